@@ -1,0 +1,10 @@
+"""ComfyUI-StoryMem: multi-shot stories with a memory of keyframes, as native ComfyUI nodes."""
+
+from __future__ import annotations
+
+
+async def comfy_entrypoint():
+    """What ComfyUI calls to load the pack (V3 API)."""
+    from .nodes import StoryMemExtension
+
+    return StoryMemExtension()

@@ -1,0 +1,31 @@
+"""Thin ComfyUI adapters over the ``storymem`` library, one module per library module."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from comfy_api.latest import ComfyExtension, io
+
+# One module per subject; each lists its node classes in NODES.
+MODULES = (
+    "story",
+    "memory_bank",
+    "embedders",
+    "keyframes",
+    "aesthetics",
+    "conditioning",
+    "rope",
+    "sampling",
+    "lora",
+    "shot_loop",
+)
+
+
+class StoryMemExtension(ComfyExtension):
+    """The pack's nodes."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        nodes: list[type[io.ComfyNode]] = []
+        for name in MODULES:
+            nodes += import_module(f".{name}", __package__).NODES
+        return nodes

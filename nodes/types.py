@@ -1,0 +1,12 @@
+"""Wire types of the pack and the library class that each one carries."""
+
+from comfy_api.latest import io
+
+Story = io.Custom("STORYMEM_STORY")  # storymem.story.Story
+Shot = io.Custom("STORYMEM_SHOT")  # storymem.continuity.ShotPlan
+Bank = io.Custom("STORYMEM_BANK")  # storymem.memory_bank.MemoryBank
+Keyframes = io.Custom("STORYMEM_KEYFRAMES")  # storymem.keyframes.Keyframes
+Embedder = io.Custom("STORYMEM_EMBEDDER")  # storymem.embedders.Embedder
+Scorer = io.Custom("STORYMEM_SCORER")  # storymem.aesthetics.Scorer
+Flow = io.Custom("STORYMEM_FLOW")  # pairs Shot Loop Open with its Close; carries the loop's settings
+State = io.Custom("STORYMEM_STATE")  # storymem.shot_store.LoopState: the one loop-carried value

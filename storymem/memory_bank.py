@@ -1,0 +1,147 @@
+"""The memory bank: keyframes of earlier shots, and the window of them that a shot sees (paper 3.2)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+
+MAX_MEMORY_FRAMES = 10  # paper: the model was trained with at most ten memory frames
+SINK_FRAMES = 3  # paper: the first three keyframes always stay
+REFERENCE_SHOT = -1  # shot index of images that come from the artist, not from a shot
+
+
+def window(count: int, *, max_frames: int = MAX_MEMORY_FRAMES, sink: int = SINK_FRAMES) -> tuple[int, ...]:
+    """Indices of the frames that are used when the bank holds ``count`` frames.
+
+    All of them while there are at most ``max_frames``; else the first ``sink`` and the most recent
+    ``max_frames - sink``. ``sink`` is clipped to ``max_frames``.
+
+    Deliberately not the released slice ``bank[:fix] + bank[-(max - fix):]``, which returns the whole
+    bank when ``fix == max`` and repeats frames when ``fix > max``.
+
+    Raises:
+        ValueError: for a negative ``count``, ``max_frames`` or ``sink``.
+    """
+    for name, value in (("count", count), ("max_frames", max_frames), ("sink", sink)):
+        if value < 0:
+            raise ValueError(f"{name} must be 0 or more, but it is {value}")
+    if count <= max_frames:
+        return tuple(range(count))
+    sink = min(sink, max_frames)
+    recent = max_frames - sink
+    return tuple(range(sink)) + tuple(range(count - recent, count))
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryFrame:
+    """One keyframe with its provenance.
+
+    ``image`` is ``uint8 [H, W, 3]`` on the CPU: eight bits, so that a frame on a wire and the same
+    frame read back from a PNG are the same frame, and a resumed story equals an undisturbed one.
+    """
+
+    image: torch.Tensor
+    story: str = ""
+    shot: int = REFERENCE_SHOT  # global shot index, 0-based
+    frame: int = 0  # frame index in the shot, after repeated frames were taken off
+    score: float | None = None
+    scorer: str = ""  # which scorer gave the score: scores of two scorers are never compared
+    similarity: float | None = None  # cosine to the keyframe before it in the same shot
+    reason: str = ""  # why it was kept (or dropped), in the artist's words
+    pinned: bool = False
+    name: str = ""  # the artist's own label, may be empty
+
+    def __post_init__(self) -> None:
+        image = self.image
+        if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+            raise ValueError(
+                f"a memory frame must be uint8 [H, W, 3], but it is {image.dtype} {list(image.shape)}; "
+                "use MemoryFrame.from_pixels for float images"
+            )
+
+    @classmethod
+    def from_pixels(cls, pixels: torch.Tensor, **provenance) -> MemoryFrame:
+        """Build a frame from float pixels ``[H, W, 3]`` in [0, 1] (values outside are clamped)."""
+        if pixels.ndim != 3 or pixels.shape[-1] != 3:
+            raise ValueError(f"an image must be [H, W, 3], but it is {list(pixels.shape)}")
+        if not torch.isfinite(pixels).all():
+            raise ValueError("an image for the memory bank holds NaN or infinite pixels")
+        quantised = pixels.detach().cpu().float().clamp(0, 1).mul(255).round().to(torch.uint8)
+        return cls(image=quantised.contiguous(), **provenance)
+
+    def pixels(self) -> torch.Tensor:
+        """Float32 ``[H, W, 3]`` in [0, 1]."""
+        return self.image.float() / 255
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the pixels and their size: the identity of the image, not of its provenance."""
+        height, width, _ = self.image.shape
+        data = self.image.contiguous().numpy().tobytes()
+        return hashlib.sha256(f"{height}x{width}:".encode() + data).hexdigest()
+
+    @property
+    def order(self) -> tuple[int, int]:
+        return (self.shot, self.frame)
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryBank:
+    """An immutable bank of keyframes, in order of (shot, frame).
+
+    ``frames`` holds every keyframe that was ever kept; ``used()`` is what a shot sees. ``dropped``
+    lists candidates that were not kept, each with its reason, for the artist to look at.
+    """
+
+    frames: tuple[MemoryFrame, ...] = ()
+    max_frames: int = MAX_MEMORY_FRAMES
+    sink: int = SINK_FRAMES
+    dropped: tuple[MemoryFrame, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.max_frames < 0 or self.sink < 0:
+            raise ValueError(
+                f"max_frames and sink must be 0 or more, but they are {self.max_frames} and {self.sink}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def used_indices(self) -> tuple[int, ...]:
+        """Indices into ``frames`` that the next shot sees.
+
+        Pinned frames stay in the window: they take places from the recent part first. More pins than
+        ``max_frames`` is a ValueError.
+        """
+        pinned = {i for i, frame in enumerate(self.frames) if frame.pinned}
+        if len(pinned) > self.max_frames:
+            raise ValueError(
+                f"{len(pinned)} frames are pinned but only max_frames = {self.max_frames} can be used; "
+                "unpin some frames or raise max_frames"
+            )
+        chosen = window(len(self.frames), max_frames=self.max_frames, sink=self.sink)
+        missing = pinned.difference(chosen)
+        if not missing:
+            return chosen
+        # A pin from outside the window replaces the oldest unpinned recent frame, then sink frames.
+        sink = min(self.sink, self.max_frames)
+        recent, first = list(chosen[sink:]), list(chosen[:sink])
+        replaceable = [i for i in recent if i not in pinned]
+        replaceable += [i for i in reversed(first) if i not in pinned]
+        removed = set(replaceable[: len(missing)])
+        return tuple(sorted((set(chosen) - removed) | missing))
+
+    def used(self) -> tuple[MemoryFrame, ...]:
+        """The frames the next shot sees, oldest first."""
+        return tuple(self.frames[i] for i in self.used_indices())
+
+    def remember(
+        self, frames: Iterable[MemoryFrame], *, dropped: Iterable[MemoryFrame] = ()
+    ) -> MemoryBank:
+        """A new bank with ``frames`` added, in order of (shot, frame)."""
+        merged = sorted((*self.frames, *frames), key=lambda frame: frame.order)
+        return replace(self, frames=tuple(merged), dropped=(*self.dropped, *dropped))

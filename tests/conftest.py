@@ -1,0 +1,85 @@
+"""Loads the library by file location, and finds the host for the tests that need one.
+
+The library is loaded as ``storymem`` without putting the project's root on ``sys.path``, where
+``nodes`` would shadow the host's module of that name.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+PACK = Path(__file__).resolve().parent.parent
+STBENCH = PACK.parent / "shared" / "stbench"  # real scripts, test data only, when they are there
+
+
+def load_library() -> None:
+    if "storymem" in sys.modules:
+        return
+    folder = PACK / "storymem"
+    spec = importlib.util.spec_from_file_location(
+        "storymem", folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["storymem"] = module
+    spec.loader.exec_module(module)
+
+
+def load_helper(name: str) -> None:
+    """Make ``tests/<name>.py`` importable as ``<name>`` without touching ``sys.path``."""
+    spec = importlib.util.spec_from_file_location(name, PACK / "tests" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+
+
+load_library()
+load_helper("fakes")
+load_helper("tiny_models")
+
+
+def find_host() -> Path | None:
+    """The ComfyUI checkout to test with: COMFYUI_PATH, else ~/ComfyUI."""
+    path = Path(os.environ.get("COMFYUI_PATH") or Path.home() / "ComfyUI")
+    return path if (path / "main.py").is_file() else None
+
+
+HOST = find_host()
+
+
+def pytest_report_header(config):
+    if HOST is None:
+        return "ComfyUI: NOT FOUND - the host suite is skipped (set COMFYUI_PATH)"
+    return f"ComfyUI: {HOST}"
+
+
+def pytest_collection_modifyitems(config, items):
+    if HOST is not None:
+        return
+    skip = pytest.mark.skip(reason="no ComfyUI found: set COMFYUI_PATH or put one at ~/ComfyUI")
+    for item in items:
+        if "host" in item.keywords:
+            item.add_marker(skip)
+
+
+def pytest_terminal_summary(terminalreporter):
+    if HOST is None:
+        terminalreporter.section("THE HOST SUITE DID NOT RUN", sep="!")
+        terminalreporter.line(
+            "No ComfyUI was found at COMFYUI_PATH or ~/ComfyUI. Nodes, graphs and workflows are untested."
+        )
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Reads a golden case file of ``tests/golden`` by name."""
+
+    def read(name: str):
+        return json.loads((PACK / "tests" / "golden" / name).read_text(encoding="utf-8"))
+
+    return read

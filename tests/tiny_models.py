@@ -1,0 +1,81 @@
+"""Tiny seeded models in the host's own key layouts, written at run time and loaded by stock loaders.
+
+Needs the host's modules on ``sys.path``. Sizes: DiT about 15 MB in fp32 (dim 256, three layers, head
+dim 128 as in every Wan), VAE about 4 MB (dim 8).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+I2V_CHANNELS = 36  # 16 noisy + 4 mask + 16 conditioning
+T2V_CHANNELS = 16
+
+
+def _seeded_state(module: torch.nn.Module, seed: int, scale: float) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    state = {}
+    for key, value in module.state_dict().items():
+        random = torch.randn(value.shape, generator=generator)
+        if value.ndim <= 1 or "norm" in key or "gamma" in key:
+            is_gain = key.endswith(("weight", "gamma"))
+            state[key] = (1.0 if is_gain else 0.0) + 0.05 * random
+        elif "modulation" in key:
+            state[key] = 0.2 * random
+        else:
+            fan_in = value[0].numel()
+            state[key] = scale * random / fan_in**0.5
+    return state
+
+
+def write_dit(path: Path, *, in_channels: int = I2V_CHANNELS, seed: int = 0, layers: int = 3) -> Path:
+    """A Wan2.2-shaped DiT for the stock UNETLoader."""
+    import comfy.ops
+    from comfy.ldm.wan.model import WanModel
+
+    model = WanModel(
+        model_type="t2v",
+        in_dim=in_channels,
+        dim=256,
+        ffn_dim=256,
+        text_dim=4096,
+        out_dim=16,
+        num_heads=2,
+        num_layers=layers,
+        device="cpu",
+        dtype=torch.float32,
+        operations=comfy.ops.disable_weight_init,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(_seeded_state(model, seed, 1.0), str(path))
+    return path
+
+
+def write_vae(path: Path, *, seed: int = 0) -> Path:
+    """A Wan2.1-shaped VAE for the stock VAELoader."""
+    from comfy.ldm.wan.vae import WanVAE
+
+    model = WanVAE(
+        dim=8,
+        z_dim=16,
+        dim_mult=[1, 2, 4, 4],
+        num_res_blocks=2,
+        attn_scales=[],
+        temperal_downsample=[False, True, True],
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(_seeded_state(model, seed, 1.0), str(path))
+    return path
+
+
+def write_all(models: Path) -> None:
+    """The tiny twins of every file that the tests load."""
+    unets = models / "diffusion_models"
+    write_dit(unets / "tiny_i2v_high.safetensors", seed=1)
+    write_dit(unets / "tiny_i2v_low.safetensors", seed=2)
+    write_dit(unets / "tiny_t2v_high.safetensors", in_channels=T2V_CHANNELS, seed=3)
+    write_dit(unets / "tiny_t2v_low.safetensors", in_channels=T2V_CHANNELS, seed=4)
+    write_vae(models / "vae" / "tiny_vae.safetensors", seed=5)
