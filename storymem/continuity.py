@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from storymem.story import Shot
+from .story import Shot
 
 Mode = Literal["m2v", "mi2v", "mm2v"]
 GIVEN_FRAMES: dict[str, int] = {"m2v": 0, "mi2v": 1, "mm2v": 5}  # released code: 1 and 5 frames

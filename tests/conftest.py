@@ -41,6 +41,8 @@ def load_helper(name: str) -> None:
 load_library()
 load_helper("fakes")
 load_helper("tiny_models")
+load_helper("stock_graphs")
+load_helper("workflow_files")
 
 
 def find_host() -> Path | None:
@@ -71,7 +73,7 @@ def pytest_terminal_summary(terminalreporter):
     if HOST is None:
         terminalreporter.section("THE HOST SUITE DID NOT RUN", sep="!")
         terminalreporter.line(
-            "No ComfyUI was found at COMFYUI_PATH or ~/ComfyUI. Nodes, graphs and workflows are untested."
+            "No ComfyUI at COMFYUI_PATH or ~/ComfyUI: nodes, graphs and workflows are untested."
         )
 
 

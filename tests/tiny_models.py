@@ -1,7 +1,7 @@
-"""Tiny seeded models in the host's own key layouts, written at run time and loaded by stock loaders.
+"""Tiny seeded models in the host's own key layouts, written at run time for the stock loaders.
 
-Needs the host's modules on ``sys.path``. Sizes: DiT about 15 MB in fp32 (dim 256, three layers, head
-dim 128 as in every Wan), VAE about 4 MB (dim 8).
+Needs the host's modules on ``sys.path``. Sizes: DiT about 15 MB in fp32 (dim 256, three layers,
+head dim 128 as in every Wan), VAE about 4 MB (dim 8).
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def _seeded_state(module: torch.nn.Module, seed: int, scale: float) -> dict[str,
     return state
 
 
-def write_dit(path: Path, *, in_channels: int = I2V_CHANNELS, seed: int = 0, layers: int = 3) -> Path:
+def write_dit(
+    path: Path, *, in_channels: int = I2V_CHANNELS, seed: int = 0, layers: int = 3
+) -> Path:
     """A Wan2.2-shaped DiT for the stock UNETLoader."""
     import comfy.ops
     from comfy.ldm.wan.model import WanModel

@@ -59,13 +59,13 @@ class Host:
         self._test = test_module
         self.messages: list[tuple[str, dict]] = []
         self.executor = None
+        self.sockets_metadata: dict = {}
         self.restart()
 
     # What PromptExecutor needs of a server.
     client_id = "test"
     last_node_id = None
     last_prompt_id = None
-    sockets_metadata: dict = {}
 
     def send_sync(self, event, data, sid=None):
         self.messages.append((event, data))
@@ -92,7 +92,9 @@ class Host:
     def recorded(self) -> dict:
         return sys.modules[self._test].RECORDED
 
-    def run(self, prompt: dict, *, extra_data: dict | None = None, prompt_id: str | None = None) -> dict:
+    def run(
+        self, prompt: dict, *, extra_data: dict | None = None, prompt_id: str | None = None
+    ) -> dict:
         """Execute an API-format prompt; its Record nodes' values by key.
 
         Raises:
@@ -122,7 +124,11 @@ class Host:
 
     def ui(self, node_id: str) -> dict:
         """The UI output of a node in the last prompt."""
-        found = [d["output"] for e, d in self.messages if e == "executed" and d["display_node"] == node_id]
+        found = [
+            d["output"]
+            for e, d in self.messages
+            if e == "executed" and d["display_node"] == node_id
+        ]
         return found[-1] if found else {}
 
 
@@ -139,7 +145,7 @@ def host(base_folder) -> Host:
         import comfy.options
 
         comfy.options.enable_args_parsing()
-        import utils.extra_config  # noqa: F401  must come before the host's nodes
+        import utils.extra_config  # noqa: F401, I001  must come before the host's nodes
         import nodes
 
         pack_dir = str(base_folder / "custom_nodes" / "ComfyUI-StoryMem")
@@ -156,7 +162,9 @@ def host(base_folder) -> Host:
 class Server:
     """A real ``main.py --cpu`` server in a process of its own."""
 
-    def __init__(self, base: Path, *arguments: str, host_path: Path | None = None, env: dict | None = None):
+    def __init__(
+        self, base: Path, *arguments: str, host_path: Path | None = None, env: dict | None = None
+    ):
         self.base = base
         self.host_path = host_path or _host_path()
         self.arguments = arguments
@@ -262,7 +270,8 @@ class Server:
 def start_server(host, base_folder, tmp_path):
     """Starts servers with the pack, the test nodes and the tiny models; stops them at the end.
 
-    ``start_server("--cache-classic", output=folder)``: each call gets its own output folder unless one is given.
+    ``start_server("--cache-classic", output=base)``: each call gets a base folder of its own unless
+    one is given (to restart over the same results).
     """
     servers: list[Server] = []
 

@@ -1,0 +1,98 @@
+"""The shape of the tree: layers, sizes and house rules that are easy to break without noticing."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACK = Path(__file__).resolve().parent.parent
+LIBRARY = sorted((PACK / "storymem").rglob("*.py"))
+ADAPTERS = sorted((PACK / "nodes").rglob("*.py"))
+HOST_MODULES = {
+    "comfy",
+    "comfy_api",
+    "comfy_execution",
+    "comfy_extras",
+    "execution",
+    "folder_paths",
+    "latent_preview",
+    "node_helpers",
+    "nodes",
+    "server",
+}
+HEAVY_MODULES = (
+    "open_clip",
+    "transformers",
+    "diffusers",
+    "peft",
+    "accelerate",
+    "av",
+    "torchvision",
+)
+
+
+def _imports(path: Path, *, at_module_scope: bool = False) -> set[str]:
+    """Top-level names of what a file imports absolutely."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if at_module_scope else ast.walk(tree)
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(PACK))
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=_name)
+def test_the_library_never_imports_the_host(path):
+    assert not _imports(path) & HOST_MODULES
+
+
+@pytest.mark.parametrize("path", [*LIBRARY, *ADAPTERS], ids=_name)
+def test_modules_import_each_other_relatively(path):
+    # The host loads the pack under a name made of its path: an absolute import finds nothing there.
+    assert "storymem" not in _imports(path)
+
+
+@pytest.mark.parametrize("path", [*LIBRARY, *ADAPTERS], ids=_name)
+def test_heavy_libraries_load_when_they_are_first_used(path):
+    if _name(path).startswith("storymem/tiny"):
+        pytest.skip("training tools are never loaded by the pack")
+    assert not _imports(path, at_module_scope=True) & set(HEAVY_MODULES)
+
+
+@pytest.mark.parametrize("path", [*LIBRARY, *ADAPTERS], ids=_name)
+def test_files_stay_under_400_lines(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", [*LIBRARY, *ADAPTERS], ids=_name)
+def test_modules_log_and_never_print(path):
+    if path.name.startswith(("train_", "__main__", "cli")):
+        pytest.skip("a command line tool")
+    calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+    assert not [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"]
+
+
+def test_importing_the_library_loads_nothing_heavy():
+    modules = [
+        ".".join(p.relative_to(PACK).with_suffix("").parts)
+        for p in LIBRARY
+        if p.name not in ("__init__.py", "__main__.py") and "tiny" not in p.parts
+    ]
+    code = (
+        f"import sys; sys.path.insert(0, {str(PACK)!r})\n"
+        + "\n".join(f"import {m}" for m in modules)
+        + f"\nprint([m for m in {HEAVY_MODULES!r} if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

@@ -1,0 +1,240 @@
+"""Workflow files: build them from a short description, and turn them into what ``/prompt`` takes.
+
+``Builder`` writes the front end's format; ``to_api`` reads it. Both need the host's node
+descriptions (``/object_info``), so that order and kinds of widgets are the host's, not guesses.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
+MUTED, BYPASSED = 2, 4
+TITLE, ROW, TEXT_ROWS = 30, 26, 5
+
+
+def _inputs_of(description: dict) -> list[tuple[str, object, dict]]:
+    """(name, type, options) of every declared input, in the order the front end shows them."""
+    found = []
+    for section in ("required", "optional"):
+        for name, spec in description["input"].get(section, {}).items():
+            found.append((name, spec[0], spec[1] if len(spec) > 1 else {}))
+    return found
+
+
+def _is_widget(kind: object, options: dict) -> bool:
+    if options.get("forceInput"):
+        return False
+    return isinstance(kind, list) or kind in WIDGET_TYPES or kind == DYNAMIC_COMBO
+
+
+def _expand_dynamic(name: str, options: dict, value: object) -> list[tuple[str, object, dict]]:
+    """The inputs that a dynamic combo shows for its chosen option."""
+    for option in options["options"]:
+        if option["key"] == value:
+            shown = {"input": option["inputs"]}
+            return [(f"{name}.{n}", k, o) for n, k, o in _inputs_of(shown)]
+    raise ValueError(f"{name} has no option {value!r}")
+
+
+def _widget_rows(description: dict, values: list) -> list[tuple[str, object]]:
+    """(name, value) of each widget of a node, from the list that a workflow file holds."""
+    rows: list[tuple[str, object]] = []
+    remaining = list(values)
+    queue = [i for i in _inputs_of(description) if _is_widget(i[1], i[2])]
+    while queue:
+        name, kind, options = queue.pop(0)
+        if options.get("hidden"):
+            continue
+        if not remaining:
+            raise ValueError(f"no value for widget {name!r}")
+        value = remaining.pop(0)
+        rows.append((name, value))
+        if options.get("control_after_generate") or options.get("image_upload"):
+            remaining and remaining.pop(0)
+        if kind == DYNAMIC_COMBO:
+            queue = _expand_dynamic(name, options, value) + queue
+    if remaining:
+        raise ValueError(f"values without a widget: {remaining}")
+    return rows
+
+
+def to_api(workflow: dict, object_info: dict) -> dict:
+    """The API prompt of a workflow file without subgraphs; muted nodes are left out with their links."""
+    nodes = {n["id"]: n for n in workflow["nodes"] if n["type"] in object_info}
+    live = {i: n for i, n in nodes.items() if n.get("mode", 0) not in (MUTED, BYPASSED)}
+    links = {link[0]: link for link in workflow["links"]}
+    prompt = {}
+    for node_id, node in live.items():
+        inputs = dict(_widget_rows(object_info[node["type"]], node.get("widgets_values") or []))
+        for socket in node.get("inputs", []):
+            link = links.get(socket.get("link"))
+            if link is None:
+                continue
+            inputs.pop(socket["name"], None)
+            if link[1] in live:
+                inputs[socket["name"]] = [str(link[1]), link[2]]
+        prompt[str(node_id)] = {
+            "class_type": node["type"],
+            "inputs": inputs,
+            "_meta": {"title": node.get("title", node["type"])},
+        }
+    return prompt
+
+
+class Builder:
+    """Builds a workflow file node by node."""
+
+    def __init__(self, object_info: dict, name: str):
+        self.info = object_info
+        self.name = name
+        self.nodes: list[dict] = []
+        self.links: list[list] = []
+        self.groups: list[dict] = []
+
+    def add(
+        self,
+        kind: str,
+        at: tuple[int, int],
+        *,
+        title: str | None = None,
+        width: int = 340,
+        models: list[dict] = (),
+        mode: int = 0,
+        rows: int = TEXT_ROWS,
+        **inputs,
+    ) -> dict:
+        """A node at (x, y). ``inputs`` are widget values, or ``(node, output name)`` links."""
+        description = self.info[kind]
+        node = {
+            "id": len(self.nodes) + 1,
+            "type": kind,
+            "pos": list(at),
+            "size": [width, 0],
+            "flags": {},
+            "order": len(self.nodes),
+            "mode": mode,
+            "inputs": [],
+            "outputs": [
+                {"name": name, "type": output, "links": []}
+                for name, output in zip(
+                    description["output_name"], description["output"], strict=True
+                )
+            ],
+            "properties": {"Node name for S&R": kind},
+            "widgets_values": [],
+        }
+        if title:
+            node["title"] = title
+        if models:
+            node["properties"]["models"] = list(models)
+        height = TITLE
+        queue, sockets = _inputs_of(description), 0
+        while queue:
+            name, input_kind, options = queue.pop(0)
+            if options.get("hidden"):
+                continue
+            given = inputs.pop(name, None)
+            linked = isinstance(given, tuple)
+            widget = _is_widget(input_kind, options)
+            shown_kind = "COMBO" if isinstance(input_kind, list) else input_kind
+            socket = {"name": name, "type": shown_kind, "link": None}
+            if widget:
+                socket["widget"] = {"name": name}
+                value = options.get("default")
+                if given is not None and not linked:
+                    value = given
+                if value is None and isinstance(input_kind, list):
+                    value = input_kind[0]
+                elif value is None and input_kind == "COMBO":
+                    value = options["options"][0]
+                elif value is None and input_kind == DYNAMIC_COMBO:
+                    value = options["options"][0]["key"]
+                elif value is None:
+                    value = ""
+                node["widgets_values"].append(value)
+                if options.get("control_after_generate"):
+                    node["widgets_values"].append("fixed")
+                    height += ROW
+                if options.get("image_upload"):
+                    node["widgets_values"].append("image")
+                    height += 300
+                height += ROW * (rows if options.get("multiline") and not linked else 1)
+                if input_kind == DYNAMIC_COMBO:
+                    queue = _expand_dynamic(name, options, value) + queue
+            else:
+                sockets += 1
+            if input_kind != DYNAMIC_COMBO:
+                node["inputs"].append(socket)
+            if linked:
+                self._link(given, node, len(node["inputs"]) - 1)
+        if inputs:
+            raise ValueError(f"{kind} has no inputs {sorted(inputs)}")
+        height += ROW * max(sockets, len(node["outputs"]))
+        node["size"][1] = height + 20
+        self.nodes.append(node)
+        return node
+
+    def _link(self, source: tuple[dict, str], target: dict, slot: int) -> None:
+        node, name = source
+        names = [output["name"] for output in node["outputs"]]
+        if name not in names:
+            raise ValueError(f"{node['type']} has no output {name!r}, only {names}")
+        out = names.index(name)
+        kind = node["outputs"][out]["type"]
+        link_id = len(self.links) + 1
+        self.links.append([link_id, node["id"], out, target["id"], slot, kind])
+        node["outputs"][out]["links"].append(link_id)
+        target["inputs"][slot]["link"] = link_id
+
+    def note(self, at: tuple[int, int], size: tuple[int, int], title: str, text: str) -> None:
+        self.nodes.append(
+            {
+                "id": len(self.nodes) + 1,
+                "type": "MarkdownNote",
+                "pos": list(at),
+                "size": list(size),
+                "flags": {},
+                "order": len(self.nodes),
+                "mode": 0,
+                "inputs": [],
+                "outputs": [],
+                "title": title,
+                "properties": {},
+                "widgets_values": [text],
+                "color": "#432",
+                "bgcolor": "#653",
+            }
+        )
+
+    def group(self, title: str, nodes: list[dict], color: str = "#3f789e") -> None:
+        """A frame around nodes."""
+        left = min(n["pos"][0] for n in nodes) - 20
+        top = min(n["pos"][1] for n in nodes) - 80
+        right = max(n["pos"][0] + n["size"][0] for n in nodes) + 20
+        bottom = max(n["pos"][1] + n["size"][1] for n in nodes) + 20
+        self.groups.append(
+            {
+                "id": len(self.groups) + 1,
+                "title": title,
+                "bounding": [left, top, right - left, bottom - top],
+                "color": color,
+                "font_size": 24,
+                "flags": {},
+            }
+        )
+
+    def file(self) -> dict:
+        return {
+            "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"storymem/{self.name}")),
+            "revision": 0,
+            "last_node_id": len(self.nodes),
+            "last_link_id": len(self.links),
+            "nodes": self.nodes,
+            "links": self.links,
+            "groups": self.groups,
+            "config": {},
+            "extra": {"ds": {"scale": 0.6, "offset": [100, 160]}},
+            "version": 0.4,
+        }
