@@ -1,0 +1,363 @@
+"""A memory bank as a folder of PNGs plus ``bank.json``, which an artist can open and edit by hand.
+
+Layout::
+
+    folder/
+        bank.json                                   settings and provenance, in order
+        reference_0000_1f2e3d4c.png                 kept frames: shot number from 1, frame from 0
+        shot_0002_frame_0017_5a6b7c8d.png
+        dropped/shot_0002_frame_0040_9e8f7a6b.png   what was not kept; its reason is in bank.json
+
+By hand: delete a PNG and the frame is gone; put a picture in and it is a reference image (or takes
+the place its name says, ``shot_0002_frame_0017...``); move one out of ``dropped`` and it is kept.
+
+Nothing is ever half written: pictures are named by content and never overwritten with others,
+``bank.json`` is replaced last, in one step. ``bank.json.saving`` names the pictures of a save under
+way, so that the leftovers of one that was cut off are not taken for the artist's own.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import re
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from .memory_bank import REFERENCE_SHOT, MemoryBank, MemoryFrame
+
+BANK_FILE = "bank.json"
+JOURNAL_FILE = "bank.json.saving"
+DROPPED_FOLDER = "dropped"
+FORMAT, VERSION = "storymem-bank", 1
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+_PLACE = re.compile(r"shot_(\d+)_frame_(\d+)")
+_FIELDS = {  # name in bank.json and in MemoryFrame -> accepted types
+    "story": (str,),
+    "shot": (int,),
+    "frame": (int,),
+    "score": (int, float, type(None)),
+    "scorer": (str,),
+    "similarity": (int, float, type(None)),
+    "reason": (str,),
+    "pinned": (bool,),
+    "name": (str,),
+}
+logger = logging.getLogger(__name__)
+
+
+def save_bank(folder: str | Path, bank: MemoryBank) -> Path:
+    """Write ``bank`` into ``folder`` (made when missing; an older bank there is replaced).
+
+    Pictures that the artist put there are left alone. Returns the folder.
+
+    Raises:
+        ValueError: when the folder cannot be made or written.
+    """
+    folder = Path(folder)
+    kept, dropped = _named(bank.frames), _named(bank.dropped)
+    try:
+        (folder / DROPPED_FOLDER).mkdir(parents=True, exist_ok=True)
+        before = _listed_files(folder)
+        files = [*kept, *(f"{DROPPED_FOLDER}/{name}" for name in dropped)]
+        _write_atomic(folder / JOURNAL_FILE, json.dumps(files).encode())
+        for name, frame in kept.items():
+            _write_picture(folder / name, frame)
+        for name, frame in dropped.items():
+            _write_picture(folder / DROPPED_FOLDER / name, frame)
+        _write_atomic(folder / BANK_FILE, _to_json(bank, kept, dropped).encode())
+        for stale in before.difference(files):
+            (folder / stale).unlink(missing_ok=True)
+        (folder / JOURNAL_FILE).unlink()
+        for leftover in folder.rglob(".*.tmp"):  # of a save that was killed
+            leftover.unlink(missing_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"the memory bank could not be saved to {folder}: {error}; "
+            "choose a folder that can be written"
+        ) from error
+    return folder
+
+
+def load_bank(folder: str | Path, *, skip_damaged: bool = False) -> MemoryBank:
+    """Read a bank that ``save_bank`` wrote, or a plain folder of pictures.
+
+    Args:
+        skip_damaged: load what can be read, with a warning that names each file that was left out.
+
+    Raises:
+        ValueError: for a folder without a bank, and for a damaged file, which it names.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"there is no memory bank folder at {folder}; check its name")
+    damaged = _Damage(skip_damaged)
+    document = damaged.guard(lambda: _read_document(folder), default={})
+    pictures = _pictures(folder)
+    if not (folder / BANK_FILE).is_file() and not pictures:
+        raise ValueError(
+            f"{folder} holds no {BANK_FILE} and no pictures, so it is not a memory bank"
+        )
+    kept_entries = _entries(document, "frames", damaged)
+    dropped_entries = _entries(document, "dropped", damaged)
+    frames = _load_listed(folder, kept_entries, damaged)
+    dropped = _load_listed(folder / DROPPED_FOLDER, dropped_entries, damaged)
+    added = _load_added(folder, pictures, kept_entries, dropped_entries, frames, damaged)
+    settings = {key: document[key] for key in ("max_frames", "sink") if key in document}
+    bank = MemoryBank(tuple(frames), dropped=tuple(dropped), **settings)
+    return bank.remember(added) if added else bank
+
+
+# --- writing ---------------------------------------------------------------------------------
+
+
+def _named(frames: tuple[MemoryFrame, ...]) -> dict[str, MemoryFrame]:
+    """A unique file name for each frame: its place in the story and its content."""
+    named: dict[str, MemoryFrame] = {}
+    for frame in frames:
+        if frame.shot == REFERENCE_SHOT:
+            place = f"reference_{frame.frame:04d}"
+        else:
+            place = f"shot_{frame.shot + 1:04d}_frame_{frame.frame:04d}"
+        stem = f"{place}_{frame.digest[:8]}"
+        name, copy = f"{stem}.png", 2
+        while name in named:
+            name, copy = f"{stem}_{copy}.png", copy + 1
+        named[name] = frame
+    return named
+
+
+def _to_json(bank: MemoryBank, kept: dict, dropped: dict) -> str:
+    def entry(name: str, frame: MemoryFrame) -> dict:
+        provenance = {key: getattr(frame, key) for key in _FIELDS}
+        for key in ("score", "similarity"):  # JSON has no NaN
+            if provenance[key] is not None and not math.isfinite(provenance[key]):
+                provenance[key] = None
+        return {"file": name, **provenance, "sha256": frame.digest}
+
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "max_frames": bank.max_frames,
+        "sink": bank.sink,
+        "frames": [entry(*item) for item in kept.items()],
+        "dropped": [entry(*item) for item in dropped.items()],
+    }
+    return json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _write_atomic(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_picture(path: Path, frame: MemoryFrame) -> None:
+    if path.is_file():
+        try:
+            if torch.equal(read_picture(path), frame.image):
+                return
+        except ValueError:
+            pass  # a damaged copy of it: write it again
+    buffer = BytesIO()
+    Image.fromarray(frame.image.contiguous().numpy()).save(buffer, "PNG", compress_level=4)
+    _write_atomic(path, buffer.getvalue())
+
+
+def _listed_files(folder: Path) -> set[str]:
+    """Files that an older save wrote here, finished or not: ours to remove."""
+    listed: set[str] = set()
+    try:
+        document = _read_document(folder)
+        listed |= {entry["file"] for entry in document.get("frames", [])}
+        listed |= {f"{DROPPED_FOLDER}/{entry['file']}" for entry in document.get("dropped", [])}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass  # a damaged list names nothing that we may remove
+    listed |= _journal(folder)
+    return {name for name in listed if _is_plain(name.removeprefix(f"{DROPPED_FOLDER}/"))}
+
+
+def _journal(folder: Path) -> set[str]:
+    try:
+        names = json.loads((folder / JOURNAL_FILE).read_text(encoding="utf-8"))
+        return {name for name in names if isinstance(name, str)}
+    except (OSError, ValueError, TypeError):
+        return set()
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+class _Damage:
+    """Raises what is wrong with a file, or with ``skip`` warns and goes on."""
+
+    def __init__(self, skip: bool):
+        self.skip = skip
+
+    def guard(self, read, default=None):
+        try:
+            return read()
+        except ValueError as error:
+            if not self.skip:
+                raise ValueError(
+                    f"{error}; repair or delete it, or load with skip_damaged on"
+                ) from error
+            logger.warning("StoryMem: left out of the memory bank: %s", error)
+            return default
+
+
+def _is_plain(name: object) -> bool:
+    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\:\0")
+
+
+def _read_document(folder: Path) -> dict:
+    path = folder / BANK_FILE
+    if not path.is_file():
+        return {}
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise ValueError(f'{path} is not a memory bank: its "format" is not "{FORMAT}"')
+    if document.get("version") != VERSION:
+        raise ValueError(
+            f"{path} has version {document.get('version')!r}, but this pack reads version {VERSION}"
+        )
+    for key in ("max_frames", "sink"):
+        value = document.get(key, 0)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise ValueError(f'{path}: "{key}" must be a whole number from 0, but it is {value!r}')
+    return document
+
+
+def _entries(document: dict, key: str, damaged: _Damage) -> dict[str, dict]:
+    """File name -> provenance, checked."""
+    listed = document.get(key, [])
+    checked: dict[str, dict] = {}
+
+    def check(entry) -> tuple[str, dict]:
+        name = entry.get("file") if isinstance(entry, dict) else None
+        if not _is_plain(name):
+            raise ValueError(f'{BANK_FILE}, "{key}": an entry has no plain file name ({name!r})')
+        provenance = {field: entry[field] for field in _FIELDS if field in entry}
+        for field, value in provenance.items():
+            wrong_bool = isinstance(value, bool) and bool not in _FIELDS[field]
+            if wrong_bool or not isinstance(value, _FIELDS[field]):
+                raise ValueError(f'{BANK_FILE}, {name}: "{field}" has the wrong type ({value!r})')
+        return name, {**provenance, "sha256": entry.get("sha256")}
+
+    def as_list() -> list:
+        if not isinstance(listed, list):
+            raise ValueError(
+                f'{BANK_FILE}: "{key}" must be a list, but it is {type(listed).__name__}'
+            )
+        return listed
+
+    for entry in damaged.guard(as_list, default=[]):
+        found = damaged.guard(lambda entry=entry: check(entry))
+        if found:
+            checked[found[0]] = found[1]
+    return checked
+
+
+def _load_listed(folder: Path, entries: dict[str, dict], damaged: _Damage) -> list[MemoryFrame]:
+    frames = []
+    for name, provenance in entries.items():
+        if not (folder / name).is_file():
+            logger.info("StoryMem: %s was deleted from the memory bank by hand", folder / name)
+            continue
+        image = damaged.guard(lambda name=name: read_picture(folder / name))
+        if image is None:
+            continue
+        fields = {key: value for key, value in provenance.items() if key != "sha256"}
+        frame = MemoryFrame(image, **fields)
+        if provenance["sha256"] not in (None, frame.digest):
+            logger.info("StoryMem: %s was changed by hand since it was saved", folder / name)
+        frames.append(frame)
+    return frames
+
+
+def _load_added(
+    folder: Path,
+    pictures: list[str],
+    kept: dict[str, dict],
+    dropped: dict[str, dict],
+    frames: list[MemoryFrame],
+    damaged: _Damage,
+) -> list[MemoryFrame]:
+    """Pictures that bank.json does not list: the artist's own, or moved out of ``dropped``."""
+    known = {frame.digest for frame in frames}
+    leftovers = _journal(folder)
+    next_reference = 1 + max((f.frame for f in frames if f.shot == REFERENCE_SHOT), default=-1)
+    added = []
+    for name in pictures:
+        if name in kept or name in leftovers:
+            continue
+        image = damaged.guard(lambda name=name: read_picture(folder / name))
+        if image is None:
+            continue
+        if name in dropped:
+            fields = {key: value for key, value in dropped[name].items() if key != "sha256"}
+            frame = MemoryFrame(image, **{**fields, "reason": "kept by hand"})
+        else:
+            place = _PLACE.match(name)
+            shot, index = REFERENCE_SHOT, next_reference
+            if place and int(place[1]) > 0:
+                shot, index = int(place[1]) - 1, int(place[2])
+            frame = MemoryFrame(
+                image, shot=shot, frame=index, name=Path(name).stem, reason="added by hand"
+            )
+        if frame.digest in known:  # saved again under our own name before
+            continue
+        known.add(frame.digest)
+        next_reference += frame.shot == REFERENCE_SHOT
+        added.append(frame)
+    return added
+
+
+def _pictures(folder: Path) -> list[str]:
+    """Picture files in order: numbers count as numbers, so ``2.png`` comes before ``10.png``."""
+
+    def natural(name: str) -> list:
+        return [
+            (int(p), "") if p.isdigit() else (-1, p.lower()) for p in re.split(r"(\d+)", name) if p
+        ]
+
+    names = [
+        path.name
+        for path in folder.iterdir()
+        if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file() and path.name[0] != "."
+    ]
+    return sorted(names, key=natural)
+
+
+def read_picture(path: str | Path) -> torch.Tensor:
+    """A picture file as ``uint8 [H, W, 3]``, turned upright; alpha is dropped.
+
+    Raises:
+        ValueError: when it cannot be read, naming it.
+    """
+    try:
+        with Image.open(path) as picture:
+            picture = ImageOps.exif_transpose(picture)
+            if picture.mode.startswith("I") or picture.mode == "F":  # 16-bit grey: 65535 is white
+                grey = np.asarray(picture, dtype=np.float64) / (65535 if picture.mode != "F" else 1)
+                pixels = np.repeat((grey.clip(0, 1) * 255).round()[..., None], 3, axis=-1)
+            else:
+                pixels = np.asarray(picture.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
+    return torch.from_numpy(np.array(pixels, dtype=np.uint8))
