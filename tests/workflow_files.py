@@ -61,7 +61,7 @@ def _widget_rows(description: dict, values: list) -> list[tuple[str, object]]:
 
 
 def to_api(workflow: dict, object_info: dict) -> dict:
-    """The API prompt of a workflow file without subgraphs; muted nodes are left out with their links."""
+    """The API prompt of a workflow file without subgraphs; muted nodes and their links stay out."""
     nodes = {n["id"]: n for n in workflow["nodes"] if n["type"] in object_info}
     live = {i: n for i, n in nodes.items() if n.get("mode", 0) not in (MUTED, BYPASSED)}
     links = {link[0]: link for link in workflow["links"]}
