@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -42,16 +41,14 @@ load_library()
 load_helper("fakes")
 load_helper("tiny_models")
 load_helper("stock_graphs")
+load_helper("browser")
+load_helper("host_server")
 load_helper("workflow_files")
 
 
-def find_host() -> Path | None:
-    """The ComfyUI checkout to test with: COMFYUI_PATH, else ~/ComfyUI."""
-    path = Path(os.environ.get("COMFYUI_PATH") or Path.home() / "ComfyUI")
-    return path if (path / "main.py").is_file() else None
+from host_server import host_path  # noqa: E402  it is a helper file, loaded above
 
-
-HOST = find_host()
+HOST = host_path()
 
 
 def pytest_report_header(config):

@@ -21,8 +21,8 @@ STORYMEM = "https://huggingface.co/Kevin-thu/StoryMem/resolve/main"
 NEGATIVE = (
     "oversaturated, overexposed, static, blurry details, subtitles, style, artwork, painting, "
     "still picture, grey overall, worst quality, low quality, jpeg artifacts, ugly, mutilated, "
-    "extra fingers, badly drawn hands, badly drawn face, deformed, disfigured, fused fingers, motionless "
-    "frame, cluttered background, three legs, crowd in the background, walking backwards"
+    "extra fingers, badly drawn hands, badly drawn face, deformed, disfigured, fused fingers, "
+    "motionless frame, cluttered background, three legs, crowd in the background, walking backwards"
 )
 STORY = """Mara is a young woman with short copper hair, round glasses and a mustard raincoat.
 Pip is her small grey terrier with one white ear.

@@ -1,0 +1,73 @@
+"""ComfyUI's own page in headless Chromium, driven by playwright."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+LOAD_AND_READ = """async (workflow) => {
+    await window.app.loadGraphData(workflow);
+    const known = window.LiteGraph.registered_node_types;
+    const nodes = window.app.graph._nodes;
+    const prompt = await window.app.graphToPrompt();
+    return {
+        missing: nodes.filter((n) => !known[n.type] || n.has_errors).map((n) => n.type),
+        nodes: nodes.length,
+        links: window.app.graph.links.size ?? Object.keys(window.app.graph.links).length,
+        prompt: prompt.output,
+        boxes: nodes.map((n) => ({
+            title: n.title,
+            box: [n.pos[0], n.pos[1] - 30, n.size[0], n.size[1] + 30],
+        })),
+    };
+}"""
+SHOW_ALL = """() => {
+    const nodes = window.app.graph._nodes;
+    const left = Math.min(...nodes.map((n) => n.pos[0]));
+    const top = Math.min(...nodes.map((n) => n.pos[1])) - 80;
+    const right = Math.max(...nodes.map((n) => n.pos[0] + n.size[0]));
+    const bottom = Math.max(...nodes.map((n) => n.pos[1] + n.size[1]));
+    const view = window.app.canvas;
+    const scale = Math.min(0.95 * innerWidth / (right - left), 0.85 * innerHeight / (bottom - top));
+    view.ds.scale = scale;
+    view.ds.offset = [-left + 60 / scale, -top + 70 / scale];
+    view.setDirty(true, true);
+}"""
+
+
+def find_chromium() -> str | None:
+    """The browser to drive: CHROMIUM, else what is on the PATH."""
+    return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@contextmanager
+def open_page(port: int, *, width: int = 2200, height: int = 1250):
+    """The front end of the server at ``port``, once its graph is ready."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.goto(f"http://127.0.0.1:{port}/")
+        page.wait_for_function("window.app && window.app.extensionManager", timeout=60_000)
+        page.wait_for_function(
+            "Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 100",
+            timeout=60_000,
+        )
+        yield page
+        browser.close()
+
+
+def load_workflow(page, workflow: dict) -> dict:
+    """Load a workflow file's content; what the front end made of it (see LOAD_AND_READ)."""
+    return page.evaluate(LOAD_AND_READ, workflow)

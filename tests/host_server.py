@@ -1,0 +1,126 @@
+"""A real ComfyUI server in a process of its own, driven over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+
+def host_path() -> Path | None:
+    """The ComfyUI checkout to test with: COMFYUI_PATH, else ~/ComfyUI."""
+    path = Path(os.environ.get("COMFYUI_PATH") or Path.home() / "ComfyUI")
+    return path if (path / "main.py").is_file() else None
+
+
+class Server:
+    """A real ``main.py --cpu`` server in a process of its own."""
+
+    def __init__(
+        self, base: Path, *arguments: str, checkout: Path | None = None, env: dict | None = None
+    ):
+        self.base = base
+        self.checkout = checkout or host_path()
+        self.arguments = arguments
+        self.env = env or {}
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.log_path = base / f"server-{self.port}.log"
+        self.process: subprocess.Popen | None = None
+
+    def start(self, timeout: float = 120) -> Server:
+        command = [
+            sys.executable,
+            "main.py",
+            "--cpu",
+            "--port",
+            str(self.port),
+            "--base-directory",
+            str(self.base),
+            "--database-url",
+            "sqlite:///:memory:",
+            *self.arguments,
+        ]
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=self.checkout, stdout=log, stderr=log, env={**os.environ, **self.env}
+            )
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the server stopped:\n{self.log()[-3000:]}")
+            try:
+                self.get("/system_stats")
+                return self
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        raise RuntimeError(f"the server did not answer in {timeout} s:\n{self.log()[-3000:]}")
+
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def kill(self) -> None:
+        """``kill -9``, as a crash would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def get(self, path: str):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
+            body = answer.read()
+        return json.loads(body) if body else None
+
+    def post(self, path: str, payload: dict):
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}",
+            data=json.dumps(payload).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                body = answer.read()
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(error.read().decode(errors="replace")) from None
+        return json.loads(body) if body else None
+
+    def queue(self, prompt: dict, **extra) -> str:
+        return self.post("/prompt", {"prompt": prompt, **extra})["prompt_id"]
+
+    def wait(self, prompt_id: str, timeout: float = 300) -> dict:
+        """The prompt's history entry once it ended (success or not)."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the server died:\n{self.log()[-3000:]}")
+            history = self.get(f"/history/{prompt_id}")
+            if prompt_id in history:
+                return history[prompt_id]
+            time.sleep(0.1)
+        raise RuntimeError(f"prompt not finished in {timeout} s:\n{self.log()[-3000:]}")
+
+    def run(self, prompt: dict, timeout: float = 300, **extra) -> dict:
+        """Queue and wait; the history entry of a prompt that succeeded.
+
+        Raises:
+            RuntimeError: with the host's message when it failed.
+        """
+        entry = self.wait(self.queue(prompt, **extra), timeout)
+        if entry["status"]["status_str"] != "success":
+            errors = [m[1] for m in entry["status"]["messages"] if m[0] == "execution_error"]
+            raise RuntimeError(errors[0]["exception_message"] if errors else str(entry["status"]))
+        return entry
