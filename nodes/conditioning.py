@@ -1,3 +1,313 @@
+"""M2V Conditioning: memory, given frames and noise of one shot, for any stock sampler."""
+
 from __future__ import annotations
 
-NODES: list = []
+import logging
+from dataclasses import dataclass
+
+import comfy.model_management
+import comfy.sample
+import node_helpers
+import torch
+from comfy_api.latest import io
+
+from ..storymem import continuity as continuity_rules
+from ..storymem.conditioning import (
+    LATENT_CHANNELS,
+    VAE_STRIDE,
+    LatentCache,
+    ShotEncoder,
+    check_size,
+    draw_memory_noise,
+    fit_size,
+    latent_frames,
+)
+from ..storymem.continuity import CONTINUITY_CHOICES, ShotPlan
+from ..storymem.memory_bank import MAX_MEMORY_FRAMES, MemoryBank, MemoryFrame
+from .tensors import require_images
+from .types import Bank, Shot
+
+log = logging.getLogger(__name__)
+
+SIZE_RULES = ("exact", "memory_aspect")
+LATENTS = LatentCache()  # bounded; entries die with their VAE
+
+
+@dataclass(frozen=True)
+class ShotRequest:
+    """One shot as asked for: what is remembered, what is given, how large, how long."""
+
+    memory: tuple[MemoryFrame, ...]
+    given: torch.Tensor | None  # [1 | 5, H, W, 3]: the shot's first frames
+    width: int
+    height: int
+    length: int
+    seed: int
+
+    @property
+    def latent_shape(self) -> list[int]:
+        """Of the shot alone, ``[1, 16, F, h, w]``."""
+        frames = latent_frames(self.length)
+        return [1, LATENT_CHANNELS, frames, self.height // VAE_STRIDE, self.width // VAE_STRIDE]
+
+
+def request_shot(
+    *,
+    bank: MemoryBank | None,
+    shot: ShotPlan | None,
+    previous_frames: torch.Tensor | None,
+    start_image: torch.Tensor | None,
+    width: int,
+    height: int,
+    length: int,
+    size_rule: str,
+    seed: int,
+    continuity: str,
+) -> ShotRequest:
+    """Check the inputs of a shot and settle mode, size, length and seed."""
+    if previous_frames is not None:
+        previous_frames = require_images(previous_frames, "previous_frames")
+    mode = continuity_rules.resolve_mode(continuity, shot, has_previous=previous_frames is not None)
+    given = continuity_rules.take_given_frames(mode, previous_frames)
+    if given is None and start_image is not None and (shot is None or shot.shot.index == 0):
+        given = _require_one_image(start_image)
+    memory = bank.used() if bank is not None else ()
+    if len(memory) > MAX_MEMORY_FRAMES:
+        log.warning(
+            "%d memory frames are used; the model was trained with at most %d, and more may blur "
+            "characters and cost time: lower max_frames on Memory Bank",
+            len(memory),
+            MAX_MEMORY_FRAMES,
+        )
+    if shot is not None and shot.shot.length is not None:
+        length = shot.shot.length
+    check_size(width, height, length)
+    if size_rule == "memory_aspect" and (given is not None or memory):
+        source = given[0] if given is not None else memory[0].image
+        height, width = fit_size(source.shape[0], source.shape[1], width * height)
+    seed = shot.seed(seed) if shot is not None else seed
+    return ShotRequest(memory, given, width, height, length, seed)
+
+
+def _require_one_image(image: torch.Tensor) -> torch.Tensor:
+    image = require_images(image, "start_image")
+    if image.shape[0] != 1:
+        raise ValueError(
+            f"start_image must be one picture, but it holds {image.shape[0]}; pick one, or connect "
+            "a clip to previous_frames to continue it"
+        )
+    return image
+
+
+def encoder_of(vae) -> ShotEncoder:
+    """An encoder that keeps latents with the VAE's inner module, unless that module is patched."""
+    patcher = getattr(vae, "patcher", None)
+    owner = getattr(vae, "first_stage_model", None)
+    if patcher is None or patcher.object_patches or patcher.patches or patcher.wrappers:
+        owner = None  # what a patched VAE gives is its own affair: never mixed, never kept
+    variant = (str(getattr(vae, "vae_dtype", "")), type(vae).__qualname__)
+    return ShotEncoder(vae.encode, LATENTS, owner, variant)
+
+
+def condition_on_memory(positive, negative, vae, request: ShotRequest):
+    """Both conditionings with memory and given frames: ``(positive, negative, memory_frames)``."""
+    shot = encoder_of(vae).condition(
+        request.memory,
+        request.given,
+        width=request.width,
+        height=request.height,
+        length=request.length,
+    )
+    values = {
+        "concat_latent_image": shot.latents,  # raw: the host normalises
+        "concat_mask": 1.0 - shot.mask,  # the host's mask is the inverse: 0 = known
+    }
+    positive = node_helpers.conditioning_set_values(positive, values)
+    negative = node_helpers.conditioning_set_values(negative, values)
+    return positive, negative, shot.memory_frames
+
+
+class MemoryNoise:
+    """A NOISE that draws the shot's part exactly as the host would without any memory."""
+
+    def __init__(self, seed: int, memory_frames: int):
+        self.seed = seed
+        self.memory_frames = memory_frames
+
+    def generate_noise(self, input_latent: dict) -> torch.Tensor:
+        samples = input_latent["samples"]
+        batch, channels, frames, height, width = samples.shape
+        if frames <= self.memory_frames:
+            raise ValueError(
+                f"the latent has {frames} frames, but {self.memory_frames} should be memory; "
+                "use the latent and the noise of one M2V Conditioning"
+            )
+        shot = comfy.sample.prepare_noise(
+            samples[:, :, self.memory_frames :], self.seed, input_latent.get("batch_index")
+        )
+        memory = draw_memory_noise(self.seed, self.memory_frames, (batch, channels, height, width))
+        return torch.cat([memory.to(shot), shot], dim=2)
+
+
+def empty_latent(request: ShotRequest, memory_frames: int) -> torch.Tensor:
+    """Zeros ``[1, 16, M+F, h, w]`` where the host keeps latents between nodes."""
+    batch, channels, frames, height, width = request.latent_shape
+    return torch.zeros(
+        [batch, channels, memory_frames + frames, height, width],
+        device=comfy.model_management.intermediate_device(),
+    )
+
+
+def shot_inputs() -> list:
+    """Inputs that say what a shot is, shared by M2V Sampler and M2V Conditioning."""
+    return [
+        Bank.Input(
+            "bank", optional=True, tooltip="Memory: keyframes of earlier shots, or references."
+        ),
+        Shot.Input(
+            "shot",
+            optional=True,
+            tooltip="The shot from Shot Loop Open: its length, seed and continuity win.",
+        ),
+        io.Image.Input(
+            "previous_frames",
+            optional=True,
+            tooltip="The previous shot's frames: the last 1 or 5 begin this shot, if it is no cut.",
+        ),
+        io.Image.Input(
+            "start_image",
+            optional=True,
+            tooltip="One picture that begins the shot. In a loop it begins the first shot only; "
+            "leave it empty to begin from the prompt.",
+        ),
+    ]
+
+
+def size_inputs() -> list:
+    """Size, length and size rule."""
+    return [
+        io.Int.Input(
+            "width", default=832, min=16, max=16384, step=16, tooltip="Pixels, a multiple of 16."
+        ),
+        io.Int.Input(
+            "height", default=480, min=16, max=16384, step=16, tooltip="Pixels, a multiple of 16."
+        ),
+        io.Int.Input(
+            "length",
+            default=81,
+            min=1,
+            max=16384,
+            step=4,
+            tooltip="Frames of the shot at 16 fps, 4n+1: 81 is five seconds. The shot's own wins.",
+        ),
+        io.Combo.Input(
+            "size_rule",
+            options=list(SIZE_RULES),
+            default="exact",
+            tooltip="exact: width and height as given. memory_aspect: about the same area, in the "
+            "aspect of the first given frame, else of the first memory frame.",
+        ),
+    ]
+
+
+def seed_input():
+    return io.Int.Input(
+        "seed",
+        default=0,
+        min=0,
+        max=0xFFFFFFFFFFFFFFFF,
+        control_after_generate=True,
+        tooltip="Base seed. A shot of a story uses base + its number in the story, or its own.",
+    )
+
+
+def continuity_input(**kwargs):
+    return io.Combo.Input(
+        "continuity",
+        options=list(CONTINUITY_CHOICES),
+        default="auto",
+        tooltip="auto: what the shot says; without a shot, last_frame when previous_frames is "
+        "connected. cut: memory only. last_frame / last_five_frames: continue the previous shot.",
+        **kwargs,
+    )
+
+
+class M2VConditioning(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemM2VConditioning",
+            display_name="M2V Conditioning",
+            category="StoryMem/advanced",
+            description=(
+                "Conditions a shot on the memory bank, and on the frames it continues from, for "
+                "any stock sampler: use M2V Model Patch on the models, this noise and latent in "
+                "SamplerCustomAdvanced, and TrimVideoLatent by memory_frames afterwards. "
+                "M2V Sampler does all of it in one node."
+            ),
+            inputs=[
+                io.Conditioning.Input("positive", tooltip="The encoded prompt of the shot."),
+                io.Conditioning.Input("negative", tooltip="The encoded negative prompt."),
+                io.Vae.Input("vae", tooltip="The Wan 2.1 VAE."),
+                *shot_inputs(),
+                *size_inputs(),
+                seed_input(),
+                continuity_input(),
+            ],
+            outputs=[
+                io.Conditioning.Output(
+                    "positive_out", display_name="positive", tooltip="Positive with memory."
+                ),
+                io.Conditioning.Output(
+                    "negative_out", display_name="negative", tooltip="Negative with memory."
+                ),
+                io.Latent.Output(
+                    "latent", tooltip="Empty latent: memory frames first, then the shot."
+                ),
+                io.Noise.Output(
+                    "noise", tooltip="Noise whose shot part does not depend on the memory."
+                ),
+                io.Int.Output(
+                    "memory_frames",
+                    tooltip="Latent frames of memory: for M2V Model Patch, and TrimVideoLatent's "
+                    "trim_amount after sampling.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        positive,
+        negative,
+        vae,
+        width,
+        height,
+        length,
+        size_rule,
+        seed,
+        continuity,
+        bank=None,
+        shot=None,
+        previous_frames=None,
+        start_image=None,
+    ):
+        request = request_shot(
+            bank=bank,
+            shot=shot,
+            previous_frames=previous_frames,
+            start_image=start_image,
+            width=width,
+            height=height,
+            length=length,
+            size_rule=size_rule,
+            seed=seed,
+            continuity=continuity,
+        )
+        positive, negative, frames = condition_on_memory(positive, negative, vae, request)
+        latent = {"samples": empty_latent(request, frames)}
+        noise = MemoryNoise(request.seed, frames)
+        return io.NodeOutput(positive, negative, latent, noise, frames)
+
+
+NODES = [M2VConditioning]

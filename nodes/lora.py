@@ -1,3 +1,207 @@
+"""Load StoryMem LoRA: the M2V pair on both experts, at the scale it was trained with."""
+
 from __future__ import annotations
 
-NODES: list = []
+import logging
+import os
+import pickle
+from weakref import WeakValueDictionary
+
+import comfy.lora
+import comfy.utils
+import folder_paths
+import torch
+from comfy_api.latest import io
+
+from ..storymem.lora import (
+    SCALES,
+    LoraModule,
+    check_lora,
+    describe_scale,
+    read_lora,
+    target_modules,
+)
+from .types import Shot
+from .wan_models import require_pair, require_wan
+
+log = logging.getLogger(__name__)
+
+NONE = "none"
+ATTACHMENT = "storymem_lora"  # on the patched model: the files that are in it already
+
+
+class LoraFile:
+    """A read file; kept alive by the models it is in, so that a loop reads it once."""
+
+    def __init__(self, name: str, modules: dict[str, LoraModule]):
+        self.name = name
+        self.modules = modules
+
+
+_FILES: WeakValueDictionary[tuple, LoraFile] = WeakValueDictionary()
+
+
+def load_file(name: str) -> LoraFile:
+    """The LoRA file of that name in the host's loras folder."""
+    path = folder_paths.get_full_path_or_raise("loras", name)
+    status = os.stat(path)
+    key = (path, status.st_mtime_ns, status.st_size)
+    file = _FILES.get(key)
+    if file is None:
+        file = LoraFile(name, read_lora(_read_state(path, name), name))
+        _FILES[key] = file
+    return file
+
+
+def _read_state(path: str, name: str) -> dict:
+    if path.lower().endswith((".safetensors", ".sft")):
+        return comfy.utils.load_torch_file(path, safe_load=True)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        raise ValueError(
+            f"{name} holds more than tensors, or is damaged, and was not opened ({error}); use the "
+            ".safetensors file"
+        ) from error
+
+
+def apply_lora(model, file: LoraFile, strength: float, scale: str, model_name: str):
+    """A clone of ``model`` with the LoRA added once; and what was done, in words."""
+    applied = model.get_attachment(ATTACHMENT) or ()
+    if any(other is file for other in applied):
+        raise ValueError(
+            f"{file.name} is already in {model_name}; take one Load StoryMem LoRA away, or it "
+            "would be applied twice"
+        )
+    diffusion_model = model.get_model_object("diffusion_model")
+    targets = target_modules(len(diffusion_model.blocks))
+    shapes = {target: _weight_shape(diffusion_model, target) for target in targets}
+    check_lora(file.modules, shapes, file.name)
+    state = {}
+    for target, pair in file.modules.items():
+        state[f"{target}.lora_down.weight"] = pair.down
+        state[f"{target}.lora_up.weight"] = pair.up
+        alpha = pair.scale(scale) * pair.rank  # the host divides by the rank
+        state[f"{target}.alpha"] = torch.tensor(alpha, dtype=torch.float64)
+    keys = {target: f"diffusion_model.{target}.weight" for target in targets}
+    patched = model.clone()
+    done = patched.add_patches(comfy.lora.load_lora(state, keys), strength)
+    if len(done) != len(targets):
+        raise ValueError(
+            f"only {len(done)} of {len(targets)} modules of {model_name} could take {file.name}; "
+            "load the model with a loader whose weights LoRAs can change"
+        )
+    patched.set_attachments(ATTACHMENT, (*applied, file))
+    return patched, (
+        f"{model_name}: {file.name}: {len(done)} of {len(targets)} modules, "
+        f"{describe_scale(file.modules, scale)}, strength {strength:g}"
+    )
+
+
+def _weight_shape(diffusion_model, target: str) -> tuple[int, ...] | None:
+    weight = diffusion_model.get_submodule(target).weight
+    return tuple(weight.shape) if len(weight.shape) == 2 else None
+
+
+def warn_if_swapped(name: str, expert: str) -> str:
+    """A warning when the file's name says the other expert, else an empty string."""
+    other = "low" if expert == "high" else "high"
+    base = os.path.basename(name).lower()
+    if other not in base or expert in base:
+        return ""
+    warning = f"lora_{expert} is {name}, which by its name is for the {other}-noise model"
+    log.warning("%s: are the two files swapped?", warning)
+    return f"warning: {warning}"
+
+
+def load_pair(model_high, model_low, names: dict[str, str], strength: float, scale: str):
+    """Both experts with their files; a model without a file goes through as it is."""
+    models, report = {"high": model_high, "low": model_low}, []
+    for expert, name in names.items():
+        if name == NONE:
+            continue
+        if models[expert] is None:
+            raise ValueError(f"lora_{expert} is {name}, but model_{expert} is not connected")
+        if strength == 0:
+            report.append(f"model_{expert}: {name} not applied, strength 0")
+            continue
+        models[expert], line = apply_lora(
+            models[expert], load_file(name), strength, scale, f"model_{expert}"
+        )
+        report += [line, *filter(None, [warn_if_swapped(name, expert)])]
+    return models["high"], models["low"], "\n".join(report) or "no LoRA chosen"
+
+
+class LoadLoRA(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        files = [NONE, *folder_paths.get_filename_list("loras")]
+        return io.Schema(
+            node_id="StoryMemLoadLoRA",
+            display_name="Load StoryMem LoRA",
+            category="StoryMem",
+            description=(
+                "Puts the StoryMem LoRA pair on both experts at the scale it was trained with "
+                "(11.3 for the released files; stock loaders apply them eleven times too weak). "
+                "Other LoRAs go before or after with the stock loaders."
+            ),
+            inputs=[
+                io.Model.Input("model_high", tooltip="Wan 2.2 I2V A14B, high noise."),
+                io.Model.Input("model_low", optional=True, tooltip="Wan 2.2 I2V A14B, low noise."),
+                io.Combo.Input(
+                    "lora_high",
+                    options=files,
+                    default=NONE,
+                    tooltip="backbone_high_noise of Wan2.2-MI2V-A14B or Wan2.2-MM2V-A14B.",
+                ),
+                io.Combo.Input(
+                    "lora_low",
+                    options=files,
+                    default=NONE,
+                    tooltip="backbone_low_noise of the same folder.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=-10.0,
+                    max=10.0,
+                    step=0.01,
+                    tooltip="1 is as trained; 0 leaves the models alone. The shot's own wins.",
+                ),
+                io.Combo.Input(
+                    "scale",
+                    options=list(SCALES),
+                    default="auto",
+                    advanced=True,
+                    tooltip="auto: alpha/sqrt(rank) for the released files, alpha/rank for "
+                    "repacked ones that carry alpha or use lora_up/lora_down keys. rslora and "
+                    "standard force one; standard is 1 for a file with the factor folded in.",
+                ),
+                Shot.Input(
+                    "shot", optional=True, tooltip="The shot: its own LoRA strength wins, if set."
+                ),
+            ],
+            outputs=[
+                io.Model.Output("high", display_name="model_high", tooltip="A copy with the LoRA."),
+                io.Model.Output("low", display_name="model_low", tooltip="A copy with the LoRA."),
+                io.String.Output(
+                    "report", tooltip="What was applied: modules, rank, scale and strength."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, model_high, lora_high, lora_low, strength, scale="auto", model_low=None, shot=None
+    ):
+        for name, model in (("model_high", model_high), ("model_low", model_low)):
+            if model is not None:
+                require_wan(model, name)
+        require_pair(model_high, model_low, "model_high", "model_low")
+        if shot is not None and shot.shot.lora_strength is not None:
+            strength = shot.shot.lora_strength
+        names = {"high": lora_high, "low": lora_low}
+        return io.NodeOutput(*load_pair(model_high, model_low, names, strength, scale))
+
+
+NODES = [LoadLoRA]

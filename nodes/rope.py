@@ -1,3 +1,138 @@
+"""M2V Model Patch: memory frames before the shot on the time axis, with the negative RoPE shift."""
+
 from __future__ import annotations
 
-NODES: list = []
+from collections.abc import Callable
+
+import torch
+from comfy.patcher_extension import WrappersMP
+from comfy_api.latest import io
+
+from ..storymem.rope import MEMORY_ROPE_SHIFT, check_memory_span
+from .wan_models import input_channels, refuse_context_windows, require_wan
+
+ROPE_ENCODE = "diffusion_model.rope_encode"
+WRAPPER_KEY = "storymem_m2v"
+
+
+def patch_memory_positions(model, memory_frames: int, rope_shift: int = MEMORY_ROPE_SHIFT):
+    """A clone of ``model`` that expects ``memory_frames`` latent frames before the shot."""
+    check_memory_span(memory_frames, rope_shift)
+    patched = model.clone()
+    original = patched.get_model_object(ROPE_ENCODE)
+    original = getattr(original, "storymem_original", original)  # patched before: start over
+    patched.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, WRAPPER_KEY)
+    patched.add_object_patch(ROPE_ENCODE, encode_with_memory(original, memory_frames, rope_shift))
+    patched.add_wrapper_with_key(
+        WrappersMP.OUTER_SAMPLE, WRAPPER_KEY, check_before_sampling(memory_frames)
+    )
+    return patched
+
+
+def encode_with_memory(original: Callable, memory_frames: int, rope_shift: int) -> Callable:
+    """``rope_encode`` with memory at ``-M*S, ..., -S`` and the shot from 0.
+
+    M and S are closed over: read from ``transformer_options`` they would go stale under
+    torch.compile, which guards closures but not that dict. The original is called for both parts,
+    so that its own scaling, and patches of other packs, apply to memory and shot alike.
+    """
+    span = (memory_frames - 1) * rope_shift + 1  # a grid from first to last memory position
+
+    def rope_encode(t, h, w, t_start=0, steps_t=None, **kwargs):
+        if memory_frames == 0 or t_start or steps_t is not None or kwargs.get("source_id"):
+            if steps_t is not None:
+                kwargs["steps_t"] = steps_t
+            return original(t, h, w, t_start=t_start, **kwargs)
+        if t <= memory_frames:
+            raise ValueError(
+                f"the latent has {t} frames, but M2V Model Patch expects {memory_frames} memory "
+                "frames before the shot; use the latent and memory_frames of one M2V Conditioning"
+            )
+        kwargs["dtype"] = torch.float32  # bf16 rounds positions beyond 256 and scaled ones
+        options = (kwargs.get("transformer_options") or {}).get("rope_options") or {}
+        first = -memory_frames * rope_shift * options.get("scale_t", 1.0)
+        memory = original(span, h, w, t_start=first, steps_t=memory_frames, **kwargs)
+        shot = original(t - memory_frames, h, w, **kwargs)
+        return torch.cat([memory, shot], dim=1)  # tokens: memory first
+
+    rope_encode.storymem_original = original
+    return rope_encode
+
+
+def check_before_sampling(memory_frames: int) -> Callable:
+    """A sampling wrapper that refuses what would run without an error and give a wrong shot."""
+
+    def check(executor, noise, *args, **kwargs):
+        guider = executor.class_obj
+        refuse_context_windows(guider.model_options, "the model")
+        frames = noise.shape[2]
+        if frames <= memory_frames:
+            raise ValueError(
+                f"the latent has {frames} frames, but the model expects {memory_frames} memory "
+                "frames before the shot; use the latent and memory_frames of one M2V Conditioning"
+            )
+        if input_channels(guider.model_patcher) != noise.shape[1]:
+            for name, conds in guider.conds.items():
+                for cond in conds:
+                    _check_cond(name, cond, frames)
+        return executor(noise, *args, **kwargs)
+
+    return check
+
+
+def _check_cond(name: str, cond: dict, frames: int) -> None:
+    for key in ("concat_latent_image", "concat_mask"):
+        value = cond.get(key)
+        if value is None or value.shape[2] != frames:
+            found = "is missing" if value is None else f"has {value.shape[2]} frames"
+            raise ValueError(
+                f"{key} of {name} {found}, but the latent has {frames} frames with its memory; "
+                "connect positive and negative of M2V Conditioning to the guider"
+            )
+
+
+class M2VModelPatch(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemM2VModelPatch",
+            display_name="M2V Model Patch",
+            category="StoryMem/advanced",
+            description=(
+                "Puts memory frames before the shot in time (negative RoPE shift), for any stock "
+                "sampler. Apply it to each expert, with memory_frames of M2V Conditioning. M2V "
+                "Sampler does this by itself."
+            ),
+            inputs=[
+                io.Model.Input("model", tooltip="Wan 2.2 I2V A14B, high or low noise, with LoRAs."),
+                io.Int.Input(
+                    "memory_frames",
+                    default=0,
+                    min=0,
+                    max=1024,
+                    tooltip="Latent frames of memory before the shot: connect M2V Conditioning's "
+                    "memory_frames. 0 leaves the model as it is.",
+                ),
+                io.Int.Input(
+                    "rope_shift",
+                    default=MEMORY_ROPE_SHIFT,
+                    min=0,
+                    max=100,
+                    advanced=True,
+                    tooltip="Distance in time between memory frames, in latent frames. 5 is what "
+                    "the LoRA was trained with; 1 makes memory look like the moment before.",
+                ),
+            ],
+            outputs=[io.Model.Output(tooltip="A patched copy; the original is unchanged.")],
+        )
+
+    @classmethod
+    def execute(cls, model, memory_frames, rope_shift=MEMORY_ROPE_SHIFT):
+        require_wan(model, "model")
+        refuse_context_windows(model.model_options, "model")
+        if memory_frames == 0:
+            return io.NodeOutput(model)
+        return io.NodeOutput(patch_memory_positions(model, memory_frames, rope_shift))
+
+
+NODES = [M2VModelPatch]

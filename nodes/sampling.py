@@ -1,3 +1,286 @@
+"""M2V Sampler: one shot from memory with both experts, one sampler run, memory taken off."""
+
 from __future__ import annotations
 
-NODES: list = []
+import comfy.model_management
+import comfy.model_sampling
+import comfy.samplers
+import comfy.utils
+import latent_preview
+import torch
+from comfy_api.latest import io
+
+from ..storymem.rope import MEMORY_ROPE_SHIFT
+from .conditioning import (
+    MemoryNoise,
+    ShotRequest,
+    condition_on_memory,
+    continuity_input,
+    empty_latent,
+    request_shot,
+    seed_input,
+    shot_inputs,
+    size_inputs,
+)
+from .experts import BOUNDARY, TwoExpertGuider, require_same_sampling
+from .rope import patch_memory_positions
+from .wan_models import (
+    I2V_CHANNELS,
+    T2V_CHANNELS,
+    refuse_context_windows,
+    require_pair,
+    require_wan,
+)
+
+SHIFT = 4.0  # released recipe
+
+
+def check_models(model_high, model_low, t2v_high, t2v_low) -> None:
+    """Raise ValueError, before anything is encoded or loaded, when a model is of the wrong kind."""
+    for name, model, channels in (
+        ("model_high", model_high, I2V_CHANNELS),
+        ("model_low", model_low, I2V_CHANNELS),
+        ("t2v_high", t2v_high, T2V_CHANNELS),
+        ("t2v_low", t2v_low, T2V_CHANNELS),
+    ):
+        if model is not None:
+            require_wan(model, name, channels)
+            refuse_context_windows(model.model_options, name)
+    require_pair(model_high, model_low, "model_high", "model_low")
+    if t2v_high is None and t2v_low is not None:
+        raise ValueError("t2v_low is connected without t2v_high; connect both, or t2v_high alone")
+    require_pair(t2v_high, t2v_low, "t2v_high", "t2v_low")
+
+
+def prepare_model(model, memory_frames: int, rope_shift: int, shift: float):
+    """A clone of the model with memory positions and the schedule's shift."""
+    model = patch_memory_positions(model, memory_frames, rope_shift) if memory_frames else model
+    return patch_shift(model, shift) if shift > 0 else model
+
+
+def patch_shift(model, shift: float):
+    """What the stock ModelSamplingSD3 node does: flow sampling with this shift."""
+
+    class ShiftedFlow(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
+        pass
+
+    patched = model.clone()
+    original = patched.get_model_object("model_sampling")
+    sampling = ShiftedFlow(patched.model.model_config)
+    sampling.set_parameters(shift=shift, multiplier=1000)
+    if hasattr(original, "noise_scale") and hasattr(sampling, "set_noise_scale"):
+        sampling.set_noise_scale(original.noise_scale)
+    patched.add_object_patch("model_sampling", sampling)
+    return patched
+
+
+def schedule(model, scheduler: str, steps: int, denoise: float) -> torch.Tensor:
+    """Sigmas as the stock BasicScheduler gives them."""
+    if denoise <= 0:
+        return torch.FloatTensor([])
+    total = steps if denoise >= 1 else int(steps / denoise)
+    sampling = model.get_model_object("model_sampling")
+    return comfy.samplers.calculate_sigmas(sampling, scheduler, total).cpu()[-(steps + 1) :]
+
+
+def make_guider(model_high, model_low, positive, negative, cfg: float, cfg_low: float, boundary):
+    """The stock guider for one model, else one that routes by sigma."""
+    if model_low is None:
+        guider = comfy.samplers.CFGGuider(model_high)
+        guider.set_cfg(cfg)
+    else:
+        require_same_sampling(model_high, model_low)
+        guider = TwoExpertGuider(model_high, model_low, boundary)
+        guider.set_cfg(cfg, cfg_low if cfg_low > 0 else cfg)
+    guider.set_conds(positive, negative)
+    return guider
+
+
+def shot_callback(model, steps: int, memory_frames: int):
+    """The host's progress and preview, shown the shot and not a memory frame."""
+    report = latent_preview.prepare_callback(model, steps)
+
+    def callback(step, x0, x, total_steps):
+        report(step, x0[:, :, memory_frames:], x, total_steps)
+
+    return callback
+
+
+def sample_shot(models, positive, negative, request: ShotRequest, memory_frames: int, settings):
+    """Run the sampler over memory and shot; the shot's latent ``[1, 16, F, h, w]``."""
+    rope_shift, shift = settings["rope_shift"], settings["shift"]
+    high, low = (
+        None if model is None else prepare_model(model, memory_frames, rope_shift, shift)
+        for model in models
+    )
+    sigmas = schedule(high, settings["scheduler"], settings["steps"], settings["denoise"])
+    latent = empty_latent(request, memory_frames)
+    noise = MemoryNoise(request.seed, memory_frames).generate_noise({"samples": latent})
+    guider = make_guider(
+        high, low, positive, negative, settings["cfg"], settings["cfg_low"], settings["boundary"]
+    )
+    samples = guider.sample(
+        noise,
+        latent,
+        comfy.samplers.sampler_object(settings["sampler_name"]),
+        sigmas,
+        callback=shot_callback(high, len(sigmas) - 1, memory_frames),
+        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+        seed=request.seed,
+    )
+    samples = samples.to(comfy.model_management.intermediate_device())
+    return samples[:, :, memory_frames:].contiguous()  # memory comes off once, here
+
+
+class M2VSampler(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemM2VSampler",
+            display_name="M2V Sampler",
+            category="StoryMem",
+            description=(
+                "Samples one shot that remembers: memory frames and the prompt give the latent of "
+                "the shot, with both experts of Wan 2.2 I2V A14B in one run. Load the StoryMem "
+                "LoRA on both models first. Memory is taken off before the latent comes out; a "
+                "shot that continues begins with 1 or 5 frames of the previous one."
+            ),
+            inputs=[
+                io.Model.Input("model_high", tooltip="Wan 2.2 I2V A14B, high noise, with LoRAs."),
+                io.Model.Input(
+                    "model_low",
+                    optional=True,
+                    tooltip="Wan 2.2 I2V A14B, low noise, with LoRAs. Empty: model_high does all.",
+                ),
+                io.Model.Input(
+                    "t2v_high",
+                    optional=True,
+                    tooltip="Wan 2.2 T2V A14B, high noise: makes the first shot when there is no "
+                    "memory, no start image and no previous shot.",
+                ),
+                io.Model.Input(
+                    "t2v_low", optional=True, tooltip="Wan 2.2 T2V A14B, low noise, for the same."
+                ),
+                io.Conditioning.Input("positive", tooltip="The encoded prompt of the shot."),
+                io.Conditioning.Input("negative", tooltip="The encoded negative prompt."),
+                io.Vae.Input("vae", tooltip="The Wan 2.1 VAE."),
+                *shot_inputs(),
+                *size_inputs(),
+                seed_input(),
+                io.Int.Input(
+                    "steps",
+                    default=40,
+                    min=1,
+                    max=10000,
+                    tooltip="Over both experts. 40 is the paper's; 4 to 8 with distill LoRAs.",
+                ),
+                io.Float.Input(
+                    "cfg",
+                    default=3.5,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    round=0.01,
+                    tooltip="How strictly the prompt is followed. 3.5 is the paper's; 1 with "
+                    "distill LoRAs (twice as fast).",
+                ),
+                io.Combo.Input(
+                    "sampler_name",
+                    options=list(comfy.samplers.SAMPLER_NAMES),
+                    default="uni_pc",
+                    tooltip="uni_pc is the paper's. Its history runs on across both experts.",
+                ),
+                io.Combo.Input(
+                    "scheduler",
+                    options=list(comfy.samplers.SCHEDULER_NAMES),
+                    default="simple",
+                    tooltip="simple is within 0.0003 of the paper's schedule; others differ more.",
+                ),
+                continuity_input(),
+                io.Float.Input(
+                    "cfg_low",
+                    default=0.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    round=0.01,
+                    advanced=True,
+                    tooltip="cfg of the low-noise expert. 0: the same as cfg.",
+                ),
+                io.Float.Input(
+                    "shift",
+                    default=SHIFT,
+                    min=0.0,
+                    max=100.0,
+                    step=0.01,
+                    advanced=True,
+                    tooltip="Noise schedule shift for both experts; 4 is the paper's, 5 usual with "
+                    "distill LoRAs. 0: keep what the models bring (ModelSamplingSD3).",
+                ),
+                io.Float.Input(
+                    "boundary",
+                    default=BOUNDARY,
+                    min=0.0,
+                    max=1.0,
+                    step=0.005,
+                    round=0.001,
+                    advanced=True,
+                    tooltip="The high-noise expert works while sigma is at or above this. "
+                    "0.9 for Wan 2.2 I2V.",
+                ),
+                io.Float.Input(
+                    "denoise",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    advanced=True,
+                    tooltip="Share of the schedule that runs. Leave at 1: shots start from noise.",
+                ),
+                io.Int.Input(
+                    "rope_shift",
+                    default=MEMORY_ROPE_SHIFT,
+                    min=0,
+                    max=100,
+                    advanced=True,
+                    tooltip="Distance in time between memory frames, in latent frames. 5 is what "
+                    "the LoRA was trained with.",
+                ),
+            ],
+            outputs=[
+                io.Latent.Output(
+                    "samples", display_name="samples", tooltip="The shot alone: decode it as it is."
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, model_high, positive, negative, vae, width, height, length, size_rule, seed, steps,
+        cfg, sampler_name, scheduler, continuity="auto", model_low=None, t2v_high=None,
+        t2v_low=None, bank=None, shot=None, previous_frames=None, start_image=None,
+        cfg_low=0.0, shift=SHIFT, boundary=BOUNDARY, denoise=1.0, rope_shift=MEMORY_ROPE_SHIFT,
+    ):  # fmt: skip
+        settings = {
+            "steps": steps, "cfg": cfg, "cfg_low": cfg_low, "sampler_name": sampler_name,
+            "scheduler": scheduler, "shift": shift, "boundary": boundary, "denoise": denoise,
+            "rope_shift": rope_shift,
+        }  # fmt: skip
+        check_models(model_high, model_low, t2v_high, t2v_low)
+        request = request_shot(
+            bank=bank, shot=shot, previous_frames=previous_frames, start_image=start_image,
+            width=width, height=height, length=length, size_rule=size_rule, seed=seed,
+            continuity=continuity,
+        )  # fmt: skip
+        models, memory_frames = (model_high, model_low), 0
+        if t2v_high is not None and not request.memory and request.given is None:
+            models = (t2v_high, t2v_low)  # the first shot, from its prompt alone
+        else:
+            positive, negative, memory_frames = condition_on_memory(
+                positive, negative, vae, request
+            )
+        samples = sample_shot(models, positive, negative, request, memory_frames, settings)
+        return io.NodeOutput({"samples": samples})
+
+
+NODES = [M2VSampler]

@@ -1,9 +1,11 @@
-"""How a shot begins: after a cut (M2V), from the last frame (MI2V) or the last five (MM2V) (paper 3.3)."""
+"""How a shot begins: after a cut (M2V), from the last frame (MI2V) or five (MM2V) (paper 3.3)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+
+import torch
 
 from .story import Shot
 
@@ -26,7 +28,7 @@ class ShotPlan:
         return GIVEN_FRAMES[self.mode]
 
     def seed(self, base: int) -> int:
-        """The shot's own seed, else base + global shot index (the released one restarts per scene)."""
+        """The shot's own seed, else base + global shot index (released: restarts per scene)."""
         return self.shot.seed if self.shot.seed is not None else (base + self.shot.index) % 2**64
 
 
@@ -35,3 +37,50 @@ def choose_mode(shot: Shot, continuity: str, *, has_previous: bool) -> Mode:
     if shot.cut or not has_previous:
         return "m2v"
     return "mm2v" if (shot.continuity or continuity) == "last_five_frames" else "mi2v"
+
+
+CONTINUITY_CHOICES = ("auto", "cut", "last_frame", "last_five_frames")
+MODE_OF_CHOICE: dict[str, Mode] = {"cut": "m2v", "last_frame": "mi2v", "last_five_frames": "mm2v"}
+
+
+def resolve_mode(continuity: str, plan: ShotPlan | None, *, has_previous: bool) -> Mode:
+    """The mode of one sampled shot: what the shot says on ``auto``, else the artist's choice.
+
+    Raises:
+        ValueError: when the choice contradicts the shot (the loop takes frames off by what the shot
+            says), or when it continues from a shot of which no frames are connected.
+    """
+    if continuity not in CONTINUITY_CHOICES:
+        raise ValueError(
+            f"continuity must be one of {', '.join(CONTINUITY_CHOICES)}, but it is {continuity!r}"
+        )
+    if continuity == "auto":
+        mode = plan.mode if plan else ("mi2v" if has_previous else "m2v")
+    else:
+        mode = MODE_OF_CHOICE[continuity]
+        if plan and mode != plan.mode:
+            raise ValueError(
+                f"continuity is {continuity}, but shot {plan.shot.label} of the script is planned "
+                f"as {plan.mode}, and the loop takes repeated frames off by that; set continuity "
+                "to auto, or change the shot in the script or on Shot Loop Open"
+            )
+    if mode != "m2v" and not has_previous:
+        raise ValueError(
+            f"this shot continues the previous one ({mode}), but previous_frames is not connected; "
+            "connect the previous shot's frames, or set continuity to cut"
+        )
+    return mode
+
+
+def take_given_frames(mode: Mode, previous_frames: torch.Tensor | None) -> torch.Tensor | None:
+    """The last 1 (MI2V) or 5 (MM2V) frames of the previous shot; None after a cut."""
+    count = GIVEN_FRAMES[mode]
+    if count == 0:
+        return None
+    available = 0 if previous_frames is None else previous_frames.shape[0]
+    if available < count:
+        raise ValueError(
+            f"continuing with {mode} needs the last {count} frames of the previous shot, but "
+            f"previous_frames holds {available}; pass more frames or choose last_frame"
+        )
+    return previous_frames[-count:]

@@ -44,6 +44,7 @@ load_helper("stock_graphs")
 load_helper("browser")
 load_helper("host_server")
 load_helper("workflow_files")
+load_helper("m2v_helpers")
 
 
 from host_server import host_path  # noqa: E402  it is a helper file, loaded above

@@ -1,0 +1,189 @@
+"""Two experts in one sampler run: the host's guider, routed by sigma, so that history is one.
+
+The host's own parts do the work: each expert has its own guider with its own model_options,
+wrappers, callbacks and hooks. The low-noise guider's sampling context is opened inside the
+high-noise one's, but its model is loaded only when the first sigma below the boundary arrives,
+because two 14B experts rarely fit a card together.
+"""
+
+from __future__ import annotations
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.patcher_extension
+import comfy.sampler_helpers
+import comfy.samplers
+import torch
+
+BOUNDARY = 0.9  # Wan 2.2 I2V A14B: the high-noise expert while t >= 0.900
+SIGMA_TOLERANCE = 1e-6  # float32 sigmas: 0.9 is 0.8999999762
+
+
+def is_high_noise(sigma: float, boundary: float) -> bool:
+    return sigma >= boundary - SIGMA_TOLERANCE
+
+
+def split_sigmas(sigmas: torch.Tensor, boundary: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """The schedule of each expert, sharing the sigma where they meet; empty when it has no step."""
+    steps = len(sigmas) - 1
+    high = sum(1 for sigma in sigmas[:steps].tolist() if is_high_noise(sigma, boundary))
+    empty = sigmas[:0]
+    return (sigmas[: high + 1] if high else empty), (sigmas[high:] if high < steps else empty)
+
+
+class _LowNoiseGuider(comfy.samplers.CFGGuider):
+    """The low-noise expert. Its sampling is the high-noise guider's run; it loads on first use."""
+
+    def open(self, run, noise, latent_image, sampler, sigmas, denoise_mask, seed):
+        """``run()`` inside this expert's own sampling context (hooks, OUTER_SAMPLE wrappers)."""
+        self.run = run
+        self.run_sigmas = sigmas
+        self.is_loaded = False
+        return self.sample(noise, latent_image, sampler, sigmas, denoise_mask, seed=seed)
+
+    def outer_sample(self, noise, latent_image, sampler, sigmas, denoise_mask=None, *_, **kwargs):
+        self.prepared = (noise, latent_image, denoise_mask, kwargs.get("seed"))
+        self.latent_shapes = kwargs.get("latent_shapes")
+        try:
+            return self.run()
+        finally:
+            if self.is_loaded:
+                self.model_patcher.cleanup()
+                comfy.sampler_helpers.cleanup_models(self.conds, self.loaded_models)
+                del self.inner_model, self.loaded_models, self.step_options
+            del self.prepared, self.run
+
+    def activate(self) -> None:
+        """Load this expert; the host moves the other one out when they do not fit together."""
+        noise, latent_image, denoise_mask, seed = self.prepared
+        patcher = self.model_patcher
+        self.inner_model, self.conds, self.loaded_models = comfy.sampler_helpers.prepare_sampling(
+            patcher, noise.shape, self.conds, self.model_options
+        )
+        device = patcher.load_device
+        comfy.samplers.cast_to_load_options(
+            self.model_options, device=device, dtype=patcher.model_dtype()
+        )
+        patcher.pre_run()
+        if self.is_loaded:
+            return
+        self.is_loaded = True
+        self.inner_model.latent_shapes = self.latent_shapes
+        noise = noise.to(device, torch.float32)
+        latent_image = latent_image.to(device, torch.float32)
+        if torch.count_nonzero(latent_image) > 0:  # as the host: an empty latent is not shifted
+            latent_image = self.inner_model.process_latent_in(latent_image)
+        self.conds = comfy.samplers.process_conds(
+            self.inner_model,
+            noise,
+            self.conds,
+            device,
+            latent_image,
+            denoise_mask,
+            seed,
+            latent_shapes=self.latent_shapes,
+        )
+        self.step_options = comfy.model_patcher.create_model_options_clone(self.model_options)
+        transformer_options = self.step_options.setdefault("transformer_options", {})
+        transformer_options["sample_sigmas"] = self.run_sigmas.to(device)
+
+
+class TwoExpertGuider(comfy.samplers.CFGGuider):
+    """A guider of the high-noise expert that hands sigmas below the boundary to the low-noise one.
+
+    To the sampler it is one model. Sigmas and noise scaling come from the high-noise model's
+    model_sampling, which both experts must share (``require_same_sampling``).
+    """
+
+    def __init__(self, model_high, model_low, boundary: float = BOUNDARY):
+        super().__init__(model_high)
+        self.low = _LowNoiseGuider(model_low)
+        self.boundary = boundary
+
+    def set_conds(self, positive, negative):
+        super().set_conds(positive, negative)
+        self.low.set_conds(positive, negative)
+
+    def set_cfg(self, cfg, cfg_low=None):
+        super().set_cfg(cfg)
+        self.low.set_cfg(cfg if cfg_low is None else cfg_low)
+
+    def sample(self, noise, latent_image, sampler, sigmas, denoise_mask=None, *args, **kwargs):
+        self.high_sigmas, self.low_sigmas = split_sigmas(sigmas, self.boundary)
+        if len(self.high_sigmas) == 0:
+            single = comfy.samplers.CFGGuider(self.low.model_patcher)
+            single.original_conds, single.cfg = self.low.original_conds, self.low.cfg
+            return single.sample(
+                noise, latent_image, sampler, sigmas, denoise_mask, *args, **kwargs
+            )
+        self.raw_denoise_mask = denoise_mask
+        self.is_low_active = False
+        return super().sample(noise, latent_image, sampler, sigmas, denoise_mask, *args, **kwargs)
+
+    def outer_sample(self, noise, latent_image, sampler, sigmas, *args, **kwargs):
+        def run():
+            return super(TwoExpertGuider, self).outer_sample(
+                noise, latent_image, sampler, sigmas, *args, **kwargs
+            )
+
+        if len(self.low_sigmas) == 0:
+            return run()
+        return self.low.open(
+            run,
+            noise,
+            latent_image,
+            sampler,
+            self.low_sigmas,
+            self.raw_denoise_mask,
+            kwargs.get("seed", args[3] if len(args) > 3 else None),
+        )
+
+    def __call__(self, x, timestep, model_options=None, seed=None):
+        model_options = model_options or {}
+        if is_high_noise(float(timestep.flatten()[0]), self.boundary) or len(self.low_sigmas) == 0:
+            return self._predict_high(x, timestep, model_options, seed)
+        if not self.is_low_active:
+            self.low.activate()
+            self.is_low_active = True
+        device = self.low.model_patcher.load_device
+        options = self._options_for_low(model_options)
+        denoised = self.low.outer_predict_noise(x.to(device), timestep.to(device), options, seed)
+        return denoised.to(x.device)
+
+    def _predict_high(self, x, timestep, model_options, seed):
+        if self.is_low_active:  # samplers that step up again across the boundary
+            comfy.sampler_helpers.prepare_sampling(
+                self.model_patcher, x.shape, self.conds, self.model_options
+            )
+            self.model_patcher.pre_run()
+            self.is_low_active = False
+        transformer_options = model_options.setdefault("transformer_options", {})
+        transformer_options["sample_sigmas"] = self.high_sigmas.to(x.device)
+        return self.outer_predict_noise(x, timestep, model_options, seed)
+
+    def _options_for_low(self, received: dict) -> dict:
+        """The low-noise expert's options, with what the sampler itself added (CFG++)."""
+        options = dict(self.low.step_options)
+        for key, value in received.items():
+            own = self.model_options.get(key)
+            if isinstance(value, list):
+                added = [item for item in value if item not in (own or [])]
+                options[key] = [*options.get(key, []), *added]
+            elif not isinstance(value, dict) and value is not own:
+                options[key] = value
+        return options
+
+
+def require_same_sampling(model_high, model_low) -> None:
+    """Raise ValueError unless both experts mean the same noise by the same sigma."""
+    high, low = (m.get_model_object("model_sampling") for m in (model_high, model_low))
+    same_kind = [c.__name__ for c in type(high).__mro__[1:]] == [
+        c.__name__ for c in type(low).__mro__[1:]
+    ]
+    if same_kind and torch.equal(high.sigmas.cpu(), low.sigmas.cpu()):
+        return
+    raise ValueError(
+        f"model_high and model_low sample differently: shift {getattr(high, 'shift', '?')} and "
+        f"{getattr(low, 'shift', '?')} ({type(high).__name__} and {type(low).__name__}); put the "
+        "same ModelSamplingSD3 on both, or set shift on M2V Sampler above 0 to use that for both"
+    )

@@ -1,0 +1,170 @@
+"""StoryMem LoRA files: every key layout they come in, and the scale they were trained with.
+
+The released pair is rank 128, alpha 128, ``use_rslora``: the scale is alpha / sqrt(rank) = 11.31. A
+loader that reads alpha / rank applies it eleven times too weak, without any error.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+LORA_ALPHA = 128.0  # of the released adapters; PEFT files do not carry it
+SCALES = ("auto", "rslora", "standard")
+TARGETS = (  # of every block, in each expert: 10 x 40 blocks = 400 modules
+    *(f"{attention}.{part}" for attention in ("self_attn", "cross_attn") for part in "qkvo"),
+    "ffn.0",
+    "ffn.2",
+)
+PREFIXES = ("base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer.")
+LISTED = 6  # names shown in an error before "and N more"
+
+_PART = re.compile(
+    r"(?P<module>.+)\.(?P<part>lora_A|lora_B|lora_down|lora_up)(\.default)?(\.weight)?$"
+)
+_ALPHA = re.compile(r"(?P<module>.+)\.alpha$")
+_FLAT = re.compile(r"lora_unet_blocks_(\d+)_(self_attn|cross_attn|ffn)_([qkvo02])$")
+
+
+@dataclass(frozen=True)
+class LoraModule:
+    """One low-rank pair: the change of a weight is ``scale * up @ down``."""
+
+    down: torch.Tensor  # [rank, in]
+    up: torch.Tensor  # [out, rank]
+    alpha: float | None  # None: the file does not say
+    is_peft: bool  # lora_A / lora_B keys, as PEFT writes them
+
+    @property
+    def rank(self) -> int:
+        return self.down.shape[0]
+
+    def scale(self, choice: str = "auto") -> float:
+        """The factor of ``up @ down``.
+
+        ``rslora``: alpha / sqrt(rank), alpha 128 when the file does not say. ``standard``: alpha /
+        rank, and 1 when the file does not say (a factor folded into the weights). ``auto``: rslora
+        for files as PEFT writes them (no alpha), else standard.
+        """
+        if choice not in SCALES:
+            raise ValueError(f"scale must be one of {', '.join(SCALES)}, but it is {choice!r}")
+        if choice == "auto":
+            choice = "rslora" if self.is_peft and self.alpha is None else "standard"
+        if choice == "rslora":
+            return (LORA_ALPHA if self.alpha is None else self.alpha) / math.sqrt(self.rank)
+        return 1.0 if self.alpha is None else self.alpha / self.rank
+
+
+def module_name(key: str) -> str:
+    """``blocks.3.self_attn.q`` from any layout's name of it."""
+    flat = _FLAT.match(key)
+    if flat:
+        return "blocks.{}.{}.{}".format(*flat.groups())
+    stripped = True
+    while stripped:
+        stripped = False
+        for prefix in PREFIXES:
+            if key.startswith(prefix):
+                key, stripped = key[len(prefix) :], True
+    return key
+
+
+def read_lora(state: Mapping[str, torch.Tensor], name: str = "the file") -> dict[str, LoraModule]:
+    """LoRA modules of a state dict, by module name.
+
+    Raises:
+        ValueError: for keys that are no LoRA, a module that comes twice, or half a pair.
+    """
+    state = state.get("state_dict", state)
+    parts: dict[str, dict[str, tuple[str, torch.Tensor]]] = {}
+    unknown = []
+    for key, tensor in state.items():
+        match = _PART.match(key) or _ALPHA.match(key)
+        if match is None or not isinstance(tensor, torch.Tensor):
+            unknown.append(key)
+            continue
+        kind = match.groupdict().get("part") or "alpha"
+        slot = {"lora_A": "down", "lora_down": "down", "lora_B": "up", "lora_up": "up"}.get(
+            kind, kind
+        )
+        found = parts.setdefault(module_name(match["module"]), {})
+        if slot in found:
+            raise ValueError(
+                f"{name} holds {module_name(match['module'])} twice ({found[slot][0]} and {key}); "
+                "it would be applied twice: use a file with one adapter"
+            )
+        found[slot] = (key, tensor)
+    if unknown:
+        raise ValueError(f"{name} is not a StoryMem LoRA: it also holds {_listed(unknown)}")
+    half = [module for module, found in parts.items() if not {"up", "down"} <= found.keys()]
+    if half:
+        raise ValueError(f"{name} is incomplete: half of the pair is missing for {_listed(half)}")
+    return {
+        module: LoraModule(
+            down=found["down"][1],
+            up=found["up"][1],
+            alpha=float(found["alpha"][1]) if "alpha" in found else None,
+            is_peft="lora_A" in found["down"][0],
+        )
+        for module, found in parts.items()
+    }
+
+
+def check_lora(
+    modules: Mapping[str, LoraModule],
+    weights: Mapping[str, tuple[int, ...] | None],
+    name: str = "the file",
+) -> None:
+    """Raise ValueError unless the file covers exactly the target modules of the model.
+
+    ``weights`` gives the shape ``(out, in)`` of each target module's weight, ``None`` when packed.
+    """
+    missing = [module for module in weights if module not in modules]
+    extra = [module for module in modules if module not in weights]
+    if missing or extra:
+        found = len(weights) - len(missing)
+        raise ValueError(
+            f"{name} does not fit this model: it covers {found} of {len(weights)} modules"
+            + (f"; missing: {_listed(missing)}" if missing else "")
+            + (f"; not in the model: {_listed(extra)}" if extra else "")
+            + ". Load the StoryMem LoRA of Wan 2.2 A14B, or download the file again"
+        )
+    wrong = []
+    for module, shape in weights.items():
+        pair = modules[module]
+        found = (pair.up.shape[0], pair.down.shape[1])
+        if pair.up.shape[1] != pair.rank or (shape is not None and found != tuple(shape)):
+            wrong.append(f"{module} {list(found)} (model: {list(shape or ())})")
+    if wrong:
+        raise ValueError(f"{name} was made for another model: {_listed(wrong)}")
+
+
+def target_modules(blocks: int) -> list[str]:
+    """Names of the modules that a StoryMem LoRA changes in a model with that many blocks."""
+    return [f"blocks.{block}.{target}" for block in range(blocks) for target in TARGETS]
+
+
+def describe_scale(modules: Mapping[str, LoraModule], choice: str) -> str:
+    """Rank and scale of a file in words, for the artist's report."""
+    kinds = sorted(
+        {(pair.rank, pair.scale(choice), pair.alpha) for pair in modules.values()}, key=str
+    )
+    words = []
+    for rank, scale, alpha in kinds:
+        text = f"rank {rank}, scale {scale:.4g}"
+        if alpha is not None and alpha == rank and choice == "auto":
+            text += (
+                " (the file's alpha equals its rank; if the effect is weak, set scale to rslora)"
+            )
+        words.append(text)
+    return "; ".join(words)
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
