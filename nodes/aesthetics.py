@@ -1,3 +1,76 @@
+"""Aesthetic Filter, and the loader of the scorers it uses."""
+
 from __future__ import annotations
 
-NODES: list = []
+from comfy_api.latest import io
+
+from ..storymem.aesthetics import HPSV3_THRESHOLD, filter_frames
+from ..storymem.keyframes import filter_keyframes, images_as_keyframes
+from .host_models import released_after
+from .keyframes import KEYFRAMES_TOOLTIP, as_images
+from .scorers import LoadScorer
+from .tensors import require_images
+from .types import Keyframes, Scorer
+
+
+class AestheticFilter(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemAestheticFilter",
+            display_name="Aesthetic Filter",
+            category="StoryMem/memory",
+            description="Keeps the keyframes or pictures that look good enough to a scorer. "
+            "Keyframe Select does this while it chooses when a scorer is connected there; use this "
+            "node on its own for pictures, or for a second opinion.",
+            inputs=[
+                Scorer.Input(
+                    "scorer", tooltip="Who judges: HPSv3, LAION or sharpness (Load Scorer)."
+                ),
+                Keyframes.Input("keyframes", optional=True, tooltip="Keyframes to judge."),
+                io.Image.Input(
+                    "images", optional=True, tooltip="Pictures to judge, instead of keyframes."
+                ),
+                io.Boolean.Input(
+                    "own_threshold",
+                    default=True,
+                    tooltip="Use the threshold that belongs to the scorer. Off: use the one below, "
+                    "on the scorer's own scale.",
+                ),
+                io.Float.Input(
+                    "threshold",
+                    default=HPSV3_THRESHOLD,
+                    min=-1000.0,
+                    max=1000.0,
+                    step=0.1,
+                    tooltip="Lowest score that is good enough, when own_threshold is off. Scales "
+                    "differ: HPSv3 about -5 to 15, LAION 1 to 10, sharpness 0 to 100.",
+                ),
+            ],
+            outputs=[
+                Keyframes.Output(display_name="keyframes", tooltip=KEYFRAMES_TOOLTIP),
+                io.Image.Output(
+                    display_name="images",
+                    tooltip="The frames that are good enough; nothing when none is.",
+                ),
+                io.Image.Output(
+                    display_name="rejected",
+                    tooltip="The frames that are not good enough; nothing when all are.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, scorer, own_threshold, threshold, keyframes=None, images=None):
+        if (keyframes is None) == (images is None):
+            raise ValueError("connect either keyframes or images to Aesthetic Filter, not both")
+        if keyframes is None:
+            keyframes = images_as_keyframes(require_images(images, "images"))
+        with released_after(scorer):
+            limit = None if own_threshold else threshold
+            result = filter_frames(keyframes.frames, scorer, threshold=limit)
+        filtered = filter_keyframes(keyframes, result)
+        return io.NodeOutput(filtered, as_images(result.kept), as_images(result.rejected))
+
+
+NODES = [LoadScorer, AestheticFilter]

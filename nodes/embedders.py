@@ -1,3 +1,90 @@
+"""Load Embedder: what says how alike two frames are."""
+
 from __future__ import annotations
 
-NODES: list = []
+import logging
+
+from comfy_api.latest import io
+
+from ..storymem.clip import ACTIVATIONS, ClipEmbedder, ClipTower, load_clip
+from ..storymem.embedders import LayoutEmbedder
+from ..storymem.keyframes import SIMILARITY_THRESHOLD
+from ..storymem.weights import CLIP_B32, WeightsSource
+from .host_models import HostModel, file_options, weights_path
+from .types import Embedder
+
+B32_NAMES = ("vitb32", "vitbasepatch32")
+CLIP_WORKING_MEMORY = 512 * 1024**2  # a batch of 16 at 224 pixels in ViT-L/14, generously
+logger = logging.getLogger(__name__)
+
+
+def open_tower(source: WeightsSource, name: str, patterns: tuple, *, activation: str, fetch: bool):
+    """A CLIP image tower under the host's management, and what the file says about it."""
+    path = weights_path(source, name, patterns, fetch=fetch)
+    tower: ClipTower = load_clip(path, activation=activation)
+    return HostModel(lambda: tower.module, working_memory=CLIP_WORKING_MEMORY), tower
+
+
+class LoadEmbedder(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemLoadEmbedder",
+            display_name="Load Embedder",
+            category="StoryMem/loaders",
+            description="Loads what Keyframe Select compares frames with: CLIP ViT-B/32 as in the "
+            "paper, or a rough measure that needs no weights.",
+            inputs=[
+                io.Combo.Input(
+                    "embedder",
+                    options=["clip", "no_weights"],
+                    default="clip",
+                    tooltip="clip: by meaning, as in the paper. no_weights: by layout and colours, "
+                    "nothing to download.",
+                ),
+                io.Combo.Input(
+                    "clip_name",
+                    options=file_options(CLIP_B32.folder),
+                    default="auto",
+                    tooltip="CLIP file in models/clip_vision (open_clip, OpenAI or transformers "
+                    "layout). auto looks for a ViT-B/32, for which the threshold 0.9 is made.",
+                ),
+                io.Combo.Input(
+                    "activation",
+                    options=list(ACTIVATIONS),
+                    default="auto",
+                    optional=True,
+                    advanced=True,
+                    tooltip="OpenAI's weights need quick_gelu, most others gelu. auto goes by the "
+                    "file's name. The wrong one shifts all similarities.",
+                ),
+                io.Boolean.Input(
+                    "download",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Fetch OpenAI's ViT-B/32 (354 MB) when it is missing. Off: nothing is "
+                    "ever downloaded.",
+                ),
+            ],
+            outputs=[
+                Embedder.Output(
+                    display_name="embedder", tooltip="For Keyframe Select's embedder input."
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, embedder, clip_name, activation="auto", download=False):
+        if embedder == "no_weights":
+            return io.NodeOutput(LayoutEmbedder())
+        model, tower = open_tower(
+            CLIP_B32, clip_name, B32_NAMES, activation=activation, fetch=download
+        )
+        loaded = ClipEmbedder(model, tower.shape, openai=tower.openai, release=model.release)
+        if note := loaded.threshold_note(SIMILARITY_THRESHOLD):
+            logger.warning("StoryMem: %s", note)
+        return io.NodeOutput(loaded)
+
+
+NODES = [LoadEmbedder]

@@ -1,3 +1,227 @@
+"""Memory Bank, Remember, Preview, Save and Load Memory Bank."""
+
 from __future__ import annotations
 
-NODES: list = []
+import logging
+from pathlib import Path
+
+import folder_paths
+from comfy_api.latest import io, ui
+
+from ..storymem.bank_store import load_bank, save_bank
+from ..storymem.memory_bank import MAX_MEMORY_FRAMES, SINK_FRAMES, MemoryBank, start_bank
+from ..storymem.pictures import contact_sheet
+from .tensors import require_images
+from .types import Bank, Keyframes
+
+BANK_TOOLTIP = "The story's memory, for a sampler, Keyframe Select, Remember or a Shot Loop."
+logger = logging.getLogger(__name__)
+
+
+class MemoryBankNode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemMemoryBank",
+            display_name="Memory Bank",
+            category="StoryMem/memory",
+            description="Starts the story's memory: empty, or with pictures of your own characters "
+            "and places, which every shot then sees.",
+            inputs=[
+                io.Image.Input(
+                    "images",
+                    optional=True,
+                    tooltip="Reference pictures of characters or places, one per batch entry. "
+                    "Leave empty to begin without memory.",
+                ),
+                io.Int.Input(
+                    "max_frames",
+                    default=MAX_MEMORY_FRAMES,
+                    min=0,
+                    max=64,
+                    tooltip="How many frames of the bank a shot sees. More cost time and memory. "
+                    "The model was trained with up to 10; 0 turns memory off.",
+                ),
+                io.Int.Input(
+                    "sink",
+                    default=SINK_FRAMES,
+                    min=0,
+                    max=64,
+                    tooltip="How many of the first frames always stay in view, to hold on to "
+                    "characters in long stories. The rest are the most recent. Safe: 2 to 4.",
+                ),
+                io.Boolean.Input(
+                    "pin_references",
+                    default=True,
+                    tooltip="Keep every reference picture in view for the whole story. "
+                    "Each takes one of max_frames.",
+                ),
+            ],
+            outputs=[Bank.Output(display_name="bank", tooltip=BANK_TOOLTIP)],
+        )
+
+    @classmethod
+    def execute(cls, max_frames, sink, pin_references, images=None):
+        references = () if images is None else require_images(images, "images")
+        bank = start_bank(references, max_frames=max_frames, sink=sink, pinned=pin_references)
+        if max_frames > MAX_MEMORY_FRAMES:
+            logger.warning(
+                "StoryMem: max_frames is %d, but the model was trained with up to %d memory frames",
+                max_frames,
+                MAX_MEMORY_FRAMES,
+            )
+        return io.NodeOutput(bank)
+
+
+class Remember(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemRemember",
+            display_name="Remember",
+            category="StoryMem/memory",
+            description="Adds a shot's keyframes to the memory bank and gives the new bank. "
+            "The bank that came in is not changed.",
+            inputs=[
+                Keyframes.Input(
+                    "keyframes", tooltip="What Keyframe Select or Aesthetic Filter kept."
+                ),
+                Bank.Input("bank", optional=True, tooltip="The memory so far. Empty: a new bank."),
+                io.Boolean.Input(
+                    "pin",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Keep these keyframes in view for the rest of the story. "
+                    "Each takes one of the bank's max_frames.",
+                ),
+            ],
+            outputs=[
+                Bank.Output(display_name="bank", tooltip=BANK_TOOLTIP),
+                io.String.Output(
+                    display_name="report",
+                    tooltip="One line per frame: what was kept or not kept, and why.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, keyframes, bank=None, pin=False):
+        bank = bank or MemoryBank()
+        kept = keyframes.pinned() if pin else keyframes.frames
+        bank = bank.remember(kept, dropped=keyframes.rejected)
+        bank.used_indices()  # more pins than places is an error here, not in the next sampler
+        return io.NodeOutput(bank, keyframes.describe())
+
+
+class PreviewMemoryBank(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemPreviewMemoryBank",
+            display_name="Preview Memory Bank",
+            category="StoryMem/memory",
+            description="Shows the memory bank as a contact sheet: the sink, pinned frames, the "
+            "window the next shot sees, the rest, and what was dropped and why.",
+            is_output_node=True,
+            inputs=[Bank.Input("bank", tooltip="The memory to look at.")],
+            outputs=[
+                io.Image.Output(display_name="contact_sheet", tooltip="The sheet as one picture."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, bank):
+        sheet = contact_sheet(bank)[None].float() / 255
+        return io.NodeOutput(sheet, ui=ui.PreviewImage(sheet, cls=cls))
+
+
+def inside(root: str, name: str) -> Path:
+    """``root/name``, which must lie inside ``root``."""
+    base = Path(root).resolve()
+    folder = (base / name.strip()).resolve()
+    if not name.strip() or folder == base or not folder.is_relative_to(base) or "\0" in name:
+        raise ValueError(
+            f"folder must name a folder inside {base}, such as storymem/my_bank, but it is {name!r}"
+        )
+    return folder
+
+
+class SaveMemoryBank(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemSaveMemoryBank",
+            display_name="Save Memory Bank",
+            category="StoryMem/memory",
+            description="Writes the memory bank as a folder of PNGs and bank.json. You can open "
+            "it, delete pictures, add your own, and load it again with Load Memory Bank.",
+            is_output_node=True,
+            not_idempotent=True,
+            inputs=[
+                Bank.Input("bank", tooltip="The memory to save."),
+                io.String.Input(
+                    "folder",
+                    default="storymem/my_bank",
+                    tooltip="Folder inside the output folder. A bank that is there is replaced; "
+                    "pictures that you put there stay.",
+                ),
+            ],
+            outputs=[
+                Bank.Output(display_name="bank", tooltip=BANK_TOOLTIP),
+                io.String.Output(display_name="folder", tooltip="Where the bank was written."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, bank, folder):
+        path = save_bank(inside(folder_paths.get_output_directory(), folder), bank)
+        return io.NodeOutput(bank, str(path))
+
+
+class LoadMemoryBank(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemLoadMemoryBank",
+            display_name="Load Memory Bank",
+            category="StoryMem/memory",
+            description="Reads a memory bank that Save Memory Bank wrote, with whatever you "
+            "changed by hand, or any folder of pictures.",
+            inputs=[
+                io.String.Input(
+                    "folder",
+                    default="storymem/my_bank",
+                    tooltip="Folder inside the output folder, or else inside the input folder.",
+                ),
+                io.Boolean.Input(
+                    "skip_damaged",
+                    default=False,
+                    tooltip="Leave out files that cannot be read, with a warning, instead of "
+                    "stopping.",
+                ),
+            ],
+            outputs=[Bank.Output(display_name="bank", tooltip=BANK_TOOLTIP)],
+        )
+
+    @classmethod
+    def _find(cls, folder: str) -> Path:
+        places = (folder_paths.get_output_directory(), folder_paths.get_input_directory())
+        found = [inside(place, folder) for place in places]
+        return next((path for path in found if path.is_dir()), found[0])
+
+    @classmethod
+    def fingerprint_inputs(cls, folder, skip_damaged):
+        try:
+            path = cls._find(folder)
+        except ValueError:
+            return ""
+        files = (file for file in path.rglob("*") if file.is_file())
+        return sorted(f"{f.name}:{f.stat().st_mtime_ns}:{f.stat().st_size}" for f in files)
+
+    @classmethod
+    def execute(cls, folder, skip_damaged):
+        return io.NodeOutput(load_bank(cls._find(folder), skip_damaged=skip_damaged))
+
+
+NODES = [MemoryBankNode, Remember, PreviewMemoryBank, SaveMemoryBank, LoadMemoryBank]

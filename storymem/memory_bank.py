@@ -1,4 +1,4 @@
-"""The memory bank: keyframes of earlier shots, and the window of them that a shot sees (paper 3.2)."""
+"""The memory bank: keyframes of earlier shots, and the window that a shot sees (paper 3.2)."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ SINK_FRAMES = 3  # paper: the first three keyframes always stay
 REFERENCE_SHOT = -1  # shot index of images that come from the artist, not from a shot
 
 
-def window(count: int, *, max_frames: int = MAX_MEMORY_FRAMES, sink: int = SINK_FRAMES) -> tuple[int, ...]:
+def window(
+    count: int, *, max_frames: int = MAX_MEMORY_FRAMES, sink: int = SINK_FRAMES
+) -> tuple[int, ...]:
     """Indices of the frames that are used when the bank holds ``count`` frames.
 
     All of them while there are at most ``max_frames``; else the first ``sink`` and the most recent
     ``max_frames - sink``. ``sink`` is clipped to ``max_frames``.
 
-    Deliberately not the released slice ``bank[:fix] + bank[-(max - fix):]``, which returns the whole
-    bank when ``fix == max`` and repeats frames when ``fix > max``.
+    Deliberately not the released slice ``bank[:fix] + bank[-(max - fix):]``, which returns the
+    whole bank when ``fix == max`` and repeats frames when ``fix > max``. A negative ``sink`` counts
+    as none, as in the method's exact cases.
 
     Raises:
-        ValueError: for a negative ``count``, ``max_frames`` or ``sink``.
+        ValueError: for a negative ``count`` or ``max_frames``.
     """
-    for name, value in (("count", count), ("max_frames", max_frames), ("sink", sink)):
+    for name, value in (("count", count), ("max_frames", max_frames)):
         if value < 0:
             raise ValueError(f"{name} must be 0 or more, but it is {value}")
     if count <= max_frames:
         return tuple(range(count))
-    sink = min(sink, max_frames)
+    sink = max(0, min(sink, max_frames))
     recent = max_frames - sink
     return tuple(range(sink)) + tuple(range(count - recent, count))
 
@@ -59,8 +62,8 @@ class MemoryFrame:
         image = self.image
         if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[-1] != 3:
             raise ValueError(
-                f"a memory frame must be uint8 [H, W, 3], but it is {image.dtype} {list(image.shape)}; "
-                "use MemoryFrame.from_pixels for float images"
+                f"a memory frame must be uint8 [H, W, 3], but it is {image.dtype} "
+                f"{list(image.shape)}; use MemoryFrame.from_pixels for float images"
             )
 
     @classmethod
@@ -79,7 +82,7 @@ class MemoryFrame:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the pixels and their size: the identity of the image, not of its provenance."""
+        """SHA-256 of the pixels and their size: who the image is, whatever its provenance."""
         height, width, _ = self.image.shape
         data = self.image.contiguous().numpy().tobytes()
         return hashlib.sha256(f"{height}x{width}:".encode() + data).hexdigest()
@@ -105,7 +108,8 @@ class MemoryBank:
     def __post_init__(self) -> None:
         if self.max_frames < 0 or self.sink < 0:
             raise ValueError(
-                f"max_frames and sink must be 0 or more, but they are {self.max_frames} and {self.sink}"
+                "max_frames and sink must be 0 or more, but they are "
+                f"{self.max_frames} and {self.sink}"
             )
 
     def __len__(self) -> int:
@@ -114,14 +118,14 @@ class MemoryBank:
     def used_indices(self) -> tuple[int, ...]:
         """Indices into ``frames`` that the next shot sees.
 
-        Pinned frames stay in the window: they take places from the recent part first. More pins than
-        ``max_frames`` is a ValueError.
+        Pinned frames stay in the window: they take places from the recent part first. More pins
+        than ``max_frames`` is a ValueError.
         """
         pinned = {i for i, frame in enumerate(self.frames) if frame.pinned}
         if len(pinned) > self.max_frames:
             raise ValueError(
-                f"{len(pinned)} frames are pinned but only max_frames = {self.max_frames} can be used; "
-                "unpin some frames or raise max_frames"
+                f"{len(pinned)} frames are pinned but only max_frames = {self.max_frames} can be "
+                "used; unpin some frames or raise max_frames"
             )
         chosen = window(len(self.frames), max_frames=self.max_frames, sink=self.sink)
         missing = pinned.difference(chosen)
@@ -145,3 +149,59 @@ class MemoryBank:
         """A new bank with ``frames`` added, in order of (shot, frame)."""
         merged = sorted((*self.frames, *frames), key=lambda frame: frame.order)
         return replace(self, frames=tuple(merged), dropped=(*self.dropped, *dropped))
+
+    def with_pins(self, *, pin: Iterable[int] = (), unpin: Iterable[int] = ()) -> MemoryBank:
+        """A new bank with the frames at these indices pinned or unpinned."""
+        changes = {self._checked(i): True for i in pin} | {self._checked(i): False for i in unpin}
+        frames = tuple(
+            replace(frame, pinned=changes.get(i, frame.pinned))
+            for i, frame in enumerate(self.frames)
+        )
+        return replace(self, frames=frames)
+
+    def forget(self, indices: Iterable[int]) -> MemoryBank:
+        """A new bank without the frames at these indices; they are listed as dropped."""
+        gone = {self._checked(i) for i in indices}
+        kept = tuple(frame for i, frame in enumerate(self.frames) if i not in gone)
+        dropped = (replace(self.frames[i], reason="dropped by hand") for i in sorted(gone))
+        return replace(self, frames=kept, dropped=(*self.dropped, *dropped))
+
+    def restore(self, indices: Iterable[int]) -> MemoryBank:
+        """A new bank in which these of the ``dropped`` frames are kept after all."""
+        back = sorted(set(indices))
+        wrong = [i for i in back if not 0 <= i < len(self.dropped)]
+        if wrong:
+            raise ValueError(
+                f"there is no dropped frame {wrong[0] + 1}: {len(self.dropped)} frames were dropped"
+            )
+        frames = (replace(self.dropped[i], reason="kept by hand") for i in back)
+        rest = tuple(frame for i, frame in enumerate(self.dropped) if i not in back)
+        return replace(self.remember(frames), dropped=rest)
+
+    def _checked(self, index: int) -> int:
+        if not 0 <= index < len(self.frames):
+            raise ValueError(
+                f"there is no frame {index + 1} in a bank of {len(self.frames)} frames"
+            )
+        return index
+
+
+def start_bank(
+    references: Iterable[torch.Tensor] = (),
+    *,
+    max_frames: int = MAX_MEMORY_FRAMES,
+    sink: int = SINK_FRAMES,
+    pinned: bool = True,
+) -> MemoryBank:
+    """The bank a story begins with: the artist's own pictures, float ``[H, W, 3]`` each (MR2V).
+
+    Raises:
+        ValueError: for pictures with NaN, and for more pinned ones than ``max_frames``.
+    """
+    frames = tuple(
+        MemoryFrame.from_pixels(pixels, frame=i, reason="reference picture", pinned=pinned)
+        for i, pixels in enumerate(references)
+    )
+    bank = MemoryBank(frames, max_frames=max_frames, sink=sink)
+    bank.used_indices()
+    return bank

@@ -7,6 +7,7 @@ import hashlib
 import torch
 from comfy_api.latest import ComfyExtension, io
 
+CLIPS: dict[str, object] = {}  # what Clip nodes give, by name, for in-process tests
 RECORDED: dict[str, object] = {}  # what Record nodes saw, by key, for in-process tests
 
 
@@ -62,9 +63,30 @@ class Record(io.ComfyNode):
         return io.NodeOutput()
 
 
+class Clip(io.ComfyNode):
+    """Gives a value that the test put into CLIPS under a name: as an IMAGE, and as a SHOT."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemTestClip",
+            category="StoryMem/test",
+            inputs=[io.String.Input("name")],
+            outputs=[io.Image.Output(), io.Custom("STORYMEM_SHOT").Output()],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, name):
+        return id(CLIPS[name])
+
+    @classmethod
+    def execute(cls, name):
+        return io.NodeOutput(CLIPS[name], CLIPS[name])
+
+
 class TestExtension(ComfyExtension):
     async def get_node_list(self):
-        return [TestTextEncoder, Record]
+        return [TestTextEncoder, Clip, Record]
 
 
 async def comfy_entrypoint():

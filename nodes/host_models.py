@@ -1,0 +1,105 @@
+"""Small models under the host's model management, and where their files are found."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+
+import comfy.model_management as management
+import comfy.model_patcher
+import folder_paths
+import torch
+
+from ..storymem.weights import WeightsSource, download, find_file
+
+AUTO = "auto"
+
+
+class HostModel:
+    """A module that the host moves: on the device while it is used, off it after ``release``.
+
+    ``build`` reads the weights the first time the model is used, so that a loader node costs
+    nothing until then.
+    """
+
+    def __init__(self, build: Callable[[], torch.nn.Module], *, working_memory: int):
+        self._build = build
+        self._working_memory = working_memory  # bytes that one batch needs beside the weights
+        self._patcher: comfy.model_patcher.ModelPatcher | None = None
+
+    @property
+    def module(self) -> torch.nn.Module:
+        return self._load().model
+
+    @property
+    def device(self) -> torch.device:
+        return management.get_torch_device()
+
+    def _load(self) -> comfy.model_patcher.ModelPatcher:
+        if self._patcher is None:
+            self._patcher = comfy.model_patcher.ModelPatcher(
+                self._build(),
+                load_device=management.get_torch_device(),
+                offload_device=torch.device("cpu"),
+            )
+        return self._patcher
+
+    def __call__(self, *tensors: torch.Tensor) -> torch.Tensor:
+        """Run the module on ``tensors`` with the model loaded; the result is on the CPU."""
+        patcher = self._load()
+        management.load_models_gpu([patcher], memory_required=self._working_memory)
+        with torch.inference_mode():
+            result = patcher.model(*(t.to(patcher.load_device) for t in tensors))
+        return result.float().cpu().clone()
+
+    def release(self) -> None:
+        """Off the device now, whatever else the host keeps there."""
+        if self._patcher is None or self._patcher.load_device.type == "cpu":
+            return
+        others = [m for m in management.current_loaded_models if m.model is not self._patcher]
+        management.free_memory(1e30, self._patcher.load_device, keep_loaded=others)
+
+
+@contextlib.contextmanager
+def released_after(*users) -> Iterator[None]:
+    """What the embedder and the scorer put on the device is off it afterwards, come what may."""
+    try:
+        yield
+    finally:
+        for user in users:
+            if user is not None:
+                user.release()
+
+
+def register_folder(folder: str) -> None:
+    """Make ``models/<folder>`` known to the host (``extra_model_paths`` may add to it)."""
+    folder_paths.add_model_folder_path(folder, os.path.join(folder_paths.models_dir, folder))
+
+
+def file_options(folder: str) -> list[str]:
+    """What a loader offers: ``auto``, then the weights files of a model folder."""
+    if folder not in folder_paths.folder_names_and_paths:
+        register_folder(folder)
+    suffixes = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+    return [AUTO, *(n for n in folder_paths.get_filename_list(folder) if n.endswith(suffixes))]
+
+
+def weights_path(source: WeightsSource, name: str, patterns: tuple, *, fetch: bool) -> str:
+    """The file called ``name`` in the source's folder, or for ``auto`` the one that fits.
+
+    Raises:
+        ValueError: when there is none: its name, folder and download page.
+    """
+    files = file_options(source.folder)[1:]
+    if name == AUTO:
+        name = source.file if source.file in files else find_file(files, patterns) or source.file
+    path = folder_paths.get_full_path(source.folder, name)
+    if path:
+        return path
+    target = folder_paths.get_folder_paths(source.folder)[0]
+    if name != source.file:
+        raise ValueError(f"{name} is no longer in {target}; choose another file, or {AUTO}")
+    if not fetch:
+        raise source.missing(target)
+    return str(download(source, target))

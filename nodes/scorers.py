@@ -1,0 +1,144 @@
+"""Load Scorer: who judges how good a frame looks."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..storymem.aesthetics import (
+    HPSV3_THRESHOLD,
+    LAION_THRESHOLD,
+    SHARPNESS_THRESHOLD,
+    SharpnessScorer,
+)
+from ..storymem.laion import LaionScorer, load_head
+from ..storymem.weights import CLIP_L14, HPSV3, LAION_HEAD
+from .embedders import open_tower
+from .host_models import file_options, weights_path
+from .types import Scorer
+
+L14_NAMES = ("vitl14", "vitlargepatch14", "clipvitl")
+LAION_NAMES = ("l14linearmse", "vitl14linear", "aestheticpredictor", "laion")
+HPSV3_NAMES = ("hpsv3",)
+
+
+def load_scorer(kind: str, threshold: float, *, files: dict[str, str], precision: str, fetch: bool):
+    """The scorer called ``kind``; ``files`` are names in the host's folders, or ``auto``."""
+    if kind == "sharpness":
+        return SharpnessScorer(threshold)
+    if kind == "laion":
+        head = load_head(weights_path(LAION_HEAD, files["score"], LAION_NAMES, fetch=fetch))
+        model, tower = open_tower(
+            CLIP_L14, files["clip"], L14_NAMES, activation="auto", fetch=fetch
+        )
+        return LaionScorer(model, tower.shape, head, threshold=threshold, release=model.release)
+    from .hpsv3 import load_hpsv3
+
+    path = weights_path(HPSV3, files["score"], HPSV3_NAMES, fetch=fetch)
+    return load_hpsv3(path, threshold=threshold, precision=precision)
+
+
+class LoadScorer(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemLoadScorer",
+            display_name="Load Scorer",
+            category="StoryMem/loaders",
+            description="Loads who judges how good a frame looks: HPSv3 as in the paper (7B, about "
+            "17 GB), the light LAION predictor, or plain sharpness, which needs no weights. Each "
+            "has a scale and a threshold of its own.",
+            inputs=[
+                io.Combo.Input(
+                    "scorer",
+                    options=["hpsv3", "laion", "sharpness"],
+                    default="sharpness",
+                    tooltip="hpsv3: human preference, as in the paper. laion: a small aesthetic "
+                    "predictor on CLIP ViT-L/14. sharpness: no weights, sees blur only.",
+                ),
+                io.Combo.Input(
+                    "score_file",
+                    options=file_options(HPSV3.folder),
+                    default="auto",
+                    tooltip="Weights in models/aesthetics: HPSv3.safetensors for hpsv3, the linear "
+                    "or MLP head for laion. auto looks for the known names.",
+                ),
+                io.Combo.Input(
+                    "clip_name",
+                    options=file_options(CLIP_L14.folder),
+                    default="auto",
+                    tooltip="CLIP ViT-L/14 in models/clip_vision, for laion only.",
+                ),
+                io.Float.Input(
+                    "hpsv3_threshold",
+                    default=HPSV3_THRESHOLD,
+                    min=-100.0,
+                    max=100.0,
+                    step=0.1,
+                    tooltip="Lowest HPSv3 score that is good enough. The paper uses 3; frames of "
+                    "good videos score 5 to 11. Used by hpsv3 only.",
+                ),
+                io.Float.Input(
+                    "laion_threshold",
+                    default=LAION_THRESHOLD,
+                    min=0.0,
+                    max=10.0,
+                    step=0.1,
+                    tooltip="Lowest LAION score, 1 to 10, that is good enough. Safe: 4.5 to 5.5. "
+                    "Used by laion only.",
+                ),
+                io.Float.Input(
+                    "sharpness_threshold",
+                    default=SHARPNESS_THRESHOLD,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    tooltip="Lowest sharpness, in per cent, that is good enough. Even frames have "
+                    "0. Safe: 0.5 to 2. Used by sharpness only.",
+                ),
+                io.Combo.Input(
+                    "precision",
+                    options=["bf16", "fp32"],
+                    default="bf16",
+                    optional=True,
+                    advanced=True,
+                    tooltip="Of HPSv3: bf16 is what it was released in; fp32 doubles its memory.",
+                ),
+                io.Boolean.Input(
+                    "download",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Fetch missing weights (HPSv3 17 GB, CLIP ViT-L/14 933 MB). Off: "
+                    "nothing is ever downloaded.",
+                ),
+            ],
+            outputs=[
+                Scorer.Output(
+                    display_name="scorer",
+                    tooltip="For Keyframe Select or Aesthetic Filter. It carries its threshold.",
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        scorer,
+        score_file,
+        clip_name,
+        hpsv3_threshold,
+        laion_threshold,
+        sharpness_threshold,
+        precision="bf16",
+        download=False,
+    ):
+        thresholds = {
+            "hpsv3": hpsv3_threshold,
+            "laion": laion_threshold,
+            "sharpness": sharpness_threshold,
+        }
+        files = {"score": score_file, "clip": clip_name}
+        loaded = load_scorer(
+            scorer, thresholds[scorer], files=files, precision=precision, fetch=download
+        )
+        return io.NodeOutput(loaded)

@@ -1,0 +1,167 @@
+"""Weights files: where they come from, how they are read, and what to say when one is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import urllib.request
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+DOWNLOAD_CHUNK = 1 << 20  # bytes
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """A file that an artist may need: its name, the model folder it belongs in, and its origin."""
+
+    title: str
+    file: str
+    folder: str  # below the host's models folder
+    page: str  # where a person reads about it and downloads it
+    url: str  # the file itself
+    sha256: str = ""  # of the file, where its publisher states one
+
+    def missing(self, folder: str | Path) -> ValueError:
+        """The error for a file that is not there."""
+        return ValueError(
+            f"{self.title} needs a weights file: {self.file} was not found in {folder}. "
+            f"Download it from {self.page} and put it there, or switch download on to fetch it now"
+        )
+
+
+CLIP_B32 = WeightsSource(
+    title="CLIP ViT-B/32",
+    file="ViT-B-32.pt",
+    folder="clip_vision",
+    page="https://github.com/openai/CLIP",
+    url="https://openaipublic.azureedge.net/clip/models/"
+    "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af/ViT-B-32.pt",
+    sha256="40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
+)
+CLIP_L14 = WeightsSource(
+    title="The LAION aesthetic predictor (its CLIP ViT-L/14)",
+    file="ViT-L-14.pt",
+    folder="clip_vision",
+    page="https://github.com/openai/CLIP",
+    url="https://openaipublic.azureedge.net/clip/models/"
+    "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836/ViT-L-14.pt",
+    sha256="b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
+)
+LAION_HEAD = WeightsSource(
+    title="The LAION aesthetic predictor",
+    file="sac+logos+ava1-l14-linearMSE.pth",
+    folder="aesthetics",
+    page="https://github.com/christophschuhmann/improved-aesthetic-predictor",
+    url="https://github.com/christophschuhmann/improved-aesthetic-predictor/raw/main/"
+    "sac%2Blogos%2Bava1-l14-linearMSE.pth",
+)
+HPSV3 = WeightsSource(
+    title="HPSv3",
+    file="HPSv3.safetensors",
+    folder="aesthetics",
+    page="https://huggingface.co/MizzenAI/HPSv3",
+    url="https://huggingface.co/MizzenAI/HPSv3/resolve/main/HPSv3.safetensors",
+)
+
+
+def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
+    """Tensors of a ``.safetensors`` file, a torch checkpoint or a TorchScript archive, on the CPU.
+
+    Checkpoints are read without running code from them.
+
+    Raises:
+        ValueError: when the file cannot be read, naming it.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        if _is_torchscript(path):
+            return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        Exception
+    ) as error:  # each reader has errors of its own; the artist needs the file's name
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(
+            f"{path} cannot be read as a weights file ({reason[0]}); it may be cut short: "
+            "download it again"
+        ) from error
+    while isinstance(loaded, dict) and isinstance(nested := _nested(loaded), dict):
+        loaded = nested
+    tensors = {}
+    if isinstance(loaded, dict):
+        tensors = {k: v for k, v in loaded.items() if isinstance(v, torch.Tensor)}
+    if not tensors:
+        raise ValueError(f"{path} holds no weights; choose another file")
+    return tensors
+
+
+def _nested(loaded: dict) -> object:
+    return next((loaded[key] for key in ("state_dict", "model") if key in loaded), None)
+
+
+def _is_torchscript(path: Path) -> bool:
+    import zipfile
+
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(
+            "/code/" in name or name.endswith("constants.pkl") for name in archive.namelist()
+        )
+
+
+def find_file(names: Iterable[str], patterns: Iterable[str]) -> str | None:
+    """The first file name that, without punctuation, holds one of the patterns."""
+    names = list(names)
+    for pattern in patterns:
+        for name in names:
+            plain = "".join(c for c in name.lower() if c.isalnum())
+            if pattern in plain:
+                return name
+    return None
+
+
+def download(source: WeightsSource, folder: str | Path) -> Path:
+    """Fetch ``source`` into ``folder`` (whole or not at all) and return the file.
+
+    Only ever called because the artist switched it on.
+
+    Raises:
+        ValueError: when it cannot be fetched, or is not the file that its publisher describes.
+    """
+    target = Path(folder) / source.file
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    digest = hashlib.sha256()
+    logger.info("StoryMem: fetching %s from %s", source.file, source.url)
+    try:
+        with urllib.request.urlopen(source.url, timeout=60) as answer, open(partial, "wb") as file:
+            expected = int(answer.headers.get("Content-Length") or 0)
+            received = 0
+            while chunk := answer.read(DOWNLOAD_CHUNK):
+                file.write(chunk)
+                digest.update(chunk)
+                received += len(chunk)
+        if expected and received != expected:
+            raise ValueError(f"{received} of {expected} bytes arrived")
+        if source.sha256 and digest.hexdigest() != source.sha256:
+            raise ValueError("its SHA-256 is not the published one")
+        os.replace(partial, target)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{source.file} could not be fetched from {source.url}: {error}; download it from "
+            f"{source.page} and put it in {folder}"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return target

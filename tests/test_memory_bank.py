@@ -1,0 +1,126 @@
+"""The bank itself: the window, pins, order, and what is listed as dropped."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from fakes import noise_image
+
+from storymem.memory_bank import REFERENCE_SHOT, MemoryBank, MemoryFrame, start_bank, window
+
+
+def bank_of(count: int, *, pinned=(), max_frames=10, sink=3) -> MemoryBank:
+    image = noise_image(0, 4, 4)
+    frames = tuple(MemoryFrame(image, shot=i, pinned=i in pinned) for i in range(count))
+    return MemoryBank(frames, max_frames=max_frames, sink=sink)
+
+
+def test_every_golden_window_is_the_intended_one(golden):
+    for case in golden("memory_window.json"):
+        found = window(case["n"], max_frames=case["max"], sink=case["fix"])
+        assert list(found) == case["intended"], case
+
+
+def test_files_in_any_order_give_the_bank_in_order_of_shot_and_frame(golden):
+    for case in golden("memory_window.json"):
+        frames = []
+        for name in case["shuffled"]:
+            scene, shot, keyframe = name.removesuffix(".jpg").split("_")
+            place = (int(scene) * 100 + int(shot), int(keyframe.removeprefix("keyframe")))
+            frames.append(MemoryFrame(noise_image(0, 4, 4), shot=place[0], frame=place[1]))
+        ordered = [frame.order for frame in MemoryBank().remember(frames).frames]
+        assert ordered == sorted(ordered)
+
+
+def test_the_frame_of_keyframe_10_comes_after_that_of_keyframe_2():
+    image = noise_image(0, 4, 4)
+    bank = MemoryBank().remember([MemoryFrame(image, shot=0, frame=f) for f in (10, 2, 1)])
+    assert [frame.frame for frame in bank.frames] == [1, 2, 10]
+
+
+@pytest.mark.parametrize("values", [(-1, 10, 3), (3, -1, 3)])
+def test_a_window_of_negative_numbers_is_refused(values):
+    with pytest.raises(ValueError, match="must be 0 or more"):
+        window(values[0], max_frames=values[1], sink=values[2])
+
+
+def test_a_pinned_frame_stays_in_the_window_for_ever():
+    bank = bank_of(40, pinned={7})
+    assert bank.used_indices() == (0, 1, 2, 7, 34, 35, 36, 37, 38, 39)
+
+
+def test_a_pinned_frame_that_is_seen_anyway_takes_no_place_twice():
+    assert bank_of(40, pinned={1, 39}).used_indices() == bank_of(40).used_indices()
+
+
+def test_pins_take_the_recent_places_first_and_then_the_sink():
+    bank = bank_of(20, pinned={5, 6, 7, 8}, max_frames=6, sink=3)
+    assert bank.used_indices() == (0, 1, 5, 6, 7, 8)
+
+
+def test_more_pins_than_places_is_an_error_that_says_what_to_do():
+    with pytest.raises(ValueError, match="3 frames are pinned but only max_frames = 2"):
+        bank_of(5, pinned={0, 1, 2}, max_frames=2).used_indices()
+
+
+def test_remembering_gives_a_new_bank_and_leaves_the_old_one():
+    old = bank_of(2)
+    new = old.remember([MemoryFrame(noise_image(1), shot=9)], dropped=[MemoryFrame(noise_image(2))])
+    assert (len(old), len(old.dropped)) == (2, 0)
+    assert (len(new), len(new.dropped)) == (3, 1)
+
+
+def test_frames_can_be_pinned_and_unpinned():
+    bank = bank_of(3).with_pins(pin=[0, 2])
+    assert [frame.pinned for frame in bank.frames] == [True, False, True]
+    assert [frame.pinned for frame in bank.with_pins(unpin=[0]).frames] == [False, False, True]
+
+
+def test_a_frame_can_be_forgotten_and_restored_by_hand():
+    bank = bank_of(3).forget([1])
+    assert [frame.shot for frame in bank.frames] == [0, 2]
+    assert [(frame.shot, frame.reason) for frame in bank.dropped] == [(1, "dropped by hand")]
+    back = bank.restore([0])
+    assert [frame.shot for frame in back.frames] == [0, 1, 2]
+    assert back.frames[1].reason == "kept by hand"
+    assert back.dropped == ()
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda bank: bank.with_pins(pin=[3]),
+        lambda bank: bank.with_pins(unpin=[-1]),
+        lambda bank: bank.forget([9]),
+        lambda bank: bank.restore([0]),
+    ],
+)
+def test_a_frame_that_is_not_there_is_an_error(act):
+    with pytest.raises(ValueError, match="there is no"):
+        act(bank_of(3))
+
+
+def test_reference_pictures_begin_the_bank_in_their_order_and_pinned():
+    bank = start_bank(torch.rand(3, 8, 8, 3), max_frames=5)
+    assert [frame.order for frame in bank.frames] == [(REFERENCE_SHOT, i) for i in range(3)]
+    assert all(frame.pinned for frame in bank.frames)
+    assert not any(
+        frame.pinned for frame in start_bank(torch.rand(3, 8, 8, 3), pinned=False).frames
+    )
+
+
+def test_more_references_than_places_is_an_error_at_once():
+    with pytest.raises(ValueError, match="6 frames are pinned but only max_frames = 5"):
+        start_bank(torch.rand(6, 8, 8, 3), max_frames=5)
+
+
+def test_a_reference_with_nan_is_refused():
+    with pytest.raises(ValueError, match="NaN"):
+        start_bank(torch.full((1, 8, 8, 3), float("nan")))
+
+
+def test_the_same_pixels_are_the_same_frame_whatever_is_said_of_them():
+    one, other = MemoryFrame(noise_image(1)), MemoryFrame(noise_image(1), shot=4, reason="x")
+    assert one.digest == other.digest != MemoryFrame(noise_image(2)).digest
+    turned = MemoryFrame(noise_image(1).reshape(64, 48, 3))
+    assert turned.digest != one.digest
