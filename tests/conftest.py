@@ -40,11 +40,13 @@ def load_helper(name: str) -> None:
 load_library()
 load_helper("fakes")
 load_helper("tiny_models")
+load_helper("tiny_diffusers")
 load_helper("stock_graphs")
 load_helper("browser")
 load_helper("host_server")
 load_helper("workflow_files")
 load_helper("m2v_helpers")
+load_helper("wan_reference")
 
 
 from host_server import host_path  # noqa: E402  it is a helper file, loaded above

@@ -1,0 +1,152 @@
+"""StoryMem LoRA on diffusers' Wan, through peft and with the scale it was trained with."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from ..lora import (
+    LoraModule,
+    check_lora,
+    describe_scale,
+    read_lora,
+    target_modules,
+)
+
+LORA_FILES = {"high": "backbone_high_noise", "low": "backbone_low_noise"}  # released names
+SUFFIXES = (".safetensors", ".pth")
+STORYMEM_ADAPTER = "storymem"
+# The checkpoint's name of a target -> diffusers' name of it.
+DIFFUSERS_NAMES = {
+    **{f"self_attn.{part}": f"attn1.to_{part}" for part in "qkv"},
+    **{f"cross_attn.{part}": f"attn2.to_{part}" for part in "qkv"},
+    "self_attn.o": "attn1.to_out.0",
+    "cross_attn.o": "attn2.to_out.0",
+    "ffn.0": "ffn.net.0.proj",
+    "ffn.2": "ffn.net.2",
+}
+CHECKPOINT_NAMES = {new: old for old, new in DIFFUSERS_NAMES.items()}
+logger = logging.getLogger(__name__)
+
+
+def to_diffusers_name(module: str) -> str:
+    """``blocks.3.self_attn.q`` -> ``blocks.3.attn1.to_q``."""
+    _, block, target = module.split(".", 2)
+    return f"blocks.{block}.{DIFFUSERS_NAMES[target]}"
+
+
+def to_checkpoint_name(module: str) -> str:
+    """``blocks.3.attn1.to_q`` -> ``blocks.3.self_attn.q``."""
+    _, block, target = module.split(".", 2)
+    return f"blocks.{block}.{CHECKPOINT_NAMES[target]}"
+
+
+def find_lora_files(place: Path) -> tuple[Path, Path]:
+    """The high- and low-noise file of a released LoRA folder.
+
+    Raises:
+        ValueError: naming what is missing.
+    """
+    if not place.is_dir():
+        raise ValueError(f"there is no LoRA folder at {place}; check the path")
+    found = []
+    for name in LORA_FILES.values():
+        files = [place / (name + suffix) for suffix in SUFFIXES]
+        file = next((file for file in files if file.is_file()), None)
+        if file is None:
+            raise ValueError(
+                f"{place} holds no {name}.safetensors; pass a folder such as Wan2.2-MI2V-A14B of "
+                "the StoryMem release, or both files by --lora-high and --lora-low"
+            )
+        found.append(file)
+    return found[0], found[1]
+
+
+def read_lora_file(path: Path) -> dict[str, LoraModule]:
+    """LoRA modules of a ``.safetensors`` or ``.pth`` file, by the checkpoint's names."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(str(path))
+        else:
+            state = torch.load(str(path), map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever the file's format raises
+        raise ValueError(f"{path} cannot be read ({error}); download it again") from error
+    return read_lora(state, path.name)
+
+
+def add_lora(
+    transformer: torch.nn.Module,
+    modules: Mapping[str, LoraModule],
+    *,
+    name: str = "the LoRA",
+    scale: str = "auto",
+    adapter: str = STORYMEM_ADAPTER,
+) -> str:
+    """Put a LoRA on ``transformer`` as a peft adapter; rank and scale in words.
+
+    The scale goes in as peft's ``lora_alpha``, exactly: alpha = scale * rank, so that alpha / rank
+    is the scale that the library read, whichever way peft's version rescales adapters later.
+
+    Raises:
+        ValueError: when it does not cover the target modules, or has other shapes.
+    """
+    from peft import LoraConfig, set_peft_model_state_dict
+
+    named = dict(transformer.named_modules())
+    wanted = {
+        module: tuple(named[to_diffusers_name(module)].weight.shape)
+        for module in target_modules(len(transformer.blocks))
+    }
+    check_lora(modules, wanted, name)
+    ranks = {to_diffusers_name(module): pair.rank for module, pair in modules.items()}
+    alphas = {
+        to_diffusers_name(module): pair.scale(scale) * pair.rank for module, pair in modules.items()
+    }
+    rank, alpha = next(iter(ranks.values())), next(iter(alphas.values()))
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        target_modules=sorted(ranks),
+        rank_pattern={k: v for k, v in ranks.items() if v != rank},
+        alpha_pattern={k: v for k, v in alphas.items() if not math.isclose(v, alpha)},
+    )
+    transformer.add_adapter(config, adapter_name=adapter)
+    state = {}
+    for module, pair in modules.items():
+        target = to_diffusers_name(module)
+        state[f"{target}.lora_A.weight"] = pair.down
+        state[f"{target}.lora_B.weight"] = pair.up
+    result = set_peft_model_state_dict(transformer, state, adapter_name=adapter)
+    if result is not None and result.unexpected_keys:
+        raise ValueError(f"{name}: peft did not take {result.unexpected_keys[:3]}")
+    for key, parameter in transformer.named_parameters():  # peft makes adapters in float32
+        if f".{adapter}." in key:
+            parameter.data = parameter.data.to(transformer.dtype)
+    transformer.requires_grad_(False)
+    return describe_scale(modules, scale)
+
+
+def add_extra_lora(transformer: torch.nn.Module, path: Path) -> None:
+    """Any other Wan LoRA that diffusers reads, at strength 1 (a 4-step distill LoRA, a style)."""
+    from diffusers import WanImageToVideoPipeline
+
+    if not path.is_file():
+        raise ValueError(f"there is no LoRA file at {path}; check the path")
+    state = WanImageToVideoPipeline.lora_state_dict(str(path.parent), weight_name=path.name)
+    count = len(getattr(transformer, "peft_config", {}))
+    transformer.load_lora_adapter(state, prefix="transformer", adapter_name=f"extra_{count}")
+    set_lora_strength(transformer, 1.0)
+
+
+def set_lora_strength(transformer: torch.nn.Module, strength: float) -> None:
+    """The strength of the StoryMem LoRA for the next calls; 1.0 is as trained. No LoRA: nothing."""
+    adapters = list(getattr(transformer, "peft_config", {}))
+    if adapters:
+        weights = [strength if name == STORYMEM_ADAPTER else 1.0 for name in adapters]
+        transformer.set_adapters(adapters, weights)

@@ -1,0 +1,167 @@
+"""The models of a run: texts, VAE, and the experts of the moment, on one GPU or several."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from ..conditioning import PATCH, LatentCache, ShotEncoder
+from . import parallel
+from .adapters import add_extra_lora, add_lora, read_lora_file, set_lora_strength
+from .models import (
+    I2V_CHANNELS,
+    T2V_CHANNELS,
+    Placement,
+    WanVae,
+    check_folder,
+    encode_texts,
+    load_experts,
+    place,
+    require_diffusers,
+)
+from .positions import install_memory_positions
+from .sampling import Recipe, ShotInputs, denoise
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """Which weights a run uses. LoRA pairs are ``(high, low)``."""
+
+    i2v: Path
+    t2v: Path | None = None  # makes a first shot that has nothing to begin from
+    lora: tuple[Path, Path] | None = None
+    lora_scale: str = "auto"
+    extra_lora: tuple[Path, Path] | None = None
+    vae_tiling: bool = False
+
+    def check(self) -> None:
+        """Raise ValueError for what is missing, before anything big is read."""
+        require_diffusers()
+        check_folder(self.i2v, I2V_CHANNELS)
+        if self.t2v is not None:
+            check_folder(self.t2v, T2V_CHANNELS, ("transformer", "transformer_2"))
+        for path in (*(self.lora or ()), *(self.extra_lora or ())):
+            if not path.is_file():
+                raise ValueError(f"there is no LoRA file at {path}; check the path")
+        if self.lora or self.extra_lora:
+            try:
+                import peft  # noqa: F401
+            except ImportError as error:
+                raise ValueError(
+                    "LoRA needs peft; pip install -r requirements-headless.txt"
+                ) from error
+
+    def t2v_boundary(self) -> float:
+        """The boundary that the T2V experts were trained with."""
+        index = check_folder(self.t2v, T2V_CHANNELS, ("transformer",))
+        return float(index.get("boundary_ratio") or 0.875)  # Wan2.2-T2V-A14B
+
+
+class Engine:
+    """Everything that a run asks of models. Loads on first use; one kind of experts at a time."""
+
+    def __init__(self, files: ModelFiles, placement: Placement, recipe: Recipe):
+        self.files = files
+        self.placement = placement
+        self.recipe = recipe
+        self._texts: dict[str, torch.Tensor] = {}
+        self._vae: WanVae | None = None
+        self._latents = LatentCache()
+        self._kind = ""
+        self._experts: tuple[torch.nn.Module, ...] = ()
+        self._pipeline = None
+
+    # --- used by the process that drives ---------------------------------------------------
+
+    def encode_texts(self, texts) -> None:
+        """Encode all texts of the story that are not known yet."""
+        wanted = [text for text in texts if text not in self._texts]
+        if wanted:
+            logger.info("encoding %d texts", len(set(wanted)))
+            self._texts |= encode_texts(self.files.i2v, self.placement, wanted)
+
+    def text(self, text: str) -> torch.Tensor:
+        return self._texts[text]
+
+    @property
+    def vae(self) -> WanVae:
+        if self._vae is None:
+            self._vae = WanVae.load(self.files.i2v, self.placement, tiling=self.files.vae_tiling)
+        return self._vae
+
+    def encoder(self) -> ShotEncoder:
+        """The library's encoder of memory and given frames, with its cache."""
+        return ShotEncoder(self.vae.encode, self._latents, self.vae.module)
+
+    def sample(
+        self,
+        kind: str,
+        inputs: ShotInputs,
+        *,
+        lora_strength: float = 1.0,
+        on_step: Callable[[int, int], None] | None = None,
+    ) -> torch.Tensor:
+        """Latents of a shot by the ``i2v`` or ``t2v`` experts, by all processes together."""
+        if parallel.world_size() > 1:
+            parallel.send((kind, inputs, lora_strength))
+        return self.take_part(kind, inputs, lora_strength, on_step)
+
+    # --- used by every process -------------------------------------------------------------
+
+    def take_part(
+        self,
+        kind: str,
+        inputs: ShotInputs,
+        lora_strength: float,
+        on_step: Callable[[int, int], None] | None = None,
+    ) -> torch.Tensor:
+        experts = self._load(kind)
+        recipe = self.recipe
+        if kind == "t2v":
+            recipe = replace(recipe, boundary=self.files.t2v_boundary())
+        for expert in experts:
+            set_lora_strength(expert, lora_strength)
+            if parallel.world_size() > 1:
+                _, _, frames, height, width = inputs.noise.shape
+                parallel.fit_split(expert, frames * (height // PATCH) * (width // PATCH))
+        latents = denoise(experts, inputs, recipe, device=self.placement.device, on_step=on_step)
+        self._pipeline.maybe_free_model_hooks()
+        return latents
+
+    def _load(self, kind: str) -> tuple[torch.nn.Module, ...]:
+        if kind == self._kind:
+            return self._experts
+        self._experts, self._pipeline, self._kind = (), None, ""
+        if self.placement.device.type == "cuda":
+            torch.cuda.empty_cache()
+        folder = self.files.i2v if kind == "i2v" else self.files.t2v
+        logger.info("loading the experts of %s", folder)
+        experts = load_experts(folder, self.placement.dtype)
+        if kind == "i2v":
+            self._prepare(experts)
+        if parallel.world_size() > 1:
+            for expert in experts:
+                parallel.spread(expert, self.placement.device)
+        names = ("transformer", "transformer_2")
+        self._pipeline = place(self.placement, **dict(zip(names, experts, strict=False)))
+        self._experts, self._kind = experts, kind
+        return experts
+
+    def _prepare(self, experts: tuple[torch.nn.Module, ...]) -> None:
+        """Memory positions and LoRA on the I2V experts."""
+        for i, expert in enumerate(experts):
+            install_memory_positions(expert, rope_shift=self.recipe.rope_shift)
+            if self.files.lora:
+                path = self.files.lora[i]
+                report = add_lora(
+                    expert, read_lora_file(path), name=path.name, scale=self.files.lora_scale
+                )
+                logger.info("%s: %s", path.name, report)
+            if self.files.extra_lora:
+                add_extra_lora(expert, self.files.extra_lora[i])

@@ -1,0 +1,210 @@
+"""Wan2.2 from local diffusers folders: checked before anything big is read, loaded, placed."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..conditioning import LATENT_CHANNELS
+
+I2V_CHANNELS = 36  # 16 noisy + 4 mask + 16 conditioning
+T2V_CHANNELS = 16
+OFFLOADS = ("none", "model", "group")
+MAX_TEXT_TOKENS = 512  # Wan's text length
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PARTS = ("transformer", "transformer_2", "vae", "text_encoder", "tokenizer")
+INSTALL = "pip install -r requirements-headless.txt"
+logger = logging.getLogger(__name__)
+
+
+def require_diffusers():
+    """The diffusers module.
+
+    Raises:
+        ValueError: with the install hint when it, or transformers, is missing.
+    """
+    try:
+        import diffusers
+        import transformers  # noqa: F401  the text encoder
+    except ImportError as error:
+        raise ValueError(f"the headless runner needs diffusers ({error}); {INSTALL}") from error
+    return diffusers
+
+
+def _config(folder: Path, part: str) -> dict:
+    path = folder / part / "config.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read ({error}); download the folder again") from error
+
+
+def check_folder(folder: Path, in_channels: int, parts: Iterable[str] = PARTS) -> dict:
+    """The folder's ``model_index.json``, after a look at every part that will be loaded.
+
+    Raises:
+        ValueError: saying what is missing or of the wrong kind.
+    """
+    what = f"Wan2.2-{'I2V' if in_channels == I2V_CHANNELS else 'T2V'}-A14B-Diffusers"
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise ValueError(
+            f"{folder} is not a diffusers model folder: it has no model_index.json; "
+            f"download Wan-AI/{what} there and pass its path"
+        )
+    document = json.loads(index.read_text(encoding="utf-8"))
+    for part in parts:
+        is_optional = part == "transformer_2" and document.get(part, [None])[0] is None
+        if is_optional:
+            continue
+        if not (folder / part).is_dir():
+            raise ValueError(f"{folder} has no folder {part}; download Wan-AI/{what} again")
+        if part.startswith("transformer"):
+            found = _config(folder, part).get("in_channels")
+            if found != in_channels:
+                raise ValueError(
+                    f"{folder / part} takes {found} channels where {what} takes {in_channels}; "
+                    f"pass a folder of Wan-AI/{what}"
+                )
+        if part == "vae" and _config(folder, part).get("z_dim") != LATENT_CHANNELS:
+            raise ValueError(f"{folder / part} is not the Wan 2.1 VAE that A14B uses")
+    return document
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the models work and in which precision."""
+
+    device: torch.device
+    dtype: torch.dtype
+    offload: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.offload not in OFFLOADS:
+            raise ValueError(
+                f"offload must be one of {', '.join(OFFLOADS)}, but it is {self.offload!r}"
+            )
+        if self.device.type == "cpu" and self.offload != "none":
+            raise ValueError(f"offload {self.offload} needs a GPU; use --offload none on the CPU")
+
+
+def load_experts(folder: Path, dtype: torch.dtype) -> tuple[torch.nn.Module, ...]:
+    """The transformers of a folder: ``(high, low)``, or one when there is no second."""
+    from diffusers import WanTransformer3DModel
+
+    names = [name for name in ("transformer", "transformer_2") if (folder / name).is_dir()]
+    return tuple(
+        WanTransformer3DModel.from_pretrained(
+            folder, subfolder=name, torch_dtype=dtype, local_files_only=True
+        ).eval()
+        for name in names
+    )
+
+
+def place(placement: Placement, **parts):
+    """A diffusers pipeline that holds ``parts`` where they work: placement is diffusers' own."""
+    from diffusers import WanImageToVideoPipeline
+
+    empty = dict.fromkeys(
+        ("tokenizer", "text_encoder", "vae", "scheduler", "transformer", "transformer_2")
+    )
+    pipeline = WanImageToVideoPipeline(**{**empty, **parts})
+    if placement.offload == "model":
+        pipeline.enable_model_cpu_offload(device=placement.device)
+    elif placement.offload == "group":
+        pipeline.enable_group_offload(
+            placement.device, offload_type="block_level", num_blocks_per_group=1, use_stream=True
+        )
+    else:
+        pipeline.to(placement.device)
+    return pipeline
+
+
+@torch.no_grad()
+def encode_texts(folder: Path, placement: Placement, texts: Iterable[str]) -> dict:
+    """``[1, 512, text_dim]`` on the CPU for every text.
+
+    All texts of a story at once, before anything else is loaded: umT5-xxl is 11 GB in bf16, and is
+    gone when the experts come.
+    """
+    from transformers import AutoTokenizer, UMT5EncoderModel
+
+    pipeline = place(
+        placement,
+        tokenizer=AutoTokenizer.from_pretrained(
+            folder, subfolder="tokenizer", local_files_only=True
+        ),
+        text_encoder=UMT5EncoderModel.from_pretrained(
+            folder, subfolder="text_encoder", dtype=placement.dtype, local_files_only=True
+        ).eval(),
+    )
+    embeddings = {}
+    for text in dict.fromkeys(texts):
+        embedding, _ = pipeline.encode_prompt(
+            text,
+            do_classifier_free_guidance=False,
+            max_sequence_length=MAX_TEXT_TOKENS,
+            device=placement.device,
+        )
+        embeddings[text] = embedding.cpu()
+    return embeddings
+
+
+class WanVae:
+    """The Wan 2.1 VAE: pixels ``[T, H, W, 3]`` in [0, 1] on one side, latents on the other."""
+
+    def __init__(self, module: torch.nn.Module, placement: Placement):
+        self.module = module
+        self._placement = placement
+        self._pipeline = place(placement, vae=module)
+
+    @classmethod
+    def load(cls, folder: Path, placement: Placement, *, tiling: bool = False) -> WanVae:
+        from diffusers import AutoencoderKLWan
+
+        # In full precision, as in diffusers' own examples.
+        module = AutoencoderKLWan.from_pretrained(
+            folder, subfolder="vae", torch_dtype=torch.float32, local_files_only=True
+        ).eval()
+        if tiling:
+            module.enable_tiling()
+        return cls(module, placement)
+
+    def free(self) -> None:
+        """With model offload, give the GPU's memory back."""
+        self._pipeline.maybe_free_model_hooks()
+
+    @torch.no_grad()
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        """One video -> raw latents ``[1, 16, F, H/8, W/8]`` on the CPU."""
+        video = pixels.movedim(-1, 0)[None] * 2 - 1  # THWC -> BCTHW, [-1, 1]
+        video = video.to(self._placement.device, self.module.dtype)
+        return self.module.encode(video).latent_dist.mode().float().cpu()
+
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Normalised latents ``[1, 16, F, h, w]`` -> pixels on the CPU."""
+        raw = self.denormalise(latents).to(self._placement.device, self.module.dtype)
+        video = self.module.decode(raw, return_dict=False)[0]
+        return video[0].float().cpu().clamp(-1, 1).add(1).div(2).movedim(0, -1)  # CTHW -> THWC
+
+    def normalise(self, raw: torch.Tensor) -> torch.Tensor:
+        """The VAE's latents as the experts know them: mean 0, deviation 1."""
+        mean, deviation = self._statistics()
+        return (raw - mean) / deviation
+
+    def denormalise(self, latents: torch.Tensor) -> torch.Tensor:
+        mean, deviation = self._statistics()
+        return latents * deviation + mean
+
+    def _statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
+        shape = (1, -1, 1, 1, 1)
+        return (
+            torch.tensor(self.module.config.latents_mean).view(shape),
+            torch.tensor(self.module.config.latents_std).view(shape),
+        )

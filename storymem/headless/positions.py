@@ -1,0 +1,85 @@
+"""Negative temporal positions in diffusers' Wan: its rope module replaced, diffusers untouched."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..rope import MEMORY_ROPE_SHIFT, check_memory_span, temporal_positions
+
+
+class MemoryRotaryEmbed(nn.Module):
+    """diffusers' ``WanRotaryPosEmbed`` with memory positions before the shot's (paper 3.3).
+
+    Same tables, same output: ``(cos, sin)``, each ``[1, tokens, 1, head_dim]``. A negative position
+    needs no table of its own: cos is even and sin is odd. S is fixed when it is built;
+    ``memory_frames`` is a plain attribute, set once per shot: compiled graphs are guarded on it.
+    """
+
+    def __init__(self, original: nn.Module, rope_shift: int = MEMORY_ROPE_SHIFT):
+        super().__init__()
+        check_memory_span(0, rope_shift)
+        self.original = original  # its buffers move along with the model
+        self.rope_shift = int(rope_shift)
+        self.memory_frames = 0
+
+    def forward(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rotary tables of ``hidden_states [B, C, M+F, h, w]`` (latent sizes)."""
+        table = self.original
+        _, _, frames, height, width = hidden_states.shape
+        frames, height, width = (
+            size // patch
+            for size, patch in zip((frames, height, width), table.patch_size, strict=True)
+        )
+        positions = temporal_positions(
+            self.memory_frames, frames - self.memory_frames, offset=self.rope_shift
+        ).long()
+        last = int(positions.abs().max())
+        if last >= table.max_seq_len:
+            raise ValueError(
+                f"{self.memory_frames} memory frames {self.rope_shift} apart reach position "
+                f"{last}, but the model's table ends at {table.max_seq_len - 1}; use fewer memory "
+                "frames or a smaller rope_shift"
+            )
+        positions = positions.to(table.freqs_cos.device)
+        sizes = (table.t_dim, table.h_dim, table.w_dim)
+        sign = torch.where(positions < 0, -1.0, 1.0).to(table.freqs_sin.dtype)[:, None]
+
+        def lay_out(time: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+            grid = (frames, height, width, -1)
+            parts = (
+                time[:, None, None].expand(grid),
+                rows[:height][None, :, None].expand(grid),
+                columns[:width][None, None].expand(grid),
+            )
+            return torch.cat(parts, dim=-1).reshape(1, frames * height * width, 1, -1)
+
+        time, rows, columns = table.freqs_cos.split(sizes, dim=1)
+        cos = lay_out(time[positions.abs()], rows, columns)
+        time, rows, columns = table.freqs_sin.split(sizes, dim=1)
+        sin = lay_out(time[positions.abs()] * sign, rows, columns)
+        return cos, sin
+
+
+def install_memory_positions(
+    transformer: nn.Module, *, rope_shift: int = MEMORY_ROPE_SHIFT
+) -> MemoryRotaryEmbed:
+    """Give a ``WanTransformer3DModel`` memory positions; before context parallelism is enabled."""
+    original = transformer.rope
+    if isinstance(original, MemoryRotaryEmbed):
+        original = original.original
+    transformer.rope = MemoryRotaryEmbed(original, rope_shift)
+    return transformer.rope
+
+
+def set_memory_frames(transformer: nn.Module, memory_frames: int) -> None:
+    """How many of the latent frames at the start of the next calls are memory.
+
+    Raises:
+        ValueError: when the transformer has no memory positions but frames of memory.
+    """
+    if isinstance(transformer.rope, MemoryRotaryEmbed):
+        check_memory_span(memory_frames, transformer.rope.rope_shift)
+        transformer.rope.memory_frames = memory_frames
+    elif memory_frames:
+        raise ValueError("this transformer has no memory positions: install_memory_positions first")

@@ -1,0 +1,167 @@
+"""One shot on diffusers' Wan: schedule, two experts in one multistep run, guidance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..conditioning import LATENT_CHANNELS, ShotConditioning, draw_memory_noise
+from ..rope import MEMORY_ROPE_SHIFT
+from .positions import set_memory_frames
+
+SAMPLERS = ("uni_pc", "euler")
+TRAIN_STEPS = 1000  # timestep = sigma * 1000
+MASK_CHANNELS = 4
+TOLERANCE = 1e-3  # of a timestep: 0.9 is 899.99998 in float32
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a shot is sampled; the defaults are the released recipe for Wan2.2 A14B."""
+
+    steps: int = 40
+    cfg: float = 3.5
+    cfg_low: float = 0.0  # 0: the same as cfg
+    shift: float = 4.0
+    boundary: float = 0.9  # the high-noise expert works while sigma >= boundary
+    sampler: str = "uni_pc"
+    rope_shift: int = MEMORY_ROPE_SHIFT
+
+    def __post_init__(self) -> None:
+        if self.sampler not in SAMPLERS:
+            raise ValueError(
+                f"sampler must be one of {', '.join(SAMPLERS)}, but it is {self.sampler!r}"
+            )
+        if self.steps < 1:
+            raise ValueError(f"steps must be 1 or more, but it is {self.steps}")
+        if self.shift <= 0:
+            raise ValueError(f"shift must be above 0 (the recipe's is 4), but it is {self.shift}")
+        if not 0 <= self.boundary <= 1:
+            raise ValueError(f"boundary must be from 0 to 1, but it is {self.boundary}")
+        if min(self.cfg, self.cfg_low) < 0:
+            raise ValueError(f"cfg must be 0 or more, but it is {self.cfg} and {self.cfg_low}")
+
+    def guidance(self, *, high: bool) -> float:
+        return self.cfg if high or self.cfg_low == 0 else self.cfg_low
+
+
+@dataclass(frozen=True)
+class ShotInputs:
+    """What every process that samples a shot needs; all on the CPU.
+
+    ``condition [1, 20, M+F, h, w]`` is mask and normalised latents, ``None`` for text to video.
+    """
+
+    noise: torch.Tensor  # [1, 16, M+F, h, w]
+    positive: torch.Tensor  # [1, 512, text_dim]
+    negative: torch.Tensor | None
+    condition: torch.Tensor | None
+    memory_frames: int
+
+
+def draw_noise(
+    seed: int, memory_frames: int, shot_frames: int, height: int, width: int
+) -> torch.Tensor:
+    """``[1, 16, M+F, h, w]``: the shot's noise depends on the seed alone, as in the nodes."""
+    shot = torch.randn(
+        1,
+        LATENT_CHANNELS,
+        shot_frames,
+        height,
+        width,
+        generator=torch.Generator().manual_seed(seed),
+    )
+    memory = draw_memory_noise(seed, memory_frames, (1, LATENT_CHANNELS, height, width))
+    return torch.cat([memory, shot], dim=2)
+
+
+def lay_out_condition(
+    conditioning: ShotConditioning, normalise: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """Mask, then latents, on the channel axis as Wan I2V reads them: ``[1, 4 + 16, M+F, h, w]``."""
+    mask = conditioning.mask.expand(-1, MASK_CHANNELS, -1, -1, -1)
+    return torch.cat([mask, normalise(conditioning.latents)], dim=1)
+
+
+def make_scheduler(recipe: Recipe):
+    """The scheduler with its timesteps set.
+
+    ``uni_pc`` is diffusers' UniPC on flow sigmas, the release's sampler; it hands the model whole
+    timesteps. ``euler`` walks the sigmas of ComfyUI's ``simple`` schedule with exact timesteps.
+    """
+    from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
+
+    if recipe.sampler == "uni_pc":
+        scheduler = UniPCMultistepScheduler(
+            num_train_timesteps=TRAIN_STEPS,
+            prediction_type="flow_prediction",
+            use_flow_sigmas=True,
+            flow_shift=recipe.shift,
+        )
+        scheduler.set_timesteps(recipe.steps)
+    else:
+        scheduler = FlowMatchEulerDiscreteScheduler(TRAIN_STEPS, shift=recipe.shift)
+        scheduler.set_timesteps(sigmas=np.linspace(1, 0, recipe.steps + 1)[:-1].tolist())
+    scheduler.set_begin_index(0)
+    return scheduler
+
+
+@torch.no_grad()
+def denoise(
+    experts: Sequence[torch.nn.Module],
+    inputs: ShotInputs,
+    recipe: Recipe,
+    *,
+    device: torch.device | str = "cpu",
+    on_step: Callable[[int, int], None] | None = None,
+) -> torch.Tensor:
+    """The shot's latents ``[1, 16, F, h, w]``, normalised, float32, on the CPU (memory taken off).
+
+    ``experts`` is ``(high, low)`` or one model for all noise levels. Both work in one run with one
+    multistep history. ``on_step(done, steps)`` is called after each step.
+
+    Raises:
+        ValueError: when the result holds NaN or infinite values.
+    """
+    high, low = experts[0], experts[-1]
+    scheduler = make_scheduler(recipe)
+    for expert in dict.fromkeys(experts):
+        set_memory_frames(expert, inputs.memory_frames)
+    latents = inputs.noise.to(device, torch.float32)
+    condition = None if inputs.condition is None else inputs.condition.to(device, torch.float32)
+    texts = {"cond": inputs.positive.to(device)}
+    if inputs.negative is not None:
+        texts["uncond"] = inputs.negative.to(device)
+
+    for done, timestep in enumerate(scheduler.timesteps, start=1):
+        is_high = float(timestep) >= recipe.boundary * TRAIN_STEPS - TOLERANCE
+        expert = high if is_high else low
+        guidance = recipe.guidance(high=is_high)
+        model_input = latents if condition is None else torch.cat([latents, condition], dim=1)
+
+        def predict(kind: str, expert=expert, model_input=model_input, timestep=timestep):
+            with expert.cache_context(kind):
+                return expert(
+                    hidden_states=model_input.to(expert.dtype),
+                    timestep=timestep.to(device).expand(1),
+                    encoder_hidden_states=texts[kind].to(expert.dtype),
+                    return_dict=False,
+                )[0].float()
+
+        velocity = predict("cond")
+        if guidance != 1 and "uncond" in texts:
+            unconditional = predict("uncond")
+            velocity = unconditional + guidance * (velocity - unconditional)
+        latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
+        if on_step:
+            on_step(done, len(scheduler.timesteps))
+    latents = latents[:, :, inputs.memory_frames :].cpu()
+    if not torch.isfinite(latents).all():
+        raise ValueError(
+            "the model made NaN or infinite latents; try --dtype bfloat16 or float32, and check "
+            "that the weights are complete"
+        )
+    return latents

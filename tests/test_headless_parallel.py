@@ -1,0 +1,41 @@
+"""Several processes on one shot, with diffusers' own context parallelism, over gloo on the CPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("diffusers")
+
+WORKER = Path(__file__).with_name("parallel_worker.py")
+# memory, shot frames, latent height and width; tokens: 24 (even), 45 and 27 (not divisible by 2)
+SHAPES = [[2, 2, 4, 6], [2, 3, 6, 6], [0, 3, 6, 6]]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> list[dict]:
+    target = tmp_path_factory.mktemp("parallel") / "results.json"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+    run = subprocess.run(
+        [*command, "2", str(WORKER), str(target), json.dumps(SHAPES)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    return json.loads(target.read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("index", range(len(SHAPES)), ids=[str(s) for s in SHAPES])
+def test_two_processes_share_the_tokens_and_give_the_same_shot(results, index):
+    found = results[index]
+    assert found["tokens_here"] == (found["tokens"] + 1) // 2
+    assert found["even"] == (found["tokens"] % 2 == 0)
+    assert found["error"] < 1e-6
