@@ -50,14 +50,15 @@ def check_size(width: int, height: int, length: int) -> None:
 def fit_size(height: int, width: int, max_area: int) -> tuple[int, int]:
     """``(height, width)`` in pixels with the aspect of an image and about ``max_area`` pixels.
 
-    Both are rounded down to whole tokens (16 pixels), as the released size rule does.
+    Both are rounded to whole pixels and then down to whole tokens (16 pixels), as the released
+    size rule does.
     """
     if min(height, width, max_area) < 1:
         raise ValueError(f"sizes must be positive, but they are {height}x{width} and {max_area}")
     aspect = height / width
 
     def whole_tokens(pixels: float) -> int:
-        return max(1, int(pixels // VAE_STRIDE // PATCH)) * PATCH * VAE_STRIDE
+        return max(1, round(pixels) // (VAE_STRIDE * PATCH)) * VAE_STRIDE * PATCH
 
     return whole_tokens(math.sqrt(max_area * aspect)), whole_tokens(math.sqrt(max_area / aspect))
 

@@ -7,9 +7,9 @@ from fakes import noise_image
 from stock_graphs import loaders
 
 DEFAULTS = {
-    "width": 64,
-    "height": 48,
-    "length": 17,
+    "width": 48,
+    "height": 32,
+    "length": 9,
     "size_rule": "exact",
     "seed": 7,
     "steps": 4,

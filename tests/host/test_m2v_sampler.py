@@ -6,7 +6,7 @@ import pytest
 import torch
 from m2v_helpers import M2V, rel_l2
 
-WIDTH, HEIGHT, LENGTH, FRAMES = 64, 48, 17, 5
+WIDTH, HEIGHT, LENGTH, FRAMES = 48, 32, 9, 3
 
 
 @pytest.fixture(scope="module")
