@@ -18,6 +18,7 @@ MODULES = (
     "sampling",
     "lora",
     "shot_loop",
+    "loop_nodes",
 )
 
 

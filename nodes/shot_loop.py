@@ -1,3 +1,308 @@
+"""Shot Loop Open and Close: every shot of a story through the nodes between them."""
+
 from __future__ import annotations
 
-NODES: list = []
+from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker
+
+from ..storymem.memory_bank import MemoryBank
+from ..storymem.shot_loop import LoopSettings, parse_shot_numbers
+from ..storymem.story import CONTINUITY_MODES
+from ..storymem.story_folder import check_name
+from ..storymem.story_output import VideoOptions
+from ..storymem.video import DEFAULT_CRF, FRAME_RATE
+from . import loop_graph, loop_run
+from .loop_nodes import WATCH, body_outputs, expand
+from .types import Bank, Flow, Story
+
+
+class ShotLoopOpen(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemShotLoopOpen",
+            display_name="Shot Loop Open",
+            category="StoryMem/story",
+            description="Begins the loop over a story's shots. What lies between Open and Close "
+            "runs once "
+            "for each shot. Finished shots are on disk and are not made again unless something "
+            "that decides "
+            "how they look has changed, also after a crash.",
+            inputs=[
+                Story.Input("story", lazy=True, tooltip="From Load Story."),
+                Bank.Input(
+                    "bank",
+                    optional=True,
+                    lazy=True,
+                    tooltip="The memory that the first shot begins with, such as reference "
+                    "pictures. Empty "
+                    "when nothing is connected.",
+                ),
+                io.Combo.Input(
+                    "continuity",
+                    options=list(CONTINUITY_MODES),
+                    default=CONTINUITY_MODES[0],
+                    tooltip="How a shot without a cut begins: from the last frame of the shot "
+                    "before (the "
+                    "MI2V LoRA) or from its last five frames (the MM2V LoRA).",
+                ),
+                io.String.Input(
+                    "filename_prefix",
+                    default="storymem",
+                    tooltip="Folder in the output folder. Shots go to "
+                    "<prefix>/<story>/shot_01_02.mp4 "
+                    "(scene, shot). Changing it makes no shot anew.",
+                ),
+                io.String.Input(
+                    "negative",
+                    optional=True,
+                    multiline=True,
+                    default="",
+                    tooltip="Negative prompt of shots whose script gives none.",
+                ),
+                io.Int.Input(
+                    "start_shot",
+                    optional=True,
+                    default=1,
+                    min=1,
+                    max=100000,
+                    advanced=True,
+                    tooltip="First shot to work on. Earlier ones are taken as they were last "
+                    "finished, and "
+                    "never made. Safe: 1.",
+                ),
+                io.Int.Input(
+                    "end_shot",
+                    optional=True,
+                    default=0,
+                    min=0,
+                    max=100000,
+                    advanced=True,
+                    tooltip="Last shot to work on; 0 means the last one of the story.",
+                ),
+                io.Boolean.Input(
+                    "preview",
+                    optional=True,
+                    default=False,
+                    tooltip="Stop after the first shot, to see whether everything is right "
+                    "before a long run.",
+                ),
+                io.String.Input(
+                    "redo_shots",
+                    optional=True,
+                    default="",
+                    advanced=True,
+                    tooltip="Shots to roll again with another seed, such as 3 or 3, 5-7. Empty "
+                    "brings the "
+                    "first take back; every take stays on disk.",
+                ),
+                io.Int.Input(
+                    "redo_take",
+                    optional=True,
+                    default=1,
+                    min=1,
+                    max=100000,
+                    advanced=True,
+                    tooltip="Which take of the redo_shots: count up for another one, down to go "
+                    "back.",
+                ),
+                io.Combo.Input(
+                    "after_redo",
+                    optional=True,
+                    options=["recompute", "keep_later"],
+                    default="recompute",
+                    advanced=True,
+                    tooltip="What becomes of later shots when one before them changes: recompute "
+                    "makes them "
+                    "anew from the changed memory, keep_later leaves them as they are.",
+                ),
+            ],
+            outputs=[
+                Flow.Output(display_name="flow", tooltip="To the flow input of Shot Loop Close."),
+                *body_outputs(),
+            ],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
+        )
+
+    @classmethod
+    def validate_inputs(cls, filename_prefix=None):
+        try:
+            return filename_prefix is None or bool(check_name(filename_prefix, "filename_prefix"))
+        except ValueError as error:
+            return str(error)
+
+    @classmethod
+    def check_lazy_status(cls, story=None, bank=None, **inputs):
+        # Before the story is even loaded: a loop that is not closed is told at once.
+        loop_graph.check_open(cls.hidden.dynprompt, cls.hidden.unique_id)
+        wired = cls.hidden.dynprompt.get_node(cls.hidden.unique_id)["inputs"]
+        return [
+            name
+            for name, value in (("story", story), ("bank", bank))
+            if value is None and name in wired
+        ]
+
+    @classmethod
+    async def execute(
+        cls,
+        story,
+        continuity,
+        filename_prefix,
+        negative="",
+        start_shot=1,
+        end_shot=0,
+        preview=False,
+        redo_shots="",
+        redo_take=1,
+        after_redo="recompute",
+        bank=None,
+    ) -> io.NodeOutput:
+        # A coroutine, because the host runs those first: a mistake shows before models are loaded.
+        check_name(filename_prefix, "filename_prefix")
+        check_name(story.name, "the story's name")
+        settings = LoopSettings(
+            continuity,
+            filename_prefix,
+            negative,
+            start_shot,
+            end_shot,
+            preview,
+            parse_shot_numbers(redo_shots, len(story.shots)),
+            redo_take,
+            after_redo == "keep_later",
+        )
+        settings.range(story)
+        loop_run.read_references(story)
+        # The nodes between Open and Close run as copies; the ones that the artist sees stay silent.
+        silent = [ExecutionBlocker(None)] * len(body_outputs())
+        return io.NodeOutput(loop_run.Flow(story, bank or MemoryBank(), settings), *silent)
+
+
+class ShotLoopClose(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemShotLoopClose",
+            display_name="Shot Loop Close",
+            category="StoryMem/story",
+            description="Ends the loop over a story's shots: takes off the frames that repeat "
+            "the shot "
+            "before, writes one video per shot, and joins them to the story video.",
+            inputs=[
+                Flow.Input("flow", lazy=True, tooltip="From the flow output of Shot Loop Open."),
+                io.Image.Input(
+                    "frames",
+                    lazy=True,
+                    raw_link=True,
+                    tooltip="The decoded frames of the shot, repeated frames included.",
+                ),
+                Bank.Input(
+                    "bank",
+                    lazy=True,
+                    raw_link=True,
+                    tooltip="The memory after the shot, from Remember. The next shot sees it.",
+                ),
+                io.Float.Input(
+                    "fps",
+                    optional=True,
+                    default=float(FRAME_RATE),
+                    min=1.0,
+                    max=240.0,
+                    step=0.001,
+                    tooltip="Frames per second of all videos. Wan 2.2 makes 16. Changing it "
+                    "makes no shot anew.",
+                ),
+                io.Int.Input(
+                    "crf",
+                    optional=True,
+                    default=DEFAULT_CRF,
+                    min=0,
+                    max=51,
+                    advanced=True,
+                    tooltip="H.264 quality of shots that are made from now on: lower is better "
+                    "and larger. "
+                    "Safe: 14 to 23.",
+                ),
+                io.Combo.Input(
+                    "transition",
+                    optional=True,
+                    options=["none", "cross_fade"],
+                    default="none",
+                    tooltip="What happens at cuts in the story video. none joins the shots "
+                    "without encoding "
+                    "them again; cross_fade blends them.",
+                ),
+                io.Int.Input(
+                    "fade_frames",
+                    optional=True,
+                    default=8,
+                    min=1,
+                    max=240,
+                    advanced=True,
+                    tooltip="Length of a cross-fade in frames; the story gets shorter by that at "
+                    "each cut.",
+                ),
+                io.Boolean.Input(
+                    "subtitles",
+                    optional=True,
+                    default=True,
+                    advanced=True,
+                    tooltip="Write the prompts as an SRT file beside the story video.",
+                ),
+            ],
+            outputs=[
+                io.Video.Output(
+                    display_name="video", tooltip="The story video (or the part worked on)."
+                ),
+                Bank.Output(display_name="bank", tooltip="The memory after the last shot."),
+                io.String.Output(display_name="folder", tooltip="Where everything lies."),
+            ],
+            hidden=[
+                io.Hidden.unique_id,
+                io.Hidden.dynprompt,
+                io.Hidden.prompt,
+                io.Hidden.extra_pnginfo,
+            ],
+            is_output_node=True,
+            not_idempotent=True,
+            enable_expand=True,
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_):
+        # The host may use its old result as long as the files it rests on are untouched.
+        return WATCH.token(cls.hidden.unique_id)
+
+    @classmethod
+    def check_lazy_status(cls, flow=None, **inputs):
+        # This node is ready at once and asked first: a crossed loop is told before anything runs.
+        loop_graph.read_loop(cls.hidden.dynprompt, cls.hidden.unique_id)
+        return ["flow"] if flow is None else []
+
+    @classmethod
+    async def execute(
+        cls,
+        flow,
+        frames,
+        bank,
+        fps=float(FRAME_RATE),
+        crf=DEFAULT_CRF,
+        transition="none",
+        fade_frames=8,
+        subtitles=True,
+    ) -> io.NodeOutput:
+        graph = loop_graph.read_loop(cls.hidden.dynprompt, cls.hidden.unique_id)
+        options = VideoOptions(
+            fps, crf, fade_frames if transition == "cross_fade" else 0, subtitles
+        )
+        metadata = loop_run.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
+        run = await loop_run.start(flow, graph, options, metadata)
+        if run.todo:
+            expansion, end = expand(run)
+            return io.NodeOutput(*end, expand=expansion)
+        output = run.assemble()
+        WATCH.remember(graph.close_id, run.watched_files())
+        return output
+
+
+NODES = [ShotLoopOpen, ShotLoopClose]

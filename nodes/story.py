@@ -1,3 +1,117 @@
+"""Load Story: a script typed in or chosen from the input folder."""
+
 from __future__ import annotations
 
-NODES: list = []
+from pathlib import Path
+
+import folder_paths
+from comfy_api.latest import io
+
+from ..storymem.story import DEFAULT_NAME, load_story, summarise
+from .types import Story
+
+NO_FILE = "none"
+SUFFIXES = (".json", ".txt")
+
+
+class LoadStory(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemLoadStory",
+            display_name="Load Story",
+            category="StoryMem/story",
+            description="Reads a story script: JSON as in ST-Bench, or plain text with shots "
+            "separated by "
+            "lines of ---. A shot that begins with a line [continue] goes on without a cut. A "
+            "first block "
+            "that begins with a line [character] is put before every prompt.",
+            inputs=[
+                io.String.Input(
+                    "script",
+                    multiline=True,
+                    default="",
+                    placeholder="[character]\nMira, a woman of sixty in a yellow raincoat.\n---\n"
+                    "She climbs the stairs of a lighthouse.\n---\n[continue]\nShe opens the door.",
+                    tooltip="The script itself. Leave it empty when a file is chosen.",
+                ),
+                io.Combo.Input(
+                    "file",
+                    options=[NO_FILE, *_script_files()],
+                    default=NO_FILE,
+                    tooltip="A .json or .txt script in ComfyUI's input folder, instead of typing "
+                    "one.",
+                ),
+                io.String.Input(
+                    "character",
+                    multiline=True,
+                    default="",
+                    optional=True,
+                    tooltip="A description that is put before every prompt, after the script's "
+                    "own one. "
+                    "Say what must look the same in all shots.",
+                ),
+            ],
+            outputs=[
+                Story.Output(display_name="story", tooltip="The story, for Shot Loop Open."),
+                io.Int.Output(display_name="shot_count", tooltip="How many shots the story has."),
+                io.String.Output(
+                    display_name="summary",
+                    tooltip="What was read, line by line, with warnings about fields that "
+                    "nothing reads.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, script=None, file=NO_FILE):
+        if script is None or file is None:
+            return True  # linked: known only when it runs
+        try:
+            _load(script, file, "")
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, file=NO_FILE, **_):
+        return _read(file) if file and file != NO_FILE else ""
+
+    @classmethod
+    def execute(cls, script, file, character="") -> io.NodeOutput:
+        story = _load(script, file, character)
+        return io.NodeOutput(story, len(story.shots), summarise(story))
+
+
+def _load(script: str, file: str, character: str):
+    if file == NO_FILE:
+        return load_story(script, character=character)
+    if script.strip():
+        raise ValueError(f"both a script and the file {file} are given: clear one of them")
+    return load_story(
+        _read(file), default_name=Path(file).stem or DEFAULT_NAME, character=character
+    )
+
+
+def _read(name: str) -> str:
+    folder = Path(folder_paths.get_input_directory()).resolve()
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder) or path.suffix.lower() not in SUFFIXES:
+        raise ValueError(
+            f"file must be a .json or .txt file in the input folder, but it is {name!r}"
+        )
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{name} is not UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        raise ValueError(f"{name} cannot be read from the input folder: {error}") from error
+
+
+def _script_files() -> list[str]:
+    folder = Path(folder_paths.get_input_directory())
+    names = (path.name for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+    return sorted(names)
+
+
+NODES = [LoadStory]

@@ -1,17 +1,37 @@
-"""Stories, scenes and shots: what a script says, parsed and validated."""
+"""Stories, scenes and shots: what a script says, parsed and validated.
+
+Two forms are read. **JSON** is ST-Bench's: ``story_name``, ``story_overview`` and ``scenes``,
+each with
+``scene_num``, ``video_prompts`` and ``cut``; the optional fields of :data:`SHOT_FIELDS` may stand
+at a
+shot (when a video prompt is written as an object), at a scene (one value, or a list with one
+value per
+shot) or at the story. **Plain text** separates shots by lines of ``---``; see
+:mod:`storymem.plain_script`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from .script_fields import SHOT_FIELDS, STORY_FIELDS, ScriptError, check_text, parse_cut
+
+logger = logging.getLogger(__name__)
 
 CONTINUITY_MODES = ("last_frame", "last_five_frames")  # MI2V and MM2V
+DEFAULT_NAME = "story"  # for a script that does not say its name
+SCENE_FIELDS = ("scene_num", "video_prompts", "cut")
 
 
 @dataclass(frozen=True)
 class Shot:
     """One shot of a story.
 
-    ``index`` counts all shots of the story from 0; ``scene`` and ``number`` are what file names show
+    ``index`` counts all shots of the story from 0; ``scene`` and ``number`` are what file names
+    show
     (both count from 1). Optional fields are ``None`` or empty when the script does not set them.
     """
 
@@ -27,10 +47,16 @@ class Shot:
     lora_strength: float | None = None
     references: tuple[str, ...] = ()  # image files in the host's input folder
     first_frame_prompt: str = ""
+    lock: bool = False  # keep the last finished result, whatever changed
 
     @property
     def label(self) -> str:
         return f"{self.scene:02d}_{self.number:02d}"
+
+    def __str__(self) -> str:
+        beginning = " ".join(self.prompt.split())
+        beginning = beginning if len(beginning) <= 80 else beginning[:77] + "..."
+        return f"shot {self.index + 1} (scene {self.scene}, shot {self.number}: '{beginning}')"
 
 
 @dataclass(frozen=True)
@@ -42,7 +68,245 @@ class Story:
     overview: str = ""
     character: str = ""  # put before every prompt
     source: str = field(default="", repr=False)  # the script as it was given
+    warnings: tuple[str, ...] = ()  # what was read but not understood
 
     def prompt_of(self, shot: Shot) -> str:
         """The prompt to encode: the character description, then the shot's own prompt."""
         return f"{self.character}\n{shot.prompt}" if self.character else shot.prompt
+
+
+def load_story(
+    source: str | Mapping, *, default_name: str = DEFAULT_NAME, character: str = ""
+) -> Story:
+    """Read a script: JSON text, plain text, or an already parsed JSON object.
+
+    Args:
+        default_name: used when the script does not name the story.
+        character: put before every prompt, after the script's own character description.
+
+    Raises:
+        ValueError: in the artist's words, naming the scene and the fix.
+    """
+    if isinstance(source, Mapping):
+        story = _from_json(source, json.dumps(source, ensure_ascii=False, indent=2), default_name)
+    elif isinstance(source, str):
+        story = _from_text(source, default_name)
+    else:
+        raise ValueError(
+            f"a script must be text or a JSON object, but it is {type(source).__name__}"
+        )
+    blocks = [block.strip() for block in (story.character, character) if block.strip()]
+    story = replace(story, character="\n".join(blocks))
+    for warning in story.warnings:
+        logger.warning("story '%s': %s", story.name, warning)
+    return story
+
+
+def summarise(story: Story) -> str:
+    """The story as a list for people."""
+    scenes = len({shot.scene for shot in story.shots})
+    lines = [f"{story.name}: {len(story.shots)} shots in {scenes} scenes"]
+    lines += [f"warning: {warning}" for warning in story.warnings]
+    lines += [story.overview] if story.overview else []
+    for shot in story.shots:
+        lines.append(
+            f"{shot.index + 1}. [{shot.label}{'' if shot.cut else ', continues'}] {shot.prompt}"
+        )
+    return "\n".join(lines)
+
+
+def _from_text(source: str, default_name: str) -> Story:
+    text = source.removeprefix("\ufeff").strip()
+    if not text:
+        raise ScriptError("the script is empty: type a story, or choose a file")
+    if text[0] not in "{[":
+        return _from_plain(text, source, default_name)
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        if text[0] == "[" and not text.startswith(("[{", '["', "[\n")):
+            return _from_plain(text, source, default_name)  # a tag such as [continue]
+        raise ScriptError(
+            f"the script begins like JSON but is not valid JSON: {error.msg} at line "
+            f"{error.lineno}, "
+            f"column {error.colno}; correct it there, or write plain text with shots separated "
+            f"by ---"
+        ) from None
+    except RecursionError:
+        raise ScriptError("the script is JSON nested too deeply to be a story") from None
+    if not isinstance(data, Mapping):
+        raise ScriptError(
+            "a JSON script must be an object { } with story_name and scenes, "
+            f"but it is a {_json_type(data)}"
+        )
+    return _from_json(data, source, default_name)
+
+
+def _from_plain(text: str, source: str, default_name: str) -> Story:
+    from .plain_script import parse_plain
+
+    name, character, blocks, warnings = parse_plain(text)
+    shots: list[Shot] = []
+    counts: dict[int, int] = {}
+    for block in blocks:
+        counts[block.scene] = counts.get(block.scene, 0) + 1
+        where = f"scene {block.scene}, shot {counts[block.scene]}"
+        shots.append(
+            _shot(
+                len(shots),
+                block.scene,
+                counts[block.scene],
+                block.prompt,
+                block.cut,
+                block.values,
+                where,
+            )
+        )
+    return _story(name or default_name, shots, "", character, source, warnings)
+
+
+def _from_json(data: Mapping, source: str, default_name: str) -> Story:
+    warnings = _unknown(
+        data, ("story_name", "story_overview", "scenes", *STORY_FIELDS, *SHOT_FIELDS), "the story"
+    )
+    name = check_text(data.get("story_name") or default_name, "story_name")
+    overview = check_text(data.get("story_overview") or "", "story_overview")
+    character = check_text(data.get("character") or "", "character").strip()
+    scenes = data.get("scenes")
+    if not isinstance(scenes, list) or not scenes:
+        raise ScriptError(
+            f"the story '{name}' has no scenes: 'scenes' must be a list with at least one scene, "
+            f"but it is {_shown(scenes)}"
+        )
+    shots: list[Shot] = []
+    counts: dict[int, int] = {}
+    for position, scene in enumerate(scenes):
+        number = _scene_number(scene, position)
+        where = f"scene {number}"
+        warnings += _unknown(scene, (*SCENE_FIELDS, *SHOT_FIELDS), where)
+        prompts, cuts = _prompts_and_cuts(scene, where)
+        for i, (prompt, cut) in enumerate(zip(prompts, cuts, strict=True)):
+            counts[number] = counts.get(number, 0) + 1  # scenes of the same number share one count
+            place = f"{where}, shot {i + 1}"
+            own: Mapping = {}
+            if isinstance(prompt, Mapping):
+                own, prompt = prompt, prompt.get("prompt")
+                warnings += _unknown(own, ("prompt", "cut", *SHOT_FIELDS), place)
+            values = {
+                key: _shot_value(key, own, scene, data, i, len(prompts), where)
+                for key in SHOT_FIELDS
+            }
+            shots.append(_shot(len(shots), number, counts[number], prompt, cut, values, place))
+    return _story(name, shots, overview, character, source, warnings)
+
+
+def _story(name, shots, overview, character, source, warnings) -> Story:
+    if not shots:
+        raise ScriptError(f"the story '{name}' has no shots: write at least one prompt")
+    if not shots[0].cut:
+        raise ScriptError(
+            f"the first shot of the story (scene {shots[0].scene}) continues from a shot before "
+            f"it, but "
+            "there is none: set its cut to true (plain text: take [continue] away)"
+        )
+    return Story(name.strip(), tuple(shots), overview, character, source, tuple(warnings))
+
+
+def _scene_number(scene, position: int) -> int:
+    if not isinstance(scene, Mapping):
+        raise ScriptError(
+            f"scene {position + 1} must be an object with video_prompts and cut, but it is "
+            f"{_shown(scene)}"
+        )
+    number = scene.get("scene_num", position + 1)
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise ScriptError(
+            f"scene {position + 1}: scene_num must be a whole number from 0, but it is "
+            f"{_shown(number)}"
+        )
+    return number
+
+
+def _prompts_and_cuts(scene: Mapping, where: str) -> tuple[list, list[bool]]:
+    prompts = scene.get("video_prompts")
+    if not isinstance(prompts, list):
+        raise ScriptError(
+            f"{where}: video_prompts must be a list of prompts, but it is {_shown(prompts)}"
+        )
+    if (
+        all(isinstance(prompt, Mapping) and "cut" in prompt for prompt in prompts)
+        and "cut" not in scene
+    ):
+        cuts = [prompt["cut"] for prompt in prompts]
+    else:
+        cuts = scene.get("cut")
+    if not isinstance(cuts, list):
+        raise ScriptError(
+            f"{where}: cut must be a list with true or false for each video prompt, but it is "
+            f"{_shown(cuts)}"
+        )
+    if len(cuts) != len(prompts):
+        raise ScriptError(
+            f"{where} has {len(prompts)} video_prompts but {len(cuts)} cut values: "
+            "give exactly one cut for each prompt"
+        )
+    return prompts, [parse_cut(cut, f"{where}, shot {i + 1}") for i, cut in enumerate(cuts)]
+
+
+def _shot_value(
+    key: str, own: Mapping, scene: Mapping, story: Mapping, i: int, count: int, where: str
+):
+    """The value of an optional field for shot ``i``: its own, else the scene's, else the
+    story's."""
+    if own.get(key) is not None:
+        return own[key]
+    value = scene.get(key)
+    # Reference images are lists themselves: a list of lists (or null) is one per shot.
+    per_shot = isinstance(value, list) and (
+        key != "reference_images" or all(item is None or isinstance(item, list) for item in value)
+    )
+    if per_shot:
+        if len(value) != count:
+            raise ScriptError(
+                f"{where} has {count} video_prompts but {len(value)} {key} values: "
+                "give one for each prompt (null for none)"
+            )
+        value = value[i]
+    return story.get(key) if value is None else value
+
+
+def _shot(
+    index: int, scene: int, number: int, prompt, cut: bool, values: Mapping, where: str
+) -> Shot:
+    if not isinstance(prompt, str):
+        raise ScriptError(
+            f"{where}: the prompt must be text, but it is {_shown(prompt)}; put it in quotes"
+        )
+    if not prompt.strip():
+        raise ScriptError(f"{where}: the prompt is empty; describe the shot or remove it")
+    checked = {
+        SHOT_FIELDS[key].attribute: SHOT_FIELDS[key].check(value, f"{where}: {key}")
+        for key, value in values.items()
+        if value is not None
+    }
+    return Shot(index=index, scene=scene, number=number, prompt=prompt, cut=cut, **checked)
+
+
+def _unknown(data: Mapping, known, where: str) -> list[str]:
+    extra = [str(key) for key in data if key not in known]
+    if not extra:
+        return []
+    return [f"{where} has fields that nothing reads: {', '.join(extra)}"]
+
+
+def _json_type(value) -> str:
+    return {list: "list", str: "text", bool: "true/false", int: "number", float: "number"}.get(
+        type(value), "null"
+    )
+
+
+def _shown(value) -> str:
+    if value is None:
+        return "missing"
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -7,6 +7,8 @@ import hashlib
 import torch
 from comfy_api.latest import ComfyExtension, io
 
+from .loop_body import NODES as LOOP_NODES
+
 CLIPS: dict[str, object] = {}  # what Clip nodes give, by name, for in-process tests
 RECORDED: dict[str, object] = {}  # what Record nodes saw, by key, for in-process tests
 
@@ -86,7 +88,7 @@ class Clip(io.ComfyNode):
 
 class TestExtension(ComfyExtension):
     async def get_node_list(self):
-        return [TestTextEncoder, Clip, Record]
+        return [TestTextEncoder, Clip, Record, *LOOP_NODES]
 
 
 async def comfy_entrypoint():

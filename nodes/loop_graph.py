@@ -1,0 +1,315 @@
+"""The nodes between Shot Loop Open and Close: found, checked, described and cloned."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import folder_paths
+from comfy_execution.graph_utils import is_link
+
+import nodes
+
+from ..storymem.shot_store import digest_of
+
+OPEN, CLOSE = "StoryMemShotLoopOpen", "StoryMemShotLoopClose"
+FLOW_SLOT = 0  # of Open
+BODY_INPUTS = ("frames", "bank")  # of Close
+MAX_FILE_NAME = 1024
+logger = logging.getLogger(__name__)
+
+
+def links_of(node: dict) -> list[tuple[str, str, int]]:
+    """``(input, source node, source slot)`` of each linked input, in a fixed order."""
+    inputs = node["inputs"]
+    return [(name, *inputs[name]) for name in sorted(inputs) if is_link(inputs[name])]
+
+
+def name_of(dynprompt, node_id: str) -> str:
+    """A node as the artist knows it."""
+    node = dynprompt.get_node(node_id)
+    title = node.get("_meta", {}).get("title") or node["class_type"]
+    return f"'{title}' (node {dynprompt.get_display_node_id(node_id)})"
+
+
+def check_open(dynprompt, open_id: str) -> None:
+    """Every Open has exactly one Close.
+
+    Raises:
+        ValueError: for an unclosed loop, and for one that is closed twice.
+    """
+    closes = [
+        node_id
+        for node_id in dynprompt.all_node_ids()
+        if (node := dynprompt.get_node(node_id))["class_type"] == CLOSE
+        and is_link(node["inputs"].get("flow"))
+        and node["inputs"]["flow"][0] == open_id
+    ]
+    if not closes:
+        raise ValueError(
+            f"{name_of(dynprompt, open_id)} is never closed: connect its flow output to the flow "
+            f"input "
+            "of a Shot Loop Close"
+        )
+    if len(closes) > 1:
+        raise ValueError(
+            f"{name_of(dynprompt, open_id)} is closed {len(closes)} times, by "
+            f"{', '.join(name_of(dynprompt, c) for c in sorted(closes))}: give each Close its "
+            f"own Open"
+        )
+
+
+@dataclass
+class LoopGraph:
+    """One loop of a prompt."""
+
+    dynprompt: object
+    close_id: str
+    open_id: str
+    body: list[str]  # nodes that run once per shot, in a fixed order
+    makers: list[
+        str
+    ]  # everything that frames and bank depend on, body and outside, in a fixed order
+    _clones: dict[str, str] = field(default_factory=dict)
+
+    def node(self, node_id: str) -> dict:
+        return self.dynprompt.get_node(node_id)
+
+    def clone(
+        self, shot: int, shot_node: str, fresh: dict[str, str]
+    ) -> tuple[dict, dict[str, list]]:
+        """The body for one shot, and what Close takes from it.
+
+        Args:
+            shot: number of the shot, for the ids.
+            shot_node: id of the node that stands in for Open.
+            fresh: outside nodes that were cloned for the whole loop (see ``stale_nodes``).
+        """
+        ids = {self.open_id: shot_node, **fresh}
+        ids.update({node_id: self.child_id(f"{shot}.{i}") for i, node_id in enumerate(self.body)})
+        graph = {ids[node_id]: self._copy(node_id, ids) for node_id in self.body}
+        close = self.node(self.close_id)["inputs"]
+        return graph, {name: _moved(close[name], ids) for name in BODY_INPUTS}
+
+    def clone_outside(self, stale: list[str], salt: str) -> tuple[dict, dict[str, str]]:
+        """Outside nodes once more, under ids that the host has no old result for."""
+        ids = {node_id: self.child_id(f"outside.{i}.{salt}") for i, node_id in enumerate(stale)}
+        graph = {ids[node_id]: self._copy(node_id, ids) for node_id in stale}
+        for info in graph.values():
+            # Nothing reads this input; it makes the host's cache key another one.
+            info["inputs"] = {**info["inputs"], "storymem_file_version": salt}
+        return graph, ids
+
+    def child_id(self, name: str) -> str:
+        """An id for an expanded node; a colon would be read as a path into a subgraph."""
+        return f"{self.close_id.replace(':', '-')}.{name}"
+
+    def stale_nodes(self, stale_files: set[str]) -> list[str]:
+        """Outside nodes that read one of these files, and those that build on them."""
+        stale: list[str] = []
+        outside = [node_id for node_id in self.makers if node_id not in self.body]
+        for node_id in reversed(outside):  # sources come before what uses them
+            node = self.node(node_id)
+            reads = any(path in stale_files for path in files_of(node))
+            if reads or any(source in stale for _, source, _ in links_of(node)):
+                stale.append(node_id)
+        return stale
+
+    def files(self) -> dict[str, list[int]]:
+        """Size and change time of every file that the makers name."""
+        found = {}
+        for node_id in self.makers:
+            for path in files_of(self.node(node_id)):
+                status = os.stat(path)
+                found[path] = [status.st_size, status.st_mtime_ns]
+        return found
+
+    async def describe(self) -> str:
+        """Everything that decides frames and bank except the shot itself, as a text.
+
+        Node numbers are replaced by positions, so that the same graph drawn anew is the same body.
+        """
+        from execution import IsChangedCache
+
+        changed = IsChangedCache("storymem", self.dynprompt, None)
+        numbers = {node_id: i for i, node_id in enumerate(self.makers)}
+        numbers[self.open_id] = "open"
+        lines = []
+        for node_id in self.makers:
+            node = self.node(node_id)
+            fingerprint = await changed.get(node_id)
+            if _is_nan(fingerprint):
+                logger.warning(
+                    "StoryMem: %s says that it changes every time, so no finished shot can be used "
+                    "again; take it out of the loop or fix its seed",
+                    name_of(self.dynprompt, node_id),
+                )
+                fingerprint = uuid.uuid4().hex
+            inputs = {
+                name: ["#", numbers[value[0]], value[1]] if is_link(value) else value
+                for name, value in node["inputs"].items()
+            }
+            lines.append([node["class_type"], repr(fingerprint), inputs])
+        close = self.node(self.close_id)["inputs"]
+        ends = [[numbers[close[name][0]], close[name][1]] for name in BODY_INPUTS]
+        files = sorted([os.path.basename(path), stat] for path, stat in self.files().items())
+        return json.dumps(
+            [ends, lines, files], sort_keys=True, ensure_ascii=False, default=digest_of
+        )
+
+    def largest(self, *names: str) -> int:
+        """The largest whole number among these widgets of the body; 0 when none has it."""
+        values = [self.node(node_id)["inputs"].get(name) for node_id in self.body for name in names]
+        return max((v for v in values if isinstance(v, int) and not isinstance(v, bool)), default=0)
+
+    def _copy(self, node_id: str, ids: dict[str, str]) -> dict:
+        node = self.node(node_id)
+        return {
+            "class_type": node["class_type"],
+            "inputs": {name: _moved(value, ids) for name, value in node["inputs"].items()},
+            "override_display_id": self.dynprompt.get_display_node_id(node_id),
+        }
+
+
+def read_loop(dynprompt, close_id: str) -> LoopGraph:
+    """The loop that a Close ends.
+
+    Raises:
+        ValueError: for a loop that is not well formed, naming the nodes.
+    """
+    close = dynprompt.get_node(close_id)
+    named = name_of(dynprompt, close_id)
+    flow = close["inputs"].get("flow")
+    if (
+        not is_link(flow)
+        or dynprompt.get_node(flow[0])["class_type"] != OPEN
+        or flow[1] != FLOW_SLOT
+    ):
+        raise ValueError(
+            f"the flow of {named} must come straight from the flow of a Shot Loop Open"
+        )
+    open_id = flow[0]
+    check_open(dynprompt, open_id)
+    for name in BODY_INPUTS:
+        if not is_link(close["inputs"].get(name)):
+            raise ValueError(f"{named} has nothing connected to {name}")
+    inside = _downstream(dynprompt, open_id, close_id)
+    ends = [close["inputs"][name][0] for name in BODY_INPUTS]
+    others = {n for n in dynprompt.all_node_ids() if dynprompt.get_node(n)["class_type"] == CLOSE}
+    for node_id in _upstream(dynprompt, ends, {open_id, *others}):
+        if dynprompt.get_node(node_id)["class_type"] == OPEN:
+            raise ValueError(
+                f"{named} closes {name_of(dynprompt, open_id)}, but its frames or bank also come "
+                f"from "
+                f"{name_of(dynprompt, node_id)}, which is another loop: loops must not cross"
+            )
+    before = _upstream(dynprompt, ends, {open_id})
+    frames_source = close["inputs"]["frames"][0]
+    if frames_source != open_id and frames_source not in inside:
+        raise ValueError(
+            f"the frames of {named} do not depend on {name_of(dynprompt, open_id)}: every shot "
+            f"would be the "
+            "same; use its shot, prompt or bank output in the nodes that make the frames"
+        )
+    side_outputs = [
+        node_id for node_id in inside if node_id not in before and _is_output(dynprompt, node_id)
+    ]
+    branches = _upstream(dynprompt, side_outputs, {open_id})
+    for node_id in branches:
+        if node_id == close_id:
+            raise ValueError(
+                f"{name_of(dynprompt, side_outputs[0])} uses values from inside the loop "
+                f"together with the "
+                f"result of {named}: take both from inside, or both from after the loop"
+            )
+    body = [node_id for node_id in (*before, *branches) if node_id in inside]
+    return LoopGraph(dynprompt, close_id, open_id, list(dict.fromkeys(body)), before)
+
+
+def files_of(node: dict) -> list[str]:
+    """Existing files that a node's text inputs name: models, input pictures, paths."""
+    found = []
+    for value in node["inputs"].values():
+        if (
+            isinstance(value, str)
+            and "." in value
+            and len(value) < MAX_FILE_NAME
+            and "\n" not in value
+        ):
+            found += _resolve(value)
+    return found
+
+
+def _resolve(name: str) -> list[str]:
+    candidates = [name] if os.path.isabs(name) else []
+    if not candidates:
+        for folder in folder_paths.folder_names_and_paths:
+            candidates += [
+                os.path.join(root, name) for root in folder_paths.get_folder_paths(folder)
+            ]
+        candidates.append(
+            os.path.join(folder_paths.get_input_directory(), name.removesuffix(" [input]"))
+        )
+    return [path for path in dict.fromkeys(candidates) if Path(path).is_file()]
+
+
+def _moved(value, ids: dict[str, str]):
+    return [ids[value[0]], value[1]] if is_link(value) and value[0] in ids else value
+
+
+def _downstream(dynprompt, open_id: str, close_id: str) -> set[str]:
+    """Nodes that depend on Open by anything but its flow, up to Close."""
+    users: dict[str, list[str]] = {}
+    for node_id in dynprompt.all_node_ids():
+        for _, source, slot in links_of(dynprompt.get_node(node_id)):
+            if (source, slot) != (open_id, FLOW_SLOT):
+                users.setdefault(source, []).append(node_id)
+    found, waiting = set(), list(users.get(open_id, []))
+    while waiting:
+        node_id = waiting.pop()
+        if node_id in found or node_id == close_id:
+            continue
+        kind = dynprompt.get_node(node_id)["class_type"]
+        if kind in (OPEN, CLOSE):
+            raise ValueError(
+                f"{name_of(dynprompt, node_id)} uses values from inside the loop of "
+                f"{name_of(dynprompt, open_id)}: loops must not cross or stand inside each "
+                f"other; run the "
+                "second one after the first one's Close"
+            )
+        found.add(node_id)
+        waiting += users.get(node_id, [])
+    return found
+
+
+def _upstream(dynprompt, sources: list[str], stop: set[str]) -> list[str]:
+    """Everything that ``sources`` depend on, themselves included; users before sources."""
+    order: list[str] = []
+    seen: set[str] = set(stop)
+    stack: list[tuple[str, bool]] = [(s, False) for s in reversed(sources)]
+    while stack:  # depth first, without recursion
+        node_id, is_done = stack.pop()
+        if is_done:
+            order.append(node_id)
+        elif node_id not in seen:
+            seen.add(node_id)
+            stack.append((node_id, True))
+            for _, source, _ in reversed(links_of(dynprompt.get_node(node_id))):
+                stack.append((source, False))
+    return order[::-1]
+
+
+def _is_output(dynprompt, node_id: str) -> bool:
+    kind = nodes.NODE_CLASS_MAPPINGS[dynprompt.get_node(node_id)["class_type"]]
+    return getattr(kind, "OUTPUT_NODE", False) is True
+
+
+def _is_nan(value) -> bool:
+    if isinstance(value, list | tuple):
+        return any(_is_nan(item) for item in value)
+    return isinstance(value, float) and math.isnan(value)

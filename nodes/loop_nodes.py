@@ -1,0 +1,169 @@
+"""The nodes that Shot Loop Close adds to a running prompt, and how it adds them."""
+
+from __future__ import annotations
+
+import uuid
+
+from comfy_api.latest import io
+
+from . import loop_run
+from .types import Bank, Flow, Shot
+
+WATCH = loop_run.FileWatch()
+
+
+def body_outputs() -> list:
+    """What a shot starts from; the same for Open and for the nodes that stand in for it."""
+    return [
+        Shot.Output(display_name="shot", tooltip="The shot: prompt, seed, length, how it begins."),
+        Bank.Output(display_name="bank", tooltip="What the story remembers before this shot."),
+        io.Image.Output(
+            display_name="previous_frames",
+            tooltip="The last frame or last five frames of the shot before; nothing on the first "
+            "shot and "
+            "after a cut.",
+        ),
+        io.String.Output(
+            display_name="prompt",
+            tooltip="The shot's prompt with the character description, for CLIP Text Encode.",
+        ),
+        io.String.Output(
+            display_name="negative", tooltip="The shot's negative prompt, for CLIP Text Encode."
+        ),
+        io.Int.Output(
+            display_name="shot_number", tooltip="Number of the shot in the story, from 1."
+        ),
+    ]
+
+
+def body_values(plan, bank, previous_frames) -> tuple:
+    shot = plan.shot
+    return plan, bank, previous_frames, plan.prompt, shot.negative or "", shot.index + 1
+
+
+def expand(run: loop_run.LoopRun) -> tuple[dict, list]:
+    """Copies of the body for every shot that is not finished, and the links that Close gives on."""
+    graph, run_id = run.graph, uuid.uuid4().hex
+    expansion: dict = {}
+    finished = {}
+    for i in run.todo:
+        step, number = run.steps[i], run.steps[i].plan.shot.index + 1
+        begin, finish = graph.child_id(f"{number}.begin"), graph.child_id(f"{number}.finish")
+        copies, ends = graph.clone(number, begin, {})
+        place = {"loop": graph.close_id, "step": i}
+        expansion[begin] = {
+            "class_type": "StoryMemLoopShot",
+            "inputs": {**place, "key": step.key},
+            "override_display_id": graph.dynprompt.get_display_node_id(graph.open_id),
+        }
+        expansion.update(copies)
+        # The run's id keeps the host from using an older result of a node that writes files.
+        expansion[finish] = {
+            "class_type": "StoryMemLoopFinish",
+            "inputs": {**place, "run": run_id, **ends},
+        }
+        finished[f"shot_{i}"] = [finish, 0]
+        run.clones[i] = [begin, *copies]
+    end = graph.child_id("end")
+    inputs = {"loop": graph.close_id, "run": run_id, **finished}
+    expansion[end] = {"class_type": "StoryMemLoopEnd", "inputs": inputs}
+    return expansion, [[end, slot] for slot in range(3)]
+
+
+class LoopShot(io.ComfyNode):
+    """Stands in for Open in the copies of one shot."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemLoopShot",
+            display_name="Loop: begin shot",
+            category="StoryMem/internal",
+            description="Added by Shot Loop Close for each shot. Not for workflows.",
+            is_dev_only=True,
+            inputs=[
+                io.String.Input("loop", tooltip="Id of the Shot Loop Close."),
+                io.Int.Input("step", tooltip="Place of the shot in the loop, from 0."),
+                io.String.Input("key", tooltip="Hash of everything that decides the shot."),
+            ],
+            outputs=[
+                Flow.Output(
+                    display_name="flow", tooltip="Not used; keeps the outputs in Open's places."
+                ),
+                *body_outputs(),
+            ],
+            hidden=[io.Hidden.dynprompt],
+        )
+
+    @classmethod
+    async def execute(cls, loop, step, key) -> io.NodeOutput:
+        run = loop_run.find_run(cls.hidden.dynprompt, loop)
+        return io.NodeOutput(None, *body_values(*await run.begin(step)))
+
+
+class LoopFinish(io.ComfyNode):
+    """Puts a shot on disk and lets the next one begin."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemLoopFinish",
+            display_name="Loop: finish shot",
+            category="StoryMem/internal",
+            description="Added by Shot Loop Close for each shot. Not for workflows.",
+            is_dev_only=True,
+            inputs=[
+                io.String.Input("loop", tooltip="Id of the Shot Loop Close."),
+                io.Int.Input("step", tooltip="Place of the shot in the loop, from 0."),
+                io.String.Input("run", tooltip="Different in every run."),
+                io.Image.Input("frames", tooltip="The decoded frames of the shot."),
+                Bank.Input("bank", tooltip="The memory after the shot."),
+            ],
+            outputs=[io.String.Output(display_name="key", tooltip="The key of the finished shot.")],
+            hidden=[io.Hidden.dynprompt],
+            not_idempotent=True,
+        )
+
+    @classmethod
+    def execute(cls, loop, step, run, frames, bank) -> io.NodeOutput:
+        this = loop_run.find_run(cls.hidden.dynprompt, loop)
+        this.finish(step, frames, bank)
+        this.release(step)
+        return io.NodeOutput(this.steps[step].key)
+
+
+class LoopEnd(io.ComfyNode):
+    """Joins the finished shots."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemLoopEnd",
+            display_name="Loop: join shots",
+            category="StoryMem/internal",
+            description="Added by Shot Loop Close at the end. Not for workflows.",
+            is_dev_only=True,
+            inputs=[
+                io.String.Input("loop", tooltip="Id of the Shot Loop Close."),
+                io.String.Input("run", tooltip="Different in every run."),
+            ],
+            outputs=[
+                io.Video.Output(display_name="video", tooltip="The story video."),
+                Bank.Output(display_name="bank", tooltip="The memory after the last shot."),
+                io.String.Output(display_name="folder", tooltip="Where everything lies."),
+            ],
+            hidden=[io.Hidden.dynprompt],
+            is_output_node=True,
+            not_idempotent=True,
+            accept_all_inputs=True,
+        )
+
+    @classmethod
+    def execute(cls, loop, run, **finished) -> io.NodeOutput:
+        this = loop_run.find_run(cls.hidden.dynprompt, loop)
+        output = this.assemble()
+        WATCH.remember(loop, this.watched_files())
+        return output
+
+
+NODES = [LoopShot, LoopFinish, LoopEnd]

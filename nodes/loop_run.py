@@ -1,0 +1,272 @@
+"""One run of a shot loop: from finished shots on disk to the story video."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import folder_paths
+from comfy.cli_args import args
+from comfy_api.latest import InputImpl, io, ui
+
+from ..storymem.bank_store import read_picture, save_bank
+from ..storymem.code_version import code_version
+from ..storymem.shot_loop import (
+    Loop,
+    LoopSettings,
+    Step,
+    begin_shot,
+    check_disk,
+    estimate_bytes,
+    finish_shot,
+    list_steps,
+)
+from ..storymem.shot_store import ShotResult, ShotStore
+from ..storymem.story import Story
+from ..storymem.story_folder import claim_folder, find_folder, read_manifest, update_manifest
+from ..storymem.story_output import ShownStory, VideoOptions
+from . import host_cache
+from .loop_graph import LoopGraph
+
+STORE_FOLDER = (
+    ".storymem"  # in the output folder: finished shots, whatever prefix and name they have
+)
+LARGEST_GRAPH_IN_A_SHOT = 256 * 1024  # bytes of JSON; a larger graph goes into the story video only
+USUAL_SIZE = (832, 480, 81)  # width, height, frames: for the estimate when no node of the body says
+logger = logging.getLogger(__name__)
+
+# Runs of the prompt that is being executed; they end with it.
+_RUNS: WeakKeyDictionary = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What Shot Loop Open hands to its Close."""
+
+    story: Story
+    bank: object  # MemoryBank
+    settings: LoopSettings
+
+
+@dataclass
+class LoopRun:
+    """The state of one loop while its prompt runs."""
+
+    loop: Loop
+    graph: LoopGraph
+    steps: list[Step]
+    options: VideoOptions
+    folder: Path
+    metadata: dict[str, str]
+    executor: object
+    clones: dict[int, list[str]] = field(default_factory=dict)
+    current: int | None = None
+    done: dict[int, asyncio.Event] = field(default_factory=dict)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    watcher: asyncio.Task | None = None
+
+    @property
+    def todo(self) -> list[int]:
+        return [i for i, step in enumerate(self.steps) if step.record is None]
+
+    async def begin(self, i: int):
+        """Wait for the shots before, then say what shot ``i`` starts from."""
+        for earlier, event in self.done.items():
+            if earlier < i:
+                await event.wait()
+        self.current = i
+        step, before = self.steps[i], self._before(i)
+        say(f"{step.plan.shot}, {i + 1} of {len(self.steps)}", self.graph.close_id)
+        bank, previous = begin_shot(self.loop, step, before)
+        return step.plan, bank, previous
+
+    def finish(self, i: int, frames, bank) -> None:
+        step = self.steps[i]
+        metadata = self.metadata
+        if sum(map(len, metadata.values())) > LARGEST_GRAPH_IN_A_SHOT:
+            metadata = {}
+        step.record, step.result = finish_shot(
+            self.loop, step, frames, bank, crf=self.options.crf, metadata=metadata
+        )
+        self.shown().show_shot(step)
+        for earlier in range(i):
+            self.steps[earlier].result = None  # nothing follows on it any more
+        logger.info("StoryMem: finished %s", step.plan.shot)
+
+    def release(self, i: int) -> None:
+        """Let the host forget shot ``i``, and the next one begin."""
+        for earlier in (n for n in self.clones if n <= i):
+            host_cache.forget(self.executor, self.clones[earlier])
+        for earlier in [n for n in self.clones if n < i]:
+            del self.clones[earlier]
+        self.done[i].set()
+
+    def assemble(self) -> io.NodeOutput:
+        """The story video and what lies beside it."""
+        last = self.steps[-1]
+        bank = (last.result or self.loop.store.load(last.record)).bank
+        video = self.shown().show_story(self.steps, self.metadata)
+        save_bank(self.folder / "bank", bank)
+        self.ended.set()
+        subfolder = os.path.relpath(self.folder, folder_paths.get_output_directory())
+        shown = ui.PreviewVideo([ui.SavedResult(video.name, subfolder, io.FolderType.output)])
+        return io.NodeOutput(InputImpl.VideoFromFile(str(video)), bank, str(self.folder), ui=shown)
+
+    def shown(self) -> ShownStory:
+        return ShownStory(self.folder, self.loop.story, self.loop.settings, self.options)
+
+    async def watch(self) -> None:
+        """Say which shot stopped the story: the host cancels this task when a node raised."""
+        try:
+            await self.ended.wait()
+        except asyncio.CancelledError:
+            self.report_stop()
+            raise
+
+    def report_stop(self) -> None:
+        error = host_cache.last_error(self.executor) or {}
+        cause = error.get("exception_message", "").strip()
+        where = "before its first shot"
+        if self.current is not None and self.steps[self.current].record is None:
+            where = f"in {self.steps[self.current].plan.shot}"
+            cause = cause.removeprefix(f"{self.steps[self.current].plan.shot} ")
+        finished = sum(step.record is not None for step in self.steps)
+        line = (
+            f"the story '{self.loop.story.name}' stopped {where}: {cause or 'cancelled'}\n"
+            f"{finished} of {len(self.steps)} shots are finished and kept; queue again to "
+            f"continue there."
+        )
+        logger.warning("StoryMem: %s", line)
+        if "exception_message" in error and cause not in ("", line):
+            error["exception_message"] = line[0].upper() + line[1:] + "\n"
+        try:
+            update_manifest(self.folder, self.loop.story, stopped=line)
+        except OSError as trouble:
+            logger.warning("StoryMem: %s could not be updated: %s", self.folder, trouble)
+
+    def watched_files(self) -> list[str]:
+        """Files that must stay as they are for the result to stand."""
+        inputs = Path(folder_paths.get_input_directory())
+        files = [*self.graph.files(), *(str(inputs / name) for name in self.loop.references)]
+        files += [str(step.record.video) for step in self.steps if step.record]
+        return files + [str(path) for path in self.shown().files(self.steps)]
+
+    def _before(self, i: int) -> ShotResult | None:
+        if i == 0:
+            return None
+        step = self.steps[i - 1]
+        if step.result is None:
+            step.result = self.loop.store.load(step.record)
+        return step.result
+
+
+async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: dict) -> LoopRun:
+    """Find out which shots are finished; nothing is computed yet.
+
+    Raises:
+        ValueError: when the story cannot run as it is set up.
+    """
+    output = folder_paths.get_output_directory()
+    body = json.dumps([code_version(), await graph.describe()])
+    references = read_references(flow.story)
+    store = ShotStore(Path(output) / STORE_FOLDER)
+    loop = Loop(flow.story, flow.settings, flow.bank, body, store, references)
+    known = find_folder(output, flow.settings.prefix, flow.story)
+    steps = list_steps(loop, read_manifest(known))
+    sizes = (graph.largest("width"), graph.largest("height"), graph.largest("length"))
+    needed = estimate_bytes(
+        steps, *(size or usual for size, usual in zip(sizes, USUAL_SIZE, strict=True))
+    )
+    disk = check_disk(store, needed)
+    folder = claim_folder(output, flow.settings.prefix, flow.story)
+    run = LoopRun(loop, graph, steps, options, folder, metadata, host_cache.find_executor())
+    run.done = {i: asyncio.Event() for i in run.todo}
+    if run.todo:
+        store.keep_pictures([*flow.bank.frames, *flow.bank.dropped])
+    logger.info(
+        "StoryMem: '%s' goes to %s: %d shots to make, %d finished; disk: %s",
+        flow.story.name, folder, len(run.todo), len(steps) - len(run.todo), disk,
+    )  # fmt: skip
+    run.watcher = asyncio.get_running_loop().create_task(run.watch())
+    _RUNS.setdefault(graph.dynprompt, []).append(run)
+    return run
+
+
+def find_run(dynprompt, close_id: str) -> LoopRun:
+    """The run of a Close in the prompt that is being executed."""
+    for run in _RUNS.get(dynprompt, ()):
+        if run.graph.close_id == close_id:
+            return run
+    raise ValueError(
+        "this node belongs to Shot Loop Close, which adds it by itself; remove it from the workflow"
+    )
+
+
+def read_references(story: Story) -> dict:
+    """The script's reference images, ``uint8 [H, W, 3]`` by file name.
+
+    Raises:
+        ValueError: naming the shot whose image is missing.
+    """
+    found = {}
+    folder = Path(folder_paths.get_input_directory()).resolve()
+    for shot in story.shots:
+        for name in shot.references:
+            path = (folder / name).resolve()
+            if not path.is_relative_to(folder) or not path.is_file():
+                raise ValueError(
+                    f"{shot} names the reference image {name!r}, which is not in the input folder "
+                    f"({folder}); put it there or correct the name"
+                )
+            if name not in found:
+                found[name] = read_picture(path)
+    return found
+
+
+def graph_metadata(prompt, extra_pnginfo) -> dict[str, str]:
+    """The graph as the host embeds it in its own files."""
+    if args.disable_metadata:
+        return {}
+    found = {"prompt": prompt} if prompt else {}
+    found.update(extra_pnginfo or {})
+    return {key: json.dumps(value) for key, value in found.items()}
+
+
+def say(text: str, node_id: str) -> None:
+    """A line on the artist's node."""
+    try:
+        from server import PromptServer
+
+        PromptServer.instance.send_progress_text(text, node_id)
+    except (ImportError, AttributeError):
+        pass  # no server: tests, or a host of another kind
+
+
+class FileWatch:
+    """Notices when files that a finished loop rests on change, so that the host runs its Close
+    again."""
+
+    def __init__(self):
+        self._seen: dict[str, dict[str, object]] = {}
+
+    def remember(self, node_id: str, files: Iterable[str]) -> None:
+        self._seen[node_id] = {path: _status(path) for path in files}
+
+    def token(self, node_id: str) -> str:
+        """The same text as long as nothing changed."""
+        changed = [p for p, status in self._seen.get(node_id, {}).items() if _status(p) != status]
+        return json.dumps([[p, _status(p)] for p in changed])
+
+
+def _status(path: str):
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns]

@@ -1,0 +1,104 @@
+"""The optional fields of a script, one by one: what each may hold and what a wrong value is
+told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+CONTINUITY = ("last_frame", "last_five_frames")
+MAX_SEED = 2**64 - 1  # what the host's seed inputs take
+
+
+class ScriptError(ValueError):
+    """A script that cannot be read, in the artist's words."""
+
+
+class ShotField(NamedTuple):
+    attribute: str  # of storymem.story.Shot
+    check: Callable[[object, str], object]
+
+
+def check_text(value, where: str) -> str:
+    if not isinstance(value, str):
+        raise ScriptError(f"{where} must be text, but it is {value!r}; put it in quotes")
+    return value
+
+
+def parse_cut(value, where: str) -> bool:
+    """``true``/``false``, or the words "True"/"False" that some writers give."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"
+    raise ScriptError(f"{where}: cut must be true or false, but it is {value!r}")
+
+
+def _check_bool(value, where: str) -> bool:
+    try:
+        return parse_cut(value, where)
+    except ScriptError:
+        raise ScriptError(f"{where} must be true or false, but it is {value!r}") from None
+
+
+def _check_whole(value, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ScriptError(f"{where} must be a whole number, but it is {value!r}")
+    return value
+
+
+def _check_seed(value, where: str) -> int:
+    seed = _check_whole(value, where)
+    if not 0 <= seed <= MAX_SEED:
+        raise ScriptError(f"{where} must be between 0 and {MAX_SEED}, but it is {seed}")
+    return seed
+
+
+def _check_length(value, where: str) -> int:
+    length = _check_whole(value, where)
+    if length < 1 or length % 4 != 1:
+        below = max(1, (length - 1) // 4 * 4 + 1)
+        raise ScriptError(
+            f"{where} must be 4n+1 frames (such as 81), but it is {length}; use {below} or "
+            f"{below + 4}"
+        )
+    return length
+
+
+def _check_continuity(value, where: str) -> str:
+    if value not in CONTINUITY:
+        raise ScriptError(f"{where} must be one of {', '.join(CONTINUITY)}, but it is {value!r}")
+    return value
+
+
+def _check_strength(value, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ScriptError(
+            f"{where} must be a number (1.0 is the trained strength), but it is {value!r}"
+        )
+    return float(value)
+
+
+def _check_references(value, where: str) -> tuple[str, ...]:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(
+        isinstance(name, str) and name.strip() for name in names
+    ):
+        raise ScriptError(
+            f"{where} must be image file names of the input folder, but it is {value!r}"
+        )
+    return tuple(names)
+
+
+SHOT_FIELDS: dict[str, ShotField] = {
+    "seed": ShotField("seed", _check_seed),
+    "length": ShotField("length", _check_length),
+    "negative_prompt": ShotField("negative", check_text),
+    "continuity": ShotField("continuity", _check_continuity),
+    "lora_strength": ShotField("lora_strength", _check_strength),
+    "reference_images": ShotField("references", _check_references),
+    "first_frame_prompt": ShotField("first_frame_prompt", check_text),
+    "lock": ShotField("lock", _check_bool),
+}
+STORY_FIELDS = ("character",)

@@ -1,0 +1,348 @@
+"""The loop over a story's shots: what each shot depends on, which are finished, and what is left
+to do.
+
+A shot's key is a hash of everything that its pixels depend on: the shot itself, the loop's body
+(given as
+a text that describes it) and the key of the shot before it. So editing shot k changes the keys of
+shots
+k..N and of no other, and a finished shot is found on disk by its key alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+
+import torch
+
+from .continuity import ShotPlan, choose_mode
+from .memory_bank import MemoryBank, MemoryFrame
+from .shot_store import (
+    TAIL_FRAMES,
+    DamagedError,
+    Record,
+    ShotResult,
+    ShotStore,
+    describe_bank,
+    digest_of,
+)
+from .story import CONTINUITY_MODES, Shot, Story
+
+BYTES_PER_PIXEL = 0.08  # of one frame in a crf 17 mp4, generous
+PICTURE_BYTES_PER_PIXEL = 2.2  # of a lossless 8-bit PNG, generous
+PICTURES_PER_SHOT = TAIL_FRAMES + 6  # last frames, keyframes kept and dropped
+SPARE_BYTES = 200 * 2**20  # left free for everything else on the disk
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """What the artist sets on Shot Loop Open."""
+
+    continuity: str = "last_frame"
+    prefix: str = "storymem"
+    negative: str = ""  # for shots whose script says none
+    start_shot: int = 1
+    end_shot: int = 0  # 0: the last one
+    preview: bool = False  # stop after the first shot of the range
+    redo: tuple[int, ...] = ()  # shot indices, from 0
+    take: int = 1  # another take, another seed
+    keep_later: bool = False  # keep shots of which only what came before changed
+
+    def range(self, story: Story) -> range:
+        """Indices of the shots to work on.
+
+        Raises:
+            ValueError: for a range that the story does not have.
+        """
+        count = len(story.shots)
+        end = self.end_shot or count
+        if not 1 <= self.start_shot <= count:
+            raise ValueError(
+                f"start_shot is {self.start_shot}, but the story has shots 1 to {count}; choose "
+                f"one of them"
+            )
+        if not self.start_shot <= end <= count:
+            raise ValueError(
+                f"end_shot is {self.end_shot}, but it must be between start_shot "
+                f"({self.start_shot}) and "
+                f"the story's last shot ({count}), or 0 for the last one"
+            )
+        return range(self.start_shot - 1, self.start_shot if self.preview else end)
+
+
+@dataclass
+class Step:
+    """One shot on the loop's list: finished (``record``) or to be computed."""
+
+    plan: ShotPlan
+    own: str  # hash of what the shot is, without what came before it
+    key: str
+    previous: str  # key of the shot it follows; empty for the first
+    record: Record | None = None
+    reason: str = ""  # why an older result is kept
+    result: ShotResult | None = None  # of a finished shot that something follows on
+
+    @property
+    def label(self) -> str:
+        return self.plan.shot.label
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A story with everything that decides its shots."""
+
+    story: Story
+    settings: LoopSettings
+    bank: MemoryBank
+    body: str  # describes the nodes that make a shot; any change in it makes another shot
+    store: ShotStore
+    references: Mapping[str, torch.Tensor] = field(
+        default_factory=dict
+    )  # uint8 [H, W, 3] by file name
+
+
+def parse_shot_numbers(text: str, count: int) -> tuple[int, ...]:
+    """``"3, 5-7"`` as indices from 0.
+
+    Raises:
+        ValueError: for text that is no list of shot numbers, or a shot that the story does not
+        have.
+    """
+    indices: set[int] = set()
+    for part in filter(
+        None, (p.strip() for p in re.split(r"[,;\s]+", re.sub(r"\s*-\s*", "-", text)))
+    ):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if not match:
+            raise ValueError(f"redo_shots must look like '3' or '3, 5-7', but it holds {part!r}")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not 1 <= first <= last <= count:
+            raise ValueError(f"redo_shots names {part}, but the story has shots 1 to {count}")
+        indices.update(range(first - 1, last))
+    return tuple(sorted(indices))
+
+
+def plan_shot(story: Story, settings: LoopSettings, shot: Shot, *, has_previous: bool) -> ShotPlan:
+    """What the body is told about a shot: prompt, negative prompt, mode and seed are decided
+    here."""
+    if settings.continuity not in CONTINUITY_MODES:
+        raise ValueError(
+            f"continuity must be one of {', '.join(CONTINUITY_MODES)}, but it is "
+            f"{settings.continuity!r}"
+        )
+    negative = settings.negative if shot.negative is None else shot.negative
+    shot = replace(shot, negative=negative)
+    if shot.index in settings.redo:
+        seed = int(digest_of(["take", settings.take, shot.index, shot.seed])[:8], 16)
+        shot = replace(shot, seed=seed)
+    mode = choose_mode(shot, settings.continuity, has_previous=has_previous)
+    return ShotPlan(shot, story.name, story.prompt_of(shot), mode)
+
+
+def own_key(loop: Loop, plan: ShotPlan) -> str:
+    """Hash of what a shot is, without what came before it."""
+    described = asdict(plan)
+    described["shot"].pop("lock")
+    pictures = [MemoryFrame(loop.references[name]).digest for name in plan.shot.references]
+    return digest_of(["shot", described, pictures, loop.body])
+
+
+def shot_key(own: str, previous: str, bank: MemoryBank) -> str:
+    """Hash of everything that a shot's pixels depend on."""
+    return digest_of(["key", own, previous or describe_bank(bank)])
+
+
+def list_steps(loop: Loop, manifest: Mapping) -> list[Step]:
+    """Every shot of the range and before it: finished, or to be computed.
+
+    Shots before the range are never computed; one that has no finished result is left out, and the
+    shot after it begins with a cut.
+
+    Args:
+        manifest: the story folder's ``story.json``, which knows the latest result of each shot.
+    """
+    wanted = loop.settings.range(loop.story)
+    damaged: set[int] = set()
+    while True:
+        steps = _list_steps(loop, manifest, wanted, damaged)
+        found = _unreadable(loop, steps)
+        if found is None:
+            return steps
+        damaged.add(found)
+
+
+def begin_shot(
+    loop: Loop, step: Step, before: ShotResult | None
+) -> tuple[MemoryBank, torch.Tensor | None]:
+    """What a shot starts from: the bank, and the frames it continues from (float, ``None`` after
+    a cut).
+
+    Raises:
+        ValueError: when the shot before it is too short to continue from.
+    """
+    bank = before.bank if before else loop.bank
+    shot = step.plan.shot
+    known = {frame.digest for frame in bank.frames}
+    extra = [
+        MemoryFrame(
+            loop.references[name],
+            story=loop.story.name,
+            shot=shot.index,
+            frame=i - len(shot.references),  # before the shot's own keyframes
+            reason=f"reference image of shot {shot.index + 1}",
+            name=name,
+        )
+        for i, name in enumerate(shot.references)
+    ]
+    extra = [frame for frame in extra if frame.digest not in known]
+    bank = bank.remember(extra) if extra else bank
+    given = step.plan.given_frames
+    if not given or before is None:
+        return bank, None
+    if len(before.tail) < given:
+        raise ValueError(
+            f"{shot} continues from the last {given} frames of the shot before it, but that one "
+            f"has only "
+            f"{len(before.tail)}; make it longer, or choose last_frame"
+        )
+    return bank, before.tail[-given:].float() / 255
+
+
+def finish_shot(
+    loop: Loop,
+    step: Step,
+    frames: torch.Tensor,
+    bank: MemoryBank,
+    *,
+    crf: int,
+    metadata: Mapping[str, str] | None = None,
+) -> tuple[Record, ShotResult]:
+    """Take the repeated frames off and put the shot on disk.
+
+    Raises:
+        ValueError: naming the shot, when nothing is left or the frames are no pictures.
+    """
+    given = step.plan.given_frames
+    if frames.shape[0] <= given:
+        raise ValueError(
+            f"{step.plan.shot} has {frames.shape[0]} frames, of which {given} repeat the shot "
+            f"before it: "
+            "nothing is left; give the body's decoded frames to Shot Loop Close, or make the "
+            "shot longer"
+        )
+    shot = step.plan.shot
+    facts = {
+        "story": loop.story.name,
+        "label": shot.label,
+        "shot": shot.index,
+        "prompt": step.plan.prompt,
+        "negative": shot.negative,
+        "mode": step.plan.mode,
+        "seed": shot.seed,
+        "own": step.own,
+        "previous": step.previous,
+        "body": digest_of(loop.body),
+    }
+    return loop.store.commit(step.key, frames[given:], bank, facts, crf=crf, metadata=metadata)
+
+
+def estimate_bytes(steps: list[Step], width: int, height: int, length: int) -> int:
+    """Disk that the shots to be computed will take, the story video included; generous."""
+    todo = [step for step in steps if step.record is None]
+    if not todo:
+        return 0
+    frames = sum(step.plan.shot.length or length for step in todo)
+    video = frames * width * height * BYTES_PER_PIXEL
+    pictures = len(todo) * PICTURES_PER_SHOT * width * height * PICTURE_BYTES_PER_PIXEL
+    return int(3 * video + pictures)  # the record, the visible copy, the story video
+
+
+def check_disk(store: ShotStore, needed: int, free: int | None = None) -> str:
+    """One line about the disk for the artist.
+
+    Raises:
+        ValueError: when the story does not fit.
+    """
+    free = store.free_bytes() if free is None else free
+    line = f"about {needed / 2**20:.0f} MB needed, {free / 2**20:.0f} MB free"
+    if needed and free < needed + SPARE_BYTES:
+        raise ValueError(
+            f"the disk of the output folder is too full for this story: {line} (and "
+            f"{SPARE_BYTES / 2**20:.0f} MB stay in reserve); free some space, or work on a part "
+            "with start_shot and end_shot"
+        )
+    return line
+
+
+# --- inside ----------------------------------------------------------------------------------
+
+
+def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int]) -> list[Step]:
+    find: Callable[[str], Record | None] = loop.store.find
+    latest: Mapping = manifest.get("shots", {})
+    steps: list[Step] = []
+    previous = ""
+    for shot in loop.story.shots[: wanted.stop]:
+        has_previous = (
+            bool(previous) and bool(steps) and steps[-1].plan.shot.index == shot.index - 1
+        )
+        plan = plan_shot(loop.story, loop.settings, shot, has_previous=has_previous)
+        own = own_key(loop, plan)
+        step = Step(plan, own, shot_key(own, previous, loop.bank), previous)
+        entry = latest.get(shot.label)
+        entry = entry if isinstance(entry, Mapping) and isinstance(entry.get("key"), str) else {}
+        if shot.index not in damaged:
+            locked = shot.lock and shot.index not in loop.settings.redo
+            if locked and entry and (record := find(entry["key"])):
+                step.record, step.reason = record, "locked"
+            elif record := find(step.key):
+                step.record = record
+            elif (
+                loop.settings.keep_later
+                and steps
+                and entry.get("own") == own
+                and (record := find(entry["key"]))
+            ):
+                step.record, step.reason = record, "kept: only shots before it changed"
+            elif shot.index < wanted.start and entry and (record := find(entry["key"])):
+                step.record, step.reason = record, "kept: it is before start_shot"
+        if step.record is None and shot.index < wanted.start:
+            continue
+        if step.record is not None:
+            step.key = step.record.key
+        previous = step.key
+        steps.append(step)
+    return steps
+
+
+def _unreadable(loop: Loop, steps: list[Step]) -> int | None:
+    """The first finished shot that must be made again, because what follows needs its pictures."""
+    for i, step in enumerate(steps):
+        following = steps[i + 1].record is None if i + 1 < len(steps) else True
+        if step.record is None or not following:
+            continue
+        try:
+            step.result = loop.store.load(step.record)
+        except DamagedError as error:
+            missing = _first_with_damage(loop, steps[: i + 1])
+            logger.warning(
+                "StoryMem: %s is made again, its pictures are damaged: %s",
+                steps[missing].plan.shot,
+                error,
+            )
+            return steps[missing].plan.shot.index
+    return None
+
+
+def _first_with_damage(loop: Loop, steps: list[Step]) -> int:
+    for i, step in enumerate(steps):
+        if step.record is None:
+            continue
+        try:
+            loop.store.load(step.record)
+        except DamagedError:
+            return i
+    return len(steps) - 1

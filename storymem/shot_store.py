@@ -1,0 +1,389 @@
+"""Finished shots on disk: content-addressed records that a crash, a full disk or a second process
+cannot spoil.
+
+Layout below ``root``::
+
+    shots/ab/ab12.../record.json      what was made, from what, and the checksums of its files
+                     shot.mp4         the shot without the frames that repeat the one before it
+                     tail_0.png ...   its last frames, 8-bit and lossless: what the next shot
+                     continues from
+    pictures/cd/cd34....png           pictures of memory banks, stored once by content
+    writing/                          records being written; one rename makes a record appear whole
+
+A record is read only when every checksum holds; anything else counts as not finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from .memory_bank import MemoryBank, MemoryFrame
+from .video import DEFAULT_CRF, FRAME_RATE, read_info, write_video
+
+TAIL_FRAMES = 5  # MM2V continues from five frames (paper 3.3)
+RECORD_FORMAT = 1
+ABANDONED_SECONDS = (
+    24 * 3600
+)  # a record "being written" for longer than this by another machine is dead
+logger = logging.getLogger(__name__)
+
+
+class StoreError(ValueError):
+    """The disk does not do what is asked of it, in the artist's words."""
+
+
+class DamagedError(ValueError):
+    """A record or picture that is missing, truncated or altered."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished shot on disk, its checksums verified."""
+
+    key: str
+    folder: Path
+    frames: int
+    facts: Mapping  # label, prompt, seed ...: provenance for people and for locks
+    bank: Mapping
+
+    @property
+    def video(self) -> Path:
+        return self.folder / "shot.mp4"
+
+
+@dataclass(frozen=True)
+class ShotResult:
+    """What the next shot needs of a finished one: the bank, and its last frames ``uint8 [n, H, W,
+    3]``."""
+
+    bank: MemoryBank
+    tail: torch.Tensor
+
+
+class ShotStore:
+    """The records below one folder."""
+
+    def __init__(self, root: str | Path):
+        self.root = Path(root)
+
+    def folder_of(self, key: str) -> Path:
+        return self.root / "shots" / key[:2] / key
+
+    def find(self, key: str) -> Record | None:
+        """The record of ``key`` when it is there and whole, else ``None`` (damage is logged)."""
+        folder = self.folder_of(key)
+        try:
+            return _read_record(folder, key)
+        except FileNotFoundError:
+            if folder.exists():
+                logger.warning(
+                    "StoryMem: a finished shot lost its files and counts as missing: %s", folder
+                )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            logger.warning(
+                "StoryMem: a finished shot is damaged and counts as missing: %s (%s)", folder, error
+            )
+        return None
+
+    def load(self, record: Record) -> ShotResult:
+        """The bank and the last frames of a record.
+
+        Raises:
+            DamagedError: when a picture is missing or altered.
+        """
+        bank = record.bank
+        kept = tuple(self._read_frame(entry) for entry in bank["frames"])
+        dropped = tuple(self._read_frame(entry) for entry in bank["dropped"])
+        tails = sorted(record.folder.glob("tail_*.png"))
+        pixels = [_read_png(path) for path in tails]
+        settings = {"max_frames": bank["max_frames"], "sink": bank["sink"]}
+        return ShotResult(MemoryBank(kept, dropped=dropped, **settings), torch.stack(pixels))
+
+    def keep_pictures(self, frames: Iterable[MemoryFrame]) -> None:
+        """Write the pictures of ``frames`` that the store does not hold whole.
+
+        Raises:
+            StoreError: when the disk refuses.
+        """
+        with _telling("pictures of the memory bank", self.root):
+            for frame in frames:
+                try:
+                    self._read_picture(frame.digest)
+                except DamagedError:
+                    self._write_picture(frame)
+
+    def commit(
+        self,
+        key: str,
+        frames: torch.Tensor,
+        bank: MemoryBank,
+        facts: Mapping,
+        *,
+        crf: int = DEFAULT_CRF,
+        metadata: Mapping[str, str] | None = None,
+    ) -> tuple[Record, ShotResult]:
+        """Write a finished shot, so that it appears whole or not at all.
+
+        Args:
+            frames: float ``[T, H, W, 3]`` in [0, 1] (values outside are clamped), repeated frames
+            taken off.
+
+        Raises:
+            StoreError: when the disk refuses (full, read-only, vanished).
+            ValueError: for frames that are not a finite picture.
+        """
+        with _telling("the finished shot", self.root):
+            self._remove_abandoned()
+            folder = self._writing_folder()
+            try:
+                tail: list[np.ndarray] = []
+                video = folder / "shot.mp4"
+                write_video(
+                    video, _eight_bit(frames, tail), fps=FRAME_RATE, crf=crf, metadata=metadata
+                )
+                if (written := read_info(video).frames) != len(frames):
+                    raise OSError(
+                        f"only {written} of {len(frames)} frames arrived in the video file"
+                    )
+                for i, pixels in enumerate(tail):
+                    Image.fromarray(pixels).save(folder / f"tail_{i}.png", compress_level=1)
+                for frame in (*bank.frames, *bank.dropped):
+                    if not self._picture(frame.digest).is_file():
+                        self._write_picture(frame)
+                _write_record(folder, key, len(frames), facts, bank)
+                record = self._publish(folder, key)
+            finally:
+                for leftover in (folder, folder.with_name(f"{folder.name}-damaged")):
+                    shutil.rmtree(leftover, ignore_errors=True)
+        return record, ShotResult(bank, torch.from_numpy(np.stack(tail)))
+
+    def free_bytes(self) -> int:
+        folder = self.root
+        while not folder.exists():
+            folder = folder.parent
+        return shutil.disk_usage(folder).free
+
+    # --- inside ---
+
+    def _publish(self, folder: Path, key: str) -> Record:
+        target = self.folder_of(key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for _ in range(3):
+            try:
+                os.rename(folder, target)
+                _sync_folder(target.parent)
+                break
+            except OSError:
+                if not target.exists():
+                    raise
+            if record := self.find(key):  # another process was first: same key, same shot
+                return record
+            os.rename(target, folder.with_name(f"{folder.name}-damaged"))
+        if record := self.find(key):
+            return record
+        raise OSError(f"{target} does not hold what was just written to it")
+
+    def _writing_folder(self) -> Path:
+        name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}"
+        folder = self.root / "writing" / name
+        folder.mkdir(parents=True)
+        return folder
+
+    def _remove_abandoned(self) -> None:
+        """Drop what killed processes left half written."""
+        for folder in (self.root / "writing").glob("*"):
+            host, separator, rest = folder.name.partition(f"{socket.gethostname()}-")
+            process = rest.partition("-")[0]
+            here = not host and separator and process.isdigit()
+            try:
+                old = time.time() - folder.stat().st_mtime > ABANDONED_SECONDS
+            except OSError:
+                continue
+            if (here and not _is_running(int(process))) or old:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _picture(self, digest: str) -> Path:
+        return self.root / "pictures" / digest[:2] / f"{digest}.png"
+
+    def _write_picture(self, frame: MemoryFrame) -> None:
+        path = self._picture(frame.digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        try:
+            with open(temporary, "wb") as file:
+                Image.fromarray(frame.image.contiguous().numpy()).save(
+                    file, "PNG", compress_level=1
+                )
+                _sync(file)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _read_picture(self, digest: str) -> MemoryFrame:
+        frame = MemoryFrame(_read_png(self._picture(digest)))
+        if frame.digest != digest:
+            raise DamagedError(f"{self._picture(digest)} was altered")
+        return frame
+
+    def _read_frame(self, entry: Mapping) -> MemoryFrame:
+        image = self._read_picture(entry["sha256"]).image
+        known = {field.name for field in fields(MemoryFrame)}
+        return MemoryFrame(image, **{name: entry[name] for name in entry if name in known})
+
+
+def describe_bank(bank: MemoryBank) -> dict:
+    """A bank as JSON: pictures by their digest, provenance as it is."""
+
+    def entry(frame: MemoryFrame) -> dict:
+        provenance = {f.name: getattr(frame, f.name) for f in fields(frame) if f.name != "image"}
+        return {"sha256": frame.digest, **provenance}
+
+    return {
+        "max_frames": bank.max_frames,
+        "sink": bank.sink,
+        "frames": [entry(frame) for frame in bank.frames],
+        "dropped": [entry(frame) for frame in bank.dropped],
+    }
+
+
+def digest_of(value) -> str:
+    """SHA-256 of a JSON value, independent of the order of its keys."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace a file in one step: readers see the old one or the new one."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            _sync(file)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_record(folder: Path, key: str, frames: int, facts: Mapping, bank: MemoryBank) -> None:
+    files = sorted(path.name for path in folder.iterdir())
+    for name in files:
+        with open(folder / name, "rb+") as file:
+            _sync(file)
+    body = {
+        "format": RECORD_FORMAT,
+        "key": key,
+        "frames": frames,
+        "files": {name: _checksum(folder / name) for name in files},
+        "facts": dict(facts),
+        "bank": describe_bank(bank),
+    }
+    # The text is checked as it stands, so that NaN scores and the like survive as they are.
+    text = json.dumps(body, ensure_ascii=False, indent=1)
+    document = json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest(), "record": text})
+    write_whole(folder / "record.json", document.encode())
+    _sync_folder(folder)
+
+
+def _read_record(folder: Path, key: str) -> Record:
+    document = json.loads((folder / "record.json").read_bytes())
+    text = document["record"]
+    if hashlib.sha256(text.encode()).hexdigest() != document["sha256"]:
+        raise DamagedError("record.json was altered")
+    body = json.loads(text)
+    if body["format"] != RECORD_FORMAT or body["key"] != key:
+        raise DamagedError("record.json belongs to another shot or version")
+    for name, checksum in body["files"].items():
+        if _checksum(folder / name) != checksum:
+            raise DamagedError(f"{name} was altered or cut off")
+    return Record(key, folder, body["frames"], body["facts"], body["bank"])
+
+
+def _eight_bit(frames: torch.Tensor, tail: list[np.ndarray]) -> Iterable[np.ndarray]:
+    """Frames as ``uint8`` one by one; the last ones are left in ``tail``."""
+    for i, frame in enumerate(frames):
+        frame = frame.detach().to("cpu", torch.float32)
+        if not torch.isfinite(frame).all():
+            raise ValueError(
+                f"frame {i} of the shot holds NaN or infinite pixels: the sampler or the VAE "
+                f"failed "
+                "(often fp16 overflow); nothing was saved"
+            )
+        pixels = frame.clamp(0, 1).mul(255).round().to(torch.uint8).numpy()
+        tail.append(pixels)
+        del tail[:-TAIL_FRAMES]
+        yield pixels
+
+
+def _checksum(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _read_png(path: Path) -> torch.Tensor:
+    try:
+        with Image.open(path) as picture:
+            return torch.from_numpy(np.array(picture.convert("RGB")))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DamagedError(f"{path} cannot be read: {error}") from error
+
+
+def _sync(file) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return  # folders cannot be opened there
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_running(pid: int) -> bool:
+    if os.name == "nt":
+        return True  # signal 0 would end the process there; age decides instead
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+class _telling:
+    """Turns what the disk says into words an artist can act on."""
+
+    def __init__(self, what: str, root: Path):
+        self.what, self.root = what, root
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if isinstance(error, OSError):
+            raise StoreError(
+                f"{self.what} could not be written below {self.root}: {error}. Shots finished "
+                f"before "
+                "are kept; free some space or make the folder writable, then queue again"
+            ) from error

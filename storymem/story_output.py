@@ -1,0 +1,152 @@
+"""What the artist gets: a file per shot, the story video, subtitles and the script, in one
+folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .shot_loop import LoopSettings, Step
+from .shot_store import StoreError, write_whole
+from .story import Story
+from .story_folder import folder_name, read_manifest, remove_shown, show_file, update_manifest
+from .video import DEFAULT_CRF, FRAME_RATE, clip_fades, join_videos, write_subtitles
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """What the artist sets on Shot Loop Close."""
+
+    fps: float = FRAME_RATE
+    crf: int = DEFAULT_CRF
+    fade_frames: int = 0  # at cuts
+    subtitles: bool = True
+
+
+@dataclass(frozen=True)
+class ShownStory:
+    """The visible files of one story."""
+
+    folder: Path
+    story: Story
+    settings: LoopSettings
+    options: VideoOptions
+
+    def show_shot(self, step: Step) -> Path:
+        """Put a finished shot where the artist looks."""
+        target = self.folder / f"shot_{step.label}.mp4"
+        with _telling(target):
+            if self.options.fps == FRAME_RATE:
+                show_file(step.record.video, target)
+            else:
+                self._join([step], target, {}, fades=[])
+            entry = {
+                "key": step.record.key,
+                "own": step.own,
+                "file": target.name,
+                "fps": self.options.fps,
+                "size": target.stat().st_size,
+                "prompt": step.plan.prompt,
+                "seed": step.plan.shot.seed,
+            }
+            update_manifest(self.folder, self.story, shots={step.label: entry})
+        return target
+
+    def show_story(self, steps: list[Step], metadata: Mapping[str, str]) -> Path:
+        """Write the story video and what lies beside it; the video's path.
+
+        Raises:
+            StoreError: when the disk refuses.
+        """
+        wanted = self.settings.range(self.story)
+        chosen = [step for step in steps if step.plan.shot.index in wanted]
+        video = self.folder / f"{self._stem(wanted)}.mp4"
+        with _telling(video):
+            manifest = read_manifest(self.folder)
+            for step in steps:
+                if not self._is_shown(step, manifest):
+                    self.show_shot(step)
+            remove_shown(self.folder, manifest, [shot.label for shot in self.story.shots])
+            fades = self._fades(chosen)
+            if not self._join(chosen, video, metadata, fades) and not any(fades):
+                logger.info("StoryMem: shots of different sizes were encoded anew for %s", video)
+            if self.options.subtitles:
+                write_subtitles(
+                    video.with_suffix(".srt"), self._captions(chosen, fades), fps=self.options.fps
+                )
+            source = self.story.source
+            suffix = "json" if source.lstrip("\ufeff \t\r\n").startswith("{") else "txt"
+            write_whole(self.folder / f"script.{suffix}", source.encode("utf-8", "surrogatepass"))
+            update_manifest(self.folder, self.story, stopped="", video=video.name)
+        return video
+
+    def files(self, steps: list[Step]) -> list[Path]:
+        video = self.folder / f"{self._stem(self.settings.range(self.story))}.mp4"
+        return [video, *(self.folder / f"shot_{step.label}.mp4" for step in steps)]
+
+    def _stem(self, wanted: range) -> str:
+        name = folder_name(self.story.name)
+        if len(wanted) == len(self.story.shots):
+            return name
+        return f"{name}_shots_{wanted.start + 1:02d}-{wanted.stop:02d}"
+
+    def _is_shown(self, step: Step, manifest: Mapping) -> bool:
+        entry = manifest["shots"].get(step.label)
+        target = self.folder / f"shot_{step.label}.mp4"
+        return (
+            isinstance(entry, Mapping)
+            and entry.get("key") == step.record.key
+            and entry.get("fps") == self.options.fps
+            and target.is_file()
+            and entry.get("size") == target.stat().st_size
+        )
+
+    def _fades(self, steps: list[Step]) -> list[int]:
+        wanted = [self.options.fade_frames if step.plan.shot.cut else 0 for step in steps]
+        return clip_fades([step.record.frames for step in steps], wanted)
+
+    def _captions(self, steps: list[Step], fades: list[int]) -> list[tuple[int, int, str]]:
+        captions, first = [], 0
+        for i, step in enumerate(steps):
+            last = first + step.record.frames - (fades[i + 1] if i + 1 < len(steps) else 0)
+            captions.append((first, last, step.plan.shot.prompt))
+            first = last
+        return captions
+
+    def _join(self, steps: list[Step], target: Path, metadata, fades: list[int]) -> bool:
+        temporary = target.with_name(f".{uuid.uuid4().hex}.mp4")
+        try:
+            copied = join_videos(
+                [step.record.video for step in steps],
+                temporary,
+                fps=self.options.fps,
+                crf=self.options.crf,
+                fades=fades,
+                metadata=metadata,
+            )
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return copied
+
+
+class _telling:
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if isinstance(error, OSError):
+            raise StoreError(
+                f"{self.path} could not be written: {error}. The finished shots are kept; free "
+                f"some space "
+                "or make the folder writable, then queue again"
+            ) from error

@@ -1,0 +1,274 @@
+"""Video files: writing frames as they come, joining without re-encoding, cross-fades, subtitles.
+
+Everything streams: no function holds more than the frames of one fade in memory.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+FRAME_RATE = 16  # frames per second that Wan 2.2 was trained with
+DEFAULT_CRF = 17  # x264 constant quality: visually lossless
+logger = logging.getLogger(__name__)
+
+
+class VideoInfo(NamedTuple):
+    frames: int
+    width: int
+    height: int
+    codec: str
+    pixel_format: str
+    extradata: bytes
+
+    def joins(self, other: VideoInfo) -> bool:
+        """Whether packets of both can stand in one stream."""
+        return self[1:] == other[1:]
+
+
+def as_rate(fps: float) -> Fraction:
+    """Frames per second as a fraction.
+
+    Raises:
+        ValueError: outside 1 ... 240.
+    """
+    if not 1 <= fps <= 240:
+        raise ValueError(f"fps must be between 1 and 240, but it is {fps}")
+    return Fraction(fps).limit_denominator(1001)
+
+
+def write_video(
+    path: str | Path,
+    frames: Iterable[np.ndarray],
+    *,
+    fps: float = FRAME_RATE,
+    crf: int = DEFAULT_CRF,
+    metadata: Mapping[str, str] | None = None,
+) -> int:
+    """Encode ``uint8 [H, W, 3]`` frames as H.264 in an mp4 file; the number of frames written.
+
+    Sizes that are not even have no 4:2:0 form; those are written as 4:4:4.
+
+    Raises:
+        ValueError: without a frame, or when frames differ in size.
+        OSError: when the file cannot be written (disk full and the like).
+    """
+    import av
+
+    rate = as_rate(fps)
+    written, stream, size = 0, None, None
+    with _open_for_writing(path, metadata) as container:
+        for pixels in frames:
+            if stream is None:
+                size = pixels.shape
+                stream = _add_stream(container, size[1], size[0], rate, crf)
+            elif pixels.shape != size:
+                raise ValueError(
+                    f"frame {written} is {pixels.shape[1]}x{pixels.shape[0]}, but the frames "
+                    f"before "
+                    f"it are {size[1]}x{size[0]}; all frames of a shot must have one size"
+                )
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            frame.pts, frame.time_base = written, 1 / rate
+            container.mux(stream.encode(frame))
+            written += 1
+        if stream is None:
+            raise ValueError("there is no frame to write")
+        container.mux(stream.encode(None))
+    return written
+
+
+def read_info(path: str | Path) -> VideoInfo:
+    """Size, codec and the number of frames, counted from the packets (nothing is decoded).
+
+    Raises:
+        ValueError: when it is not a readable video.
+    """
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            context = stream.codec_context
+            frames = sum(1 for packet in container.demux(stream) if packet.size)
+            return VideoInfo(
+                frames,
+                context.width,
+                context.height,
+                context.name,
+                context.pix_fmt,
+                bytes(context.extradata or b""),
+            )
+    except (av.error.FFmpegError, OSError, IndexError) as error:
+        raise ValueError(f"{path} cannot be read as a video: {error}") from error
+
+
+def read_frames(path: str | Path) -> Iterator[np.ndarray]:
+    """Decode ``uint8 [H, W, 3]`` frames one by one."""
+    import av
+
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            yield frame.to_ndarray(format="rgb24")
+
+
+def join_videos(
+    paths: Sequence[str | Path],
+    target: str | Path,
+    *,
+    fps: float = FRAME_RATE,
+    crf: int = DEFAULT_CRF,
+    fades: Sequence[int] = (),
+    metadata: Mapping[str, str] | None = None,
+) -> bool:
+    """Join shots into one file; whether the packets were copied (``False``: encoded anew).
+
+    Packets are copied when all shots have the same size and encoding and nothing fades. Otherwise
+    frames are decoded and encoded one by one; shots of another size are scaled to the first one's.
+
+    Args:
+        fades: for each shot, how many frames of it cross-fade with the end of the one before it.
+
+    Raises:
+        ValueError: without a video, or when one cannot be read.
+    """
+    if not paths:
+        raise ValueError("there is no finished shot to join")
+    infos = [read_info(path) for path in paths]
+    if not any(fades) and all(info.joins(infos[0]) for info in infos):
+        _copy_packets(paths, target, as_rate(fps), metadata)
+        return True
+    if any((info.width, info.height) != (infos[0].width, infos[0].height) for info in infos):
+        logger.warning(
+            "the shots differ in size: all are scaled to %dx%d, the size of the first one",
+            infos[0].width,
+            infos[0].height,
+        )
+    size = (infos[0].height, infos[0].width)
+    fades = list(fades) or [0] * len(paths)
+    frames = _faded([_sized(path, size) for path in paths], [info.frames for info in infos], fades)
+    write_video(target, frames, fps=fps, crf=crf, metadata=metadata)
+    return False
+
+
+def clip_fades(counts: Sequence[int], wanted: Sequence[int]) -> list[int]:
+    """Fades that fit: a frame belongs to one fade at most, and the first shot has none before
+    it."""
+    fades = [0] * len(counts)
+    for i in range(1, len(counts)):
+        free_before = counts[i - 1] - fades[i - 1]
+        fades[i] = max(0, min(wanted[i], free_before - 1, counts[i] - 1))
+    return fades
+
+
+def write_subtitles(
+    path: str | Path, entries: Sequence[tuple[int, int, str]], *, fps: float = FRAME_RATE
+) -> None:
+    """An SRT file. ``entries``: first frame, frame after the last, text."""
+    rate = as_rate(fps)
+
+    def clock(frame: int) -> str:
+        ms = round(frame * 1000 / rate)
+        return f"{ms // 3600000:02d}:{ms // 60000 % 60:02d}:{ms // 1000 % 60:02d},{ms % 1000:03d}"
+
+    blocks = []
+    for number, (first, last, text) in enumerate(entries, 1):
+        lines = [line.strip() for line in text.replace("-->", "->").splitlines() if line.strip()]
+        blocks.append("\n".join([str(number), f"{clock(first)} --> {clock(last)}", *lines]) + "\n")
+    Path(path).write_text("\n".join(blocks), encoding="utf-8")
+
+
+# --- inside ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def _open_for_writing(path, metadata):
+    """An mp4 container with the tags that ComfyUI reads graphs from."""
+    import av
+
+    options = {"movflags": "use_metadata_tags+faststart"}
+    container = av.open(str(path), "w", format="mp4", options=options)
+    try:
+        for key, value in (metadata or {}).items():
+            container.metadata[key] = value
+        yield container
+        container.close()
+    except BaseException as error:
+        with suppress(av.error.FFmpegError):  # the first error is the one to tell
+            container.close()
+        if isinstance(error, av.error.FFmpegError) and not isinstance(error, OSError):
+            raise OSError(f"{path} could not be written as a video: {error}") from error
+        raise
+
+
+def _add_stream(container, width: int, height: int, rate: Fraction, crf: int):
+    even = width % 2 == 0 and height % 2 == 0
+    stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf)})
+    stream.width, stream.height = width, height
+    stream.pix_fmt = "yuv420p" if even else "yuv444p"
+    stream.codec_context.time_base = 1 / rate
+    return stream
+
+
+def _copy_packets(paths, target, rate: Fraction, metadata) -> None:
+    import av
+
+    with _open_for_writing(target, metadata) as container:
+        out, start = None, 0
+        for path in paths:
+            with av.open(str(path)) as source:
+                stream = source.streams.video[0]
+                if out is None:
+                    out = container.add_stream_from_template(stream)
+                    out.time_base = 1 / rate
+                source_rate = stream.average_rate
+                count = 0
+                for packet in source.demux(stream):
+                    if not packet.size:
+                        continue  # the flush packet
+                    # Times become frame numbers, so that any fps fits without re-encoding.
+                    scale = packet.time_base * source_rate
+                    pts, dts = round(packet.pts * scale), round(packet.dts * scale)
+                    packet.time_base = 1 / rate
+                    packet.pts, packet.dts, packet.duration = pts + start, dts + start, 1
+                    packet.stream = out
+                    container.mux(packet)
+                    count += 1
+                start += count
+
+
+def _sized(path, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    import av
+
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            if (frame.height, frame.width) != size:
+                frame = frame.reformat(width=size[1], height=size[0], interpolation="LANCZOS")
+            yield frame.to_ndarray(format="rgb24")
+
+
+def _faded(
+    clips: list[Iterator[np.ndarray]], counts: list[int], fades: list[int]
+) -> Iterator[np.ndarray]:
+    """Frames of all clips, the end of each blended linearly into the beginning of the next."""
+    fades = [*clip_fades(counts, fades), 0]
+    tail: list[np.ndarray] = []
+    for i, clip in enumerate(clips):
+        keep_from = counts[i] - fades[i + 1]
+        kept: list[np.ndarray] = []
+        for number, pixels in enumerate(clip):
+            if number < len(tail):
+                weight = (number + 1) / (len(tail) + 1)
+                mixed = tail[number] * (1 - weight) + pixels * weight
+                pixels = mixed.round().astype(np.uint8)
+            if number < keep_from:
+                yield pixels
+            else:
+                kept.append(pixels)
+        tail = kept
