@@ -172,6 +172,7 @@ class LoadLoRA(io.ComfyNode):
                     "scale",
                     options=list(SCALES),
                     default="auto",
+                    optional=True,
                     advanced=True,
                     tooltip="auto: alpha/sqrt(rank) for the released files, alpha/rank for "
                     "repacked ones that carry alpha or use lora_up/lora_down keys. rslora and "

@@ -118,6 +118,7 @@ class M2VModelPatch(io.ComfyNode):
                     default=MEMORY_ROPE_SHIFT,
                     min=0,
                     max=100,
+                    optional=True,
                     advanced=True,
                     tooltip="Distance in time between memory frames, in latent frames. 5 is what "
                     "the LoRA was trained with; 1 makes memory look like the moment before.",

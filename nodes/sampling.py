@@ -204,6 +204,7 @@ class M2VSampler(io.ComfyNode):
                     max=100.0,
                     step=0.1,
                     round=0.01,
+                    optional=True,
                     advanced=True,
                     tooltip="cfg of the low-noise expert. 0: the same as cfg.",
                 ),
@@ -213,6 +214,7 @@ class M2VSampler(io.ComfyNode):
                     min=0.0,
                     max=100.0,
                     step=0.01,
+                    optional=True,
                     advanced=True,
                     tooltip="Noise schedule shift for both experts; 4 is the paper's, 5 usual with "
                     "distill LoRAs. 0: keep what the models bring (ModelSamplingSD3).",
@@ -224,6 +226,7 @@ class M2VSampler(io.ComfyNode):
                     max=1.0,
                     step=0.005,
                     round=0.001,
+                    optional=True,
                     advanced=True,
                     tooltip="The high-noise expert works while sigma is at or above this. "
                     "0.9 for Wan 2.2 I2V.",
@@ -234,6 +237,7 @@ class M2VSampler(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
+                    optional=True,
                     advanced=True,
                     tooltip="Share of the schedule that runs. Leave at 1: shots start from noise.",
                 ),
@@ -242,6 +246,7 @@ class M2VSampler(io.ComfyNode):
                     default=MEMORY_ROPE_SHIFT,
                     min=0,
                     max=100,
+                    optional=True,
                     advanced=True,
                     tooltip="Distance in time between memory frames, in latent frames. 5 is what "
                     "the LoRA was trained with.",
