@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import urllib.request
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,10 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
 
             return load_file(path)
         if _is_torchscript(path):
-            return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
+            with warnings.catch_warnings():
+                # torch deprecates TorchScript, but it is what OpenAI publishes CLIP in.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (
         Exception
