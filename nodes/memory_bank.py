@@ -15,6 +15,7 @@ from .tensors import require_images
 from .types import Bank, Keyframes
 
 BANK_TOOLTIP = "The story's memory, for a sampler, Keyframe Select, Remember or a Shot Loop."
+MORE_IMAGES = ("images_2", "images_3", "images_4")  # a batch has one size; these need not share it
 logger = logging.getLogger(__name__)
 
 
@@ -33,6 +34,14 @@ class MemoryBankNode(io.ComfyNode):
                     optional=True,
                     tooltip="Reference pictures of characters or places, one per batch entry. "
                     "Leave empty to begin without memory.",
+                ),
+                *(
+                    io.Image.Input(
+                        name,
+                        optional=True,
+                        tooltip="More reference pictures, of any size, after those above.",
+                    )
+                    for name in MORE_IMAGES
                 ),
                 io.Int.Input(
                     "max_frames",
@@ -61,8 +70,17 @@ class MemoryBankNode(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, max_frames, sink, pin_references, images=None):
-        references = () if images is None else require_images(images, "images")
+    def execute(
+        cls, max_frames, sink, pin_references, images=None, images_2=None, images_3=None,
+        images_4=None,
+    ):  # fmt: skip
+        given = zip(("images", *MORE_IMAGES), (images, images_2, images_3, images_4), strict=True)
+        references = [
+            picture
+            for name, batch in given
+            if batch is not None
+            for picture in require_images(batch, name)
+        ]
         bank = start_bank(references, max_frames=max_frames, sink=sink, pinned=pin_references)
         if max_frames > MAX_MEMORY_FRAMES:
             logger.warning(
