@@ -1,0 +1,160 @@
+"""Who is in the picture: template matching against every possible look, with nothing learned.
+
+For each look, scale and position the squared colour difference under the sprite is summed, less
+``AREA_COST`` for every covered pixel: a pixel that no template explains costs that much, so a larger
+template wins only where it fits. The best position and scale count per frame; frames of a shot add up.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from . import world
+
+AREA_COST = 0.12  # squared RGB distance, 0 ... 3: between an edge's blur and the distance to a backdrop
+SCALES = (1.0, 1.1, 1.2)
+JUDGED_FRAMES = (0, 4, 8, 12, 16)  # one per latent frame
+APART = 16.0  # pixels: the small one's centre is never this near to the big one's
+FRAMES_AT_ONCE = 8  # 486 maps of 48x48 each: 36 MB in float32
+SIDE = world.SIZE // 2  # matching runs at half size: four times faster, and still exact on the truth
+
+
+def _halve(pixels: torch.Tensor) -> torch.Tensor:
+    """Mean of 2x2 pixels of [..., H, W]."""
+    return pixels.unflatten(-1, (-1, 2)).mean(-1).unflatten(-2, (-1, 2)).mean(-2)
+
+
+def _centre(shift: torch.Tensor) -> torch.Tensor:
+    """Pixel position of a sprite's centre when its template is shifted by so many half-size pixels."""
+    return ((shift + SIDE // 2) % SIDE).float() * 2 + 1
+
+
+class Judge:
+    """Templates of all looks of both kinds, as spectra on one device."""
+
+    def __init__(self, device: torch.device | str = "cpu", *, scales: tuple[float, ...] = SCALES):
+        self.device = torch.device(device)
+        self._spectra = [self._templates(kind, scales) for kind in range(2)]
+
+    def _templates(self, kind: int, scales: tuple[float, ...]):
+        axis = torch.arange(world.SIZE, device=self.device, dtype=torch.float32)
+        offset = axis - world.SIZE // 2 - 0.5  # the sprite's centre in the middle of a half-size pixel
+        looks = world.all_looks().to(self.device).T[..., None, None]
+        hues = world.palette(self.device).hues
+        masks, colours = [], []
+        for scale in scales:
+            radius = torch.tensor(world.RADII[kind] * scale, device=self.device)
+            u, v = offset.view(1, 1, -1) / radius, offset.view(1, -1, 1) / radius
+            channels, cover = world.draw_sprite(u, v, looks, kind, radius, hues)
+            masks.append(cover.expand(world.LOOKS, -1, -1))
+            colours.append(torch.stack([c.expand(world.LOOKS, -1, -1) for c in channels], 1))
+        mask, colour = _halve(torch.stack(masks, 1)), _halve(torch.stack(colours, 1))  # [L, S, (3,) h, w]
+        # sum m (I - c)^2 = sum m I^2 - 2 sum (m c) I + sum (m c)^2 / m
+        constant = (colour.square().sum(2) / mask.clamp_min(1e-3)).sum((-1, -2))
+        constant = constant - AREA_COST * mask.sum((-1, -2))
+        spectrum = torch.cat([mask[:, :, None], -2 * colour], 2)
+        return torch.fft.rfft2(spectrum).conj().resolve_conj(), constant
+
+    def _maps(self, frames: torch.Tensor, kind: int, looks: torch.Tensor | None = None):
+        """Costs by look, scale and shift, [n, L, S, H, W]; ``looks`` [n] picks one look per frame."""
+        spectrum, constant = self._spectra[kind]
+        image = frames.to(self.device, torch.float32).permute(0, 3, 1, 2)  # NHWC -> NCHW
+        image = _halve(image)
+        image = torch.cat([image.square().sum(1, keepdim=True), image], 1)
+        seen = torch.fft.rfft2(image)  # [n, 4, h, w/2+1]
+        if looks is None:
+            joined = torch.einsum("nchw,lschw->nlshw", seen, spectrum)
+        else:
+            joined = torch.einsum("nchw,nschw->nshw", seen, spectrum[looks])[:, None]
+            constant = constant[looks][:, None]
+        maps = torch.fft.irfft2(joined, s=(SIDE, SIDE))
+        return maps + constant[..., None, None]
+
+    @torch.no_grad()
+    def locate(self, frames: torch.Tensor, kind: int, looks: torch.Tensor) -> torch.Tensor:
+        """Where a known look (its number, int64 [N]) fits best: sprite centre x, y, float32 [N, 2]."""
+        flat = torch.cat(
+            [
+                self._maps(part, kind, look).amin((1, 2)).flatten(1).argmin(-1)
+                for part, look in zip(
+                    frames.split(FRAMES_AT_ONCE), looks.split(FRAMES_AT_ONCE), strict=True
+                )
+            ]
+        )
+        return _centre(torch.stack([flat % SIDE, flat // SIDE], -1))
+
+    @torch.no_grad()
+    def costs(
+        self, frames: torch.Tensor, kind: int, *, avoid: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The best cost of each look in each frame.
+
+        Args:
+            frames: [N, 96, 96, 3], 0 ... 1.
+            kind: 0 for the big character, 1 for the small one.
+            avoid: [N, 2], the centre of another character, which is not to be mistaken for this one;
+                NaN where there is none.
+
+        Returns:
+            float32 [N, LOOKS]; lower fits better, below zero is better than no character at all.
+        """
+        if frames.shape[1:] != (world.SIZE, world.SIZE, 3):
+            raise ValueError(
+                f"The judge sees frames of {world.SIZE}x{world.SIZE} RGB, not {tuple(frames.shape)}."
+            )
+        if avoid is None:
+            avoid = torch.full((frames.shape[0], 2), torch.nan, device=self.device)
+        centre = _centre(torch.arange(SIDE, device=self.device))
+        found = []
+        for part, other in zip(
+            frames.split(FRAMES_AT_ONCE), avoid.split(FRAMES_AT_ONCE), strict=True
+        ):
+            near_x = (centre - other[:, :1]).abs() < APART
+            near_y = (centre - other[:, 1:]).abs() < APART
+            closed = near_y[:, :, None] & near_x[:, None, :]
+            maps = self._maps(part, kind).masked_fill_(closed[:, None, None], torch.inf)
+            found.append(maps.amin((2, 3, 4)))
+        return torch.cat(found)
+
+    def identify(self, clips: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+        """The looks in each clip.
+
+        Args:
+            clips: [N, T, 96, 96, 3], 0 ... 1.
+            visible: bool [N, 2], which kinds the prompt asks for.
+
+        Returns:
+            int64 [N, 2, 4]; -1 for a kind that is not asked for.
+        """
+        visible = visible.to(self.device)
+        frames = [t for t in JUDGED_FRAMES if t < clips.shape[1]]
+        looks = world.all_looks().to(self.device)
+        found = torch.full((len(clips), 2, 4), -1, device=self.device)
+        centre = torch.full((len(clips), len(frames), 2), torch.nan, device=self.device)
+        for kind in range(2):
+            who = visible[:, kind].nonzero()[:, 0]
+            if not len(who):
+                continue
+            picked = clips[who.to(clips.device)][:, frames].flatten(0, 1).to(self.device)
+            costs = self.costs(picked, kind, avoid=centre[who].flatten(0, 1))
+            best = costs.unflatten(0, (-1, len(frames))).sum(1).argmin(-1)
+            found[who, kind] = looks[best]
+            if kind == 0:
+                at = self.locate(picked, kind, best.repeat_interleave(len(frames)))
+                centre[who] = at.unflatten(0, (-1, len(frames)))
+        return found
+
+
+def agreement(judge: Judge, clips: torch.Tensor, scenes: world.Scenes) -> dict[str, float]:
+    """How often the judge sees the look that the scene says, over all visible characters.
+
+    Returns:
+        fractions by attribute, ``joint`` (all four right), ``characters`` (the count).
+    """
+    seen = judge.identify(clips, scenes.visible)
+    who = scenes.visible.to(judge.device)
+    right = (seen == scenes.look.to(judge.device))[who].float()
+    result = {name: right[:, i].mean().item() for i, name in enumerate(world.ATTRIBUTES)}
+    result["joint"] = right.amin(-1).mean().item()
+    result["characters"] = len(right)
+    return result

@@ -1,0 +1,375 @@
+"""Trains the tiny Wan-VAE on the story world: ``python -m storymem.tiny.train_vae --out DIR``.
+
+Every step renders new clips. The learning rate follows the share of ``--total-minutes`` already spent,
+so that one training can be cut into several commands: the state in ``--state`` is resumed when present.
+The gate before any DiT is trained: the judge on reconstructions >= 0.97 joint, clip PSNR >= 32 dB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from . import judge, vae, world
+
+logger = logging.getLogger(__name__)
+
+TRAIN_SEED, TEST_SEED = 1_000, 900_000  # stories of training and of evaluation never meet
+GATE_JOINT, GATE_PSNR = 0.97, 32.0
+KL_WEIGHT = 3e-5
+EMA_DECAY = 0.999
+DIFFERENCE_WEIGHT = 0.5  # of the temporal-difference loss
+FIRST_FRAME_WEIGHT = 2.0  # frame 0 is also the path of every memory image
+FOREGROUND_WEIGHT = 1.0  # added near characters
+STATE_PARTS = ("weights", "ema", "moment1", "moment2")  # one file each, all below 16 MiB
+
+
+def training_scenes(stories: int, device) -> world.Scenes:
+    """All shots of the training stories, and for every story a portrait of both characters."""
+    drawn = world.sample_stories(stories, seed=TRAIN_SEED)
+    parts = [drawn.scenes]
+    parts += [world.portraits(drawn.look[:, kind], kind, frames=world.FRAMES) for kind in range(2)]
+    fields = [f for f in world.Scenes.__dataclass_fields__]
+    return world.Scenes(*(torch.cat([getattr(p, f) for p in parts]) for f in fields)).to(device)
+
+
+def wander(scenes: world.Scenes, generator: torch.Generator) -> world.Scenes:
+    """Half of the clips start at another moment and bounce back, so that frame 0 shows every pose."""
+    n, device = len(scenes), scenes.x.device
+    start = torch.randint(32, (n, 1), generator=generator, device=device)
+    start = start * torch.randint(2, (n, 1), generator=generator, device=device)
+    moment = (start + torch.arange(world.FRAMES, device=device)) % 32
+    return scenes.at((16 - (moment - 16).abs()).clamp(max=world.FRAMES - 1))
+
+
+def grey_tails(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """6 % of the clips turn mid grey after 0, 1 or 5 frames, as M2V conditioning clips do."""
+    n, time_steps = pixels.shape[:2]
+    known = torch.randint(3, (n,), generator=generator, device=pixels.device)
+    known = known + 3 * (known == 2)
+    chosen = torch.rand(n, generator=generator, device=pixels.device) < 0.06
+    known = torch.where(chosen, known, time_steps)
+    keep = torch.arange(time_steps, device=pixels.device)[None] < known[:, None]
+    return torch.where(keep.view(n, time_steps, 1, 1, 1), pixels, 0.5)
+
+
+def loss_parts(model: vae.ClipVAE, pixels, weight, noise, autocast: torch.dtype | None):
+    """The loss and the mean squared error; pixels [B, T, 3, H, W] in -1 ... 1, weight [B, T, 1, H, W]."""
+    with torch.autocast(pixels.device.type, autocast, enabled=autocast is not None, cache_enabled=False):
+        mean, log_variance = model.encode(pixels)
+        restored = model.decode(mean + (0.5 * log_variance).exp() * noise)
+    error = restored - pixels
+    square = error.square()
+    picture = (weight * ((square + 1e-6).sqrt() + 2 * square)).mean()
+    change = error[:, 1:] - error[:, :-1]
+    difference = (weight[:, 1:] * (change.square() + 1e-6).sqrt()).mean()
+    kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
+    return picture + DIFFERENCE_WEIGHT * difference + KL_WEIGHT * kl, square.mean().detach()
+
+
+def pick_convolutions(device, batch: int, base: int) -> dict[int, str]:
+    """Times the three forms of a causal convolution at each level; the fastest by input channels."""
+    if torch.device(device).type != "cuda":
+        return {}
+    chosen = {}
+    for channels, frames, side in ((base, 17, 96), (2 * base, 17, 48), (4 * base, 9, 24)):
+        x = torch.randn(batch, frames, side, side, channels, device=device, dtype=torch.bfloat16)
+        x = x.permute(0, 1, 4, 2, 3).requires_grad_()  # channels innermost
+        w = torch.randn(channels, channels, 3, 3, 3, device=device, dtype=torch.bfloat16)
+        w.requires_grad_()
+        b = torch.zeros(channels, device=device, dtype=torch.bfloat16, requires_grad=True)
+        times = {}
+        for how in vae.CONVOLUTIONS:
+            for turn in range(8):
+                if turn == 3:
+                    torch.cuda.synchronize()
+                    began = time.perf_counter()
+                y = vae.causal_convolution(x, w, b, how)
+                torch.autograd.grad(y.float().square().mean(), (x, w, b))
+            torch.cuda.synchronize()
+            times[how] = (time.perf_counter() - began) / 5 * 1e3
+        chosen[channels] = min(times, key=times.get)
+        logger.info("convolution %d ch %dx%d: %s ms", channels, side, side, times)
+    return chosen
+
+
+@torch.no_grad()
+def reconstruct(model: vae.ClipVAE, clips: torch.Tensor, at_once: int = 8) -> torch.Tensor:
+    """[N, T, H, W, 3] in 0 ... 1 -> the same through the latent means, clamped."""
+    out = []
+    for part in clips.split(at_once):
+        mean, _ = model.encode(part.permute(0, 1, 4, 2, 3) * 2 - 1)
+        out.append((model.decode(mean).clamp(-1, 1) + 1).permute(0, 1, 3, 4, 2) / 2)
+    return torch.cat(out)
+
+
+@torch.no_grad()
+def evaluate(model: vae.ClipVAE, device, *, stories: int = 16, referee: judge.Judge | None = None):
+    """Held-out clips: mean clip PSNR in dB, the worst clip's, of images alone, and the judge's figures."""
+    drawn = world.sample_stories(stories, seed=TEST_SEED)
+    scenes = drawn.scenes.to(device)
+    clips = torch.cat([world.render(scenes[part]) for part in torch.arange(len(scenes)).split(8)])
+    restored = reconstruct(model, clips)
+
+    def psnr(a, b):
+        return -10 * (a - b).square().mean((1, 2, 3, 4)).log10()
+
+    by_clip = psnr(clips, restored)
+    moments = clips[:, 8:9]  # as memory frames are encoded: alone, from the middle of a shot
+    faces = torch.cat([world.render(world.portraits(drawn.look[:, k].to(device), k)) for k in range(2)])
+    result = {
+        "psnr": by_clip.mean().item(),
+        "psnr_worst": by_clip.min().item(),
+        "psnr_last_frames": psnr(clips[:, -4:], restored[:, -4:]).mean().item(),
+        "psnr_image": psnr(moments, reconstruct(model, moments)).mean().item(),
+        "psnr_portrait": psnr(faces, reconstruct(model, faces)).mean().item(),
+    }
+    if referee is not None:
+        result["truth"] = judge.agreement(referee, clips, scenes)
+        result["restored"] = judge.agreement(referee, restored, scenes)
+        result["image"] = judge.agreement(referee, reconstruct(model, moments), scenes)
+    return result, clips, restored
+
+
+def save_sheet(path: Path, clips: torch.Tensor, restored: torch.Tensor) -> None:
+    """Frames 0, 8 and 16 of eight clips: truth above, reconstruction below."""
+    from PIL import Image
+
+    rows = []
+    for clip in (clips, restored):
+        frames = clip[:: max(1, len(clip) // 8)][:8, [0, 8, 16]]
+        rows.append(frames.flatten(0, 1).permute(1, 0, 2, 3).flatten(1, 2))
+    half = rows[0].shape[1] // 2
+    sheet = torch.cat([rows[0][:, :half], rows[1][:, :half], rows[0][:, half:], rows[1][:, half:]])
+    Image.fromarray((sheet * 255).round().byte().cpu().numpy()).save(path)
+
+
+@torch.no_grad()
+def measure_latents(model: vae.ClipVAE, scenes: world.Scenes) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation per latent channel over clips, float64 [16]."""
+    found = []
+    for part in torch.arange(len(scenes)).split(8):
+        clips = world.render(scenes[part.to(scenes.place.device)])
+        found.append(model.encode(clips.permute(0, 1, 4, 2, 3) * 2 - 1)[0].double())
+    values = torch.cat(found).transpose(1, 2).transpose(0, 1).flatten(1)  # BFCHW -> C, rest
+    return values.mean(1), values.std(1)
+
+
+def export(module, path: Path, scenes: world.Scenes) -> dict:
+    """Fold the affine map, write fp16 weights in the host's layout, load them back into ``module``."""
+    from safetensors.torch import save_file
+
+    mean, std = measure_latents(vae.ClipVAE(module), scenes)
+    vae.fold_affine(module, mean, std)
+    state = {k: v.half().contiguous().cpu() for k, v in vae.to_host(module.state_dict()).items()}
+    meta = {"format": "pt", "license": "Apache-2.0", "made_by": "storymem.tiny.train_vae"}
+    save_file(state, str(path), metadata=meta)
+    vae.load_host_file(module, path)
+    return {"latent_mean": mean.tolist(), "latent_std": std.tolist(), "bytes": path.stat().st_size}
+
+
+class Training:
+    """Weights, their average, the optimiser, and what has been spent."""
+
+    def __init__(self, module, *, device, lr: float):
+        self.module, self.device, self.lr = module, device, lr
+        self.parameters = list(module.parameters())
+        self.ema = [p.detach().clone() for p in self.parameters]
+        fused = torch.device(device).type == "cuda"
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.0, fused=fused
+        )
+        self.steps, self.seconds = 0, 0.0
+
+    def rate(self, total_seconds: float) -> float:
+        """Linear warm-up over 300 steps, then a cosine down to 1 % by the share of time spent."""
+        done = min(1.0, self.seconds / total_seconds)
+        fall = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
+        return self.lr * min(1.0, (self.steps + 1) / 300) * fall
+
+    def apply(self, rate: float) -> torch.Tensor:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, 0.5)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.steps += 1
+        decay = min(EMA_DECAY, (self.steps + 1) / (self.steps + 10))
+        torch._foreach_lerp_(self.ema, self.parameters, 1 - decay)
+        return norm
+
+    def save(self, folder: Path) -> None:
+        from safetensors.torch import save_file
+
+        folder.mkdir(parents=True, exist_ok=True)
+        names = [name for name, _ in self.module.named_parameters()]
+        moments = [self.optimizer.state[p] for p in self.parameters]
+        parts = {
+            "weights": [p.detach() for p in self.parameters],
+            "ema": self.ema,
+            "moment1": [m["exp_avg"].bfloat16() for m in moments],
+            "moment2": [m["exp_avg_sq"].bfloat16() for m in moments],
+        }
+        for part, values in parts.items():
+            state = {n: v.contiguous() for n, v in zip(names, values, strict=True)}
+            save_file(state, str(folder / f"{part}.safetensors"))
+        spent = {"steps": self.steps, "seconds": self.seconds}
+        (folder / "spent.json").write_text(json.dumps(spent))
+
+    def load(self, folder: Path) -> bool:
+        from safetensors.torch import load_file
+
+        if not (folder / "spent.json").is_file():
+            return False
+        parts = {p: load_file(str(folder / f"{p}.safetensors")) for p in STATE_PARTS}
+        spent = json.loads((folder / "spent.json").read_text())
+        self.steps, self.seconds = spent["steps"], spent["seconds"]
+        step = torch.tensor(float(self.steps), device=self.device)
+        with torch.no_grad():
+            for i, (name, p) in enumerate(self.module.named_parameters()):
+                p.copy_(parts["weights"][name])
+                self.ema[i].copy_(parts["ema"][name])
+                self.optimizer.state[p] = {
+                    "step": step.clone() if self.optimizer.defaults["fused"] else step.cpu(),
+                    "exp_avg": parts["moment1"][name].to(p),
+                    "exp_avg_sq": parts["moment2"][name].to(p),
+                }
+        return True
+
+
+def train(args: argparse.Namespace) -> dict:
+    device = torch.device(args.device)
+    on_gpu = device.type == "cuda"
+    torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("high")
+    torch.manual_seed(args.seed)
+    began = time.perf_counter()
+    args.out.mkdir(parents=True, exist_ok=True)
+    module = vae.build(args.base).to(device)
+    training = Training(module, device=device, lr=args.lr)
+    resumed = training.load(args.state)
+    generator = torch.Generator(device).manual_seed(args.seed + training.steps)
+    scenes = training_scenes(args.stories, device)
+    how = pick_convolutions(device, args.batch, args.base)
+    model = vae.ClipVAE(module, how or "conv3d")
+    plain = vae.ClipVAE(module)
+    dtype = torch.bfloat16 if on_gpu else None
+
+    colours = world.palette(device)
+
+    def draw(scenes):
+        return world.render(scenes, colours), world.foreground(scenes)
+
+    def loss_of(pixels, weight, noise):
+        return loss_parts(model, pixels, weight, noise, dtype)
+
+    if args.compile:
+        draw, loss_of = (torch.compile(f, dynamic=False) for f in (draw, loss_of))
+    first = torch.ones(world.FRAMES, device=device)
+    first[0] = FIRST_FRAME_WEIGHT
+    log = (args.out / "metrics.jsonl").open("a")
+    referee = judge.Judge(device)
+
+    def average(values):
+        with torch.no_grad():
+            for p, value in zip(training.parameters, values, strict=True):
+                p.copy_(value)
+
+    def report(with_judge: bool, **more):
+        kept = [p.detach().clone() for p in training.parameters]
+        average(training.ema)
+        found, *_ = evaluate(plain, device, stories=args.eval_stories, referee=referee if with_judge else None)
+        average(kept)
+        found |= {"steps": training.steps, "seconds": round(training.seconds, 1), **more}
+        log.write(json.dumps(found) + "\n")
+        log.flush()
+        shown = {k: round(v, 2) for k, v in found.items() if isinstance(v, float)}
+        joint = f" joint {found['restored']['joint']:.3f}" if with_judge else ""
+        logger.info("%6d steps %s%s", training.steps, shown, joint)
+
+    logger.info("resumed=%s ready in %.1f s", resumed, time.perf_counter() - began)
+    deadline = began + args.minutes * 60
+    last, shown_at, since = None, training.steps, None
+    next_report = training.seconds + args.report_seconds
+    while time.perf_counter() < deadline and training.steps < args.max_steps:
+        index = torch.randint(len(scenes), (args.batch,), generator=generator, device=device)
+        clips, near = draw(wander(scenes[index], generator))
+        pixels = grey_tails(clips, generator).permute(0, 1, 4, 2, 3) * 2 - 1
+        weight = (1 + FOREGROUND_WEIGHT * near)[:, :, None] * first.view(-1, 1, 1, 1)
+        shape = (args.batch, 1 + (world.FRAMES - 1) // 4, vae.CHANNELS, world.SIZE // 8, world.SIZE // 8)
+        noise = torch.randn(shape, generator=generator, device=device)
+        loss, square = loss_of(pixels, weight, noise)
+        loss.backward()
+        norm = training.apply(training.rate(args.total_minutes * 60))
+        if since is None:  # the first step compiles, outside the training time
+            if on_gpu:
+                torch.cuda.synchronize()
+            logger.info("first step done after %.1f s", time.perf_counter() - began)
+            since = last = time.perf_counter()
+            continue
+        if training.steps % args.sync_steps:
+            continue
+        value = loss.item()  # waits for the device, so that the clock below is true
+        now = time.perf_counter()
+        training.seconds += now - last
+        last = now
+        if not math.isfinite(value):
+            raise RuntimeError(f"The loss is {value} at step {training.steps}; lower --lr ({args.lr}).")
+        if training.steps % args.log_steps == 0:
+            memory = torch.cuda.max_memory_allocated() / 2**30 if on_gpu else 0
+            text = "%6d loss %.4f psnr %.2f norm %.2f rate %.1e %.1f ms/step %.1f GiB"
+            step_ms = 1e3 * (now - since) / max(1, training.steps - shown_at)
+            psnr = 10 * math.log10(4 / max(square.item(), 1e-9))
+            rate = training.rate(args.total_minutes * 60)
+            logger.info(text, training.steps, value, psnr, norm.item(), rate, step_ms, memory)
+            shown_at, since = training.steps, now
+        if training.seconds > next_report:
+            next_report = training.seconds + args.report_seconds
+            report(False, loss=value)
+            last = since = time.perf_counter()
+            shown_at = training.steps
+    training.save(args.state)
+    average(training.ema)
+    result = export(module, args.out / "storymem_tiny_vae.safetensors", scenes[torch.arange(64) * 7 % len(scenes)])
+    found, clips, restored = evaluate(plain, device, stories=args.final_stories, referee=referee)
+    result |= found | {"steps": training.steps, "seconds": training.seconds}
+    result["passed"] = found["restored"]["joint"] >= GATE_JOINT and found["psnr"] >= GATE_PSNR
+    result["command"] = " ".join(sys.argv)
+    (args.out / "vae.json").write_text(json.dumps(result, indent=1))
+    save_sheet(args.out / "vae.png", clips, restored)
+    logger.info("fp16 file, held-out: %s", {k: v for k, v in result.items() if not k.startswith("latent_")})
+    return result
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="storymem.tiny.train_vae", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
+    parser.add_argument("--state", type=Path, required=True, help="folder of the resumable state")
+    parser.add_argument("--minutes", type=float, default=9, help="wall-clock limit of this command")
+    parser.add_argument("--total-minutes", type=float, default=15, help="training time in all")
+    parser.add_argument("--max-steps", type=int, default=10**9)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--base", type=int, default=16)
+    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--stories", type=int, default=20_000)
+    parser.add_argument("--eval-stories", type=int, default=4)
+    parser.add_argument("--final-stories", type=int, default=64)
+    parser.add_argument("--report-seconds", type=float, default=60)
+    parser.add_argument("--log-steps", type=int, default=250)
+    parser.add_argument("--sync-steps", type=int, default=50, help="steps between clock readings")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+    train(parse())
