@@ -6,6 +6,7 @@ import uuid
 
 from comfy_api.latest import io
 
+from ..storymem.shot_store import digest_of
 from . import loop_run
 from .types import Bank, Flow, Shot
 
@@ -45,11 +46,14 @@ def expand(run: loop_run.LoopRun) -> tuple[dict, list]:
     """Copies of the body for every shot that is not finished, and the links that Close gives on."""
     graph, run_id = run.graph, uuid.uuid4().hex
     expansion: dict = {}
-    finished = {}
+    finished, fresh = {}, {}
+    if run.replaced:
+        salt = digest_of(run.replaced)[:12]
+        expansion, fresh = graph.clone_outside(graph.stale_nodes(set(run.replaced)), salt)
     for i in run.todo:
         step, number = run.steps[i], run.steps[i].plan.shot.index + 1
         begin, finish = graph.child_id(f"{number}.begin"), graph.child_id(f"{number}.finish")
-        copies, ends = graph.clone(number, begin, {})
+        copies, ends = graph.clone(number, begin, fresh)
         place = {"loop": graph.close_id, "step": i}
         expansion[begin] = {
             "class_type": "StoryMemLoopShot",

@@ -65,6 +65,7 @@ class LoopRun:
     folder: Path
     metadata: dict[str, str]
     executor: object
+    replaced: dict[str, list[int]]
     clones: dict[int, list[str]] = field(default_factory=dict)
     current: int | None = None
     done: dict[int, asyncio.Event] = field(default_factory=dict)
@@ -154,7 +155,8 @@ class LoopRun:
         """Files that must stay as they are for the result to stand."""
         inputs = Path(folder_paths.get_input_directory())
         files = [*self.graph.files(), *(str(inputs / name) for name in self.loop.references)]
-        files += [str(step.record.video) for step in self.steps if step.record]
+        for step in self.steps:
+            files += map(str, step.record.folder.iterdir())
         return files + [str(path) for path in self.shown().files(self.steps)]
 
     def _before(self, i: int) -> ShotResult | None:
@@ -185,7 +187,9 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     )
     disk = check_disk(store, needed)
     folder = claim_folder(output, flow.settings.prefix, flow.story)
-    run = LoopRun(loop, graph, steps, options, folder, metadata, host_cache.find_executor())
+    replaced = VERSIONS.replaced(graph.files())
+    executor = host_cache.find_executor()
+    run = LoopRun(loop, graph, steps, options, folder, metadata, executor, replaced)
     run.done = {i: asyncio.Event() for i in run.todo}
     if run.todo:
         store.keep_pictures([*flow.bank.frames, *flow.bank.dropped])
@@ -248,20 +252,39 @@ def say(text: str, node_id: str) -> None:
         pass  # no server: tests, or a host of another kind
 
 
+class FileVersions:
+    """Notices files that were replaced under the same name since this process first saw them.
+
+    The host keeps what it loaded from such a file, and a finished shot must not be made from that.
+    """
+
+    def __init__(self):
+        self._first: dict[str, list[int]] = {}
+
+    def replaced(self, files: dict[str, list[int]]) -> dict[str, list[int]]:
+        return {p: now for p, now in files.items() if self._first.setdefault(p, now) != now}
+
+
 class FileWatch:
     """Notices when files that a finished loop rests on change, so that the host runs its Close
     again."""
 
     def __init__(self):
         self._seen: dict[str, dict[str, object]] = {}
+        self._version: dict[str, int] = {}  # counts repairs, so that no older result is used again
 
     def remember(self, node_id: str, files: Iterable[str]) -> None:
+        if self._is_changed(node_id):
+            self._version[node_id] = self._version.get(node_id, 0) + 1
         self._seen[node_id] = {path: _status(path) for path in files}
 
     def token(self, node_id: str) -> str:
         """The same text as long as nothing changed."""
-        changed = [p for p, status in self._seen.get(node_id, {}).items() if _status(p) != status]
-        return json.dumps([[p, _status(p)] for p in changed])
+        changed = "changed" if self._is_changed(node_id) else "whole"
+        return f"{changed} {self._version.get(node_id, 0)}"
+
+    def _is_changed(self, node_id: str) -> bool:
+        return any(_status(path) != known for path, known in self._seen.get(node_id, {}).items())
 
 
 def _status(path: str):
@@ -270,3 +293,6 @@ def _status(path: str):
     except OSError:
         return None
     return [status.st_size, status.st_mtime_ns]
+
+
+VERSIONS = FileVersions()

@@ -21,6 +21,7 @@ import logging
 import os
 import shutil
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Iterable, Mapping
@@ -79,6 +80,7 @@ class ShotStore:
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
+        self._pictures_there: set[str] = set()  # digests that need no second look in this run
 
     def folder_of(self, key: str) -> Path:
         return self.root / "shots" / key[:2] / key
@@ -162,8 +164,10 @@ class ShotStore:
                 for i, pixels in enumerate(tail):
                     Image.fromarray(pixels).save(folder / f"tail_{i}.png", compress_level=1)
                 for frame in (*bank.frames, *bank.dropped):
-                    if not self._picture(frame.digest).is_file():
-                        self._write_picture(frame)
+                    if frame.digest not in self._pictures_there:
+                        if not self._picture(frame.digest).is_file():
+                            self._write_picture(frame)
+                        self._pictures_there.add(frame.digest)
                 _write_record(folder, key, len(frames), facts, bank)
                 record = self._publish(folder, key)
             finally:
@@ -185,7 +189,7 @@ class ShotStore:
         for _ in range(3):
             try:
                 os.rename(folder, target)
-                _sync_folder(target.parent)
+                _sync_later(target)
                 break
             except OSError:
                 if not target.exists():
@@ -224,12 +228,10 @@ class ShotStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
-            with open(temporary, "wb") as file:
-                Image.fromarray(frame.image.contiguous().numpy()).save(
-                    file, "PNG", compress_level=1
-                )
-                _sync(file)
+            picture = Image.fromarray(frame.image.contiguous().numpy())
+            picture.save(temporary, "PNG", compress_level=1)
             os.replace(temporary, path)
+            _sync_later(path)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -270,9 +272,7 @@ def write_whole(path: Path, data: bytes) -> None:
     """Replace a file in one step: readers see the old one or the new one."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            _sync(file)
+        temporary.write_bytes(data)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -280,9 +280,6 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def _write_record(folder: Path, key: str, frames: int, facts: Mapping, bank: MemoryBank) -> None:
     files = sorted(path.name for path in folder.iterdir())
-    for name in files:
-        with open(folder / name, "rb+") as file:
-            _sync(file)
     body = {
         "format": RECORD_FORMAT,
         "key": key,
@@ -292,10 +289,9 @@ def _write_record(folder: Path, key: str, frames: int, facts: Mapping, bank: Mem
         "bank": describe_bank(bank),
     }
     # The text is checked as it stands, so that NaN scores and the like survive as they are.
-    text = json.dumps(body, ensure_ascii=False, indent=1)
+    text = json.dumps(body, ensure_ascii=False)
     document = json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest(), "record": text})
-    write_whole(folder / "record.json", document.encode())
-    _sync_folder(folder)
+    (folder / "record.json").write_bytes(document.encode())
 
 
 def _read_record(folder: Path, key: str) -> Record:
@@ -344,19 +340,26 @@ def _read_png(path: Path) -> torch.Tensor:
         raise DamagedError(f"{path} cannot be read: {error}") from error
 
 
-def _sync(file) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+def _sync_later(path: Path) -> None:
+    """Have the disk make a record last through a power cut, while the next shot is being computed.
+
+    Nothing waits for it: what a power cut tears is found by its checksum and made again.
+    """
+    threading.Thread(target=_sync, args=(path,), name="storymem-sync").start()
 
 
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return  # folders cannot be opened there
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _sync(path: Path) -> None:
+    inside = list(path.iterdir()) if path.is_dir() else []
+    folders = [] if os.name == "nt" else [path, path.parent] if inside else [path.parent]
+    for entry in [*(inside or [path]), *folders]:
+        try:
+            descriptor = os.open(entry, os.O_RDWR if entry.is_file() else os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            logger.debug("%s could not be synced: %s", entry, error)
 
 
 def _is_running(pid: int) -> bool:

@@ -122,7 +122,7 @@ def update_manifest(folder: Path, story: Story, **changes) -> None:
     shots = {**manifest["shots"], **changes.pop("shots", {})}
     prompts = sorted({*manifest["prompts"], *_marks(story)})
     manifest.update({"name": story.name, "prompts": prompts, "shots": shots, **changes})
-    write_whole(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1).encode())
+    write_whole(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False).encode())
 
 
 def show_file(source: Path, target: Path) -> None:

@@ -39,6 +39,7 @@ def load_helper(name: str) -> None:
 
 load_library()
 load_helper("fakes")
+load_helper("loop_graphs")
 load_helper("tiny_models")
 load_helper("tiny_diffusers")
 load_helper("stock_graphs")

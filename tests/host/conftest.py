@@ -7,6 +7,7 @@ output folders are never touched. The pack and the test nodes are loaded as the 
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import shutil
 import sys
@@ -92,6 +93,7 @@ class Host:
         """
         import execution
 
+        prompt = copy.deepcopy(prompt)  # the host leaves marks in it, as over HTTP in its own copy
         prompt_id = prompt_id or uuid.uuid4().hex
         self.messages.clear()
         self.recorded.clear()

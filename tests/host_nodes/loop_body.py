@@ -6,6 +6,7 @@ import hashlib
 import os
 import sys
 import time
+from pathlib import Path
 
 import torch
 from comfy_api.latest import io
@@ -62,6 +63,8 @@ class TestBody(io.ComfyNode):
     ):
         _note(log, f"begin {shot.shot.index + 1} {shot.mode}")
         time.sleep(seconds)
+        if fail_on.startswith("@"):  # a file that says it, so that the graph stays the same
+            fail_on = Path(fail_on[1:]).read_text() if Path(fail_on[1:]).exists() else ""
         if fail_on and fail_on in prompt:
             raise RuntimeError("the body broke on purpose")
         given = shot.given_frames
@@ -136,6 +139,23 @@ class TestAlwaysChanged(io.ComfyNode):
         return io.NodeOutput(1)
 
 
+class TestNaN(io.ComfyNode):
+    """Pictures as a VAE gives them when fp16 overflows."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemTestNaN",
+            category="StoryMem/test",
+            inputs=[io.Image.Input("images")],
+            outputs=[io.Image.Output("broken")],
+        )
+
+    @classmethod
+    def execute(cls, images):
+        return io.NodeOutput(images * float("nan"))
+
+
 class TestSink(io.ComfyNode):
     """An output node for the inside of a loop: leaves a line with the prompt it saw."""
 
@@ -166,4 +186,4 @@ def _note(log: str, line: str) -> None:
         os.close(descriptor)
 
 
-NODES = [TestBody, TestCounter, TestAlwaysChanged, TestSink]
+NODES = [TestBody, TestCounter, TestAlwaysChanged, TestNaN, TestSink]

@@ -1,0 +1,389 @@
+"""The shot loop under the artist's hand: redo, lock, parts, per-shot fields, names, failures."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from loop_graphs import edited, lines_of, loop_graph, ran, story
+
+STBENCH = Path(__file__).resolve().parents[3] / "shared" / "stbench"
+
+
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / "log"
+
+
+@pytest.fixture(autouse=True)
+def fresh(host):
+    shutil.rmtree(host.base / "output", ignore_errors=True)
+    (host.base / "output").mkdir()
+    host.restart()
+
+
+def picture_of(out, shot):
+    """Digest of the keyframe that the test body remembered of a shot (from 1)."""
+    return next(f.digest for f in out["bank"].frames if f.shot == shot - 1)
+
+
+def shot_bytes(out, shot):
+    return (Path(out["folder"]) / f"shot_01_{shot:02d}.mp4").read_bytes()
+
+
+# --- redo and lock ---------------------------------------------------------------------------
+
+
+def test_redo_rolls_a_shot_again_and_recomputes_what_follows(host, log):
+    first = host.run(loop_graph(story(4), log))
+    ran(log)
+    again = host.run(loop_graph(story(4), log, opened={"redo_shots": "3"}))
+    assert ran(log) == [3, 4]
+    assert picture_of(again, 3) != picture_of(first, 3)
+    assert picture_of(again, 2) == picture_of(first, 2)
+    third = host.run(loop_graph(story(4), log, opened={"redo_shots": "3", "redo_take": 2}))
+    assert ran(log) == [3, 4]
+    assert picture_of(third, 3) not in (picture_of(first, 3), picture_of(again, 3))
+    back = host.run(loop_graph(story(4), log))
+    assert ran(log) == []
+    assert picture_of(back, 3) == picture_of(first, 3)
+
+
+def test_redo_may_leave_later_shots_as_they_are(host, log):
+    first = host.run(loop_graph(story(4), log))
+    kept = shot_bytes(first, 4)
+    ran(log)
+    opened = {"redo_shots": "2", "after_redo": "keep_later"}
+    again = host.run(loop_graph(story(4), log, opened=opened))
+    assert ran(log) == [2]
+    assert shot_bytes(again, 4) == kept
+    host.restart()
+    host.run(loop_graph(story(4), log, opened=opened))
+    assert ran(log) == []
+    host.run(loop_graph(story(4), log, opened={"redo_shots": "2"}))
+    assert ran(log) == [3, 4]
+
+
+def test_keep_later_still_makes_a_shot_that_was_itself_changed(host, log):
+    host.run(loop_graph(story(4), log))
+    ran(log)
+    prompts = ["shot number 1", "two, edited", "shot number 3", "four, edited"]
+    host.run(loop_graph(story(prompts=prompts), log, opened={"after_redo": "keep_later"}))
+    assert ran(log) == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("9", "has shots 1 to 3"), ("two", "must look like"), ("3-1", "1 to 3")]
+)
+def test_wrong_redo_shots_are_told(host, log, text, words):
+    with pytest.raises(RuntimeError, match=words):
+        host.run(loop_graph(story(3), log, opened={"redo_shots": text}))
+    assert lines_of(log) == []
+
+
+def test_a_locked_shot_keeps_its_result_whatever_changed(host, log):
+    first = host.run(loop_graph(story(3), log))
+    kept = shot_bytes(first, 2)
+    ran(log)
+    locked = story(3, lock=[None, True, None])
+    host.run(loop_graph(locked, log, body={"seed": 1234}))
+    assert ran(log) == [1, 3]
+    assert shot_bytes(first, 2) == kept
+
+
+def test_a_locked_shot_without_a_result_is_made_once(host, log):
+    locked = story(2, lock=[True, True])
+    host.run(loop_graph(locked, log))
+    assert ran(log) == [1, 2]
+    host.run(loop_graph(locked, log, body={"seed": 99}))
+    assert ran(log) == []
+
+
+# --- parts -----------------------------------------------------------------------------------
+
+
+def test_preview_stops_after_the_first_shot_and_the_story_goes_on_from_there(host, log):
+    out = host.run(loop_graph(story(3), log, opened={"preview": True}))
+    assert ran(log) == [1]
+    assert (Path(out["folder"]) / "Tale_shots_01-01.mp4").is_file()
+    host.run(loop_graph(story(3), log))
+    assert ran(log) == [2, 3]
+
+
+def test_a_part_of_the_story_is_worked_on_alone(host, log):
+    host.run(loop_graph(story(4), log, opened={"end_shot": 2}))
+    assert ran(log) == [1, 2]
+    out = host.run(loop_graph(story(4), log, opened={"start_shot": 2, "end_shot": 3}))
+    assert ran(log) == [3]
+    assert (Path(out["folder"]) / "Tale_shots_02-03.mp4").is_file()
+
+
+def test_shots_before_the_part_are_taken_as_they_were_and_never_made(host, log):
+    host.run(loop_graph(story(4), log, opened={"end_shot": 2}))
+    ran(log)
+    host.run(loop_graph(edited(4, 1), log, opened={"start_shot": 3}))
+    assert ran(log) == [3, 4]
+
+
+def test_a_part_without_anything_before_it_begins_with_a_cut(host, log):
+    host.run(loop_graph(story(4), log, opened={"start_shot": 3}))
+    assert lines_of(log) == ["begin 3 m2v", "end 3 m2v", "begin 4 mm2v", "end 4 mm2v"]
+
+
+@pytest.mark.parametrize(
+    ("opened", "words"),
+    [
+        ({"start_shot": 5}, "has shots 1 to 3"),
+        ({"start_shot": 3, "end_shot": 2}, "between start_shot"),
+        ({"end_shot": 9}, "last shot"),
+    ],
+)
+def test_a_part_that_the_story_does_not_have_is_told(host, opened, words):
+    with pytest.raises(RuntimeError, match=words):
+        host.run(loop_graph(story(3), opened=opened))
+
+
+# --- what the script says about one shot -----------------------------------------------------
+
+
+def test_seed_length_negative_and_continuity_of_a_shot_come_from_the_script(host, log):
+    script = story(
+        3,
+        seed=[None, 5, None],
+        length=[17, None, 21],
+        negative_prompt=[None, "no rain", None],
+        continuity=[None, "last_frame", None],
+    )
+    graph = loop_graph(script, log, opened={"negative": "blurry"})
+    graph["sink"] = {
+        "class_type": "StoryMemTestSink",
+        "inputs": {"value": ["open", 5], "log": str(log)},
+    }
+    out = host.run(graph)
+    lines = lines_of(log)
+    assert [line for line in lines if line.startswith("begin")] == [
+        "begin 1 m2v", "begin 2 mi2v", "begin 3 mm2v",
+    ]  # fmt: skip
+    assert [line for line in lines if line.startswith("sink")] == [
+        "sink blurry", "sink no rain", "sink blurry",
+    ]  # fmt: skip
+    manifest = json.loads((Path(out["folder"]) / "story.json").read_text())
+    assert manifest["shots"]["01_02"]["seed"] == 5
+    import av
+
+    frames = []
+    for shot in (1, 2, 3):
+        with av.open(str(Path(out["folder"]) / f"shot_01_0{shot}.mp4")) as container:
+            frames.append(sum(1 for _ in container.decode(video=0)))
+    assert frames == [17, 12, 16]
+
+
+def test_a_shots_own_reference_images_join_the_memory_from_there_on(host, log):
+    from PIL import Image
+
+    path = host.base / "input" / "dragon.png"
+    Image.new("RGB", (32, 16), (10, 200, 30)).save(path)
+    script = story(3, reference_images=[None, ["dragon.png"], None])
+    out = host.run(loop_graph(script, log))
+    assert [(f.shot, f.name) for f in out["bank"].frames] == [
+        (0, ""), (1, "dragon.png"), (1, ""), (2, ""),
+    ]  # fmt: skip
+    ran(log)
+    Image.new("RGB", (32, 16), (200, 10, 30)).save(path)
+    host.run(loop_graph(script, log))
+    assert ran(log) == [2, 3]
+
+
+@pytest.mark.parametrize("name", ["missing.png", "../outside.png"])
+def test_a_missing_reference_image_is_told_before_anything_runs(host, log, name):
+    with pytest.raises(RuntimeError, match=r"shot 2 .* names the reference image"):
+        host.run(loop_graph(story(2, reference_images=[None, [name]]), log))
+    assert lines_of(log) == []
+
+
+def test_unknown_fields_are_named_in_a_warning(host, log, caplog):
+    with caplog.at_level(logging.WARNING):
+        host.run(loop_graph(story(2, seeds=[1, 2]), log))
+    assert "scene 1 has fields that nothing reads: seeds" in caplog.text
+
+
+def test_a_broken_script_is_refused_when_it_is_queued(host):
+    with pytest.raises(RuntimeError, match="scene 1 has 2 video_prompts but 1 cut values"):
+        host.run(loop_graph(story(prompts=["a", "b"], cuts=[True])))
+    with pytest.raises(RuntimeError, match="is not valid JSON"):
+        host.run(loop_graph('{"story_name": "x", '))
+
+
+def test_a_script_file_of_the_input_folder_is_read(host, log):
+    (host.base / "input" / "my story.txt").write_text("a cat\n---\n[continue]\nthe cat jumps")
+    graph = loop_graph("", log)
+    graph["story"]["inputs"]["file"] = "my story.txt"
+    out = host.run(graph)
+    assert ran(log) == [1, 2]
+    assert Path(out["folder"]).name == "my story"
+    assert (Path(out["folder"]) / "script.txt").read_text().startswith("a cat")
+    graph["story"]["inputs"]["script"] = "and a text"
+    with pytest.raises(RuntimeError, match="clear one of them"):
+        host.run(graph)
+
+
+# --- names -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a/b", "a\\b", "..", "con", "NUL.txt", "   "])
+def test_names_that_lead_elsewhere_are_refused_before_anything_runs(host, log, name):
+    outside = sorted(host.base.iterdir())
+    with pytest.raises(RuntimeError, match=r"must"):
+        host.run(loop_graph(story(2, name=name), log))
+    with pytest.raises(RuntimeError, match=r"filename_prefix must"):
+        host.run(loop_graph(story(2), log, prefix=name))
+    assert lines_of(log) == []
+    assert sorted(host.base.iterdir()) == outside
+    assert list((host.base / "output").iterdir()) == []
+
+
+def test_two_stories_of_one_name_do_not_mix(host, log):
+    first = host.run(loop_graph(story(prompts=["a cat", "a dog"]), log))
+    kept = {p.name: p.read_bytes() for p in Path(first["folder"]).glob("*.mp4")}
+    second = host.run(loop_graph(story(prompts=["a ship"]), log))
+    assert Path(second["folder"]).name == "Tale_2"
+    assert {p.name: p.read_bytes() for p in Path(first["folder"]).glob("*.mp4")} == kept
+    ran(log)
+    again = host.run(loop_graph(story(prompts=["a cat", "a dog, edited"]), log))
+    assert again["folder"] == first["folder"]
+    assert ran(log) == [2]
+
+
+def test_names_that_differ_only_in_case_get_folders_that_do_not(host):
+    first = Path(host.run(loop_graph(story(1, name="Tale")))["folder"])
+    second = Path(host.run(loop_graph(story(1, name="TALE")))["folder"])
+    assert first.name.casefold() != second.name.casefold()
+    assert Path(host.run(loop_graph(story(1, name="TALE")))["folder"]) == second
+
+
+def test_a_shortened_story_leaves_no_visible_shot_behind(host, log):
+    host.run(loop_graph(story(3), log))
+    out = host.run(loop_graph(story(2), log))
+    shots = sorted(p.name for p in Path(out["folder"]).glob("shot_*.mp4"))
+    assert shots == ["shot_01_01.mp4", "shot_01_02.mp4"]
+
+
+def test_strange_stories_run(host, log):
+    prompts = [
+        "🐉 a dragon, 龙, \u202eright to left",
+        "x" * 10_000,
+        "quote \" and 'and\nnewline -->",
+    ]
+    script = json.dumps(
+        {
+            "story_name": 'Zoë\'s "tale": part 1? 🎬',
+            "scenes": [
+                {"scene_num": 1, "video_prompts": prompts, "cut": ["True", "False", True]},
+                {"scene_num": 1, "video_prompts": ["again scene one"], "cut": [False]},
+            ],
+        }
+    )
+    out = host.run(loop_graph(script, log))
+    assert ran(log) == [1, 2, 3, 4]
+    folder = Path(out["folder"])
+    assert folder.name == "Zoë's _tale__ part 1_ 🎬"
+    assert sorted(p.name for p in folder.glob("shot*")) == [
+        f"shot_01_0{i}.mp4" for i in (1, 2, 3, 4)
+    ]
+    host.restart()
+    host.run(loop_graph(script, log))
+    assert ran(log) == []
+
+
+def test_a_story_of_two_hundred_shots_queues_fast_and_does_not_overflow(host, log):
+    import execution
+
+    graph = loop_graph(story(200), log, body={"width": 16, "height": 16, "length": 5})
+    graph["open"]["inputs"]["continuity"] = "last_frame"
+    begin = time.monotonic()
+    valid, *_ = asyncio.run(execution.validate_prompt("p", graph, None))
+    assert valid
+    assert time.monotonic() - begin < 5
+    host.run(graph)
+    assert ran(log) == list(range(1, 201))
+
+
+@pytest.mark.skipif(not STBENCH.is_dir(), reason="no ST-Bench scripts here")
+def test_a_real_script_runs_with_every_mode(host, log):
+    script = (STBENCH / "cat.json").read_text(encoding="utf-8")
+    host.run(loop_graph(script, log, opened={"end_shot": 5}))
+    assert [line for line in lines_of(log) if line.startswith("begin")] == [
+        "begin 1 m2v", "begin 2 mm2v", "begin 3 mm2v", "begin 4 m2v", "begin 5 mm2v",
+    ]  # fmt: skip
+
+
+# --- failure ---------------------------------------------------------------------------------
+
+
+def test_a_shot_that_raises_is_named_with_its_prompt_and_cause_and_the_rest_stays(host, log):
+    switch = log.with_name("switch")
+    switch.write_text("number 3")
+    graph = loop_graph(story(4), log, body={"fail_on": f"@{switch}"})
+    with pytest.raises(RuntimeError) as failure:
+        host.run(graph)
+    text = str(failure.value)
+    assert "stopped in shot 3 (scene 1, shot 3: 'shot number 3')" in text
+    assert "the body broke on purpose" in text
+    assert "2 of 4 shots are finished" in text
+    assert ran(log) == [1, 2]
+    folder = host.base / "output" / "loop" / "Tale"
+    assert "shot 3" in json.loads((folder / "story.json").read_text())["stopped"]
+    assert (folder / "shot_01_02.mp4").is_file()
+    switch.unlink()
+    host.run(graph)
+    assert ran(log) == [3, 4]
+    assert json.loads((folder / "story.json").read_text())["stopped"] == ""
+
+
+def test_the_last_shot_may_fail_too(host, log):
+    with pytest.raises(RuntimeError, match="stopped in shot 2"):
+        host.run(loop_graph(story(2), log, body={"fail_on": "number 2"}))
+
+
+def test_frames_that_are_no_pictures_are_refused(host, log):
+    graph = loop_graph(story(1), log)
+    graph["nan"] = {"class_type": "StoryMemTestNaN", "inputs": {"images": ["body", 0]}}
+    graph["close"]["inputs"]["frames"] = ["nan", 0]
+    with pytest.raises(RuntimeError, match="frame 0 of the shot holds NaN"):
+        host.run(graph)
+
+
+def test_a_shot_too_short_to_continue_from_is_told(host, log):
+    with pytest.raises(RuntimeError, match="has only 4; make it longer, or choose last_frame"):
+        host.run(loop_graph(story(3), log, body={"length": 9}))
+
+
+def test_an_output_folder_that_cannot_be_written_is_told_before_any_shot(host, log):
+    (host.base / "output" / ".storymem").write_text("a file where the folder should be")
+    with pytest.raises(RuntimeError, match="could not be written"):
+        host.run(loop_graph(story(2), log))
+
+
+def test_what_the_host_keeps_of_a_finished_shot_is_let_go(host):
+    import torch
+
+    for cache in ("ram", "classic", "lru"):
+        host.restart(cache)
+        host.run(loop_graph(story(4, name=f"For {cache}")))
+        outputs = host.executor.caches.outputs
+        entries = list(outputs.cache.values())
+        for sub in outputs.subcaches.values():
+            entries += sub.cache.values()
+        held = [
+            value
+            for entry in entries
+            for output in entry.outputs
+            for value in output
+            if isinstance(value, torch.Tensor)
+        ]
+        assert held == [], cache

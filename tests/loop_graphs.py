@@ -1,0 +1,109 @@
+"""Stories and graphs around the shot loop, for the host tests and the benchmark."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+
+def story(count=3, *, name="Tale", cuts=None, prompts=None, **fields) -> str:
+    """A one-scene script; every shot after the first continues unless ``cuts`` says otherwise."""
+    prompts = prompts or [f"shot number {i + 1}" for i in range(count)]
+    cuts = cuts or [True] + [False] * (len(prompts) - 1)
+    scene = {"scene_num": 1, "video_prompts": prompts, "cut": cuts, **fields}
+    return json.dumps({"story_name": name, "scenes": [scene]})
+
+
+def edited(count, shot, **fields) -> str:
+    """The same story with another prompt for one shot (from 1)."""
+    prompts = [f"shot number {i + 1}" for i in range(count)]
+    prompts[shot - 1] += ", edited"
+    return story(prompts=prompts, **fields)
+
+
+def loop_graph(script, log="", *, prefix="loop", body=None, opened=None, closed=None) -> dict:
+    """Load Story -> Open -> test body -> Close, with Record nodes on folder and bank."""
+    return {
+        "story": {"class_type": "StoryMemLoadStory", "inputs": {"script": script, "file": "none"}},
+        "open": {
+            "class_type": "StoryMemShotLoopOpen",
+            "inputs": {
+                "story": ["story", 0],
+                "continuity": "last_five_frames",
+                "filename_prefix": prefix,
+                **(opened or {}),
+            },
+        },
+        "body": {
+            "class_type": "StoryMemTestBody",
+            "inputs": {
+                "shot": ["open", 1],
+                "bank": ["open", 2],
+                "previous_frames": ["open", 3],
+                "prompt": ["open", 4],
+                "seed": 7,
+                "width": 32,
+                "height": 16,
+                "length": 13,
+                "seconds": 0.0,
+                "log": str(log),
+                "fail_on": "",
+                **(body or {}),
+            },
+        },
+        "close": {
+            "class_type": "StoryMemShotLoopClose",
+            "inputs": {
+                "flow": ["open", 0],
+                "frames": ["body", 0],
+                "bank": ["body", 1],
+                **(closed or {}),
+            },
+        },
+        "folder": {
+            "class_type": "StoryMemTestRecord",
+            "inputs": {"value": ["close", 2], "key": "folder"},
+        },
+        "bank": {
+            "class_type": "StoryMemTestRecord",
+            "inputs": {"value": ["close", 1], "key": "bank"},
+        },
+    }
+
+
+def renamed(graph: dict, suffix: str) -> dict:
+    """The same graph under other node ids, to stand beside the first in one prompt."""
+    graph = copy.deepcopy(graph)
+    for node in graph.values():
+        for name, value in node["inputs"].items():
+            if isinstance(value, list):
+                node["inputs"][name] = [value[0] + suffix, value[1]]
+        if node["class_type"] == "StoryMemTestRecord":
+            node["inputs"]["key"] += suffix
+    return {node_id + suffix: node for node_id, node in graph.items()}
+
+
+def ran(log: Path) -> list[int]:
+    """The shots whose body ran to its end, in order; the log is emptied."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    log.unlink(missing_ok=True)
+    return [int(line.split()[1]) for line in lines if line.startswith("end")]
+
+
+def lines_of(log: Path) -> list[str]:
+    lines = log.read_text().splitlines() if log.exists() else []
+    log.unlink(missing_ok=True)
+    return lines
+
+
+OTHER_GRAPH = {
+    "image": {
+        "class_type": "EmptyImage",
+        "inputs": {"width": 64, "height": 48, "batch_size": 1, "color": 3},
+    },
+    "record": {
+        "class_type": "StoryMemTestRecord",
+        "inputs": {"value": ["image", 0], "key": "other"},
+    },
+}
