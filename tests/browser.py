@@ -38,9 +38,9 @@ SHOW_ALL = """() => {
     const right = Math.max(...nodes.map((n) => n.pos[0] + n.size[0]));
     const bottom = Math.max(...nodes.map((n) => n.pos[1] + n.size[1]));
     const view = window.app.canvas;
-    const scale = Math.min(0.95 * innerWidth / (right - left), 0.85 * innerHeight / (bottom - top));
+    const scale = Math.min(0.92 * innerWidth / (right - left), 0.85 * innerHeight / (bottom - top));
     view.ds.scale = scale;
-    view.ds.offset = [-left + 60 / scale, -top + 70 / scale];
+    view.ds.offset = [-left + 80 / scale, -top + 70 / scale];
     view.setDirty(true, true);
 }"""
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 PACK = Path(__file__).resolve().parent.parent
-STBENCH = PACK.parent / "shared" / "stbench"  # real scripts, test data only, when they are there
 
 
 def load_library() -> None:

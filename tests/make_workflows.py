@@ -24,7 +24,9 @@ NEGATIVE = (
     "extra fingers, badly drawn hands, badly drawn face, deformed, disfigured, fused fingers, "
     "motionless frame, cluttered background, three legs, crowd in the background, walking backwards"
 )
-STORY = """Mara is a young woman with short copper hair, round glasses and a mustard raincoat.
+STORY = """[title: The Lighthouse]
+[character]
+Mara is a young woman with short copper hair, round glasses and a mustard raincoat.
 Pip is her small grey terrier with one white ear.
 ---
 Wide shot. Dawn in a quiet harbour town. Mara walks along the wet pier with Pip at her heels, \
@@ -95,44 +97,37 @@ def model_note(t2v: bool) -> str:
     return "\n".join(lines)
 
 
-def add_models(graph: Builder, x: int) -> dict:
-    """Loaders in one column; the values that the rest of a graph needs."""
-    high = graph.add(
-        "UNETLoader",
-        (x, 0),
-        title="Wan2.2 I2V, high noise",
-        models=[wan_unet("i2v", "high")],
-        unet_name=wan_unet("i2v", "high")["name"],
-        weight_dtype="default",
-    )
-    low = graph.add(
-        "UNETLoader",
-        (x, 150),
-        title="Wan2.2 I2V, low noise",
-        models=[wan_unet("i2v", "low")],
-        unet_name=wan_unet("i2v", "low")["name"],
-        weight_dtype="default",
-    )
-    lora = graph.add(
+def add_models(graph: Builder) -> dict:
+    """Loaders in the first column; the values that the rest of a graph needs."""
+    column = graph.column(0)
+    unets = {
+        noise: column.add(
+            "UNETLoader",
+            title=f"Wan2.2 I2V, {noise} noise",
+            models=[wan_unet("i2v", noise)],
+            unet_name=wan_unet("i2v", noise)["name"],
+            weight_dtype="default",
+        )
+        for noise in ("high", "low")
+    }
+    lora = column.add(
         "StoryMemLoadLoRA",
-        (x, 300),
         models=[storymem_lora("mi2v", "high"), storymem_lora("mi2v", "low")],
-        model_high=(high, "MODEL"),
-        model_low=(low, "MODEL"),
+        model_high=(unets["high"], "MODEL"),
+        model_low=(unets["low"], "MODEL"),
         lora_high=storymem_lora("mi2v", "high")["name"],
         lora_low=storymem_lora("mi2v", "low")["name"],
     )
-    clip = graph.add(
+    clip = column.add(
         "CLIPLoader",
-        (x, 620),
         title="Text encoder (umt5-xxl)",
         models=[T5],
         clip_name=T5["name"],
         type="wan",
         device="default",
     )
-    vae = graph.add("VAELoader", (x, 800), models=[VAE], vae_name=VAE["name"])
-    graph.group("1  Models", [high, low, lora, clip, vae])
+    vae = column.add("VAELoader", models=[VAE], vae_name=VAE["name"])
+    graph.group("1  Models", column.nodes)
     return {
         "model_high": (lora, "model_high"),
         "model_low": (lora, "model_low"),
@@ -141,111 +136,104 @@ def add_models(graph: Builder, x: int) -> dict:
     }
 
 
+def add_references(graph: Builder, column) -> dict:
+    """Two portraits for the bank; the bank's inputs."""
+    portraits = [
+        column.add("LoadImage", title=f"Portrait: {who} character", image="example.png")
+        for who in ("first", "second")
+    ]
+    return {"images": (portraits[0], "IMAGE"), "images_2": (portraits[1], "IMAGE")}
+
+
+def add_t2v(graph: Builder, column) -> dict:
+    """The muted T2V pair; the sampler's inputs."""
+    column.y += 80
+    loaders = {
+        f"t2v_{noise}": column.add(
+            "UNETLoader",
+            title=f"Optional: Wan2.2 T2V, {noise} noise",
+            models=[wan_unet("t2v", noise)],
+            mode=MUTED,
+            unet_name=wan_unet("t2v", noise)["name"],
+            weight_dtype="default",
+        )
+        for noise in ("high", "low")
+    }
+    graph.group(
+        "Optional: T2V pair for shot 1 (select both, Ctrl+M)", list(loaders.values()), "#555"
+    )
+    return {name: (loader, "MODEL") for name, loader in loaders.items()}
+
+
 def story_graph(info: dict, *, references: bool) -> dict:
     """The full story: models, script and memory, the body of the loop, the film."""
-    name = "storymem_reference_images" if references else "storymem_story"
-    graph = Builder(info, name)
-    parts = add_models(graph, 0)
+    graph = Builder(info, "storymem_reference_images" if references else "storymem_story")
+    parts = add_models(graph)
 
-    x = 460
-    script = graph.add("StoryMemLoadStory", (x, 0), width=420, rows=14, script=STORY)
-    bank_inputs = {}
-    images: list[dict] = []
-    if references:
-        first = graph.add("LoadImage", (x, 640), title="Reference: first character", width=300)
-        second = graph.add("LoadImage", (x + 320, 640), title="Reference: second", width=300)
-        batch = graph.add(
-            "ImageBatch",
-            (x + 320, 1080),
-            title="Both references",
-            width=300,
-            image1=(first, "IMAGE"),
-            image2=(second, "IMAGE"),
+    column = graph.column(420, width=440)
+    script = column.add("StoryMemLoadStory", rows={"script": 18, "character": 4}, script=STORY)
+    bank_inputs = add_references(graph, column) if references else {}
+    bank = column.add("StoryMemMemoryBank", **bank_inputs)
+    graph.group("2  Story and memory", column.nodes, "#8a6d3b")
+    sampler_inputs = {} if references else add_t2v(graph, column)
+
+    column = graph.column(940)
+    start = column.add(
+        "StoryMemShotLoopOpen",
+        rows=8,
+        story=(script, "story"),
+        bank=(bank, "bank"),
+        negative=NEGATIVE,
+    )
+    prompts = {
+        name: column.add("CLIPTextEncode", title=title, clip=parts["clip"], text=(start, output))
+        for name, title, output in (
+            ("positive", "Prompt of this shot", "prompt"),
+            ("negative", "Negative prompt", "negative"),
         )
-        images = [first, second, batch]
-        bank_inputs["images"] = (batch, "IMAGE")
-    bank_y = 1200 if references else 560
-    bank = graph.add("StoryMemMemoryBank", (x, bank_y), width=420, **bank_inputs)
-    graph.group("2  Story and memory", [script, bank, *images], "#8a6d3b")
-
-    x = 1180 if references else 980
-    start = graph.add("StoryMemShotLoopOpen", (x, 0), story=(script, "story"), bank=(bank, "bank"))
-    positive = graph.add(
-        "CLIPTextEncode",
-        (x, 460),
-        title="Prompt of this shot",
-        rows=3,
-        clip=parts["clip"],
-        text=(start, "prompt"),
-    )
-    negative = graph.add(
-        "CLIPTextEncode",
-        (x, 620),
-        title="Negative prompt",
-        rows=6,
-        clip=parts["clip"],
-        text=NEGATIVE,
-    )
-    sampler_inputs = {}
-    if not references:
-        for y, noise in ((900, "high"), (1050, "low")):
-            loader = graph.add(
-                "UNETLoader",
-                (x - 520, y),
-                title=f"Optional: Wan2.2 T2V, {noise} noise",
-                models=[wan_unet("t2v", noise)],
-                mode=MUTED,
-                unet_name=wan_unet("t2v", noise)["name"],
-                weight_dtype="default",
-            )
-            sampler_inputs[f"t2v_{noise}"] = (loader, "MODEL")
-        optional = graph.nodes[-2:]
-        graph.group("Optional: T2V pair for the first shot (select, Ctrl+M)", optional, "#555")
-    sampler = graph.add(
+    }
+    body = graph.column(1340, width=360)
+    sampler = body.add(
         "StoryMemM2VSampler",
-        (x + 400, 0),
-        width=360,
         model_high=parts["model_high"],
         model_low=parts["model_low"],
-        positive=(positive, "CONDITIONING"),
-        negative=(negative, "CONDITIONING"),
+        positive=(prompts["positive"], "CONDITIONING"),
+        negative=(prompts["negative"], "CONDITIONING"),
         vae=parts["vae"],
         bank=(start, "bank"),
         shot=(start, "shot"),
         previous_frames=(start, "previous_frames"),
         **sampler_inputs,
     )
-    decode = graph.add(
-        "VAEDecode", (x + 400, 980), width=360, samples=(sampler, "samples"), vae=parts["vae"]
-    )
-    graph.group(
-        "3  One shot (this part runs once per shot)", [start, positive, negative, sampler, decode]
-    )
+    decode = body.add("VAEDecode", samples=(sampler, "samples"), vae=parts["vae"])
+    graph.group("3  One shot (this part runs once per shot)", [*column.nodes, *body.nodes])
 
-    x += 840
-    keyframes = graph.add(
+    column = graph.column(1780)
+    embedder = column.add("StoryMemLoadEmbedder", embedder="no_weights")
+    scorer = column.add("StoryMemLoadScorer", scorer="sharpness")
+    keyframes = column.add(
         "StoryMemKeyframeSelect",
-        (x, 0),
+        embedder=(embedder, "embedder"),
+        scorer=(scorer, "scorer"),
         frames=(decode, "IMAGE"),
         bank=(start, "bank"),
         shot=(start, "shot"),
     )
-    remember = graph.add(
-        "StoryMemRemember", (x, 420), bank=(start, "bank"), keyframes=(keyframes, "keyframes")
+    remember = column.add(
+        "StoryMemRemember", bank=(start, "bank"), keyframes=(keyframes, "keyframes")
     )
-    graph.group("4  What is remembered", [keyframes, remember], "#6b8e23")
+    graph.group("4  What is remembered", column.nodes, "#6b8e23")
 
-    x += 420
-    close = graph.add(
+    column = graph.column(2200, width=460)
+    close = column.add(
         "StoryMemShotLoopClose",
-        (x, 0),
-        width=420,
         flow=(start, "flow"),
         frames=(decode, "IMAGE"),
         bank=(remember, "bank"),
     )
-    preview = graph.add("StoryMemPreviewMemoryBank", (x, 600), width=420, bank=(close, "bank"))
-    graph.group("5  The film", [close, preview], "#a1309b")
+    column.y += 320  # the node shows the film
+    column.add("StoryMemPreviewMemoryBank", bank=(close, "bank"))
+    graph.group("5  The film", column.nodes, "#a1309b")
 
     what = (
         "Put a portrait of each character into the two *Load Image* nodes: they become the first "
@@ -261,13 +249,15 @@ def story_graph(info: dict, *, references: bool) -> dict:
         "# StoryMem: a story, shot by shot\n\n"
         "1. Load the model files (table on the right) and choose them in group 1.\n"
         "2. Write the story in *Load Story*: shots are separated by lines of `---`. A shot whose "
-        "first line is `[continue]` goes on from the shot before without a cut. Text before the "
-        "first `---` describes the characters and is put before every prompt. ST-Bench JSON works "
-        "too.\n"
+        "first line is `[continue]` goes on from the shot before without a cut. A first block "
+        "marked `[character]` is put before every prompt. ST-Bench JSON works too.\n"
         f"3. {what}\n"
         "4. Queue. Each shot is saved as soon as it is done, in `output/storymem/<story>/`. Stop "
         "whenever you like: queue again and it goes on where it stopped. Change a shot, and only "
-        "that shot and the ones after it are made again.\n\n"
+        "that shot and the ones after it are made again.\n"
+        "5. Keyframes are chosen without any extra file at first. For the paper's own choice set "
+        "*Load Embedder* to `clip` (CLIP ViT-B/32 in `models/clip_vision`) and *Load Scorer* to "
+        "`hpsv3` (a large model) or `laion`.\n\n"
         "Recipe of the paper: 832x480, 81 frames, 40 steps, uni_pc, shift 4, CFG 3.5. For a fast "
         "try: 4 steps and CFG 1 with the lightx2v LoRAs loaded before *Load StoryMem LoRA*.",
     )
@@ -278,22 +268,18 @@ def story_graph(info: dict, *, references: bool) -> dict:
 def two_shots_graph(info: dict) -> dict:
     """Two shots without the loop, every part visible, on the composable road."""
     graph = Builder(info, "storymem_two_shots")
-    parts = add_models(graph, 0)
-    negative = graph.add(
-        "CLIPTextEncode",
-        (460, 0),
-        title="Negative prompt",
-        rows=6,
-        clip=parts["clip"],
-        text=NEGATIVE,
+    parts = add_models(graph)
+    column = graph.column(420)
+    negative = column.add(
+        "CLIPTextEncode", title="Negative prompt", rows=10, clip=parts["clip"], text=NEGATIVE
     )
-    bank = graph.add("StoryMemMemoryBank", (460, 300), title="Memory Bank (empty at first)")
-    graph.group("2  Common to both shots", [negative, bank], "#8a6d3b")
+    bank = column.add("StoryMemMemoryBank", title="Memory Bank (empty at first)")
+    embedder = column.add("StoryMemLoadEmbedder", embedder="no_weights")
+    graph.group("2  Common to both shots", column.nodes, "#8a6d3b")
 
-    x = 900
-    first_prompt = graph.add(
+    first_column = graph.column(840, width=380)
+    prompt = first_column.add(
         "CLIPTextEncode",
-        (x, 0),
         title="Prompt of shot 1",
         rows=8,
         clip=parts["clip"],
@@ -303,51 +289,43 @@ def two_shots_graph(info: dict) -> dict:
             "dolly forward."
         ),
     )
-    first = graph.add(
+    first = first_column.add(
         "StoryMemM2VSampler",
-        (x, 320),
         title="Shot 1 (text alone)",
-        width=360,
         model_high=parts["model_high"],
         model_low=parts["model_low"],
-        positive=(first_prompt, "CONDITIONING"),
+        positive=(prompt, "CONDITIONING"),
         negative=(negative, "CONDITIONING"),
         vae=parts["vae"],
         bank=(bank, "bank"),
     )
-    x += 420
-    decode = graph.add("VAEDecode", (x, 0), samples=(first, "samples"), vae=parts["vae"])
-    select = graph.add(
-        "StoryMemKeyframeSelect", (x, 140), frames=(decode, "IMAGE"), bank=(bank, "bank")
+    column = graph.column(1280, width=360)
+    decode = column.add("VAEDecode", samples=(first, "samples"), vae=parts["vae"])
+    select = column.add(
+        "StoryMemKeyframeSelect",
+        frames=(decode, "IMAGE"),
+        embedder=(embedder, "embedder"),
+        bank=(bank, "bank"),
     )
-    remember = graph.add(
-        "StoryMemRemember", (x, 560), bank=(bank, "bank"), keyframes=(select, "keyframes")
-    )
-    look = graph.add("StoryMemPreviewMemoryBank", (x, 760), bank=(remember, "bank"))
-    graph.group(
-        "3  Shot 1 and what it leaves in memory",
-        [first_prompt, first, decode, select, remember, look],
-    )
+    remember = column.add("StoryMemRemember", bank=(bank, "bank"), keyframes=(select, "keyframes"))
+    column.add("StoryMemPreviewMemoryBank", bank=(remember, "bank"))
+    graph.group("3  Shot 1 and what it leaves in memory", [*first_column.nodes, *column.nodes])
 
-    x += 460
-    first_of_group = len(graph.nodes)
-    second_prompt = graph.add(
+    columns = [graph.column(1720, width=400)]
+    prompt = columns[0].add(
         "CLIPTextEncode",
-        (x, 0),
         title="Prompt of shot 2",
         rows=8,
         clip=parts["clip"],
         text=(
-            "The young woman stops beside an old green rowing boat and crouches to untie the rope; "
-            "the terrier jumps in first. Medium shot."
+            "The young woman stops beside an old green rowing boat and crouches to untie the "
+            "rope; the terrier jumps in first. Medium shot."
         ),
     )
-    conditioning = graph.add(
+    conditioning = columns[0].add(
         "StoryMemM2VConditioning",
-        (x, 320),
         title="M2V Conditioning (continues shot 1: MI2V)",
-        width=400,
-        positive=(second_prompt, "CONDITIONING"),
+        positive=(prompt, "CONDITIONING"),
         negative=(negative, "CONDITIONING"),
         vae=parts["vae"],
         bank=(remember, "bank"),
@@ -355,116 +333,93 @@ def two_shots_graph(info: dict) -> dict:
         seed=1,
         continuity="last_frame",
     )
-    x += 460
+    columns.append(graph.column(2180, width=320))
     experts = []
-    for y, noise in ((0, "high"), (300, "low")):
-        shifted = graph.add(
+    for noise in ("high", "low"):
+        shifted = columns[1].add(
             "ModelSamplingSD3",
-            (x, y),
             title=f"Shift 4, {noise} noise",
-            width=300,
             model=parts[f"model_{noise}"],
             shift=4.0,
         )
-        patched = graph.add(
+        patched = columns[1].add(
             "StoryMemM2VModelPatch",
-            (x, y + 120),
             title=f"M2V Model Patch, {noise} noise",
-            width=300,
             model=(shifted, "MODEL"),
             memory_frames=(conditioning, "memory_frames"),
         )
-        experts.append(patched)
-    scheduler = graph.add(
-        "BasicScheduler",
-        (x, 600),
-        width=300,
-        model=(experts[0], "MODEL" if "MODEL" in _output_names(experts[0]) else "model"),
-        scheduler="simple",
-        steps=40,
-        denoise=1.0,
+        experts.append((patched, "MODEL"))
+    scheduler = columns[1].add(
+        "BasicScheduler", model=experts[0], scheduler="simple", steps=40, denoise=1.0
     )
-    split = graph.add(
+    split = columns[1].add(
         "SplitSigmas",
-        (x, 780),
         title="13 of 40 steps by the high-noise expert",
-        width=300,
         sigmas=(scheduler, "SIGMAS"),
         step=13,
     )
-    euler = graph.add("KSamplerSelect", (x, 900), width=300, sampler_name="euler")
-    x += 360
-    guiders = []
-    for y, noise, expert in ((0, "high", experts[0]), (220, "low", experts[1])):
-        guiders.append(
-            graph.add(
+    euler = columns[1].add("KSamplerSelect", sampler_name="euler")
+    columns.append(graph.column(2560, width=320))
+    guiders = [
+        (
+            columns[2].add(
                 "CFGGuider",
-                (x, y),
                 title=f"Guider, {noise} noise",
-                width=300,
-                model=(expert, _output_names(expert)[0]),
+                model=expert,
                 positive=(conditioning, "positive"),
                 negative=(conditioning, "negative"),
                 cfg=3.5,
-            )
+            ),
+            "GUIDER",
         )
-    high = graph.add(
+        for noise, expert in zip(("high", "low"), experts, strict=True)
+    ]
+    high = columns[2].add(
         "SamplerCustomAdvanced",
-        (x, 440),
         title="High-noise steps",
-        width=300,
         noise=(conditioning, "noise"),
-        guider=(guiders[0], "GUIDER"),
+        guider=guiders[0],
         sampler=(euler, "SAMPLER"),
         sigmas=(split, "high_sigmas"),
         latent_image=(conditioning, "latent"),
     )
-    silence = graph.add("DisableNoise", (x, 640), width=300)
-    low = graph.add(
+    silence = columns[2].add("DisableNoise")
+    low = columns[2].add(
         "SamplerCustomAdvanced",
-        (x, 740),
         title="Low-noise steps",
-        width=300,
         noise=(silence, "NOISE"),
-        guider=(guiders[1], "GUIDER"),
+        guider=guiders[1],
         sampler=(euler, "SAMPLER"),
         sigmas=(split, "low_sigmas"),
         latent_image=(high, "output"),
     )
     graph.group(
-        "4  Shot 2, every part visible",
-        graph.nodes[first_of_group:],
-        "#6b8e23",
+        "4  Shot 2, every part visible", [node for c in columns for node in c.nodes], "#6b8e23"
     )
-    x += 360
-    trim = graph.add(
+
+    column = graph.column(2960, width=420)
+    trim = column.add(
         "TrimVideoLatent",
-        (x, 0),
         title="Take the memory frames off",
         samples=(low, "output"),
         trim_amount=(conditioning, "memory_frames"),
     )
-    decode2 = graph.add("VAEDecode", (x, 140), samples=(trim, "LATENT"), vae=parts["vae"])
-    rest = graph.add(
+    second = column.add("VAEDecode", samples=(trim, "LATENT"), vae=parts["vae"])
+    rest = column.add(
         "ImageFromBatch",
-        (x, 260),
         title="Take the repeated first frame off",
-        image=(decode2, "IMAGE"),
+        image=(second, "IMAGE"),
         batch_index=1,
         length=4096,
     )
-    both = graph.add(
-        "ImageBatch",
-        (x, 420),
+    both = column.add(
+        "BatchImagesNode",
         title="Shot 1, then shot 2",
-        image1=(decode, "IMAGE"),
-        image2=(rest, "IMAGE"),
+        **{"images.image0": (decode, "IMAGE"), "images.image1": (rest, "IMAGE")},
     )
-    video = graph.add("CreateVideo", (x, 540), images=(both, "IMAGE"), fps=16.0)
-    save = graph.add(
-        "SaveVideo", (x, 740), video=(video, "VIDEO"), filename_prefix="storymem/two_shots"
-    )
-    graph.group("5  The film", [trim, decode2, rest, both, video, save], "#a1309b")
+    video = column.add("CreateVideo", images=(both, "IMAGE"), fps=16.0)
+    column.add("SaveVideo", video=(video, "VIDEO"), filename_prefix="storymem/two_shots")
+    graph.group("5  The film", column.nodes, "#a1309b")
     graph.note(
         (0, -560),
         (900, 420),
@@ -480,10 +435,6 @@ def two_shots_graph(info: dict) -> dict:
     )
     graph.note((940, -560), (1040, 420), "Model files", model_note(t2v=False))
     return graph.file()
-
-
-def _output_names(node: dict) -> list[str]:
-    return [output["name"] for output in node["outputs"]]
 
 
 def main() -> None:

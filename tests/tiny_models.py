@@ -81,3 +81,34 @@ def write_all(models: Path) -> None:
     write_dit(unets / "tiny_t2v_high.safetensors", in_channels=T2V_CHANNELS, seed=3)
     write_dit(unets / "tiny_t2v_low.safetensors", in_channels=T2V_CHANNELS, seed=4)
     write_vae(models / "vae" / "tiny_vae.safetensors", seed=5)
+
+
+def write_lora(path: Path, *, seed: int = 0, rank: int = 128, layers: int = 3) -> Path:
+    """A StoryMem LoRA of the official kind for the tiny DiT: PEFT keys, rank 128, no alpha."""
+    generator = torch.Generator().manual_seed(seed)
+    sizes = {"ffn.0": (256, 256), "ffn.2": (256, 256)}
+    for attention in ("self_attn", "cross_attn"):
+        sizes |= {f"{attention}.{part}": (256, 256) for part in "qkvo"}
+    state = {}
+    for layer in range(layers):
+        for name, (outputs, inputs) in sizes.items():
+            key = f"base_model.model.blocks.{layer}.{name}"
+            state[f"{key}.lora_A.weight"] = 0.02 * torch.randn(rank, inputs, generator=generator)
+            state[f"{key}.lora_B.weight"] = 0.002 * torch.randn(outputs, rank, generator=generator)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(state, str(path))
+    return path
+
+
+def write_shipped_names(models: Path) -> None:
+    """Tiny twins under the file names of the shipped workflows (the text encoder has none)."""
+    for kind, channels in (("i2v", I2V_CHANNELS), ("t2v", T2V_CHANNELS)):
+        for seed, noise in enumerate(("high", "low"), start=1):
+            name = f"wan2.2_{kind}_{noise}_noise_14B_fp8_scaled.safetensors"
+            write_dit(models / "diffusion_models" / name, in_channels=channels, seed=seed)
+    for seed, noise in enumerate(("high", "low"), start=1):
+        write_lora(models / "loras" / f"storymem_mi2v_{noise}_noise.safetensors", seed=seed)
+    write_vae(models / "vae" / "wan_2.1_vae.safetensors", seed=5)
+    encoder = models / "text_encoders" / "umt5_xxl_fp8_e4m3fn_scaled.safetensors"
+    encoder.parent.mkdir(parents=True, exist_ok=True)
+    save_file({"placeholder": torch.zeros(1)}, str(encoder))

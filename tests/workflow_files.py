@@ -10,6 +10,7 @@ import uuid
 
 WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
+AUTOGROW = "COMFY_AUTOGROW_V3"
 MUTED, BYPASSED = 2, 4
 TITLE, ROW, TEXT_ROWS = 30, 26, 5
 
@@ -46,6 +47,8 @@ def _widget_rows(description: dict, values: list) -> list[tuple[str, object]]:
     while queue:
         name, kind, options = queue.pop(0)
         if options.get("hidden"):
+            if kind == DYNAMIC_COMBO:  # kept for old prompts; the page sends its first option
+                rows.append((name, options["options"][0]["key"]))
             continue
         if not remaining:
             raise ValueError(f"no value for widget {name!r}")
@@ -102,7 +105,7 @@ class Builder:
         width: int = 340,
         models: list[dict] = (),
         mode: int = 0,
-        rows: int = TEXT_ROWS,
+        rows: int | dict[str, int] = TEXT_ROWS,
         **inputs,
     ) -> dict:
         """A node at (x, y). ``inputs`` are widget values, or ``(node, output name)`` links."""
@@ -135,6 +138,10 @@ class Builder:
             name, input_kind, options = queue.pop(0)
             if options.get("hidden"):
                 continue
+            if input_kind == AUTOGROW:
+                grown = [n for n in inputs if n.startswith(f"{name}.")]
+                queue = [(n, "*", {}) for n in grown] + queue
+                continue
             given = inputs.pop(name, None)
             linked = isinstance(given, tuple)
             widget = _is_widget(input_kind, options)
@@ -160,7 +167,9 @@ class Builder:
                 if options.get("image_upload"):
                     node["widgets_values"].append("image")
                     height += 300
-                height += ROW * (rows if options.get("multiline") and not linked else 1)
+                is_text = options.get("multiline") and not linked
+                shown_rows = rows.get(name, 3) if isinstance(rows, dict) else rows
+                height += ROW * (shown_rows if is_text else 1)
                 if input_kind == DYNAMIC_COMBO:
                     queue = _expand_dynamic(name, options, value) + queue
             else:
@@ -175,6 +184,10 @@ class Builder:
         node["size"][1] = height + 20
         self.nodes.append(node)
         return node
+
+    def column(self, x: int, y: int = 0, width: int = 340) -> Column:
+        """A column of nodes, top to bottom."""
+        return Column(self, x, y, width)
 
     def _link(self, source: tuple[dict, str], target: dict, slot: int) -> None:
         node, name = source
@@ -238,3 +251,21 @@ class Builder:
             "extra": {"ds": {"scale": 0.6, "offset": [100, 160]}},
             "version": 0.4,
         }
+
+
+class Column:
+    """Stacks nodes so that none covers another."""
+
+    GAP = 60
+
+    def __init__(self, graph: Builder, x: int, y: int, width: int):
+        self.graph, self.x, self.y, self.width = graph, x, y, width
+        self.nodes: list[dict] = []
+
+    def add(self, kind: str, *, skip: int = 0, **options) -> dict:
+        """Like ``Builder.add``, below the node before; ``skip`` leaves more room above."""
+        options.setdefault("width", self.width)
+        node = self.graph.add(kind, (self.x, self.y + skip), **options)
+        self.y = node["pos"][1] + node["size"][1] + self.GAP
+        self.nodes.append(node)
+        return node

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+import tiny_models
 from browser import find_chromium, load_workflow, open_page
-from host_server import Server
+from host_server import Server, host_path
 from workflow_files import to_api
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
@@ -20,11 +21,15 @@ def read(path: Path) -> dict:
 
 @pytest.fixture(scope="module")
 def server(base_folder, tmp_path_factory, host):
+    """A server whose models carry the names that the workflows use."""
     base = tmp_path_factory.mktemp("workflow_server")
     for name in ("input", "output", "temp", "user"):
         (base / name).mkdir()
-    for name in ("models", "custom_nodes"):
-        (base / name).symlink_to(base_folder / name)
+    (base / "custom_nodes").symlink_to(base_folder / "custom_nodes")
+    tiny_models.write_shipped_names(base / "models")
+    (base / "input" / "example.png").write_bytes(
+        (host_path() / "input" / "example.png").read_bytes()
+    )
     running = Server(base).start()
     yield running
     running.stop()
@@ -49,7 +54,8 @@ def test_every_node_and_input_of_a_workflow_is_known_to_the_host(path, object_in
         }
         unknown = {name for name in node["inputs"] if name.split(".")[0] not in declared}
         assert not unknown, node["class_type"]
-        missing = set(sections.get("required", ())) - set(node["inputs"])
+        given = {name.split(".")[0] for name in node["inputs"]}
+        missing = set(sections.get("required", ())) - given
         assert not missing, node["class_type"]
 
 

@@ -1,0 +1,115 @@
+"""A story runs shot by shot in a real ComfyUI: the shipped workflows, over HTTP, on tiny models."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+import tiny_models
+from host_server import Server, host_path
+from workflow_files import to_api
+
+PACK = Path(__file__).resolve().parents[2]
+WORKFLOWS = PACK / "workflows"
+STBENCH = PACK.parent / "shared" / "stbench"  # test data under a licence of its own, when there
+LENGTH = 17
+OWN_SCRIPT = {
+    "story_name": "A Cat's Day",
+    "scenes": [
+        {
+            "scene_num": 1,
+            "video_prompts": ["A cat stretches.", "The cat jumps down.", "The cat eats."],
+            "cut": [True, False, False],
+        }
+    ],
+}
+
+
+def three_shots() -> dict:
+    """A cut, an MI2V and an MM2V: the first three shots of an ST-Bench story when it is there."""
+    path = STBENCH / "cat.json"
+    script = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else OWN_SCRIPT
+    scene = dict(script["scenes"][0])
+    assert scene["cut"] == [True, False, False]
+    scene["continuity"] = ["last_frame", "last_frame", "last_five_frames"]
+    return {**script, "story_name": "The Cat", "scenes": [scene]}
+
+
+def make_tiny(prompt: dict, **widgets) -> dict:
+    """The same graph at a size two cores can run, with the test's text encoder."""
+    for node in prompt.values():
+        if node["class_type"] == "CLIPLoader":
+            node.update(class_type="StoryMemTestTextEncoder", inputs={})
+        for name, value in {"width": 64, "height": 48, "length": LENGTH, "steps": 3}.items():
+            if name in node["inputs"] and node["class_type"] != "ImageFromBatch":
+                node["inputs"][name] = value
+        if node["class_type"] == "SplitSigmas":
+            node["inputs"]["step"] = 1
+        for name, value in widgets.items():
+            if name in node["inputs"]:
+                node["inputs"][name] = value
+    return prompt
+
+
+def shipped(server: Server, name: str, **widgets) -> dict:
+    workflow = json.loads((WORKFLOWS / f"{name}.json").read_text(encoding="utf-8"))
+    return make_tiny(to_api(workflow, server.get("/object_info")), **widgets)
+
+
+def count_frames(path: Path) -> int:
+    with av.open(str(path)) as video:
+        assert video.streams.video[0].average_rate == Fraction(16)
+        return sum(1 for _ in video.decode(video=0))
+
+
+@pytest.fixture(scope="module")
+def server(base_folder, tmp_path_factory, host):
+    base = tmp_path_factory.mktemp("first_light")
+    for name in ("input", "output", "temp", "user"):
+        (base / name).mkdir()
+    (base / "custom_nodes").symlink_to(base_folder / "custom_nodes")
+    tiny_models.write_shipped_names(base / "models")
+    (base / "input" / "example.png").write_bytes((host_path() / "input/example.png").read_bytes())
+    running = Server(base).start()
+    yield running
+    running.stop()
+
+
+@pytest.mark.http
+def test_the_story_workflow_films_a_cut_an_mi2v_and_an_mm2v(server):
+    prompt = shipped(server, "storymem_story", script=json.dumps(three_shots()))
+    history = server.run(prompt)
+    folder = server.base / "output" / "storymem" / "The Cat"
+    shots = {path.name: count_frames(path) for path in sorted(folder.glob("shot_*.mp4"))}
+    assert shots == {
+        "shot_01_01.mp4": LENGTH,
+        "shot_01_02.mp4": LENGTH - 1,
+        "shot_01_03.mp4": LENGTH - 5,
+    }
+    films = [p for p in folder.glob("*.mp4") if not p.name.startswith("shot_")]
+    assert [count_frames(film) for film in films] == [3 * LENGTH - 6]
+    assert list(folder.rglob("*.json")), "the script is kept beside the film"
+    shown = [name for output in history["outputs"].values() for name in output.get("images", ())]
+    assert shown, "the film and the memory bank are shown on the page"
+
+
+@pytest.mark.http
+def test_the_reference_workflow_starts_from_portraits(server):
+    prompt = shipped(server, "storymem_reference_images", script="A cat sits.\n---\nIt runs.")
+    server.run(prompt)
+    (film,) = [
+        p
+        for p in (server.base / "output" / "storymem" / "story").glob("*.mp4")
+        if not p.name.startswith("shot_")
+    ]
+    assert count_frames(film) == 2 * LENGTH
+
+
+@pytest.mark.http
+def test_the_two_shot_workflow_films_both_roads(server):
+    server.run(shipped(server, "storymem_two_shots"))
+    (film,) = (server.base / "output" / "storymem").glob("two_shots_*.mp4")
+    assert count_frames(film) == 2 * LENGTH - 1
