@@ -80,6 +80,33 @@ def read_lora_file(path: Path) -> dict[str, LoraModule]:
     return read_lora(state, path.name)
 
 
+def check_lora_file(path: Path, config: Mapping) -> None:
+    """Raise ValueError unless the file fits a transformer of this config; reads no weights.
+
+    Older ``.pth`` files have no header to look at: they are checked when they are loaded.
+    """
+    if path.suffix != ".safetensors":
+        return
+    from safetensors import safe_open
+
+    try:
+        with safe_open(str(path), "pt") as file:
+            state = {}
+            for key in file.keys():  # noqa: SIM118  no mapping
+                shape = file.get_slice(key).get_shape()
+                is_large = len(shape) > 1
+                state[key] = torch.empty(shape, device="meta") if is_large else file.get_tensor(key)
+    except Exception as error:  # whatever the file's format raises
+        raise ValueError(f"{path} cannot be read ({error}); download it again") from error
+    dim = config["num_attention_heads"] * config["attention_head_dim"]
+    sizes = {"ffn.0": (config["ffn_dim"], dim), "ffn.2": (dim, config["ffn_dim"])}
+    wanted = {
+        module: sizes.get(module.split(".", 2)[2], (dim, dim))
+        for module in target_modules(config["num_layers"])
+    }
+    check_lora(read_lora(state, path.name), wanted, path.name)
+
+
 def add_lora(
     transformer: torch.nn.Module,
     modules: Mapping[str, LoraModule],

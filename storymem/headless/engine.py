@@ -11,7 +11,13 @@ import torch
 
 from ..conditioning import PATCH, LatentCache, ShotEncoder
 from . import parallel
-from .adapters import add_extra_lora, add_lora, read_lora_file, set_lora_strength
+from .adapters import (
+    add_extra_lora,
+    add_lora,
+    check_lora_file,
+    read_lora_file,
+    set_lora_strength,
+)
 from .models import (
     I2V_CHANNELS,
     T2V_CHANNELS,
@@ -21,6 +27,7 @@ from .models import (
     encode_texts,
     load_experts,
     place,
+    read_config,
     require_diffusers,
 )
 from .positions import install_memory_positions
@@ -49,6 +56,8 @@ class ModelFiles:
         for path in (*(self.lora or ()), *(self.extra_lora or ())):
             if not path.is_file():
                 raise ValueError(f"there is no LoRA file at {path}; check the path")
+        for path in self.lora or ():
+            check_lora_file(path, read_config(self.i2v, "transformer"))
         if self.lora or self.extra_lora:
             try:
                 import peft  # noqa: F401

@@ -36,7 +36,7 @@ def require_diffusers():
     return diffusers
 
 
-def _config(folder: Path, part: str) -> dict:
+def read_config(folder: Path, part: str) -> dict:
     path = folder / part / "config.json"
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -65,13 +65,13 @@ def check_folder(folder: Path, in_channels: int, parts: Iterable[str] = PARTS) -
         if not (folder / part).is_dir():
             raise ValueError(f"{folder} has no folder {part}; download Wan-AI/{what} again")
         if part.startswith("transformer"):
-            found = _config(folder, part).get("in_channels")
+            found = read_config(folder, part).get("in_channels")
             if found != in_channels:
                 raise ValueError(
                     f"{folder / part} takes {found} channels where {what} takes {in_channels}; "
                     f"pass a folder of Wan-AI/{what}"
                 )
-        if part == "vae" and _config(folder, part).get("z_dim") != LATENT_CHANNELS:
+        if part == "vae" and read_config(folder, part).get("z_dim") != LATENT_CHANNELS:
             raise ValueError(f"{folder / part} is not the Wan 2.1 VAE that A14B uses")
     return document
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from ..conditioning import LATENT_CHANNELS, ShotConditioning, draw_memory_noise
@@ -104,7 +103,9 @@ def make_scheduler(recipe: Recipe):
         scheduler.set_timesteps(recipe.steps)
     else:
         scheduler = FlowMatchEulerDiscreteScheduler(TRAIN_STEPS, shift=recipe.shift)
-        scheduler.set_timesteps(sigmas=np.linspace(1, 0, recipe.steps + 1)[:-1].tolist())
+        # ComfyUI's "simple" picks from its table of 1000, so times are whole thousandths.
+        picks = [i * TRAIN_STEPS // recipe.steps for i in range(recipe.steps)]
+        scheduler.set_timesteps(sigmas=[1 - pick / TRAIN_STEPS for pick in picks])
     scheduler.set_begin_index(0)
     return scheduler
 

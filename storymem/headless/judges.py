@@ -1,0 +1,91 @@
+"""What looks at finished frames in a headless run: the embedder and the scorer, on one device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..aesthetics import Scorer, SharpnessScorer
+from ..embedders import Embedder, LayoutEmbedder
+from ..weights import CLIP_B32, CLIP_L14, LAION_HEAD, WeightsSource
+
+EMBEDDERS = ("clip", "no_weights")
+SCORERS = ("none", "sharpness", "laion")
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Which embedder and scorer a run uses, and their weights files."""
+
+    embedder: str = "clip"
+    clip: Path | None = None
+    scorer: str = "none"
+    scorer_threshold: float | None = None  # None: the scorer's own
+    laion_clip: Path | None = None
+    laion_head: Path | None = None
+
+    def check(self) -> None:
+        """Raise ValueError for an unknown choice or a weights file that is not there."""
+        for what, value, known in (
+            ("embedder", self.embedder, EMBEDDERS),
+            ("scorer", self.scorer, SCORERS),
+        ):
+            if value not in known:
+                raise ValueError(f"{what} must be one of {', '.join(known)}, but it is {value!r}")
+        if self.embedder == "clip":
+            _require(self.clip, "--clip", CLIP_B32, "or choose --embedder no_weights (rough)")
+        if self.scorer == "laion":
+            _require(self.laion_clip, "--laion-clip", CLIP_L14)
+            _require(self.laion_head, "--laion-head", LAION_HEAD)
+
+    def load(self, device: torch.device) -> tuple[Embedder, Scorer | None]:
+        return self._load_embedder(device), self._load_scorer(device)
+
+    def _load_embedder(self, device: torch.device) -> Embedder:
+        if self.embedder == "no_weights":
+            return LayoutEmbedder()
+        from ..clip import ClipEmbedder, load_clip
+
+        tower = load_clip(self.clip)
+        encode = _on(tower.module, device)
+        return ClipEmbedder(encode, tower.shape, openai=tower.openai)
+
+    def _load_scorer(self, device: torch.device) -> Scorer | None:
+        if self.scorer == "none":
+            return None
+        if self.scorer == "sharpness":
+            return SharpnessScorer(self.scorer_threshold)
+        from ..clip import load_clip
+        from ..laion import LaionScorer, load_head
+
+        tower = load_clip(self.laion_clip)
+        return LaionScorer(
+            _on(tower.module, device),
+            tower.shape,
+            load_head(self.laion_head),
+            threshold=self.scorer_threshold,
+        )
+
+
+def _require(path: Path | None, option: str, source: WeightsSource, otherwise: str = "") -> None:
+    if path is None:
+        hint = f"; {otherwise}" if otherwise else ""
+        raise ValueError(
+            f"{source.title} needs a weights file: download {source.file} from {source.page} and "
+            f"pass its path by {option}{hint}"
+        )
+    if not path.is_file():
+        raise ValueError(f"there is no file {path} ({option}); check the path")
+
+
+def _on(module: torch.nn.Module, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
+    module = module.to(device)
+
+    @torch.no_grad()
+    def encode(pixels: torch.Tensor) -> torch.Tensor:
+        return module(pixels.to(device)).float().cpu()
+
+    return encode

@@ -1,0 +1,306 @@
+"""A whole story without a host: every shot that is not finished yet, then the story video."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+
+from ..bank_store import read_picture, save_bank
+from ..code_version import code_version
+from ..conditioning import VAE_STRIDE, check_size, fit_size, latent_frames
+from ..keyframes import choose_keyframes
+from ..memory_bank import MAX_MEMORY_FRAMES, MemoryBank
+from ..shot_loop import (
+    Loop,
+    LoopSettings,
+    Step,
+    begin_shot,
+    check_disk,
+    digest_of,
+    estimate_bytes,
+    finish_shot,
+    list_steps,
+)
+from ..shot_store import ShotResult, ShotStore
+from ..story import Story
+from ..story_folder import read_manifest, show_file, update_manifest
+from ..video import DEFAULT_CRF, FRAME_RATE, join_videos
+from .engine import Engine
+from .judges import Judges
+from .sampling import ShotInputs, draw_noise, lay_out_condition
+
+SIZE_RULES = ("exact", "memory_aspect")
+STORE_FOLDER = ".shots"  # finished shots by content, below the output folder
+STORY_VIDEO = "story.mp4"
+BANK_FOLDER = "bank"
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What is made of a story, apart from models and sampling."""
+
+    out: Path
+    width: int = 832
+    height: int = 480
+    length: int = 81  # of shots whose script says none
+    size_rule: str = "exact"
+    seed: int = 0  # base; a shot uses base + its index, or its own
+    lora_strength: float = 1.0  # of shots whose script says none
+    threshold: float = 0.9
+    max_keyframes: int = 3
+    start_image: Path | None = None  # begins the first shot
+    fps: float = FRAME_RATE
+    crf: int = DEFAULT_CRF
+    resume: bool = False
+    loop: LoopSettings = field(default_factory=LoopSettings)
+
+    def check(self) -> None:
+        check_size(self.width, self.height, self.length)
+        if self.size_rule not in SIZE_RULES:
+            raise ValueError(
+                f"size_rule must be one of {', '.join(SIZE_RULES)}, but it is {self.size_rule!r}"
+            )
+
+
+class ShotFailed(RuntimeError):
+    """A shot could not be made; those before it are finished and kept."""
+
+
+class StoryRun:
+    """One run over a story. ``progress(step, done, total)`` is told about sampling steps."""
+
+    def __init__(
+        self,
+        story: Story,
+        settings: RunSettings,
+        engine: Engine,
+        judges: Judges,
+        bank: MemoryBank,
+        references: Mapping[str, Path],
+        progress: Callable[[Step, int, int], None] | None = None,
+    ):
+        settings.check()
+        judges.check()
+        self.settings, self.engine, self.judges = settings, engine, judges
+        self.progress = progress
+        self.start_pixels = (
+            read_picture(settings.start_image).float()[None] / 255 if settings.start_image else None
+        )
+        self.loop = Loop(
+            story,
+            settings.loop,
+            bank,
+            self._describe_body(),
+            ShotStore(settings.out / STORE_FOLDER),
+            {name: read_picture(path) for name, path in references.items()},
+        )
+        self._judging = None
+
+    def plan(self) -> list[Step]:
+        """The shots of the run, finished or to be made; checks what can be checked beforehand.
+
+        Raises:
+            ValueError: for a folder with another run's shots, and a disk that is too full.
+        """
+        out = self.settings.out
+        manifest = read_manifest(out)
+        if manifest["shots"] and not self.settings.resume:
+            raise ValueError(
+                f"{out} already holds {len(manifest['shots'])} finished shots; pass --resume to go "
+                "on with them (only what changed is made anew), or choose another --out"
+            )
+        steps = list_steps(self.loop, manifest)
+        for step in steps:
+            check_size(self.settings.width, self.settings.height, self._length(step))
+        size = (self.settings.width, self.settings.height, self.settings.length)
+        logger.info("disk: %s", check_disk(self.loop.store, estimate_bytes(steps, *size)))
+        return steps
+
+    def run(self, steps: list[Step]) -> Path:
+        """Make the missing shots, one after the other, and the story video; its path.
+
+        Raises:
+            ShotFailed: naming the shot; a later run with resume goes on there.
+        """
+        todo = [step for step in steps if step.record is None]
+        if todo:
+            texts = [text for step in todo for text in (step.plan.prompt, step.plan.shot.negative)]
+            self.engine.encode_texts(texts)
+        before: ShotResult | None = None
+        for step in steps:
+            if step.record is None:
+                try:
+                    self._make(step, before)
+                except (ValueError, RuntimeError, OSError) as error:
+                    raise ShotFailed(f"{step.plan.shot} failed: {error}") from error
+            before = step.result
+            self._show(step)
+        return self._finish(steps, before)
+
+    # --- one shot ----------------------------------------------------------------------------
+
+    def _make(self, step: Step, before: ShotResult | None) -> None:
+        bank, previous = begin_shot(self.loop, step, before)
+        frames = self._sample(step, bank, previous)
+        if self._judging is None:
+            self._judging = self.judges.load(self.engine.placement.device)
+        embedder, scorer = self._judging
+        keyframes = choose_keyframes(
+            frames[step.plan.given_frames :],
+            embedder,
+            scorer=scorer,
+            bank=bank,
+            story=self.loop.story.name,
+            shot=step.plan.shot.index,
+            threshold=self.settings.threshold,
+            max_keyframes=self.settings.max_keyframes,
+        )
+        bank = bank.remember(keyframes.frames, dropped=keyframes.rejected)
+        step.record, step.result = finish_shot(self.loop, step, frames, bank, crf=self.settings.crf)
+
+    def _sample(self, step: Step, bank: MemoryBank, previous: torch.Tensor | None) -> torch.Tensor:
+        """Frames ``[T, H, W, 3]`` of the shot, repeated ones included."""
+        memory, given = bank.used(), previous
+        if given is None and step.plan.shot.index == 0:
+            given = self.start_pixels
+        if len(memory) > MAX_MEMORY_FRAMES:
+            logger.warning(
+                "%d memory frames are used; the model was trained with at most %d",
+                len(memory),
+                MAX_MEMORY_FRAMES,
+            )
+        width, height = self._size(memory, given)
+        length, seed = self._length(step), step.plan.seed(self.settings.seed)
+        engine = self.engine
+        is_t2v = engine.files.t2v is not None and not memory and given is None
+        condition = None
+        if not is_t2v:
+            conditioning = engine.encoder().condition(
+                memory, given, width=width, height=height, length=length
+            )
+            condition = lay_out_condition(conditioning, engine.vae.normalise)
+        rows, columns = height // VAE_STRIDE, width // VAE_STRIDE
+        inputs = ShotInputs(
+            noise=draw_noise(seed, len(memory), latent_frames(length), rows, columns),
+            positive=engine.text(step.plan.prompt),
+            negative=engine.text(step.plan.shot.negative),
+            condition=condition,
+            memory_frames=len(memory),
+        )
+        engine.vae.free()
+        strength = step.plan.shot.lora_strength
+        latents = engine.sample(
+            "t2v" if is_t2v else "i2v",
+            inputs,
+            lora_strength=self.settings.lora_strength if strength is None else strength,
+            on_step=lambda done, total: self.progress and self.progress(step, done, total),
+        )
+        frames = engine.vae.decode(latents)
+        engine.vae.free()
+        return frames
+
+    def _size(self, memory, given: torch.Tensor | None) -> tuple[int, int]:
+        width, height = self.settings.width, self.settings.height
+        if self.settings.size_rule == "memory_aspect" and (given is not None or memory):
+            source = given[0] if given is not None else memory[0].image
+            height, width = fit_size(source.shape[0], source.shape[1], width * height)
+        return width, height
+
+    def _length(self, step: Step) -> int:
+        return step.plan.shot.length or self.settings.length
+
+    # --- what is left behind -----------------------------------------------------------------
+
+    def _show(self, step: Step) -> None:
+        """The shot's video where people look, and its place in the manifest."""
+        name = f"shot_{step.label}.mp4"
+        out = self.settings.out
+        entries = read_manifest(out)["shots"]
+        entry = {"key": step.key, "own": step.own, "file": name, "frames": step.record.frames}
+        if entries.get(step.label) == entry and (out / name).is_file():
+            return
+        show_file(step.record.video, out / name)
+        update_manifest(out, self.loop.story, shots={step.label: entry})
+
+    def _finish(self, steps: list[Step], last: ShotResult | None) -> Path:
+        out = self.settings.out
+        target = out / STORY_VIDEO
+        partial = target.with_name(f".{STORY_VIDEO}")
+        videos = [step.record.video for step in steps]
+        join_videos(videos, partial, fps=self.settings.fps, crf=self.settings.crf)
+        partial.replace(target)
+        if last is not None:
+            save_bank(out / BANK_FOLDER, last.bank)
+        return target
+
+    def _describe_body(self) -> str:
+        """Everything that decides a shot's pixels and is no part of the shot, as text."""
+        settings, files = asdict(self.settings), self.engine.files
+        for name in ("out", "resume", "loop", "fps", "crf", "start_image"):
+            del settings[name]
+        weights = {
+            "i2v": identify_weights(files.i2v),
+            "t2v": identify_weights(files.t2v),
+            "lora": [identify_weights(path) for path in files.lora or ()],
+            "extra_lora": [identify_weights(path) for path in files.extra_lora or ()],
+            "clip": identify_weights(self.judges.clip),
+            "laion": [
+                identify_weights(path) for path in (self.judges.laion_clip, self.judges.laion_head)
+            ],
+        }
+        start = None
+        if self.start_pixels is not None:
+            start = hashlib.sha256(self.start_pixels.numpy().tobytes()).hexdigest()
+        judges = {k: v for k, v in asdict(self.judges).items() if not isinstance(v, Path)}
+        body = {
+            "settings": settings,
+            "recipe": asdict(self.engine.recipe),
+            "weights": weights,
+            "lora_scale": files.lora_scale,
+            "vae_tiling": files.vae_tiling,
+            "judges": judges,
+            "start_image": start,
+            "dtype": str(self.engine.placement.dtype),
+            "code": code_version(),
+        }
+        return json.dumps(body, sort_keys=True, default=str)
+
+
+SAMPLE_BYTES = 1 << 16  # of each end of a weights file: header, and the last tensor
+WEIGHTS = (".safetensors", ".pth", ".pt", ".bin")
+
+
+def identify_weights(path: Path | None) -> str:
+    """A hash that changes when weights are replaced, without reading them whole.
+
+    Names, sizes and both ends of every weights file, and all of the small files, but no times: a
+    folder that was moved or copied stays the same.
+    """
+    if path is None:
+        return ""
+    if path.is_file():
+        files, root = [path], path.parent
+    else:
+        files, root = sorted(file for file in path.rglob("*") if file.is_file()), path
+    entries = []
+    for file in files:
+        if any(part.startswith(".") for part in file.relative_to(root).parts):
+            continue  # a downloader's own notes
+        if file.suffix not in (*WEIGHTS, ".json", ".model"):
+            continue
+        size = file.stat().st_size
+        digest = hashlib.sha256()
+        with open(file, "rb") as stream:
+            digest.update(stream.read(SAMPLE_BYTES))
+            if size > SAMPLE_BYTES:
+                stream.seek(-SAMPLE_BYTES, 2)
+                digest.update(stream.read())
+        entries.append([str(file.relative_to(root)), size, digest.hexdigest()])
+    return digest_of(entries)
