@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from comfy.patcher_extension import WrappersMP
 from comfy_api.latest import io
 
-from ..storymem.rope import MEMORY_ROPE_SHIFT, check_memory_span
+from ..storymem.rope import MEMORY_ROPE_SHIFT, check_memory_span, encode_with_memory
 from .wan_models import input_channels, refuse_context_windows, require_wan
 
 ROPE_ENCODE = "diffusion_model.rope_encode"
@@ -27,36 +26,6 @@ def patch_memory_positions(model, memory_frames: int, rope_shift: int = MEMORY_R
         WrappersMP.OUTER_SAMPLE, WRAPPER_KEY, check_before_sampling(memory_frames)
     )
     return patched
-
-
-def encode_with_memory(original: Callable, memory_frames: int, rope_shift: int) -> Callable:
-    """``rope_encode`` with memory at ``-M*S, ..., -S`` and the shot from 0.
-
-    M and S are closed over: read from ``transformer_options`` they would go stale under
-    torch.compile, which guards closures but not that dict. The original is called for both parts,
-    so that its own scaling, and patches of other packs, apply to memory and shot alike.
-    """
-    span = (memory_frames - 1) * rope_shift + 1  # a grid from first to last memory position
-
-    def rope_encode(t, h, w, t_start=0, steps_t=None, **kwargs):
-        if memory_frames == 0 or t_start or steps_t is not None or kwargs.get("source_id"):
-            if steps_t is not None:
-                kwargs["steps_t"] = steps_t
-            return original(t, h, w, t_start=t_start, **kwargs)
-        if t <= memory_frames:
-            raise ValueError(
-                f"the latent has {t} frames, but M2V Model Patch expects {memory_frames} memory "
-                "frames before the shot; use the latent and memory_frames of one M2V Conditioning"
-            )
-        kwargs["dtype"] = torch.float32  # bf16 rounds positions beyond 256 and scaled ones
-        options = (kwargs.get("transformer_options") or {}).get("rope_options") or {}
-        first = -memory_frames * rope_shift * options.get("scale_t", 1.0)
-        memory = original(span, h, w, t_start=first, steps_t=memory_frames, **kwargs)
-        shot = original(t - memory_frames, h, w, **kwargs)
-        return torch.cat([memory, shot], dim=1)  # tokens: memory first
-
-    rope_encode.storymem_original = original
-    return rope_encode
 
 
 def check_before_sampling(memory_frames: int) -> Callable:

@@ -63,9 +63,10 @@ def stock_two_stages(m2v, high, low, positive, negative):
         (high, sigmas[: count + 1], noise),
         (low, sigmas[count:], torch.zeros_like(noise)),
     ):
-        latent = comfy.sample.sample_custom(
-            model, start, 3.5, euler, part, positive, negative, latent, seed=7
-        )
+        with torch.inference_mode():
+            latent = comfy.sample.sample_custom(
+                model, start, 3.5, euler, part, positive, negative, latent, seed=7
+            )
     return latent
 
 

@@ -1,0 +1,295 @@
+"""Load StoryMem LoRA in a real host, judged by what PEFT makes of the same adapter."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import pytest
+import torch
+from m2v_helpers import M2V, rel_l2
+from safetensors.torch import load_file, save_file
+
+from storymem.lora import target_modules
+
+RANK = 4
+
+
+@pytest.fixture(scope="module")
+def m2v(host):
+    return M2V(host)
+
+
+class Tree(torch.nn.Module):
+    """Plain Linear layers under the names of a model's target modules, with its weights."""
+
+    def __init__(self, state: dict[str, torch.Tensor], names: list[str]):
+        super().__init__()
+        for name in names:
+            parent = self
+            *path, leaf = name.split(".")
+            for part in path:
+                if part not in parent._modules:
+                    parent.add_module(part, torch.nn.Module())
+                parent = parent._modules[part]
+            weight = state[f"{name}.weight"]
+            layer = torch.nn.Linear(weight.shape[1], weight.shape[0])
+            layer.weight.data = weight.clone()
+            parent.add_module(leaf, layer)
+
+
+@pytest.fixture(scope="module")
+def adapters(host):
+    """PEFT's own state dict and merged weights for each expert, and the files of the pair."""
+    from peft import LoraConfig, get_peft_model
+    from peft.utils import get_peft_model_state_dict
+
+    torch.manual_seed(0)
+    found = {}
+    names = target_modules(3)
+    for expert in ("high", "low"):
+        models = host.base / "models"
+        state = load_file(models / "diffusion_models" / f"tiny_i2v_{expert}.safetensors")
+        config = LoraConfig(
+            r=RANK, lora_alpha=128, use_rslora=True, target_modules=names, init_lora_weights=False
+        )
+        peft = get_peft_model(Tree(state, names), config)
+        for name, value in peft.named_parameters():
+            if "lora_" in name:
+                value.data.mul_(0.05)  # the scale is 64 at this rank
+        file = {k: v.clone() for k, v in get_peft_model_state_dict(peft).items()}
+        merged = peft.merge_and_unload().state_dict()
+        save_file(file, models / "loras" / f"backbone_{expert}_noise.safetensors")
+        found[expert] = (file, merged, state)
+    return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loras_folder(host):
+    (host.base / "models" / "loras").mkdir(exist_ok=True)
+    return host.base / "models" / "loras"
+
+
+def load(m2v, **changes):
+    inputs = {
+        "model_high": m2v.high,
+        "model_low": m2v.low,
+        "lora_high": "backbone_high_noise.safetensors",
+        "lora_low": "backbone_low_noise.safetensors",
+        "strength": 1.0,
+        "scale": "auto",
+        **changes,
+    }
+    return m2v.node("lora", "LoadLoRA").execute(**inputs).result
+
+
+def effective(model) -> dict[str, torch.Tensor]:
+    """The weights a loaded model computes with."""
+    import comfy.model_management
+
+    comfy.model_management.load_models_gpu([model])
+    module = model.model.diffusion_model
+    return {n: module.get_submodule(n).weight.detach().clone() for n in target_modules(3)}
+
+
+def assert_equal_to_peft(weights, merged):
+    for name, weight in weights.items():
+        assert rel_l2(weight, merged[f"{name}.weight"]) < 1e-6, name
+
+
+def test_effective_weights_equal_those_of_peft(m2v, adapters):
+    high, low, report = load(m2v)
+    for expert, model in (("high", high), ("low", low)):
+        _, merged, state = adapters[expert]
+        weights = effective(model)
+        assert_equal_to_peft(weights, merged)
+        name = "blocks.0.self_attn.q"
+        assert rel_l2(weights[name], state[f"{name}.weight"]) > 0.01  # and the change is large
+    assert report.count("30 of 30 modules") == 2
+    assert "rank 4, scale 64" in report
+
+
+def test_the_model_itself_keeps_its_weights(m2v, adapters):
+    before = effective(m2v.high)
+    load(m2v)
+    assert m2v.high.patches == {}
+    after = effective(m2v.high)
+    assert all(torch.equal(after[n], before[n]) for n in before)
+
+
+def test_a_scale_of_alpha_over_rank_would_be_told_apart(m2v, adapters):
+    high, _, _ = load(m2v, scale="standard")
+    name = "blocks.0.self_attn.q"
+    merged = adapters["high"][1][f"{name}.weight"]
+    assert rel_l2(effective(high)[name], merged) > 1e-2
+
+
+REPACKED = {
+    "no prefix": lambda s: {k.removeprefix("base_model.model."): v for k, v in s.items()},
+    "default adapter": lambda s: {
+        k.replace("_A.weight", "_A.default.weight").replace("_B.weight", "_B.default.weight"): v
+        for k, v in s.items()
+    },
+    "comfy prefix": lambda s: {
+        "diffusion_model." + k.removeprefix("base_model.model."): v for k, v in s.items()
+    },
+    "alpha that stock loaders get right": lambda s: with_alpha(s, 128 * math.sqrt(RANK)),
+    "factor folded in": lambda s: {
+        k.replace("lora_A", "lora_down").replace("lora_B", "lora_up"): v
+        * (128 / math.sqrt(RANK) if "lora_B" in k else 1)
+        for k, v in s.items()
+    },
+}
+
+
+def with_alpha(state, alpha: float):
+    renamed = {
+        k.replace("lora_A", "lora_down").replace("lora_B", "lora_up"): v for k, v in state.items()
+    }
+    modules = {k.split(".lora_")[0] for k in renamed}
+    return {**renamed, **{f"{m}.alpha": torch.tensor(float(alpha)) for m in modules}}
+
+
+@pytest.mark.parametrize("layout", REPACKED)
+def test_every_layout_gives_the_same_weights(m2v, adapters, loras_folder, layout):
+    state, merged, _ = adapters["high"]
+    save_file(REPACKED[layout](state), loras_folder / "high_repacked.safetensors")
+    high, _, _ = load(m2v, lora_high="high_repacked.safetensors", lora_low="none")
+    assert_equal_to_peft(effective(high), merged)
+
+
+def test_a_naive_repack_with_the_training_alpha_needs_rslora(m2v, adapters, loras_folder):
+    state, merged, _ = adapters["high"]
+    save_file(with_alpha(state, 128.0), loras_folder / "high_naive.safetensors")
+    high, _, _ = load(m2v, lora_high="high_naive.safetensors", lora_low="none", scale="rslora")
+    assert_equal_to_peft(effective(high), merged)
+
+
+def test_pth_files_are_read_as_weights_only(m2v, adapters, loras_folder):
+    state, merged, _ = adapters["high"]
+    torch.save(state, loras_folder / "backbone_high_noise.pth")
+    high, _, _ = load(m2v, lora_high="backbone_high_noise.pth", lora_low="none")
+    assert_equal_to_peft(effective(high), merged)
+
+
+class Danger:
+    def __reduce__(self):
+        return (print, ("this ran",))
+
+
+def test_a_pth_with_code_in_it_is_not_opened(m2v, loras_folder, capsys):
+    torch.save({"x": Danger()}, loras_folder / "danger_high.pth")
+    with pytest.raises(ValueError, match="holds more than tensors"):
+        load(m2v, lora_high="danger_high.pth", lora_low="none")
+    assert "this ran" not in capsys.readouterr().out
+
+
+def test_a_partial_file_is_refused(m2v, adapters, loras_folder):
+    state = {k: v for k, v in adapters["high"][0].items() if "blocks.2.ffn" not in k}
+    save_file(state, loras_folder / "high_partial.safetensors")
+    words = r"covers 28 of 30 modules; missing: blocks\.2\.ffn\.0, blocks\.2\.ffn\.2"
+    with pytest.raises(ValueError, match=words):
+        load(m2v, lora_high="high_partial.safetensors")
+
+
+def test_nothing_is_applied_twice(m2v, adapters):
+    high, low, _ = load(m2v)
+    with pytest.raises(ValueError, match=r"already in model_high"):
+        load(m2v, model_high=high, model_low=low)
+    with pytest.raises(ValueError, match=r"already in model_high"):
+        load(m2v, model_high=m2v.patch(high, 2), model_low=low)
+
+
+def test_strength_scales_and_the_shot_wins(m2v, adapters):
+    half, _, _ = load(m2v, strength=0.5)
+    by_shot, _, report = load(m2v, strength=2.0, shot=m2v.shot(lora_strength=0.5))
+    name = "blocks.1.ffn.0"
+    _, merged, state = adapters["high"]
+    base, full = state[f"{name}.weight"], merged[f"{name}.weight"]
+    assert rel_l2(effective(half)[name], (base + full) / 2) < 1e-6
+    assert torch.equal(effective(by_shot)[name], effective(half)[name])
+    assert "strength 0.5" in report
+    same, _, report = load(m2v, strength=0.0)
+    assert same is m2v.high
+    assert "not applied" in report
+
+
+def test_none_leaves_an_expert_alone(m2v, adapters):
+    high, low, report = load(m2v, lora_low="none")
+    assert low is m2v.low
+    assert high is not m2v.high
+    assert "model_low" not in report
+
+
+def test_a_file_for_a_model_that_is_not_there_is_refused(m2v):
+    with pytest.raises(ValueError, match="model_low is not connected"):
+        load(m2v, model_low=None)
+
+
+def test_swapped_files_are_pointed_out(m2v, adapters, caplog):
+    with caplog.at_level(logging.WARNING):
+        _, _, report = load(
+            m2v,
+            lora_high="backbone_low_noise.safetensors",
+            lora_low="backbone_high_noise.safetensors",
+        )
+    assert report.count("warning:") == 2
+    assert "swapped" in caplog.text
+
+
+def stock_lora(model, strength: float = 1.0):
+    """A stock LoRA of the kind that distils, put on by the stock loader."""
+    import comfy.sd
+
+    generator = torch.Generator().manual_seed(9)
+    state = {}
+    for name in target_modules(3)[::3]:
+        weight = model.model.diffusion_model.get_submodule(name).weight
+        down = torch.randn(2, weight.shape[1], generator=generator) * 0.05
+        state[f"diffusion_model.{name}.lora_down.weight"] = down
+        up = torch.randn(weight.shape[0], 2, generator=generator) * 0.05
+        state[f"diffusion_model.{name}.lora_up.weight"] = up
+    return comfy.sd.load_lora_for_models(model, None, state, strength, 0)[0], state
+
+
+def test_stock_loras_before_and_after_add_up(m2v, adapters):
+    _, merged, _ = adapters["high"]
+    before, state = stock_lora(m2v.high)
+    first, _, _ = load(m2v, model_high=before, lora_low="none")
+    mine, _, _ = load(m2v, lora_low="none")
+    second, _ = stock_lora(mine)
+    for weights in (effective(first), effective(second)):
+        for name, weight in weights.items():
+            expected = merged[f"{name}.weight"].clone()
+            if f"diffusion_model.{name}.lora_up.weight" in state:
+                up = state[f"diffusion_model.{name}.lora_up.weight"]
+                expected += up @ state[f"diffusion_model.{name}.lora_down.weight"]
+            assert rel_l2(weight, expected) < 1e-6
+
+
+def test_the_pair_samples_with_memory_and_distill_loras(m2v, adapters):
+    high, low, _ = load(m2v)
+    plain = m2v.sample(bank=m2v.bank(2))
+    with_lora = m2v.sample(model_high=high, model_low=low, bank=m2v.bank(2))
+    assert rel_l2(with_lora, plain) > 1e-3
+    fast_high, fast_low = stock_lora(high)[0], stock_lora(low)[0]
+    fast = m2v.sample(model_high=fast_high, model_low=fast_low, bank=m2v.bank(2), cfg=1.0)
+    assert fast.isfinite().all()
+    assert torch.equal(m2v.sample(bank=m2v.bank(2)), plain)  # and nothing stayed behind
+
+
+def test_a_loop_reads_each_file_once(m2v, adapters, monkeypatch):
+    import comfy.utils
+
+    reads = []
+    original = comfy.utils.load_torch_file
+
+    def spy(path, *args, **kwargs):
+        reads.append(path)
+        return original(path, *args, **kwargs)
+
+    kept = [load(m2v)]
+    monkeypatch.setattr(comfy.utils, "load_torch_file", spy)
+    kept += [load(m2v, shot=m2v.shot(index=i, lora_strength=0.1 * i)) for i in range(1, 3)]
+    assert reads == []
+    assert len(kept) == 3

@@ -1,0 +1,161 @@
+"""LoRA files: key layouts, scales, and what is refused."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from storymem.lora import (
+    TARGETS,
+    check_lora,
+    describe_scale,
+    module_name,
+    read_lora,
+    target_modules,
+)
+
+RANK, BLOCKS = 4, 2
+SHAPE = (8, 6)  # out, in
+
+
+def pair(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return (
+        torch.randn(RANK, SHAPE[1], generator=generator),
+        torch.randn(SHAPE[0], RANK, generator=generator),
+    )
+
+
+def peft_state(prefix: str = "", adapter: str = "") -> dict[str, torch.Tensor]:
+    state = {}
+    for i, module in enumerate(target_modules(BLOCKS)):
+        down, up = pair(i)
+        state[f"{prefix}{module}.lora_A{adapter}.weight"] = down
+        state[f"{prefix}{module}.lora_B{adapter}.weight"] = up
+    return state
+
+
+def kohya_state(alpha: float | None) -> dict[str, torch.Tensor]:
+    state = {}
+    for i, module in enumerate(target_modules(BLOCKS)):
+        name = "lora_unet_" + module.replace(".", "_")
+        down, up = pair(i)
+        state[f"{name}.lora_down.weight"], state[f"{name}.lora_up.weight"] = down, up
+        if alpha is not None:
+            state[f"{name}.alpha"] = torch.tensor(alpha)
+    return state
+
+
+def weights() -> dict[str, tuple[int, ...]]:
+    return dict.fromkeys(target_modules(BLOCKS), SHAPE)
+
+
+def test_a_model_of_40_blocks_has_400_target_modules():
+    assert len(target_modules(40)) == 400
+    assert len(set(target_modules(40))) == 400
+    assert set(TARGETS) == {
+        *(f"{a}.{p}" for a in ("self_attn", "cross_attn") for p in "qkvo"),
+        "ffn.0",
+        "ffn.2",
+    }
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["", "base_model.model.", "diffusion_model.", "base_model.model.diffusion_model."],
+)
+@pytest.mark.parametrize("adapter", ["", ".default"])
+def test_every_peft_layout_reads_the_same(prefix, adapter):
+    found, plain = read_lora(peft_state(prefix, adapter)), read_lora(peft_state())
+    assert found.keys() == plain.keys() == set(target_modules(BLOCKS))
+    assert all(torch.equal(found[m].up, plain[m].up) for m in found)
+    check_lora(found, weights())
+
+
+def test_a_state_dict_inside_a_checkpoint_is_found():
+    assert read_lora({"state_dict": peft_state()}).keys() == set(target_modules(BLOCKS))
+
+
+def test_repacked_names_are_read():
+    found = read_lora(kohya_state(128.0))
+    assert found.keys() == set(target_modules(BLOCKS))
+    assert found["blocks.1.ffn.2"].alpha == 128
+    assert module_name("lora_unet_blocks_39_cross_attn_v") == "blocks.39.cross_attn.v"
+
+
+@pytest.mark.parametrize(
+    ("state", "choice", "scale"),
+    [
+        (peft_state(), "auto", 128 / math.sqrt(RANK)),
+        (peft_state(), "rslora", 128 / math.sqrt(RANK)),
+        (peft_state(), "standard", 1.0),  # the factor was folded in
+        (kohya_state(10.0), "auto", 10 / RANK),
+        (kohya_state(10.0), "rslora", 10 / math.sqrt(RANK)),
+        (kohya_state(10.0), "standard", 10 / RANK),
+        (kohya_state(None), "auto", 1.0),
+        (kohya_state(None), "rslora", 128 / math.sqrt(RANK)),
+    ],
+)
+def test_the_scale_of_a_file(state, choice, scale):
+    assert {m.scale(choice) for m in read_lora(state).values()} == {scale}
+
+
+def test_the_released_files_get_eleven_point_three():
+    state = {"blocks.0.ffn.0.lora_A.weight": torch.zeros(128, 6)}
+    state["blocks.0.ffn.0.lora_B.weight"] = torch.zeros(8, 128)
+    assert read_lora(state)["blocks.0.ffn.0"].scale() == pytest.approx(11.3137, abs=1e-4)
+
+
+def test_the_report_names_rank_and_scale_and_doubts_an_alpha_that_equals_the_rank():
+    assert describe_scale(read_lora(peft_state()), "auto") == "rank 4, scale 64"
+    assert "set scale to rslora" in describe_scale(read_lora(kohya_state(4.0)), "auto")
+
+
+def test_an_unknown_scale_is_refused():
+    with pytest.raises(ValueError, match="scale must be one of auto, rslora, standard"):
+        read_lora(peft_state())["blocks.0.ffn.0"].scale("peft")
+
+
+def test_a_partial_file_is_refused_with_the_list_of_what_is_missing():
+    state = {k: v for k, v in peft_state().items() if not k.startswith("blocks.1.ffn.2")}
+    with pytest.raises(ValueError, match=r"covers 19 of 20 modules; missing: blocks\.1\.ffn\.2\."):
+        check_lora(read_lora(state), weights())
+
+
+def test_a_file_of_a_deeper_model_is_refused():
+    shallow = dict.fromkeys(target_modules(1), SHAPE)
+    with pytest.raises(ValueError, match=r"not in the model: blocks\.1\.self_attn\.q, .* 4 more"):
+        check_lora(read_lora(peft_state()), shallow)
+
+
+def test_a_file_of_another_width_is_refused():
+    wide = dict.fromkeys(target_modules(BLOCKS), (9, 6))
+    with pytest.raises(ValueError, match=r"another model: blocks\.0\.self_attn\.q \[8, 6\]"):
+        check_lora(read_lora(peft_state()), wide)
+
+
+def test_packed_weights_skip_the_shape_check():
+    check_lora(read_lora(peft_state()), dict.fromkeys(target_modules(BLOCKS)))
+
+
+def test_half_a_pair_is_refused():
+    state = peft_state()
+    del state["blocks.0.self_attn.k.lora_B.weight"]
+    with pytest.raises(
+        ValueError, match=r"half of the pair is missing for blocks\.0\.self_attn\.k"
+    ):
+        read_lora(state)
+
+
+def test_two_adapters_in_one_file_are_refused():
+    state = {**peft_state(), **peft_state(adapter=".default")}
+    with pytest.raises(ValueError, match=r"holds blocks\.0\.self_attn\.q twice"):
+        read_lora(state)
+
+
+def test_keys_that_are_no_lora_are_refused():
+    state = {**peft_state(), "head.head.weight": torch.zeros(2, 2)}
+    with pytest.raises(ValueError, match=r"not a StoryMem LoRA: it also holds head\.head\.weight"):
+        read_lora(state)
