@@ -14,6 +14,7 @@ from ..storymem.laion import LaionScorer, load_head
 from ..storymem.weights import CLIP_L14, HPSV3, LAION_HEAD
 from .embedders import open_tower
 from .host_models import file_options, weights_path
+from .hpsv3 import open_hpsv3
 from .types import Scorer
 
 L14_NAMES = ("vitl14", "vitlargepatch14", "clipvitl")
@@ -31,10 +32,8 @@ def load_scorer(kind: str, threshold: float, *, files: dict[str, str], precision
             CLIP_L14, files["clip"], L14_NAMES, activation="auto", fetch=fetch
         )
         return LaionScorer(model, tower.shape, head, threshold=threshold, release=model.release)
-    from .hpsv3 import load_hpsv3
-
     path = weights_path(HPSV3, files["score"], HPSV3_NAMES, fetch=fetch)
-    return load_hpsv3(path, threshold=threshold, precision=precision)
+    return open_hpsv3(path, threshold=threshold, precision=precision)
 
 
 class LoadScorer(io.ComfyNode):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -24,10 +23,14 @@ def load_head(path: str | Path) -> torch.nn.Sequential:
     state = read_state_dict(path)
     found = {}
     for key, value in state.items():
-        match = re.fullmatch(r"(?:.*?\.)?(?:(\d+)\.)?weight", key)
-        if match and value.ndim == 2:
+        name, _, leaf = key.rpartition(".")
+        if leaf == "weight" and value.ndim == 2:
             bias = state.get(key.removesuffix("weight") + "bias")
-            found[int(match[1] or 0)] = (value.float(), None if bias is None else bias.float())
+            number = name.rpartition(".")[2]
+            found[int(number) if number.isdecimal() else 0] = (
+                value.float(),
+                None if bias is None else bias.float(),
+            )
     order = sorted(found)
     chain = [found[i][0].shape for i in order]
     fits = all(a[0] == b[1] for a, b in pairwise(chain))
