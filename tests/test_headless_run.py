@@ -1,0 +1,271 @@
+"""``python -m storymem run`` on tiny random weights in diffusers' layout, without a host."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("diffusers")
+pytest.importorskip("peft")
+
+import tiny_diffusers
+from fakes import noise_image
+from PIL import Image
+
+from storymem import __main__ as program
+from storymem.bank_store import load_bank
+from storymem.headless import engine as engine_module
+from storymem.headless.engine import Engine
+from storymem.headless.models import check_folder
+from storymem.headless.runner import identify_weights
+from storymem.video import read_info
+
+PACK = Path(__file__).resolve().parent.parent
+STORY = "a red dog walks\n---\n[continue]\nthe dog sits\n---\nthe woman runs at night\n"
+FAST = "--embedder no_weights --width 48 --height 32 --length 9 --steps 2 --cfg 2 --device cpu"
+
+
+@pytest.fixture(scope="module")
+def i2v(tmp_path_factory) -> Path:
+    return tiny_diffusers.write_i2v(tmp_path_factory.mktemp("i2v"))
+
+
+@pytest.fixture
+def script(tmp_path) -> Path:
+    path = tmp_path / "tale.txt"
+    path.write_text(STORY)
+    return path
+
+
+def run(script: Path, out: Path, model: Path, *more: str) -> int:
+    arguments = ["run", script, "--out", out, "--model", model, "--quiet", *FAST.split(), *more]
+    return program.main([str(argument) for argument in arguments])
+
+
+def keys(out: Path) -> list[str]:
+    shots = json.loads((out / "story.json").read_text())["shots"]
+    return [shots[label]["key"] for label in sorted(shots)]
+
+
+def digests(out: Path) -> list[str]:
+    return [frame.digest for frame in load_bank(out / "bank").frames]
+
+
+def pixels_of(out: Path) -> dict[str, str]:
+    """Checksums of everything that was made, by shot."""
+    found = {}
+    for record in sorted((out / ".shots" / "shots").rglob("record.json")):
+        body = json.loads(json.loads(record.read_text())["record"])
+        found[body["facts"]["label"]] = body["files"]
+    return found
+
+
+@pytest.fixture
+def count_samples(monkeypatch):
+    """Names of the kinds of experts that sampled, in order; ``fail_at`` makes one of them fail."""
+    seen: list[str] = []
+    original = Engine.sample
+
+    def sample(self, kind, inputs, **kwargs):
+        seen.append(f"{kind} M={inputs.memory_frames}")
+        if len(seen) == sample.fail_at:
+            raise RuntimeError("out of memory")
+        return original(self, kind, inputs, **kwargs)
+
+    sample.fail_at = 0
+    monkeypatch.setattr(Engine, "sample", sample)
+    seen_and_switch = type("Seen", (), {"kinds": seen, "switch": sample})
+    return seen_and_switch
+
+
+def test_a_story_becomes_shots_a_video_and_a_memory(script, tmp_path, i2v, count_samples):
+    out = tmp_path / "out"
+    assert run(script, out, i2v) == 0
+    frames = [read_info(out / f"shot_01_0{i}.mp4").frames for i in (1, 2, 3)]
+    assert frames == [9, 8, 9]  # the second continues: its given frame is taken off
+    assert read_info(out / "story.mp4").frames == 26
+    bank = load_bank(out / "bank")
+    assert {frame.shot for frame in bank.frames} == {0, 1, 2}
+    memory = [sum(frame.shot < shot for frame in bank.frames) for shot in (0, 1, 2)]
+    assert count_samples.kinds == [f"i2v M={count}" for count in memory]
+
+
+def test_a_run_that_failed_goes_on_and_ends_as_if_undisturbed(
+    script, tmp_path, i2v, count_samples, caplog
+):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert run(script, whole, i2v) == 0
+    count_samples.kinds.clear()
+    count_samples.switch.fail_at = 3
+    assert run(script, broken, i2v) == 3
+    assert "shot 3" in caplog.text
+    assert "out of memory" in caplog.text
+    assert not (broken / "story.mp4").exists()
+    count_samples.kinds.clear()
+    count_samples.switch.fail_at = 0
+    assert run(script, broken, i2v, "--resume") == 0
+    assert len(count_samples.kinds) == 1
+    assert keys(broken) == keys(whole)
+    assert pixels_of(broken) == pixels_of(whole)
+    assert digests(broken) == digests(whole)
+
+
+def test_resuming_a_finished_story_loads_no_model(script, tmp_path, i2v, monkeypatch):
+    out = tmp_path / "out"
+    assert run(script, out, i2v) == 0
+    monkeypatch.setattr(engine_module, "load_experts", None)
+    monkeypatch.setattr(engine_module, "encode_texts", None)
+    monkeypatch.setattr(engine_module.WanVae, "load", None)
+    (out / "story.mp4").unlink()
+    assert run(script, out, i2v, "--resume") == 0
+    assert read_info(out / "story.mp4").frames == 26
+
+
+def test_only_the_edited_shot_and_those_after_it_are_made_again(
+    script, tmp_path, i2v, count_samples
+):
+    out = tmp_path / "out"
+    assert run(script, out, i2v) == 0
+    before = keys(out)
+    count_samples.kinds.clear()
+    script.write_text(STORY.replace("woman runs", "man runs"))
+    assert run(script, out, i2v, "--resume") == 0
+    assert len(count_samples.kinds) == 1
+    assert [a == b for a, b in zip(before, keys(out), strict=True)] == [True, True, False]
+    count_samples.kinds.clear()
+    assert run(script, out, i2v, "--resume", "--steps", "3") == 0
+    assert len(count_samples.kinds) == 3  # another recipe is another story
+
+
+def test_another_take_of_one_shot_has_another_seed(script, tmp_path, i2v, count_samples):
+    out = tmp_path / "out"
+    assert run(script, out, i2v) == 0
+    before = keys(out)
+    count_samples.kinds.clear()
+    assert run(script, out, i2v, "--resume", "--redo", "3") == 0
+    assert len(count_samples.kinds) == 1
+    assert [a == b for a, b in zip(before, keys(out), strict=True)] == [True, True, False]
+
+
+def test_a_first_shot_from_text_comes_from_the_t2v_experts(
+    script, tmp_path, i2v, tmp_path_factory, count_samples
+):
+    t2v = tiny_diffusers.write_i2v(tmp_path_factory.mktemp("t2v"), in_channels=16)
+    assert run(script, tmp_path / "out", i2v, "--t2v", t2v) == 0
+    assert [kind[:3] for kind in count_samples.kinds] == ["t2v", "i2v", "i2v"]
+
+
+def test_references_and_a_start_image_begin_a_story(
+    script, tmp_path, i2v, tmp_path_factory, count_samples
+):
+    t2v = tiny_diffusers.write_i2v(tmp_path_factory.mktemp("t2v"), in_channels=16)
+    picture = tmp_path / "hero.png"
+    Image.fromarray(noise_image(1).numpy()).save(picture)
+    references = ("--references", picture, "--t2v", t2v, "--end-shot", "1")
+    assert run(script, tmp_path / "a", i2v, *references) == 0
+    start = ("--start-image", picture, "--t2v", t2v, "--end-shot", "1")
+    assert run(script, tmp_path / "b", i2v, *start) == 0
+    assert count_samples.kinds == ["i2v M=1", "i2v M=0"]
+    assert load_bank(tmp_path / "a" / "bank").frames[0].pinned
+
+
+def test_what_is_wrong_is_told_before_anything_is_loaded(
+    script, tmp_path, i2v, monkeypatch, caplog
+):
+    monkeypatch.setattr(engine_module, "load_experts", None)
+    monkeypatch.setattr(engine_module, "encode_texts", None)
+    out, missing = tmp_path / "out", tmp_path / "missing"
+    text = tmp_path / "no.json"
+    text.write_text("{")
+    wrong = {
+        "no model_index.json": lambda: run(script, out, missing),
+        "cannot be read": lambda: run(missing, out, i2v),
+        "not valid JSON": lambda: run(text, out, i2v),
+        "CLIP ViT-B/32 needs a weights file": lambda: run(script, out, i2v, "--embedder", "clip"),
+        "no LoRA folder": lambda: run(script, out, i2v, "--lora", missing),
+        "pass both --lora-high": lambda: run(script, out, i2v, "--lora-high", missing),
+        "width must be a multiple of 16": lambda: run(script, out, i2v, "--width", "50"),
+        "length must be 4n+1": lambda: run(script, out, i2v, "--length", "10"),
+        "steps must be 1 or more": lambda: run(script, out, i2v, "--steps", "0"),
+        "redo_shots names 9": lambda: run(script, out, i2v, "--redo", "9"),
+        "end_shot is 7": lambda: run(script, out, i2v, "--end-shot", "7"),
+        "needs a GPU": lambda: run(script, out, i2v, "--offload", "model"),
+        "LAION aesthetic predictor": lambda: run(script, out, i2v, "--scorer", "laion"),
+        "missing cannot be read as a picture": lambda: run(
+            script, out, i2v, "--references", missing
+        ),
+    }
+    for words, call in wrong.items():
+        caplog.clear()
+        assert call() == 2, words
+        assert words in caplog.text
+    assert not out.exists()
+
+
+def test_a_lora_of_another_model_is_told_before_anything_is_loaded(
+    script, tmp_path, i2v, monkeypatch, caplog
+):
+    from safetensors.torch import save_file
+
+    monkeypatch.setattr(engine_module, "load_experts", None)
+    state = {}
+    for part, shape in (("A", (4, 99)), ("B", (99, 4))):
+        state[f"blocks.0.self_attn.q.lora_{part}.weight"] = torch.zeros(shape)
+    for name in ("backbone_high_noise", "backbone_low_noise"):
+        save_file(state, str(tmp_path / f"{name}.safetensors"))
+    assert run(script, tmp_path / "out", i2v, "--lora", tmp_path) == 2
+    assert "covers 1 of 20 modules" in caplog.text
+
+
+def test_a_folder_with_another_runs_shots_is_not_overwritten(script, tmp_path, i2v, caplog):
+    out = tmp_path / "out"
+    assert run(script, out, i2v, "--end-shot", "1") == 0
+    assert run(script, out, i2v) == 2
+    assert "--resume" in caplog.text
+
+
+def test_weights_are_told_apart_by_content_and_not_by_place(i2v, tmp_path):
+    import shutil
+
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        shutil.copytree(i2v, folder)
+    assert identify_weights(first) == identify_weights(second)
+    check_folder(first, 36)
+    file = next((second / "transformer").glob("*.safetensors"))
+    data = bytearray(file.read_bytes())
+    data[-3] ^= 1
+    file.write_bytes(data)
+    assert identify_weights(first) != identify_weights(second)
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_story_of_one(script, tmp_path, i2v):
+    """Under torchrun, over gloo on the CPU: same keys, same memory, one writer."""
+    assert run(script, tmp_path / "one", i2v) == 0
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+        *("-m", "storymem", "run", script, "--out", tmp_path / "two", "--model", i2v),
+        *FAST.split(),
+        "--quiet",
+    ]
+    finished = subprocess.run(
+        [str(part) for part in command],
+        cwd=PACK,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    assert keys(tmp_path / "two") == keys(tmp_path / "one")
+    one, two = (load_bank(tmp_path / name / "bank").frames for name in ("one", "two"))
+    assert len(one) == len(two)
+    for a, b in zip(one, two, strict=True):
+        assert (a.image.int() - b.image.int()).abs().max() <= 1
