@@ -176,3 +176,11 @@ def start_server(host, base_folder, tmp_path):
     for server in servers:
         server.stop()
     shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+@pytest.fixture
+def clips(host):
+    """Named values that StoryMemTestClip nodes give: IMAGE batches, a shot, an embedder."""
+    store = sys.modules[host._test].CLIPS
+    store.clear()
+    return store

@@ -66,7 +66,7 @@ class Record(io.ComfyNode):
 
 
 class Clip(io.ComfyNode):
-    """Gives a value that the test put into CLIPS under a name: as an IMAGE, and as a SHOT."""
+    """Gives a value that the test put into CLIPS under a name: as an IMAGE, a SHOT, an EMBEDDER."""
 
     @classmethod
     def define_schema(cls):
@@ -74,7 +74,11 @@ class Clip(io.ComfyNode):
             node_id="StoryMemTestClip",
             category="StoryMem/test",
             inputs=[io.String.Input("name")],
-            outputs=[io.Image.Output(), io.Custom("STORYMEM_SHOT").Output()],
+            outputs=[
+                io.Image.Output(),
+                io.Custom("STORYMEM_SHOT").Output(),
+                io.Custom("STORYMEM_EMBEDDER").Output(),
+            ],
         )
 
     @classmethod
@@ -83,7 +87,7 @@ class Clip(io.ComfyNode):
 
     @classmethod
     def execute(cls, name):
-        return io.NodeOutput(CLIPS[name], CLIPS[name])
+        return io.NodeOutput(CLIPS[name], CLIPS[name], CLIPS[name])
 
 
 class TestExtension(ComfyExtension):
