@@ -6,8 +6,9 @@ It starts torchrun itself, once per number of GPUs, and prints one JSON document
 speed-up against one GPU, peak memory, and the distance of the latents from one GPU's. Each worker
 makes one expert with seeded random weights (28 GB in bf16) and reuses it for both noise levels:
 compute and traffic are those of two experts, weights fit one card. ``--layers 4`` for a quick look.
-Two shapes are run: the recipe's (M = 10, 832x480, 81 frames; 48 360 tokens, which 2, 4 and 8 divide)
-and one whose tokens they do not divide.
+Two shapes are run: the recipe's (M = 10, 832x480, 81 frames; 48 360 tokens, which 2, 4 and 8
+divide) and one whose tokens they do not divide. ``floor`` is how far the latents of one GPU move
+when the noise they start from moves by half a bf16 digit: what equal means at this precision.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -29,6 +32,10 @@ SHAPES = {  # memory frames, shot frames, latent height, latent width
     "M=10 832x480x81": (10, 21, 60, 104),
     "M=2 400x272x9, tokens do not divide": (2, 3, 34, 50),
 }
+
+
+SMOKE = {"num_attention_heads": 4, "attention_head_dim": 128, "ffn_dim": 256, "text_dim": 64}
+SMOKE_SHAPES = {"smoke": (2, 2, 4, 6)}
 
 
 def load_storymem() -> None:
@@ -42,13 +49,13 @@ def load_storymem() -> None:
     spec.loader.exec_module(module)
 
 
-def make_expert(layers: int, dtype: torch.dtype, device: torch.device):
+def make_expert(layers: int, sizes: dict, dtype: torch.dtype, device: torch.device):
     """A14B's I2V expert with weights drawn on the device from one seed: the same everywhere."""
     from diffusers import WanTransformer3DModel
 
     with torch.device("meta"):
-        model = WanTransformer3DModel(in_channels=36, out_channels=16, num_layers=layers, **A14B)
-    rope = type(model.rope)(A14B["attention_head_dim"], (1, 2, 2), 1024)
+        model = WanTransformer3DModel(in_channels=36, out_channels=16, num_layers=layers, **sizes)
+    rope = type(model.rope)(sizes["attention_head_dim"], (1, 2, 2), 1024)
     model = model.to_empty(device=device)
     model.rope = rope.to(device)  # its tables are buffers, which to_empty leaves undefined
     generator = torch.Generator(device).manual_seed(1)
@@ -74,20 +81,21 @@ def work(options: argparse.Namespace) -> None:
     from storymem.headless.sampling import Recipe, ShotInputs, denoise, draw_noise
 
     device = parallel.join(options.device)
-    expert = make_expert(options.layers, getattr(torch, options.dtype), device)
+    sizes, shapes = (SMOKE, SMOKE_SHAPES) if options.smoke else (A14B, SHAPES)
+    expert = make_expert(options.layers, sizes, getattr(torch, options.dtype), device)
     install_memory_positions(expert)
     count = parallel.world_size()
     if count > 1:
         parallel.spread(expert, device)
     results = {}
-    for name, (memory, frames, height, width) in SHAPES.items():
+    for name, (memory, frames, height, width) in shapes.items():
         tokens = (memory + frames) * (height // 2) * (width // 2)
         even = parallel.fit_split(expert, tokens) if count > 1 else True
         generator = torch.Generator().manual_seed(1)
         inputs = ShotInputs(
             noise=draw_noise(1, memory, frames, height, width),
-            positive=torch.randn(1, 512, A14B["text_dim"], generator=generator),
-            negative=torch.randn(1, 512, A14B["text_dim"], generator=generator),
+            positive=torch.randn(1, 512, sizes["text_dim"], generator=generator),
+            negative=torch.randn(1, 512, sizes["text_dim"], generator=generator),
             condition=torch.randn(1, 20, memory + frames, height, width, generator=generator),
             memory_frames=memory,
         )
@@ -98,10 +106,9 @@ def work(options: argparse.Namespace) -> None:
                 torch.cuda.synchronize()
             times.append(time.perf_counter())
 
-        latents = denoise(
-            (expert,), inputs, Recipe(steps=options.steps), device=device, on_step=on_step
-        )
-        steps = [b - a for a, b in zip(times, times[1:], strict=False)][1:]  # the first warms up
+        recipe = Recipe(steps=options.steps)
+        latents = denoise((expert,), inputs, recipe, device=device, on_step=on_step)
+        steps = [b - a for a, b in pairwise(times)][1:]  # the first warms up
         peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0
         results[name] = {
             "tokens": tokens,
@@ -109,6 +116,11 @@ def work(options: argparse.Namespace) -> None:
             "seconds_a_step": sorted(steps)[len(steps) // 2],
             "peak_gib": round(peak, 1),
         }
+        if count == 1:
+            wobble = torch.randn(inputs.noise.shape, generator=generator)
+            moved = inputs.noise * (1 + 2**-9 * wobble)
+            other = denoise((expert,), replace(inputs, noise=moved), recipe, device=device)
+            results[name]["floor"] = float((other - latents).norm() / latents.norm())
         if parallel.rank() == 0:
             torch.save(latents, Path(options.work) / f"{count}_{len(results)}.pt")
     if parallel.rank() == 0:
@@ -121,6 +133,7 @@ def compare(options: argparse.Namespace) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         for count in options.gpus:
             own = ["--work", folder, "--layers", options.layers, "--steps", options.steps]
+            own += ["--smoke"] if options.smoke else []
             own += ["--dtype", options.dtype, "--device", options.device]
             launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", count]
             command = [sys.executable, *launch, __file__, *own]
@@ -147,6 +160,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes, to try the script itself")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--work", help=argparse.SUPPRESS)
     options = parser.parse_args()
