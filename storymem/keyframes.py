@@ -18,7 +18,7 @@ SIMILARITY_THRESHOLD = 0.9  # released selection, calibrated on CLIP ViT-B/32
 THRESHOLD_STEP = 0.01  # released selection
 MAX_KEYFRAMES_PER_SHOT = 3  # paper's released selection
 KNOWN_THRESHOLD = 0.9  # released selection: above this a keyframe is already in the bank
-MAX_LISTED_REJECTS = 6  # full-size frames that failed the gate and are kept to be looked at
+MAX_LISTED_REJECTS = 4  # frames that failed the gate, the best of them, to be looked at
 logger = logging.getLogger(__name__)
 
 
@@ -142,8 +142,8 @@ class Keyframes:
 
     def describe(self) -> str:
         """One line per frame: what was kept and what was not, and why."""
-        lines = [f"kept {_place(frame)}: {frame.reason}" for frame in self.frames]
-        lines += [f"not kept {_place(frame)}: {frame.reason}" for frame in self.rejected]
+        lines = [f"kept {frame.place}: {frame.reason}" for frame in self.frames]
+        lines += [f"not kept {frame.place}: {frame.reason}" for frame in self.rejected]
         return "\n".join(lines) or "no keyframes"
 
 
@@ -168,10 +168,6 @@ def filter_keyframes(keyframes: Keyframes, result: Filtered) -> Keyframes:
             "; ".join(frame.reason for frame in result.rejected),
         )
     return replace(keyframes, frames=result.kept, rejected=tuple(rejected))
-
-
-def _place(frame: MemoryFrame) -> str:
-    return frame.name or f"shot {frame.shot + 1}, frame {frame.frame}"
 
 
 def choose_keyframes(
@@ -236,11 +232,7 @@ def choose_keyframes(
         for i in selection.indices
     ]
     frames, known_frames, closest = _split_known(candidates, bank, embedder, known_threshold)
-    failed = [
-        i
-        for i, score in scores.items()
-        if not scorer.is_good(score) and (i not in to_anchor or to_anchor[i] < selection.threshold)
-    ]
+    failed = [i for i, score in scores.items() if not scorer.is_good(score)]
     listed = sorted(sorted(failed, key=lambda i: -scores[i])[:MAX_LISTED_REJECTS])
     gated = [
         MemoryFrame(
@@ -299,7 +291,7 @@ def _split_known(
     def reason(candidate: MemoryFrame) -> str:
         twin = bank.frames[similarities[candidate.frame].index(closest[candidate.frame])]
         return (
-            f"already in the bank: similarity {closest[candidate.frame]:.3f} to {_place(twin)}, "
+            f"already in the bank: similarity {closest[candidate.frame]:.3f} to {twin.place}, "
             f"above {threshold:g}"
         )
 

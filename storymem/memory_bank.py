@@ -11,6 +11,7 @@ import torch
 
 MAX_MEMORY_FRAMES = 10  # paper: the model was trained with at most ten memory frames
 SINK_FRAMES = 3  # paper: the first three keyframes always stay
+MAX_DROPPED = 32  # full-size pictures: the memory of a long story must not grow with them
 REFERENCE_SHOT = -1  # shot index of images that come from the artist, not from a shot
 
 
@@ -91,13 +92,20 @@ class MemoryFrame:
     def order(self) -> tuple[int, int]:
         return (self.shot, self.frame)
 
+    @property
+    def place(self) -> str:
+        """Where it is from, in the artist's words; shots count from 1, frames from 0."""
+        if self.shot == REFERENCE_SHOT:
+            return f"reference {self.frame + 1}"
+        return f"shot {self.shot + 1}, frame {self.frame}"
+
 
 @dataclass(frozen=True, eq=False)
 class MemoryBank:
     """An immutable bank of keyframes, in order of (shot, frame).
 
     ``frames`` holds every keyframe that was ever kept; ``used()`` is what a shot sees. ``dropped``
-    lists candidates that were not kept, each with its reason, for the artist to look at.
+    lists the last candidates that were not kept, each with its reason, for the artist to see.
     """
 
     frames: tuple[MemoryFrame, ...] = ()
@@ -146,9 +154,13 @@ class MemoryBank:
     def remember(
         self, frames: Iterable[MemoryFrame], *, dropped: Iterable[MemoryFrame] = ()
     ) -> MemoryBank:
-        """A new bank with ``frames`` added, in order of (shot, frame)."""
+        """A new bank with ``frames`` added, in order of (shot, frame).
+
+        Of the dropped frames the last ``MAX_DROPPED`` stay to be looked at.
+        """
         merged = sorted((*self.frames, *frames), key=lambda frame: frame.order)
-        return replace(self, frames=tuple(merged), dropped=(*self.dropped, *dropped))
+        listed = (*self.dropped, *dropped)[-MAX_DROPPED:]
+        return replace(self, frames=tuple(merged), dropped=listed)
 
     def with_pins(self, *, pin: Iterable[int] = (), unpin: Iterable[int] = ()) -> MemoryBank:
         """A new bank with the frames at these indices pinned or unpinned."""

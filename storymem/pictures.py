@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from .keyframes import Keyframes
-from .memory_bank import REFERENCE_SHOT, MemoryBank, MemoryFrame
+from .memory_bank import MemoryBank, MemoryFrame
 
 BACKGROUND, TEXT, FAINT = (24, 26, 30), (230, 230, 230), (110, 114, 122)
 KEPT, REJECTED, SCORE = (90, 200, 120), (235, 95, 85), (240, 180, 70)
@@ -41,40 +41,36 @@ def contact_sheet(bank: MemoryBank) -> torch.Tensor:
     """The bank as ``uint8 [H, W, 3]``: sink, window, pinned, not used now, and dropped frames."""
     used = set(bank.used_indices())
     sink = min(bank.sink, bank.max_frames)
-    groups: dict[str, list[MemoryFrame]] = {"sink": [], "window": [], "pinned": [], "waiting": []}
+    groups: dict[str, list[MemoryFrame]] = {"sink": [], "pinned": [], "window": [], "waiting": []}
     for i, frame in enumerate(bank.frames):
         if i not in used:
             groups["waiting"].append(frame)
-        elif frame.pinned:
-            groups["pinned"].append(frame)
+        elif i < sink:
+            groups["sink"].append(frame)
         else:
-            groups["sink" if i < sink else "window"].append(frame)
+            groups["pinned" if frame.pinned else "window"].append(frame)
     canvas = _Canvas(PLOT[0] + 2 * GAP)
     canvas.heading(
         f"Memory bank: the next shot sees {len(used)} of {len(bank)} frames "
         f"(max_frames {bank.max_frames}, sink {bank.sink}); {len(bank.dropped)} dropped"
     )
-    canvas.row(f"Sink, always seen: {len(groups['sink'])}", _cells(groups["sink"], KEPT))
-    canvas.row(f"Pinned, always seen: {len(groups['pinned'])}", _cells(groups["pinned"], PINNED))
-    canvas.row(f"Window, the most recent: {len(groups['window'])}", _cells(groups["window"], LINE))
-    canvas.row(
-        f"In the bank, not seen by the next shot: {len(groups['waiting'])}",
-        _cells(groups["waiting"], FAINT),
-    )
+    for name, title, colour in (
+        ("sink", "Sink, the first frames, always seen", KEPT),
+        ("pinned", "Pinned, always seen", PINNED),
+        ("window", "Window, the most recent frames", LINE),
+        ("waiting", "In the bank, but not seen by the next shot", FAINT),
+    ):
+        canvas.row(f"{title}: {len(groups[name])}", _cells(groups[name], colour))
     canvas.row(f"Dropped: {len(bank.dropped)}", _cells(bank.dropped, REJECTED))
     return canvas.finish()
 
 
 def caption(frame: MemoryFrame) -> str:
     """What a frame is, in a few short lines."""
-    if frame.shot == REFERENCE_SHOT:
-        title = f"reference {frame.frame + 1}"
-    else:
-        title = f"shot {frame.shot + 1}, frame {frame.frame}"
-    parts = [f"{title}, pinned" if frame.pinned else title]
+    parts = [f"{frame.place}, pinned" if frame.pinned else frame.place]
     if frame.name:
         parts.append(frame.name)
-    if frame.score is not None:
+    if frame.score is not None and frame.scorer not in frame.reason.split():
         parts.append(f"{frame.scorer or 'score'} {frame.score:.2f}")
     if frame.reason:
         parts.append(frame.reason)
@@ -171,9 +167,9 @@ def _cells(frames: Sequence[MemoryFrame], colour) -> list[tuple[Image.Image, str
         shown = [*shown[:half], *shown[-half:]]
     cells = []
     for frame in shown:
-        thumbnail = Image.fromarray(frame.image.numpy())
-        thumbnail.thumbnail(THUMBNAIL, Image.Resampling.BILINEAR)
-        cells.append((thumbnail, caption(frame), colour))
+        picture = Image.fromarray(frame.image.numpy())
+        thumbnail = ImageOps.contain(picture, THUMBNAIL, Image.Resampling.BILINEAR)
+        cells.append((thumbnail, caption(frame), PINNED if frame.pinned else colour))
     return cells
 
 

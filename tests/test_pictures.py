@@ -1,0 +1,110 @@
+"""The pictures show what they say: frames in their groups, lines where the numbers are."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from fakes import LabelEmbedder, LabelScorer, label_frames, noise_image
+
+from storymem import pictures
+from storymem.keyframes import Keyframes, choose_keyframes
+from storymem.memory_bank import MemoryBank, MemoryFrame, start_bank
+from storymem.pictures import KEPT, PINNED, REJECTED, caption, contact_sheet, decision_picture
+
+
+def count(picture: torch.Tensor, colour) -> int:
+    """Pixels of exactly this colour."""
+    return int((picture == torch.tensor(colour, dtype=torch.uint8)).all(-1).sum())
+
+
+def thumbnails(picture: torch.Tensor, label: int) -> int:
+    """How many thumbnails of this label's flat colour the picture holds."""
+    colour = label_frames([label])[0, 0, 0].tolist()
+    height = pictures.THUMBNAIL[1]  # the frames are 4:3, so their height fills the box
+    return round(count(picture, colour) / (height * height * 4 / 3))
+
+
+def decided(labels, scores=None, bank=None) -> Keyframes:
+    scorer = LabelScorer(scores) if scores else None
+    shot = label_frames(labels).float() / 255
+    return choose_keyframes(shot, LabelEmbedder(), scorer=scorer, bank=bank, shot=3)
+
+
+def test_the_decision_shows_chosen_and_rejected_frames_with_thumbnails():
+    bank = MemoryBank((MemoryFrame(label_frames([6])[0], shot=0),))
+    found = decided([1, 1, 1, 5, 5, 6, 1], {1: 5.0, 5: 1.0, 6: 4.0}, bank)
+    picture = decision_picture(found)
+    assert picture.dtype == torch.uint8
+    assert [frame.frame for frame in found.frames] == [0, 6]
+    assert count(picture, KEPT) > 500
+    assert count(picture, REJECTED) > 500
+    for label in (1, 5, 6):
+        assert thumbnails(picture, label) >= 1, label
+
+
+def test_the_threshold_is_drawn_where_it_is():
+    """A plot from 0.5 to 1: 0.9 lies at four fifths of its height."""
+    found = decided([0] * 9)
+    picture = decision_picture(found)
+    red = (picture == torch.tensor(REJECTED, dtype=torch.uint8)).all(-1)
+    wide = [row for row in range(picture.shape[0]) if red[row].sum() > 900]
+    top = 46 + 12  # heading, gap and the plot's own margin
+    bottom = top + (pictures.PLOT[1] - 26 - 12)
+    assert wide
+    assert abs(wide[0] - (bottom - 0.8 * (bottom - top))) < 12
+
+
+@pytest.mark.parametrize("labels", [[0], [0, 1], [0, 1, 2], [0] * 241])
+@pytest.mark.parametrize("score", [None, 5.0, 1.0])
+def test_every_decision_can_be_drawn(labels, score):
+    scores = None if score is None else {i: score for i in range(8)}
+    picture = decision_picture(decided(labels, scores))
+    assert picture.shape[-1] == 3
+    assert picture.shape[0] > 300
+
+
+def test_keyframes_without_a_decision_can_be_drawn():
+    assert decision_picture(Keyframes()).shape[0] > 50
+
+
+def test_the_sheet_shows_each_frame_once_in_its_group():
+    images = label_frames([0, 1, 2, 3, 4, 5])
+    frames = tuple(MemoryFrame(image, shot=i, pinned=i == 2) for i, image in enumerate(images))
+    bank = MemoryBank(
+        frames, max_frames=4, sink=1, dropped=(MemoryFrame(noise_image(1), reason="known"),)
+    )
+    assert bank.used_indices() == (0, 2, 4, 5)
+    sheet = contact_sheet(bank)
+    for label in range(6):
+        assert thumbnails(sheet, label) == 1, label
+    assert count(sheet, PINNED) > 300
+    assert count(sheet, REJECTED) > 300
+
+
+def test_captions_say_what_why_and_whether_it_is_pinned():
+    frame = MemoryFrame(
+        noise_image(0), shot=6, frame=40, score=4.25, scorer="hpsv3", reason="why", pinned=True
+    )
+    assert caption(frame).splitlines() == ["shot 7, frame 40, pinned", "hpsv3 4.25", "why"]
+    (hero,) = start_bank(torch.rand(1, 8, 8, 3)).frames
+    assert caption(hero).splitlines() == ["reference 1, pinned", "reference picture"]
+
+
+def test_an_empty_bank_has_a_sheet_that_says_so():
+    assert contact_sheet(MemoryBank()).shape[0] > 100
+
+
+def test_a_sheet_of_a_very_large_bank_stays_bounded():
+    image = noise_image(0, 8, 8)
+    bank = MemoryBank(tuple(MemoryFrame(image, shot=i) for i in range(1000)))
+    assert contact_sheet(bank).shape[0] < 12_000
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 150), (2000, 20), (480, 832)])
+def test_frames_of_any_size_fit_their_box(size):
+    contact_sheet(MemoryBank((MemoryFrame(noise_image(0, *size)),)))
+
+
+@pytest.mark.parametrize("text", ["x" * 500, "日本語の名前", "a\nb\nc\nd\ne\nf\ng\nh", "\t"])
+def test_any_name_can_be_drawn(text):
+    contact_sheet(MemoryBank((MemoryFrame(noise_image(0), name=text, reason=text),)))
