@@ -41,9 +41,12 @@ class _LowNoiseGuider(comfy.samplers.CFGGuider):
         self.is_loaded = False
         return self.sample(noise, latent_image, sampler, sigmas, denoise_mask, seed=seed)
 
-    def outer_sample(self, noise, latent_image, sampler, sigmas, denoise_mask=None, *_, **kwargs):
-        self.prepared = (noise, latent_image, denoise_mask, kwargs.get("seed"))
-        self.latent_shapes = kwargs.get("latent_shapes")
+    def outer_sample(
+        self, noise, latent_image, sampler, sigmas, denoise_mask=None, callback=None,
+        disable_pbar=False, seed=None, latent_shapes=None,
+    ):  # fmt: skip
+        self.prepared = (noise, latent_image, denoise_mask, seed)
+        self.latent_shapes = latent_shapes
         try:
             return self.run()
         finally:
@@ -120,23 +123,22 @@ class TwoExpertGuider(comfy.samplers.CFGGuider):
         self.is_low_active = False
         return super().sample(noise, latent_image, sampler, sigmas, denoise_mask, *args, **kwargs)
 
-    def outer_sample(self, noise, latent_image, sampler, sigmas, *args, **kwargs):
+    def outer_sample(
+        self, noise, latent_image, sampler, sigmas, denoise_mask=None, callback=None,
+        disable_pbar=False, seed=None, latent_shapes=None,
+    ):  # fmt: skip
+        outer_sample = super().outer_sample
+
         def run():
-            return super(TwoExpertGuider, self).outer_sample(
-                noise, latent_image, sampler, sigmas, *args, **kwargs
-            )
+            return outer_sample(
+                noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed,
+                latent_shapes=latent_shapes,
+            )  # fmt: skip
 
         if len(self.low_sigmas) == 0:
             return run()
-        return self.low.open(
-            run,
-            noise,
-            latent_image,
-            sampler,
-            self.low_sigmas,
-            self.raw_denoise_mask,
-            kwargs.get("seed", args[3] if len(args) > 3 else None),
-        )
+        mask = self.raw_denoise_mask  # the host prepares it for each expert
+        return self.low.open(run, noise, latent_image, sampler, self.low_sigmas, mask, seed)
 
     def __call__(self, x, timestep, model_options=None, seed=None):
         model_options = model_options or {}

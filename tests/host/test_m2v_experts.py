@@ -246,3 +246,47 @@ def test_only_one_expert_is_asked_for_at_a_time(m2v, monkeypatch):
     assert names.count("low") == 1
     assert names.index("low") > max(i for i, n in enumerate(names) if n == "forward high")
     assert names.index("low") < names.index("forward low")
+
+
+@pytest.mark.parametrize("sampler", ["uni_pc", "dpm_2_ancestral"])
+def test_a_card_that_holds_one_expert_gives_the_same_result(m2v, twin, monkeypatch, sampler):
+    """Loading one expert throws the other out, patches and all, in the middle of the run."""
+    import comfy.model_management
+
+    options = {"bank": m2v.bank(2), "sampler_name": sampler, "steps": 4}
+    roomy = m2v.sample(model_low=twin, **options)
+    load = comfy.model_management.load_models_gpu
+    thrown_out = []
+
+    def one_at_a_time(models, *args, **kwargs):
+        thrown_out.extend(comfy.model_management.current_loaded_models)
+        comfy.model_management.unload_all_models()
+        return load(models, *args, **kwargs)
+
+    monkeypatch.setattr(comfy.model_management, "load_models_gpu", one_at_a_time)
+    assert torch.equal(m2v.sample(model_low=twin, **options), roomy)
+    assert len(thrown_out) >= 2
+
+
+def test_hooks_on_prompts_reach_both_experts(m2v, twin):
+    """A LoRA on the positive prompt alone, as hook nodes put it there."""
+    import comfy.hooks
+
+    generator = torch.Generator().manual_seed(5)
+    name = "diffusion_model.blocks.1.self_attn.q"
+    state = {
+        f"{name}.lora_down.weight": torch.randn(2, 256, generator=generator) * 0.2,
+        f"{name}.lora_up.weight": torch.randn(256, 2, generator=generator) * 0.2,
+    }
+
+    def hooked():
+        hooks = comfy.hooks.create_hook_lora(lora=state, strength_model=1.0, strength_clip=0.0)
+        return comfy.hooks.set_hooks_for_conditioning(m2v.pos, hooks)
+
+    options = {"bank": m2v.bank(1), "sampler_name": "uni_pc", "steps": 6}
+    one = m2v.sample(positive=hooked(), model_low=None, **options)
+    two = m2v.sample(positive=hooked(), model_low=twin, **options)
+    assert rel_l2(two, one) < 1e-5
+    plain = m2v.sample(model_low=twin, **options)
+    assert rel_l2(plain, two) > 1e-4
+    assert torch.equal(m2v.sample(model_low=twin, **options), plain)
