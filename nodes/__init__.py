@@ -19,6 +19,7 @@ MODULES = (
     "lora",
     "shot_loop",
     "loop_nodes",
+    "one_wire",
 )
 
 

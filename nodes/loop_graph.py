@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import sys
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +16,11 @@ from comfy_execution.graph_utils import is_link
 
 import nodes
 
+from ..storymem.code_version import module_of
 from ..storymem.shot_store import digest_of
 
 OPEN, CLOSE = "StoryMemShotLoopOpen", "StoryMemShotLoopClose"
+NEXT_SHOT = "StoryMemNextShot"
 FLOW_SLOT = 0  # of Open
 BODY_INPUTS = ("frames", "bank")  # of Close
 MAX_FILE_NAME = 1024
@@ -129,6 +132,12 @@ class LoopGraph:
                 found[path] = [status.st_size, status.st_mtime_ns]
         return found
 
+    def own_modules(self) -> set[str]:
+        """The pack's own files that the makers' nodes come from."""
+        kinds = {nodes.NODE_CLASS_MAPPINGS[self.node(n)["class_type"]] for n in self.makers}
+        files = {getattr(sys.modules.get(kind.__module__), "__file__", None) for kind in kinds}
+        return {module for file in files if (module := module_of(file))}
+
     async def describe(self) -> str:
         """Everything that decides frames and bank except the shot itself, as a text.
 
@@ -229,6 +238,33 @@ def read_loop(dynprompt, close_id: str) -> LoopGraph:
             )
     body = [node_id for node_id in (*before, *branches) if node_id in inside]
     return LoopGraph(dynprompt, close_id, open_id, list(dict.fromkeys(body)), before)
+
+
+def read_one_wire(dynprompt, finish_id: str) -> LoopGraph:
+    """The nodes between a Next Shot and a Finish Shot.
+
+    Raises:
+        ValueError: when frames or bank do not come from exactly one Next Shot.
+    """
+    finish = dynprompt.get_node(finish_id)
+    ends = [
+        finish["inputs"][name][0] for name in BODY_INPUTS if is_link(finish["inputs"].get(name))
+    ]
+    begins = {
+        n for n in dynprompt.all_node_ids() if dynprompt.get_node(n)["class_type"] == NEXT_SHOT
+    }
+    makers = _upstream(dynprompt, ends, begins)
+    sources = {
+        source for n in (finish_id, *makers) for _, source, _ in links_of(dynprompt.get_node(n))
+    }
+    used = sorted(begins & sources)
+    if len(ends) != len(BODY_INPUTS) or len(used) != 1:
+        raise ValueError(
+            f"{name_of(dynprompt, finish_id)} must get state, frames and bank from the nodes "
+            f"after one "
+            f"Next Shot, but they come from {len(used)}"
+        )
+    return LoopGraph(dynprompt, finish_id, used[0], [], makers)
 
 
 def files_of(node: dict) -> list[str]:

@@ -175,7 +175,7 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
         ValueError: when the story cannot run as it is set up.
     """
     output = folder_paths.get_output_directory()
-    body = json.dumps([code_version(), await graph.describe()])
+    body = json.dumps([code_version(graph.own_modules()), await graph.describe()])
     references = read_references(flow.story)
     store = ShotStore(Path(output) / STORE_FOLDER)
     loop = Loop(flow.story, flow.settings, flow.bank, body, store, references)

@@ -2,42 +2,69 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
-from functools import lru_cache
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
-# These read scripts, keep files and show things; a change in them does not change a shot's pixels,
-# and what they feed into a shot is part of its key as a value.
-NO_INFLUENCE = (
-    "__init__.py",
-    "bank_store.py",
-    "code_version.py",
-    "host_cache.py",
-    "loop_graph.py",
-    "loop_run.py",
-    "pictures.py",
-    "plain_script.py",
-    "script_fields.py",
-    "shot_loop.py",
-    "shot_store.py",
-    "story.py",
-    "story_folder.py",
-    "types.py",
-    "video.py",
-)
+PACK = Path(__file__).resolve().parent.parent
+# These read scripts, keep files and show things. What they put into a shot is part of its key as a
+# value, so a change in their code alone does not change a shot.
+NO_INFLUENCE = {
+    f"{folder}/{name}.py"
+    for folder, names in {
+        "storymem": "__init__ bank_store code_version disk loop_state pictures plain_script "
+        "script_fields "
+        "shot_loop "
+        "shot_store story story_folder story_output video",
+        "nodes": "__init__ host_cache loop_graph loop_nodes loop_run one_wire shot_loop story "
+        "types",
+    }.items()
+    for name in names.split()
+}
+ALWAYS = ("storymem/continuity.py", "storymem/memory_bank.py")  # what the loop itself decides with
 
 
-@lru_cache(maxsize=1)
-def code_version() -> str:
-    """SHA-256 of the pack's code, without blank lines and comment lines."""
-    pack = Path(__file__).resolve().parent.parent
-    digest = hashlib.sha256()
-    for folder in ("storymem", "nodes"):
-        for path in sorted((pack / folder).glob("*.py")):
-            if path.name in NO_INFLUENCE:
-                continue
-            digest.update(path.name.encode())
-            for line in path.read_text(encoding="utf-8").splitlines():
-                if line.strip() and not line.strip().startswith("#"):
-                    digest.update(line.rstrip().encode() + b"\n")
-    return digest.hexdigest()
+def code_version(modules: Iterable[str] = ()) -> str:
+    """SHA-256 of the pack's own code behind ``modules``, without blank lines and comment lines.
+
+    Args:
+        modules: files of the pack, relative to it (``nodes/sampling.py``); what they import from
+        the
+            pack counts too.
+    """
+    waiting, seen = [*ALWAYS, *modules], set()
+    while waiting:
+        name = waiting.pop()
+        if name not in seen and name not in NO_INFLUENCE:
+            seen.add(name)
+            waiting += _read(name)[1]
+    return hashlib.sha256(repr([(n, _read(n)[0]) for n in sorted(seen)]).encode()).hexdigest()
+
+
+def module_of(path: str | None) -> str | None:
+    """A source file as a name for ``code_version``; ``None`` when it is not the pack's."""
+    if not path:
+        return None
+    try:
+        return Path(path).resolve().relative_to(PACK).as_posix()
+    except ValueError:
+        return None
+
+
+@cache
+def _read(name: str) -> tuple[str, tuple[str, ...]]:
+    """Digest of a file and the pack's files that it imports. Read once: running code does not
+    change."""
+    text = (PACK / name).read_text(encoding="utf-8")
+    lines = (line.rstrip() for line in text.splitlines())
+    code = "\n".join(line for line in lines if line and not line.lstrip().startswith("#"))
+    imported = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            folder = (PACK / name).parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            for file in (folder.with_suffix(".py"), *(folder / f"{a.name}.py" for a in node.names)):
+                if file.is_file() and file.is_relative_to(PACK):
+                    imported.append(file.relative_to(PACK).as_posix())
+    return hashlib.sha256(code.encode()).hexdigest(), tuple(imported)

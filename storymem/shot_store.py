@@ -21,7 +21,6 @@ import logging
 import os
 import shutil
 import socket
-import threading
 import time
 import uuid
 from collections.abc import Iterable, Mapping
@@ -32,6 +31,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from .disk import checksum, is_running, sync_later, telling
 from .memory_bank import MemoryBank, MemoryFrame
 from .video import DEFAULT_CRF, FRAME_RATE, read_info, write_video
 
@@ -41,10 +41,6 @@ ABANDONED_SECONDS = (
     24 * 3600
 )  # a record "being written" for longer than this by another machine is dead
 logger = logging.getLogger(__name__)
-
-
-class StoreError(ValueError):
-    """The disk does not do what is asked of it, in the artist's words."""
 
 
 class DamagedError(ValueError):
@@ -110,10 +106,19 @@ class ShotStore:
         bank = record.bank
         kept = tuple(self._read_frame(entry) for entry in bank["frames"])
         dropped = tuple(self._read_frame(entry) for entry in bank["dropped"])
-        tails = sorted(record.folder.glob("tail_*.png"))
-        pixels = [_read_png(path) for path in tails]
         settings = {"max_frames": bank["max_frames"], "sink": bank["sink"]}
-        return ShotResult(MemoryBank(kept, dropped=dropped, **settings), torch.stack(pixels))
+        return ShotResult(MemoryBank(kept, dropped=dropped, **settings), self.load_tail(record))
+
+    def load_tail(self, record: Record) -> torch.Tensor:
+        """The last frames of a record, ``uint8 [n, H, W, 3]``.
+
+        Raises:
+            DamagedError: when a picture is missing or altered.
+        """
+        tails = sorted(record.folder.glob("tail_*.png"))
+        if not tails:
+            raise DamagedError(f"{record.folder} lost its last frames")
+        return torch.stack([_read_png(path) for path in tails])
 
     def keep_pictures(self, frames: Iterable[MemoryFrame]) -> None:
         """Write the pictures of ``frames`` that the store does not hold whole.
@@ -121,7 +126,7 @@ class ShotStore:
         Raises:
             StoreError: when the disk refuses.
         """
-        with _telling("pictures of the memory bank", self.root):
+        with telling("pictures of the memory bank", self.root):
             for frame in frames:
                 try:
                     self._read_picture(frame.digest)
@@ -148,7 +153,7 @@ class ShotStore:
             StoreError: when the disk refuses (full, read-only, vanished).
             ValueError: for frames that are not a finite picture.
         """
-        with _telling("the finished shot", self.root):
+        with telling("the finished shot", self.root):
             self._remove_abandoned()
             folder = self._writing_folder()
             try:
@@ -189,7 +194,7 @@ class ShotStore:
         for _ in range(3):
             try:
                 os.rename(folder, target)
-                _sync_later(target)
+                sync_later(target)
                 break
             except OSError:
                 if not target.exists():
@@ -217,7 +222,7 @@ class ShotStore:
                 old = time.time() - folder.stat().st_mtime > ABANDONED_SECONDS
             except OSError:
                 continue
-            if (here and not _is_running(int(process))) or old:
+            if (here and not is_running(int(process))) or old:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _picture(self, digest: str) -> Path:
@@ -231,7 +236,7 @@ class ShotStore:
             picture = Image.fromarray(frame.image.contiguous().numpy())
             picture.save(temporary, "PNG", compress_level=1)
             os.replace(temporary, path)
-            _sync_later(path)
+            sync_later(path)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -268,23 +273,13 @@ def digest_of(value) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Replace a file in one step: readers see the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _write_record(folder: Path, key: str, frames: int, facts: Mapping, bank: MemoryBank) -> None:
     files = sorted(path.name for path in folder.iterdir())
     body = {
         "format": RECORD_FORMAT,
         "key": key,
         "frames": frames,
-        "files": {name: _checksum(folder / name) for name in files},
+        "files": {name: checksum(folder / name) for name in files},
         "facts": dict(facts),
         "bank": describe_bank(bank),
     }
@@ -302,8 +297,8 @@ def _read_record(folder: Path, key: str) -> Record:
     body = json.loads(text)
     if body["format"] != RECORD_FORMAT or body["key"] != key:
         raise DamagedError("record.json belongs to another shot or version")
-    for name, checksum in body["files"].items():
-        if _checksum(folder / name) != checksum:
+    for name, known in body["files"].items():
+        if checksum(folder / name) != known:
             raise DamagedError(f"{name} was altered or cut off")
     return Record(key, folder, body["frames"], body["facts"], body["bank"])
 
@@ -324,69 +319,9 @@ def _eight_bit(frames: torch.Tensor, tail: list[np.ndarray]) -> Iterable[np.ndar
         yield pixels
 
 
-def _checksum(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _read_png(path: Path) -> torch.Tensor:
     try:
         with Image.open(path) as picture:
             return torch.from_numpy(np.array(picture.convert("RGB")))
     except (OSError, ValueError, SyntaxError) as error:
         raise DamagedError(f"{path} cannot be read: {error}") from error
-
-
-def _sync_later(path: Path) -> None:
-    """Have the disk make a record last through a power cut, while the next shot is being computed.
-
-    Nothing waits for it: what a power cut tears is found by its checksum and made again.
-    """
-    threading.Thread(target=_sync, args=(path,), name="storymem-sync").start()
-
-
-def _sync(path: Path) -> None:
-    inside = list(path.iterdir()) if path.is_dir() else []
-    folders = [] if os.name == "nt" else [path, path.parent] if inside else [path.parent]
-    for entry in [*(inside or [path]), *folders]:
-        try:
-            descriptor = os.open(entry, os.O_RDWR if entry.is_file() else os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            logger.debug("%s could not be synced: %s", entry, error)
-
-
-def _is_running(pid: int) -> bool:
-    if os.name == "nt":
-        return True  # signal 0 would end the process there; age decides instead
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-class _telling:
-    """Turns what the disk says into words an artist can act on."""
-
-    def __init__(self, what: str, root: Path):
-        self.what, self.root = what, root
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        if isinstance(error, OSError):
-            raise StoreError(
-                f"{self.what} could not be written below {self.root}: {error}. Shots finished "
-                f"before "
-                "are kept; free some space or make the folder writable, then queue again"
-            ) from error

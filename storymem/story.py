@@ -201,6 +201,13 @@ def _from_json(data: Mapping, source: str, default_name: str) -> Story:
 
 
 def _story(name, shots, overview, character, source, warnings) -> Story:
+    try:
+        "".join([name, overview, character, *(shot.prompt for shot in shots)]).encode()
+    except UnicodeEncodeError as error:
+        raise ScriptError(
+            f"the story '{name!a}' holds characters that are not valid Unicode ({error.reason}); "
+            "type them again"
+        ) from None
     if not shots:
         raise ScriptError(f"the story '{name}' has no shots: write at least one prompt")
     if not shots[0].cut:

@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from .shot_store import StoreError, write_whole
+from .disk import StoreError, write_whole
 from .story import Story
 
 MANIFEST = "story.json"

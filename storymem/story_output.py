@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from .disk import telling, write_whole
 from .shot_loop import LoopSettings, Step
-from .shot_store import StoreError, write_whole
 from .story import Story
 from .story_folder import folder_name, read_manifest, remove_shown, show_file, update_manifest
 from .video import DEFAULT_CRF, FRAME_RATE, clip_fades, join_videos, write_subtitles
@@ -41,7 +41,7 @@ class ShownStory:
     def show_shot(self, step: Step) -> Path:
         """Put a finished shot where the artist looks."""
         target = self.folder / f"shot_{step.label}.mp4"
-        with _telling(target):
+        with telling("the shot", target):
             if self.options.fps == FRAME_RATE:
                 show_file(step.record.video, target)
             else:
@@ -67,7 +67,7 @@ class ShownStory:
         wanted = self.settings.range(self.story)
         chosen = [step for step in steps if step.plan.shot.index in wanted]
         video = self.folder / f"{self._stem(wanted)}.mp4"
-        with _telling(video):
+        with telling("the story video", video):
             manifest = read_manifest(self.folder)
             for step in steps:
                 if not self._is_shown(step, manifest):
@@ -134,19 +134,3 @@ class ShownStory:
         finally:
             temporary.unlink(missing_ok=True)
         return copied
-
-
-class _telling:
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        if isinstance(error, OSError):
-            raise StoreError(
-                f"{self.path} could not be written: {error}. The finished shots are kept; free "
-                f"some space "
-                "or make the folder writable, then queue again"
-            ) from error

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import torch
 from comfy_api.latest import io
 
@@ -62,6 +63,8 @@ class TestBody(io.ComfyNode):
         outside=None,
     ):
         _note(log, f"begin {shot.shot.index + 1} {shot.mode}")
+        if log:
+            _note(f"{log}.rss", str(psutil.Process().memory_info().rss))
         time.sleep(seconds)
         if fail_on.startswith("@"):  # a file that says it, so that the graph stays the same
             fail_on = Path(fail_on[1:]).read_text() if Path(fail_on[1:]).exists() else ""

@@ -1,0 +1,214 @@
+"""The loop as nodes around one wire, for ComfyUI's own Start Loop / End Loop and for graphs
+unrolled by hand.
+
+The state goes Begin Story -> Next Shot / Finish Shot -> ... -> Join Story. Finish Shot asks for
+frames only
+when the shot is not on disk yet, so that finished shots run nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import folder_paths
+from comfy_api.latest import InputImpl, io, ui
+
+from ..storymem.bank_store import save_bank
+from ..storymem.code_version import code_version
+from ..storymem.loop_state import LoopState
+from ..storymem.memory_bank import MemoryBank
+from ..storymem.shot_loop import Loop, LoopSettings
+from ..storymem.shot_store import ShotStore
+from ..storymem.story import CONTINUITY_MODES
+from ..storymem.story_folder import check_name, claim_folder
+from ..storymem.story_output import ShownStory, VideoOptions
+from ..storymem.video import FRAME_RATE
+from . import loop_graph, loop_run
+from .loop_nodes import body_outputs, body_values
+from .types import Bank, State, Story
+
+STATE_TOOLTIP = "The loop's one value: which shots are finished, and the memory."
+
+
+class BeginStory(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemBeginStory",
+            display_name="Begin Story",
+            category="StoryMem/one wire",
+            description="Makes a story one value that a loop can carry, for ComfyUI's own Start "
+            "Loop and End "
+            "Loop. In most workflows Shot Loop Open and Close are simpler.",
+            inputs=[
+                Story.Input("story", tooltip="From Load Story."),
+                Bank.Input(
+                    "bank", optional=True, tooltip="The memory that the first shot begins with."
+                ),
+                io.Combo.Input(
+                    "continuity",
+                    options=list(CONTINUITY_MODES),
+                    default=CONTINUITY_MODES[0],
+                    tooltip="How a shot without a cut begins, as on Shot Loop Open.",
+                ),
+                io.String.Input(
+                    "filename_prefix",
+                    default="storymem",
+                    tooltip="Folder in the output folder, as on Shot Loop Open.",
+                ),
+                io.String.Input(
+                    "negative",
+                    multiline=True,
+                    default="",
+                    optional=True,
+                    tooltip="Negative prompt of shots whose script gives none.",
+                ),
+            ],
+            outputs=[
+                State.Output(display_name="state", tooltip=STATE_TOOLTIP),
+                io.Int.Output(
+                    display_name="shot_count", tooltip="How often the loop must go around."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, story, continuity, filename_prefix, negative="", bank=None) -> io.NodeOutput:
+        check_name(filename_prefix, "filename_prefix")
+        check_name(story.name, "the story's name")
+        store = ShotStore(Path(folder_paths.get_output_directory()) / loop_run.STORE_FOLDER)
+        bank = bank or MemoryBank()
+        store.keep_pictures([*bank.frames, *bank.dropped])
+        settings = LoopSettings(continuity, filename_prefix, negative)
+        loop = Loop(story, settings, bank, "", store, loop_run.read_references(story))
+        return io.NodeOutput(LoopState(loop, bank), len(story.shots))
+
+
+class NextShot(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemNextShot",
+            display_name="Next Shot",
+            category="StoryMem/one wire",
+            description="What the next shot of the story starts from.",
+            inputs=[State.Input("state", tooltip="From Begin Story, Start Loop or Finish Shot.")],
+            outputs=[State.Output(display_name="state", tooltip=STATE_TOOLTIP), *body_outputs()],
+        )
+
+    @classmethod
+    def execute(cls, state) -> io.NodeOutput:
+        return io.NodeOutput(state, *body_values(*state.begin()))
+
+
+class FinishShot(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemFinishShot",
+            display_name="Finish Shot",
+            category="StoryMem/one wire",
+            description="Puts a shot on disk and moves the story on by one. A shot that is on "
+            "disk already "
+            "is not made again: the nodes before this one stay idle.",
+            inputs=[
+                State.Input("state", tooltip="The state output of Next Shot."),
+                io.Image.Input(
+                    "frames",
+                    lazy=True,
+                    tooltip="The decoded frames of the shot, repeated frames included.",
+                ),
+                Bank.Input("bank", lazy=True, tooltip="The memory after the shot, from Remember."),
+            ],
+            outputs=[
+                State.Output(display_name="state", tooltip=STATE_TOOLTIP),
+                io.Boolean.Output(display_name="done", tooltip="True after the story's last shot."),
+            ],
+            hidden=[
+                io.Hidden.unique_id,
+                io.Hidden.dynprompt,
+                io.Hidden.prompt,
+                io.Hidden.extra_pnginfo,
+            ],
+            not_idempotent=True,
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_):
+        return float("nan")  # whether the shot is still on disk is looked up every time
+
+    @classmethod
+    async def check_lazy_status(cls, state, frames=None, bank=None):
+        if state.find(await _describe_body(cls.hidden)):
+            return []
+        return [name for name, value in (("frames", frames), ("bank", bank)) if value is None]
+
+    @classmethod
+    async def execute(cls, state, frames=None, bank=None) -> io.NodeOutput:
+        body = await _describe_body(cls.hidden)
+        record = state.find(body)
+        if record is not None and frames is None:
+            after = state.reuse(body, record)
+        else:
+            metadata = loop_run.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
+            after = state.finish(body, frames, bank, crf=VideoOptions().crf, metadata=metadata)
+        return io.NodeOutput(after, after.is_done)
+
+
+class JoinStory(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemJoinStory",
+            display_name="Join Story",
+            category="StoryMem/one wire",
+            description="Writes the files of a story whose shots are finished: one video per "
+            "shot, the story "
+            "video, the memory and the script.",
+            inputs=[
+                State.Input("state", tooltip="From the last Finish Shot, or from End Loop."),
+                io.Float.Input(
+                    "fps",
+                    default=float(FRAME_RATE),
+                    min=1.0,
+                    max=240.0,
+                    optional=True,
+                    tooltip="Frames per second of all videos. Wan 2.2 makes 16.",
+                ),
+            ],
+            outputs=[
+                io.Video.Output(display_name="video", tooltip="The story video."),
+                Bank.Output(display_name="bank", tooltip="The memory after the last shot."),
+                io.String.Output(display_name="folder", tooltip="Where everything lies."),
+            ],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, state, fps=float(FRAME_RATE)) -> io.NodeOutput:
+        if not state.steps:
+            raise ValueError(
+                "no shot of the story is finished yet; put Next Shot and Finish Shot before"
+            )
+        output = folder_paths.get_output_directory()
+        settings = replace(state.loop.settings, end_shot=len(state.steps))
+        folder = claim_folder(output, settings.prefix, state.loop.story)
+        shown = ShownStory(folder, state.loop.story, settings, VideoOptions(fps))
+        metadata = loop_run.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
+        video = shown.show_story(list(state.steps), metadata)
+        save_bank(folder / "bank", state.bank)
+        preview = ui.SavedResult(video.name, os.path.relpath(folder, output), io.FolderType.output)
+        result = InputImpl.VideoFromFile(str(video))
+        return io.NodeOutput(result, state.bank, str(folder), ui=ui.PreviewVideo([preview]))
+
+
+async def _describe_body(hidden) -> str:
+    graph = loop_graph.read_one_wire(hidden.dynprompt, hidden.unique_id)
+    return json.dumps([code_version(graph.own_modules()), await graph.describe()])
+
+
+NODES = [BeginStory, NextShot, FinishShot, JoinStory]

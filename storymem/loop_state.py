@@ -1,0 +1,75 @@
+"""The loop as one value, for hosts whose own loops carry exactly one (paper: shot by shot,
+section 3.1).
+
+A state is immutable and small: the story, which shots are finished, and the memory. Pixels of
+finished
+shots are on disk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from .continuity import ShotPlan
+from .memory_bank import MemoryBank
+from .shot_loop import Loop, Step, begin_shot, finish_shot, own_key, plan_shot, shot_key
+from .shot_store import Record, ShotResult
+
+
+@dataclass(frozen=True)
+class LoopState:
+    """What goes around the loop."""
+
+    loop: Loop
+    bank: MemoryBank
+    steps: tuple[Step, ...] = ()  # finished, each with its record
+
+    @property
+    def is_done(self) -> bool:
+        return len(self.steps) == len(self.loop.story.shots)
+
+    def next_step(self, body: str = "") -> Step:
+        """The shot whose turn it is.
+
+        Raises:
+            ValueError: when all are finished.
+        """
+        if self.is_done:
+            raise ValueError(
+                f"all {len(self.steps)} shots of '{self.loop.story.name}' are finished; end the "
+                f"loop "
+                "when Finish Shot says done"
+            )
+        loop = replace(self.loop, body=body)
+        shot = loop.story.shots[len(self.steps)]
+        plan = plan_shot(loop.story, loop.settings, shot, has_previous=bool(self.steps))
+        previous = self.steps[-1].key if self.steps else ""
+        own = own_key(loop, plan)
+        return Step(plan, own, shot_key(own, previous, loop.bank), previous)
+
+    def begin(self) -> tuple[ShotPlan, MemoryBank, torch.Tensor | None]:
+        """What the next shot starts from: its plan, the bank, the frames it continues from."""
+        step = self.next_step()
+        before = None
+        if self.steps:
+            tail = self.loop.store.load_tail(self.steps[-1].record)
+            before = ShotResult(self.bank, tail)
+        return step.plan, *begin_shot(replace(self.loop, bank=self.bank), step, before)
+
+    def find(self, body: str) -> Record | None:
+        """The finished record of the next shot, when it was made before."""
+        return self.loop.store.find(self.next_step(body).key)
+
+    def reuse(self, body: str, record: Record) -> LoopState:
+        """The state after a shot that was found finished."""
+        step = replace(self.next_step(body), record=record)
+        return LoopState(self.loop, self.loop.store.load(record).bank, (*self.steps, step))
+
+    def finish(self, body: str, frames, bank: MemoryBank, **options) -> LoopState:
+        """The state after a shot, with its frames on disk."""
+        step = self.next_step(body)
+        loop = replace(self.loop, body=body)
+        record, result = finish_shot(loop, step, frames, bank, **options)
+        return LoopState(self.loop, result.bank, (*self.steps, replace(step, record=record)))

@@ -1,0 +1,113 @@
+"""The story carried by one wire: what a host's own Start Loop / End Loop would carry around."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from loop_graphs import edited, loop_graph, ran, story
+
+
+@pytest.fixture(autouse=True)
+def fresh(host):
+    shutil.rmtree(host.base / "output", ignore_errors=True)
+    (host.base / "output").mkdir()
+    host.restart()
+
+
+def one_wire(script, log, count, **body) -> dict:
+    """The loop unrolled by hand: the state is the only value that goes from shot to shot."""
+    looped = loop_graph(script, log, body=body)
+    graph = {
+        "story": looped["story"],
+        "begin": {
+            "class_type": "StoryMemBeginStory",
+            "inputs": {
+                "story": ["story", 0],
+                "continuity": "last_five_frames",
+                "filename_prefix": "wire",
+            },
+        },
+    }
+    state = ["begin", 0]
+    for i in range(count):
+        graph[f"next{i}"] = {"class_type": "StoryMemNextShot", "inputs": {"state": state}}
+        inputs = dict(looped["body"]["inputs"])
+        for name, slot in (("shot", 1), ("bank", 2), ("previous_frames", 3), ("prompt", 4)):
+            inputs[name] = [f"next{i}", slot]
+        graph[f"body{i}"] = {"class_type": "StoryMemTestBody", "inputs": inputs}
+        graph[f"finish{i}"] = {
+            "class_type": "StoryMemFinishShot",
+            "inputs": {
+                "state": [f"next{i}", 0],
+                "frames": [f"body{i}", 0],
+                "bank": [f"body{i}", 1],
+            },
+        }
+        state = [f"finish{i}", 0]
+    graph["done"] = {
+        "class_type": "StoryMemTestRecord",
+        "inputs": {"value": [state[0], 1], "key": "done"},
+    }
+    graph["join"] = {"class_type": "StoryMemJoinStory", "inputs": {"state": state}}
+    graph["folder"] = {
+        "class_type": "StoryMemTestRecord",
+        "inputs": {"value": ["join", 2], "key": "folder"},
+    }
+    graph["bank"] = {
+        "class_type": "StoryMemTestRecord",
+        "inputs": {"value": ["join", 1], "key": "bank"},
+    }
+    return graph
+
+
+def decoded(path):
+    import av
+
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24").tobytes() for frame in container.decode(video=0)]
+
+
+def test_one_wire_gives_the_same_story_as_the_shot_loop(host, tmp_path):
+    log = tmp_path / "log"
+    wired = host.run(one_wire(story(3), log, 3))
+    assert wired["done"] is True
+    assert Path(wired["folder"]).parent.name == "wire"
+    assert ran(log) == [1, 2, 3]
+    looped = host.run(loop_graph(story(3), log))
+    # The same nodes make the same shots: the loop finds them finished.
+    assert ran(log) == []
+    for name in ("Tale.mp4", "shot_01_02.mp4"):
+        assert decoded(Path(wired["folder"]) / name) == decoded(Path(looped["folder"]) / name)
+    assert [f.digest for f in wired["bank"].frames] == [f.digest for f in looped["bank"].frames]
+
+
+def test_finished_shots_run_nothing_and_edits_run_what_follows(host, tmp_path):
+    log = tmp_path / "log"
+    host.run(one_wire(story(4), log, 4))
+    ran(log)
+    for cache in ("ram", "classic", "lru", "none"):
+        host.restart(cache)
+        host.run(one_wire(story(4), log, 4))
+        assert ran(log) == [], cache
+    host.run(one_wire(edited(4, 3), log, 4))
+    assert ran(log) == [3, 4]
+
+
+def test_a_loop_that_ends_early_joins_what_there_is(host, tmp_path):
+    out = host.run(one_wire(story(3), tmp_path / "log", 2))
+    assert out["done"] is False
+    assert (Path(out["folder"]) / "Tale_shots_01-02.mp4").is_file()
+
+
+def test_a_loop_that_goes_on_too_long_is_told(host, tmp_path):
+    with pytest.raises(RuntimeError, match="all 2 shots of 'Tale' are finished"):
+        host.run(one_wire(story(2), tmp_path / "log", 3))
+
+
+def test_finish_shot_must_belong_to_one_next_shot(host, tmp_path):
+    graph = one_wire(story(2), tmp_path / "log", 2)
+    graph["finish1"]["inputs"]["frames"] = ["body0", 0]
+    with pytest.raises(RuntimeError, match="after one Next Shot, but they come from 2"):
+        host.run(graph)

@@ -1,0 +1,197 @@
+"""The shot loop in real servers: four caches, restarts, kill -9, cancel, bounded memory."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from loop_graphs import OTHER_GRAPH, edited, lines_of, loop_graph, ran, story
+
+pytestmark = [pytest.mark.http, pytest.mark.slow]
+
+CACHES = {
+    "default": (),
+    "classic": ("--cache-classic",),
+    "lru": ("--cache-lru", "50"),
+    "none": ("--cache-none",),
+}
+QUICK_START = ("--disable-api-nodes",)
+KILLS = 20
+
+
+@pytest.fixture
+def base(tmp_path, base_folder):
+    """A base folder that outlives a server."""
+    base = tmp_path / "kept"
+    base.mkdir()
+    for name in ("input", "output", "temp", "user"):
+        (base / name).mkdir()
+    for name in ("models", "custom_nodes"):
+        (base / name).symlink_to(base_folder / name)
+    return base
+
+
+def decoded(path) -> list[bytes]:
+    import av
+
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24").tobytes() for frame in container.decode(video=0)]
+
+
+def result_of(base: Path, name="Tale") -> dict:
+    """Everything that an artist gets, as decoded pictures."""
+    from PIL import Image
+
+    folder = base / "output" / "loop" / name
+    found = {p.name: decoded(p) for p in sorted(folder.glob("*.mp4"))}
+    for path in sorted((folder / "bank").glob("*.png")):
+        with Image.open(path) as picture:
+            found[path.name] = picture.tobytes()
+    return found
+
+
+@pytest.mark.parametrize("cache", CACHES)
+def test_only_what_changed_runs_again_and_memory_stays_flat(start_server, base, tmp_path, cache):
+    log = tmp_path / "log"
+    server = start_server(*QUICK_START, *CACHES[cache], output=base)
+    server.run(loop_graph(story(4), log))
+    assert ran(log) == [1, 2, 3, 4]
+    server.run(OTHER_GRAPH)
+    server.run(loop_graph(story(4), log))
+    assert ran(log) == []
+    server.run(loop_graph(edited(4, 3), log))
+    assert ran(log) == [3, 4]
+    expected = result_of(base)
+
+    rss = shots_rss(server, tmp_path / "big", shots=8)
+    growth = (rss[-1] - rss[2]) / (len(rss) - 3) / 2**20  # the first two shots warm the host up
+    assert growth < 20, f"{growth:.1f} MB a shot: {[round(r / 2**20) for r in rss]}"
+
+    server.stop()
+    server.start()
+    server.run(loop_graph(edited(4, 3), log))
+    assert ran(log) == []
+    assert result_of(base) == expected
+    server.run(loop_graph(edited(4, 4), log))
+    assert ran(log) == [4] or ran(log) == []
+
+
+def shots_rss(server, log: Path, shots: int) -> list[int]:
+    """The server's resident memory at the beginning of each shot of 81 frames at 832x480."""
+    size = {"width": 832, "height": 480, "length": 81}
+    graph = loop_graph(story(shots, name="Big"), log, body=size)
+    graph["invert"] = {"class_type": "ImageInvert", "inputs": {"image": ["body", 0]}}
+    graph["close"]["inputs"]["frames"] = ["invert", 0]
+    server.run(graph, timeout=600)
+    return [int(line) for line in Path(f"{log}.rss").read_text().split()]
+
+
+def test_a_story_killed_at_twenty_random_moments_ends_as_an_undisturbed_one(
+    start_server, base, tmp_path
+):
+    log = tmp_path / "log"
+    chance = random.Random(20)
+    graph = loop_graph(story(5), log, body={"seconds": 0.25})
+    server = start_server(*QUICK_START, output=base)
+    begin = time.monotonic()
+    server.run(graph)
+    per_shot = (time.monotonic() - begin) / 5
+    expected = result_of(base)
+    assert len(expected) == 6 + 5
+    lines_of(log)
+
+    def start_over():
+        shutil.rmtree(base / "output")
+        (base / "output").mkdir()
+        lines_of(log)
+
+    start_over()
+    kills, finished_before = 0, set()
+    while True:
+        prompt_id = server.queue(graph)
+        if kills == KILLS:
+            break
+        time.sleep(chance.uniform(0, 1.6 * per_shot))
+        server.kill()
+        kills += 1
+        begun = [int(line.split()[1]) for line in lines_of(log) if line.startswith("begin")]
+        assert not finished_before & set(begun), "a finished shot was computed again"
+        finished_before = finished_shots(base)
+        server.start()
+        if len(finished_before) == 5 and kills < KILLS:  # it got through: once more from nothing
+            assert server.wait(server.queue(graph))["status"]["status_str"] == "success"
+            assert result_of(base) == expected
+            start_over()
+            finished_before = set()
+    assert server.wait(prompt_id)["status"]["status_str"] == "success"
+    begun = [int(line.split()[1]) for line in lines_of(log) if line.startswith("begin")]
+    assert not finished_before & set(begun), "a finished shot was computed again"
+    assert result_of(base) == expected
+    assert len(list((base / "output" / ".storymem" / "writing").iterdir())) <= 1
+
+
+def finished_shots(base: Path) -> set[int]:
+    """Shots whose record stands whole on disk, judged by the library."""
+    from storymem.shot_store import ShotStore
+
+    store = ShotStore(base / "output" / ".storymem")
+    keys = [p.parent.name for p in store.root.glob("shots/*/*/record.json")]
+    records = [store.find(key) for key in keys]
+    assert None not in records, "a record stands under its name but is not whole"
+    return {record.facts["shot"] + 1 for record in records}
+
+
+def test_cancel_keeps_finished_shots_and_the_next_run_goes_on(start_server, base, tmp_path):
+    log = tmp_path / "log"
+    server = start_server(*QUICK_START, output=base)
+    graph = loop_graph(story(4), log, body={"seconds": 0.7})
+    prompt_id = server.queue(graph)
+    while not log.exists() or "end 1" not in log.read_text():
+        time.sleep(0.05)
+    server.post("/interrupt", {})
+    entry = server.wait(prompt_id)
+    assert entry["status"]["messages"][-1][0] == "execution_interrupted"
+    done = len(finished_shots(base))
+    assert done >= 1
+    manifest = json.loads((base / "output" / "loop" / "Tale" / "story.json").read_text())
+    assert "cancelled" in manifest["stopped"]
+    lines_of(log)
+    server.run(graph)
+    assert ran(log) == list(range(done + 1, 5))
+
+    # A failing shot over HTTP: the history names it, its prompt and the cause.
+    switch = tmp_path / "switch"
+    switch.write_text("number 2")
+    broken = loop_graph(story(3, name="Broken"), log, body={"fail_on": f"@{switch}"})
+    with pytest.raises(RuntimeError) as failure:
+        server.run(broken)
+    for words in ("stopped in shot 2", "shot number 2", "the body broke on purpose", "1 of 3"):
+        assert words in str(failure.value)
+
+    # Two prompts of one story in the queue at once.
+    lines_of(log)
+    twice = loop_graph(story(3, name="Twice"), log)
+    ids = [server.queue(twice), server.queue(twice)]
+    assert [server.wait(i)["status"]["status_str"] for i in ids] == ["success", "success"]
+    assert ran(log) == [1, 2, 3]
+
+    # A second server on the same folder, at the same time.
+    other = start_server(*QUICK_START, output=base)
+    slow = loop_graph(story(3, name="Shared"), log, body={"seconds": 0.2})
+    results = []
+    threads = [
+        threading.Thread(target=lambda s=s: results.append(s.run(slow))) for s in (server, other)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 2
+    shown = result_of(base, "Shared")
+    assert [len(shown[f"shot_01_0{i}.mp4"]) for i in (1, 2, 3)] == [13, 8, 8]
+    assert len(finished_shots(base)) >= 3

@@ -1,0 +1,36 @@
+"""A new version of the code that makes shots makes new shots; other code does not."""
+
+from __future__ import annotations
+
+from storymem.code_version import ALWAYS, NO_INFLUENCE, PACK, _read, code_version, module_of
+
+
+def test_the_version_covers_what_a_module_imports():
+    found = set(_read("nodes/keyframes.py")[1])
+    assert "storymem/keyframes.py" in found
+    assert any(name.startswith("nodes/") for name in found)
+    assert code_version(["nodes/sampling.py"]) != code_version()
+    assert code_version(["nodes/sampling.py"]) != code_version(["nodes/lora.py"])
+
+
+def test_the_order_of_modules_does_not_matter():
+    names = ["nodes/sampling.py", "nodes/keyframes.py"]
+    assert code_version(names) == code_version(reversed(names))
+
+
+def test_every_listed_file_is_there():
+    assert [name for name in (*NO_INFLUENCE, *ALWAYS) if not (PACK / name).is_file()] == []
+
+
+def test_comments_and_blank_lines_do_not_count(tmp_path, monkeypatch):
+    monkeypatch.setattr("storymem.code_version.PACK", tmp_path)
+    (tmp_path / "a.py").write_text("x = 1\n")
+    (tmp_path / "b.py").write_text("# why\n\nx = 1\n")
+    (tmp_path / "c.py").write_text("x = 2\n")
+    assert _read("a.py")[0] == _read("b.py")[0] != _read("c.py")[0]
+
+
+def test_files_outside_the_pack_are_not_its_modules():
+    assert module_of(str(PACK / "nodes" / "lora.py")) == "nodes/lora.py"
+    assert module_of("/usr/lib/python3/os.py") is None
+    assert module_of(None) is None

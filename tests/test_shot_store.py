@@ -1,0 +1,256 @@
+"""Records of finished shots: whole or not there, whatever happens to the disk."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+from fakes import noise_image
+
+from storymem.disk import StoreError
+from storymem.memory_bank import MemoryBank, MemoryFrame
+from storymem.shot_store import ShotStore, digest_of
+from storymem.video import read_frames
+
+KEY = digest_of("a shot")
+
+
+def frames(count=9, seed=0, height=16, width=32):
+    """Float frames that drift."""
+    generator = torch.Generator().manual_seed(seed)
+    first, last = torch.rand(2, 1, 3, 1, 1, generator=generator)
+    weight = torch.linspace(0, 1, count).view(-1, 1, 1, 1)
+    flat = (first * (1 - weight) + last * weight).expand(count, 3, height, width)
+    return flat.permute(0, 2, 3, 1).contiguous()  # TCHW -> THWC
+
+
+def bank(*seeds):
+    kept = [
+        MemoryFrame(noise_image(s), story="s", shot=s, score=0.1 + 0.2, name="ü") for s in seeds
+    ]
+    lost = MemoryFrame(noise_image(99), shot=0, frame=4, similarity=0.97, reason="looks like 1")
+    return MemoryBank(tuple(kept), max_frames=7, sink=2, dropped=(lost,))
+
+
+def commit(store, key=KEY, count=9, kept=(1, 2), **options):
+    return store.commit(key, frames(count), bank(*kept), {"label": "01_01"}, **options)
+
+
+def same(a: MemoryFrame, b: MemoryFrame) -> bool:
+    return a.digest == b.digest and {**vars(a), "image": 0} == {**vars(b), "image": 0}
+
+
+def test_a_record_gives_back_what_went_in(tmp_path):
+    store = ShotStore(tmp_path)
+    commit(store)
+    record = ShotStore(tmp_path).find(KEY)
+    result = ShotStore(tmp_path).load(record)
+    assert (record.frames, record.facts["label"]) == (9, "01_01")
+    assert len(list(read_frames(record.video))) == 9
+    expected = bank(1, 2)
+    assert (result.bank.max_frames, result.bank.sink) == (7, 2)
+    for mine, theirs in zip(
+        (*result.bank.frames, *result.bank.dropped),
+        (*expected.frames, *expected.dropped),
+        strict=True,
+    ):
+        mine.digest, theirs.digest  # noqa: B018  cached on the frame
+        assert same(mine, theirs)
+
+
+def test_the_last_five_frames_are_kept_without_loss(tmp_path):
+    store = ShotStore(tmp_path)
+    record, at_once = commit(store)
+    expected = frames()[-5:].mul(255).round().to(torch.uint8)
+    assert torch.equal(at_once.tail, expected)
+    assert torch.equal(store.load(record).tail, expected)  # from disk as from memory
+
+
+def test_a_shot_shorter_than_five_frames_keeps_what_it_has(tmp_path):
+    store = ShotStore(tmp_path)
+    record, _ = commit(store, count=2)
+    assert store.load(record).tail.shape == (2, 16, 32, 3)
+
+
+def test_pictures_are_stored_once_however_many_shots_hold_them(tmp_path):
+    store = ShotStore(tmp_path)
+    for i in range(4):
+        commit(store, key=digest_of(i), kept=range(i + 1))
+    assert len(list((tmp_path / "pictures").rglob("*.png"))) == 4 + 1
+
+
+def test_an_unknown_key_is_not_found(tmp_path):
+    assert ShotStore(tmp_path).find(KEY) is None
+
+
+@pytest.mark.parametrize("name", ["record.json", "shot.mp4", "tail_0.png", "tail_4.png"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "short", "one bit", "other"])
+def test_a_damaged_record_counts_as_not_finished_and_can_be_made_again(tmp_path, name, damage):
+    store = ShotStore(tmp_path)
+    record, _ = commit(store)
+    path = record.folder / name
+    data = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    elif damage == "one bit":
+        path.write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
+    else:
+        path.write_bytes({"empty": b"", "short": data[: len(data) // 2], "other": b"{}"}[damage])
+    assert store.find(KEY) is None
+    commit(store)
+    assert store.find(KEY) is not None
+
+
+def test_every_single_cut_of_the_record_file_is_noticed(tmp_path):
+    store = ShotStore(tmp_path)
+    record, _ = commit(store)
+    path = record.folder / "record.json"
+    data = path.read_bytes()
+    for length in range(0, len(data), 37):
+        path.write_bytes(data[:length])
+        assert store.find(KEY) is None
+
+
+def test_a_record_under_the_key_of_another_is_refused(tmp_path):
+    store = ShotStore(tmp_path)
+    record, _ = commit(store)
+    other = store.folder_of(digest_of("another"))
+    other.parent.mkdir(parents=True)
+    shutil.copytree(record.folder, other)
+    assert store.find(digest_of("another")) is None
+
+
+@pytest.mark.parametrize("damage", ["missing", "swapped", "short"])
+def test_a_damaged_picture_is_never_loaded(tmp_path, damage):
+    store = ShotStore(tmp_path)
+    record, _ = commit(store)
+    one, two = sorted((tmp_path / "pictures").rglob("*.png"))[:2]
+    if damage == "missing":
+        one.unlink()
+    elif damage == "swapped":
+        one.write_bytes(two.read_bytes())
+    else:
+        os.truncate(one, 40)
+    with pytest.raises(ValueError, match=r"altered|cannot be read"):
+        store.load(record)
+    store.keep_pictures((*bank(1, 2).frames, *bank(1, 2).dropped))
+    assert len(store.load(record).bank) == 2
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+    code = "import os; print(os.getpid())"
+    dead = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    import socket
+
+    writing = tmp_path / "writing"
+    left = writing / f"{socket.gethostname()}-{dead.stdout.strip()}-abc"
+    alive = writing / f"{socket.gethostname()}-{os.getpid()}-abc"
+    elsewhere = writing / "another-machine-7-abc"
+    for folder in (left, alive, elsewhere):
+        folder.mkdir(parents=True)
+    commit(ShotStore(tmp_path))
+    assert sorted(writing.iterdir()) == sorted([alive, elsewhere])
+
+
+def _commit_at_once(root, barrier):
+    store = ShotStore(root)
+    barrier.wait(30)
+    commit(store)
+    assert store.find(KEY) is not None
+
+
+def test_processes_that_write_the_same_shot_at_once_do_not_harm_each_other(tmp_path):
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(4)
+    torch.set_num_threads(1)
+    workers = [context.Process(target=_commit_at_once, args=(tmp_path, barrier)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert ShotStore(tmp_path).find(KEY) is not None
+    assert list((tmp_path / "writing").iterdir()) == []
+
+
+# --- a disk that refuses ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("blocked", ["shots", "writing", "pictures"])
+def test_a_folder_that_cannot_be_written_is_told(tmp_path, blocked):
+    (tmp_path / blocked).write_text("a file where a folder should be")
+    with pytest.raises(StoreError, match=r"could not be written to .* queue again"):
+        commit(ShotStore(tmp_path))
+    assert ShotStore(tmp_path).find(KEY) is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no limit on file sizes there")
+@pytest.mark.parametrize("limit", [0, 500, 2_000, 9_000, 40_000])
+def test_a_disk_that_gets_full_gives_an_error_or_a_whole_record(tmp_path, limit):
+    """A limit on the size of files stands in for a full disk: the same system calls fail."""
+    library = Path(sys.modules["storymem"].__file__).parent
+    code = f"""
+        import importlib.util, resource, signal, sys
+        spec = importlib.util.spec_from_file_location(
+            "storymem",
+            {str(library / "__init__.py")!r},
+            submodule_search_locations=[{str(library)!r}],
+        )
+        sys.modules["storymem"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["storymem"])
+        import torch
+        from storymem.memory_bank import MemoryBank, MemoryFrame
+        from storymem.disk import StoreError
+        from storymem.shot_store import ShotStore
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        picture = MemoryFrame(torch.randint(0, 256, (48, 64, 3), dtype=torch.uint8))
+        frames = torch.rand(9, 48, 64, 3)
+        store = ShotStore({str(tmp_path)!r})
+        resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))
+        try:
+            record, _ = store.commit({KEY!r}, frames, MemoryBank((picture,)), {{}})
+        except StoreError as error:
+            print("TOLD", error)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        found = store.find({KEY!r})
+        print("FOUND" if found else "NOTHING", len(store.load(found).bank) if found else "")
+        store.commit({KEY!r}, frames, MemoryBank((picture,)), {{}})
+        print("AGAIN", len(store.load(store.find({KEY!r})).bank))
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    lines = run.stdout.strip().splitlines()
+    assert lines[-1] == "AGAIN 1"
+    assert ("NOTHING" in lines[1] and lines[0].startswith("TOLD")) or lines[0] == "FOUND 1"
+
+
+def test_frames_with_nan_are_refused_and_nothing_is_left(tmp_path):
+    broken = frames()
+    broken[3, 0, 0, 0] = float("nan")
+    store = ShotStore(tmp_path)
+    with pytest.raises(ValueError, match="frame 3 of the shot holds NaN"):
+        store.commit(KEY, broken, bank(1), {})
+    assert store.find(KEY) is None
+    assert list((tmp_path / "writing").iterdir()) == []
+
+
+def test_scores_that_are_not_numbers_survive(tmp_path):
+    store = ShotStore(tmp_path)
+    odd = MemoryFrame(noise_image(1), score=float("nan"), similarity=float("-inf"))
+    record, _ = store.commit(KEY, frames(), MemoryBank((odd,)), {})
+    back = store.load(store.find(KEY)).bank.frames[0]
+    assert back.score != back.score
+    assert back.similarity == float("-inf")
+    assert (
+        json.loads(json.loads((record.folder / "record.json").read_text())["record"])["key"] == KEY
+    )

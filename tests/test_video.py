@@ -1,0 +1,146 @@
+"""Video files: what is written is what is read, joined without loss, faded and captioned as
+told."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from storymem.video import (
+    clip_fades,
+    join_videos,
+    read_frames,
+    read_info,
+    write_subtitles,
+    write_video,
+)
+
+
+def clip(count, seed, height=48, width=64):
+    """Smooth frames that drift, as pictures do."""
+    random = np.random.default_rng(seed)
+    corner = random.uniform(0, 120, 3)
+    y, x = np.mgrid[0:height, 0:width] / max(height, width)
+    for i in range(count):
+        frame = corner + 60 * x[..., None] + 40 * y[..., None] + i
+        yield frame.round().astype(np.uint8)
+
+
+@pytest.fixture
+def shots(tmp_path):
+    paths = []
+    for i, count in enumerate((17, 12, 9)):
+        write_video(tmp_path / f"{i}.mp4", clip(count, i), metadata={"prompt": f'{{"n": {i}}}'})
+        paths.append(tmp_path / f"{i}.mp4")
+    return paths
+
+
+def test_every_frame_arrives_close_to_what_it_was(tmp_path):
+    original = list(clip(17, 0))
+    assert write_video(tmp_path / "a.mp4", iter(original)) == 17
+    read = list(read_frames(tmp_path / "a.mp4"))
+    assert len(read) == 17
+    worst = max(np.abs(a.astype(int) - b).mean() for a, b in zip(original, read, strict=True))
+    assert worst < 2  # the noise floor of 8-bit YUV 4:2:0 at crf 17; a neighbour frame is no closer
+    assert np.abs(original[0].astype(int) - read[8]).mean() > 4
+
+
+def test_wan_makes_sixteen_frames_a_second(shots):
+    import av
+
+    with av.open(str(shots[0])) as container:
+        stream = container.streams.video[0]
+        assert (stream.average_rate, stream.frames, stream.codec_context.name) == (16, 17, "h264")
+        assert stream.duration * stream.time_base == Fraction(17, 16)
+        assert container.metadata["prompt"] == '{"n": 0}'
+
+
+def test_joining_copies_every_frame_bit_for_bit(shots, tmp_path):
+    target = tmp_path / "story.mp4"
+    assert join_videos(shots, target, metadata={"workflow": "w"}) is True
+    apart = [frame for path in shots for frame in read_frames(path)]
+    joined = list(read_frames(target))
+    assert len(joined) == 17 + 12 + 9
+    assert all(np.array_equal(a, b) for a, b in zip(apart, joined, strict=True))
+
+
+def test_times_of_a_joined_video_are_even(shots, tmp_path):
+    import av
+
+    join_videos(shots, tmp_path / "story.mp4", fps=24)
+    with av.open(str(tmp_path / "story.mp4")) as container:
+        stream = container.streams.video[0]
+        times = [frame.pts * stream.time_base for frame in container.decode(stream)]
+        assert stream.average_rate == 24
+    assert times == [Fraction(i, 24) for i in range(38)]
+
+
+def test_shots_of_different_sizes_are_scaled_to_the_first(shots, tmp_path):
+    write_video(tmp_path / "large.mp4", clip(5, 9, 96, 128))
+    copied = join_videos([shots[0], tmp_path / "large.mp4"], tmp_path / "story.mp4")
+    assert copied is False
+    assert read_info(tmp_path / "story.mp4")[:3] == (22, 64, 48)
+
+
+def test_a_cross_fade_blends_the_end_into_the_beginning(tmp_path):
+    black = [np.zeros((48, 64, 3), np.uint8)] * 8
+    white = [np.full((48, 64, 3), 255, np.uint8)] * 8
+    write_video(tmp_path / "black.mp4", iter(black), crf=0)
+    write_video(tmp_path / "white.mp4", iter(white), crf=0)
+    paths = [tmp_path / "black.mp4", tmp_path / "white.mp4"]
+    assert join_videos(paths, tmp_path / "story.mp4", fades=[0, 3], crf=0) is False
+    means = [frame.mean() for frame in read_frames(tmp_path / "story.mp4")]
+    assert len(means) == 8 + 8 - 3
+    assert means == pytest.approx([0] * 5 + [63.75, 127.5, 191.25] + [255] * 5, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("counts", "wanted", "expected"),
+    [
+        ([10, 10, 10], [8, 4, 4], [0, 4, 4]),  # nothing fades into the first shot
+        ([10, 10], [0, 50], [0, 9]),
+        ([3, 3, 3], [0, 9, 9], [0, 2, 0]),  # a frame belongs to one fade at most
+        ([1, 5], [0, 4], [0, 0]),
+    ],
+)
+def test_fades_fit_into_their_shots(counts, wanted, expected):
+    assert clip_fades(counts, wanted) == expected
+
+
+def test_sizes_that_are_not_even_are_kept(tmp_path):
+    write_video(tmp_path / "odd.mp4", clip(5, 0, 33, 47))
+    assert read_info(tmp_path / "odd.mp4")[:5] == (5, 47, 33, "h264", "yuv444p")
+
+
+def test_subtitles_stand_at_their_shots(tmp_path):
+    path = tmp_path / "a.srt"
+    entries = [(0, 81, "A cat.\n\nIt --> jumps."), (81, 161, "🐉"), (57_600, 57_601, "late")]
+    write_subtitles(path, entries)
+    assert path.read_text(encoding="utf-8") == (
+        "1\n00:00:00,000 --> 00:00:05,062\nA cat.\nIt -> jumps.\n\n"
+        "2\n00:00:05,062 --> 00:00:10,062\n🐉\n\n"
+        "3\n01:00:00,000 --> 01:00:00,062\nlate\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("frames", "fps", "words"),
+    [
+        ([], 16, "no frame to write"),
+        ([np.zeros((8, 8, 3), np.uint8), np.zeros((8, 16, 3), np.uint8)], 16, "frame 1 is 16x8"),
+        ([np.zeros((8, 8, 3), np.uint8)], 0, "fps must be between"),
+    ],
+)
+def test_what_cannot_be_a_video_is_told(tmp_path, frames, fps, words):
+    with pytest.raises(ValueError, match=words):
+        write_video(tmp_path / "a.mp4", iter(frames), fps=fps)
+
+
+def test_a_file_that_is_no_video_is_told(tmp_path):
+    (tmp_path / "a.mp4").write_text("text")
+    with pytest.raises(ValueError, match="cannot be read as a video"):
+        read_info(tmp_path / "a.mp4")
+    with pytest.raises(ValueError, match="no finished shot"):
+        join_videos([], tmp_path / "b.mp4")
