@@ -8,15 +8,19 @@ import sys
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code (see ``python -m storymem run --help``)."""
-    from .headless import command
+    from .headless import command as run
+    from .training import command as train
 
     parser = argparse.ArgumentParser(prog="storymem", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    command.add_options(
-        commands.add_parser("run", help="make a story", description="Makes a story from a script.")
-    )
+    for name, module, words in (
+        ("run", run, "Makes a story from a script."),
+        ("train", train, "Trains an expert to remember, on groups of clips."),
+    ):
+        module.add_options(commands.add_parser(name, help=words, description=words))
+        commands.choices[name].set_defaults(module=module)
     options = parser.parse_args(arguments)
-    return command.run(options)
+    return options.module.run(options)
 
 
 if __name__ == "__main__":

@@ -175,6 +175,10 @@ class WanVae:
             module.enable_tiling()
         return cls(module, placement)
 
+    @property
+    def device(self) -> torch.device:
+        return self._placement.device
+
     def free(self) -> None:
         """With model offload, give the GPU's memory back."""
         self._pipeline.maybe_free_model_hooks()

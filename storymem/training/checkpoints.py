@@ -1,0 +1,162 @@
+"""Checkpoints: LoRA files that Load LoRA and the headless runner read, and the state to resume."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from ..headless.adapters import (
+    CHECKPOINT_NAMES,
+    DIFFUSERS_NAMES,
+    LORA_FILES,
+    STORYMEM_ADAPTER,
+    to_checkpoint_name,
+    to_diffusers_name,
+)
+from ..lora import LORA_ALPHA, TARGETS, target_modules
+
+STATE_FILE = "training_state.pt"
+FOLDER = re.compile(r"checkpoint-(\d+)$")
+KEY_PREFIX = "base_model.model."  # as the release has it
+
+
+def lora_config(rank: int, alpha: float, use_rslora: bool, targets: tuple[str, ...]):
+    """peft's configuration; targets by the checkpoint's names (``self_attn.q``)."""
+    from peft import LoraConfig
+
+    unknown = [target for target in targets if target not in TARGETS]
+    if unknown or not targets:
+        raise ValueError(
+            f"target modules must be some of {', '.join(TARGETS)}, but {unknown or 'none'} were "
+            "given"
+        )
+    if rank < 1 or alpha <= 0:
+        raise ValueError(f"rank must be 1 or more and alpha above 0, not {rank} and {alpha}")
+    return LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        use_rslora=use_rslora,
+        init_lora_weights=True,
+        target_modules=[DIFFUSERS_NAMES[target] for target in targets],
+    )
+
+
+def lora_file(transformer: torch.nn.Module, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """The adapter as a state dict in the release's layout, for every target of the model.
+
+    Alpha is written only when it is not what readers assume of such a file (128, alpha/sqrt(rank));
+    then it is the alpha that gives the same scale as alpha/rank. Targets that were not trained are
+    zero, because readers want all of them.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    state: dict[str, torch.Tensor] = {}
+    layers = {
+        to_checkpoint_name(name): layer
+        for name, layer in transformer.named_modules()
+        if isinstance(layer, LoraLayer) and name.split(".", 2)[2] in CHECKPOINT_NAMES
+    }
+    rank = next(iter(layers.values())).r[STORYMEM_ADAPTER]
+    for module in target_modules(len(transformer.blocks)):
+        key, layer = KEY_PREFIX + module, layers.get(module)
+        if layer is None:
+            out, into = transformer.get_submodule(to_diffusers_name(module)).weight.shape
+            down, up, scale = torch.zeros(rank, into), torch.zeros(out, rank), None
+        else:
+            down = layer.lora_A[STORYMEM_ADAPTER].weight.detach()
+            up = layer.lora_B[STORYMEM_ADAPTER].weight.detach()
+            scale = layer.scaling[STORYMEM_ADAPTER]
+        state[f"{key}.lora_A.weight"] = down.to("cpu", dtype).contiguous()
+        state[f"{key}.lora_B.weight"] = up.to("cpu", dtype).contiguous()
+        if scale is not None and not math.isclose(scale, LORA_ALPHA / math.sqrt(rank)):
+            state[f"{key}.alpha"] = torch.tensor(float(scale * rank))
+    return state
+
+
+def save(
+    out: Path,
+    step: int,
+    transformer: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    expert: str,
+    settings: Mapping,
+    dtype: torch.dtype = torch.float32,
+    keep: int = 0,
+) -> Path:
+    """Write ``out/checkpoint-<step>``, whole or not at all; of older ones ``keep`` stay."""
+    from safetensors.torch import save_file
+
+    folder = out / f"checkpoint-{step:06d}"
+    partial = folder.with_name(f".{folder.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    metadata = {"format": "pt", "storymem": json.dumps({**settings, "step": step})}
+    if getattr(transformer, "peft_config", None):
+        target = partial / f"{LORA_FILES[expert]}.safetensors"
+        save_file(lora_file(transformer, dtype), str(target), metadata)
+    else:
+        name = "transformer" if expert == "high" else "transformer_2"
+        transformer.save_pretrained(partial / name)
+    state = {
+        "step": step,
+        "settings": dict(settings),
+        "weights": {n: p.detach().cpu() for n, p in trainable(transformer)},
+        "optimizer": optimizer.state_dict(),
+    }
+    torch.save(state, partial / STATE_FILE)
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.rename(partial, folder)
+    if keep:
+        for _, old in list_checkpoints(out)[:-keep]:
+            shutil.rmtree(old)
+    return folder
+
+
+def trainable(transformer: torch.nn.Module) -> list[tuple[str, torch.nn.Parameter]]:
+    return [(name, p) for name, p in transformer.named_parameters() if p.requires_grad]
+
+
+def list_checkpoints(out: Path) -> list[tuple[int, Path]]:
+    """``(step, folder)``, oldest first."""
+    found = [(FOLDER.match(path.name), path) for path in out.glob("checkpoint-*")]
+    return sorted((int(match[1]), path) for match, path in found if match)
+
+
+def resume(
+    out: Path, transformer: torch.nn.Module, optimizer: torch.optim.Optimizer, settings: Mapping
+) -> int:
+    """Load the newest checkpoint below ``out``; the step to go on with.
+
+    Raises:
+        ValueError: when there is none, or it was trained in another way.
+    """
+    checkpoints = list_checkpoints(out)
+    if not checkpoints:
+        raise ValueError(f"there is no checkpoint in {out} to resume from; leave --resume out")
+    folder = checkpoints[-1][1]
+    state = torch.load(folder / STATE_FILE, map_location="cpu", weights_only=True)
+    changed = {
+        key: (state["settings"].get(key), value)
+        for key, value in settings.items()
+        if state["settings"].get(key) != value
+    }
+    if changed:
+        words = "; ".join(f"{key} was {old}, now {new}" for key, (old, new) in changed.items())
+        raise ValueError(f"{folder} was trained with other settings: {words}; use the same ones")
+    parameters = dict(trainable(transformer))
+    if parameters.keys() != state["weights"].keys():
+        raise ValueError(f"{folder} holds other weights than this model has; use the same model")
+    with torch.no_grad():
+        for name, value in state["weights"].items():
+            parameters[name].copy_(value)
+    optimizer.load_state_dict(state["optimizer"])
+    return state["step"]
