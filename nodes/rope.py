@@ -8,6 +8,7 @@ from comfy.patcher_extension import WrappersMP
 from comfy_api.latest import io
 
 from ..storymem.rope import MEMORY_ROPE_SHIFT, check_memory_span, encode_with_memory
+from .attention import prefer_cudnn
 from .wan_models import input_channels, refuse_context_windows, require_wan
 
 ROPE_ENCODE = "diffusion_model.rope_encode"
@@ -25,6 +26,7 @@ def patch_memory_positions(model, memory_frames: int, rope_shift: int = MEMORY_R
     patched.add_wrapper_with_key(
         WrappersMP.OUTER_SAMPLE, WRAPPER_KEY, check_before_sampling(memory_frames)
     )
+    prefer_cudnn(patched)
     return patched
 
 

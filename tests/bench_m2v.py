@@ -42,6 +42,14 @@ def load_rope():
     return importlib.import_module("storymem.rope")
 
 
+def load_attention():
+    """The pack's ``nodes/attention.py`` alone, by file location."""
+    spec = importlib.util.spec_from_file_location("attention", PACK / "nodes" / "attention.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.cudnn_attention
+
+
 def build_model(shape: dict, device: torch.device, dtype: torch.dtype):
     """The host's Wan I2V with random weights, on the device."""
     import comfy.ops
@@ -84,7 +92,9 @@ def released_rotation(positions: torch.Tensor, rows: int, columns: int, head: in
 
 
 def released_forward(model, x, t, context, rotation):
-    """Per-token float32 modulation, float32 residual stream, float64 rotation; SDPA attention."""
+    """Per-token float32 modulation, float32 residual stream, float64 rotation; host attention."""
+    from comfy.ldm.modules.attention import optimized_attention
+
     dtype = model.blocks[0].self_attn.q.weight.dtype
     x = model.patch_embedding(x.float()).to(dtype)
     _, _, frames, rows, columns = x.shape
@@ -105,10 +115,8 @@ def released_forward(model, x, t, context, rotation):
         v = layer.v(source).unflatten(-1, (heads, -1))
         if rotate:
             q, k = (turn(a, rotation).to(dtype) for a in (q, k))
-        out = torch.nn.functional.scaled_dot_product_attention(
-            *(a.transpose(1, 2) for a in (q, k, v))
-        )
-        return layer.o(out.transpose(1, 2).flatten(2))
+        out = optimized_attention(*(a.flatten(2) for a in (q, k, v)), heads=heads)
+        return layer.o(out)
 
     def norm(x):
         return torch.nn.functional.layer_norm(x.float(), x.shape[-1:], eps=1e-6)
@@ -195,16 +203,20 @@ class Meter:
                 times[name].append(self.once(call))
         return times
 
-    def first(self, call) -> tuple[torch.Tensor, float]:
-        """A first run: what it gives, and its GiB above what was allocated before (0 on CPU)."""
-        if not self.is_gpu:
-            return call(), 0.0
-        torch.cuda.empty_cache()
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
+    def first(self, call) -> tuple[torch.Tensor, float, float]:
+        """A first run: what it gives, its seconds, and its GiB above what was allocated before."""
+        before = 0
+        if self.is_gpu:
+            torch.cuda.empty_cache()
+            before = torch.cuda.memory_allocated()
+            torch.cuda.reset_peak_memory_stats()
+        self.sync()
+        start = time.perf_counter()
         out = call()
         self.sync()
-        return out, (torch.cuda.max_memory_allocated() - before) / 2**30
+        seconds = time.perf_counter() - start
+        peak = torch.cuda.max_memory_allocated() - before if self.is_gpu else 0
+        return out, seconds, peak / 2**30
 
 
 def kinds(call) -> dict[str, float]:
@@ -272,15 +284,18 @@ def main() -> None:
     )
     print("one forward, one prompt; median seconds, activation GiB")
     print(
-        "| M | tokens | host | ours | ours/host | released | released/host | "
+        "| M | tokens | host | ours | ours/host | cudnn | cudnn/host | released | released/host | "
         "host GiB | ours GiB | released GiB | GiB ratio | positions ms |"
     )
-    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
+    print("|---" * 14 + "|")
     with torch.inference_mode():
         for memory in MEMORY:
             run = Case(model, rope, memory, size, device, dtype)
+            run.attention = load_attention()
             row = measure(meter, run)
             print("| " + " | ".join(row) + " |", flush=True)
+        if device.type == "cuda":
+            print_accuracy(run.attention, attention.optimized_attention, device)
         if options.last_block:
             print_last_block(meter, run)
         if options.profile and device.type == "cuda":
@@ -317,6 +332,10 @@ class Case:
     def ours(self, **options):
         return self.host(self.patched, **options)
 
+    def cudnn(self):
+        """Ours with the pack's choice of kernel on Hopper (the host's elsewhere)."""
+        return self.ours(optimized_attention_override=self.attention)
+
     def released(self):
         return released_forward(self.model, self.x, self.t, self.context, self.rotation)
 
@@ -328,14 +347,15 @@ class Case:
 
 
 def measure(meter: Meter, run: Case) -> list[str]:
-    first = {name: meter.first(getattr(run, name)) for name in ("released", "host", "ours")}
+    names = ("host", "ours", "cudnn", "released")  # released last: its kernels are warm by then
+    first = {name: meter.first(getattr(run, name)) for name in names}
     difference = relative(first["released"][0], first["ours"][0])
     if difference > 0.1:
         raise SystemExit(f"the two readings of the forward differ by {difference}")
-    times = meter.interleaved({"host": run.host, "ours": run.ours})
-    host, ours = (statistics.median(times[name]) for name in ("host", "ours"))
-    released = meter.once(run.released)
-    peaks = [first[name][1] for name in ("host", "ours", "released")]
+    times = meter.interleaved({name: getattr(run, name) for name in names[:3]})
+    host, ours, cudnn = (statistics.median(times[name]) for name in names[:3])
+    released = first["released"][1]
+    peaks = [first[name][2] for name in ("host", "ours", "released")]
     cost = {}
     for name, encode in (("host", run.plain), ("ours", run.patched)):
         calls = [meter.once(lambda e=encode: run.positions(e)) for _ in range(7)]
@@ -346,6 +366,8 @@ def measure(meter: Meter, run: Case) -> list[str]:
         f"{host:.3f}",
         f"{ours:.3f}",
         f"{ours / host:.4f}",
+        f"{cudnn:.3f}",
+        f"{cudnn / host:.2f}",
         f"{released:.3f}",
         f"{released / host:.2f}",
         *(f"{peak:.2f}" for peak in peaks),
@@ -356,6 +378,19 @@ def measure(meter: Meter, run: Case) -> list[str]:
 
 def relative(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a.float() - b.float()).norm() / b.float().norm())
+
+
+def print_accuracy(cudnn, host, device: torch.device) -> None:
+    """Rounding of both attention kernels, against float64."""
+    generator = torch.Generator(device).manual_seed(2)
+    q, k, v = (
+        torch.randn(1, 4096, 8 * 128, generator=generator, device=device).bfloat16()
+        for _ in range(3)
+    )
+    heads = (a.double().unflatten(-1, (8, -1)).transpose(1, 2) for a in (q, k, v))
+    exact = torch.nn.functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
+    for name, out in (("host", host(q, k, v, heads=8)), ("cudnn", cudnn(host, q, k, v, heads=8))):
+        print(f"attention of {name} against float64: rel_l2 {relative(out, exact):.2e}")
 
 
 def print_last_block(meter: Meter, run: Case) -> None:

@@ -1,0 +1,122 @@
+"""The choice of attention kernel: only where it pays, never over the artist's own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from m2v_helpers import M2V, rel_l2
+from torch.nn.attention import SDPBackend
+
+OVERRIDE = "optimized_attention_override"
+
+
+@pytest.fixture(scope="module")
+def m2v(host):
+    return M2V(host)
+
+
+@pytest.fixture
+def hopper(m2v, monkeypatch):
+    """A host that would ask for FlashAttention first, on a card of that kind."""
+    import comfy.ldm.modules.attention as host_attention
+    import comfy.ops
+
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (9, 0))
+    priority = [SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION]
+    monkeypatch.setattr(comfy.ops, "SDPA_BACKEND_PRIORITY", priority, raising=False)
+    monkeypatch.setattr(host_attention, "optimized_attention", host_attention.attention_pytorch)
+    return m2v.node("attention", "is_faster_here")
+
+
+def test_nothing_is_chosen_on_a_cpu(m2v):
+    assert OVERRIDE not in m2v.patch(m2v.high, 2).model_options["transformer_options"]
+
+
+def test_cudnn_is_chosen_on_hopper(hopper):
+    assert hopper(torch.device("cuda", 0))
+    assert not hopper(torch.device("cpu"))
+
+
+def test_other_cards_keep_the_kernel_of_the_host(hopper, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (8, 9))
+    assert not hopper(torch.device("cuda", 0))
+
+
+def test_an_attention_chosen_at_start_up_stays(hopper, monkeypatch):
+    import comfy.ldm.modules.attention as host_attention
+
+    chosen = host_attention.attention_sub_quad
+    monkeypatch.setattr(host_attention, "optimized_attention", chosen)
+    assert not hopper(torch.device("cuda", 0))
+
+
+def test_a_host_that_asks_for_cudnn_itself_is_left_alone(hopper, monkeypatch):
+    import comfy.ops
+
+    monkeypatch.setattr(comfy.ops, "SDPA_BACKEND_PRIORITY", [SDPBackend.CUDNN_ATTENTION])
+    assert not hopper(torch.device("cuda", 0))
+
+
+def test_an_attention_that_a_node_put_on_the_model_stays(m2v, hopper, monkeypatch):
+    def mine(func, *args, **kwargs):
+        return func(*args, **kwargs)
+
+    prefer = m2v.node("attention", "prefer_cudnn")
+    module = m2v.host.pack("nodes.attention")
+    monkeypatch.setattr(module, "is_faster_here", lambda device: True)
+    chosen = m2v.high.clone()
+    chosen.model_options["transformer_options"][OVERRIDE] = mine
+    prefer(chosen)
+    assert chosen.model_options["transformer_options"][OVERRIDE] is mine
+    free = m2v.high.clone()
+    prefer(free)
+    assert free.model_options["transformer_options"][OVERRIDE] is module.cudnn_attention
+    assert OVERRIDE not in m2v.high.model_options["transformer_options"]
+
+
+def random_qkv(dtype):
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(2, 40, 256, generator=generator).to(dtype) for _ in range(3)]
+
+
+def test_the_kernel_computes_plain_attention(m2v):
+    def host_function(*_, **__):
+        raise AssertionError("not asked for")
+
+    q, k, v = random_qkv(torch.bfloat16)
+    out = m2v.node("attention", "cudnn_attention")(
+        host_function, q, k, v, heads=2, transformer_options={}
+    )
+    a, b, c = (x.double().unflatten(-1, (2, -1)).transpose(1, 2) for x in (q, k, v))
+    weights = (a @ b.transpose(-1, -2) / 128**0.5).softmax(-1)
+    assert rel_l2(out, (weights @ c).transpose(1, 2).flatten(2)) < 1e-2  # bf16
+
+
+@pytest.mark.parametrize(
+    ("dtype", "extra"),
+    [
+        (torch.float32, {}),
+        (torch.bfloat16, {"mask": torch.zeros(40, 40)}),
+        (torch.bfloat16, {"skip_reshape": True}),
+        (torch.bfloat16, {"scale": 0.5}),
+    ],
+)
+def test_all_else_goes_to_the_host(m2v, dtype, extra):
+    seen = []
+
+    def host_function(*args, **kwargs):
+        seen.append((len(args), set(kwargs)))
+        return "host"
+
+    kernel = m2v.node("attention", "cudnn_attention")
+    assert kernel(host_function, *random_qkv(dtype), heads=2, **extra) == "host"
+    assert seen == [(4, set(extra))]
+
+
+def test_a_patched_model_runs_through_it(m2v, monkeypatch):
+    """In fp32 the host computes, so that the result is the same to the bit."""
+    plain = m2v.sample(bank=m2v.bank(2))
+    module = m2v.host.pack("nodes.attention")
+    monkeypatch.setattr(module, "is_faster_here", lambda device: True)
+    assert torch.equal(m2v.sample(bank=m2v.bank(2)), plain)
