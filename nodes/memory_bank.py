@@ -9,7 +9,13 @@ import folder_paths
 from comfy_api.latest import io, ui
 
 from ..storymem.bank_store import load_bank, save_bank
-from ..storymem.memory_bank import MAX_MEMORY_FRAMES, SINK_FRAMES, MemoryBank, start_bank
+from ..storymem.memory_bank import (
+    MAX_MEMORY_FRAMES,
+    SINK_FRAMES,
+    MemoryBank,
+    parse_numbers,
+    start_bank,
+)
 from ..storymem.pictures import contact_sheet
 from .tensors import require_images
 from .types import Bank, Keyframes
@@ -132,6 +138,41 @@ class Remember(io.ComfyNode):
         return io.NodeOutput(bank, keyframes.describe())
 
 
+class EditMemoryBank(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        def numbers(name, what):
+            return io.String.Input(
+                name, default="", tooltip=f"{what}, by the contact sheet's numbers, such as 1, 4-6."
+            )
+
+        return io.Schema(
+            node_id="StoryMemEditMemoryBank",
+            display_name="Edit Memory Bank",
+            category="StoryMem/memory",
+            description="Overrides what the memory bank kept: pin or unpin frames, forget them, or "
+            "take back dropped ones, by the numbers that Preview Memory Bank shows.",
+            inputs=[
+                Bank.Input("bank", tooltip="The memory to edit; it is not changed itself."),
+                numbers("pin", "Frames to keep in view for the rest of the story"),
+                numbers("unpin", "Frames that need not stay in view"),
+                numbers("forget", "Frames to take out of the bank"),
+                numbers("restore", "Dropped frames to keep after all"),
+            ],
+            outputs=[Bank.Output(display_name="bank", tooltip=BANK_TOOLTIP)],
+        )
+
+    @classmethod
+    def execute(cls, bank, pin, unpin, forget, restore):
+        edited = bank.edit(
+            pin=parse_numbers(pin, "pin"),
+            unpin=parse_numbers(unpin, "unpin"),
+            forget=parse_numbers(forget, "forget"),
+            restore=parse_numbers(restore, "restore"),
+        )
+        return io.NodeOutput(edited)
+
+
 class PreviewMemoryBank(io.ComfyNode):
     @classmethod
     def define_schema(cls):
@@ -242,4 +283,11 @@ class LoadMemoryBank(io.ComfyNode):
         return io.NodeOutput(load_bank(cls._find(folder), skip_damaged=skip_damaged))
 
 
-NODES = [MemoryBankNode, Remember, PreviewMemoryBank, SaveMemoryBank, LoadMemoryBank]
+NODES = [
+    MemoryBankNode,
+    Remember,
+    EditMemoryBank,
+    PreviewMemoryBank,
+    SaveMemoryBank,
+    LoadMemoryBank,
+]

@@ -190,12 +190,51 @@ class MemoryBank:
         rest = tuple(frame for i, frame in enumerate(self.dropped) if i not in back)
         return replace(self.remember(frames), dropped=rest)
 
+    def edit(
+        self,
+        *,
+        pin: Iterable[int] = (),
+        unpin: Iterable[int] = (),
+        forget: Iterable[int] = (),
+        restore: Iterable[int] = (),
+    ) -> MemoryBank:
+        """All of an artist's changes at once; every index is one of this bank, not of a step."""
+        forget, restore = list(forget), list(restore)
+        count = len(self.dropped)
+        edited = self.with_pins(pin=pin, unpin=unpin).forget(forget)
+        # Forgetting appends to the dropped frames, so that the older indices still hold.
+        if wrong := [i for i in restore if not 0 <= i < count]:
+            raise ValueError(f"there is no dropped frame {wrong[0] + 1}: {count} were dropped")
+        edited = edited.restore(restore)
+        edited.used_indices()
+        return edited
+
     def _checked(self, index: int) -> int:
         if not 0 <= index < len(self.frames):
             raise ValueError(
                 f"there is no frame {index + 1} in a bank of {len(self.frames)} frames"
             )
         return index
+
+
+def parse_numbers(text: str, name: str) -> list[int]:
+    """Indices from the numbers of a contact sheet, such as ``1, 4-6``, which count from 1.
+
+    Raises:
+        ValueError: for anything else, naming the input.
+    """
+    indices: list[int] = []
+    for part in text.replace(";", ",").split(","):
+        first, dash, last = (piece.strip() for piece in part.partition("-"))
+        if not (first or dash):
+            continue
+        last = last if dash else first
+        if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last) <= 10**6):
+            raise ValueError(
+                f"{name} must be numbers of the contact sheet such as 1, 4-6, but it has {part!r}"
+            )
+        indices += range(int(first) - 1, int(last))
+    return indices
 
 
 def start_bank(

@@ -32,8 +32,11 @@ def decision_picture(keyframes: Keyframes) -> torch.Tensor:
     else:
         canvas.heading(_headline(keyframes))
         _plot(canvas, keyframes)
-    canvas.row(f"Kept: {len(keyframes.frames)}", _cells(keyframes.frames, KEPT))
-    canvas.row(f"Not kept: {len(keyframes.rejected)}", _cells(keyframes.rejected, REJECTED))
+    canvas.row(
+        f"Kept: {len(keyframes.frames)}", _cells([(None, f) for f in keyframes.frames], KEPT)
+    )
+    rejected = [(None, frame) for frame in keyframes.rejected]
+    canvas.row(f"Not kept: {len(rejected)}", _cells(rejected, REJECTED))
     return canvas.finish()
 
 
@@ -41,14 +44,15 @@ def contact_sheet(bank: MemoryBank) -> torch.Tensor:
     """The bank as ``uint8 [H, W, 3]``: sink, window, pinned, not used now, and dropped frames."""
     used = set(bank.used_indices())
     sink = min(bank.sink, bank.max_frames)
-    groups: dict[str, list[MemoryFrame]] = {"sink": [], "pinned": [], "window": [], "waiting": []}
+    groups: dict[str, list[tuple[int, MemoryFrame]]]
+    groups = {"sink": [], "pinned": [], "window": [], "waiting": []}
     for i, frame in enumerate(bank.frames):
         if i not in used:
-            groups["waiting"].append(frame)
+            groups["waiting"].append((i, frame))
         elif i < sink:
-            groups["sink"].append(frame)
+            groups["sink"].append((i, frame))
         else:
-            groups["pinned" if frame.pinned else "window"].append(frame)
+            groups["pinned" if frame.pinned else "window"].append((i, frame))
     canvas = _Canvas(PLOT[0] + 2 * GAP)
     canvas.heading(
         f"Memory bank: the next shot sees {len(used)} of {len(bank)} frames "
@@ -61,7 +65,7 @@ def contact_sheet(bank: MemoryBank) -> torch.Tensor:
         ("waiting", "In the bank, but not seen by the next shot", FAINT),
     ):
         canvas.row(f"{title}: {len(groups[name])}", _cells(groups[name], colour))
-    canvas.row(f"Dropped: {len(bank.dropped)}", _cells(bank.dropped, REJECTED))
+    canvas.row(f"Dropped: {len(bank.dropped)}", _cells(enumerate(bank.dropped), REJECTED))
     return canvas.finish()
 
 
@@ -159,17 +163,20 @@ def _ticks(count: int) -> Iterable[int]:
     return range(0, count, step)
 
 
-def _cells(frames: Sequence[MemoryFrame], colour) -> list[tuple[Image.Image, str, tuple]]:
-    """Thumbnails with captions; of very many frames the first and the last."""
+def _cells(
+    frames: Iterable[tuple[int | None, MemoryFrame]], colour
+) -> list[tuple[Image.Image, str, tuple]]:
+    """Thumbnails with captions and numbers from 1; of very many frames the first and the last."""
     shown = list(frames)
     if len(shown) > MAX_SHEET_FRAMES:
         half = MAX_SHEET_FRAMES // 2
         shown = [*shown[:half], *shown[-half:]]
     cells = []
-    for frame in shown:
+    for index, frame in shown:
         picture = Image.fromarray(frame.image.numpy())
         thumbnail = ImageOps.contain(picture, THUMBNAIL, Image.Resampling.BILINEAR)
-        cells.append((thumbnail, caption(frame), PINNED if frame.pinned else colour))
+        number = "" if index is None else f"{index + 1}: "
+        cells.append((thumbnail, number + caption(frame), PINNED if frame.pinned else colour))
     return cells
 
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from fakes import noise_image
 
-from storymem.memory_bank import REFERENCE_SHOT, MemoryBank, MemoryFrame, start_bank, window
+from storymem.memory_bank import (
+    REFERENCE_SHOT,
+    MemoryBank,
+    MemoryFrame,
+    parse_numbers,
+    start_bank,
+    window,
+)
 
 
 def bank_of(count: int, *, pinned=(), max_frames=10, sink=3) -> MemoryBank:
@@ -124,3 +133,37 @@ def test_the_same_pixels_are_the_same_frame_whatever_is_said_of_them():
     assert one.digest == other.digest != MemoryFrame(noise_image(2)).digest
     turned = MemoryFrame(noise_image(1).reshape(64, 48, 3))
     assert turned.digest != one.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", []), ("1", [0]), ("1, 4-6", [0, 3, 4, 5]), ("2;3,", [1, 2]), (" 7 - 7 ", [6])],
+)
+def test_numbers_of_the_contact_sheet_are_read(text, expected):
+    assert parse_numbers(text, "pin") == expected
+
+
+@pytest.mark.parametrize("text", ["a", "0", "-1", "3-1", "1-", "1.5", "1 2", "1-2-3", "1-9999999"])
+def test_what_is_no_number_of_the_sheet_is_refused(text):
+    with pytest.raises(ValueError, match="pin must be numbers"):
+        parse_numbers(text, "pin")
+
+
+def test_all_changes_at_once_count_from_the_bank_as_it_was_shown():
+    gone = MemoryFrame(noise_image(7), shot=8, reason="known")
+    bank = replace(bank_of(5, pinned={4}), dropped=(gone,))
+    edited = bank.edit(pin=[1], unpin=[4], forget=[0, 2], restore=[0])
+    assert [(f.shot, f.pinned) for f in edited.frames] == [
+        (1, True),
+        (3, False),
+        (4, False),
+        (8, False),
+    ]
+    assert [frame.shot for frame in edited.dropped] == [0, 2]
+    with pytest.raises(ValueError, match="no dropped frame 2"):
+        bank.edit(forget=[0], restore=[1])
+
+
+def test_pinning_more_than_fits_is_an_error_when_it_is_asked_for():
+    with pytest.raises(ValueError, match="3 frames are pinned but only max_frames = 2"):
+        bank_of(3, max_frames=2).edit(pin=[0, 1, 2])

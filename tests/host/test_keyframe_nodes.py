@@ -341,3 +341,28 @@ def test_bank_json_is_plain_to_read(host, clips):
     document = json.loads((host.base / "output" / "plain" / "bank.json").read_text())
     assert document["format"] == "storymem-bank"
     assert document["frames"][0]["reason"] == "reference picture"
+
+
+def test_the_bank_is_overridden_by_the_numbers_of_the_contact_sheet(host, clips):
+    clips["three"] = torch.rand(3, 24, 32, 3)
+    edits = {"pin": "2", "unpin": "1,3", "forget": "3", "restore": ""}
+    graph = {
+        "three": clip_of("three"),
+        "bank": start(images=["three", 0]),
+        "edit": node("StoryMemEditMemoryBank", bank=["bank", 0], **edits),
+        "back": node(
+            "StoryMemEditMemoryBank",
+            bank=["edit", 0],
+            **{"pin": "", "unpin": "", "forget": "", "restore": "1"},
+        ),
+        "r1": record(["edit", 0], "edited"),
+        "r2": record(["back", 0], "back"),
+        "r3": record(["bank", 0], "bank"),
+    }
+    values = host.run(graph)
+    assert [(f.frame, f.pinned) for f in values["edited"].frames] == [(0, False), (1, True)]
+    assert [f.frame for f in values["back"].frames] == [0, 1, 2]
+    assert all(frame.pinned for frame in values["bank"].frames), "the input is not changed"
+    graph["edit"]["inputs"]["pin"] = "nine"
+    with pytest.raises(RuntimeError, match="pin must be numbers of the contact sheet"):
+        host.run(graph)

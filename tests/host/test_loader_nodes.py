@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import importlib.util
 import logging
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -149,21 +151,23 @@ def test_the_laion_scorer_works_from_local_files(host, clips, models):
     assert kept[0].score == pytest.approx(float(expected), abs=1e-5)
 
 
-def test_hpsv3_runs_under_the_hosts_model_management(host, clips, models, monkeypatch):
-    """The tiny golden model through the nodes: same scores, host's linear layers, in bf16 too."""
-    import importlib.util
-    import json
-    from pathlib import Path
+def load_golden_tests():
+    """The golden case's weights and images, which the fast suite's test of HPSv3 holds."""
+    path = Path(__file__).resolve().parents[1] / "test_hpsv3.py"
+    spec = importlib.util.spec_from_file_location("hpsv3_tests", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
-    tests = Path(__file__).resolve().parents[1]
-    spec = importlib.util.spec_from_file_location("hpsv3_tests", tests / "test_hpsv3.py")
-    golden_tests = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(golden_tests)
+
+def test_hpsv3_runs_under_the_hosts_model_management(host, clips, models, monkeypatch, golden):
+    """The tiny golden model through the nodes: same scores, host's linear layers, in bf16 too."""
+    golden_tests = load_golden_tests()
     save_file(golden_tests.tiny_weights(), models["aesthetics"] / "HPSv3.safetensors")
     library = host.pack("storymem.hpsv3")
     tiny = library.Hpsv3Shape(head_dim=16, vision_heads=2)
     monkeypatch.setattr(library, "Hpsv3Shape", lambda: tiny)
-    recorded = json.loads((tests / "golden" / "hpsv3.json").read_text())["fp32"]
+    recorded = golden("hpsv3.json")["fp32"]
     image = torch.from_numpy(golden_tests.case.image(*golden_tests.case.IMAGES[0]))
     clips["one"] = image[None].repeat(3, 1, 1, 1).float() / 255
     scores = {}
@@ -191,6 +195,32 @@ def test_hpsv3_runs_under_the_hosts_model_management(host, clips, models, monkey
         type(part).__module__ for part in model.module.modules() if hasattr(part, "in_features")
     }
     assert kinds == {"comfy.ops"}
+
+
+def test_hpsv3_with_only_part_of_its_weights_loaded_gives_the_same_score(host, tmp_path):
+    """On a card that HPSv3 does not fit into, the host lends the rest of it layer by layer."""
+    golden_tests = load_golden_tests()
+    save_file(golden_tests.tiny_weights(), tmp_path / "HPSv3.safetensors")
+    library, node_module = host.pack("storymem.hpsv3"), host.pack("nodes.hpsv3")
+    tiny = library.Hpsv3Shape(head_dim=16, vision_heads=2)
+    image = torch.from_numpy(golden_tests.case.image(*golden_tests.case.IMAGES[0]))[None]
+
+    def build():
+        path = tmp_path / "HPSv3.safetensors"
+        return node_module.hostable(library.load_hpsv3(path, dtype=torch.float32, shape=tiny))
+
+    whole = library.Hpsv3Scorer(host.pack("nodes.host_models").HostModel(build, working_memory=1))
+    expected = whole.score(image)
+    model = build()
+    import comfy.model_patcher
+
+    cpu = torch.device("cpu")
+    patcher = comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
+    patcher.load(cpu, lowvram_model_memory=1)
+    lent = [part for part in model.modules() if getattr(part, "comfy_cast_weights", False)]
+    assert len(lent) > 30
+    with torch.inference_mode():
+        assert library.Hpsv3Scorer(model).score(image) == expected
 
 
 def test_release_takes_only_our_model_off_the_device(host, monkeypatch):
