@@ -269,3 +269,12 @@ def test_two_processes_make_the_story_of_one(script, tmp_path, i2v):
     assert len(one) == len(two)
     for a, b in zip(one, two, strict=True):
         assert (a.image.int() - b.image.int()).abs().max() <= 1
+
+
+def test_a_scorer_keeps_poor_frames_out_of_memory(script, tmp_path, i2v, count_samples):
+    strict = ("--scorer", "sharpness", "--scorer-threshold", "1e9")
+    assert run(script, tmp_path / "out", i2v, *strict) == 0
+    assert count_samples.kinds == ["i2v M=0"] * 3  # nothing was good enough to be remembered
+    frames = load_bank(tmp_path / "out" / "bank")
+    assert not frames.frames
+    assert {frame.scorer for frame in frames.dropped} == {"sharpness"}

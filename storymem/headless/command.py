@@ -66,6 +66,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--scorer-threshold", type=float, help="lowest good score; default: the scorer's own")
     add("--laion-clip", type=Path, help="CLIP ViT-L/14 weights file, for --scorer laion")
     add("--laion-head", type=Path, help="the predictor's head, for --scorer laion")
+    add("--hpsv3", type=Path, help="HPSv3.safetensors, for --scorer hpsv3 (the paper's)")
 
     story = parser.add_argument_group("story")
     add = story.add_argument
@@ -283,7 +284,7 @@ def _work(options: argparse.Namespace, story: Story, engine: Engine) -> StoryRun
     )  # fmt: skip
     judges = Judges(
         options.embedder, options.clip, options.scorer, options.scorer_threshold,
-        options.laion_clip, options.laion_head,
+        options.laion_clip, options.laion_head, options.hpsv3,
     )  # fmt: skip
     names = {name for shot in story.shots for name in shot.references}
     references = {name: options.script.parent / name for name in sorted(names)}

@@ -10,10 +10,10 @@ import torch
 
 from ..aesthetics import Scorer, SharpnessScorer
 from ..embedders import Embedder, LayoutEmbedder
-from ..weights import CLIP_B32, CLIP_L14, LAION_HEAD, WeightsSource
+from ..weights import CLIP_B32, CLIP_L14, HPSV3, LAION_HEAD, WeightsSource
 
 EMBEDDERS = ("clip", "no_weights")
-SCORERS = ("none", "sharpness", "laion")
+SCORERS = ("none", "sharpness", "laion", "hpsv3")
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Judges:
     scorer_threshold: float | None = None  # None: the scorer's own
     laion_clip: Path | None = None
     laion_head: Path | None = None
+    hpsv3: Path | None = None
 
     def check(self) -> None:
         """Raise ValueError for an unknown choice or a weights file that is not there."""
@@ -40,6 +41,8 @@ class Judges:
         if self.scorer == "laion":
             _require(self.laion_clip, "--laion-clip", CLIP_L14)
             _require(self.laion_head, "--laion-head", LAION_HEAD)
+        if self.scorer == "hpsv3":
+            _require(self.hpsv3, "--hpsv3", HPSV3)
 
     def load(self, device: torch.device) -> tuple[Embedder, Scorer | None]:
         return self._load_embedder(device), self._load_scorer(device)
@@ -58,6 +61,12 @@ class Judges:
             return None
         if self.scorer == "sharpness":
             return SharpnessScorer(self.scorer_threshold)
+        if self.scorer == "hpsv3":
+            from ..hpsv3 import Hpsv3Scorer, load_hpsv3
+
+            dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+            model = Guest(load_hpsv3(self.hpsv3, dtype=dtype), device)
+            return Hpsv3Scorer(model, threshold=self.scorer_threshold, release=model.release)
         from ..clip import load_clip
         from ..laion import LaionScorer, load_head
 
@@ -79,6 +88,23 @@ def _require(path: Path | None, option: str, source: WeightsSource, otherwise: s
         )
     if not path.is_file():
         raise ValueError(f"there is no file {path} ({option}); check the path")
+
+
+class Guest:
+    """A large model that is on the device only while it is asked (HPSv3: 15 GB in bf16)."""
+
+    def __init__(self, module: torch.nn.Module, device: torch.device):
+        self._module, self._device = module, device
+
+    @torch.no_grad()
+    def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
+        self._module.to(self._device)
+        return self._module(*(value.to(self._device) for value in inputs)).float().cpu()
+
+    def release(self) -> None:
+        self._module.to("cpu")
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
 
 
 def _on(module: torch.nn.Module, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -162,6 +162,8 @@ class StoryRun:
             threshold=self.settings.threshold,
             max_keyframes=self.settings.max_keyframes,
         )
+        if scorer is not None:
+            scorer.release()
         bank = bank.remember(keyframes.frames, dropped=keyframes.rejected)
         step.record, step.result = finish_shot(self.loop, step, frames, bank, crf=self.settings.crf)
 
@@ -252,7 +254,8 @@ class StoryRun:
             "extra_lora": [identify_weights(path) for path in files.extra_lora or ()],
             "clip": identify_weights(self.judges.clip),
             "laion": [
-                identify_weights(path) for path in (self.judges.laion_clip, self.judges.laion_head)
+                identify_weights(path)
+                for path in (self.judges.laion_clip, self.judges.laion_head, self.judges.hpsv3)
             ],
         }
         start = None
