@@ -103,7 +103,8 @@ def encoder_of(vae) -> ShotEncoder:
     """An encoder that keeps latents with the VAE's inner module, unless that module is patched."""
     patcher = getattr(vae, "patcher", None)
     owner = getattr(vae, "first_stage_model", None)
-    if patcher is None or patcher.object_patches or patcher.patches or patcher.wrappers:
+    is_patched = patcher is None or patcher.object_patches or patcher.patches
+    if is_patched or any(patcher.wrappers.values()):
         owner = None  # what a patched VAE gives is its own affair: never mixed, never kept
     variant = (str(getattr(vae, "vae_dtype", "")), type(vae).__qualname__)
     return ShotEncoder(vae.encode, LATENTS, owner, variant)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 
 import pytest
@@ -161,6 +162,16 @@ def test_another_vae_object_of_the_same_weights_does_not_share_latents(m2v, host
     assert other.vae.first_stage_model not in cache._owners
     other.condition(bank=m2v.bank(1))
     assert other.vae.first_stage_model in cache._owners
+
+
+def test_latents_of_a_patched_vae_are_never_kept(m2v):
+    encoder_of = m2v.node("conditioning", "encoder_of")
+    clone, patched = copy.copy(m2v.vae), copy.copy(m2v.vae)
+    clone.patcher = m2v.vae.patcher.clone()
+    patched.patcher = m2v.vae.patcher.clone()
+    patched.patcher.add_object_patch("decoder.scale", 2.0)
+    assert encoder_of(clone)._owner is m2v.vae.first_stage_model
+    assert encoder_of(patched)._owner is None
 
 
 def test_conditioning_from_the_artist_is_not_changed(m2v):
