@@ -271,7 +271,7 @@ class StoryRun:
             "judges": judges,
             "start_image": start,
             "dtype": str(self.engine.placement.dtype),
-            "code": code_version(),
+            "code": code_version(["storymem/headless/runner.py"]),
         }
         return json.dumps(body, sort_keys=True, default=str)
 
