@@ -1,22 +1,27 @@
 """Who is in the picture: template matching against every possible look, with nothing learned.
 
 For each look, scale and position the squared colour difference under the sprite is summed, less
-``AREA_COST`` for every covered pixel: a pixel that no template explains costs that much, so a larger
-template wins only where it fits. The best position and scale count per frame; frames of a shot add up.
+``AREA_COST`` for every covered pixel: a pixel that no template explains costs that much, so a
+larger template wins only where it fits. The best position and scale count per frame; frames of a
+shot add up.
 """
 
 from __future__ import annotations
 
 import torch
 
-from . import world
+from . import picture, world
 
-AREA_COST = 0.12  # squared RGB distance, 0 ... 3: between an edge's blur and the distance to a backdrop
+AREA_COST = (
+    0.12  # squared RGB distance, 0 ... 3: between an edge's blur and the distance to a backdrop
+)
 SCALES = (1.0, 1.1, 1.2)
 JUDGED_FRAMES = (0, 4, 8, 12, 16)  # one per latent frame
 APART = 16.0  # pixels: the small one's centre is never this near to the big one's
 FRAMES_AT_ONCE = 8  # 486 maps of 48x48 each: 36 MB in float32
-SIDE = world.SIZE // 2  # matching runs at half size: four times faster, and still exact on the truth
+SIDE = (
+    world.SIZE // 2
+)  # matching runs at half size: four times faster, and still exact on the truth
 
 
 def _halve(pixels: torch.Tensor) -> torch.Tensor:
@@ -25,7 +30,7 @@ def _halve(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def _centre(shift: torch.Tensor) -> torch.Tensor:
-    """Pixel position of a sprite's centre when its template is shifted by so many half-size pixels."""
+    """Pixel position of a sprite's centre, by its template's shift in half-size pixels."""
     return ((shift + SIDE // 2) % SIDE).float() * 2 + 1
 
 
@@ -38,17 +43,22 @@ class Judge:
 
     def _templates(self, kind: int, scales: tuple[float, ...]):
         axis = torch.arange(world.SIZE, device=self.device, dtype=torch.float32)
-        offset = axis - world.SIZE // 2 - 0.5  # the sprite's centre in the middle of a half-size pixel
+        offset = (
+            axis - world.SIZE // 2 - 0.5
+        )  # the sprite's centre in the middle of a half-size pixel
         looks = world.all_looks().to(self.device).T[..., None, None]
-        hues = world.palette(self.device).hues
+        hues = picture.palette(self.device).hues
         masks, colours = [], []
         for scale in scales:
             radius = torch.tensor(world.RADII[kind] * scale, device=self.device)
             u, v = offset.view(1, 1, -1) / radius, offset.view(1, -1, 1) / radius
-            channels, cover = world.draw_sprite(u, v, looks, kind, radius, hues)
+            channels, cover = picture.draw_sprite(u, v, looks, kind, radius, hues)
             masks.append(cover.expand(world.LOOKS, -1, -1))
             colours.append(torch.stack([c.expand(world.LOOKS, -1, -1) for c in channels], 1))
-        mask, colour = _halve(torch.stack(masks, 1)), _halve(torch.stack(colours, 1))  # [L, S, (3,) h, w]
+        mask, colour = (
+            _halve(torch.stack(masks, 1)),
+            _halve(torch.stack(colours, 1)),
+        )  # [L, S, (3,) h, w]
         # sum m (I - c)^2 = sum m I^2 - 2 sum (m c) I + sum (m c)^2 / m
         constant = (colour.square().sum(2) / mask.clamp_min(1e-3)).sum((-1, -2))
         constant = constant - AREA_COST * mask.sum((-1, -2))
@@ -56,7 +66,7 @@ class Judge:
         return torch.fft.rfft2(spectrum).conj().resolve_conj(), constant
 
     def _maps(self, frames: torch.Tensor, kind: int, looks: torch.Tensor | None = None):
-        """Costs by look, scale and shift, [n, L, S, H, W]; ``looks`` [n] picks one look per frame."""
+        """Costs by look, scale and shift, [n, L, S, h, w]; ``looks`` [n] picks one per frame."""
         spectrum, constant = self._spectra[kind]
         image = frames.to(self.device, torch.float32).permute(0, 3, 1, 2)  # NHWC -> NCHW
         image = _halve(image)
@@ -72,7 +82,7 @@ class Judge:
 
     @torch.no_grad()
     def locate(self, frames: torch.Tensor, kind: int, looks: torch.Tensor) -> torch.Tensor:
-        """Where a known look (its number, int64 [N]) fits best: sprite centre x, y, float32 [N, 2]."""
+        """Where a known look (its number, int64 [N]) fits best: centre x, y, float32 [N, 2]."""
         flat = torch.cat(
             [
                 self._maps(part, kind, look).amin((1, 2)).flatten(1).argmin(-1)
@@ -92,7 +102,7 @@ class Judge:
         Args:
             frames: [N, 96, 96, 3], 0 ... 1.
             kind: 0 for the big character, 1 for the small one.
-            avoid: [N, 2], the centre of another character, which is not to be mistaken for this one;
+            avoid: [N, 2], another character's centre, which is not this one's;
                 NaN where there is none.
 
         Returns:
@@ -100,7 +110,7 @@ class Judge:
         """
         if frames.shape[1:] != (world.SIZE, world.SIZE, 3):
             raise ValueError(
-                f"The judge sees frames of {world.SIZE}x{world.SIZE} RGB, not {tuple(frames.shape)}."
+                f"the judge sees {world.SIZE}x{world.SIZE} RGB frames, not {tuple(frames.shape)}"
             )
         if avoid is None:
             avoid = torch.full((frames.shape[0], 2), torch.nan, device=self.device)

@@ -1,8 +1,8 @@
 """A stand-in for a text encoder: hashed words in six slots. It understands the story world only.
 
-Slots: name, action, name, action, place, camera. Each word gives a vector drawn from its hash; each
-slot adds a vector of its own, because Wan's cross-attention has no word order and could not tell else
-which action belongs to which name. Words that the world does not know are passed over.
+Slots: name, action, name, action, place, camera. Each word gives a vector drawn from its hash;
+each slot adds a vector of its own, because Wan's cross-attention has no word order and could not
+tell else which action belongs to which name. Words that the world does not know are passed over.
 """
 
 from __future__ import annotations

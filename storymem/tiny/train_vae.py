@@ -1,8 +1,9 @@
-"""Trains the tiny Wan-VAE on the story world: ``python -m storymem.tiny.train_vae --out DIR``.
+"""Trains the tiny Wan-VAE on the story world: ``python -m storymem.tiny.train_vae``.
 
-Every step renders new clips. The learning rate follows the share of ``--total-minutes`` already spent,
-so that one training can be cut into several commands: the state in ``--state`` is resumed when present.
-The gate before any DiT is trained: the judge on reconstructions >= 0.97 joint, clip PSNR >= 32 dB.
+Every step renders new clips. The learning rate follows the share of ``--total-minutes`` already
+spent, so that one training can be cut into several commands: the state in ``--state`` is resumed
+when present. The gate before any DiT is trained: the judge on reconstructions >= 0.97 joint, clip
+PSNR >= 32 dB.
 """
 
 from __future__ import annotations
@@ -17,18 +18,17 @@ from pathlib import Path
 
 import torch
 
-from . import judge, vae, world
+from . import judge, picture, vae, world
+from .training import Training
 
 logger = logging.getLogger(__name__)
 
 TRAIN_SEED, TEST_SEED = 1_000, 900_000  # stories of training and of evaluation never meet
 GATE_JOINT, GATE_PSNR = 0.97, 32.0
 KL_WEIGHT = 3e-5
-EMA_DECAY = 0.999
 DIFFERENCE_WEIGHT = 0.5  # of the temporal-difference loss
 FIRST_FRAME_WEIGHT = 2.0  # frame 0 is also the path of every memory image
 FOREGROUND_WEIGHT = 1.0  # added near characters
-STATE_PARTS = ("weights", "ema", "moment1", "moment2")  # one file each, all below 16 MiB
 
 
 def training_scenes(stories: int, device) -> world.Scenes:
@@ -41,7 +41,7 @@ def training_scenes(stories: int, device) -> world.Scenes:
 
 
 def wander(scenes: world.Scenes, generator: torch.Generator) -> world.Scenes:
-    """Half of the clips start at another moment and bounce back, so that frame 0 shows every pose."""
+    """Half of the clips start elsewhere and bounce back, so that frame 0 shows every pose."""
     n, device = len(scenes), scenes.x.device
     start = torch.randint(32, (n, 1), generator=generator, device=device)
     start = start * torch.randint(2, (n, 1), generator=generator, device=device)
@@ -61,8 +61,13 @@ def grey_tails(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor
 
 
 def loss_parts(model: vae.ClipVAE, pixels, weight, noise, autocast: torch.dtype | None):
-    """The loss and the mean squared error; pixels [B, T, 3, H, W] in -1 ... 1, weight [B, T, 1, H, W]."""
-    with torch.autocast(pixels.device.type, autocast, enabled=autocast is not None, cache_enabled=False):
+    """The loss and the mean squared error.
+
+    Pixels are [B, T, 3, H, W] in -1 ... 1, the weight [B, T, 1, H, W].
+    """
+    with torch.autocast(
+        pixels.device.type, autocast, enabled=autocast is not None, cache_enabled=False
+    ):
         mean, log_variance = model.encode(pixels)
         restored = model.decode(mean + (0.5 * log_variance).exp() * noise)
     error = restored - pixels
@@ -75,7 +80,7 @@ def loss_parts(model: vae.ClipVAE, pixels, weight, noise, autocast: torch.dtype 
 
 
 def pick_convolutions(device, batch: int, base: int) -> dict[int, str]:
-    """Times the three forms of a causal convolution at each level; the fastest by input channels."""
+    """Times the forms of a causal convolution at each level; the fastest by input channels."""
     if torch.device(device).type != "cuda":
         return {}
     chosen = {}
@@ -112,10 +117,10 @@ def reconstruct(model: vae.ClipVAE, clips: torch.Tensor, at_once: int = 8) -> to
 
 @torch.no_grad()
 def evaluate(model: vae.ClipVAE, device, *, stories: int = 16, referee: judge.Judge | None = None):
-    """Held-out clips: mean clip PSNR in dB, the worst clip's, of images alone, and the judge's figures."""
+    """Held-out clips: PSNR in dB (mean of clips, worst clip, images) and the judge's figures."""
     drawn = world.sample_stories(stories, seed=TEST_SEED)
     scenes = drawn.scenes.to(device)
-    clips = torch.cat([world.render(scenes[part]) for part in torch.arange(len(scenes)).split(8)])
+    clips = torch.cat([picture.render(scenes[part]) for part in torch.arange(len(scenes)).split(8)])
     restored = reconstruct(model, clips)
 
     def psnr(a, b):
@@ -123,7 +128,9 @@ def evaluate(model: vae.ClipVAE, device, *, stories: int = 16, referee: judge.Ju
 
     by_clip = psnr(clips, restored)
     moments = clips[:, 8:9]  # as memory frames are encoded: alone, from the middle of a shot
-    faces = torch.cat([world.render(world.portraits(drawn.look[:, k].to(device), k)) for k in range(2)])
+    faces = torch.cat(
+        [picture.render(world.portraits(drawn.look[:, k].to(device), k)) for k in range(2)]
+    )
     result = {
         "psnr": by_clip.mean().item(),
         "psnr_worst": by_clip.min().item(),
@@ -156,14 +163,14 @@ def measure_latents(model: vae.ClipVAE, scenes: world.Scenes) -> tuple[torch.Ten
     """Mean and standard deviation per latent channel over clips, float64 [16]."""
     found = []
     for part in torch.arange(len(scenes)).split(8):
-        clips = world.render(scenes[part.to(scenes.place.device)])
+        clips = picture.render(scenes[part.to(scenes.place.device)])
         found.append(model.encode(clips.permute(0, 1, 4, 2, 3) * 2 - 1)[0].double())
     values = torch.cat(found).transpose(1, 2).transpose(0, 1).flatten(1)  # BFCHW -> C, rest
     return values.mean(1), values.std(1)
 
 
 def export(module, path: Path, scenes: world.Scenes) -> dict:
-    """Fold the affine map, write fp16 weights in the host's layout, load them back into ``module``."""
+    """Fold the affine map, write fp16 in the host's layout, load it back into ``module``."""
     from safetensors.torch import save_file
 
     mean, std = measure_latents(vae.ClipVAE(module), scenes)
@@ -175,75 +182,6 @@ def export(module, path: Path, scenes: world.Scenes) -> dict:
     return {"latent_mean": mean.tolist(), "latent_std": std.tolist(), "bytes": path.stat().st_size}
 
 
-class Training:
-    """Weights, their average, the optimiser, and what has been spent."""
-
-    def __init__(self, module, *, device, lr: float):
-        self.module, self.device, self.lr = module, device, lr
-        self.parameters = list(module.parameters())
-        self.ema = [p.detach().clone() for p in self.parameters]
-        fused = torch.device(device).type == "cuda"
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.0, fused=fused
-        )
-        self.steps, self.seconds = 0, 0.0
-
-    def rate(self, total_seconds: float) -> float:
-        """Linear warm-up over 300 steps, then a cosine down to 1 % by the share of time spent."""
-        done = min(1.0, self.seconds / total_seconds)
-        fall = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
-        return self.lr * min(1.0, (self.steps + 1) / 300) * fall
-
-    def apply(self, rate: float) -> torch.Tensor:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, 0.5)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.steps += 1
-        decay = min(EMA_DECAY, (self.steps + 1) / (self.steps + 10))
-        torch._foreach_lerp_(self.ema, self.parameters, 1 - decay)
-        return norm
-
-    def save(self, folder: Path) -> None:
-        from safetensors.torch import save_file
-
-        folder.mkdir(parents=True, exist_ok=True)
-        names = [name for name, _ in self.module.named_parameters()]
-        moments = [self.optimizer.state[p] for p in self.parameters]
-        parts = {
-            "weights": [p.detach() for p in self.parameters],
-            "ema": self.ema,
-            "moment1": [m["exp_avg"].bfloat16() for m in moments],
-            "moment2": [m["exp_avg_sq"].bfloat16() for m in moments],
-        }
-        for part, values in parts.items():
-            state = {n: v.contiguous() for n, v in zip(names, values, strict=True)}
-            save_file(state, str(folder / f"{part}.safetensors"))
-        spent = {"steps": self.steps, "seconds": self.seconds}
-        (folder / "spent.json").write_text(json.dumps(spent))
-
-    def load(self, folder: Path) -> bool:
-        from safetensors.torch import load_file
-
-        if not (folder / "spent.json").is_file():
-            return False
-        parts = {p: load_file(str(folder / f"{p}.safetensors")) for p in STATE_PARTS}
-        spent = json.loads((folder / "spent.json").read_text())
-        self.steps, self.seconds = spent["steps"], spent["seconds"]
-        step = torch.tensor(float(self.steps), device=self.device)
-        with torch.no_grad():
-            for i, (name, p) in enumerate(self.module.named_parameters()):
-                p.copy_(parts["weights"][name])
-                self.ema[i].copy_(parts["ema"][name])
-                self.optimizer.state[p] = {
-                    "step": step.clone() if self.optimizer.defaults["fused"] else step.cpu(),
-                    "exp_avg": parts["moment1"][name].to(p),
-                    "exp_avg_sq": parts["moment2"][name].to(p),
-                }
-        return True
-
-
 def train(args: argparse.Namespace) -> dict:
     device = torch.device(args.device)
     on_gpu = device.type == "cuda"
@@ -253,7 +191,7 @@ def train(args: argparse.Namespace) -> dict:
     began = time.perf_counter()
     args.out.mkdir(parents=True, exist_ok=True)
     module = vae.build(args.base).to(device)
-    training = Training(module, device=device, lr=args.lr)
+    training = Training(module, lr=args.lr, betas=(0.9, 0.99), ema_decay=0.999)
     resumed = training.load(args.state)
     generator = torch.Generator(device).manual_seed(args.seed + training.steps)
     scenes = training_scenes(args.stories, device)
@@ -262,10 +200,10 @@ def train(args: argparse.Namespace) -> dict:
     plain = vae.ClipVAE(module)
     dtype = torch.bfloat16 if on_gpu else None
 
-    colours = world.palette(device)
+    colours = picture.palette(device)
 
     def draw(scenes):
-        return world.render(scenes, colours), world.foreground(scenes)
+        return picture.render(scenes, colours), picture.foreground(scenes)
 
     def loss_of(pixels, weight, noise):
         return loss_parts(model, pixels, weight, noise, dtype)
@@ -275,24 +213,15 @@ def train(args: argparse.Namespace) -> dict:
     first = torch.ones(world.FRAMES, device=device)
     first[0] = FIRST_FRAME_WEIGHT
     log = (args.out / "metrics.jsonl").open("a")
-    referee = judge.Judge(device)
 
-    def average(values):
-        with torch.no_grad():
-            for p, value in zip(training.parameters, values, strict=True):
-                p.copy_(value)
-
-    def report(with_judge: bool, **more):
-        kept = [p.detach().clone() for p in training.parameters]
-        average(training.ema)
-        found, *_ = evaluate(plain, device, stories=args.eval_stories, referee=referee if with_judge else None)
-        average(kept)
+    def report(**more):
+        kept = training.put(training.ema)
+        found, *_ = evaluate(plain, device, stories=args.eval_stories)
+        training.put(kept)
         found |= {"steps": training.steps, "seconds": round(training.seconds, 1), **more}
         log.write(json.dumps(found) + "\n")
         log.flush()
-        shown = {k: round(v, 2) for k, v in found.items() if isinstance(v, float)}
-        joint = f" joint {found['restored']['joint']:.3f}" if with_judge else ""
-        logger.info("%6d steps %s%s", training.steps, shown, joint)
+        logger.info("%6d steps %s", training.steps, found)
 
     logger.info("resumed=%s ready in %.1f s", resumed, time.perf_counter() - began)
     deadline = began + args.minutes * 60
@@ -303,7 +232,13 @@ def train(args: argparse.Namespace) -> dict:
         clips, near = draw(wander(scenes[index], generator))
         pixels = grey_tails(clips, generator).permute(0, 1, 4, 2, 3) * 2 - 1
         weight = (1 + FOREGROUND_WEIGHT * near)[:, :, None] * first.view(-1, 1, 1, 1)
-        shape = (args.batch, 1 + (world.FRAMES - 1) // 4, vae.CHANNELS, world.SIZE // 8, world.SIZE // 8)
+        shape = (
+            args.batch,
+            1 + (world.FRAMES - 1) // 4,
+            vae.CHANNELS,
+            world.SIZE // 8,
+            world.SIZE // 8,
+        )
         noise = torch.randn(shape, generator=generator, device=device)
         loss, square = loss_of(pixels, weight, noise)
         loss.backward()
@@ -321,7 +256,9 @@ def train(args: argparse.Namespace) -> dict:
         training.seconds += now - last
         last = now
         if not math.isfinite(value):
-            raise RuntimeError(f"The loss is {value} at step {training.steps}; lower --lr ({args.lr}).")
+            training.recover(args.state)
+            logger.warning("loss %s: back to step %d, rate halved", value, training.steps)
+            continue
         if training.steps % args.log_steps == 0:
             memory = torch.cuda.max_memory_allocated() / 2**30 if on_gpu else 0
             text = "%6d loss %.4f psnr %.2f norm %.2f rate %.1e %.1f ms/step %.1f GiB"
@@ -332,19 +269,27 @@ def train(args: argparse.Namespace) -> dict:
             shown_at, since = training.steps, now
         if training.seconds > next_report:
             next_report = training.seconds + args.report_seconds
-            report(False, loss=value)
+            report(loss=value)
+            training.save(args.state)
             last = since = time.perf_counter()
             shown_at = training.steps
     training.save(args.state)
-    average(training.ema)
-    result = export(module, args.out / "storymem_tiny_vae.safetensors", scenes[torch.arange(64) * 7 % len(scenes)])
+    training.put(training.ema)
+    result = export(
+        module,
+        args.out / "storymem_tiny_vae.safetensors",
+        scenes[torch.arange(64) * 7 % len(scenes)],
+    )
+    referee = judge.Judge(device)
     found, clips, restored = evaluate(plain, device, stories=args.final_stories, referee=referee)
     result |= found | {"steps": training.steps, "seconds": training.seconds}
     result["passed"] = found["restored"]["joint"] >= GATE_JOINT and found["psnr"] >= GATE_PSNR
     result["command"] = " ".join(sys.argv)
     (args.out / "vae.json").write_text(json.dumps(result, indent=1))
     save_sheet(args.out / "vae.png", clips, restored)
-    logger.info("fp16 file, held-out: %s", {k: v for k, v in result.items() if not k.startswith("latent_")})
+    logger.info(
+        "fp16 file, held-out: %s", {k: v for k, v in result.items() if not k.startswith("latent_")}
+    )
     return result
 
 
@@ -355,9 +300,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=9, help="wall-clock limit of this command")
     parser.add_argument("--total-minutes", type=float, default=15, help="training time in all")
     parser.add_argument("--max-steps", type=int, default=10**9)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--base", type=int, default=16)
-    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--stories", type=int, default=20_000)
     parser.add_argument("--eval-stories", type=int, default=4)

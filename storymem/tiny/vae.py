@@ -1,8 +1,9 @@
-"""The tiny Wan-VAE: diffusers' module, a forward pass over whole clips at once, the host's key layout.
+"""The tiny Wan-VAE: diffusers' module, a pass over whole clips at once, the host's key layout.
 
-diffusers runs the Wan VAE chunk by chunk with caches, as long videos need. Its convolutions are causal,
-so a short clip can run in one pass with the same result; training does, several times faster. Clips are
-[B, T, C, H, W] here, with channels innermost in memory, so that frames are a plain view for 2-D kernels.
+diffusers runs the Wan VAE chunk by chunk with caches, as long videos need. Its convolutions are
+causal, so a short clip can run in one pass with the same result; training does, several times
+faster. Clips are [B, T, C, H, W] here, with channels innermost in memory, so that frames are a
+plain view for 2-D kernels.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 CHANNELS = 16  # latent channels
-# Per-channel mean and standard deviation of Wan 2.1's latents, as every Wan 2.1 / 2.2 A14B model expects.
+# Per-channel mean and deviation of Wan 2.1's latents, as Wan 2.1 and 2.2 A14B expect them.
 WAN_MEAN = (
     *(-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508),
     *(0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497, 0.2503, -0.2921),
@@ -50,10 +51,10 @@ def _late(x: torch.Tensor, by: int) -> torch.Tensor:
 class ClipVAE:
     """Encodes and decodes short clips in one pass with the weights of an AutoencoderKLWan.
 
-    ``convolution`` names how a causal 3x3x3 convolution runs: as ``conv3d``, as one 2-D convolution of
-    three frames' channels (``gather``), or as one 2-D convolution into three frames' channels, then
-    summed (``scatter``). The result is the same; which is fastest depends on channels and device. A
-    mapping gives it by input channels.
+    ``convolution`` names how a causal 3x3x3 convolution runs: as ``conv3d``, as one 2-D
+    convolution of three frames' channels (``gather``), or as one 2-D convolution into three
+    frames' channels, then summed (``scatter``). The result is the same; which is fastest depends
+    on channels and device. A mapping gives it by input channels.
     """
 
     def __init__(self, vae, convolution: str | dict[int, str] = "conv3d"):

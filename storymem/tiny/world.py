@@ -1,9 +1,9 @@
-"""The story world: seeded stories about two characters, as numbers and as rendered clips.
+"""The story world: seeded stories about two characters, as numbers.
 
-A character's *kind* (big with two eyes, small with one eye) follows from its name in the prompt. Its
-*look* (hue, pattern, shape, accessory: 162 identities) is drawn anew in every story and never said,
-so that only memory can tell how a character looks. Everything follows from an integer seed: stories
-are drawn on the CPU, and ``render`` is pure tensor arithmetic for any device.
+A character's *kind* (big with two eyes, small with one eye) follows from its name in the prompt.
+Its *look* (hue, pattern, shape, accessory: 162 identities) is drawn anew in every story and never
+said, so that only memory can tell how a character looks. Everything follows from an integer seed:
+stories are drawn on the CPU; ``picture`` draws them on any device.
 """
 
 from __future__ import annotations
@@ -37,27 +37,6 @@ CENTRE = (48.0, 56.0)  # x, y that zooming keeps in place
 MAX_ZOOM = 1.2
 PORTRAIT_ZOOM = 1.5
 CUT, FIRST_FRAME, FIVE_FRAMES = 0, 1, 2  # how a shot begins: M2V, MI2V, MM2V
-
-CREAM = (0.97, 0.94, 0.86)
-# Per place: sky top, sky bottom, hills, ground; horizon y; hill height, period and three shape weights
-# (sine, triangle, block); light on characters. The last row is the studio.
-_PLACES = (
-    ((0.55, 0.70, 0.80), (0.70, 0.77, 0.78), (0.55, 0.65, 0.52), (0.62, 0.70, 0.54), 62, 12, 64, 1, 0, 0, 1),
-    ((0.60, 0.72, 0.78), (0.76, 0.76, 0.70), (0.48, 0.60, 0.68), (0.76, 0.70, 0.58), 58, 3, 32, 1, 0, 0, 1),
-    ((0.66, 0.66, 0.70), (0.72, 0.70, 0.70), (0.52, 0.52, 0.56), (0.60, 0.60, 0.60), 64, 26, 48, 0, 0, 1, 1),
-    ((0.58, 0.68, 0.66), (0.66, 0.72, 0.66), (0.42, 0.52, 0.44), (0.54, 0.56, 0.46), 64, 28, 32, 0, 1, 0, 1),
-    ((0.62, 0.68, 0.76), (0.70, 0.74, 0.78), (0.64, 0.66, 0.72), (0.76, 0.78, 0.80), 60, 16, 96, 0, 1, 0, 1),
-    ((0.32, 0.34, 0.48), (0.42, 0.42, 0.54), (0.36, 0.38, 0.46), (0.40, 0.42, 0.46), 62, 14, 64, 1, 0, 0, 0.9),
-    ((0.68, 0.68, 0.68), (0.68, 0.68, 0.68), (0.68, 0.68, 0.68), (0.58, 0.58, 0.58), 76, 0, 64, 1, 0, 0, 1),
-)
-_HUE_COLOURS = (
-    (0.88, 0.16, 0.14),
-    (0.93, 0.80, 0.10),
-    (0.14, 0.68, 0.18),
-    (0.10, 0.82, 0.86),
-    (0.14, 0.26, 0.86),
-    (0.84, 0.20, 0.80),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,12 +131,12 @@ def _action_paths() -> torch.Tensor:
     return torch.stack([torch.stack(paths[name]) for name in ACTIONS])
 
 
-# Where a character may be, by (alone / left of the other / right of the other) and kind: low, high x.
+# Where a character may be, by (alone, left of the other, right of it) and kind: low, high x.
 _LANES = torch.tensor([[[26, 70], [20, 76]], [[24, 34], [19, 34]], [[62, 72], [62, 77]]]).float()
 
 
 def sample_stories(count: int, *, shots: int = 7, seed: int) -> Stories:
-    """Draw stories on the CPU. The same seed gives the same stories; a prefix of shots stays the same."""
+    """Draw stories on the CPU; fewer ``shots`` give the beginnings of the same stories."""
     g = torch.Generator().manual_seed(seed)
 
     def integers(high: int, *shape: int) -> torch.Tensor:
@@ -174,7 +153,11 @@ def sample_stories(count: int, *, shots: int = 7, seed: int) -> Stories:
         cast, place, side = integers(4), integers(len(PLACES)), integers(2)
         if shot == 0:
             begins = torch.zeros_like(begins)
-            before = {"visible": torch.zeros(count, 2, dtype=torch.bool), "place": place, "side": side}
+            before = {
+                "visible": torch.zeros(count, 2, dtype=torch.bool),
+                "place": place,
+                "side": side,
+            }
         cut = begins == CUT
         # Cast 0 is the big one alone, 1 the small one, 2 and 3 both.
         drawn = torch.stack([cast != 1, cast != 0], -1)
@@ -186,12 +169,17 @@ def sample_stories(count: int, *, shots: int = 7, seed: int) -> Stories:
         lane = torch.where(both, 1 + torch.stack([side, 1 - side], -1), torch.zeros_like(action))
         low, high = _LANES[lane, torch.arange(2)].unbind(-1)
         start = torch.rand(count, 2, generator=g)
-        start = torch.where(action == 1, start * 0.4, torch.where(action == 2, 1 - start * 0.4, start))
+        start = torch.where(
+            action == 1, start * 0.4, torch.where(action == 2, 1 - start * 0.4, start)
+        )
         x0, y0 = low + start * (high - low), rest.expand(count, 2)
         zoom0, scroll0 = torch.ones(count), torch.rand(count, generator=g) * 96
         if shot:
             keep = cut[:, None]
-            x0, y0 = torch.where(keep, x0, before["x"][..., -1]), torch.where(keep, y0, before["y"][..., -1])
+            x0, y0 = (
+                torch.where(keep, x0, before["x"][..., -1]),
+                torch.where(keep, y0, before["y"][..., -1]),
+            )
             zoom0 = torch.where(cut, zoom0, before["zoom"][:, -1])
             scroll0 = torch.where(cut, scroll0, before["scroll"][:, -1])
         path = paths[action]  # [S, P, 2, T]
@@ -209,7 +197,13 @@ def sample_stories(count: int, *, shots: int = 7, seed: int) -> Stories:
             for key, value in now.items():
                 joined = torch.cat([before[key][..., -5:], value[..., 1 : FRAMES - 4]], -1)
                 now[key] = torch.where(five.view(-1, *[1] * (value.ndim - 1)), joined, value)
-        now |= {"visible": visible, "place": place, "camera": camera, "action": action, "begins": begins}
+        now |= {
+            "visible": visible,
+            "place": place,
+            "camera": camera,
+            "action": action,
+            "begins": begins,
+        }
         before = now | {"side": side}
         for key, value in now.items():
             columns.setdefault(key, []).append(value)
@@ -240,122 +234,3 @@ def portraits(look: torch.Tensor, kind: int, *, frames: int = 1) -> Scenes:
         scroll=constant(0.0),
         zoom=constant(PORTRAIT_ZOOM),
     )
-
-
-def _cover(distance: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """Soft coverage of a signed distance; ``scale`` is pixels per unit, the edge is 1.5 pixels wide."""
-    return (0.5 - distance * (scale / 1.5)).clamp(0, 1)
-
-
-def _box(u, v, half_u, half_v):
-    return torch.maximum(u.abs() - half_u, v.abs() - half_v)
-
-
-def _disc(u, v, radius):
-    return (u * u + v * v + 1e-12).sqrt() - radius
-
-
-@dataclasses.dataclass(frozen=True)
-class Palette:
-    """The world's constants on a device; made once, since a copy to the device waits for it."""
-
-    hues: torch.Tensor  # float32 [6, 3]
-    places: torch.Tensor  # float32 [7, 19]
-
-
-def palette(device) -> Palette:
-    places = [[*sum(row[:4], ()), *row[4:]] for row in _PLACES]
-    return Palette(torch.tensor(_HUE_COLOURS, device=device), torch.tensor(places, device=device))
-
-
-def draw_sprite(u, v, look, kind: int, scale, hues) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """A character at sprite coordinates (body within -1 ... 1, v down): premultiplied colour, coverage.
-
-    ``look`` is int64 [4, ...] broadcastable with ``u``; ``scale`` the radius in pixels; ``hues`` [6, 3].
-    """
-    hue, pattern, shape, accessory = look[0], look[1], look[2], look[3]
-    triangle = torch.maximum(v - 0.92, 0.873 * u.abs() - 0.488 * (v + 1.05))
-    body = torch.where(shape == 0, _disc(u, v, 1.0), _box(u, v, 0.88, 0.88))
-    body = torch.where(shape == 2, triangle, body)
-    top = -0.95 + 0.11 * (shape == 1) + 0.15 * (shape == 2)
-    mark = torch.where(pattern == 1, 0.38 - v, u.abs() - 0.3)
-    mark = torch.where(pattern == 0, torch.full_like(mark, 9.0), mark)
-    mark = _cover(mark, scale)
-
-    w = v - top  # accessories stand on the top; up is negative
-    hat = torch.minimum(_box(u, w + 0.05, 0.62, 0.10), _box(u, w + 0.4, 0.38, 0.36))
-    ball = _disc(u, w + 0.62, 0.29)
-    antenna = torch.minimum(ball, _box(u, w + 0.2, 0.09, 0.22))
-    cone = torch.maximum(w, 0.857 * u.abs() - 0.515 * (w + 0.85))
-    extra = torch.where(accessory == 0, hat, torch.where(accessory == 1, antenna, cone))
-    # The antenna's ball is orange, its stem and the hat nearly black, the cone white.
-    is_ball = (accessory == 1) * _cover(ball, scale)
-    extra_cover, body_cover = _cover(extra, scale), _cover(body, scale)
-    if kind == 0:
-        eye_u, eye, pupil = u.abs() - 0.31, 0.21, 0.11
-    else:
-        eye_u, eye, pupil = u, 0.30, 0.16
-    white = _cover(_disc(eye_u, v - 0.02, eye), scale)
-    dark = _cover(_disc(eye_u, v - 0.02, pupil), scale)
-    channels = []
-    for c in range(3):
-        colour = hues[:, c][hue]
-        colour = colour + (CREAM[c] - colour) * mark
-        colour = colour + (0.98 - colour) * white
-        colour = colour + (0.06 - colour) * dark
-        thing = torch.where(accessory == 2, (0.98, 0.98, 1.0)[c], 0.07)
-        thing = thing + ((1.0, 0.55, 0.05)[c] - thing) * is_ball
-        channels.append(colour * body_cover * (1 - extra_cover) + thing * extra_cover)
-    return channels, body_cover + extra_cover - body_cover * extra_cover
-
-
-def render(scenes: Scenes, colours: Palette | None = None) -> torch.Tensor:
-    """float32 [N, T, H, W, 3] in 0 ... 1. Pure arithmetic: may be compiled, with ``colours`` given."""
-    device = scenes.x.device
-    colours = palette(device) if colours is None else colours
-    axis = torch.arange(SIZE, device=device) + 0.5
-    zoom = scenes.zoom[:, :, None, None]  # [N, T, 1, 1]
-    px = (axis.view(1, 1, 1, -1) - CENTRE[0]) / zoom + CENTRE[0]
-    py = (axis.view(1, 1, -1, 1) - CENTRE[1]) / zoom + CENTRE[1]
-    row = colours.places[scenes.place][:, :, None, None, None]  # [N, 19, 1, 1, 1]
-    horizon, height, period = row[:, 12], row[:, 13], row[:, 14]
-    phase = (px + scenes.scroll[:, :, None, None]) / period
-    wave = (2 * math.pi * phase).sin()
-    saw = 1 - 4 * (phase - (phase + 0.5).floor()).abs()  # -1 ... 1, a triangle wave
-    block = (saw * period / 6).clamp(-1, 1)
-    hill = 0.5 + 0.5 * (row[:, 15] * wave + row[:, 16] * saw + row[:, 17] * block)
-    on_hill = ((py - (horizon - height * hill)) * zoom / 1.5 + 0.5).clamp(0, 1)
-    on_ground = ((py - horizon) * zoom / 1.5 + 0.5).clamp(0, 1)
-    up = (py / horizon).clamp(0, 1)
-    channels = []
-    for c in range(3):
-        value = row[:, c] + (row[:, 3 + c] - row[:, c]) * up
-        value = value + (row[:, 6 + c] - value) * on_hill
-        channels.append(value + (row[:, 9 + c] - value) * on_ground)
-    light = row[:, 18]
-    for kind in range(2):
-        u = (px - scenes.x[:, kind, :, None, None]) / RADII[kind]
-        v = (py - scenes.y[:, kind, :, None, None]) / RADII[kind]
-        look = scenes.look[:, kind].T[..., None, None, None]  # [4, N, 1, 1, 1]
-        sprite, cover = draw_sprite(u, v, look, kind, RADII[kind] * zoom, colours.hues)
-        seen = scenes.visible[:, kind, None, None, None]
-        channels = [
-            value + (light * colour - value * cover) * seen
-            for value, colour in zip(channels, sprite, strict=True)
-        ]
-    return torch.stack(channels, -1)
-
-
-def foreground(scenes: Scenes) -> torch.Tensor:
-    """float32 [N, T, H, W]: 1 within 1.6 radii of a visible character, else 0."""
-    axis = torch.arange(SIZE, device=scenes.x.device) + 0.5
-    zoom = scenes.zoom[:, :, None, None]
-    px = (axis.view(1, 1, 1, -1) - CENTRE[0]) / zoom + CENTRE[0]
-    py = (axis.view(1, 1, -1, 1) - CENTRE[1]) / zoom + CENTRE[1]
-    inside = torch.zeros_like(px + py)
-    for kind in range(2):
-        u = (px - scenes.x[:, kind, :, None, None]) / RADII[kind]
-        v = (py - scenes.y[:, kind, :, None, None]) / RADII[kind] + 0.3
-        near = (_box(u, v, 1.15, 1.7) < 0) & scenes.visible[:, kind, None, None, None]
-        inside = torch.maximum(inside, near.to(px))
-    return inside

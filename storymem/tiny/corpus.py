@@ -1,0 +1,183 @@
+"""Stories as latents, and training batches of the M2V task drawn from them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+import torch.nn.functional as F
+
+from . import picture, text, vae, world
+
+IMAGES = 3  # memory candidates of a shot: frame 0 and two others
+PORTRAITS_FIRST = 0.75  # of the samples begin their memory with the portraits
+CONTINUED = 0.5  # of the continuing shots are trained as such, the others as cuts
+TEXT_DROP = 0.12
+MEMORY_NOISE = 0.05  # at most, on the memory's clean latents
+JUNK_MEMORY = 0.25  # of the samples: noise alone where memory is denoised, as sampling may leave it
+FOREGROUND_WEIGHT = 4.0
+FRAMES = 1 + (world.FRAMES - 1) // 4
+
+
+@dataclasses.dataclass
+class Corpus:
+    """``S`` stories of ``K`` shots as normalised latents, [..., 16, h, w]."""
+
+    stories: world.Stories
+    shots: torch.Tensor  # [S, K, F, ...]
+    known: torch.Tensor  # [S, K, F, ...]: the frames a continuing shot is given, then grey
+    images: torch.Tensor  # [S, K, IMAGES, ...], encoded alone
+    portraits: torch.Tensor  # [S, 2, ...]
+    grey: torch.Tensor  # [F, ...]
+    near: torch.Tensor  # [S, K, F, h, w]: where characters are
+    words: torch.Tensor  # int64 [S, K, 6]
+    begins: torch.Tensor  # int64 [S, K]
+    visible: torch.Tensor  # bool [S, K, 2]
+
+
+class LatentCodec:
+    """Pixels to normalised latents and back, in the arithmetic of one device."""
+
+    def __init__(self, module, device: torch.device):
+        self.module = module.to(device).requires_grad_(False)
+        self.model = vae.ClipVAE(self.module)
+        self.device = device
+        shape = (vae.CHANNELS, 1, 1)
+        self.mean = torch.tensor(vae.WAN_MEAN, device=device).view(shape)
+        self.std = torch.tensor(vae.WAN_STD, device=device).view(shape)
+
+    @torch.no_grad()
+    def encode(self, clips: torch.Tensor) -> torch.Tensor:
+        """[N, T, H, W, 3] in 0 ... 1 -> [N, F, 16, h, w]."""
+        half = torch.bfloat16 if self.device.type == "cuda" else None
+        with torch.autocast(self.device.type, half, enabled=half is not None):
+            mean, _ = self.model.encode(clips.permute(0, 1, 4, 2, 3) * 2 - 1)
+        return (mean - self.mean) / self.std
+
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """[N, F, 16, h, w] -> [N, T, H, W, 3] in 0 ... 1."""
+        parts = (latents.float() * self.std + self.mean).split(16)
+        pixels = torch.cat([self.model.decode(part).clamp(-1, 1) for part in parts])
+        return (pixels.permute(0, 1, 3, 4, 2) + 1) / 2
+
+
+@torch.no_grad()
+def build(codec: LatentCodec, *, stories: int, seed: int, dtype, at_once: int = 8) -> Corpus:
+    """Render and encode stories, ``at_once`` at a time."""
+    drawn = world.sample_stories(stories, seed=seed)
+    device, shots = codec.device, drawn.place.shape[1]
+    colours = picture.palette(device)
+    generator = torch.Generator().manual_seed(seed)
+    other = torch.randint(1, world.FRAMES, (len(drawn.scenes), IMAGES - 1), generator=generator)
+    moments = torch.cat([torch.zeros_like(other[:, :1]), other], 1).to(device)
+    scenes = drawn.scenes.to(device)
+    begins = drawn.begins.flatten().to(device)
+    given = begins + 3 * (begins == world.FIVE_FRAMES)  # pixel frames: 0, 1 or 5
+    time = torch.arange(world.FRAMES, device=device)
+    columns = {"shots": [], "known": [], "images": [], "near": []}
+    for part in torch.arange(len(scenes), device=device).split(at_once * shots):
+        clips = picture.render(scenes[part], colours)
+        columns["shots"].append(codec.encode(clips))
+        is_given = (time[None] < given[part, None])[..., None, None, None]
+        columns["known"].append(codec.encode(torch.where(is_given, clips, 0.5)))
+        picked = clips.gather(
+            1, moments[part, :, None, None, None].expand(-1, -1, *clips.shape[2:])
+        )
+        columns["images"].append(codec.encode(picked.flatten(0, 1)[:, None]))
+        near = F.avg_pool2d(picture.foreground(scenes[part]), 8)
+        columns["near"].append(
+            torch.cat([near[:, :1], near[:, 1:].unflatten(1, (-1, 4)).amax(2)], 1)
+        )
+    found = {name: torch.cat(values).to(dtype) for name, values in columns.items()}
+    faces = [
+        codec.encode(picture.render(world.portraits(look.to(device), kind), colours))[:, 0]
+        for kind in range(2)
+        for look in drawn.look[:, kind].split(at_once * shots)
+    ]
+    prompts = [[text.tokens(drawn.prompt(s, k)) for k in range(shots)] for s in range(stories)]
+    grey = torch.full((1, world.FRAMES, world.SIZE, world.SIZE, 3), 0.5, device=device)
+    return Corpus(
+        stories=drawn,
+        shots=found["shots"].unflatten(0, (stories, shots)),
+        known=found["known"].unflatten(0, (stories, shots)),
+        images=found["images"][:, 0].unflatten(0, (stories, shots, IMAGES)),
+        near=found["near"].unflatten(0, (stories, shots)),
+        portraits=torch.cat(faces).unflatten(0, (2, stories)).transpose(0, 1).to(dtype),
+        grey=codec.encode(grey)[0].to(dtype),
+        words=torch.tensor(prompts, device=device),
+        begins=drawn.begins.to(device),
+        visible=drawn.visible.to(device),
+    )
+
+
+@dataclasses.dataclass
+class Batch:
+    """What a step needs; memory first on the time axis."""
+
+    clean: torch.Tensor  # [B, M + F, 16, h, w]
+    known: torch.Tensor  # [B, M + F, 16, h, w]
+    mask: torch.Tensor  # [B, M + F]
+    junk: torch.Tensor  # bool [B]
+    weight: torch.Tensor  # [B, F, 1, h, w]
+    words: torch.Tensor  # int64 [B, 6]
+    story: torch.Tensor  # int64 [B]
+    shot: torch.Tensor  # int64 [B]
+
+
+def draw(
+    corpus: Corpus,
+    size: int,
+    memory_frames: int,
+    generator: torch.Generator,
+    *,
+    portraits_first: float = PORTRAITS_FIRST,
+    continued: float = CONTINUED,
+) -> Batch:
+    """Random shots with memory from the other shots and the portraits of their story."""
+    device = corpus.words.device
+    stories, shots = corpus.words.shape[:2]
+
+    def integers(high: int, *shape: int) -> torch.Tensor:
+        return torch.randint(high, (size, *shape), generator=generator, device=device)
+
+    def chance(share: float) -> torch.Tensor:
+        return torch.rand(size, generator=generator, device=device) < share
+
+    s, k = integers(stories), integers(shots)
+    begins = corpus.begins[s, k] * chance(continued)
+    shot = corpus.shots[s, k].float()
+    is_cut = (begins == world.CUT).view(-1, 1, 1, 1, 1)
+    known = torch.where(is_cut, corpus.grey.float(), corpus.known[s, k].float())
+    mask = torch.arange(shot.shape[1], device=device)[None] < begins[:, None]  # 0, 1 or 2 latents
+    if memory_frames:
+        others = (k[:, None] + 1 + integers(shots - 1, memory_frames)) % shots
+        others = others.sort(1).values
+        which = integers(2, memory_frames) * (1 + integers(IMAGES - 1, memory_frames))
+        memory = corpus.images[s[:, None], others, which].float()
+        first = chance(portraits_first).view(-1, 1, 1, 1)
+        if memory_frames > 1:
+            faces = [corpus.portraits[s, kind].float() for kind in range(2)]
+            for kind, face in enumerate(faces):
+                memory[:, kind] = torch.where(first, face, memory[:, kind])
+        else:  # one that the shot shows
+            seen = corpus.visible[s, k]
+            kind = torch.where(seen.all(1), integers(2), (~seen[:, 0]).long())
+            memory[:, 0] = torch.where(first, corpus.portraits[s, kind].float(), memory[:, 0])
+        noise = torch.randn(memory.shape, generator=generator, device=device)
+        level = MEMORY_NOISE * torch.rand(size, 1, 1, 1, 1, generator=generator, device=device)
+        known = torch.cat([memory + level * noise, known], 1)
+        mask = torch.cat([mask.new_ones(size, memory_frames), mask], 1)
+        clean = torch.cat([memory, shot], 1)
+    else:
+        clean = shot
+    return Batch(
+        clean=clean,
+        known=known,
+        mask=mask.float(),
+        junk=chance(JUNK_MEMORY),
+        weight=1 + FOREGROUND_WEIGHT * corpus.near[s, k].float()[:, :, None],
+        words=corpus.words[s, k] * ~chance(TEXT_DROP)[:, None],
+        story=s,
+        shot=k,
+    )

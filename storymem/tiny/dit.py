@@ -1,0 +1,156 @@
+"""The tiny Wan2.2-I2V-shaped DiT: diffusers' module, inputs, a sampler, the host's key layout."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+
+from . import vae
+
+MASK_CHANNELS = 4
+IN_CHANNELS = vae.CHANNELS * 2 + MASK_CHANNELS
+SHIFT = 3.0  # of the noise schedule, in training and in sampling
+
+
+def build(*, layers: int = 6, ffn: int = 832, heads: int = 2):
+    """An untrained WanTransformer3DModel: 7.3 M parameters, 14.6 MB in fp16."""
+    from diffusers import WanTransformer3DModel
+
+    return WanTransformer3DModel(
+        num_attention_heads=heads,
+        attention_head_dim=128,
+        in_channels=IN_CHANNELS,
+        out_channels=vae.CHANNELS,
+        text_dim=4096,
+        freq_dim=256,
+        ffn_dim=ffn,
+        num_layers=layers,
+        cross_attn_norm=True,
+        rope_max_seq_len=128,
+    )
+
+
+class KnownPositions(torch.nn.Module):
+    """Rotary tables with memory positions, made once per shape and S."""
+
+    def __init__(self, original: torch.nn.Module):
+        super().__init__()
+        self.original = original
+        self.memory_frames, self.rope_shift = 0, 5
+        self._tables: dict = {}
+
+    def forward(self, hidden_states: torch.Tensor):
+        from ..headless.positions import MemoryRotaryEmbed
+
+        key = (self.memory_frames, self.rope_shift, hidden_states.shape[2:], hidden_states.device)
+        if key not in self._tables:
+            embed = MemoryRotaryEmbed(self.original, self.rope_shift)
+            embed.memory_frames = self.memory_frames
+            self._tables[key] = embed(hidden_states)
+        return self._tables[key]
+
+
+def predict(model, noisy, mask, known, sigma, text, *, memory_frames: int, rope_shift: int = 5):
+    """The velocity (noise minus clean), [B, M + F, 16, h, w].
+
+    Args:
+        noisy, known: [B, M + F, 16, h, w], normalised latents.
+        mask: [B, M + F], 1 where ``known`` holds what is to be shown.
+        sigma: [B], 0 ... 1.
+        text: [B, 6, 4096].
+    """
+    model.rope.memory_frames, model.rope.rope_shift = memory_frames, rope_shift
+    spread = mask[:, :, None, None, None].expand(-1, -1, MASK_CHANNELS, *noisy.shape[-2:])
+    joined = torch.cat([noisy, spread.to(noisy), known], 2).transpose(1, 2)  # BFCHW -> BCFHW
+    velocity = model(joined, timestep=sigma * 1000, encoder_hidden_states=text, return_dict=False)[
+        0
+    ]
+    return velocity.transpose(1, 2)
+
+
+def shifted(u: torch.Tensor) -> torch.Tensor:
+    """Noise levels from even ones."""
+    return SHIFT * u / (1 + (SHIFT - 1) * u)
+
+
+@torch.no_grad()
+def sample(
+    model,
+    mask,
+    known,
+    text,
+    *,
+    memory_frames: int,
+    generator: torch.Generator,
+    rope_shift: int = 5,
+    steps: int = 20,
+    empty_text: torch.Tensor | None = None,
+    cfg: float = 1.0,
+) -> torch.Tensor:
+    """Euler from noise to the shot's latents, [B, F, 16, h, w]; memory runs along and is dropped.
+
+    ``cfg`` other than 1 needs ``empty_text``, [B, 6, 4096].
+    """
+    x = torch.randn(known.shape, generator=generator, device=known.device)
+    sigmas = shifted(torch.linspace(1, 0, steps + 1)).tolist()
+    place = {"memory_frames": memory_frames, "rope_shift": rope_shift}
+    for now, after in itertools.pairwise(sigmas):
+        sigma = torch.full((len(x),), now, device=x.device)
+        velocity = predict(model, x, mask, known, sigma, text, **place).float()
+        if cfg != 1:
+            other = predict(model, x, mask, known, sigma, empty_text, **place).float()
+            velocity = other + cfg * (velocity - other)
+        x = x + (after - now) * velocity
+    return x[:, memory_frames:]
+
+
+_TOP = {
+    "condition_embedder.time_embedder.linear_1": "time_embedding.0",
+    "condition_embedder.time_embedder.linear_2": "time_embedding.2",
+    "condition_embedder.text_embedder.linear_1": "text_embedding.0",
+    "condition_embedder.text_embedder.linear_2": "text_embedding.2",
+    "condition_embedder.time_proj": "time_projection.1",
+    "proj_out": "head.head",
+    "patch_embedding": "patch_embedding",
+}
+_IN_BLOCK = {
+    **{
+        f"{ours}.{a}": f"{theirs}.{b}"
+        for ours, theirs in (("attn1", "self_attn"), ("attn2", "cross_attn"))
+        for a, b in (
+            ("to_q", "q"),
+            ("to_k", "k"),
+            ("to_v", "v"),
+            ("to_out.0", "o"),
+            ("norm_q", "norm_q"),
+            ("norm_k", "norm_k"),
+        )
+    },
+    "norm2": "norm3",
+    "ffn.net.0.proj": "ffn.0",
+    "ffn.net.2": "ffn.2",
+}
+
+
+def host_key(key: str) -> str:
+    """The name in the host's (Wan's own) layout of a parameter of WanTransformer3DModel."""
+    if key == "scale_shift_table":
+        return "head.modulation"
+    if key.startswith("blocks."):
+        _, number, rest = key.split(".", 2)
+        if rest == "scale_shift_table":
+            return f"blocks.{number}.modulation"
+        module, _, leaf = rest.rpartition(".")
+        if module in _IN_BLOCK:
+            return f"blocks.{number}.{_IN_BLOCK[module]}.{leaf}"
+    else:
+        module, _, leaf = key.rpartition(".")
+        if module in _TOP:
+            return f"{_TOP[module]}.{leaf}"
+    raise ValueError(f"{key!r} is no parameter of a Wan DiT in diffusers' layout.")
+
+
+def to_host(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A diffusers Wan DiT state in the layout that the host's UNETLoader reads."""
+    return {host_key(key): value for key, value in state.items()}

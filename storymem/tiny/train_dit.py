@@ -1,0 +1,277 @@
+"""Trains the tiny M2V DiT on the story world: ``python -m storymem.tiny.train_dit``.
+
+Rectified flow on the shot's frames only (paper 3.4). Run it again with the same ``--state`` to go
+on. The probe tells early whether memory is used: the loss at noise level 0.8 with the true,
+another story's and no memory. The identity figure samples held-out shots with portrait memory and
+asks the judge.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from . import corpus, dit, judge, text, vae
+from .training import Training
+
+logger = logging.getLogger(__name__)
+
+TRAIN_SEED, TEST_SEED = 2_000, 910_000
+VAE_FILE = Path(__file__).parent / "weights" / "storymem_tiny_vae.safetensors"
+DIT_FILE = "storymem_tiny_m2v.safetensors"
+MEMORY_SHARES = (0.06, 0.10, 0.18, 0.18, 0.18, 0.15, 0.15)  # of M = 0 ... 6
+PROBE_LEVEL, PROBE_MEMORY = 0.8, 4
+
+
+class Words:
+    """Token numbers to text embeddings on a device."""
+
+    def __init__(self, device):
+        words, slots = text.vectors()
+        self.words, self.slots = words.to(device), slots.to(device)
+
+    def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.words[tokens] + self.slots
+
+
+def flow_loss(model, batch: corpus.Batch, sigma, noise, embedded, dtype, memory_frames: int):
+    """Squared velocity error of the shot's frames, weighted: the mean, and by sample [B]."""
+    level = sigma.view(-1, 1, 1, 1, 1)
+    noisy = (1 - level) * batch.clean + level * noise
+    if memory_frames:
+        junk = batch.junk.view(-1, 1, 1, 1, 1)
+        memory = torch.where(junk, noise[:, :memory_frames], noisy[:, :memory_frames])
+        noisy = torch.cat([memory, noisy[:, memory_frames:]], 1)
+    device = noisy.device.type
+    with torch.autocast(device, dtype, enabled=dtype is not None):
+        velocity = dit.predict(
+            model, noisy, batch.mask, batch.known, sigma, embedded, memory_frames=memory_frames
+        )
+    error = velocity.float() - (noise - batch.clean)
+    error = (error[:, memory_frames:].square() * batch.weight).mean((1, 2, 3, 4))
+    error = error / batch.weight.mean((1, 2, 3, 4))
+    return error.mean(), error
+
+
+@torch.no_grad()
+def probe(model, held_out: corpus.Corpus, words: Words, dtype, *, size: int = 128) -> dict:
+    """The loss at one noise level with true, shuffled and no memory, on the same shots."""
+    device = held_out.words.device
+    generator = torch.Generator(device).manual_seed(0)
+    batch = corpus.draw(held_out, size, PROBE_MEMORY, generator, continued=0.0)
+    noise = torch.randn(batch.clean.shape, generator=generator, device=device)
+    sigma = torch.full((size,), PROBE_LEVEL, device=device)
+    embedded = words(batch.words)
+    m = PROBE_MEMORY
+
+    def loss(known, first: int) -> float:
+        part = corpus.Batch(
+            clean=batch.clean[:, first:],
+            known=known[:, first:],
+            mask=batch.mask[:, first:],
+            junk=torch.zeros_like(batch.junk),
+            **{k: getattr(batch, k) for k in ("weight", "words", "story", "shot")},
+        )
+        return flow_loss(model, part, sigma, noise[:, first:], embedded, dtype, m - first)[0].item()
+
+    shuffled = torch.cat([batch.known[:, :m].roll(1, 0), batch.known[:, m:]], 1)
+    return {
+        "true": loss(batch.known, 0),
+        "shuffled": loss(shuffled, 0),
+        "none": loss(batch.known, m),
+    }
+
+
+@torch.no_grad()
+def identity(
+    model, held_out, codec, words, referee, dtype, *, shots: int, memory: str, **how
+) -> dict:
+    """The judge on sampled held-out shots with ``memory`` of portraits, or none."""
+    device = held_out.words.device
+    generator = torch.Generator(device).manual_seed(1)
+    stories, per_story = held_out.words.shape[:2]
+    pick = torch.arange(shots, device=device) * 3 % (stories * per_story)
+    s, k = pick // per_story, pick % per_story
+    known = held_out.grey.float().expand(shots, -1, -1, -1, -1)
+    mask = torch.zeros(shots, known.shape[1], device=device)
+    frames = 0
+    if memory == "portraits":
+        frames = 2
+        known = torch.cat([held_out.portraits[s].float(), known], 1)
+        mask = torch.cat([torch.ones(shots, 2, device=device), mask], 1)
+    embedded = words(held_out.words[s, k])
+    with torch.autocast(device.type, dtype, enabled=dtype is not None):
+        latents = dit.sample(
+            model, mask, known, embedded, memory_frames=frames, generator=generator, **how
+        )
+    clips = codec.decode(latents)
+    scenes = held_out.stories.scenes[pick.cpu()]
+    return judge.agreement(referee, clips, scenes), clips
+
+
+def start(args: argparse.Namespace, device) -> tuple[torch.nn.Module, Training]:
+    """The model, resumed from the state where there is one."""
+    model = dit.build(layers=args.layers, ffn=args.ffn)
+    model.rope = dit.KnownPositions(model.rope)
+    model = model.to(device)
+    training = Training(
+        model, lr=args.lr, betas=(0.9, 0.98), ema_decay=0.9995, clip=1.0, weight_decay=0.01
+    )
+    resumed = training.load(args.state)
+    logger.info("%d parameters, resumed=%s", sum(p.numel() for p in model.parameters()), resumed)
+    return model, training
+
+
+def export(training: Training, path: Path) -> int:
+    """The averaged weights as fp16 in the host's layout; bytes."""
+    from safetensors.torch import save_file
+
+    state = dict(zip(training.names, training.ema, strict=True))
+    state = {k: v.half().contiguous().cpu() for k, v in dit.to_host(state).items()}
+    meta = {"format": "pt", "license": "Apache-2.0", "made_by": "storymem.tiny.train_dit"}
+    save_file(state, str(path), metadata=meta)
+    return path.stat().st_size
+
+
+def train(args: argparse.Namespace) -> dict:
+    device = torch.device(args.device)
+    on_gpu = device.type == "cuda"
+    dtype = torch.bfloat16 if on_gpu else None
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.benchmark = True
+    torch.manual_seed(args.seed)
+    began = time.perf_counter()
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.export_only:
+        _, training = start(args, device)
+        return {"bytes": export(training, args.out / DIT_FILE)}
+    module = vae.build()
+    vae.load_host_file(module, args.vae)
+    codec = corpus.LatentCodec(module, device)
+    stored = torch.bfloat16 if on_gpu else torch.float32
+    at_once = 8 if on_gpu else 1
+    data = corpus.build(codec, stories=args.stories, seed=TRAIN_SEED, dtype=stored, at_once=at_once)
+    held_out = corpus.build(
+        codec, stories=args.test_stories, seed=TEST_SEED, dtype=stored, at_once=at_once
+    )
+    logger.info("%d stories encoded after %.1f s", args.stories, time.perf_counter() - began)
+    words = Words(device)
+    model, training = start(args, device)
+    if args.compile:
+        model.compile_repeated_blocks()
+    generator = torch.Generator(device).manual_seed(args.seed + training.steps)
+    chooser = torch.Generator().manual_seed(args.seed + training.steps)
+    shares = torch.tensor(MEMORY_SHARES)
+    referee = judge.Judge(device)
+    log = (args.out / "dit_metrics.jsonl").open("a")
+
+    def report(full: bool, **more) -> dict:
+        kept = training.put(training.ema)
+        found = {"steps": training.steps, "seconds": round(training.seconds, 1), **more}
+        found["probe"] = probe(model, held_out, words, dtype, size=args.probe_size)
+        cases = {"portraits": ("portraits", 5)}
+        if full:
+            cases |= {"none": ("none", 5), "s1": ("portraits", 1), "s0": ("portraits", 0)}
+        for name, (memory, shift) in cases.items():
+            how = {"shots": args.judged_shots, "memory": memory, "rope_shift": shift}
+            how["steps"] = args.sample_steps
+            found[name], clips = identity(model, held_out, codec, words, referee, dtype, **how)
+            if name == "portraits":
+                save_strip(args.out / "dit.png", clips)
+        training.put(kept)
+        log.write(json.dumps(found) + "\n")
+        log.flush()
+        logger.info("%s", found)
+        return found
+
+    deadline = began + args.minutes * 60
+    last = since = None
+    shown_at, next_report = training.steps, training.seconds + args.report_seconds
+    while time.perf_counter() < deadline and training.steps < args.max_steps:
+        m = int(torch.multinomial(shares, 1, generator=chooser))
+        batch = corpus.draw(data, args.batch, m, generator)
+        u = torch.rand(args.batch, generator=generator, device=device)
+        noise = torch.randn(batch.clean.shape, generator=generator, device=device)
+        loss, _ = flow_loss(model, batch, dit.shifted(u), noise, words(batch.words), dtype, m)
+        loss.backward()
+        norm = training.apply(training.rate(args.total_minutes * 60))
+        if since is None:  # the first step compiles, outside the training time
+            loss.item()
+            since = last = time.perf_counter()
+            logger.info("first step done after %.1f s", since - began)
+            continue
+        if training.steps % args.sync_steps:
+            continue
+        value = loss.item()  # waits for the device, so that the clock below is true
+        now = time.perf_counter()
+        training.seconds += now - last
+        last = now
+        if not math.isfinite(value):
+            training.recover(args.state)
+            logger.warning("loss %s: back to step %d, rate halved", value, training.steps)
+            continue
+        if training.steps % args.log_steps == 0:
+            step_ms = 1e3 * (now - since) / max(1, training.steps - shown_at)
+            rate = training.rate(args.total_minutes * 60)
+            line = (training.steps, value, norm.item(), rate, step_ms)
+            logger.info("%6d loss %.4f norm %.2f rate %.1e %.1f ms/step", *line)
+            shown_at, since = training.steps, now
+        if training.seconds > next_report:
+            next_report = training.seconds + args.report_seconds
+            report(False, loss=value)
+            training.save(args.state)
+            last = since = time.perf_counter()
+            shown_at = training.steps
+    training.save(args.state)
+    result = report(True)
+    result["bytes"] = export(training, args.out / DIT_FILE)
+    result["command"] = " ".join(sys.argv)
+    (args.out / "dit.json").write_text(json.dumps(result, indent=1))
+    return result
+
+
+def save_strip(path: Path, clips: torch.Tensor) -> None:
+    """Frames 0, 8 and 16 of up to eight clips, side by side."""
+    from PIL import Image
+
+    frames = clips[:8, [0, 8, 16]].flatten(0, 1).permute(1, 0, 2, 3).flatten(1, 2)
+    Image.fromarray((frames.float() * 255).round().byte().cpu().numpy()).save(path)
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="storymem.tiny.train_dit", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
+    parser.add_argument("--state", type=Path, required=True, help="folder of the resumable state")
+    parser.add_argument("--export-only", action="store_true", help="write the file from --state")
+    parser.add_argument("--vae", type=Path, default=VAE_FILE)
+    parser.add_argument("--minutes", type=float, default=9, help="wall-clock limit of this command")
+    parser.add_argument("--total-minutes", type=float, default=35, help="training time in all")
+    parser.add_argument("--max-steps", type=int, default=10**9)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--ffn", type=int, default=832)
+    parser.add_argument("--stories", type=int, default=4000)
+    parser.add_argument("--test-stories", type=int, default=64)
+    parser.add_argument("--judged-shots", type=int, default=128)
+    parser.add_argument("--sample-steps", type=int, default=20)
+    parser.add_argument("--probe-size", type=int, default=256)
+    parser.add_argument("--report-seconds", type=float, default=120)
+    parser.add_argument("--log-steps", type=int, default=250)
+    parser.add_argument("--sync-steps", type=int, default=25, help="steps between clock readings")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+    train(parse())
