@@ -16,6 +16,11 @@ import numpy as np
 
 FRAME_RATE = 16  # frames per second that Wan 2.2 was trained with
 DEFAULT_CRF = 17  # x264 constant quality: visually lossless
+# The same frames must give the same file, or a resumed story would differ from an undisturbed one.
+# x264's macroblock tree reads memory that it never wrote (measured: other bytes with another
+# MALLOC_PERTURB_), and the number of threads decides how frames are split.
+REPEATABLE = {"x264-params": "mbtree=0"}
+ENCODER_THREADS = 4  # on any machine
 logger = logging.getLogger(__name__)
 
 
@@ -209,10 +214,11 @@ def _open_for_writing(path, metadata):
 
 def _add_stream(container, width: int, height: int, rate: Fraction, crf: int):
     even = width % 2 == 0 and height % 2 == 0
-    stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf)})
+    stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), **REPEATABLE})
     stream.width, stream.height = width, height
     stream.pix_fmt = "yuv420p" if even else "yuv444p"
     stream.codec_context.time_base = 1 / rate
+    stream.codec_context.thread_count = ENCODER_THREADS
     return stream
 
 

@@ -3,7 +3,12 @@ told."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import textwrap
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,6 +50,35 @@ def test_every_frame_arrives_close_to_what_it_was(tmp_path):
     worst = max(np.abs(a.astype(int) - b).mean() for a, b in zip(original, read, strict=True))
     assert worst < 2  # the noise floor of 8-bit YUV 4:2:0 at crf 17; a neighbour frame is no closer
     assert np.abs(original[0].astype(int) - read[8]).mean() > 4
+
+
+def test_the_same_frames_give_the_same_file_whatever_was_in_memory_before(tmp_path):
+    """x264 with its macroblock tree on fails this: see REPEATABLE."""
+    library = Path(sys.modules["storymem"].__file__).parent
+    code = f"""
+        import hashlib, sys
+        import numpy as np
+        sys.path.insert(0, {str(library.parent)!r})
+        from storymem.video import write_video
+        random = np.random.default_rng(0)
+        ends = np.repeat(np.repeat(random.uniform(0, 255, (2, 15, 26, 3)), 16, 1), 16, 2)
+        frames = [(ends[0] * (1 - t) + ends[1] * t).round().astype(np.uint8)
+                  for t in np.linspace(0, 1, 5)]
+        path = {str(tmp_path)!r} + "/" + sys.argv[1] + ".mp4"
+        write_video(path, iter(frames))
+        print(hashlib.sha256(open(path, "rb").read()).hexdigest())
+    """
+    seen = set()
+    for filling in ("1", "85", "170"):
+        run = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code), filling],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "MALLOC_PERTURB_": filling},
+        )
+        seen.add(run.stdout)
+    assert len(seen) == 1
 
 
 def test_wan_makes_sixteen_frames_a_second(shots):

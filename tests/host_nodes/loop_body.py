@@ -65,6 +65,7 @@ class TestBody(io.ComfyNode):
         _note(log, f"begin {shot.shot.index + 1} {shot.mode}")
         if log:
             _note(f"{log}.rss", str(psutil.Process().memory_info().rss))
+            _note(f"{log}.times", f"begin {time.time()!r}")
         time.sleep(seconds)
         if fail_on.startswith("@"):  # a file that says it, so that the graph stays the same
             fail_on = Path(fail_on[1:]).read_text() if Path(fail_on[1:]).exists() else ""
@@ -86,6 +87,8 @@ class TestBody(io.ComfyNode):
         kept = library("memory_bank").MemoryFrame.from_pixels(
             frames[given], story=shot.story, shot=shot.shot.index, frame=0, score=0.1 + 0.2
         )
+        if log:
+            _note(f"{log}.times", f"end {time.time()!r}")
         _note(log, f"end {shot.shot.index + 1} {shot.mode}")
         return io.NodeOutput(frames, bank.remember([kept]))
 
