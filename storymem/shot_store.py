@@ -305,15 +305,17 @@ def _read_record(folder: Path, key: str) -> Record:
 
 def _eight_bit(frames: torch.Tensor, tail: list[np.ndarray]) -> Iterable[np.ndarray]:
     """Frames as ``uint8`` one by one; the last ones are left in ``tail``."""
+    # numpy, not torch: torch wakes its whole thread pool for each of these small steps.
     for i, frame in enumerate(frames):
-        frame = frame.detach().to("cpu", torch.float32)
-        if not torch.isfinite(frame).all():
+        pixels = frame.detach().to("cpu", torch.float32).numpy()
+        if not (np.isfinite(pixels.min()) and np.isfinite(pixels.max())):
             raise ValueError(
                 f"frame {i} of the shot holds NaN or infinite pixels: the sampler or the VAE "
-                f"failed "
-                "(often fp16 overflow); nothing was saved"
+                "failed (often fp16 overflow); nothing was saved"
             )
-        pixels = frame.clamp(0, 1).mul(255).round().to(torch.uint8).numpy()
+        scaled = np.clip(pixels, 0, 1)
+        scaled *= 255
+        pixels = np.rint(scaled, out=scaled).astype(np.uint8)
         tail.append(pixels)
         del tail[:-TAIL_FRAMES]
         yield pixels

@@ -19,7 +19,7 @@ DEFAULT_CRF = 17  # x264 constant quality: visually lossless
 # The same frames must give the same file, or a resumed story would differ from an undisturbed one.
 # x264's macroblock tree reads memory that it never wrote (measured: other bytes with another
 # MALLOC_PERTURB_), and the number of threads decides how frames are split.
-REPEATABLE = {"x264-params": "mbtree=0"}
+REPEATABLE = {"preset": "veryfast", "x264-params": "mbtree=0"}
 ENCODER_THREADS = 4  # on any machine
 logger = logging.getLogger(__name__)
 
