@@ -1,0 +1,200 @@
+"""Which shots are finished, which are to be made: judged on plans and keys, without a host."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from fakes import noise_image
+
+from storymem.memory_bank import MemoryBank, MemoryFrame
+from storymem.shot_loop import (
+    SPARE_BYTES,
+    Loop,
+    LoopSettings,
+    begin_shot,
+    check_disk,
+    estimate_bytes,
+    finish_shot,
+    list_steps,
+    parse_shot_numbers,
+    plan_shot,
+)
+from storymem.shot_store import ShotStore
+from storymem.story import load_story
+from storymem.story_folder import check_name, claim_folder, folder_name
+
+PROMPTS = ("a", "b", "c", "d")
+
+
+def story(prompts=PROMPTS, cuts=None, **fields):
+    cuts = cuts or [True] + [False] * (len(prompts) - 1)
+    scene = {"video_prompts": list(prompts), "cut": cuts, **fields}
+    return load_story({"story_name": "Tale", "scenes": [scene]})
+
+
+@pytest.fixture
+def loop(tmp_path):
+    settings = LoopSettings(continuity="last_five_frames")
+    return Loop(story(), settings, MemoryBank(), "body", ShotStore(tmp_path))
+
+
+def run(loop, manifest=None) -> list[int]:
+    """Make what is to be made, as the nodes do; the numbers of the shots that were made."""
+    manifest = {"shots": {}} if manifest is None else manifest
+    steps, made, before = list_steps(loop, manifest), [], None
+    for step in steps:
+        if step.record is None:
+            bank, previous = begin_shot(loop, step, before)
+            assert (previous is None) == (step.plan.given_frames == 0)
+            frame = MemoryFrame(noise_image(step.plan.shot.index), shot=step.plan.shot.index)
+            frames = torch.rand(14, 16, 16, 3, generator=torch.Generator().manual_seed(1))
+            step.record, _ = finish_shot(loop, step, frames, bank.remember([frame]), crf=30)
+            made.append(step.plan.shot.index + 1)
+        before = loop.store.load(step.record)
+        manifest["shots"][step.label] = {"key": step.record.key, "own": step.own}
+    return made
+
+
+def test_a_finished_story_has_nothing_to_make(loop):
+    assert run(loop) == [1, 2, 3, 4]
+    assert run(loop) == []
+
+
+def test_an_edit_changes_the_keys_of_the_shot_and_of_those_after_it(loop):
+    run(loop)
+    for shot in range(4):
+        prompts = list(PROMPTS)
+        prompts[shot] += ", edited"
+        assert run(replace(loop, story=story(prompts))) == list(range(shot + 1, 5))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prefix": "other"},
+        {"start_shot": 2},
+        {"end_shot": 3},
+        {"preview": True},
+        {"take": 7},
+        {"keep_later": True},
+    ],
+)
+def test_settings_that_are_not_pixels_change_no_key(loop, change):
+    run(loop)
+    assert run(replace(loop, settings=replace(loop.settings, **change))) == []
+
+
+@pytest.mark.parametrize("change", [{"body": "other"}, {"bank": MemoryBank(max_frames=5)}])
+def test_what_makes_the_pixels_changes_every_key(loop, change):
+    run(loop)
+    assert run(replace(loop, **change)) == [1, 2, 3, 4]
+
+
+def test_the_overview_and_the_order_of_fields_change_no_key(loop):
+    run(loop)
+    assert run(replace(loop, story=replace(loop.story, overview="x", source="y"))) == []
+
+
+def test_the_character_changes_every_key(loop):
+    run(loop)
+    assert run(replace(loop, story=replace(loop.story, character="A cat."))) == [1, 2, 3, 4]
+
+
+def test_redo_gives_another_seed_and_keep_later_keeps_the_rest(loop):
+    manifest = {"shots": {}}
+    run(loop, manifest)
+    redo = replace(loop, settings=replace(loop.settings, redo=(1,), keep_later=True))
+    assert run(redo, manifest) == [2]
+    assert run(redo, manifest) == []
+    recompute = replace(loop, settings=replace(loop.settings, redo=(1,)))
+    assert run(recompute, manifest) == [3, 4]
+
+
+def test_a_redo_of_a_locked_shot_makes_it_and_the_lock_then_keeps_that_take(loop):
+    manifest = {"shots": {}}
+    locked = replace(loop, story=story(lock=[None, True, None, None]))
+    run(locked, manifest)
+    redo = replace(locked, settings=replace(loop.settings, redo=(1,)))
+    assert run(redo, manifest) == [2, 3, 4]
+    take = manifest["shots"]["01_02"]["key"]
+    run(locked, manifest)
+    assert manifest["shots"]["01_02"]["key"] == take
+
+
+def test_a_plan_says_mode_negative_and_prompt(loop):
+    plain = story(cuts=[True, False, True, False], continuity=[None, "last_frame", None, None])
+    settings = replace(loop.settings, negative="blurry")
+    modes = [plan_shot(plain, settings, s, has_previous=s.index > 0).mode for s in plain.shots]
+    assert modes == ["m2v", "mi2v", "m2v", "mm2v"]
+    explicit = story(negative_prompt=["", None, "rain", None])
+    plans = [plan_shot(explicit, settings, s, has_previous=True) for s in explicit.shots]
+    assert [p.shot.negative for p in plans] == ["", "blurry", "rain", "blurry"]
+
+
+def test_two_hundred_shots_are_listed_fast(tmp_path):
+    import time
+
+    long = story([f"shot {i}" for i in range(200)])
+    loop = Loop(long, LoopSettings(), MemoryBank(), "body" * 1000, ShotStore(tmp_path))
+    begin = time.perf_counter()
+    assert len(list_steps(loop, {})) == 200
+    assert time.perf_counter() - begin < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", ()), ("3", (2,)), ("3, 5-7", (2, 4, 5, 6)), ("2 - 3;1", (0, 1, 2)), ("2,2", (1,))],
+)
+def test_shot_numbers_are_read(text, expected):
+    assert parse_shot_numbers(text, 8) == expected
+
+
+def test_the_disk_is_estimated_and_checked(loop):
+    steps = list_steps(loop, {})
+    needed = estimate_bytes(steps, 832, 480, 81)
+    assert 20e6 < needed < 200e6  # four shots: a few MB of video and eleven pictures each
+    assert estimate_bytes(steps[:1], 832, 480, 81) == pytest.approx(needed / 4, rel=0.01)
+    assert "MB needed" in check_disk(loop.store, needed, free=needed + SPARE_BYTES)
+    with pytest.raises(ValueError, match="too full for this story: about"):
+        check_disk(loop.store, needed, free=needed + SPARE_BYTES - 1)
+    run(loop)
+    assert estimate_bytes(list_steps(loop, {}), 832, 480, 81) == 0
+
+
+# --- names and folders -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["", "  ", ".", "..", "a/b", "a\\b", "../up", "CON", "nul.x", "lpt9"]
+)
+def test_names_that_are_no_folder_are_refused(name):
+    with pytest.raises(ValueError, match="the name must"):
+        check_name(name, "the name")
+
+
+@pytest.mark.parametrize("name", ["Wait... what", "A Cat\u2019s Day", "龙 🐉", "console", "a.b"])
+def test_names_that_are_folders_are_kept(name, tmp_path):
+    assert check_name(name, "the name") == name
+    (tmp_path / folder_name(name)).mkdir()
+
+
+def test_what_some_file_systems_cannot_hold_is_replaced():
+    assert folder_name('Titanic: "A" <b>? ') == "Titanic_ _A_ _b__"
+    long = folder_name("é" * 500)
+    assert len(long.encode()) <= 120
+    assert long != folder_name("é" * 501)
+
+
+def test_a_story_keeps_its_folder_while_it_is_edited_and_another_gets_its_own(tmp_path):
+    first = claim_folder(tmp_path, "p", story(("a", "b")))
+    assert claim_folder(tmp_path, "p", story(("a", "c"))) == first
+    assert claim_folder(tmp_path, "p", story(("x",))).name == "Tale_2"
+    assert claim_folder(tmp_path, "p", story(("b", "y"))) == first
+
+
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
+    (tmp_path / "p" / "Tale").mkdir(parents=True)
+    (tmp_path / "p" / "Tale" / "holiday.mp4").write_text("mine")
+    assert claim_folder(tmp_path, "p", story()).name == "Tale_2"
