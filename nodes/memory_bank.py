@@ -131,7 +131,7 @@ class Remember(io.ComfyNode):
 
     @classmethod
     def execute(cls, keyframes, bank=None, pin=False):
-        bank = bank or MemoryBank()
+        bank = MemoryBank() if bank is None else bank
         kept = keyframes.pinned() if pin else keyframes.frames
         bank = bank.remember(kept, dropped=keyframes.rejected)
         bank.used_indices()  # more pins than places is an error here, not in the next sampler
@@ -276,7 +276,8 @@ class LoadMemoryBank(io.ComfyNode):
         except ValueError:
             return ""
         files = (file for file in path.rglob("*") if file.is_file())
-        return sorted(f"{f.name}:{f.stat().st_mtime_ns}:{f.stat().st_size}" for f in files)
+        stats = [(str(f.relative_to(path)), f.stat()) for f in files]
+        return sorted(f"{name}:{s.st_mtime_ns}:{s.st_size}" for name, s in stats)
 
     @classmethod
     def execute(cls, folder, skip_damaged):

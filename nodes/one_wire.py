@@ -80,7 +80,7 @@ class BeginStory(io.ComfyNode):
         check_name(filename_prefix, "filename_prefix")
         check_name(story.name, "the story's name")
         store = ShotStore(Path(folder_paths.get_output_directory()) / loop_run.STORE_FOLDER)
-        bank = bank or MemoryBank()
+        bank = MemoryBank() if bank is None else bank
         store.keep_pictures([*bank.frames, *bank.dropped])
         settings = LoopSettings(continuity, filename_prefix, negative)
         loop = Loop(story, settings, bank, "", store, loop_run.read_references(story))

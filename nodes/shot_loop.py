@@ -175,7 +175,8 @@ class ShotLoopOpen(io.ComfyNode):
         loop_run.read_references(story)
         # The nodes between Open and Close run as copies; the ones that the artist sees stay silent.
         silent = [ExecutionBlocker(None)] * len(body_outputs())
-        return io.NodeOutput(loop_run.Flow(story, bank or MemoryBank(), settings), *silent)
+        bank = MemoryBank() if bank is None else bank  # an empty bank still has its settings
+        return io.NodeOutput(loop_run.Flow(story, bank, settings), *silent)
 
 
 class ShotLoopClose(io.ComfyNode):

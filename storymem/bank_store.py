@@ -110,8 +110,8 @@ def load_bank(folder: str | Path, *, skip_damaged: bool = False) -> MemoryBank:
     dropped = _load_listed(folder / DROPPED_FOLDER, dropped_entries, damaged)
     added = _load_added(folder, pictures, kept_entries, dropped_entries, frames, damaged)
     settings = {key: document[key] for key in ("max_frames", "sink") if key in document}
-    bank = MemoryBank(tuple(frames), dropped=tuple(dropped), **settings)
-    return bank.remember(added) if added else bank
+    bank = MemoryBank(dropped=tuple(dropped), **settings)
+    return bank.remember([*frames, *added])  # in order of (shot, frame), however the file has them
 
 
 # --- writing ---------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ def _read_document(folder: Path) -> dict:
     if not path.is_file():
         return {}
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8-sig"))  # editors add a mark
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:

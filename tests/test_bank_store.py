@@ -53,6 +53,16 @@ def test_a_bank_read_back_is_the_same_to_the_bit(tmp_path):
     assert_same_bank(load_bank(tmp_path / "bank"), bank)
 
 
+def test_a_list_reordered_and_marked_by_an_editor_loads_in_order_of_the_story(tmp_path):
+    bank = small_bank()
+    save_bank(tmp_path, bank)
+    path = tmp_path / "bank.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["frames"].reverse()
+    path.write_text(json.dumps(document), encoding="utf-8-sig")
+    assert_same_bank(load_bank(tmp_path), bank)
+
+
 def test_an_empty_bank_keeps_its_settings(tmp_path):
     save_bank(tmp_path, MemoryBank(max_frames=4, sink=1))
     loaded = load_bank(tmp_path)

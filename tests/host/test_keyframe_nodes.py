@@ -285,6 +285,13 @@ def test_a_bank_is_saved_edited_by_hand_and_loaded_again(host, clips):
 
     bank = load()
     assert (len(bank), bank.max_frames, bank.sink) == (2, 6, 2)
+    dropped = folder / "dropped" / "moved.png"
+    dropped.parent.mkdir(exist_ok=True)
+    Image.new("RGB", (20, 10), (1, 2, 3)).save(dropped)
+    assert len(load()) == 2
+    dropped.rename(folder / "moved.png")  # same name, size and time: only its place changed
+    assert [frame.name for frame in load().frames] == ["", "", "moved"]
+    (folder / "moved.png").unlink()
     next(folder.glob("reference_0000*")).unlink()
     Image.new("RGB", (20, 10), (9, 9, 9)).save(folder / "villain.png")
     bank = load()  # the same graph: the folder's change must be seen
@@ -366,3 +373,19 @@ def test_the_bank_is_overridden_by_the_numbers_of_the_contact_sheet(host, clips)
     graph["edit"]["inputs"]["pin"] = "nine"
     with pytest.raises(RuntimeError, match="pin must be numbers of the contact sheet"):
         host.run(graph)
+
+
+def test_an_empty_bank_with_settings_keeps_them_when_it_remembers(host, clips):
+    clips["one"] = torch.rand(5, 24, 32, 3)
+    bank = host.run(
+        {
+            "one": clip_of("one"),
+            "bank": node("StoryMemMemoryBank", max_frames=4, sink=1, pin_references=True),
+            "select": node(
+                "StoryMemKeyframeSelect", frames=["one", 0], threshold=0.9, max_keyframes=1
+            ),
+            "remember": node("StoryMemRemember", keyframes=["select", 0], bank=["bank", 0]),
+            "r": record(["remember", 0], "bank"),
+        }
+    )["bank"]
+    assert (len(bank), bank.max_frames, bank.sink) == (1, 4, 1)

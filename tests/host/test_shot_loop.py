@@ -457,3 +457,13 @@ def test_a_resumed_story_equals_an_undisturbed_one(host, log):
     assert decoded(Path(again["folder"]) / "Tale.mp4") == expected
     assert [f.digest for f in again["bank"].frames] == [f.digest for f in whole["bank"].frames]
     assert [f.score for f in again["bank"].frames] == [0.1 + 0.2] * 4
+
+
+def test_settings_of_an_empty_bank_reach_the_first_shot(host):
+    graph = loop_graph(story(1, name="Settings"), opened={"bank": ["start", 0]})
+    graph["start"] = {
+        "class_type": "StoryMemMemoryBank",
+        "inputs": {"max_frames": 4, "sink": 1, "pin_references": True},
+    }
+    bank = host.run(graph)["bank"]
+    assert (bank.max_frames, bank.sink) == (4, 1)
