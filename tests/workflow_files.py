@@ -58,9 +58,7 @@ def _widget_rows(description: dict, values: list) -> list[tuple[str, object]]:
             remaining and remaining.pop(0)
         if kind == DYNAMIC_COMBO:
             queue = _expand_dynamic(name, options, value) + queue
-    if remaining:
-        raise ValueError(f"values without a widget: {remaining}")
-    return rows
+    return rows  # values that are left belong to widgets that an older host lacks
 
 
 def to_api(workflow: dict, object_info: dict) -> dict:
