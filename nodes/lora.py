@@ -17,6 +17,7 @@ from ..storymem.lora import (
     SCALES,
     LoraModule,
     check_lora,
+    content_digest,
     describe_scale,
     read_lora,
     target_modules,
@@ -31,11 +32,12 @@ ATTACHMENT = "storymem_lora"  # on the patched model: the files that are in it a
 
 
 class LoraFile:
-    """A read file; kept alive by the models it is in, so that a loop reads it once."""
+    """A read file; kept alive by the models it is in, so that a loop reads and hashes it once."""
 
     def __init__(self, name: str, modules: dict[str, LoraModule]):
         self.name = name
         self.modules = modules
+        self.digest = content_digest(modules)
 
 
 _FILES: WeakValueDictionary[tuple, LoraFile] = WeakValueDictionary()
@@ -58,20 +60,27 @@ def _read_state(path: str, name: str) -> dict:
         return comfy.utils.load_torch_file(path, safe_load=True)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
+    except pickle.UnpicklingError:
         raise ValueError(
-            f"{name} holds more than tensors, or is damaged, and was not opened ({error}); use the "
+            f"{name} holds more than tensors, or is damaged, and was not opened; use the "
             ".safetensors file"
-        ) from error
+        ) from None  # torch advises to open it with weights_only=False, which would run its code
+    except (EOFError, OSError, RuntimeError, ValueError, KeyError):
+        raise ValueError(
+            f"{name} could not be read: it is empty, cut short or no weights file; download it "
+            "again, or use the .safetensors file"
+        ) from None
 
 
 def apply_lora(model, file: LoraFile, strength: float, scale: str, model_name: str):
     """A clone of ``model`` with the LoRA added once; and what was done, in words."""
     applied = model.get_attachment(ATTACHMENT) or ()
-    if any(other is file for other in applied):
+    twin = next((other.name for other in applied if other.digest == file.digest), None)
+    if twin is not None:
+        alias = "" if twin == file.name else f" (as {twin}, which holds the same weights)"
         raise ValueError(
-            f"{file.name} is already in {model_name}; take one Load StoryMem LoRA away, or it "
-            "would be applied twice"
+            f"{file.name} is already in {model_name}{alias}; take one Load StoryMem LoRA away, or "
+            "it would be applied twice"
         )
     diffusion_model = model.get_model_object("diffusion_model")
     targets = target_modules(len(diffusion_model.blocks))

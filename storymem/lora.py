@@ -6,6 +6,7 @@ loader that reads alpha / rank applies it eleven times too weak, without any err
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -77,9 +78,10 @@ def read_lora(state: Mapping[str, torch.Tensor], name: str = "the file") -> dict
     """LoRA modules of a state dict, by module name.
 
     Raises:
-        ValueError: for keys that are no LoRA, a module that comes twice, or half a pair.
+        ValueError: for keys that are no LoRA, a module that comes twice, half a pair, tensors that
+            are no low-rank pair, or numbers that would spoil the model.
     """
-    state = state.get("state_dict", state)
+    state = _named_weights(state, name)
     parts: dict[str, dict[str, tuple[str, torch.Tensor]]] = {}
     unknown = []
     for key, tensor in state.items():
@@ -103,6 +105,15 @@ def read_lora(state: Mapping[str, torch.Tensor], name: str = "the file") -> dict
     half = [module for module, found in parts.items() if not {"up", "down"} <= found.keys()]
     if half:
         raise ValueError(f"{name} is incomplete: half of the pair is missing for {_listed(half)}")
+    for found in parts.values():
+        for slot, (key, tensor) in found.items():
+            _check_tensor(slot, key, tensor, name)
+    without = [module for module, found in parts.items() if "alpha" not in found]
+    if 0 < len(without) < len(parts):
+        raise ValueError(
+            f"{name} carries alpha for some modules but not for {_listed(without)}, which would "
+            "get another scale than the rest; use a file with alpha for all modules, or for none"
+        )
     return {
         module: LoraModule(
             down=found["down"][1],
@@ -112,6 +123,56 @@ def read_lora(state: Mapping[str, torch.Tensor], name: str = "the file") -> dict
         )
         for module, found in parts.items()
     }
+
+
+def _named_weights(state: object, name: str) -> Mapping[str, torch.Tensor]:
+    """The mapping from names to tensors that a LoRA file must hold."""
+    if isinstance(state, Mapping):
+        state = state.get("state_dict", state)
+    if not isinstance(state, Mapping):
+        raise ValueError(
+            f"{name} is not a StoryMem LoRA: it holds a {type(state).__name__} where named weights "
+            "should be; choose another file"
+        )
+    unnamed = [repr(key) for key in state if not isinstance(key, str)]
+    if unnamed:
+        raise ValueError(
+            f"{name} is not a StoryMem LoRA: its weights should have names, but one is called "
+            f"{_listed(unnamed)}; choose another file"
+        )
+    return state
+
+
+def _check_tensor(slot: str, key: str, tensor: torch.Tensor, name: str) -> None:
+    shape = list(tensor.shape)
+    if slot == "alpha" and tensor.numel() != 1:
+        raise ValueError(
+            f"{name}: {key} should be one number, but has shape {shape}; use another file"
+        )
+    if slot != "alpha" and tensor.ndim != 2:
+        raise ValueError(
+            f"{name}: {key} should be a matrix, but has shape {shape}; use a file made for the "
+            "linear layers of Wan 2.2 A14B"
+        )
+    if tensor.numel() == 0:
+        raise ValueError(f"{name}: {key} is empty (rank 0, shape {shape}); download it again")
+    wide = tensor.float() if tensor.element_size() == 1 else tensor  # no isfinite for all of fp8
+    if not wide.isfinite().all():
+        raise ValueError(
+            f"{name}: {key} holds NaN or infinite values, which would spoil every shot; download "
+            "the file again, or train with a lower learning rate"
+        )
+
+
+def content_digest(modules: Mapping[str, LoraModule]) -> str:
+    """The same for the same weights, whatever the file's name, date, layout or format."""
+    digest = hashlib.sha256()
+    for module in sorted(modules):
+        pair = modules[module]
+        for tensor in (pair.down, pair.up):
+            digest.update(f"{module} {tensor.dtype} {list(tensor.shape)} {pair.alpha}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def check_lora(

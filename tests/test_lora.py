@@ -10,6 +10,7 @@ import torch
 from storymem.lora import (
     TARGETS,
     check_lora,
+    content_digest,
     describe_scale,
     module_name,
     read_lora,
@@ -159,3 +160,50 @@ def test_keys_that_are_no_lora_are_refused():
     state = {**peft_state(), "head.head.weight": torch.zeros(2, 2)}
     with pytest.raises(ValueError, match=r"not a StoryMem LoRA: it also holds head\.head\.weight"):
         read_lora(state)
+
+
+FIRST = "blocks.0.self_attn.q.lora_A.weight"
+FIRST_ALPHA = "lora_unet_blocks_0_self_attn_q.alpha"
+SPOILED = {
+    "a list": (lambda: [torch.zeros(1)], "holds a list where named weights"),
+    "a tensor": (lambda: torch.zeros(1), "holds a Tensor where named weights"),
+    "a list inside": (lambda: {"state_dict": [1]}, "holds a list where named weights"),
+    "keys that are numbers": (
+        lambda: {0: torch.zeros(1)},
+        "should have names, but one is called 0",
+    ),
+    "NaN": (lambda: peft_state() | {FIRST: torch.full((4, 6), math.nan)}, "NaN or infinite"),
+    "infinity": (lambda: peft_state() | {FIRST: torch.full((4, 6), math.inf)}, "NaN or infinite"),
+    "a vector": (lambda: peft_state() | {FIRST: torch.zeros(4)}, r"a matrix, but has shape \[4\]"),
+    "rank 0": (lambda: peft_state() | {FIRST: torch.zeros(0, 6)}, "is empty .rank 0"),
+    "alpha NaN": (
+        lambda: kohya_state(4.0) | {FIRST_ALPHA: torch.tensor(math.nan)},
+        "NaN or infinite",
+    ),
+    "alpha a vector": (
+        lambda: kohya_state(4.0) | {FIRST_ALPHA: torch.ones(4)},
+        r"one number, but has shape \[4\]",
+    ),
+    "alpha for one module": (
+        lambda: kohya_state(None) | {FIRST_ALPHA: torch.tensor(4.0)},
+        "alpha for some modules but not for blocks.0.self_attn.k",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SPOILED)
+def test_weights_that_would_spoil_the_model_are_refused_by_the_files_name(case):
+    state, words = SPOILED[case]
+    with pytest.raises(ValueError, match=rf"^mine\.pth.*{words}"):
+        read_lora(state(), "mine.pth")
+
+
+def test_the_digest_of_a_file_is_that_of_its_weights():
+    digest = content_digest(read_lora(peft_state()))
+    assert content_digest(read_lora(peft_state("base_model.model.", ".default"))) == digest
+    changed = peft_state()
+    changed[FIRST][0, 0] += 1
+    assert content_digest(read_lora(changed)) != digest
+    assert content_digest(read_lora(kohya_state(4.0))) != content_digest(
+        read_lora(kohya_state(8.0))
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 
 import pytest
 import torch
@@ -182,6 +183,41 @@ def test_a_pth_with_code_in_it_is_not_opened(m2v, loras_folder, capsys):
     with pytest.raises(ValueError, match="holds more than tensors"):
         load(m2v, lora_high="danger_high.pth", lora_low="none")
     assert "this ran" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kept", [0, 40, 5000])
+def test_a_pth_that_is_cut_short_is_named(m2v, adapters, loras_folder, kept):
+    torch.save(adapters["high"][0], loras_folder / "whole.pth")
+    whole = (loras_folder / "whole.pth").read_bytes()
+    (loras_folder / "cut_high.pth").write_bytes(whole[:kept])
+    with pytest.raises(ValueError, match=r"^cut_high\.pth ") as refused:
+        load(m2v, lora_high="cut_high.pth", lora_low="none")
+    assert "weights_only" not in str(refused.value)
+    assert refused.value.__suppress_context__
+
+
+def test_an_error_about_a_pth_never_advises_to_run_its_code(m2v, loras_folder):
+    torch.save({"x": Danger()}, loras_folder / "danger_high.pth")
+    with pytest.raises(ValueError, match=r"^danger_high\.pth ") as refused:
+        load(m2v, lora_high="danger_high.pth", lora_low="none")
+    assert "weights_only" not in str(refused.value)
+    assert refused.value.__suppress_context__
+
+
+def test_the_same_weights_under_another_name_or_date_are_not_applied_twice(
+    m2v, adapters, loras_folder
+):
+    state = adapters["high"][0]
+    save_file(state, loras_folder / "one_high.safetensors")
+    torch.save(state, loras_folder / "other_high.pth")
+    high, _, _ = load(m2v, lora_high="one_high.safetensors", lora_low="none")
+    with pytest.raises(
+        ValueError, match=r"other_high\.pth is already in model_high .as one_high\.safet"
+    ):
+        load(m2v, model_high=high, lora_high="other_high.pth", lora_low="none")
+    os.utime(loras_folder / "one_high.safetensors", (1, 1))
+    with pytest.raises(ValueError, match="already in model_high; take"):
+        load(m2v, model_high=high, lora_high="one_high.safetensors", lora_low="none")
 
 
 def test_a_partial_file_is_refused(m2v, adapters, loras_folder):
