@@ -13,6 +13,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 OVERRIDE = "optimized_attention_override"  # the host's own hook, in transformer_options
+PLAIN = getattr(  # what the host hands to an override when no other kernel was chosen
+    host_attention.attention_pytorch, "__wrapped__", host_attention.attention_pytorch
+)
 HOPPER = 9  # compute capability of the cards on which this was measured
 KERNELS = [
     SDPBackend.CUDNN_ATTENTION,
@@ -29,6 +32,13 @@ def prefer_cudnn(model) -> None:
         options[OVERRIDE] = cudnn_attention
 
 
+def forget_cudnn(model) -> None:
+    """Take ``prefer_cudnn`` back from a *cloned* model; another's choice stays."""
+    options = model.model_options.get("transformer_options", {})
+    if options.get(OVERRIDE) is cudnn_attention:
+        del options[OVERRIDE]
+
+
 def is_faster_here(device: torch.device) -> bool:
     """On a Hopper card, with the host's default attention, if it asks for another kernel first."""
     chosen = getattr(comfy.ops, "SDPA_BACKEND_PRIORITY", None)
@@ -43,8 +53,11 @@ def is_faster_here(device: torch.device) -> bool:
 
 
 def cudnn_attention(host_function, q, k, v, heads, *args, **kwargs):
-    """Plain long attention ``[B, L, heads * d]`` by cuDNN; the host does everything else."""
-    is_plain = not args and kwargs.get("mask") is None
+    """Plain long attention ``[B, L, heads * d]`` by cuDNN; the host does everything else.
+
+    A kernel that was installed since the model was patched is the artist's choice, and stays.
+    """
+    is_plain = host_function is PLAIN and not args and kwargs.get("mask") is None
     is_plain &= not any(kwargs.get(name) for name in ("skip_reshape", "skip_output_reshape"))
     is_plain &= kwargs.get("scale") is None and not kwargs.get("enable_gqa")
     if not is_plain or q.dtype not in (torch.bfloat16, torch.float16) or q.ndim != 3:

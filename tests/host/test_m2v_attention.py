@@ -80,10 +80,11 @@ def random_qkv(dtype):
     return [torch.randn(2, 40, 256, generator=generator).to(dtype) for _ in range(3)]
 
 
-def test_the_kernel_computes_plain_attention(m2v):
+def test_the_kernel_computes_plain_attention(m2v, monkeypatch):
     def host_function(*_, **__):
         raise AssertionError("not asked for")
 
+    monkeypatch.setattr(m2v.host.pack("nodes.attention"), "PLAIN", host_function)
     q, k, v = random_qkv(torch.bfloat16)
     out = m2v.node("attention", "cudnn_attention")(
         host_function, q, k, v, heads=2, transformer_options={}
@@ -102,13 +103,14 @@ def test_the_kernel_computes_plain_attention(m2v):
         (torch.bfloat16, {"scale": 0.5}),
     ],
 )
-def test_all_else_goes_to_the_host(m2v, dtype, extra):
+def test_all_else_goes_to_the_host(m2v, monkeypatch, dtype, extra):
     seen = []
 
     def host_function(*args, **kwargs):
         seen.append((len(args), set(kwargs)))
         return "host"
 
+    monkeypatch.setattr(m2v.host.pack("nodes.attention"), "PLAIN", host_function)
     kernel = m2v.node("attention", "cudnn_attention")
     assert kernel(host_function, *random_qkv(dtype), heads=2, **extra) == "host"
     assert seen == [(4, set(extra))]
@@ -120,3 +122,33 @@ def test_a_patched_model_runs_through_it(m2v, monkeypatch):
     module = m2v.host.pack("nodes.attention")
     monkeypatch.setattr(module, "is_faster_here", lambda device: True)
     assert torch.equal(m2v.sample(bank=m2v.bank(2)), plain)
+
+
+def test_the_host_hands_over_its_plain_attention(m2v):
+    import comfy.ldm.modules.attention as host_attention
+
+    handed = []
+
+    def override(function, q, k, v, heads, *args, **kwargs):
+        handed.append(function)
+        return function(q, k, v, heads, *args, **kwargs)
+
+    q, k, v = random_qkv(torch.float32)
+    host_attention.attention_pytorch(q, k, v, heads=2, transformer_options={OVERRIDE: override})
+    assert handed == [m2v.node("attention", "PLAIN")]
+
+
+def test_a_kernel_installed_after_the_patch_is_used(m2v):
+    kernel = m2v.node("attention", "cudnn_attention")
+    assert kernel(lambda *_, **__: "theirs", *random_qkv(torch.bfloat16), heads=2) == "theirs"
+
+
+def test_torch_compile_takes_both_ways_without_a_break(m2v):
+    kernel, plain = m2v.node("attention", "cudnn_attention"), m2v.node("attention", "PLAIN")
+    torch.compiler.reset()
+    qkv = random_qkv(torch.bfloat16)
+    for function in (plain, lambda q, *_, **__: q + 1):
+        call = torch.compile(
+            lambda q, k, v, f=function: kernel(f, q, k, v, heads=2), backend="eager", fullgraph=True
+        )
+        assert torch.equal(call(*qkv), kernel(function, *qkv, heads=2))
