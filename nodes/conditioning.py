@@ -30,6 +30,7 @@ from .types import Bank, Shot
 log = logging.getLogger(__name__)
 
 SIZE_RULES = ("exact", "memory_aspect")
+MEMORY_FRAMES_KEY = "storymem_memory_frames"  # in a conditioning; the host passes it by
 LATENTS = LatentCache()  # bounded; entries die with their VAE
 
 
@@ -69,7 +70,15 @@ def request_shot(
         previous_frames = require_images(previous_frames, "previous_frames")
     mode = continuity_rules.resolve_mode(continuity, shot, has_previous=previous_frames is not None)
     given = continuity_rules.take_given_frames(mode, previous_frames)
-    if given is None and start_image is not None and (shot is None or shot.shot.index == 0):
+    continued = 0 if given is None else given.shape[0]
+    if continued:
+        _require_finite(given, "previous_frames")
+        if start_image is not None and shot is None:
+            raise ValueError(
+                "start_image and previous_frames are both connected, and a shot begins with one of "
+                "them; connect one, or set continuity to cut to begin with start_image"
+            )
+    elif start_image is not None and (shot is None or shot.shot.index == 0):
         given = _require_one_image(start_image)
     memory = bank.used() if bank is not None else ()
     if len(memory) > MAX_MEMORY_FRAMES:
@@ -82,6 +91,11 @@ def request_shot(
     if shot is not None and shot.shot.length is not None:
         length = shot.shot.length
     check_size(width, height, length)
+    if continued and length <= continued:
+        raise ValueError(
+            f"length is {length}, but the first {continued} frames repeat the previous shot and "
+            f"come off afterwards, so nothing would be left; set length to {continued + 4} or more"
+        )
     if size_rule == "memory_aspect" and (given is not None or memory):
         source = given[0] if given is not None else memory[0].image
         height, width = fit_size(source.shape[0], source.shape[1], width * height)
@@ -96,7 +110,16 @@ def _require_one_image(image: torch.Tensor) -> torch.Tensor:
             f"start_image must be one picture, but it holds {image.shape[0]}; pick one, or connect "
             "a clip to previous_frames to continue it"
         )
+    _require_finite(image, "start_image")
     return image
+
+
+def _require_finite(images: torch.Tensor, name: str) -> None:
+    if not images.isfinite().all():
+        raise ValueError(
+            f"{name} holds pixels that are no numbers (NaN or infinite), which would spoil the "
+            "whole shot; decode or load these frames again"
+        )
 
 
 def encoder_of(vae) -> ShotEncoder:
@@ -104,6 +127,7 @@ def encoder_of(vae) -> ShotEncoder:
     patcher = getattr(vae, "patcher", None)
     owner = getattr(vae, "first_stage_model", None)
     is_patched = patcher is None or patcher.object_patches or patcher.patches
+    is_patched = is_patched or "encode" in vars(vae)  # an encode of this copy alone
     if is_patched or any(patcher.wrappers.values()):
         owner = None  # what a patched VAE gives is its own affair: never mixed, never kept
     variant = (str(getattr(vae, "vae_dtype", "")), type(vae).__qualname__)
@@ -122,6 +146,7 @@ def condition_on_memory(positive, negative, vae, request: ShotRequest):
     values = {
         "concat_latent_image": shot.latents,  # raw: the host normalises
         "concat_mask": 1.0 - shot.mask,  # the host's mask is the inverse: 0 = known
+        MEMORY_FRAMES_KEY: shot.memory_frames,  # compared with the model's patch when sampling
     }
     positive = node_helpers.conditioning_set_values(positive, values)
     negative = node_helpers.conditioning_set_values(negative, values)

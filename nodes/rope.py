@@ -7,8 +7,14 @@ from collections.abc import Callable
 from comfy.patcher_extension import WrappersMP
 from comfy_api.latest import io
 
-from ..storymem.rope import MEMORY_ROPE_SHIFT, check_memory_span, encode_with_memory
-from .attention import prefer_cudnn
+from ..storymem.rope import (
+    MEMORY_ROPE_SHIFT,
+    check_memory_span,
+    encode_with_memory,
+    original_encode,
+)
+from .attention import forget_cudnn, prefer_cudnn
+from .conditioning import MEMORY_FRAMES_KEY
 from .wan_models import input_channels, refuse_context_windows, require_wan
 
 ROPE_ENCODE = "diffusion_model.rope_encode"
@@ -16,18 +22,48 @@ WRAPPER_KEY = "storymem_m2v"
 
 
 def patch_memory_positions(model, memory_frames: int, rope_shift: int = MEMORY_ROPE_SHIFT):
-    """A clone of ``model`` that expects ``memory_frames`` latent frames before the shot."""
+    """A clone of ``model`` that expects ``memory_frames`` latent frames before the shot.
+
+    What an earlier patch put on the model is taken off first; without memory frames that is all.
+    """
     check_memory_span(memory_frames, rope_shift)
-    patched = model.clone()
+    patched = without_memory_positions(model)
+    if memory_frames == 0:
+        return patched
+    patched = model.clone() if patched is model else patched
     original = patched.get_model_object(ROPE_ENCODE)
-    original = getattr(original, "storymem_original", original)  # patched before: start over
-    patched.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, WRAPPER_KEY)
     patched.add_object_patch(ROPE_ENCODE, encode_with_memory(original, memory_frames, rope_shift))
     patched.add_wrapper_with_key(
         WrappersMP.OUTER_SAMPLE, WRAPPER_KEY, check_before_sampling(memory_frames)
     )
     prefer_cudnn(patched)
     return patched
+
+
+def without_memory_positions(model):
+    """``model`` itself, or a clone without our patch when it carries one.
+
+    Raises:
+        ValueError: when another pack has wrapped our patch, which cannot be taken out from under.
+    """
+    if not model.get_wrappers(WrappersMP.OUTER_SAMPLE, WRAPPER_KEY):
+        return model
+    original = original_encode(model.get_model_object(ROPE_ENCODE))
+    if original is None:
+        raise ValueError(
+            "the model went through M2V Model Patch, and another node then changed its positions "
+            "(rope_encode) again; put that node before M2V Model Patch, or take M2V Model Patch "
+            "away where M2V Sampler follows"
+        )
+    restored = model.clone()
+    restored.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, WRAPPER_KEY)
+    diffusion_model = restored.get_model_object("diffusion_model")
+    if getattr(original, "__func__", None) is getattr(type(diffusion_model), "rope_encode", None):
+        restored.object_patches.pop(ROPE_ENCODE, None)  # the model's own
+    else:
+        restored.add_object_patch(ROPE_ENCODE, original)  # another pack's, put on before ours
+    forget_cudnn(restored)
+    return restored
 
 
 def check_before_sampling(memory_frames: int) -> Callable:
@@ -45,13 +81,19 @@ def check_before_sampling(memory_frames: int) -> Callable:
         if input_channels(guider.model_patcher) != noise.shape[1]:
             for name, conds in guider.conds.items():
                 for cond in conds:
-                    _check_cond(name, cond, frames)
+                    _check_cond(name, cond, frames, memory_frames)
         return executor(noise, *args, **kwargs)
 
     return check
 
 
-def _check_cond(name: str, cond: dict, frames: int) -> None:
+def _check_cond(name: str, cond: dict, frames: int, memory_frames: int) -> None:
+    conditioned = cond.get(MEMORY_FRAMES_KEY, memory_frames)  # others' conditioning does not say
+    if conditioned != memory_frames:
+        raise ValueError(
+            f"{name} was conditioned on {conditioned} memory frames, but M2V Model Patch was told "
+            f"{memory_frames}; connect memory_frames of the same M2V Conditioning to it"
+        )
     for key in ("concat_latent_image", "concat_mask"):
         value = cond.get(key)
         if value is None or value.shape[2] != frames:
@@ -102,8 +144,6 @@ class M2VModelPatch(io.ComfyNode):
     def execute(cls, model, memory_frames, rope_shift=MEMORY_ROPE_SHIFT):
         require_wan(model, "model")
         refuse_context_windows(model.model_options, "model")
-        if memory_frames == 0:
-            return io.NodeOutput(model)
         return io.NodeOutput(patch_memory_positions(model, memory_frames, rope_shift))
 
 

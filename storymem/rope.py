@@ -64,3 +64,10 @@ def encode_with_memory(original: Callable, memory_frames: int, rope_shift: int) 
 
     rope_encode.storymem_original = original
     return rope_encode
+
+
+def original_encode(encode: Callable) -> Callable | None:
+    """What ``encode_with_memory`` was given; None when ``encode`` is not what it returned."""
+    if hasattr(encode, "__wrapped__"):  # functools.wraps copies our attribute to what wraps us
+        return None
+    return getattr(encode, "storymem_original", None)

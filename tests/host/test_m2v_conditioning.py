@@ -174,6 +174,16 @@ def test_latents_of_a_patched_vae_are_never_kept(m2v):
     assert encoder_of(patched)._owner is None
 
 
+def test_a_copy_of_a_vae_with_its_own_encode_has_latents_of_its_own(m2v):
+    twin = copy.copy(m2v.vae)
+    twin.encode = lambda pixels: m2v.vae.encode(pixels) * 2
+    key = "concat_latent_image"
+    plain = m2v.condition(bank=m2v.bank(1))[0][0][1][key]
+    doubled = m2v.condition(bank=m2v.bank(1), vae=twin)[0][0][1][key]
+    assert torch.equal(doubled, plain * 2)
+    assert torch.equal(m2v.condition(bank=m2v.bank(1))[0][0][1][key], plain)
+
+
 def test_conditioning_from_the_artist_is_not_changed(m2v):
     m2v.condition(bank=m2v.bank(1))
     assert all("concat_latent_image" not in c[1] for c in [*m2v.pos, *m2v.neg])
@@ -185,3 +195,13 @@ def test_start_image_begins_the_first_shot_only(m2v):
     assert first[0][0, 0, :, 0, 0].tolist() == [1, 0, 0]
     later = received(m2v, start_image=start, shot=m2v.shot(index=3))
     assert later[0][0, 0, :, 0, 0].tolist() == [0, 0, 0]
+
+
+def test_one_frame_from_a_start_image_is_a_shot(m2v):
+    assert m2v.condition(start_image=m2v.images(1), length=1)[2]["samples"].shape[2] == 1
+
+
+def test_a_start_image_begins_a_cut_that_has_previous_frames(m2v):
+    start = m2v.images(1, height=HEIGHT, width=WIDTH)
+    both = received(m2v, start_image=start, previous_frames=m2v.images(1, seed=9), continuity="cut")
+    assert torch.equal(both[0], received(m2v, start_image=start)[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from m2v_helpers import M2V, rel_l2
@@ -126,3 +128,83 @@ def test_positions_are_float32_when_the_model_runs_in_bf16(m2v):
 def test_a_latent_without_room_for_the_shot_is_refused(m2v):
     with pytest.raises(ValueError, match=r"latent has 3 frames.*expects 3 memory"):
         forward(m2v.patch(m2v.high, 3), latent(3))
+
+
+def is_unpatched(model) -> bool:
+    ours = [wrappers for kind in model.wrappers.values() for wrappers in kind.values() if wrappers]
+    return model.object_patches == {} and not ours
+
+
+def test_patching_with_no_memory_takes_an_earlier_patch_off(m2v):
+    x = latent(2 + FRAMES)
+    patched = m2v.patch(m2v.high, 2)
+    bare = m2v.patch(patched, 0)
+    assert is_unpatched(bare)
+    assert torch.equal(forward(bare, x), forward(m2v.high, x))
+    assert rel_l2(forward(patched, x), forward(m2v.high, x)) > 1e-3  # which keeps its own
+
+
+def test_no_memory_takes_our_choice_of_kernel_off_and_leaves_anothers(m2v, monkeypatch):
+    module, key = m2v.host.pack("nodes.attention"), "optimized_attention_override"
+    monkeypatch.setattr(module, "is_faster_here", lambda device: True)
+    patched = m2v.patch(m2v.high, 2)
+    assert patched.model_options["transformer_options"][key] is module.cudnn_attention
+    assert key not in m2v.patch(patched, 0).model_options["transformer_options"]
+    patched.model_options["transformer_options"][key] = "theirs"
+    assert m2v.patch(patched, 0).model_options["transformer_options"][key] == "theirs"
+
+
+ROPE_ENCODE = "diffusion_model.rope_encode"
+
+
+def theirs(model, wraps: bool):
+    """Another pack's patch around whatever is there."""
+    inner = model.get_model_object(ROPE_ENCODE)
+
+    def encode(*args, **kwargs):
+        return inner(*args, **kwargs)
+
+    clone = model.clone()
+    clone.add_object_patch(ROPE_ENCODE, functools.wraps(inner)(encode) if wraps else encode)
+    return clone
+
+
+def test_the_patch_of_another_pack_below_ours_stays(m2v):
+    below = theirs(m2v.high, wraps=False)
+    bare = m2v.patch(m2v.patch(below, 2), 0)
+    assert bare.get_model_object(ROPE_ENCODE) is below.get_model_object(ROPE_ENCODE)
+
+
+@pytest.mark.parametrize("wraps", [True, False])
+@pytest.mark.parametrize("memory", [0, 3])
+def test_patching_again_under_another_packs_patch_is_refused(m2v, wraps, memory):
+    above = theirs(m2v.patch(m2v.high, 2), wraps)
+    with pytest.raises(ValueError, match="put that node before M2V Model Patch"):
+        m2v.patch(above, memory)
+
+
+def test_a_sampler_without_memory_ignores_an_earlier_patch(m2v):
+    models = {"model_high": m2v.patch(m2v.high, 2), "model_low": m2v.patch(m2v.low, 2)}
+    assert torch.equal(m2v.sample(steps=2, **models), m2v.sample(steps=2))
+    text = {"t2v_high": m2v.t2v_high, "t2v_low": m2v.t2v_low}
+    patched = {name: m2v.patch(model, 2) for name, model in text.items()}
+    assert torch.equal(m2v.sample(steps=2, **patched), m2v.sample(steps=2, **text))
+
+
+def test_a_patch_for_another_number_of_memory_frames_is_refused(m2v):
+    import comfy.sample
+    import comfy.samplers
+
+    positive, negative, latent_out, noise, frames = m2v.condition(bank=m2v.bank(2))
+    assert frames == 2
+    with pytest.raises(ValueError, match=r"conditioned on 2 memory frames, .* told 1"):
+        comfy.sample.sample_custom(
+            m2v.patch(m2v.high, 1),
+            noise.generate_noise(latent_out),
+            1.0,
+            comfy.samplers.sampler_object("euler"),
+            torch.tensor([1.0, 0.0]),
+            positive,
+            negative,
+            latent_out["samples"],
+        )
