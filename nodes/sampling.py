@@ -33,6 +33,8 @@ from .wan_models import (
 )
 
 SHIFT = 4.0  # released recipe
+T2V_BOUNDARY = 0.875  # Wan 2.2 T2V A14B's published configuration; its I2V model has 0.9
+NEEDS_TWO_STEPS = ("uni_pc", "uni_pc_bh2")  # the host's UniPC gives the noise back after one step
 
 
 def check_models(model_high, model_low, t2v_high, t2v_low) -> None:
@@ -54,7 +56,7 @@ def check_models(model_high, model_low, t2v_high, t2v_low) -> None:
 
 def prepare_model(model, memory_frames: int, rope_shift: int, shift: float):
     """A clone of the model with memory positions and the schedule's shift."""
-    model = patch_memory_positions(model, memory_frames, rope_shift) if memory_frames else model
+    model = patch_memory_positions(model, memory_frames, rope_shift)
     return patch_shift(model, shift) if shift > 0 else model
 
 
@@ -83,6 +85,28 @@ def schedule(model, scheduler: str, steps: int, denoise: float) -> torch.Tensor:
     return comfy.samplers.calculate_sigmas(sampling, scheduler, total).cpu()[-(steps + 1) :]
 
 
+def shot_sigmas(model, settings) -> torch.Tensor:
+    """The sigmas a shot is sampled with, before anything is encoded.
+
+    Raises:
+        ValueError: when they would leave the shot empty or noise, without any error of the host.
+    """
+    denoise, sampler = settings["denoise"], settings["sampler_name"]
+    if denoise <= 0:
+        raise ValueError(
+            f"denoise is {denoise:g}, so nothing would be sampled and the shot stay empty; "
+            "set it to 1"
+        )
+    model = patch_shift(model, settings["shift"]) if settings["shift"] > 0 else model
+    sigmas = schedule(model, settings["scheduler"], settings["steps"], denoise)
+    if sampler in NEEDS_TWO_STEPS and len(sigmas) <= 2:
+        raise ValueError(
+            f"{sampler} needs 2 steps or more, but {len(sigmas) - 1} would run (steps is "
+            f"{settings['steps']}) and give noise; set more steps, or sampler_name to euler"
+        )
+    return sigmas
+
+
 def make_guider(model_high, model_low, positive, negative, cfg: float, cfg_low: float, boundary):
     """The stock guider for one model, else one that routes by sigma."""
     if model_low is None:
@@ -106,14 +130,15 @@ def shot_callback(model, steps: int, memory_frames: int):
     return callback
 
 
-def sample_shot(models, positive, negative, request: ShotRequest, memory_frames: int, settings):
+def sample_shot(
+    models, positive, negative, request: ShotRequest, memory_frames: int, sigmas, settings
+):
     """Run the sampler over memory and shot; the shot's latent ``[1, 16, F, h, w]``."""
     rope_shift, shift = settings["rope_shift"], settings["shift"]
     high, low = (
         None if model is None else prepare_model(model, memory_frames, rope_shift, shift)
         for model in models
     )
-    sigmas = schedule(high, settings["scheduler"], settings["steps"], settings["denoise"])
     latent = empty_latent(request, memory_frames)
     noise = MemoryNoise(request.seed, memory_frames).generate_noise({"samples": latent})
     guider = make_guider(
@@ -229,7 +254,8 @@ class M2VSampler(io.ComfyNode):
                     optional=True,
                     advanced=True,
                     tooltip="The high-noise expert works while sigma is at or above this. "
-                    "0.9 for Wan 2.2 I2V.",
+                    "0.9 is Wan 2.2 I2V's; while this is 0.9, the T2V pair uses its own, 0.875. "
+                    "Any other value holds for both pairs.",
                 ),
                 io.Float.Input(
                     "denoise",
@@ -277,14 +303,16 @@ class M2VSampler(io.ComfyNode):
             width=width, height=height, length=length, size_rule=size_rule, seed=seed,
             continuity=continuity,
         )  # fmt: skip
-        models, memory_frames = (model_high, model_low), 0
-        if t2v_high is not None and not request.memory and request.given is None:
-            models = (t2v_high, t2v_low)  # the first shot, from its prompt alone
-        else:
+        from_text = t2v_high is not None and not request.memory and request.given is None
+        models, memory_frames = (t2v_high, t2v_low) if from_text else (model_high, model_low), 0
+        sigmas = shot_sigmas(models[0], settings)
+        if from_text and boundary == BOUNDARY:
+            settings["boundary"] = T2V_BOUNDARY
+        if not from_text:
             positive, negative, memory_frames = condition_on_memory(
                 positive, negative, vae, request
             )
-        samples = sample_shot(models, positive, negative, request, memory_frames, settings)
+        samples = sample_shot(models, positive, negative, request, memory_frames, sigmas, settings)
         return io.NodeOutput({"samples": samples})
 
 

@@ -99,6 +99,33 @@ def test_the_switch_happens_at_the_boundary(m2v, scheduler, steps, shift, denois
         assert name == ("high" if sigma >= boundary else "low")
 
 
+@pytest.mark.parametrize(
+    ("boundary", "high", "low"),
+    [({}, 2, 1), ({"boundary": 0.9}, 2, 1), ({"boundary": 0.895}, 1, 2), ({"boundary": 0.5}, 3, 0)],
+)
+def test_the_t2v_pair_switches_at_its_own_boundary_unless_told_another(m2v, boundary, high, low):
+    """Sigmas 1, 0.889 and 0.667: T2V's 0.875 and I2V's 0.9 part the second one."""
+    log: list = []
+    m2v.sample(
+        t2v_high=watched(m2v.t2v_high, log, "high"),
+        t2v_low=watched(m2v.t2v_low, log, "low"),
+        steps=3,
+        cfg=1.0,
+        **boundary,
+    )
+    assert [name for name, _ in log] == ["high"] * high + ["low"] * low
+
+
+def test_the_i2v_pair_keeps_the_boundary_of_i2v(m2v):
+    log: list = []
+    models = {
+        "model_high": watched(m2v.high, log, "high"),
+        "model_low": watched(m2v.low, log, "low"),
+    }
+    m2v.sample(steps=3, cfg=1.0, bank=m2v.bank(1), **models)
+    assert [name for name, _ in log] == ["high", "low", "low"]
+
+
 def test_a_sigma_of_exactly_the_boundary_is_high_noise(m2v):
     is_high = m2v.node("experts", "is_high_noise")
     assert is_high(float(torch.tensor(0.9)), 0.9)

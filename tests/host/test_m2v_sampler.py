@@ -204,6 +204,39 @@ REFUSED = {
         "last 5 frames .* holds 3",
     ),
     "nothing to continue": (lambda m: {"continuity": "last_frame"}, "previous_frames is not"),
+    "nothing left of one": (
+        lambda m: {"previous_frames": m.images(1), "length": 1},
+        "length is 1, .* nothing would be left; set length to 5",
+    ),
+    "nothing left of five": (
+        lambda m: {
+            "previous_frames": m.images(5),
+            "continuity": "last_five_frames",
+            "length": 5,
+        },
+        "length is 5, .* nothing would be left; set length to 9",
+    ),
+    "two beginnings": (
+        lambda m: {"previous_frames": m.images(1), "start_image": m.images(1)},
+        "both connected",
+    ),
+    "NaN before": (
+        lambda m: {"previous_frames": m.images(1) * float("nan")},
+        "previous_frames holds pixels that are no numbers",
+    ),
+    "infinite start": (
+        lambda m: {"start_image": m.images(1) + float("inf")},
+        "start_image holds pixels that are no numbers",
+    ),
+    "one step of uni_pc": (
+        lambda m: {"sampler_name": "uni_pc", "steps": 1},
+        "uni_pc needs 2 steps or more, but 1 would run",
+    ),
+    "one step of uni_pc_bh2": (
+        lambda m: {"sampler_name": "uni_pc_bh2", "steps": 1, "denoise": 0.5},
+        "uni_pc_bh2 needs 2 steps or more, but 1 would run",
+    ),
+    "no denoise": (lambda m: {"denoise": 0.0}, "denoise is 0, so nothing would be sampled"),
     "against the plan": (
         lambda m: {
             "shot": m.shot(index=1, mode="mi2v", cut=False),
