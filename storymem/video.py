@@ -31,10 +31,11 @@ class VideoInfo(NamedTuple):
     codec: str
     pixel_format: str
     extradata: bytes
+    delay: int = 0  # frames by which decoding runs ahead of showing; one frame alone has none
 
     def joins(self, other: VideoInfo) -> bool:
         """Whether packets of both can stand in one stream."""
-        return self[1:] == other[1:]
+        return self[1:6] == other[1:6]
 
 
 def as_rate(fps: float) -> Fraction:
@@ -101,14 +102,17 @@ def read_info(path: str | Path) -> VideoInfo:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             context = stream.codec_context
-            frames = sum(1 for packet in container.demux(stream) if packet.size)
+            times = [packet.dts or 0 for packet in container.demux(stream) if packet.size]
             return VideoInfo(
-                frames,
+                len(times),
                 context.width,
                 context.height,
                 context.name,
                 context.pix_fmt,
                 bytes(context.extradata or b""),
+                round(
+                    max(0, -min(times, default=0) * stream.time_base * (stream.average_rate or 0))
+                ),
             )
     except (av.error.FFmpegError, OSError, IndexError) as error:
         raise ValueError(f"{path} cannot be read as a video: {error}") from error
@@ -147,7 +151,8 @@ def join_videos(
         raise ValueError("there is no finished shot to join")
     infos = [read_info(path) for path in paths]
     if not any(fades) and all(info.joins(infos[0]) for info in infos):
-        _copy_packets(paths, target, as_rate(fps), metadata)
+        delay = max(info.delay for info in infos)
+        _copy_packets(paths, target, as_rate(fps), delay, metadata)
         return True
     if any((info.width, info.height) != (infos[0].width, infos[0].height) for info in infos):
         logger.warning(
@@ -222,7 +227,8 @@ def _add_stream(container, width: int, height: int, rate: Fraction, crf: int):
     return stream
 
 
-def _copy_packets(paths, target, rate: Fraction, metadata) -> None:
+def _copy_packets(paths, target, rate: Fraction, delay: int, metadata) -> None:
+    """Packets one after another; all are decoded ``delay`` frames ahead, as the longest needs."""
     import av
 
     with _open_for_writing(target, metadata) as container:
@@ -239,10 +245,10 @@ def _copy_packets(paths, target, rate: Fraction, metadata) -> None:
                     if not packet.size:
                         continue  # the flush packet
                     # Times become frame numbers, so that any fps fits without re-encoding.
-                    scale = packet.time_base * source_rate
-                    pts, dts = round(packet.pts * scale), round(packet.dts * scale)
+                    pts = round(packet.pts * packet.time_base * source_rate)
                     packet.time_base = 1 / rate
-                    packet.pts, packet.dts, packet.duration = pts + start, dts + start, 1
+                    packet.pts, packet.dts = start + pts, start + count - delay
+                    packet.duration = 1
                     packet.stream = out
                     container.mux(packet)
                     count += 1

@@ -178,3 +178,25 @@ def test_a_file_that_is_no_video_is_told(tmp_path):
         read_info(tmp_path / "a.mp4")
     with pytest.raises(ValueError, match="no finished shot"):
         join_videos([], tmp_path / "b.mp4")
+
+
+@pytest.mark.parametrize("lengths", [(13, 1, 13), (1, 9), (9, 1), (1, 1), (2, 1, 3)])
+@pytest.mark.parametrize("fps", [16, 23.976])
+def test_shots_of_one_frame_join_without_a_step_in_time(tmp_path, lengths, fps):
+    import av
+
+    paths = [tmp_path / f"{i}.mp4" for i in range(len(lengths))]
+    rng = np.random.default_rng(0)
+    for path, length in zip(paths, lengths, strict=True):
+        frames = [rng.integers(0, 255, (48, 64, 3), dtype=np.uint8) for _ in range(length)]
+        write_video(path, frames)
+    joined = tmp_path / "joined.mp4"
+    assert join_videos(paths, joined, fps=fps)
+    want = [frame for path in paths for frame in read_frames(path)]
+    got = list(read_frames(joined))
+    assert len(got) == len(want)
+    assert all(np.array_equal(a, b) for a, b in zip(got, want, strict=True))
+    with av.open(str(joined)) as container:
+        times = [float(frame.pts * frame.time_base) for frame in container.decode(video=0)]
+    assert np.allclose(np.diff(times) * fps, 1, atol=0.01)
+    assert times[0] == 0
