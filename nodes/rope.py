@@ -32,6 +32,7 @@ def patch_memory_positions(model, memory_frames: int, rope_shift: int = MEMORY_R
         return patched
     patched = model.clone() if patched is model else patched
     original = patched.get_model_object(ROPE_ENCODE)
+    original = original_encode(original) or original  # of another patcher that has it loaded
     patched.add_object_patch(ROPE_ENCODE, encode_with_memory(original, memory_frames, rope_shift))
     patched.add_wrapper_with_key(
         WrappersMP.OUTER_SAMPLE, WRAPPER_KEY, check_before_sampling(memory_frames)
