@@ -128,10 +128,11 @@ class ShotStore:
         """
         with telling("pictures of the memory bank", self.root):
             for frame in frames:
-                try:
+                try:  # a file that is there may be cut off, and would stay so
                     self._read_picture(frame.digest)
                 except DamagedError:
                     self._write_picture(frame)
+                self._pictures_there.add(frame.digest)
 
     def commit(
         self,
@@ -168,11 +169,8 @@ class ShotStore:
                     )
                 for i, pixels in enumerate(tail):
                     Image.fromarray(pixels).save(folder / f"tail_{i}.png", compress_level=1)
-                for frame in (*bank.frames, *bank.dropped):
-                    if frame.digest not in self._pictures_there:
-                        if not self._picture(frame.digest).is_file():
-                            self._write_picture(frame)
-                        self._pictures_there.add(frame.digest)
+                held = (*bank.frames, *bank.dropped)
+                self.keep_pictures(f for f in held if f.digest not in self._pictures_there)
                 _write_record(folder, key, len(frames), facts, bank)
                 record = self._publish(folder, key)
             finally:
