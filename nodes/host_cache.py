@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from comfy_execution.progress import get_progress_state
+from comfy_execution.progress import NodeState, get_progress_state
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,11 @@ def forget(executor, node_ids: list[str]) -> int:
         except (AttributeError, TypeError, AssertionError):
             return dropped  # --cache-none, or a host that keeps its cache in another form
     return dropped
+
+
+def is_finished(node_id: str | None) -> bool:
+    """Whether the host is done with a node of the running prompt, also when it passed it over."""
+    return get_progress_state().nodes.get(node_id, {}).get("state") is NodeState.Finished
 
 
 def last_error(executor) -> dict | None:

@@ -84,7 +84,7 @@ class LoopGraph:
         return self.dynprompt.get_node(node_id)
 
     def clone(
-        self, shot: int, shot_node: str, fresh: dict[str, str]
+        self, shot: int, shot_node: str, fresh: dict[str, str], salt: str = ""
     ) -> tuple[dict, dict[str, list]]:
         """The body for one shot, and what Close takes from it.
 
@@ -92,9 +92,12 @@ class LoopGraph:
             shot: number of the shot, for the ids.
             shot_node: id of the node that stands in for Open.
             fresh: outside nodes that were cloned for the whole loop (see ``stale_nodes``).
+            salt: marks the ids when files were replaced: the host keeps a node's instance by its
+                id, and what that loaded by name.
         """
         ids = {self.open_id: shot_node, **fresh}
-        ids.update({node_id: self.child_id(f"{shot}.{i}") for i, node_id in enumerate(self.body)})
+        mark = f".{salt}" if salt else ""
+        ids.update({n: self.child_id(f"{shot}.{i}{mark}") for i, n in enumerate(self.body)})
         graph = {ids[node_id]: self._copy(node_id, ids) for node_id in self.body}
         close = self.node(self.close_id)["inputs"]
         return graph, {name: _moved(close[name], ids) for name in BODY_INPUTS}
@@ -151,7 +154,9 @@ class LoopGraph:
         lines = []
         for node_id in self.makers:
             node = self.node(node_id)
-            fingerprint = await changed.get(node_id)
+            # A Close's says whether its files lie there, not what it gives.
+            is_close = node["class_type"] == CLOSE
+            fingerprint = None if is_close else await changed.get(node_id)
             if _is_nan(fingerprint):
                 logger.warning(
                     "StoryMem: %s says that it changes every time, so no finished shot can be used "
@@ -268,10 +273,16 @@ def read_one_wire(dynprompt, finish_id: str) -> LoopGraph:
 
 
 def files_of(node: dict) -> list[str]:
-    """Existing files that a node's text inputs name: models, input pictures, paths."""
+    """Existing files that a node's inputs name, also nested: models, input pictures, paths."""
     found = []
-    for value in node["inputs"].values():
-        if (
+    waiting = [value for value in node["inputs"].values() if not is_link(value)]
+    while waiting:
+        value = waiting.pop(0)
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        elif (
             isinstance(value, str)
             and "." in value
             and len(value) < MAX_FILE_NAME

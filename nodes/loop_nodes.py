@@ -46,14 +46,14 @@ def expand(run: loop_run.LoopRun) -> tuple[dict, list]:
     """Copies of the body for every shot that is not finished, and the links that Close gives on."""
     graph, run_id = run.graph, uuid.uuid4().hex
     expansion: dict = {}
-    finished, fresh = {}, {}
+    finished, fresh, salt = {}, {}, ""
     if run.replaced:
         salt = digest_of(run.replaced)[:12]
         expansion, fresh = graph.clone_outside(graph.stale_nodes(set(run.replaced)), salt)
     for i in run.todo:
         step, number = run.steps[i], run.steps[i].plan.shot.index + 1
         begin, finish = graph.child_id(f"{number}.begin"), graph.child_id(f"{number}.finish")
-        copies, ends = graph.clone(number, begin, fresh)
+        copies, ends = graph.clone(number, begin, fresh, salt)
         place = {"loop": graph.close_id, "step": i}
         expansion[begin] = {
             "class_type": "StoryMemLoopShot",
@@ -67,9 +67,10 @@ def expand(run: loop_run.LoopRun) -> tuple[dict, list]:
             "inputs": {**place, "run": run_id, **ends},
         }
         finished[f"shot_{i}"] = [finish, 0]
-        run.clones[i] = [begin, *copies]
+        run.clones[i], run.finish_nodes[i] = [begin, *copies], finish
     end = graph.child_id("end")
-    inputs = {"loop": graph.close_id, "run": run_id, **finished}
+    inputs = {"loop": graph.close_id, "run": run_id, **finished, "last": [finish, 0]}
+    del inputs[f"shot_{run.todo[-1]}"]
     expansion[end] = {"class_type": "StoryMemLoopEnd", "inputs": inputs}
     return expansion, [[end, slot] for slot in range(3)]
 
@@ -116,6 +117,7 @@ class LoopFinish(io.ComfyNode):
             category="StoryMem/internal",
             description="Added by Shot Loop Close for each shot. Not for workflows.",
             is_dev_only=True,
+            is_input_list=True,  # a body may give its frames in parts
             inputs=[
                 io.String.Input("loop", tooltip="Id of the Shot Loop Close."),
                 io.Int.Input("step", tooltip="Place of the shot in the loop, from 0."),
@@ -130,7 +132,7 @@ class LoopFinish(io.ComfyNode):
 
     @classmethod
     def execute(cls, loop, step, run, frames, bank) -> io.NodeOutput:
-        this = loop_run.find_run(cls.hidden.dynprompt, loop)
+        this, step = loop_run.find_run(cls.hidden.dynprompt, loop[0]), step[0]
         this.finish(step, frames, bank)
         this.release(step)
         return io.NodeOutput(this.steps[step].key)
@@ -150,6 +152,10 @@ class LoopEnd(io.ComfyNode):
             inputs=[
                 io.String.Input("loop", tooltip="Id of the Shot Loop Close."),
                 io.String.Input("run", tooltip="Different in every run."),
+                # As a link: the host passes over nodes that get nothing, and this one must tell.
+                io.String.Input(
+                    "last", optional=True, raw_link=True, tooltip="The last shot that was made."
+                ),
             ],
             outputs=[
                 io.Video.Output(display_name="video", tooltip="The story video."),
@@ -163,8 +169,10 @@ class LoopEnd(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, loop, run, **finished) -> io.NodeOutput:
+    def execute(cls, loop, run, last=None, **finished) -> io.NodeOutput:
         this = loop_run.find_run(cls.hidden.dynprompt, loop)
+        for i in this.todo:
+            this.check_finished(i)
         output = this.assemble()
         WATCH.remember(loop, this.watched_files())
         return output

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import folder_paths
 from comfy.cli_args import args
+from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import InputImpl, io, ui
 
 from ..storymem.bank_store import read_picture, save_bank
@@ -25,7 +26,9 @@ from ..storymem.shot_loop import (
     check_disk,
     estimate_bytes,
     finish_shot,
+    join_parts,
     list_steps,
+    only_bank,
 )
 from ..storymem.shot_store import ShotResult, ShotStore
 from ..storymem.story import Story
@@ -38,6 +41,7 @@ STORE_FOLDER = (
     ".storymem"  # in the output folder: finished shots, whatever prefix and name they have
 )
 LARGEST_GRAPH_IN_A_SHOT = 256 * 1024  # bytes of JSON; a larger graph goes into the story video only
+POLL_SECONDS = 0.1  # between looks at whether the shot before is finished
 USUAL_SIZE = (832, 480, 81)  # width, height, frames: for the estimate when no node of the body says
 logger = logging.getLogger(__name__)
 
@@ -69,6 +73,7 @@ class LoopRun:
     clones: dict[int, list[str]] = field(default_factory=dict)
     current: int | None = None
     done: dict[int, asyncio.Event] = field(default_factory=dict)
+    finish_nodes: dict[int, str] = field(default_factory=dict)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     watcher: asyncio.Task | None = None
 
@@ -78,22 +83,46 @@ class LoopRun:
 
     async def begin(self, i: int):
         """Wait for the shots before, then say what shot ``i`` starts from."""
-        for earlier, event in self.done.items():
-            if earlier < i:
-                await event.wait()
+        for earlier in (n for n in self.done if n < i):
+            while not self.done[earlier].is_set():
+                # The host looks for an interrupt only between nodes; here none may be left to run.
+                throw_exception_if_processing_interrupted()
+                self.check_finished(earlier)
+                await asyncio.sleep(POLL_SECONDS)
         self.current = i
         step, before = self.steps[i], self._before(i)
         say(f"{step.plan.shot}, {i + 1} of {len(self.steps)}", self.graph.close_id)
         bank, previous = begin_shot(self.loop, step, before)
         return step.plan, bank, previous
 
+    def check_finished(self, i: int) -> None:
+        """Tell of a shot that the host passed over: a node of its body gave nothing.
+
+        Raises:
+            ValueError: naming the shot.
+        """
+        passed = host_cache.is_finished(self.finish_nodes.get(i))
+        if passed and self.steps[i].record is None:
+            raise ValueError(
+                f"{self.steps[i].plan.shot} could not be finished: a node of the loop's body gave "
+                "nothing, so no frames or no bank reached Shot Loop Close (an Aesthetic Filter "
+                "whose pictures all fell through does that); lower its threshold, or connect "
+                "Keyframe Select to Remember without other nodes between"
+            )
+
     def finish(self, i: int, frames, bank) -> None:
+        """Put shot ``i`` on disk; ``frames`` and ``bank`` are lists, as the host hands them on."""
         step = self.steps[i]
         metadata = self.metadata
         if sum(map(len, metadata.values())) > LARGEST_GRAPH_IN_A_SHOT:
             metadata = {}
         step.record, step.result = finish_shot(
-            self.loop, step, frames, bank, crf=self.options.crf, metadata=metadata
+            self.loop,
+            step,
+            join_parts(frames, step.plan.shot),
+            only_bank(bank, step.plan.shot),
+            crf=self.options.crf,
+            metadata=metadata,
         )
         self.shown().show_shot(step)
         for earlier in range(i):
@@ -180,13 +209,22 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     store = ShotStore(Path(output) / STORE_FOLDER)
     loop = Loop(flow.story, flow.settings, flow.bank, body, store, references)
     known = find_folder(output, flow.settings.prefix, flow.story)
-    steps = list_steps(loop, read_manifest(known))
+    manifest = read_manifest(known)
+    steps = list_steps(loop, manifest)
     sizes = (graph.largest("width"), graph.largest("height"), graph.largest("length"))
     needed = estimate_bytes(
         steps, *(size or usual for size, usual in zip(sizes, USUAL_SIZE, strict=True))
     )
     disk = check_disk(store, needed)
     folder = claim_folder(output, flow.settings.prefix, flow.story)
+    # Before another shot takes the label of a kept one, and the run may end before the last.
+    kept = {
+        step.label: {"key": step.key, "own": step.own, "prompt": step.plan.prompt}
+        for step in steps
+        if step.reason and manifest["shots"].get(step.label, {}).get("key") != step.key
+    }
+    if kept:
+        update_manifest(folder, flow.story, shots=kept)
     replaced = VERSIONS.replaced(graph.files())
     executor = host_cache.find_executor()
     run = LoopRun(loop, graph, steps, options, folder, metadata, executor, replaced)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import torch
@@ -249,6 +249,37 @@ def finish_shot(
     return loop.store.commit(step.key, frames[given:], bank, facts, crf=crf, metadata=metadata)
 
 
+def join_parts(parts: Sequence[torch.Tensor], shot: Shot) -> torch.Tensor:
+    """The frames of a shot that came as a list, in order; colour only.
+
+    Raises:
+        ValueError: naming the shot, when the parts do not fit together.
+    """
+    parts = [part[..., :3] for part in parts]  # an alpha channel has no place in the video
+    if len({part.shape[1:] for part in parts}) > 1:
+        sizes = ", ".join(f"{part.shape[2]}x{part.shape[1]}" for part in parts)
+        raise ValueError(
+            f"{shot} came as a list of {len(parts)} parts of different sizes ({sizes}); give Shot "
+            "Loop Close frames of one size"
+        )
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+
+def only_bank(banks: Sequence[MemoryBank], shot: Shot) -> MemoryBank:
+    """The bank of a shot, which may be one only.
+
+    Raises:
+        ValueError: naming the shot, when a list split the memory.
+    """
+    if any(bank is not banks[0] for bank in banks):
+        raise ValueError(
+            f"{shot} came with a list of {len(banks)} memory banks, which cannot be joined; choose "
+            "keyframes before the node that splits the frames into a list (such as Rebatch "
+            "Images), or join them again before Keyframe Select"
+        )
+    return banks[0]
+
+
 def estimate_bytes(steps: list[Step], width: int, height: int, length: int) -> int:
     """Disk that the shots to be computed will take, the story video included; generous."""
     todo = [step for step in steps if step.record is None]
@@ -292,8 +323,7 @@ def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int])
         plan = plan_shot(loop.story, loop.settings, shot, has_previous=has_previous)
         own = own_key(loop, plan)
         step = Step(plan, own, shot_key(own, previous, loop.bank), previous)
-        entry = latest.get(shot.label)
-        entry = entry if isinstance(entry, Mapping) and isinstance(entry.get("key"), str) else {}
+        entry = _latest_of(latest, shot)
         if shot.index not in damaged:
             locked = shot.lock and shot.index not in loop.settings.redo
             if locked and entry and (record := find(entry["key"])):
@@ -316,6 +346,19 @@ def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int])
         previous = step.key
         steps.append(step)
     return steps
+
+
+def _latest_of(latest: Mapping, shot: Shot) -> Mapping:
+    """What the manifest knows of a shot: under its label, or under the one that it had before
+    other shots were put in; never what was made for another prompt. The character description
+    before the prompt may be another one."""
+    for name in sorted(latest, key=lambda name: name != shot.label):
+        entry = latest[name]
+        if isinstance(entry, Mapping) and isinstance(entry.get("key"), str):
+            prompt = entry.get("prompt")
+            if isinstance(prompt, str) and f"\n{prompt}".endswith(f"\n{shot.prompt}"):
+                return entry
+    return {}
 
 
 def _unreadable(loop: Loop, steps: list[Step]) -> int | None:

@@ -53,7 +53,8 @@ def run(loop, manifest=None) -> list[int]:
             step.record, _ = finish_shot(loop, step, frames, bank.remember([frame]), crf=30)
             made.append(step.plan.shot.index + 1)
         before = loop.store.load(step.record)
-        manifest["shots"][step.label] = {"key": step.record.key, "own": step.own}
+        entry = {"key": step.record.key, "own": step.own, "prompt": step.plan.prompt}
+        manifest["shots"][step.label] = entry
     return made
 
 

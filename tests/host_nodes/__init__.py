@@ -7,7 +7,10 @@ import hashlib
 import torch
 from comfy_api.latest import ComfyExtension, io
 
+import nodes
+
 from .loop_body import NODES as LOOP_NODES
+from .loop_body import TestFileLoader
 
 CLIPS: dict[str, object] = {}  # what Clip nodes give, by name, for in-process tests
 RECORDED: dict[str, object] = {}  # what Record nodes saw, by key, for in-process tests
@@ -92,6 +95,8 @@ class Clip(io.ComfyNode):
 
 class TestExtension(ComfyExtension):
     async def get_node_list(self):
+        # A node of the old kind, which the host takes from a module without this class only.
+        nodes.NODE_CLASS_MAPPINGS["StoryMemTestFileLoader"] = TestFileLoader
         return [TestTextEncoder, Clip, Record, *LOOP_NODES]
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import folder_paths
 import psutil
 import torch
 from comfy_api.latest import io
@@ -183,6 +184,25 @@ class TestSink(io.ComfyNode):
     def execute(cls, value, log, other=None):
         _note(log, f"sink {value if isinstance(value, (str, int)) else type(value).__name__}")
         return io.NodeOutput(ui={"text": [str(value)[:50]]})
+
+
+class TestFileLoader:
+    """As the stock LoraLoader: an old node that keeps what it loaded by name on its instance."""
+
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "load"
+    CATEGORY = "StoryMem/test"
+    loaded = None
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"images": ("IMAGE", {}), "name": ("STRING", {})}}
+
+    def load(self, images, name):
+        if self.loaded is None or self.loaded[0] != name:
+            path = Path(folder_paths.get_input_directory()) / name
+            self.loaded = (name, int(path.read_text()))
+        return (torch.full_like(images, self.loaded[1] / 255),)
 
 
 def _note(log: str, line: str) -> None:

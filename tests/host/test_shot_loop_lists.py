@@ -1,0 +1,107 @@
+"""Bodies of the shot loop that give their frames in parts, with alpha, or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from loop_graphs import loop_graph, ran, story
+
+
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / "log"
+
+
+@pytest.fixture(autouse=True)
+def fresh(host):
+    shutil.rmtree(host.base / "output", ignore_errors=True)
+    (host.base / "output").mkdir()
+    host.restart()
+
+
+def decoded(path) -> list[bytes]:
+    import av
+
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24").tobytes() for frame in container.decode(video=0)]
+
+
+def filtered(graph) -> dict:
+    """The graph in which Keyframe Select has no picture for what follows, up to Remember."""
+    scorer = {"scorer": "sharpness", "score_file": "auto", "clip_name": "auto"}
+    thresholds = {"hpsv3_threshold": 3.0, "laion_threshold": 5.0, "sharpness_threshold": 99.0}
+    select = {"bank": ["open", 2], "shot": ["open", 1], "threshold": 0.9, "max_keyframes": 3}
+    scale = {"upscale_method": "bicubic", "scale_by": 2.0}
+    for name, kind, inputs in (
+        ("scorer", "StoryMemLoadScorer", {**scorer, **thresholds}),
+        (
+            "select",
+            "StoryMemKeyframeSelect",
+            {"frames": ["body", 0], "scorer": ["scorer", 0], **select},
+        ),
+        ("scale", "ImageScaleBy", {"image": ["select", 1], **scale}),
+        (
+            "filter",
+            "StoryMemAestheticFilter",
+            {
+                "scorer": ["scorer", 0],
+                "own_threshold": True,
+                "threshold": 1.0,
+                "images": ["scale", 0],
+            },
+        ),
+        (
+            "remember",
+            "StoryMemRemember",
+            {"keyframes": ["filter", 0], "bank": ["open", 2], "pin": False},
+        ),
+    ):
+        graph[name] = {"class_type": kind, "inputs": inputs}
+    graph["close"]["inputs"]["bank"] = ["remember", 0]
+    return graph
+
+
+@pytest.mark.parametrize("cache", ["ram", "none"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_body_that_gives_nothing_is_told_and_does_not_hang(host, log, count, cache):
+    host.restart(cache)
+    begun = time.monotonic()
+    import nodes
+
+    stop = threading.Timer(30, nodes.interrupt_processing)  # a hang fails, and does not stand still
+    stop.start()
+    try:
+        with pytest.raises(RuntimeError, match=r"shot 1 .*gave nothing"):
+            host.run(filtered(loop_graph(story(count), log)))
+    finally:
+        stop.cancel()
+    assert time.monotonic() - begun < 25
+    assert ran(log) == [1]
+
+
+def test_frames_in_parts_are_joined_in_order(host, log):
+    whole = host.run(loop_graph(story(2), log))
+    before = [decoded(Path(whole["folder"]) / f"shot_01_0{i}.mp4") for i in (1, 2)]
+    graph = loop_graph(story(2), log, prefix="parts")
+    rebatch = {"images": ["body", 0], "batch_size": 6}
+    graph["parts"] = {"class_type": "RebatchImages", "inputs": rebatch}
+    graph["close"]["inputs"]["frames"] = ["parts", 0]
+    folder = Path(host.run(graph)["folder"])
+    after = [decoded(folder / f"shot_01_0{i}.mp4") for i in (1, 2)]
+    assert [len(frames) for frames in after] == [13, 8]
+    assert after == before
+
+
+def test_an_alpha_channel_is_left_out(host, log):
+    graph = loop_graph(story(2), log)
+    mask = {"value": 1.0, "width": 64, "height": 48}
+    graph["mask"] = {"class_type": "SolidMask", "inputs": mask}
+    alpha = {"image": ["body", 0], "alpha": ["mask", 0]}
+    graph["alpha"] = {"class_type": "JoinImageWithAlpha", "inputs": alpha}
+    graph["close"]["inputs"]["frames"] = ["alpha", 0]
+    folder = Path(host.run(graph)["folder"])
+    assert len(decoded(folder / "shot_01_01.mp4")) == 13
