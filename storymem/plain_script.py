@@ -62,6 +62,12 @@ def parse_plain(text: str) -> tuple[str, str, list[Block], list[str]]:
                     f"first shot can be"
                 )
             character = "\n".join(filter(None, (tags["character"], body)))
+            lost = [tag for tag in tags if tag != "character"]
+            warnings += [
+                f"block {position + 1} is marked [character], so its [{tag}] is not used; put it "
+                "at a shot"
+                for tag in lost
+            ]
             continue
         if not body and not tags:
             continue  # a block that held only the title

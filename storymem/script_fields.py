@@ -73,9 +73,13 @@ def _check_continuity(value, where: str) -> str:
 
 
 def _check_strength(value, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    try:
+        usable = not isinstance(value, bool) and math.isfinite(value)
+    except (TypeError, OverflowError):
+        usable = False
+    if not usable:
         raise ScriptError(
-            f"{where} must be a number (1.0 is the trained strength), but it is {value!r}"
+            f"{where} must be a number (1.0 is the trained strength), but it is {str(value)[:60]!r}"
         )
     return float(value)
 

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 CONTINUITY_MODES = ("last_frame", "last_five_frames")  # MI2V and MM2V
 DEFAULT_NAME = "story"  # for a script that does not say its name
+MAX_SCENE = 999_999  # it stands in file names
 SCENE_FIELDS = ("scene_num", "video_prompts", "cut")
 
 
@@ -202,7 +203,9 @@ def _from_json(data: Mapping, source: str, default_name: str) -> Story:
 
 def _story(name, shots, overview, character, source, warnings) -> Story:
     try:
-        "".join([name, overview, character, *(shot.prompt for shot in shots)]).encode()
+        texts = [text for shot in shots for text in (shot.prompt, shot.negative or "")]
+        texts += [text for shot in shots for text in (*shot.references, shot.first_frame_prompt)]
+        "".join([name, overview, character, *texts]).encode()
     except UnicodeEncodeError as error:
         raise ScriptError(
             f"the story '{name!a}' holds characters that are not valid Unicode ({error.reason}); "
@@ -226,9 +229,11 @@ def _scene_number(scene, position: int) -> int:
             f"{_shown(scene)}"
         )
     number = scene.get("scene_num", position + 1)
-    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+    whole = isinstance(number, int) and not isinstance(number, bool)
+    if not whole or not 0 <= number <= MAX_SCENE:
         raise ScriptError(
-            f"scene {position + 1}: scene_num must be a whole number from 0, but it is "
+            f"scene {position + 1}: scene_num must be a whole number from 0 to {MAX_SCENE}, but "
+            f"it is "
             f"{_shown(number)}"
         )
     return number

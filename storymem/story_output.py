@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -92,6 +93,8 @@ class ShownStory:
 
     def _stem(self, wanted: range) -> str:
         name = folder_name(self.story.name)
+        if re.match(r"shot_\d+_\d+$", name, re.IGNORECASE):  # the name of a shot's own file
+            name = f"story_{name}"
         if len(wanted) == len(self.story.shots):
             return name
         return f"{name}_shots_{wanted.start + 1:02d}-{wanted.stop:02d}"

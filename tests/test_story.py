@@ -264,3 +264,23 @@ def test_all_of_st_bench_is_read():
     assert all(7 <= len(story.shots) <= 12 for story in stories)
     assert all(story.warnings == () for story in stories)
     assert all(shot.first_frame_prompt for shot in shots)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("lora_strength", 10**400, "must be a number"),
+        ("scene_num", 10**399, "scene_num must be"),
+        ("negative_prompt", "bad \ud83d", "not valid Unicode"),
+        ("reference_images", ["a\ud800.png"], "not valid Unicode"),
+    ],
+)
+def test_values_that_no_file_or_number_can_hold_are_refused(field, value, words):
+    scene = {"video_prompts": ["a"], "cut": [True], field: value}
+    with pytest.raises(ValueError, match=words):
+        load_story(json.dumps({"scenes": [scene]}))
+
+
+def test_a_tag_of_a_shot_under_character_is_told():
+    story = load_story("[character]\n[seed: 5]\nMira\n---\nA")
+    assert any("[seed]" in warning for warning in story.warnings)

@@ -119,3 +119,11 @@ def test_a_loop_after_a_loop_is_not_made_again_for_a_lost_copy(host, log):
     host.run(graph)
     assert ran(log) == []
     assert (Path(out["folder"]) / "shot_01_01.mp4").is_file()
+
+
+def test_a_story_named_like_a_shot_leaves_that_shot_alone(host, log):
+    folder = Path(host.run(loop_graph(story(2, name="shot_01_01"), log))["folder"])
+    assert (folder / "story_shot_01_01.mp4").is_file()
+    assert (folder / "shot_01_01.mp4").stat().st_size < (
+        folder / "story_shot_01_01.mp4"
+    ).stat().st_size
