@@ -26,6 +26,8 @@ from storymem.headless.models import check_folder
 from storymem.headless.runner import identify_weights
 from storymem.video import read_info
 
+pytestmark = pytest.mark.slow  # whole stories on tiny weights
+
 PACK = Path(__file__).resolve().parent.parent
 STORY = "a red dog walks\n---\n[continue]\nthe dog sits\n---\nthe woman runs at night\n"
 FAST = "--embedder no_weights --width 48 --height 32 --length 9 --steps 2 --cfg 2 --device cpu"
