@@ -8,5 +8,5 @@ Bank = io.Custom("STORYMEM_BANK")  # storymem.memory_bank.MemoryBank
 Keyframes = io.Custom("STORYMEM_KEYFRAMES")  # storymem.keyframes.Keyframes
 Embedder = io.Custom("STORYMEM_EMBEDDER")  # storymem.embedders.Embedder
 Scorer = io.Custom("STORYMEM_SCORER")  # storymem.aesthetics.Scorer
-Flow = io.Custom("STORYMEM_FLOW")  # pairs Shot Loop Open with its Close; carries the loop's settings
+Flow = io.Custom("STORYMEM_FLOW")  # from Shot Loop Open to its Close; the loop's settings
 State = io.Custom("STORYMEM_STATE")  # storymem.loop_state.LoopState: the one loop-carried value

@@ -1,4 +1,4 @@
-"""StoryMem: multi-shot video with a memory of keyframes (arXiv 2512.19539), as a host-independent library.
+"""StoryMem: multi-shot video with a memory of keyframes (arXiv 2512.19539), without a host.
 
 Axis legend, used by every docstring of this package:
 
