@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -83,17 +84,25 @@ class LoopRun:
 
     async def begin(self, i: int):
         """Wait for the shots before, then say what shot ``i`` starts from."""
-        for earlier in (n for n in self.done if n < i):
-            while not self.done[earlier].is_set():
-                # The host looks for an interrupt only between nodes; here none may be left to run.
-                throw_exception_if_processing_interrupted()
-                self.check_finished(earlier)
-                await asyncio.sleep(POLL_SECONDS)
+        earlier = [n for n in self.done if n < i]
+        for n in earlier[:-1]:
+            await self.done[n].wait()
+        if earlier:
+            await self._wait_for(earlier[-1])
         self.current = i
         step, before = self.steps[i], self._before(i)
         say(f"{step.plan.shot}, {i + 1} of {len(self.steps)}", self.graph.close_id)
         bank, previous = begin_shot(self.loop, step, before)
         return step.plan, bank, previous
+
+    async def _wait_for(self, i: int) -> None:
+        """Wait for shot ``i``, but not for one that the host passed over, nor past an interrupt."""
+        while not self.done[i].is_set():
+            # The host looks for an interrupt only between nodes; here none may be left to run.
+            throw_exception_if_processing_interrupted()
+            self.check_finished(i)
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self.done[i].wait(), POLL_SECONDS)
 
     def check_finished(self, i: int) -> None:
         """Tell of a shot that the host passed over: a node of its body gave nothing.

@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
+import numpy as np
 import torch
 
 from .continuity import ShotPlan, choose_mode
@@ -208,7 +209,7 @@ def begin_shot(
             f"has only "
             f"{len(before.tail)}; make it longer, or choose last_frame"
         )
-    return bank, before.tail[-given:].float() / 255
+    return bank, torch.from_numpy(before.tail[-given:].numpy() / np.float32(255))
 
 
 def finish_shot(

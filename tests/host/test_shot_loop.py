@@ -141,7 +141,7 @@ def test_a_body_with_branches_and_stock_nodes_runs(host, log):
     import av
 
     with av.open(str(Path(out["folder"]) / "Tale.mp4")) as container:
-        assert container.streams.video[0].width == 64
+        assert container.streams.video[0].width == 128
 
 
 def test_two_loops_in_one_graph_run_apart(host, log):
@@ -291,7 +291,7 @@ def test_what_does_not_touch_the_pixels_makes_no_shot_anew(host, log):
     "change",
     [
         {"body": {"seed": 8}},
-        {"body": {"width": 64}},
+        {"body": {"width": 96}},
         {"opened": {"continuity": "last_frame"}},
         {"opened": {"negative": "blurry"}},
     ],

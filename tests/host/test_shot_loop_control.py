@@ -313,6 +313,15 @@ def test_a_story_of_two_hundred_shots_queues_fast_and_does_not_overflow(host, lo
     assert ran(log) == list(range(1, 201))
 
 
+def test_a_shot_begins_as_soon_as_the_one_before_it_is_finished(host, log, monkeypatch):
+    """The look-out for shots that never finish must not be what wakes the next one."""
+    monkeypatch.setattr(host.pack("nodes.loop_run"), "POLL_SECONDS", 30)
+    begin = time.monotonic()
+    host.run(loop_graph(story(3), log))
+    assert ran(log) == [1, 2, 3]
+    assert time.monotonic() - begin < 20
+
+
 @pytest.mark.skipif(not STBENCH.is_dir(), reason="no ST-Bench scripts here")
 def test_a_real_script_runs_with_every_mode(host, log):
     script = (STBENCH / "cat.json").read_text(encoding="utf-8")
