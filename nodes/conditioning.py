@@ -165,8 +165,8 @@ class MemoryNoise:
         batch, channels, frames, height, width = samples.shape
         if frames <= self.memory_frames:
             raise ValueError(
-                f"the latent has {frames} frames, but {self.memory_frames} should be memory; "
-                "use the latent and the noise of one M2V Conditioning"
+                f"the latent has {frames} frames, but {self.memory_frames} should be memory; use "
+                "the latent and the noise of one M2V Conditioning"
             )
         shot = comfy.sample.prepare_noise(
             samples[:, :, self.memory_frames :], self.seed, input_latent.get("batch_index")
@@ -268,8 +268,8 @@ class M2VConditioning(io.ComfyNode):
             description=(
                 "Conditions a shot on the memory bank, and on the frames it continues from, for "
                 "any stock sampler: use M2V Model Patch on the models, this noise and latent in "
-                "SamplerCustomAdvanced, and TrimVideoLatent by memory_frames afterwards. "
-                "M2V Sampler does all of it in one node."
+                "SamplerCustomAdvanced, and TrimVideoLatent by memory_frames afterwards. M2V "
+                "Sampler does all of it in one node."
             ),
             inputs=[
                 io.Conditioning.Input("positive", tooltip="The encoded prompt of the shot."),

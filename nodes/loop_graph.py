@@ -56,8 +56,7 @@ def check_open(dynprompt, open_id: str) -> None:
     if not closes:
         raise ValueError(
             f"{name_of(dynprompt, open_id)} is never closed: connect its flow output to the flow "
-            f"input "
-            "of a Shot Loop Close"
+            "input of a Shot Loop Close"
         )
     if len(closes) > 1:
         raise ValueError(
@@ -219,16 +218,15 @@ def read_loop(dynprompt, close_id: str) -> LoopGraph:
         if dynprompt.get_node(node_id)["class_type"] == OPEN:
             raise ValueError(
                 f"{named} closes {name_of(dynprompt, open_id)}, but its frames or bank also come "
-                f"from "
-                f"{name_of(dynprompt, node_id)}, which is another loop: loops must not cross"
+                f"from {name_of(dynprompt, node_id)}, which is another loop: loops must not cross"
             )
     before = _upstream(dynprompt, ends, {open_id})
     frames_source = close["inputs"]["frames"][0]
     if frames_source != open_id and frames_source not in inside:
         raise ValueError(
             f"the frames of {named} do not depend on {name_of(dynprompt, open_id)}: every shot "
-            f"would be the "
-            "same; use its shot, prompt or bank output in the nodes that make the frames"
+            "would be the same; use its shot, prompt or bank output in the nodes that make the "
+            "frames"
         )
     side_outputs = [
         node_id for node_id in inside if node_id not in before and _is_output(dynprompt, node_id)
@@ -237,9 +235,8 @@ def read_loop(dynprompt, close_id: str) -> LoopGraph:
     for node_id in branches:
         if node_id == close_id:
             raise ValueError(
-                f"{name_of(dynprompt, side_outputs[0])} uses values from inside the loop "
-                f"together with the "
-                f"result of {named}: take both from inside, or both from after the loop"
+                f"{name_of(dynprompt, side_outputs[0])} uses values from inside the loop together "
+                f"with the result of {named}: take both from inside, or both from after the loop"
             )
     body = [node_id for node_id in (*before, *branches) if node_id in inside]
     return LoopGraph(dynprompt, close_id, open_id, list(dict.fromkeys(body)), before)
@@ -265,9 +262,8 @@ def read_one_wire(dynprompt, finish_id: str) -> LoopGraph:
     used = sorted(begins & sources)
     if len(ends) != len(BODY_INPUTS) or len(used) != 1:
         raise ValueError(
-            f"{name_of(dynprompt, finish_id)} must get state, frames and bank from the nodes "
-            f"after one "
-            f"Next Shot, but they come from {len(used)}"
+            f"{name_of(dynprompt, finish_id)} must get state, frames and bank from the nodes after "
+            f"one Next Shot, but they come from {len(used)}"
         )
     return LoopGraph(dynprompt, finish_id, used[0], [], makers)
 
@@ -325,9 +321,8 @@ def _downstream(dynprompt, open_id: str, close_id: str) -> set[str]:
         if kind in (OPEN, CLOSE):
             raise ValueError(
                 f"{name_of(dynprompt, node_id)} uses values from inside the loop of "
-                f"{name_of(dynprompt, open_id)}: loops must not cross or stand inside each "
-                f"other; run the "
-                "second one after the first one's Close"
+                f"{name_of(dynprompt, open_id)}: loops must not cross or stand inside each other; "
+                "run the second one after the first one's Close"
             )
         found.add(node_id)
         waiting += users.get(node_id, [])

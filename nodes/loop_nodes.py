@@ -21,8 +21,7 @@ def body_outputs() -> list:
         io.Image.Output(
             display_name="previous_frames",
             tooltip="The last frame or last five frames of the shot before; nothing on the first "
-            "shot and "
-            "after a cut.",
+            "shot and after a cut.",
         ),
         io.String.Output(
             display_name="prompt",

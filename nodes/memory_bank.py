@@ -68,8 +68,8 @@ class MemoryBankNode(io.ComfyNode):
                 io.Boolean.Input(
                     "pin_references",
                     default=True,
-                    tooltip="Keep every reference picture in view for the whole story. "
-                    "Each takes one of max_frames.",
+                    tooltip="Keep every reference picture in view for the whole story. Each takes "
+                    "one of max_frames.",
                 ),
             ],
             outputs=[Bank.Output(display_name="bank", tooltip=BANK_TOOLTIP)],
@@ -104,8 +104,8 @@ class Remember(io.ComfyNode):
             node_id="StoryMemRemember",
             display_name="Remember",
             category="StoryMem/memory",
-            description="Adds a shot's keyframes to the memory bank and gives the new bank. "
-            "The bank that came in is not changed.",
+            description="Adds a shot's keyframes to the memory bank and gives the new bank. The "
+            "bank that came in is not changed.",
             inputs=[
                 Keyframes.Input(
                     "keyframes", tooltip="What Keyframe Select or Aesthetic Filter kept."
@@ -116,8 +116,8 @@ class Remember(io.ComfyNode):
                     default=False,
                     optional=True,
                     advanced=True,
-                    tooltip="Keep these keyframes in view for the rest of the story. "
-                    "Each takes one of the bank's max_frames.",
+                    tooltip="Keep these keyframes in view for the rest of the story. Each takes "
+                    "one of the bank's max_frames.",
                 ),
             ],
             outputs=[

@@ -41,8 +41,7 @@ class BeginStory(io.ComfyNode):
             display_name="Begin Story",
             category="StoryMem/one wire",
             description="Makes a story one value that a loop can carry, for ComfyUI's own Start "
-            "Loop and End "
-            "Loop. In most workflows Shot Loop Open and Close are simpler.",
+            "Loop and End Loop. In most workflows Shot Loop Open and Close are simpler.",
             inputs=[
                 Story.Input("story", tooltip="From Load Story."),
                 Bank.Input(
@@ -111,9 +110,8 @@ class FinishShot(io.ComfyNode):
             node_id="StoryMemFinishShot",
             display_name="Finish Shot",
             category="StoryMem/one wire",
-            description="Puts a shot on disk and moves the story on by one. A shot that is on "
-            "disk already "
-            "is not made again: the nodes before this one stay idle.",
+            description="Puts a shot on disk and moves the story on by one. A shot that is on disk "
+            "already is not made again: the nodes before this one stay idle.",
             inputs=[
                 State.Input("state", tooltip="The state output of Next Shot."),
                 io.Image.Input(
@@ -165,9 +163,8 @@ class JoinStory(io.ComfyNode):
             node_id="StoryMemJoinStory",
             display_name="Join Story",
             category="StoryMem/one wire",
-            description="Writes the files of a story whose shots are finished: one video per "
-            "shot, the story "
-            "video, the memory and the script.",
+            description="Writes the files of a story whose shots are finished: one video per shot, "
+            "the story video, the memory and the script.",
             inputs=[
                 State.Input("state", tooltip="From the last Finish Shot, or from End Loop."),
                 io.Float.Input(

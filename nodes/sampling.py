@@ -94,8 +94,8 @@ def shot_sigmas(model, settings) -> torch.Tensor:
     denoise, sampler = settings["denoise"], settings["sampler_name"]
     if denoise <= 0:
         raise ValueError(
-            f"denoise is {denoise:g}, so nothing would be sampled and the shot stay empty; "
-            "set it to 1"
+            f"denoise is {denoise:g}, so nothing would be sampled and the shot stay empty; set it "
+            "to 1"
         )
     model = patch_shift(model, settings["shift"]) if settings["shift"] > 0 else model
     sigmas = schedule(model, settings["scheduler"], settings["steps"], denoise)
@@ -253,9 +253,9 @@ class M2VSampler(io.ComfyNode):
                     round=0.001,
                     optional=True,
                     advanced=True,
-                    tooltip="The high-noise expert works while sigma is at or above this. "
-                    "0.9 is Wan 2.2 I2V's; while this is 0.9, the T2V pair uses its own, 0.875. "
-                    "Any other value holds for both pairs.",
+                    tooltip="The high-noise expert works while sigma is at or above this. 0.9 is "
+                    "Wan 2.2 I2V's; while this is 0.9, the T2V pair uses its own, 0.875. Any other "
+                    "value holds for both pairs.",
                 ),
                 io.Float.Input(
                     "denoise",

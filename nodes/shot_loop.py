@@ -24,10 +24,8 @@ class ShotLoopOpen(io.ComfyNode):
             display_name="Shot Loop Open",
             category="StoryMem/story",
             description="Begins the loop over a story's shots. What lies between Open and Close "
-            "runs once "
-            "for each shot. Finished shots are on disk and are not made again unless something "
-            "that decides "
-            "how they look has changed, also after a crash.",
+            "runs once for each shot. Finished shots are on disk and are not made again unless "
+            "something that decides how they look has changed, also after a crash.",
             inputs=[
                 Story.Input("story", lazy=True, tooltip="From Load Story."),
                 Bank.Input(
@@ -35,23 +33,21 @@ class ShotLoopOpen(io.ComfyNode):
                     optional=True,
                     lazy=True,
                     tooltip="The memory that the first shot begins with, such as reference "
-                    "pictures. Empty "
-                    "when nothing is connected.",
+                    "pictures. Empty when nothing is connected.",
                 ),
                 io.Combo.Input(
                     "continuity",
                     options=list(CONTINUITY_MODES),
                     default=CONTINUITY_MODES[0],
                     tooltip="How a shot without a cut begins: from the last frame of the shot "
-                    "before (the "
-                    "MI2V LoRA) or from its last five frames (the MM2V LoRA).",
+                    "before (the MI2V LoRA) or from its last five frames (the MM2V LoRA).",
                 ),
                 io.String.Input(
                     "filename_prefix",
                     default="storymem",
                     tooltip="Folder in the output folder. Shots go to "
-                    "<prefix>/<story>/shot_01_02.mp4 "
-                    "(scene, shot). Changing it makes no shot anew.",
+                    "<prefix>/<story>/shot_01_02.mp4 (scene, shot). Changing it makes no shot "
+                    "anew.",
                 ),
                 io.String.Input(
                     "negative",
@@ -68,8 +64,7 @@ class ShotLoopOpen(io.ComfyNode):
                     max=100000,
                     advanced=True,
                     tooltip="First shot to work on. Earlier ones are taken as they were last "
-                    "finished, and "
-                    "never made. Safe: 1.",
+                    "finished, and never made. Safe: 1.",
                 ),
                 io.Int.Input(
                     "end_shot",
@@ -93,8 +88,7 @@ class ShotLoopOpen(io.ComfyNode):
                     default="",
                     advanced=True,
                     tooltip="Shots to roll again with another seed, such as 3 or 3, 5-7. Empty "
-                    "brings the "
-                    "first take back; every take stays on disk.",
+                    "brings the first take back; every take stays on disk.",
                 ),
                 io.Int.Input(
                     "redo_take",
@@ -113,8 +107,7 @@ class ShotLoopOpen(io.ComfyNode):
                     default="recompute",
                     advanced=True,
                     tooltip="What becomes of later shots when one before them changes: recompute "
-                    "makes them "
-                    "anew from the changed memory, keep_later leaves them as they are.",
+                    "makes them anew from the changed memory, keep_later leaves them as they are.",
                 ),
             ],
             outputs=[
@@ -186,9 +179,8 @@ class ShotLoopClose(io.ComfyNode):
             node_id="StoryMemShotLoopClose",
             display_name="Shot Loop Close",
             category="StoryMem/story",
-            description="Ends the loop over a story's shots: takes off the frames that repeat "
-            "the shot "
-            "before, writes one video per shot, and joins them to the story video.",
+            description="Ends the loop over a story's shots: takes off the frames that repeat the "
+            "shot before, writes one video per shot, and joins them to the story video.",
             inputs=[
                 Flow.Input("flow", lazy=True, tooltip="From the flow output of Shot Loop Open."),
                 io.Image.Input(
@@ -220,18 +212,16 @@ class ShotLoopClose(io.ComfyNode):
                     min=0,
                     max=51,
                     advanced=True,
-                    tooltip="H.264 quality of shots that are made from now on: lower is better "
-                    "and larger. "
-                    "Safe: 14 to 23.",
+                    tooltip="H.264 quality of shots that are made from now on: lower is better and "
+                    "larger. Safe: 14 to 23.",
                 ),
                 io.Combo.Input(
                     "transition",
                     optional=True,
                     options=["none", "cross_fade"],
                     default="none",
-                    tooltip="What happens at cuts in the story video. none joins the shots "
-                    "without encoding "
-                    "them again; cross_fade blends them.",
+                    tooltip="What happens at cuts in the story video. none joins the shots without "
+                    "encoding them again; cross_fade blends them.",
                 ),
                 io.Int.Input(
                     "fade_frames",

@@ -22,10 +22,8 @@ class LoadStory(io.ComfyNode):
             display_name="Load Story",
             category="StoryMem/story",
             description="Reads a story script: JSON as in ST-Bench, or plain text with shots "
-            "separated by "
-            "lines of ---. A shot that begins with a line [continue] goes on without a cut. A "
-            "first block "
-            "that begins with a line [character] is put before every prompt.",
+            "separated by lines of ---. A shot that begins with a line [continue] goes on without "
+            "a cut. A first block that begins with a line [character] is put before every prompt.",
             inputs=[
                 io.String.Input(
                     "script",
@@ -47,9 +45,8 @@ class LoadStory(io.ComfyNode):
                     multiline=True,
                     default="",
                     optional=True,
-                    tooltip="A description that is put before every prompt, after the script's "
-                    "own one. "
-                    "Say what must look the same in all shots.",
+                    tooltip="A description that is put before every prompt, after the script's own "
+                    "one. Say what must look the same in all shots.",
                 ),
             ],
             outputs=[

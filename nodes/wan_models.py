@@ -53,8 +53,8 @@ def require_pair(high, low, high_name: str, low_name: str) -> None:
 def _family(model) -> str:
     inner = model.get_model_object("diffusion_model")
     return (
-        f"{type(model.model).__name__} with {input_channels(model)} input channels, "
-        f"width {getattr(inner, 'dim', '?')} and {len(inner.blocks)} blocks"
+        f"{type(model.model).__name__} with {input_channels(model)} input channels, width "
+        f"{getattr(inner, 'dim', '?')} and {len(inner.blocks)} blocks"
     )
 
 

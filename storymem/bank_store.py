@@ -79,8 +79,8 @@ def save_bank(folder: str | Path, bank: MemoryBank) -> Path:
             leftover.unlink(missing_ok=True)
     except OSError as error:
         raise ValueError(
-            f"the memory bank could not be saved to {folder}: {error}; "
-            "choose a folder that can be written"
+            f"the memory bank could not be saved to {folder}: {error}; choose a folder that can be "
+            "written"
         ) from error
     return folder
 

@@ -81,6 +81,5 @@ def telling(what: str, place: str | Path):
     except OSError as error:
         raise StoreError(
             f"{what} could not be written to {place}: {error}. Shots finished before are kept; "
-            f"free "
-            "some space or make the folder writable, then queue again"
+            "free some space or make the folder writable, then queue again"
         ) from error

@@ -62,8 +62,8 @@ def quantise(frame: torch.Tensor, name: str = "the frame") -> torch.Tensor:
     pixels = frame[..., :3].detach().cpu().float()
     if not torch.isfinite(pixels).all():
         raise ValueError(
-            f"{name} holds NaN or infinite pixels; the model or VAE that made it failed "
-            "(try another precision), or repair the image first"
+            f"{name} holds NaN or infinite pixels; the model or VAE that made it failed (try "
+            "another precision), or repair the image first"
         )
     return pixels.clamp(0, 1).mul(255).round().to(torch.uint8).contiguous()
 

@@ -74,8 +74,8 @@ def select_keyframes(
             value = float(similarity(anchor, i))
             if not -1.01 <= value <= 1.01:  # else the falling threshold might never end the search
                 raise ValueError(
-                    f"the similarity of frames {anchor} and {i} is {value}, but a cosine "
-                    "lies between -1 and 1"
+                    f"the similarity of frames {anchor} and {i} is {value}, but a cosine lies "
+                    "between -1 and 1"
                 )
             known[anchor, i] = value
         return known[anchor, i]

@@ -36,8 +36,8 @@ def load_head(path: str | Path) -> torch.nn.Sequential:
     fits = all(a[0] == b[1] for a, b in pairwise(chain))
     if not chain or not fits or chain[-1][0] != 1 or len(found) * 2 < len(state):
         raise ValueError(
-            f"{path} is not a LAION aesthetic head (linear layers that end in one score); "
-            "choose sac+logos+ava1-l14-linearMSE.pth or sa_0_4_vit_l_14_linear.pth"
+            f"{path} is not a LAION aesthetic head (linear layers that end in one score); choose "
+            "sac+logos+ava1-l14-linearMSE.pth or sa_0_4_vit_l_14_linear.pth"
         )
     # The published MLPs: dropout after a layer (next index +2), or ReLU and dropout (+3).
     has_relu = len(order) > 1 and order[1] - order[0] == 3

@@ -116,8 +116,8 @@ class MemoryBank:
     def __post_init__(self) -> None:
         if self.max_frames < 0 or self.sink < 0:
             raise ValueError(
-                "max_frames and sink must be 0 or more, but they are "
-                f"{self.max_frames} and {self.sink}"
+                f"max_frames and sink must be 0 or more, but they are {self.max_frames} and "
+                f"{self.sink}"
             )
 
     def __len__(self) -> int:

@@ -55,8 +55,8 @@ def contact_sheet(bank: MemoryBank) -> torch.Tensor:
             groups["pinned" if frame.pinned else "window"].append((i, frame))
     canvas = _Canvas(PLOT[0] + 2 * GAP)
     canvas.heading(
-        f"Memory bank: the next shot sees {len(used)} of {len(bank)} frames "
-        f"(max_frames {bank.max_frames}, sink {bank.sink}); {len(bank.dropped)} dropped"
+        f"Memory bank: the next shot sees {len(used)} of {len(bank)} frames (max_frames "
+        f"{bank.max_frames}, sink {bank.sink}); {len(bank.dropped)} dropped"
     )
     for name, title, colour in (
         ("sink", "Sink, the first frames, always seen", KEPT),

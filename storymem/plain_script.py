@@ -15,8 +15,7 @@ Lines in square brackets at the top of a block are tags::
     Morning. The sea is calm.
 
 ``[character]`` marks the first block as the text that is put before every prompt, ``[continue]``
-a shot
-without a cut, ``[scene]`` a new scene. The fields of a JSON script may be given as ``[seed: 7]``.
+a shot without a cut, ``[scene]`` a new scene. The fields of a JSON script may be given as ``[seed: 7]``.
 """
 
 from __future__ import annotations

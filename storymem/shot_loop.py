@@ -68,8 +68,7 @@ class LoopSettings:
         if not self.start_shot <= end <= count:
             raise ValueError(
                 f"end_shot is {self.end_shot}, but it must be between start_shot "
-                f"({self.start_shot}) and "
-                f"the story's last shot ({count}), or 0 for the last one"
+                f"({self.start_shot}) and the story's last shot ({count}), or 0 for the last one"
             )
         return range(self.start_shot - 1, self.start_shot if self.preview else end)
 
@@ -206,8 +205,7 @@ def begin_shot(
     if len(before.tail) < given:
         raise ValueError(
             f"{shot} continues from the last {given} frames of the shot before it, but that one "
-            f"has only "
-            f"{len(before.tail)}; make it longer, or choose last_frame"
+            f"has only {len(before.tail)}; make it longer, or choose last_frame"
         )
     return bank, torch.from_numpy(before.tail[-given:].numpy() / np.float32(255))
 
@@ -230,9 +228,8 @@ def finish_shot(
     if frames.shape[0] <= given:
         raise ValueError(
             f"{step.plan.shot} has {frames.shape[0]} frames, of which {given} repeat the shot "
-            f"before it: "
-            "nothing is left; give the body's decoded frames to Shot Loop Close, or make the "
-            "shot longer"
+            "before it: nothing is left; give the body's decoded frames to Shot Loop Close, or "
+            "make the shot longer"
         )
     shot = step.plan.shot
     facts = {

@@ -1,12 +1,9 @@
 """Stories, scenes and shots: what a script says, parsed and validated.
 
 Two forms are read. **JSON** is ST-Bench's: ``story_name``, ``story_overview`` and ``scenes``,
-each with
-``scene_num``, ``video_prompts`` and ``cut``; the optional fields of :data:`SHOT_FIELDS` may stand
-at a
-shot (when a video prompt is written as an object), at a scene (one value, or a list with one
-value per
-shot) or at the story. **Plain text** separates shots by lines of ``---``; see
+each with ``scene_num``, ``video_prompts`` and ``cut``; the optional fields of :data:`SHOT_FIELDS`
+may stand at a shot (when a video prompt is written as an object), at a scene (one value, or a list
+with one value per shot) or at the story. **Plain text** separates shots by lines of ``---``; see
 :mod:`storymem.plain_script`.
 """
 
@@ -32,8 +29,7 @@ class Shot:
     """One shot of a story.
 
     ``index`` counts all shots of the story from 0; ``scene`` and ``number`` are what file names
-    show
-    (both count from 1). Optional fields are ``None`` or empty when the script does not set them.
+    show (both count from 1). Optional fields are ``None`` or empty when the script does not set them.
     """
 
     index: int
@@ -129,9 +125,8 @@ def _from_text(source: str, default_name: str) -> Story:
             return _from_plain(text, source, default_name)  # a tag such as [continue]
         raise ScriptError(
             f"the script begins like JSON but is not valid JSON: {error.msg} at line "
-            f"{error.lineno}, "
-            f"column {error.colno}; correct it there, or write plain text with shots separated "
-            f"by ---"
+            f"{error.lineno}, column {error.colno}; correct it there, or write plain text with "
+            "shots separated by ---"
         ) from None
     except RecursionError:
         raise ScriptError("the script is JSON nested too deeply to be a story") from None
@@ -216,8 +211,7 @@ def _story(name, shots, overview, character, source, warnings) -> Story:
     if not shots[0].cut:
         raise ScriptError(
             f"the first shot of the story (scene {shots[0].scene}) continues from a shot before "
-            f"it, but "
-            "there is none: set its cut to true (plain text: take [continue] away)"
+            "it, but there is none: set its cut to true (plain text: take [continue] away)"
         )
     return Story(name.strip(), tuple(shots), overview, character, source, tuple(warnings))
 
@@ -232,9 +226,8 @@ def _scene_number(scene, position: int) -> int:
     whole = isinstance(number, int) and not isinstance(number, bool)
     if not whole or not 0 <= number <= MAX_SCENE:
         raise ScriptError(
-            f"scene {position + 1}: scene_num must be a whole number from 0 to {MAX_SCENE}, but "
-            f"it is "
-            f"{_shown(number)}"
+            f"scene {position + 1}: scene_num must be a whole number from 0 to {MAX_SCENE}, but it "
+            f"is {_shown(number)}"
         )
     return number
 
@@ -259,8 +252,8 @@ def _prompts_and_cuts(scene: Mapping, where: str) -> tuple[list, list[bool]]:
         )
     if len(cuts) != len(prompts):
         raise ScriptError(
-            f"{where} has {len(prompts)} video_prompts but {len(cuts)} cut values: "
-            "give exactly one cut for each prompt"
+            f"{where} has {len(prompts)} video_prompts but {len(cuts)} cut values: give exactly "
+            "one cut for each prompt"
         )
     return prompts, [parse_cut(cut, f"{where}, shot {i + 1}") for i, cut in enumerate(cuts)]
 
@@ -280,8 +273,8 @@ def _shot_value(
     if per_shot:
         if len(value) != count:
             raise ScriptError(
-                f"{where} has {count} video_prompts but {len(value)} {key} values: "
-                "give one for each prompt (null for none)"
+                f"{where} has {count} video_prompts but {len(value)} {key} values: give one for "
+                "each prompt (null for none)"
             )
         value = value[i]
     return story.get(key) if value is None else value

@@ -77,8 +77,7 @@ def write_video(
             elif pixels.shape != size:
                 raise ValueError(
                     f"frame {written} is {pixels.shape[1]}x{pixels.shape[0]}, but the frames "
-                    f"before "
-                    f"it are {size[1]}x{size[0]}; all frames of a shot must have one size"
+                    f"before it are {size[1]}x{size[0]}; all frames of a shot must have one size"
                 )
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             frame.pts, frame.time_base = written, 1 / rate

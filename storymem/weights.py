@@ -31,8 +31,8 @@ class WeightsSource:
     def missing(self, folder: str | Path) -> ValueError:
         """The error for a file that is not there."""
         return ValueError(
-            f"{self.title} needs a weights file: {self.file} was not found in {folder}. "
-            f"Download it from {self.page} and put it there, or switch download on to fetch it now"
+            f"{self.title} needs a weights file: {self.file} was not found in {folder}. Download "
+            f"it from {self.page} and put it there, or switch download on to fetch it now"
         )
 
 

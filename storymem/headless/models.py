@@ -54,8 +54,8 @@ def check_folder(folder: Path, in_channels: int, parts: Iterable[str] = PARTS) -
     index = folder / "model_index.json"
     if not index.is_file():
         raise ValueError(
-            f"{folder} is not a diffusers model folder: it has no model_index.json; "
-            f"download Wan-AI/{what} there and pass its path"
+            f"{folder} is not a diffusers model folder: it has no model_index.json; download "
+            f"Wan-AI/{what} there and pass its path"
         )
     document = json.loads(index.read_text(encoding="utf-8"))
     for part in parts:
