@@ -266,17 +266,28 @@ def test_models_of_the_artist_are_never_changed(m2v):
 # --- progress, previews, cancel ------------------------------------------------------------------
 
 
+class Progress(list):
+    """Every ``(value, total)`` that a progress bar is told; the host passes some on only."""
+
+    cancel_at = None  # (value, total) at which the artist cancels
+
+
 @pytest.fixture
-def progress(m2v):
+def progress(m2v, monkeypatch):
+    import comfy.model_management
     import comfy.utils
 
-    seen = []
-    before = comfy.utils.PROGRESS_BAR_HOOK
-    comfy.utils.set_progress_bar_global_hook(
-        lambda value, total, preview, **_: seen.append((value, total))
-    )
-    yield seen
-    comfy.utils.set_progress_bar_global_hook(before)
+    seen = Progress()
+    tell = comfy.utils.ProgressBar.update_absolute
+
+    def update_absolute(self, value, total=None, preview=None):
+        seen.append((value, total))
+        if (value, total) == seen.cancel_at:
+            raise comfy.model_management.InterruptProcessingException()
+        tell(self, value, total, preview)
+
+    monkeypatch.setattr(comfy.utils.ProgressBar, "update_absolute", update_absolute)
+    return seen
 
 
 def test_one_progress_bar_spans_both_experts(m2v, progress):
@@ -316,7 +327,6 @@ def test_previews_show_the_shot_and_not_a_memory_frame(m2v, monkeypatch):
 def test_cancel_stops_at_once_and_leaves_nothing_patched(m2v, progress, step):
     """In the high-noise part, and in the low-noise part; then everything is as if never started."""
     import comfy.model_management
-    import comfy.utils
 
     calls = []
 
@@ -331,11 +341,7 @@ def test_cancel_stops_at_once_and_leaves_nothing_patched(m2v, progress, step):
 
     before = m2v.sample(bank=m2v.bank(2), sampler_name="uni_pc")
 
-    def cancel(value, total, preview, **_):
-        if value == step and total == 4:
-            raise comfy.model_management.InterruptProcessingException()
-
-    comfy.utils.set_progress_bar_global_hook(cancel)
+    progress.cancel_at = (step, 4)
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         m2v.sample(bank=m2v.bank(2), cfg=1.0, **both(m2v, count))
     assert len(calls) == step
@@ -344,5 +350,5 @@ def test_cancel_stops_at_once_and_leaves_nothing_patched(m2v, progress, step):
         comfy.model_management.load_models_gpu([model])
         encode = model.model.diffusion_model.rope_encode
         assert not hasattr(encode, "storymem_original")
-    comfy.utils.set_progress_bar_global_hook(None)
+    progress.cancel_at = None
     assert torch.equal(m2v.sample(bank=m2v.bank(2), sampler_name="uni_pc"), before)
