@@ -1,0 +1,125 @@
+"""What the shipped graphs share: files and where they come from, prompts, the loaders' column."""
+
+from __future__ import annotations
+
+from workflow_files import Builder
+
+WAN = "https://huggingface.co/Comfy-Org/Wan_2.2_ComfyUI_Repackaged/resolve/main/split_files"
+WAN21 = "https://huggingface.co/Comfy-Org/Wan_2.1_ComfyUI_repackaged/resolve/main/split_files"
+STORYMEM = "https://huggingface.co/Kevin-thu/StoryMem/resolve/main"
+NEGATIVE = (
+    "oversaturated, overexposed, static, blurry details, subtitles, style, artwork, painting, "
+    "still picture, grey overall, worst quality, low quality, jpeg artifacts, ugly, mutilated, "
+    "extra fingers, badly drawn hands, badly drawn face, deformed, disfigured, fused fingers, "
+    "motionless frame, cluttered background, three legs, crowd in the background, walking backwards"
+)
+STORY = """[title: The Lighthouse]
+[character]
+Mara is a young woman with short copper hair, round glasses and a mustard raincoat.
+Pip is her small grey terrier with one white ear.
+---
+Wide shot. Dawn in a quiet harbour town. Mara walks along the wet pier with Pip at her heels, \
+gulls circling over moored boats. Soft golden light, slow dolly forward.
+---
+[continue]
+Mara stops beside an old green rowing boat and crouches to untie the rope. Pip jumps in first. \
+Medium shot, the camera settles with her.
+---
+Close-up in the boat on open water. Mara pulls the oars and laughs as spray hits her glasses. \
+Pip stands at the bow, ears in the wind. Handheld, bright morning.
+---
+Wide shot. The green boat lands on a small pebble island with a white lighthouse. Mara lifts Pip \
+out and looks up at the tower. High crane shot, late morning light.
+"""
+
+
+def model(name: str, url: str, folder: str) -> dict:
+    return {"name": name, "url": url, "directory": folder}
+
+
+def wan_unet(kind: str, noise: str) -> dict:
+    name = f"wan2.2_{kind}_{noise}_noise_14B_fp8_scaled.safetensors"
+    return model(name, f"{WAN}/diffusion_models/{name}", "diffusion_models")
+
+
+def storymem_lora(family: str, noise: str) -> dict:
+    return model(
+        f"storymem_{family}_{noise}_noise.safetensors",
+        f"{STORYMEM}/Wan2.2-{family.upper()}-A14B/backbone_{noise}_noise.safetensors",
+        "loras",
+    )
+
+
+VAE = model("wan_2.1_vae.safetensors", f"{WAN}/vae/wan_2.1_vae.safetensors", "vae")
+T5 = model(
+    "umt5_xxl_fp8_e4m3fn_scaled.safetensors",
+    f"{WAN21}/text_encoders/umt5_xxl_fp8_e4m3fn_scaled.safetensors",
+    "text_encoders",
+)
+
+
+def model_note(t2v: bool) -> str:
+    """The models table: each file, its folder, where it comes from."""
+    rows = [
+        ("Wan2.2 I2V high noise", wan_unet("i2v", "high")),
+        ("Wan2.2 I2V low noise", wan_unet("i2v", "low")),
+        ("StoryMem LoRA high noise", storymem_lora("mi2v", "high")),
+        ("StoryMem LoRA low noise", storymem_lora("mi2v", "low")),
+        ("Text encoder", T5),
+        ("VAE", VAE),
+    ]
+    if t2v:
+        rows.append(("Optional: Wan2.2 T2V high noise", wan_unet("t2v", "high")))
+        rows.append(("Optional: Wan2.2 T2V low noise", wan_unet("t2v", "low")))
+    lines = ["## Model files", "", "| what | file | folder |", "|---|---|---|"]
+    lines += [f"| {w} | [{m['name']}]({m['url']}) | `models/{m['directory']}` |" for w, m in rows]
+    lines += [
+        "",
+        "The two StoryMem files are called `backbone_high_noise.safetensors` and "
+        "`backbone_low_noise.safetensors` where they come from: save them under the names above. "
+        "`Wan2.2-MI2V-A14B` continues a shot from its last frame; for *last_five_frames* take the "
+        "`Wan2.2-MM2V-A14B` pair instead.",
+        "",
+        "**Licences.** Wan2.2 is Apache-2.0. The StoryMem LoRA is CC BY-NC 4.0: **not for "
+        "commercial use**.",
+    ]
+    return "\n".join(lines)
+
+
+def add_models(graph: Builder) -> dict:
+    """Loaders in the first column; the values that the rest of a graph needs."""
+    column = graph.column(0)
+    unets = {
+        noise: column.add(
+            "UNETLoader",
+            title=f"Wan2.2 I2V, {noise} noise",
+            models=[wan_unet("i2v", noise)],
+            unet_name=wan_unet("i2v", noise)["name"],
+            weight_dtype="default",
+        )
+        for noise in ("high", "low")
+    }
+    lora = column.add(
+        "StoryMemLoadLoRA",
+        models=[storymem_lora("mi2v", "high"), storymem_lora("mi2v", "low")],
+        model_high=(unets["high"], "MODEL"),
+        model_low=(unets["low"], "MODEL"),
+        lora_high=storymem_lora("mi2v", "high")["name"],
+        lora_low=storymem_lora("mi2v", "low")["name"],
+    )
+    clip = column.add(
+        "CLIPLoader",
+        title="Text encoder (umt5-xxl)",
+        models=[T5],
+        clip_name=T5["name"],
+        type="wan",
+        device="default",
+    )
+    vae = column.add("VAELoader", models=[VAE], vae_name=VAE["name"])
+    graph.group("1  Models", column.nodes)
+    return {
+        "model_high": (lora, "model_high"),
+        "model_low": (lora, "model_low"),
+        "clip": (clip, "CLIP"),
+        "vae": (vae, "VAE"),
+    }
