@@ -17,6 +17,7 @@ MODULES = (
     "rope",
     "sampling",
     "lora",
+    "colour",
     "shot_loop",
     "loop_nodes",
     "one_wire",

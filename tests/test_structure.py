@@ -31,6 +31,8 @@ HEAVY_MODULES = (
     "peft",
     "accelerate",
     "av",
+    "cv2",
+    "kornia",
     "torchvision",
 )
 
