@@ -1,0 +1,66 @@
+"""Who is in a story: the names of its cast, and which of them a prompt speaks of.
+
+Names come from the script's ``cast``, from ``@name`` in prompts, and from the character block,
+where a line that begins ``Mara is ...``, ``Mara, ...`` or ``Mara: ...`` tells of Mara.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+WORD = r"[^\W\d_][\w'’-]*"
+MENTION = re.compile(rf"(?<![\w@.])@({WORD})")
+# One or more capitalised words, then what a description goes on with.
+NAME = r"[^\W\d_a-z][\w'’-]*"
+DESCRIBED = re.compile(
+    rf"^\W*(?P<name>{NAME}(?: {NAME}){{0,3}})\s*"
+    r"(?:,|:|：|，| is | are | was | wears | has |\s[-–—]\s)"
+)
+DESCRIBED_CHINESE = re.compile(r"^\W*(?P<name>[\u4e00-\u9fff·]{2,6}?)\s*(?:是|：|:|，|,)")
+NO_NAMES = frozenset(  # a line may begin with these and speak of nobody by name
+    word
+    for line in (
+        "A An The This That These Those He She It They We I You His Her Its Their Our My Your",
+        "There Here In On At By With From When While Both All Each Every One Two Three Style",
+        "Wide Close Medium Shot Character Characters Scene",
+    )
+    for word in line.split()
+)
+
+
+def names_of(story_cast: Iterable[str], character: str, prompts: Iterable[str]) -> tuple[str, ...]:
+    """Every name of a story, in the order in which it is first given; none twice in any case."""
+    found = [name.strip().removeprefix("@") for name in story_cast]
+    for line in character.splitlines():
+        described = DESCRIBED.match(line)
+        if described and described["name"].split()[0] not in NO_NAMES:
+            found.append(described["name"])
+        elif chinese := DESCRIBED_CHINESE.match(line):
+            found.append(chinese["name"])
+    for prompt in prompts:
+        found += MENTION.findall(prompt)
+    once: dict[str, str] = {}
+    for name in filter(None, found):
+        once.setdefault(name.casefold(), name)
+    return tuple(once.values())
+
+
+def named_in(prompt: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Those of ``names`` that a prompt speaks of, in order of their first mention.
+
+    A name counts as a whole word in any case (``Mara's`` is Mara, ``Marathon`` is not); where words
+    are not separated, as in Chinese, anywhere.
+    """
+    places: list[tuple[int, str]] = []
+    for name in names:
+        bound = r"(?<!\w)" if name[:1].isascii() else ""
+        end = r"(?!\w)" if name[-1:].isascii() else ""
+        if match := re.search(bound + re.escape(name) + end, prompt, re.IGNORECASE):
+            places.append((match.start(), name))
+    return tuple(name for _, name in sorted(places))
+
+
+def without_marks(prompt: str) -> str:
+    """The prompt for the text encoder: ``@Mara`` is written ``Mara``."""
+    return MENTION.sub(r"\1", prompt)

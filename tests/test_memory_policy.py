@@ -1,0 +1,139 @@
+"""Memory that listens to the prompt: what is chosen, and why."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from storymem.memory_policy import choose_entities, choose_relevant
+
+
+def unlike(i, j):
+    return 0.0
+
+
+def reference_mmr(relevance, similar, max_frames, sink, pinned, weight):
+    """A plain rewriting: score every candidate against every chosen frame, each time anew."""
+    count = len(relevance)
+    chosen = list(dict.fromkeys([*sorted(pinned)[:max_frames], *range(min(sink, count))]))
+    chosen = chosen[:max_frames]
+    rest = [i for i in range(count) if i not in chosen]
+    low, high = (
+        (min(relevance[i] for i in rest), max(relevance[i] for i in rest)) if rest else (0, 0)
+    )
+    while rest and len(chosen) < max_frames:
+        table = []
+        for i in rest:
+            related = (relevance[i] - low) / (high - low) if high > low else 0
+            near = max([similar[i, j] for j in chosen], default=0)
+            table.append((np.round((1 - weight) * related - weight * near, 6), i))
+        best = max(table)[1]
+        chosen.append(best)
+        rest.remove(best)
+    return tuple(sorted(chosen))
+
+
+def test_the_most_related_frames_fill_the_places_after_the_sink():
+    choice = choose_relevant([0.1, 0.1, 0.9, 0.2, 0.8, 0.3], unlike, max_frames=4, sink=2)
+    assert choice.indices == (0, 1, 2, 4)
+    assert choice.reasons[4] == "related to the prompt (0.80)"
+    assert choice.reasons[0].startswith("sink")
+
+
+def test_the_newest_of_equals_wins():
+    assert choose_relevant([0.5] * 8, unlike, max_frames=3, sink=1).indices == (0, 6, 7)
+
+
+def test_twins_give_way_to_something_new():
+    """Frames 3 and 4 look the same; the second of them loses to a frame a little less related."""
+    same = lambda i, j: 0.99 if {i, j} == {3, 4} else 0.0  # noqa: E731
+    relevance = [0.0, 0.0, 0.75, 1.0, 0.99]
+    assert choose_relevant(relevance, same, max_frames=2, sink=0).indices == (2, 3)
+    assert choose_relevant(relevance, same, max_frames=2, sink=0, diversity=0.0).indices == (3, 4)
+
+
+def test_choices_equal_a_plain_rewriting():
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        count, max_frames, sink = rng.integers(0, 25), int(rng.integers(0, 11)), rng.integers(0, 5)
+        vectors = rng.normal(size=(count, 4))
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-9
+        similar = vectors @ vectors.T
+        relevance = rng.uniform(0.15, 0.35, count).tolist()
+        pinned = rng.choice(count, min(count, 2), replace=False).tolist() if count else []
+        choice = choose_relevant(
+            relevance, lambda i, j, s=similar: s[i, j], max_frames=max_frames, sink=int(sink),
+            pinned=pinned,
+        )  # fmt: skip
+        assert choice.indices == reference_mmr(
+            relevance, similar, max_frames, int(sink), pinned, 0.3
+        )
+
+
+def shown(text: str) -> list[list[str]]:
+    return [[{"m": "Mara", "p": "Pip", "b": "Bo"}[c] for c in part] for part in text.split(".")]
+
+
+def test_someone_who_returns_is_seen_again():
+    """Pip was in shots 2 and 3 only; the paper's window has lost him by now."""
+    bank = shown("m.m.m.p.p" + ".m" * 9)
+    choice = choose_entities(bank, ["Pip"], max_frames=6, sink=3)
+    assert choice.indices == (0, 1, 2, 3, 4, 13)
+    assert choice.reasons[4] == "shows Pip"
+    assert choice.reasons[13] == "recent"
+
+
+def test_everybody_who_appears_gets_one_before_anybody_gets_two():
+    bank = shown("m.p.b" + ".m" * 20)
+    choice = choose_entities(bank, ["Mara", "Pip", "Bo"], max_frames=3, sink=3)
+    assert choice.indices == (1, 2, 22)
+    choice = choose_entities(bank, ["Mara", "Pip", "Bo"], max_frames=2, sink=3)
+    assert choice.indices == (1, 22)
+
+
+def test_a_frame_of_one_alone_comes_before_a_newer_one_of_many():
+    bank = shown("m.p.mp.mp.m")
+    assert 1 in choose_entities(bank, ["Pip"], max_frames=1, sink=0).indices
+
+
+def test_one_frame_that_shows_two_serves_both_on_the_first_turn():
+    bank = shown("m.m.mp.m.m")
+    choice = choose_entities(bank, ["Pip", "Mara"], max_frames=1, sink=0)
+    assert choice.indices == (2,)
+
+
+def test_nobody_named_gives_the_papers_window():
+    from storymem.memory_bank import window
+
+    for count in range(20):
+        bank = [[] for _ in range(count)]
+        choice = choose_entities(bank, [], max_frames=7, sink=3)
+        assert choice.indices == window(count, max_frames=7, sink=3)
+
+
+def test_places_and_pins_hold_for_any_story():
+    rng = random.Random(1)
+    names = ["Mara", "Pip", "Bo", "Zoe"]
+    for _ in range(300):
+        count, max_frames, sink = rng.randrange(30), rng.randrange(11), rng.randrange(5)
+        bank = [rng.sample(names, rng.randrange(3)) for _ in range(count)]
+        wanted = rng.sample(names, rng.randrange(4))
+        pinned = rng.sample(range(count), min(count, max_frames, 2))
+        choice = choose_entities(bank, wanted, max_frames=max_frames, sink=sink, pinned=pinned)
+        assert len(choice.indices) == min(count, max_frames)
+        assert set(pinned) <= set(choice.indices)
+        assert list(choice.indices) == sorted(set(choice.indices))
+        assert set(choice.reasons) == set(choice.indices)
+        here = [n for n in wanted if any(n in frame for frame in bank)]
+        if len(here) + len(pinned) <= max_frames:
+            for name in here:
+                assert any(name in bank[i] for i in choice.indices)
+
+
+@pytest.mark.parametrize("max_frames", [0, 1])
+def test_small_budgets(max_frames):
+    assert len(choose_relevant([0.1, 0.2], unlike, max_frames=max_frames, sink=3).indices) == (
+        max_frames
+    )
