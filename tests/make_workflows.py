@@ -12,10 +12,12 @@ import sys
 import urllib.request
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # graphs may ask the library
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 from workflow_graphs import all_graphs
 
-WORKFLOWS = Path(__file__).resolve().parent.parent / "workflows"
+PACK = Path(__file__).resolve().parent.parent
+WORKFLOWS = PACK / "workflows"
 
 
 def write(path: Path, content: dict) -> None:

@@ -58,7 +58,12 @@ T5 = model(
 )
 
 
-def model_note(t2v: bool) -> str:
+def lightning_lora(noise: str) -> dict:
+    name = f"wan2.2_i2v_lightx2v_4steps_lora_v1_{noise}_noise.safetensors"
+    return model(name, f"{WAN}/loras/{name}", "loras")
+
+
+def model_note(t2v: bool, *, lightning: bool = False) -> str:
     """The models table: each file, its folder, where it comes from."""
     rows = [
         ("Wan2.2 I2V high noise", wan_unet("i2v", "high")),
@@ -68,6 +73,9 @@ def model_note(t2v: bool) -> str:
         ("Text encoder", T5),
         ("VAE", VAE),
     ]
+    if lightning:
+        rows.append(("4-step LoRA high noise", lightning_lora("high")))
+        rows.append(("4-step LoRA low noise", lightning_lora("low")))
     if t2v:
         rows.append(("Optional: Wan2.2 T2V high noise", wan_unet("t2v", "high")))
         rows.append(("Optional: Wan2.2 T2V low noise", wan_unet("t2v", "low")))
@@ -86,8 +94,11 @@ def model_note(t2v: bool) -> str:
     return "\n".join(lines)
 
 
-def add_models(graph: Builder) -> dict:
-    """Loaders in the first column; the values that the rest of a graph needs."""
+def add_models(graph: Builder, *, lightning_mode: int | None = None) -> dict:
+    """Loaders in the first column; the values that the rest of a graph needs.
+
+    ``lightning_mode``: the 4-step LoRA pair too, active (0) or bypassed.
+    """
     column = graph.column(0)
     unets = {
         noise: column.add(
@@ -107,6 +118,19 @@ def add_models(graph: Builder) -> dict:
         lora_high=storymem_lora("mi2v", "high")["name"],
         lora_low=storymem_lora("mi2v", "low")["name"],
     )
+    experts = {noise: (lora, f"model_{noise}") for noise in ("high", "low")}
+    if lightning_mode is not None:
+        for noise, expert in experts.items():
+            added = column.add(
+                "LoraLoaderModelOnly",
+                title=f"4-step LoRA, {noise} noise",
+                models=[lightning_lora(noise)],
+                mode=lightning_mode,
+                model=expert,
+                lora_name=lightning_lora(noise)["name"],
+                strength_model=1.0,
+            )
+            experts[noise] = (added, "MODEL")
     clip = column.add(
         "CLIPLoader",
         title="Text encoder (umt5-xxl)",
@@ -118,8 +142,8 @@ def add_models(graph: Builder) -> dict:
     vae = column.add("VAELoader", models=[VAE], vae_name=VAE["name"])
     graph.group("1  Models", column.nodes)
     return {
-        "model_high": (lora, "model_high"),
-        "model_low": (lora, "model_low"),
+        "model_high": experts["high"],
+        "model_low": experts["low"],
         "clip": (clip, "CLIP"),
         "vae": (vae, "VAE"),
     }
