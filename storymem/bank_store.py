@@ -23,6 +23,7 @@ import logging
 import math
 import os
 import re
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -30,6 +31,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from .bank_edits import BankEdits
 from .memory_bank import REFERENCE_SHOT, MemoryBank, MemoryFrame
 
 BANK_FILE = "bank.json"
@@ -48,7 +50,9 @@ _FIELDS = {  # name in bank.json and in MemoryFrame -> accepted types
     "reason": (str,),
     "pinned": (bool,),
     "name": (str,),
+    "edited": (str,),
 }
+_EDITED = {"frames": ("", "pin", "unpin", "keep"), "dropped": ("", "drop")}
 logger = logging.getLogger(__name__)
 
 
@@ -111,7 +115,8 @@ def load_bank(folder: str | Path, *, skip_damaged: bool = False) -> MemoryBank:
     added = _load_added(folder, pictures, kept_entries, dropped_entries, frames, damaged)
     settings = {key: document[key] for key in ("max_frames", "sink") if key in document}
     bank = MemoryBank(dropped=tuple(dropped), **settings)
-    return bank.remember([*frames, *added])  # in order of (shot, frame), however the file has them
+    bank = bank.remember([*frames, *added])  # in order of (shot, frame), however the file has them
+    return replace(bank, edits=BankEdits.of(bank.frames, bank.dropped))
 
 
 # --- writing ---------------------------------------------------------------------------------
@@ -257,6 +262,11 @@ def _entries(document: dict, key: str, damaged: _Damage) -> dict[str, dict]:
             wrong_bool = isinstance(value, bool) and bool not in _FIELDS[field]
             if wrong_bool or not isinstance(value, _FIELDS[field]):
                 raise ValueError(f'{BANK_FILE}, {name}: "{field}" has the wrong type ({value!r})')
+        if provenance.get("edited", "") not in _EDITED[key]:
+            raise ValueError(
+                f'{BANK_FILE}, {name}: "edited" must be one of {_EDITED[key]}, but it is '
+                f"{provenance['edited']!r}"
+            )
         return name, {**provenance, "sha256": entry.get("sha256")}
 
     def as_list() -> list:
@@ -311,7 +321,7 @@ def _load_added(
             continue
         if name in dropped:
             fields = {key: value for key, value in dropped[name].items() if key != "sha256"}
-            frame = MemoryFrame(image, **{**fields, "reason": "kept by hand"})
+            frame = MemoryFrame(image, **{**fields, "reason": "kept by hand", "edited": ""})
         else:
             place = _PLACE.match(name)
             shot, index = REFERENCE_SHOT, next_reference

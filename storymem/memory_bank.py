@@ -9,6 +9,8 @@ from functools import cached_property
 
 import torch
 
+from .bank_edits import NO_EDITS, BankEdits
+
 MAX_MEMORY_FRAMES = 10  # paper: the model was trained with at most ten memory frames
 SINK_FRAMES = 3  # paper: the first three keyframes always stay
 MAX_DROPPED = 32  # full-size pictures: the memory of a long story must not grow with them
@@ -58,6 +60,7 @@ class MemoryFrame:
     reason: str = ""  # why it was kept (or dropped), in the artist's words
     pinned: bool = False
     name: str = ""  # the artist's own label, may be empty
+    edited: str = ""  # what a click did to it: pin, unpin, drop or keep (see BankEdits)
 
     def __post_init__(self) -> None:
         image = self.image
@@ -99,6 +102,11 @@ class MemoryFrame:
             return f"reference {self.frame + 1}"
         return f"shot {self.shot + 1}, frame {self.frame}"
 
+    @property
+    def why(self) -> str:
+        """Why it is in the bank or not: a click's word counts before the selection's."""
+        return {"drop": "dropped by hand", "keep": "kept by hand"}.get(self.edited, self.reason)
+
 
 @dataclass(frozen=True, eq=False)
 class MemoryBank:
@@ -106,12 +114,14 @@ class MemoryBank:
 
     ``frames`` holds every keyframe that was ever kept; ``used()`` is what a shot sees. ``dropped``
     lists the last candidates that were not kept, each with its reason, for the artist to see.
+    ``edits`` are the artist's clicks; they hold for frames that come later too.
     """
 
     frames: tuple[MemoryFrame, ...] = ()
     max_frames: int = MAX_MEMORY_FRAMES
     sink: int = SINK_FRAMES
     dropped: tuple[MemoryFrame, ...] = field(default=())
+    edits: BankEdits = NO_EDITS
 
     def __post_init__(self) -> None:
         if self.max_frames < 0 or self.sink < 0:
@@ -156,27 +166,40 @@ class MemoryBank:
     ) -> MemoryBank:
         """A new bank with ``frames`` added, in order of (shot, frame).
 
-        Of the dropped frames the last ``MAX_DROPPED`` stay to be looked at.
+        Of the dropped frames the last ``MAX_DROPPED`` stay to be looked at, and all that a click
+        dropped, which could not come back otherwise.
         """
-        merged = sorted((*self.frames, *frames), key=lambda frame: frame.order)
-        listed = (*self.dropped, *dropped)[-MAX_DROPPED:]
-        return replace(self, frames=tuple(merged), dropped=listed)
+        merged = tuple(sorted((*self.frames, *frames), key=lambda frame: frame.order))
+        bank = replace(self, frames=merged, dropped=(*self.dropped, *dropped))
+        if self.edits.names_frames:
+            bank = bank.with_edits(self.edits)
+        turned_down = [frame for frame in bank.dropped if frame.edited != "drop"]
+        forgotten = {id(frame) for frame in turned_down[:-MAX_DROPPED]}
+        return replace(bank, dropped=tuple(f for f in bank.dropped if id(f) not in forgotten))
+
+    def with_edits(self, edits: BankEdits) -> MemoryBank:
+        """A new bank with these clicks, instead of all that were made before."""
+        frames, dropped = edits.apply(self.frames, self.dropped)
+        return replace(self, frames=frames, dropped=dropped, edits=edits)
 
     def with_pins(self, *, pin: Iterable[int] = (), unpin: Iterable[int] = ()) -> MemoryBank:
         """A new bank with the frames at these indices pinned or unpinned."""
         changes = {self._checked(i): True for i in pin} | {self._checked(i): False for i in unpin}
         frames = tuple(
-            replace(frame, pinned=changes.get(i, frame.pinned))
+            replace(frame, pinned=changes[i], edited="") if i in changes else frame
             for i, frame in enumerate(self.frames)
         )
-        return replace(self, frames=frames)
+        return replace(self, frames=frames, edits=self._edits_without(self.frames, changes))
 
     def forget(self, indices: Iterable[int]) -> MemoryBank:
         """A new bank without the frames at these indices; they are listed as dropped."""
         gone = {self._checked(i) for i in indices}
         kept = tuple(frame for i, frame in enumerate(self.frames) if i not in gone)
-        dropped = (replace(self.frames[i], reason="dropped by hand") for i in sorted(gone))
-        return replace(self, frames=kept, dropped=(*self.dropped, *dropped))
+        dropped = tuple(
+            replace(self.frames[i], reason="dropped by hand", edited="") for i in sorted(gone)
+        )
+        edits = self._edits_without(self.frames, gone)
+        return replace(self, frames=kept, dropped=(*self.dropped, *dropped), edits=edits)
 
     def restore(self, indices: Iterable[int]) -> MemoryBank:
         """A new bank in which these of the ``dropped`` frames are kept after all."""
@@ -186,9 +209,10 @@ class MemoryBank:
             raise ValueError(
                 f"there is no dropped frame {wrong[0] + 1}: {len(self.dropped)} frames were dropped"
             )
-        frames = (replace(self.dropped[i], reason="kept by hand") for i in back)
+        frames = tuple(replace(self.dropped[i], reason="kept by hand", edited="") for i in back)
         rest = tuple(frame for i, frame in enumerate(self.dropped) if i not in back)
-        return replace(self.remember(frames), dropped=rest)
+        edits = self._edits_without(self.dropped, back)
+        return replace(replace(self, dropped=rest, edits=edits).remember(frames), dropped=rest)
 
     def edit(
         self,
@@ -208,6 +232,12 @@ class MemoryBank:
         edited = edited.restore(restore)
         edited.used_indices()
         return edited
+
+    def _edits_without(self, frames: tuple[MemoryFrame, ...], indices: Iterable[int]) -> BankEdits:
+        """The clicks on all but these frames: a later change by number counts instead."""
+        if not self.edits.names_frames:
+            return self.edits
+        return self.edits.without(frames[i].digest for i in indices)
 
     def _checked(self, index: int) -> int:
         if not 0 <= index < len(self.frames):

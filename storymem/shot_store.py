@@ -23,7 +23,7 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from .bank_edits import BankEdits
 from .disk import checksum, is_running, sync_later, telling
 from .memory_bank import MemoryBank, MemoryFrame
 from .video import DEFAULT_CRF, FRAME_RATE, read_info, write_video
@@ -71,6 +72,21 @@ class ShotResult:
     tail: torch.Tensor
 
 
+@dataclass(frozen=True)
+class ListedFrame:
+    """A frame of a record's bank by what is written of it, without its picture."""
+
+    digest: str
+    order: tuple[int, int]
+    pinned: bool
+    edited: str
+
+    @classmethod
+    def of(cls, entry: Mapping) -> ListedFrame:
+        order = (entry["shot"], entry["frame"])
+        return cls(entry["sha256"], order, entry["pinned"], entry.get("edited", ""))
+
+
 class ShotStore:
     """The records below one folder."""
 
@@ -103,11 +119,11 @@ class ShotStore:
         Raises:
             DamagedError: when a picture is missing or altered.
         """
-        bank = record.bank
-        kept = tuple(self._read_frame(entry) for entry in bank["frames"])
-        dropped = tuple(self._read_frame(entry) for entry in bank["dropped"])
-        settings = {"max_frames": bank["max_frames"], "sink": bank["sink"]}
-        return ShotResult(MemoryBank(kept, dropped=dropped, **settings), self.load_tail(record))
+        return ShotResult(_read_bank(record.bank, self._read_frame), self.load_tail(record))
+
+    def outline(self, record: Record) -> MemoryBank:
+        """The bank of a record without its pictures: enough to say what a shot would see."""
+        return _read_bank(record.bank, ListedFrame.of)
 
     def load_tail(self, record: Record) -> torch.Tensor:
         """The last frames of a record, ``uint8 [n, H, W, 3]``.
@@ -224,7 +240,7 @@ class ShotStore:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _picture(self, digest: str) -> Path:
-        return self.root / "pictures" / digest[:2] / f"{digest}.png"
+        return picture_path(self.root, digest)
 
     def _write_picture(self, frame: MemoryFrame) -> None:
         path = self._picture(frame.digest)
@@ -250,11 +266,18 @@ class ShotStore:
         return MemoryFrame(image, **{name: entry[name] for name in entry if name in known})
 
 
+def picture_path(root: Path, digest: str) -> Path:
+    """Where the store below ``root`` keeps the picture of a memory frame."""
+    return root / "pictures" / digest[:2] / f"{digest}.png"
+
+
 def describe_bank(bank: MemoryBank) -> dict:
     """A bank as JSON: pictures by their digest, provenance as it is."""
 
     def entry(frame: MemoryFrame) -> dict:
         provenance = {f.name: getattr(frame, f.name) for f in fields(frame) if f.name != "image"}
+        if not frame.edited:  # as before there were clicks: shots are found by a hash of this
+            del provenance["edited"]
         return {"sha256": frame.digest, **provenance}
 
     return {
@@ -263,6 +286,17 @@ def describe_bank(bank: MemoryBank) -> dict:
         "frames": [entry(frame) for frame in bank.frames],
         "dropped": [entry(frame) for frame in bank.dropped],
     }
+
+
+def _read_bank(entry: Mapping, read: Callable[[Mapping], object]) -> MemoryBank:
+    kept, dropped = (tuple(map(read, entry[name])) for name in ("frames", "dropped"))
+    return MemoryBank(
+        kept,
+        max_frames=entry["max_frames"],
+        sink=entry["sink"],
+        dropped=dropped,
+        edits=BankEdits.of(kept, dropped),
+    )
 
 
 def digest_of(value) -> str:

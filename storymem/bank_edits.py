@@ -1,0 +1,175 @@
+"""What an artist changed in the memory with a click, as a value that can be undone.
+
+A click names a frame by its picture, so it holds wherever that frame turns up, also in the bank of
+a shot that is made later. Each frame that a click changed says so in ``edited``; undoing needs
+nothing else, and other clicks begin from what the bank would be without any.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+MIN_DIGITS = 12  # of a digest, so that no two pictures are meant by one
+KINDS = ("pin", "unpin", "drop", "keep")
+CONTRARY = (("pin", "unpin"), ("drop", "keep"))
+_DIGITS = re.compile(rf"[0-9a-f]{{{MIN_DIGITS},64}}")
+
+
+@dataclass(frozen=True)
+class BankEdits:
+    """Frames by the first digits of their digest, and reference pictures by file name.
+
+    A digest that no frame has is no error: that frame may come back.
+    """
+
+    pin: tuple[str, ...] = ()  # in view for the whole story
+    unpin: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()  # out of the bank
+    keep: tuple[str, ...] = ()  # a dropped candidate is in the bank after all
+    images: tuple[str, ...] = ()  # files in the host's input folder
+
+    @classmethod
+    def parse(cls, text: str) -> BankEdits:
+        """Read the JSON that the memory gallery writes; empty text changes nothing.
+
+        Raises:
+            ValueError: for text that is no such JSON, and for clicks that contradict each other.
+        """
+        if not text.strip():
+            return cls()
+        try:
+            given = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(
+                f"edits is not valid JSON ({error}); empty it to undo all changes, or make them "
+                "anew in the memory gallery"
+            ) from None
+        if not isinstance(given, Mapping):
+            raise ValueError(
+                f"edits must be a JSON object such as {_EXAMPLE}, but it is {_shown(given)}"
+            )
+        if unknown := sorted(set(given) - {*KINDS, "images"}):
+            raise ValueError(
+                f"edits has {', '.join(map(repr, unknown))}, which nothing reads; it may have "
+                f"{', '.join(KINDS)} and images"
+            )
+        digests = {kind: _digests(given.get(kind, []), kind) for kind in KINDS}
+        for one, other in CONTRARY:
+            for digest in digests[one]:
+                if any(d.startswith(digest) or digest.startswith(d) for d in digests[other]):
+                    raise ValueError(
+                        f"edits names {digest[:MIN_DIGITS]} under both {one} and {other}; take it "
+                        "out of one of them"
+                    )
+        return cls(**digests, images=_file_names(given.get("images", [])))
+
+    @classmethod
+    def of(cls, frames: Iterable, dropped: Iterable) -> BankEdits:
+        """The clicks that these frames of a bank tell of."""
+        frames = tuple(frames)
+        return cls(
+            pin=tuple(f.digest for f in frames if f.edited in ("pin", "keep") and f.pinned),
+            unpin=tuple(f.digest for f in frames if f.edited == "unpin"),
+            drop=tuple(f.digest for f in dropped if f.edited == "drop"),
+            keep=tuple(f.digest for f in frames if f.edited == "keep"),
+        )
+
+    @property
+    def names_frames(self) -> bool:
+        return bool(self.pin or self.unpin or self.drop or self.keep)
+
+    def without(self, digests: Iterable[str]) -> BankEdits:
+        """The same clicks, but none on these frames."""
+        digests = tuple(digests)
+        left = {
+            kind: tuple(d for d in getattr(self, kind) if not any(x.startswith(d) for x in digests))
+            for kind in KINDS
+        }
+        return replace(self, **left)
+
+    def apply(self, frames: tuple, dropped: tuple) -> tuple[tuple, tuple]:
+        """Kept and dropped frames with these clicks, instead of any that were made before."""
+        frames, dropped = undo_edits(frames, dropped)
+        if not self.names_frames:
+            return frames, dropped
+        known = {frame.digest for frame in frames}
+        kept = []
+        for frame in dropped:
+            if frame.digest.startswith(self.keep) and frame.digest not in known:
+                known.add(frame.digest)
+                kept.append(frame)
+        dropped = tuple(f for f in dropped if not any(f is k for k in kept))
+        frames = _put_in_order(frames, (replace(f, edited="keep") for f in kept))
+        gone = [frame for frame in frames if frame.digest.startswith(self.drop)]
+        frames = tuple(self._pinned(f) for f in frames if not any(f is g for g in gone))
+        return frames, _put_in_order(dropped, (replace(f, edited="drop") for f in gone))
+
+    def _pinned(self, frame):
+        if frame.digest.startswith(self.unpin if frame.pinned else self.pin):
+            kind = "unpin" if frame.pinned else "pin"
+            return replace(frame, pinned=not frame.pinned, edited=frame.edited or kind)
+        return frame
+
+
+NO_EDITS = BankEdits()
+
+
+def undo_edits(frames: tuple, dropped: tuple) -> tuple[tuple, tuple]:
+    """Kept and dropped frames as they were before any click."""
+    if not any(frame.edited for frame in (*frames, *dropped)):
+        return frames, dropped
+    back = [replace(f, edited="") for f in dropped if f.edited == "drop"]
+    away = [replace(f, edited="", pinned=False) for f in frames if f.edited == "keep"]
+    stay = tuple(
+        replace(f, edited="", pinned=_PINNED_BEFORE.get(f.edited, f.pinned)) if f.edited else f
+        for f in frames
+        if f.edited != "keep"
+    )
+    rest = tuple(f for f in dropped if f.edited != "drop")
+    return _put_in_order(stay, back), _put_in_order(rest, away)
+
+
+_EXAMPLE = '{"pin": ["1f2e3d4c5b6a"], "drop": []}'
+_PINNED_BEFORE = {"pin": False, "unpin": True}
+
+
+def _put_in_order(frames: tuple, more: Iterable) -> tuple:
+    """``frames`` with ``more`` put where their shot and frame number belong."""
+    result = list(frames)
+    for frame in more:
+        later = (i for i, other in enumerate(result) if other.order > frame.order)
+        result.insert(next(later, len(result)), frame)
+    return tuple(result)
+
+
+def _digests(value, kind: str) -> tuple[str, ...]:
+    names = [item.strip().lower() for item in _texts(value, kind)]
+    for name in names:
+        if not _DIGITS.fullmatch(name):
+            raise ValueError(
+                f"edits, {kind}: {_shown(name)} is no frame; a frame is named by the first "
+                f"{MIN_DIGITS} or more hexadecimal digits of its digest"
+            )
+    return tuple(dict.fromkeys(names))
+
+
+def _file_names(value) -> tuple[str, ...]:
+    names = _texts(value, "images")
+    for name in names:
+        if not name.strip() or "\0" in name:
+            raise ValueError(f"edits, images: {_shown(name)} is no file name of the input folder")
+    return tuple(dict.fromkeys(names))
+
+
+def _texts(value, kind: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"edits, {kind} must be a list of texts, but it is {_shown(value)}")
+    return value
+
+
+def _shown(value) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
