@@ -7,7 +7,7 @@ import uuid
 from comfy_api.latest import io
 
 from ..storymem.shot_store import digest_of
-from . import loop_run
+from . import loop_run, page
 from .types import Bank, Flow, Shot
 
 WATCH = loop_run.FileWatch()
@@ -161,7 +161,7 @@ class LoopEnd(io.ComfyNode):
                 Bank.Output(display_name="bank", tooltip="The memory after the last shot."),
                 io.String.Output(display_name="folder", tooltip="Where everything lies."),
             ],
-            hidden=[io.Hidden.dynprompt],
+            hidden=[io.Hidden.dynprompt, io.Hidden.extra_pnginfo],
             is_output_node=True,
             not_idempotent=True,
             accept_all_inputs=True,
@@ -172,7 +172,7 @@ class LoopEnd(io.ComfyNode):
         this = loop_run.find_run(cls.hidden.dynprompt, loop)
         for i in this.todo:
             this.check_finished(i)
-        output = this.assemble()
+        output = page.with_bank(this.assemble(), cls.hidden)
         WATCH.remember(loop, this.watched_files())
         return output
 

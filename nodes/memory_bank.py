@@ -17,6 +17,7 @@ from ..storymem.memory_bank import (
     start_bank,
 )
 from ..storymem.pictures import contact_sheet
+from .page import HIDDEN, show_bank
 from .tensors import require_images
 from .types import Bank, Keyframes
 
@@ -73,6 +74,7 @@ class MemoryBankNode(io.ComfyNode):
                 ),
             ],
             outputs=[Bank.Output(display_name="bank", tooltip=BANK_TOOLTIP)],
+            hidden=HIDDEN,
         )
 
     @classmethod
@@ -94,7 +96,7 @@ class MemoryBankNode(io.ComfyNode):
                 max_frames,
                 MAX_MEMORY_FRAMES,
             )
-        return io.NodeOutput(bank)
+        return io.NodeOutput(bank, ui=show_bank(bank, cls.hidden))
 
 
 class Remember(io.ComfyNode):
@@ -127,6 +129,7 @@ class Remember(io.ComfyNode):
                     tooltip="One line per frame: what was kept or not kept, and why.",
                 ),
             ],
+            hidden=HIDDEN,
         )
 
     @classmethod
@@ -135,7 +138,7 @@ class Remember(io.ComfyNode):
         kept = keyframes.pinned() if pin else keyframes.frames
         bank = bank.remember(kept, dropped=keyframes.rejected)
         bank.used_indices()  # more pins than places is an error here, not in the next sampler
-        return io.NodeOutput(bank, keyframes.describe())
+        return io.NodeOutput(bank, keyframes.describe(), ui=show_bank(bank, cls.hidden))
 
 
 class EditMemoryBank(io.ComfyNode):
@@ -160,6 +163,7 @@ class EditMemoryBank(io.ComfyNode):
                 numbers("restore", "Dropped frames to keep after all"),
             ],
             outputs=[Bank.Output(display_name="bank", tooltip=BANK_TOOLTIP)],
+            hidden=HIDDEN,
         )
 
     @classmethod
@@ -170,7 +174,7 @@ class EditMemoryBank(io.ComfyNode):
             forget=parse_numbers(forget, "forget"),
             restore=parse_numbers(restore, "restore"),
         )
-        return io.NodeOutput(edited)
+        return io.NodeOutput(edited, ui=show_bank(edited, cls.hidden))
 
 
 class PreviewMemoryBank(io.ComfyNode):
@@ -187,12 +191,14 @@ class PreviewMemoryBank(io.ComfyNode):
             outputs=[
                 io.Image.Output(display_name="contact_sheet", tooltip="The sheet as one picture."),
             ],
+            hidden=HIDDEN,
         )
 
     @classmethod
     def execute(cls, bank):
         sheet = contact_sheet(bank)[None].float() / 255
-        return io.NodeOutput(sheet, ui=ui.PreviewImage(sheet, cls=cls))
+        picture = ui.PreviewImage(sheet, cls=cls).as_dict()
+        return io.NodeOutput(sheet, ui={**picture, **show_bank(bank, cls.hidden)})
 
 
 def inside(root: str, name: str) -> Path:
@@ -261,6 +267,7 @@ class LoadMemoryBank(io.ComfyNode):
                 ),
             ],
             outputs=[Bank.Output(display_name="bank", tooltip=BANK_TOOLTIP)],
+            hidden=HIDDEN,
         )
 
     @classmethod
@@ -281,7 +288,8 @@ class LoadMemoryBank(io.ComfyNode):
 
     @classmethod
     def execute(cls, folder, skip_damaged):
-        return io.NodeOutput(load_bank(cls._find(folder), skip_damaged=skip_damaged))
+        bank = load_bank(cls._find(folder), skip_damaged=skip_damaged)
+        return io.NodeOutput(bank, ui=show_bank(bank, cls.hidden))
 
 
 NODES = [

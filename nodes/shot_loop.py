@@ -11,7 +11,7 @@ from ..storymem.story import CONTINUITY_MODES
 from ..storymem.story_folder import check_name
 from ..storymem.story_output import VideoOptions
 from ..storymem.video import DEFAULT_CRF, FRAME_RATE
-from . import loop_graph, loop_run
+from . import loop_graph, loop_run, page
 from .loop_nodes import WATCH, body_outputs, expand
 from .types import Bank, Flow, Story
 
@@ -291,7 +291,7 @@ class ShotLoopClose(io.ComfyNode):
         if run.todo:
             expansion, end = expand(run)
             return io.NodeOutput(*end, expand=expansion)
-        output = run.assemble()
+        output = page.with_bank(run.assemble(), cls.hidden)
         WATCH.remember(graph.close_id, run.watched_files())
         return output
 

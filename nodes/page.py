@@ -1,0 +1,166 @@
+"""What the pack's own page needs of the server: routes below one prefix, and the memory's pictures.
+
+Every route is below ``/storymem/``, answers only the host's own page, and reads only the host's
+folders. Routes are added when the pack is loaded by a server; without one nothing happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from functools import wraps
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import folder_paths
+from aiohttp import web
+from comfy_api.latest import io
+
+from ..storymem.bank_view import shown_frames, view_bank
+from ..storymem.memory_bank import MemoryBank
+from ..storymem.thumbnails import SMALL, PictureFolders, is_digest, read_small
+from .loop_run import STORE_FOLDER
+
+PREFIX = "/storymem/"
+MAX_BODY = 2 * 2**20  # bytes of a JSON body
+PICTURE_CACHE = "private, max-age=31536000, immutable"  # a digest always names the same picture
+PICTURES_AT_ONCE = 2  # a page asks for hundreds; a running sampler needs the processor too
+BANK_EVENT = "storymem.bank"
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+logger = logging.getLogger(__name__)
+
+
+def find_server():
+    """The host's server, ``None`` in a host without one (which has not loaded its module)."""
+    return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+
+
+def add_routes(routes: Mapping[tuple[str, str], Handler]) -> None:
+    """Register handlers by ``(method, path)``, guarded; a host without a server has none.
+
+    Raises:
+        ValueError: for a path outside of the pack's prefix.
+    """
+    server = find_server()
+    for (method, path), handler in routes.items():
+        if not path.startswith(PREFIX):
+            raise ValueError(f"routes of this pack begin with {PREFIX}, but this one is {path}")
+        if server is not None:
+            server.routes.route(method, path)(guard(handler))
+
+
+def guard(handler: Handler) -> Handler:
+    """The handler, for requests of the host's own page only."""
+
+    @wraps(handler)
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        if not is_same_origin(request.headers):
+            return web.json_response({"error": "only ComfyUI's own page may ask"}, status=403)
+        return await handler(request)
+
+    return guarded
+
+
+def is_same_origin(headers: Mapping[str, str]) -> bool:
+    """Whether a browser sent this from the page that the server itself served.
+
+    Programs outside of browsers send neither header.
+    """
+    if headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        return False
+    origin = headers.get("Origin")
+    if origin is None:
+        return True
+    asked = headers.get("Host", "").lower()
+    try:
+        return urlsplit(origin).netloc.lower() == asked != ""
+    except ValueError:
+        return False
+
+
+async def read_json(request: web.Request, limit: int = MAX_BODY) -> dict:
+    """The JSON object that a page sent.
+
+    Raises:
+        web.HTTPException: for a body that is too large or no JSON object.
+    """
+    body = bytearray()
+    async for chunk in request.content.iter_chunked(2**16):
+        body += chunk
+        if len(body) > limit:
+            raise web.HTTPRequestEntityTooLarge(limit, len(body))
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise web.HTTPBadRequest(text="a JSON object is expected")
+    return value
+
+
+def picture_folders() -> PictureFolders:
+    return PictureFolders(
+        Path(folder_paths.get_output_directory()) / STORE_FOLDER,
+        Path(folder_paths.get_temp_directory()),
+    )
+
+
+class PictureRoute:
+    """``GET /storymem/picture/{digest}?size=192``: a memory picture as a JPEG, made small."""
+
+    def __init__(self):
+        self._places = asyncio.Semaphore(PICTURES_AT_ONCE)
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        digest, size = request.match_info["digest"], request.query.get("size", str(SMALL))
+        if not is_digest(digest) or not (size.isascii() and size.isdecimal() and len(size) < 6):
+            return web.json_response({"error": "no such picture"}, status=404)
+        async with self._places:
+            picture = await asyncio.get_running_loop().run_in_executor(
+                None, self._read, digest, int(size)
+            )
+        if picture is None:
+            return web.json_response({"error": "no such picture"}, status=404)
+        headers = {"Cache-Control": PICTURE_CACHE, "X-Content-Type-Options": "nosniff"}
+        return web.Response(body=picture, content_type="image/jpeg", headers=headers)
+
+    @staticmethod
+    def _read(digest: str, size: int) -> bytes | None:
+        path = picture_folders().find(digest)
+        return read_small(path, size) if path else None
+
+
+def bank_ui(bank: MemoryBank, hidden) -> dict:
+    """The ``ui`` of a node that gives ``bank``; its pictures can be asked for from now on."""
+    picture_folders().keep(shown_frames(bank))
+    graph = (hidden.extra_pnginfo or {}).get("workflow") or {}
+    # A page may show another workflow by now, whose nodes have the same numbers.
+    return {"storymem_bank": [{**view_bank(bank), "workflow": str(graph.get("id") or "")}]}
+
+
+def with_bank(output: io.NodeOutput, hidden) -> io.NodeOutput:
+    """The result of Shot Loop Close, with its bank shown beside its video."""
+    bank = output.args[1]
+    return io.NodeOutput(*output.args, ui={**output.ui.as_dict(), **bank_ui(bank, hidden)})
+
+
+def show_bank(bank: MemoryBank, hidden) -> dict:
+    """``bank_ui``, but in a loop's copies of a node the page is told at once and nothing returned.
+
+    The host keeps what each copy returns in its history, and a long story has hundreds of them.
+    """
+    shown = bank_ui(bank, hidden)
+    node_id, dynprompt, server = hidden.unique_id, hidden.dynprompt, find_server()
+    artists_node = dynprompt.get_display_node_id(node_id) if dynprompt else node_id
+    if artists_node == node_id or server is None:
+        return shown
+    event = {"node": artists_node, "bank": shown["storymem_bank"][0]}
+    server.send_sync(BANK_EVENT, event, server.client_id)
+    return {}
+
+
+HIDDEN = [io.Hidden.unique_id, io.Hidden.dynprompt, io.Hidden.extra_pnginfo]  # for show_bank
+ROUTES = {("GET", "/storymem/picture/{digest}"): PictureRoute()}

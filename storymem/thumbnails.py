@@ -1,0 +1,95 @@
+"""Small pictures of memory frames for the page, found by the SHA-256 of their pixels."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import re
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from .memory_bank import MemoryFrame
+from .shot_store import picture_path
+
+SMALL, LARGE = 192, 1024  # longest side in pixels: in the gallery, and enlarged
+QUALITY = 85
+TEMP_FOLDER = "storymem"  # below the host's temp folder
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+logger = logging.getLogger(__name__)
+
+
+def is_digest(text: str) -> bool:
+    return _DIGEST.fullmatch(text) is not None
+
+
+@dataclass(frozen=True)
+class PictureFolders:
+    """Where pictures may lie: the shot store, and the host's temp folder."""
+
+    store: Path
+    temp: Path
+
+    def find(self, digest: str) -> Path | None:
+        """The file of a picture, which never lies outside of the two folders.
+
+        Raises:
+            ValueError: for anything but 64 hexadecimal digits.
+        """
+        if not is_digest(digest):
+            raise ValueError(f"a picture is named by 64 hexadecimal digits, not {digest[:80]!r}")
+        for path, root in ((picture_path(self.store, digest), self.store), self._small(digest)):
+            if path.is_file() and path.resolve().is_relative_to(root.resolve()):
+                return path
+        return None
+
+    def keep(self, frames: Iterable[MemoryFrame]) -> None:
+        """Write small pictures of the frames that have none yet.
+
+        A full disk costs the artist thumbnails, never the run.
+        """
+        for frame in frames:
+            try:
+                if self.find(frame.digest) is None:
+                    self._write(frame)
+            except OSError as error:
+                logger.warning("StoryMem: no thumbnails of the memory bank: %s", error)
+                return
+
+    def _small(self, digest: str) -> tuple[Path, Path]:
+        root = self.temp / TEMP_FOLDER
+        return root / f"{digest}.jpg", root
+
+    def _write(self, frame: MemoryFrame) -> None:
+        path, root = self._small(frame.digest)
+        root.mkdir(parents=True, exist_ok=True)
+        unfinished = root / f".{uuid.uuid4().hex}"
+        try:
+            unfinished.write_bytes(shrink(Image.fromarray(frame.image.contiguous().numpy()), LARGE))
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+def shrink(picture: Image.Image, size: int) -> bytes:
+    """A JPEG whose longest side is at most ``size`` (and ``LARGE``) pixels."""
+    size = max(1, min(size, LARGE))
+    picture = picture.convert("RGB")
+    picture.thumbnail((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    written = io.BytesIO()
+    picture.save(written, "JPEG", quality=QUALITY)
+    return written.getvalue()
+
+
+def read_small(path: Path, size: int) -> bytes | None:
+    """``shrink`` of a file; ``None`` when it is damaged or gone."""
+    try:
+        with Image.open(path) as picture:
+            return shrink(picture, size)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        logger.warning("StoryMem: %s cannot be shown: %s", path, error)
+        return None
