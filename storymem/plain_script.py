@@ -15,20 +15,39 @@ Lines in square brackets at the top of a block are tags::
     Morning. The sea is calm.
 
 ``[character]`` marks the first block as the text that is put before every prompt, ``[continue]``
-a shot without a cut, ``[scene]`` a new scene. The fields of a JSON script may be given as ``[seed: 7]``.
+a shot without a cut, ``[scene]`` a new scene (``[scene: 7]`` says its number). The fields of a JSON
+script may be given as ``[seed: 7]``.
+
+What a line cannot hold is given exactly, as JSON after an equals sign: ``[overview = "..."]``,
+``[prompt = "text with\\n---\\nlines"]``, ``[reference_images = ["a, b.png"]]``.
+``more``, ``scene_more`` and ``story_more`` hold the fields that nothing reads, so that a script may
+go from JSON to plain text and back without losing any.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 
-from .script_fields import SHOT_FIELDS, ScriptError
+from .script_fields import MAX_SCENE, SHOT_FIELDS, STORY_FIELDS, ScriptError, check_text
 
 SEPARATOR = re.compile(r"^[ \t]*-{3,}[ \t]*$", re.MULTILINE)
-TAG = re.compile(r"^\[\s*([A-Za-z_]+)\s*(?::\s*(.*?))?\s*\]$")
+TAG = re.compile(r"^\[\s*([A-Za-z_]+)\s*(?:([:=])\s*(.*?))?\s*\]$")
 FLAGS = ("continue", "cut", "scene", "character", "lock")
+STORY_TAGS = ("title", "overview", "story_more")
+SHOT_TAGS = ("prompt", "more", "scene_more")
+MORE_TAGS = ("more", "scene_more", "story_more")  # objects with the fields that nothing reads
 NUMBERS = {"seed": int, "length": int, "lora_strength": float}
+KNOWN = {
+    "more": {"prompt", "cut", *SHOT_FIELDS},
+    "scene_more": {"scene_num", "video_prompts", "cut", *SHOT_FIELDS},
+    "story_more": {"story_name", "story_overview", "scenes", *STORY_FIELDS, *SHOT_FIELDS},
+}
+
+
+class Exact(str):
+    """What stands after the equals sign of a tag: JSON."""
 
 
 @dataclass
@@ -39,49 +58,74 @@ class Block:
     prompt: str
     cut: bool
     values: dict = field(default_factory=dict)
+    starts: bool = False  # a scene
+    more: dict = field(default_factory=dict)  # fields that nothing reads
+    scene_more: dict = field(default_factory=dict)
 
 
-def parse_plain(text: str) -> tuple[str, str, list[Block], list[str]]:
-    """Title (empty if none), character description, shots, and warnings."""
-    title, character, scene = "", "", 1
-    blocks: list[Block] = []
-    warnings: list[str] = []
+@dataclass
+class PlainScript:
+    """What a plain script says; ``title`` is empty when it does not say one."""
+
+    title: str = ""
+    overview: str = ""
+    character: str = ""
+    blocks: list[Block] = field(default_factory=list)
+    more: dict = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def parse_plain(text: str) -> PlainScript:
+    """Read the plain form.
+
+    Raises:
+        ScriptError: naming the block.
+    """
+    script, scene = PlainScript(), 1
     parts = [part.strip() for part in SEPARATOR.split(text.replace("\r\n", "\n"))]
     for position, part in enumerate(part for part in parts if part):
-        tags, body, odd = _split_tags(part)
-        warnings += [
+        tags, body, odd = split_tags(part)
+        script.warnings += [
             f"block {position + 1} begins with {tag}, which is no tag and was kept as text"
             for tag in odd
         ]
-        title = tags.pop("title", title) or title
-        if "character" in tags:
-            if blocks or character:
-                raise ScriptError(
-                    f"block {position + 1} is marked [character], but only one block before the "
-                    f"first shot can be"
-                )
-            character = "\n".join(filter(None, (tags["character"], body)))
-            lost = [tag for tag in tags if tag != "character"]
-            warnings += [
-                f"block {position + 1} is marked [character], so its [{tag}] is not used; put it "
-                "at a shot"
-                for tag in lost
-            ]
+        values = {name: _value(name, value, position) for name, value in tags.items()}
+        script.title = values.pop("title", "") or script.title
+        script.overview = values.pop("overview", "") or script.overview
+        script.more.update(values.pop("story_more", {}))
+        if "character" in values:
+            _read_character(script, values, body, position)
             continue
-        if not body and not tags:
+        if not body and not values:
             continue  # a block that held only the title
-        if "scene" in tags and blocks:
-            scene += 1
-        if "continue" in tags and "cut" in tags:
+        if "prompt" in values and body:
+            raise ScriptError(
+                f"block {position + 1} has both [prompt = ...] and text below it; keep one"
+            )
+        if "continue" in values and "cut" in values:
             raise ScriptError(f"block {position + 1} is marked both [continue] and [cut]; keep one")
-        values = {
-            key: _value(key, value, position) for key, value in tags.items() if key in SHOT_FIELDS
-        }
-        blocks.append(Block(scene, body, "continue" not in tags, values))
-    return title, character, blocks, warnings
+        block = Block(scene, values.get("prompt", body), "continue" not in values)
+        block.starts = "scene" in values or not script.blocks
+        block.more = values.get("more", {})
+        block.scene_more = values.get("scene_more", {})
+        for name in ("continue", "cut"):
+            if values.get(name):
+                block.more = {"transition": values[name], **block.more}
+        if isinstance(values.get("scene"), int):
+            scene = values["scene"]
+        elif "scene" in values:
+            scene += bool(script.blocks)
+            if values["scene"]:
+                block.scene_more = {"name": values["scene"], **block.scene_more}
+        block.scene = scene
+        block.values = {key: value for key, value in values.items() if key in SHOT_FIELDS}
+        script.blocks.append(block)
+    script.warnings += _unread(script)
+    return script
 
 
-def _split_tags(part: str) -> tuple[dict[str, str], str, list[str]]:
+def split_tags(part: str) -> tuple[dict[str, str], str, list[str]]:
+    """The tags at the top of a block, the text below them, and what only looks like a tag."""
     lines = part.split("\n")
     tags: dict[str, str] = {}
     odd: list[str] = []
@@ -89,18 +133,62 @@ def _split_tags(part: str) -> tuple[dict[str, str], str, list[str]]:
         match = TAG.match(lines[0].strip())
         if not match:
             break
-        name = match[1].lower()
-        if name not in FLAGS and name != "title" and name not in SHOT_FIELDS:
-            odd.append(lines[0].strip())
+        name, exact = match[1].lower(), match[2] == "="
+        if not _is_tag(name, exact):
+            if not exact:
+                odd.append(lines[0].strip())
             break
-        tags[name] = match[2] or ""
+        tags[name] = Exact(match[3]) if exact else match[3] or ""
         lines.pop(0)
     return tags, "\n".join(lines).strip(), odd
 
 
+def _is_tag(name: str, exact: bool) -> bool:
+    if name in SHOT_FIELDS or name in ("title", "character"):
+        return True
+    return name in (*STORY_TAGS, *SHOT_TAGS) if exact else name in FLAGS
+
+
+def _read_character(script: PlainScript, values: dict, body: str, position: int) -> None:
+    if script.blocks or script.character:
+        raise ScriptError(
+            f"block {position + 1} is marked [character], but only one block before the "
+            f"first shot can be"
+        )
+    script.character = "\n".join(filter(None, (values.pop("character"), body)))
+    script.warnings += [
+        f"block {position + 1} is marked [character], so its [{tag}] is not used; put it at a shot"
+        for tag in values
+    ]
+    if values:
+        script.more["character_tags"] = values
+
+
+def _unread(script: PlainScript) -> list[str]:
+    found = [("the story", script.more)]
+    counts: dict[int, int] = {}
+    for block in script.blocks:
+        counts[block.scene] = counts.get(block.scene, 0) + 1
+        found.append((f"scene {block.scene}", block.scene_more))
+        found.append((f"scene {block.scene}, shot {counts[block.scene]}", block.more))
+    return [
+        f"{where} has fields that nothing reads: {', '.join(map(str, more))}"
+        for where, more in found
+        if more
+    ]
+
+
 def _value(key: str, text: str, position: int):
+    if isinstance(text, Exact):
+        return _exact_value(key, text, position)
     if key == "lock":
         return text or True
+    if key == "scene" and re.fullmatch(r"[0-9]+", text):
+        if len(text) > 6:
+            raise ScriptError(
+                f"block {position + 1}: [scene: {text[:20]}] must be a number from 0 to {MAX_SCENE}"
+            )
+        return int(text)
     if key == "reference_images":
         return [name.strip() for name in text.split(",")]
     if key in NUMBERS:
@@ -109,3 +197,22 @@ def _value(key: str, text: str, position: int):
         except ValueError:
             raise ScriptError(f"block {position + 1}: [{key}: {text}] needs a number") from None
     return text
+
+
+def _exact_value(key: str, text: str, position: int):
+    where = f"block {position + 1}: [{key} = ...]"
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ScriptError(
+            f"{where} must hold JSON after the equals sign, such as text in quotes, but it is "
+            f"{text[:60]!s}; correct it, or write [{key}: ...]"
+        ) from None
+    if key in MORE_TAGS:
+        if not isinstance(value, dict):
+            raise ScriptError(f"{where} must hold an object {{ }}, but it is {text[:60]!s}")
+        if clash := [name for name in value if name in KNOWN[key]]:
+            raise ScriptError(f"{where} is for fields that nothing reads, but holds {clash[0]}")
+    elif key not in SHOT_FIELDS:
+        check_text(value, where)
+    return value

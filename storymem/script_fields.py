@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 CONTINUITY = ("last_frame", "last_five_frames")
 MAX_SEED = 2**64 - 1  # what the host's seed inputs take
+MAX_SCENE = 999_999  # it stands in file names
 
 
 class ScriptError(ValueError):

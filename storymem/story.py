@@ -14,13 +14,12 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from .script_fields import SHOT_FIELDS, STORY_FIELDS, ScriptError, check_text, parse_cut
+from .script_fields import MAX_SCENE, SHOT_FIELDS, STORY_FIELDS, ScriptError, check_text, parse_cut
 
 logger = logging.getLogger(__name__)
 
 CONTINUITY_MODES = ("last_frame", "last_five_frames")  # MI2V and MM2V
 DEFAULT_NAME = "story"  # for a script that does not say its name
-MAX_SCENE = 999_999  # it stands in file names
 SCENE_FIELDS = ("scene_num", "video_prompts", "cut")
 
 
@@ -73,13 +72,18 @@ class Story:
 
 
 def load_story(
-    source: str | Mapping, *, default_name: str = DEFAULT_NAME, character: str = ""
+    source: str | Mapping,
+    *,
+    default_name: str = DEFAULT_NAME,
+    character: str = "",
+    quiet: bool = False,
 ) -> Story:
     """Read a script: JSON text, plain text, or an already parsed JSON object.
 
     Args:
         default_name: used when the script does not name the story.
         character: put before every prompt, after the script's own character description.
+        quiet: keep warnings in the story only, not in the log as well.
 
     Raises:
         ValueError: in the artist's words, naming the scene and the fix.
@@ -94,7 +98,7 @@ def load_story(
         )
     blocks = [block.strip() for block in (story.character, character) if block.strip()]
     story = replace(story, character="\n".join(blocks))
-    for warning in story.warnings:
+    for warning in () if quiet else story.warnings:
         logger.warning("story '%s': %s", story.name, warning)
     return story
 
@@ -141,10 +145,10 @@ def _from_text(source: str, default_name: str) -> Story:
 def _from_plain(text: str, source: str, default_name: str) -> Story:
     from .plain_script import parse_plain
 
-    name, character, blocks, warnings = parse_plain(text)
+    script = parse_plain(text)
     shots: list[Shot] = []
     counts: dict[int, int] = {}
-    for block in blocks:
+    for block in script.blocks:
         counts[block.scene] = counts.get(block.scene, 0) + 1
         where = f"scene {block.scene}, shot {counts[block.scene]}"
         shots.append(
@@ -158,7 +162,8 @@ def _from_plain(text: str, source: str, default_name: str) -> Story:
                 where,
             )
         )
-    return _story(name or default_name, shots, "", character, source, warnings)
+    name = script.title or default_name
+    return _story(name, shots, script.overview, script.character, source, script.warnings)
 
 
 def _from_json(data: Mapping, source: str, default_name: str) -> Story:

@@ -1,0 +1,243 @@
+"""Scripts as rows, one per shot, and rows as scripts: what the editor on the page works on.
+
+``read_script`` and ``write_script`` lose nothing: prompts keep every character, and fields that
+nothing reads stay where they were (the story, a scene or a shot). Values that stand at a scene or
+at the story for many shots are written at each scene.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .plain_script import SEPARATOR, parse_plain, split_tags
+from .script_fields import SHOT_FIELDS, STORY_FIELDS, ScriptError
+from .story import SCENE_FIELDS, Story, load_story
+
+FORMATS = ("json", "plain")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One shot. ``fields`` holds only what is set, by the names of ``SHOT_FIELDS``."""
+
+    prompt: str
+    cut: bool = True
+    scene: int = 1
+    starts: bool = False  # a scene, also when its number is that of the one before
+    fields: Mapping = field(default_factory=dict)
+    more: Mapping = field(default_factory=dict)  # fields that nothing reads
+    scene_more: Mapping = field(default_factory=dict)  # of the scene that starts here
+
+
+@dataclass(frozen=True)
+class Script:
+    """A whole script as rows. ``name`` is empty when the script does not say one."""
+
+    rows: tuple[Row, ...]
+    name: str = ""
+    overview: str = ""
+    character: str = ""
+    more: Mapping = field(default_factory=dict)
+    format: str = "json"
+
+
+def read_script(source: str) -> Script:
+    """A script as rows.
+
+    Raises:
+        ScriptError: as ``load_story`` does.
+    """
+    story = load_story(source, default_name="", quiet=True)
+    text = source.removeprefix("\ufeff").strip()
+    if not text.startswith("{"):
+        plain = parse_plain(text)
+        parts = [(b.starts, b.more, b.scene_more) for b in plain.blocks]
+        return _script(story, plain.title, parts, plain.more, "plain")
+    data = json.loads(text)
+    more = _others(data, ("story_name", "story_overview", "scenes", *STORY_FIELDS, *SHOT_FIELDS))
+    parts, empty = [], []
+    for scene in data["scenes"]:
+        scene_more = _others(scene, (*SCENE_FIELDS, *SHOT_FIELDS))
+        for i, prompt in enumerate(scene["video_prompts"]):
+            known = ("prompt", "cut", *SHOT_FIELDS)
+            own = _others(prompt, known) if isinstance(prompt, Mapping) else {}
+            parts.append((i == 0, own, scene_more if i == 0 else {}))
+        if scene_more and not scene["video_prompts"]:
+            empty.append(scene)
+    if empty:
+        more["scenes_without_shots"] = [*more.get("scenes_without_shots", ()), *empty]
+    return _script(story, data.get("story_name") or "", parts, more, "json")
+
+
+def write_script(script: Script, form: str) -> str:
+    """The text of a script; ``form`` is one of ``FORMATS``.
+
+    Rows that are no valid story (an empty prompt, a length of 80) are written as they are.
+
+    Raises:
+        ScriptError: for another format, or values that no script can hold.
+    """
+    if form not in FORMATS:
+        raise ScriptError(f"the format must be one of {', '.join(FORMATS)}, but it is {form!r}")
+    try:
+        return _json(script) if form == "json" else _plain(script)
+    except (RecursionError, TypeError, ValueError) as error:
+        if isinstance(error, ScriptError):
+            raise
+        raise ScriptError(f"the script holds values that no text can hold: {error}") from None
+
+
+def check_written(script: Script, text: str) -> Story:
+    """The story that ``text`` tells, when it is all of ``script``.
+
+    Raises:
+        ScriptError: when it is no story, or not the one of the rows.
+    """
+    story = load_story(text, quiet=True)
+    if _json(read_script(text)) != _json(script):
+        raise ScriptError(
+            "the rows cannot be written in this format without changing them; choose the other "
+            "format"
+        )
+    return story
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+def _script(story: Story, name, parts, more, form: str) -> Script:
+    rows = [
+        Row(shot.prompt, shot.cut, shot.scene, starts, _fields(shot), own, scene_more)
+        for shot, (starts, own, scene_more) in zip(story.shots, parts, strict=True)
+    ]
+    name = story.name or name  # a name of blanks only is kept: it is not the default
+    return Script(tuple(rows), name, story.overview, story.character, more, form)
+
+
+def _fields(shot) -> dict:
+    found = {}
+    for key, known in SHOT_FIELDS.items():
+        value = getattr(shot, known.attribute)
+        absent = value is None or value is False or value == ()
+        if not absent and (value != "" or key == "negative_prompt"):  # an empty one says: none
+            found[key] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def _others(data: Mapping, known) -> dict:
+    return {key: value for key, value in data.items() if key not in known}
+
+
+# --- JSON ------------------------------------------------------------------------------------
+
+
+def _json(script: Script) -> str:
+    data: dict = {}
+    if script.name:
+        data["story_name"] = script.name
+    if script.overview:
+        data["story_overview"] = script.overview
+    if script.character:
+        data["character"] = script.character
+    data.update(script.more)
+    data["scenes"] = [_scene(rows) for rows in _scenes(script)]
+    return json.dumps(data, ensure_ascii=False, indent=2)
+
+
+def _scenes(script: Script) -> list[list[Row]]:
+    scenes: list[list[Row]] = []
+    for row in script.rows:
+        if not scenes or row.starts or row.scene != scenes[-1][0].scene:
+            scenes.append([])
+        scenes[-1].append(row)
+    return scenes
+
+
+def _scene(rows: list[Row]) -> dict:
+    prompts = [{"prompt": row.prompt, **row.more} if row.more else row.prompt for row in rows]
+    scene = {"scene_num": rows[0].scene, "video_prompts": prompts}
+    scene["cut"] = [row.cut for row in rows]
+    for key in SHOT_FIELDS:
+        values = [row.fields.get(key) for row in rows]
+        if any(value is not None for value in values):
+            same = len(values) > 1 and all(value == values[0] for value in values)
+            scene[key] = values[0] if same else values
+    return {**scene, **rows[0].scene_more}
+
+
+# --- plain text ------------------------------------------------------------------------------
+
+
+def _plain(script: Script) -> str:
+    head = []
+    if script.name:
+        head.append(_tag("title", script.name))
+    if script.overview:
+        head.append(_exact("overview", script.overview))
+    if script.more:
+        head.append(_exact("story_more", script.more))
+    if script.character:
+        head = [_block([*head, "[character]"], script.character, "character")]
+    blocks = ["\n".join(head)] if head else []
+    scene = 1
+    for i, row in enumerate(script.rows):
+        tags = _tags(row, scene, first=i == 0)
+        if not tags and (not row.prompt.strip() or (not blocks and row.prompt[0] in "{[\ufeff")):
+            tags = ["[cut]"]  # else the block would vanish, or the text be taken for JSON
+        blocks.append(_block(tags, row.prompt, "prompt"))
+        scene = row.scene
+    return "\n---\n".join(blocks) + "\n"
+
+
+def _tags(row: Row, scene: int, *, first: bool) -> list[str]:
+    tags = []
+    if (first and row.scene == 1) or (row.scene == scene and not row.starts and not first):
+        pass
+    elif row.scene == scene + 1 and not first:
+        tags.append("[scene]")
+    else:
+        tags.append(f"[scene: {row.scene}]")
+    if not row.cut:
+        tags.append("[continue]")
+    for key, value in row.fields.items():
+        if value is not None:
+            tags.append("[lock]" if key == "lock" and value is True else _tag(key, value))
+    if row.more:
+        tags.append(_exact("more", row.more))
+    if row.scene_more:
+        tags.append(_exact("scene_more", row.scene_more))
+    return tags
+
+
+def _tag(key: str, value) -> str:
+    """A tag in the short form when that reads back as it is, else in the exact one."""
+    if key == "reference_images" and isinstance(value, list):
+        short = ", ".join(map(str, value))
+        whole = short.split(", ") == value and all(name.strip() == name for name in value)
+        whole = whole and "," not in short.replace(", ", "")
+    else:
+        short = str(value)
+        whole = not isinstance(value, (list, dict, bool))
+    line = f"[{key}: {short}]"
+    if whole and line.isprintable() and split_tags(line) == ({key: short}, "", []):
+        return line
+    return _exact(key, value)
+
+
+def _exact(key: str, value) -> str:
+    return f"[{key} = {json.dumps(value, ensure_ascii=False)}]"
+
+
+def _block(tags: list[str], text: str, key: str) -> str:
+    """Tags and the text below them; the text as an exact tag when it would not read back."""
+    block = "\n".join([*tags, text])
+    plain = text == text.strip() and "\r\n" not in text and not SEPARATOR.search(text)
+    if plain and text and not text.startswith("\ufeff"):
+        head, _, odd = split_tags("\n".join(tags))
+        if split_tags(block) == (head, text, odd):
+            return block
+    if key == "character":
+        tags = [tag for tag in tags if tag != "[character]"]
+    return "\n".join([*tags, _exact(key, text)]) if text else "\n".join(tags)
