@@ -22,10 +22,17 @@ MODULES = (
     "loop_nodes",
     "one_wire",
 )
+# What the pack's own page asks the server for; each lists its handlers in ROUTES.
+PAGE_MODULES = ("page",)
 
 
 class StoryMemExtension(ComfyExtension):
     """The pack's nodes."""
+
+    async def on_load(self) -> None:
+        add_routes = import_module(".page", __package__).add_routes
+        for name in PAGE_MODULES:
+            add_routes(import_module(f".{name}", __package__).ROUTES)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         nodes: list[type[io.ComfyNode]] = []

@@ -62,7 +62,7 @@ def _view(frame: MemoryFrame, role: str, index: int) -> dict:
     return {
         "digest": frame.digest,
         "role": role,
-        "edit": "",
+        "edit": frame.edited,
         "number": index + 1,
         "place": frame.place,
         "shot": frame.shot,
@@ -70,7 +70,7 @@ def _view(frame: MemoryFrame, role: str, index: int) -> dict:
         "score": _number(frame.score),
         "scorer": frame.scorer[:MAX_TEXT],
         "similarity": _number(frame.similarity),
-        "reason": frame.reason[:MAX_TEXT],
+        "reason": frame.why[:MAX_TEXT],
         "pinned": frame.pinned,
         "name": frame.name[:MAX_TEXT],
     }
