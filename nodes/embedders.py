@@ -7,6 +7,7 @@ import logging
 from comfy_api.latest import io
 
 from ..storymem.clip import ACTIVATIONS, ClipEmbedder, ClipTower, load_clip
+from ..storymem.clip_text import load_clip_text
 from ..storymem.embedders import LayoutEmbedder
 from ..storymem.keyframes import SIMILARITY_THRESHOLD
 from ..storymem.weights import CLIP_B32, WeightsSource
@@ -22,7 +23,21 @@ def open_tower(source: WeightsSource, name: str, patterns: tuple, *, activation:
     """A CLIP image tower under the host's management, and what the file says about it."""
     path = weights_path(source, name, patterns, fetch=fetch)
     tower: ClipTower = load_clip(path, activation=activation)
-    return HostModel(lambda: tower.module, working_memory=CLIP_WORKING_MEMORY), tower
+    return HostModel(lambda: tower.module, working_memory=CLIP_WORKING_MEMORY), tower, path
+
+
+def text_model(path: str, tower: ClipTower) -> HostModel:
+    """The text tower of the same file; it is read when a text is first compared with pictures."""
+
+    def build():
+        if (module := load_clip_text(path, tower)) is None:
+            raise ValueError(
+                f"{path} holds an image tower only, so that pictures cannot be compared with "
+                "words; choose a whole CLIP ViT-B/32 file, such as OpenAI's ViT-B-32.pt"
+            )
+        return module
+
+    return HostModel(build, working_memory=CLIP_WORKING_MEMORY)
 
 
 class LoadEmbedder(io.ComfyNode):
@@ -78,10 +93,18 @@ class LoadEmbedder(io.ComfyNode):
     def execute(cls, embedder, clip_name, activation="auto", download=False):
         if embedder == "no_weights":
             return io.NodeOutput(LayoutEmbedder())
-        model, tower = open_tower(
+        model, tower, path = open_tower(
             CLIP_B32, clip_name, B32_NAMES, activation=activation, fetch=download
         )
-        loaded = ClipEmbedder(model, tower.shape, openai=tower.openai, release=model.release)
+        words = text_model(path, tower)
+
+        def release():
+            model.release()
+            words.release()
+
+        loaded = ClipEmbedder(
+            model, tower.shape, openai=tower.openai, encode_tokens=words, release=release
+        )
         if note := loaded.threshold_note(SIMILARITY_THRESHOLD):
             logger.warning("StoryMem: %s", note)
         return io.NodeOutput(loaded)

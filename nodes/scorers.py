@@ -28,7 +28,7 @@ def load_scorer(kind: str, threshold: float, *, files: dict[str, str], precision
         return SharpnessScorer(threshold)
     if kind == "laion":
         head = load_head(weights_path(LAION_HEAD, files["score"], LAION_NAMES, fetch=fetch))
-        model, tower = open_tower(
+        model, tower, _ = open_tower(
             CLIP_L14, files["clip"], L14_NAMES, activation="auto", fetch=fetch
         )
         return LaionScorer(model, tower.shape, head, threshold=threshold, release=model.release)

@@ -76,35 +76,41 @@ def _from_transformers(state: dict, prefix: str) -> dict[str, torch.Tensor]:
         "pre_layrnorm.": "ln_pre.",  # transformers' own spelling
         "post_layernorm.": "ln_post.",
     }
-    blocks = {
+    tower: dict[str, torch.Tensor] = {"proj": state[projection].float().T.contiguous()}
+    for key, value in state.items():
+        key = key.removeprefix(prefix) if key.startswith(prefix) else ""
+        for old, new in names.items():
+            if key.startswith(old):
+                tower[key.replace(old, new)] = value.float()
+    return tower | encoder_blocks(state, prefix)
+
+
+def encoder_blocks(state: dict, prefix: str) -> dict[str, torch.Tensor]:
+    """The blocks of a transformers tower, image or text, under open_clip's names, float32."""
+    names = {
         "layer_norm1.": "ln_1.",
         "layer_norm2.": "ln_2.",
         "mlp.fc1.": "mlp.c_fc.",
         "mlp.fc2.": "mlp.c_proj.",
         "self_attn.out_proj.": "attn.out_proj.",
     }
-    tower: dict[str, torch.Tensor] = {"proj": state[projection].float().T.contiguous()}
+    blocks: dict[str, torch.Tensor] = {}
     for key, value in state.items():
-        if not key.startswith(prefix):
+        block = re.match(re.escape(prefix) + r"encoder\.layers\.(\d+)\.(.+)", key)
+        if not block:
             continue
-        key, value = key.removeprefix(prefix), value.float()
-        if block := re.match(r"encoder\.layers\.(\d+)\.(.+)", key):
-            head = f"transformer.resblocks.{block[1]}."
-            for old, new in blocks.items():
-                if block[2].startswith(old):
-                    tower[head + block[2].replace(old, new)] = value
-            if block[2] in ("self_attn.q_proj.weight", "self_attn.q_proj.bias"):
-                kind = block[2].rsplit(".", 1)[1]
-                parts = [
-                    state[f"{prefix}encoder.layers.{block[1]}.self_attn.{part}_proj.{kind}"].float()
-                    for part in "qkv"
-                ]
-                tower[f"{head}attn.in_proj_{kind}"] = torch.cat(parts)
-            continue
+        head, part = f"transformer.resblocks.{block[1]}.", block[2]
         for old, new in names.items():
-            if key.startswith(old):
-                tower[key.replace(old, new)] = value
-    return tower
+            if part.startswith(old):
+                blocks[head + part.replace(old, new)] = value.float()
+        if part in ("self_attn.q_proj.weight", "self_attn.q_proj.bias"):
+            kind = part.rsplit(".", 1)[1]
+            parts = [
+                state[f"{prefix}encoder.layers.{block[1]}.self_attn.{name}_proj.{kind}"].float()
+                for name in "qkv"
+            ]
+            blocks[f"{head}attn.in_proj_{kind}"] = torch.cat(parts)
+    return blocks
 
 
 def shape_of(tower: dict[str, torch.Tensor]) -> ClipShape:
@@ -201,7 +207,11 @@ def cropped(frames: torch.Tensor, size: int) -> torch.Tensor:
 
 
 class ClipEmbedder(Embedder):
-    """CLIP image features. ``encode(pixels [N, 3, S, S]) -> [N, D]`` is the model."""
+    """CLIP image features. ``encode(pixels [N, 3, S, S]) -> [N, D]`` is the model.
+
+    ``encode_tokens(tokens [N, 77]) -> [N, D]`` is the text tower of the same CLIP, where the file
+    has one.
+    """
 
     def __init__(
         self,
@@ -209,12 +219,21 @@ class ClipEmbedder(Embedder):
         shape: ClipShape,
         *,
         openai: bool = True,
+        encode_tokens: Callable[[torch.Tensor], torch.Tensor] | None = None,
         release: Callable[[], None] | None = None,
     ):
         super().__init__(release)
         self._encode, self._image = encode, shape.image
+        self._encode_tokens = encode_tokens
         self.calibrated = shape.name == "ViT-B/32" and openai
         self.name = f"CLIP {shape.name}" + ("" if openai else " (not OpenAI's)")
 
     def _embed(self, frames: torch.Tensor) -> torch.Tensor:
         return self._encode(squashed(frames, self._image))
+
+    def _embed_text(self, text: str) -> torch.Tensor:
+        from .clip_text import embed_text
+
+        if self._encode_tokens is None:
+            return super()._embed_text(text)
+        return embed_text(self._encode_tokens, text)

@@ -69,6 +69,25 @@ class Embedder:
             self._cache.popitem(last=False)
         return torch.stack([found[frame.digest] for frame in frames])
 
+    def embed_text(self, text: str) -> torch.Tensor:
+        """A unit vector ``[D]`` that can be compared with those of frames; cached.
+
+        Raises:
+            ValueError: for an embedder that reads no texts.
+        """
+        key = f"text:{text}"
+        if key not in self._cache:
+            vector = self._embed_text(text).detach().float().cpu()
+            self._cache[key] = vector / vector.norm()
+        self._cache.move_to_end(key)
+        return self._cache[key]
+
+    def _embed_text(self, text: str) -> torch.Tensor:
+        raise ValueError(
+            f"{self.name} cannot compare pictures with words; load a whole CLIP ViT-B/32 file "
+            "(image and text tower, such as OpenAI's ViT-B-32.pt) with Load Embedder"
+        )
+
     def threshold_note(self, threshold: float) -> str:
         """What an artist should know about ``threshold`` with this embedder; empty when nothing."""
         if self.calibrated:
