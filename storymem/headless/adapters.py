@@ -16,6 +16,7 @@ from ..lora import (
     read_lora,
     target_modules,
 )
+from ..weights import read_state_dict
 
 LORA_FILES = {"high": "backbone_high_noise", "low": "backbone_low_noise"}  # released names
 SUFFIXES = (".safetensors", ".pth")
@@ -67,17 +68,12 @@ def find_lora_files(place: Path) -> tuple[Path, Path]:
 
 
 def read_lora_file(path: Path) -> dict[str, LoraModule]:
-    """LoRA modules of a ``.safetensors`` or ``.pth`` file, by the checkpoint's names."""
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+    """LoRA modules of a ``.safetensors`` or ``.pth`` file, by the checkpoint's names.
 
-            state = load_file(str(path))
-        else:
-            state = torch.load(str(path), map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever the file's format raises
-        raise ValueError(f"{path} cannot be read ({error}); download it again") from error
-    return read_lora(state, path.name)
+    Raises:
+        ValueError: when the file cannot be read, naming it.
+    """
+    return read_lora(read_state_dict(path), path.name)
 
 
 def check_lora_file(path: Path, config: Mapping) -> None:
