@@ -100,6 +100,21 @@ def write_lora(path: Path, *, seed: int = 0, rank: int = 128, layers: int = 3) -
     return path
 
 
+def write_plain_lora(path: Path, *, seed: int = 0, rank: int = 4, layers: int = 3) -> Path:
+    """A LoRA in the host's own keys, for the stock loaders, as distilled ones are published."""
+    generator = torch.Generator().manual_seed(seed)
+    state = {}
+    for layer in range(layers):
+        for part in "qkvo":
+            key = f"diffusion_model.blocks.{layer}.self_attn.{part}"
+            state[f"{key}.lora_down.weight"] = 0.02 * torch.randn(rank, 256, generator=generator)
+            state[f"{key}.lora_up.weight"] = 0.02 * torch.randn(256, rank, generator=generator)
+            state[f"{key}.alpha"] = torch.tensor(float(rank))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(state, str(path))
+    return path
+
+
 def write_shipped_names(models: Path) -> None:
     """Tiny twins under the file names of the shipped workflows (the text encoder has none)."""
     for kind, channels in (("i2v", I2V_CHANNELS), ("t2v", T2V_CHANNELS)):
@@ -108,6 +123,8 @@ def write_shipped_names(models: Path) -> None:
             write_dit(models / "diffusion_models" / name, in_channels=channels, seed=seed)
     for seed, noise in enumerate(("high", "low"), start=1):
         write_lora(models / "loras" / f"storymem_mi2v_{noise}_noise.safetensors", seed=seed)
+        name = f"wan2.2_i2v_lightx2v_4steps_lora_v1_{noise}_noise.safetensors"
+        write_plain_lora(models / "loras" / name, seed=seed)
     write_vae(models / "vae" / "wan_2.1_vae.safetensors", seed=5)
     encoder = models / "text_encoders" / "umt5_xxl_fp8_e4m3fn_scaled.safetensors"
     encoder.parent.mkdir(parents=True, exist_ok=True)

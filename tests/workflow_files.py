@@ -7,11 +7,13 @@ descriptions (``/object_info``), so that order and kinds of widgets are the host
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 
 WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
 AUTOGROW = "COMFY_AUTOGROW_V3"
 MUTED, BYPASSED = 2, 4
+SUBGRAPH_INPUTS, SUBGRAPH_OUTPUTS = -10, -20  # as nodes of a subgraph, where links begin and end
 TITLE, ROW, TEXT_ROWS = 30, 26, 5
 
 
@@ -62,26 +64,103 @@ def _widget_rows(description: dict, values: list) -> list[tuple[str, object]]:
 
 
 def to_api(workflow: dict, object_info: dict) -> dict:
-    """The API prompt of a workflow file without subgraphs; muted nodes and their links stay out."""
-    nodes = {n["id"]: n for n in workflow["nodes"] if n["type"] in object_info}
-    live = {i: n for i, n in nodes.items() if n.get("mode", 0) not in (MUTED, BYPASSED)}
-    links = {link[0]: link for link in workflow["links"]}
+    """The API prompt of a workflow file, as the front end queues it.
+
+    Muted nodes and their links stay out, bypassed ones hand their input on, and the nodes of a
+    subgraph get ids such as ``5:3``: node 3 inside node 5.
+    """
+    definitions = {s["id"]: s for s in workflow.get("definitions", {}).get("subgraphs", ())}
     prompt = {}
-    for node_id, node in live.items():
+    for scope, node in _Scope(workflow, definitions, object_info).every_node():
         inputs = dict(_widget_rows(object_info[node["type"]], node.get("widgets_values") or []))
         for socket in node.get("inputs", []):
-            link = links.get(socket.get("link"))
-            if link is None:
+            if socket.get("link") is None:
                 continue
-            inputs.pop(socket["name"], None)
-            if link[1] in live:
-                inputs[socket["name"]] = [str(link[1]), link[2]]
-        prompt[str(node_id)] = {
+            source = scope.source(socket["link"])
+            if isinstance(source, _Value):
+                inputs[socket["name"]] = source.value
+            else:
+                inputs.pop(socket["name"], None)
+                if source is not None:
+                    inputs[socket["name"]] = list(source)
+        prompt[f"{scope.prefix}{node['id']}"] = {
             "class_type": node["type"],
             "inputs": inputs,
             "_meta": {"title": node.get("title", node["type"])},
         }
     return prompt
+
+
+@dataclass(frozen=True)
+class _Value:
+    """A widget's value from the outside of a subgraph."""
+
+    value: object
+
+
+class _Scope:
+    """The nodes and links of one level: the workflow itself, or a subgraph inside a node of it."""
+
+    def __init__(self, content: dict, definitions: dict, object_info: dict, outside=None):
+        self.content = content
+        self.definitions = definitions
+        self.info = object_info
+        self.outside = outside  # (scope, node) that this level is the inside of
+        self.prefix = f"{outside[0].prefix}{outside[1]['id']}:" if outside else ""
+        self.nodes = {node["id"]: node for node in content["nodes"]}
+        self.links = {}
+        for link in content["links"]:
+            number, origin, slot = (
+                (link["id"], link["origin_id"], link["origin_slot"])
+                if isinstance(link, dict)
+                else link[:3]
+            )
+            self.links[number] = (origin, slot)
+
+    def inside(self, node: dict) -> _Scope:
+        return _Scope(self.definitions[node["type"]], self.definitions, self.info, (self, node))
+
+    def every_node(self):
+        """(scope, node) of each node that runs, of this level and below."""
+        for node in self.content["nodes"]:
+            if node.get("mode", 0) in (MUTED, BYPASSED):
+                continue
+            if node["type"] in self.definitions:
+                yield from self.inside(node).every_node()
+            elif node["type"] in self.info:
+                yield self, node
+
+    def source(self, link: int) -> tuple[str, int] | _Value | None:
+        """What a link brings: an output of a node that runs, a value, or nothing."""
+        origin, slot = self.links[link]
+        if origin == SUBGRAPH_INPUTS:
+            scope, node = self.outside
+            return scope.given(node, slot)
+        node = self.nodes[origin]
+        mode = node.get("mode", 0)
+        if mode == BYPASSED:
+            return self._passed_through(node, slot)
+        if mode == MUTED:
+            return None
+        if node["type"] in self.definitions:
+            inside = self.inside(node)
+            return inside.source(inside.content["outputs"][slot]["linkIds"][0])
+        return (f"{self.prefix}{origin}", slot) if node["type"] in self.info else None
+
+    def given(self, node: dict, slot: int) -> tuple[str, int] | _Value | None:
+        """What a subgraph's node gets at an input."""
+        socket = node["inputs"][slot]
+        if socket.get("link") is not None:
+            return self.source(socket["link"])
+        if "widget" in socket:
+            names = [i["widget"]["name"] for i in node["inputs"] if "widget" in i]
+            return _Value(node["widgets_values"][names.index(socket["widget"]["name"])])
+        return None
+
+    def _passed_through(self, node: dict, slot: int) -> tuple[str, int] | _Value | None:
+        kind = node["outputs"][slot]["type"]
+        same = [i for i in node["inputs"] if i["type"] == kind and i.get("link") is not None]
+        return self.source(same[0]["link"]) if same else None
 
 
 class Builder:
@@ -104,9 +183,12 @@ class Builder:
         models: list[dict] = (),
         mode: int = 0,
         rows: int | dict[str, int] = TEXT_ROWS,
+        widgets: dict | None = None,
         **inputs,
     ) -> dict:
-        """A node at (x, y). ``inputs`` are widget values, or ``(node, output name)`` links."""
+        """A node at (x, y). ``inputs`` are widget values, or ``(node, output name)`` links;
+        ``widgets`` more values, for names that are taken here, such as width."""
+        inputs |= widgets or {}
         description = self.info[kind]
         node = {
             "id": len(self.nodes) + 1,

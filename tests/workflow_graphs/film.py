@@ -62,7 +62,7 @@ def add_film(
     column = graph.column(420, width=440)
     script = column.add("StoryMemLoadStory", rows={"script": 18, "character": 4}, script=STORY)
     bank_inputs = add_references(graph, column) if references else {}
-    memory = column.add("StoryMemMemoryBank", **bank_inputs, **(bank or {}))
+    memory = column.add("StoryMemMemoryBank", widgets=bank, **bank_inputs)
     graph.group("2  Story and memory", column.nodes, "#8a6d3b")
     sampler_inputs = add_t2v(graph, column) if t2v else {}
 
@@ -92,11 +92,11 @@ def add_film(
         bank=(start, "bank"),
         shot=(start, "shot"),
         previous_frames=(start, "previous_frames"),
+        widgets=sampler,
         **sampler_inputs,
-        **(sampler or {}),
     )
     kind, widgets = decode
-    frames = body.add(kind, samples=(shot, "samples"), vae=parts["vae"], **widgets)
+    frames = body.add(kind, samples=(shot, "samples"), vae=parts["vae"], widgets=widgets)
     graph.group("3  One shot (this part runs once per shot)", [*column.nodes, *body.nodes])
 
     column = graph.column(1780)

@@ -38,7 +38,7 @@ def story_graph(info: dict, *, references: bool) -> dict:
         "*Load Embedder* to `clip` (CLIP ViT-B/32 in `models/clip_vision`) and *Load Scorer* to "
         "`hpsv3` (a large model) or `laion`.\n\n"
         "Recipe of the paper: 832x480, 81 frames, 40 steps, uni_pc, shift 4, CFG 3.5. For a fast "
-        "try: 4 steps and CFG 1 with the lightx2v LoRAs loaded before *Load StoryMem LoRA*.",
+        "try take the workflow *storymem_4_steps*, for a small card *storymem_low_vram*.",
     )
     graph.note((940, -560), (1040, 420), "Model files", model_note(t2v=not references))
     return graph.file()
