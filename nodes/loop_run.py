@@ -171,10 +171,11 @@ class LoopRun:
     def report_stop(self) -> None:
         error = host_cache.last_error(self.executor) or {}
         cause = error.get("exception_message", "").strip()
-        where = "before its first shot"
+        where, failed = "before its first shot", ""
         if self.current is not None and self.steps[self.current].record is None:
             where = f"in {self.steps[self.current].plan.shot}"
             cause = cause.removeprefix(f"{self.steps[self.current].plan.shot} ")
+            failed = self.steps[self.current].label if "exception_message" in error else ""
         finished = sum(step.record is not None for step in self.steps)
         line = (
             f"the story '{self.loop.story.name}' stopped {where}: {cause or 'cancelled'}\n"
@@ -185,7 +186,7 @@ class LoopRun:
         if "exception_message" in error and cause not in ("", line):
             error["exception_message"] = line[0].upper() + line[1:] + "\n"
         try:
-            update_manifest(self.folder, self.loop.story, stopped=line)
+            update_manifest(self.folder, self.loop.story, stopped=line, failed=failed)
         except OSError as trouble:
             logger.warning("StoryMem: %s could not be updated: %s", self.folder, trouble)
 

@@ -80,14 +80,22 @@ class LoadStory(io.ComfyNode):
         return io.NodeOutput(story, len(story.shots), summarise(story))
 
 
-def _load(script: str, file: str, character: str):
+def read_source(script: str, file: str) -> tuple[str, str]:
+    """The text of the script, and what its story is called when the text does not say.
+
+    Raises:
+        ValueError: for a script beside a file, or a file that cannot be read.
+    """
     if file == NO_FILE:
-        return load_story(script, character=character)
+        return script, DEFAULT_NAME
     if script.strip():
         raise ValueError(f"both a script and the file {file} are given: clear one of them")
-    return load_story(
-        _read(file), default_name=Path(file).stem or DEFAULT_NAME, character=character
-    )
+    return _read(file), Path(file).stem or DEFAULT_NAME
+
+
+def _load(script: str, file: str, character: str):
+    text, name = read_source(script, file)
+    return load_story(text, default_name=name, character=character)
 
 
 def _read(name: str) -> str:

@@ -15,6 +15,7 @@ from .disk import telling, write_whole
 from .shot_loop import LoopSettings, Step
 from .story import Story
 from .story_folder import folder_name, read_manifest, remove_shown, show_file, update_manifest
+from .story_states import describe_made
 from .video import DEFAULT_CRF, FRAME_RATE, clip_fades, join_videos, write_subtitles
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class ShownStory:
                 "size": target.stat().st_size,
                 "prompt": step.plan.prompt,
                 "seed": step.plan.shot.seed,
+                **describe_made(self.story, step),
             }
             update_manifest(self.folder, self.story, shots={step.label: entry})
         return target

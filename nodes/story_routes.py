@@ -1,0 +1,137 @@
+"""What the story editor on the page asks the server for: scripts as rows and back, and posters.
+
+Nothing here changes anything: a script is written into the workflow by the page itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+import folder_paths
+from aiohttp import web
+
+from ..storymem.posters import LARGEST, find_record, find_shot, read_poster
+from ..storymem.script_view import script_of_view, view_script
+from ..storymem.script_writer import check_written, read_script, write_script
+from ..storymem.story import Story, load_story
+from ..storymem.story_folder import find_folder
+from ..storymem.story_states import shot_states
+from .loop_run import STORE_FOLDER
+from .page import read_json
+from .story import NO_FILE, read_source
+
+POSTERS_AT_ONCE = 2  # decoding a video takes a processor that a running sampler needs
+POSTER_CACHE = "private, max-age=86400"  # the page asks with the video's time in the address
+DEFAULT_PREFIX = "storymem"
+
+
+async def show_story(request: web.Request) -> web.Response:
+    """``POST /storymem/story``: a script as rows, and where each of its shots stands."""
+    asked = await read_json(request)
+    texts = {key: _text(asked, key) for key in ("script", "file", "character", "prefix")}
+    return web.json_response(await _in_thread(read_story, **texts))
+
+
+async def show_script(request: web.Request) -> web.Response:
+    """``POST /storymem/script``: rows as the text of a script, and what is wrong with it."""
+    asked = await read_json(request)
+    texts = {key: _text(asked, key) for key in ("node_character", "prefix", "default_name")}
+    return web.json_response(await _in_thread(write_story, asked, **texts))
+
+
+def read_story(script: str, file: str, character: str, prefix: str) -> dict:
+    """The answer of ``show_story``."""
+    answer: dict = {"error": "", "text": script, "shots": [], "warnings": []}
+    try:
+        answer["text"], name = read_source(script, file or NO_FILE)
+        story = load_story(answer["text"], default_name=name, character=character, quiet=True)
+        answer.update(view_script(read_script(answer["text"])))
+    except ValueError as error:
+        return {**answer, "error": str(error)}
+    return {**answer, "default_name": name, **_states(story, prefix, answer["shots"])}
+
+
+def write_story(view: Mapping, node_character: str, prefix: str, default_name: str) -> dict:
+    """The answer of ``show_script``; ``node_character`` is what stands on the node."""
+    answer: dict = {"script": "", "error": "", "shots": [], "warnings": []}
+    try:
+        script = script_of_view(view)
+        answer["script"] = write_script(script, script.format)
+        check_written(script, answer["script"])
+        names = {"default_name": default_name} if default_name else {}
+        story = load_story(answer["script"], character=node_character, quiet=True, **names)
+    except ValueError as error:
+        return {**answer, "error": str(error)}
+    return {**answer, **_states(story, prefix, [{} for _ in story.shots])}
+
+
+class PosterRoute:
+    """``GET /storymem/poster?folder=storymem/Tale&shot=01_02`` or ``?record=<key>``: a JPEG."""
+
+    def __init__(self):
+        self._places = asyncio.Semaphore(POSTERS_AT_ONCE)
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        query = request.query
+        size = query.get("size", str(LARGEST))
+        poster = None
+        if size.isascii() and size.isdecimal() and len(size) < 6:
+            async with self._places:
+                poster = await _in_thread(
+                    _poster,
+                    query.get("folder", ""),
+                    query.get("shot", ""),
+                    query.get("record", ""),
+                    int(size),
+                )
+        if poster is None:
+            return web.json_response({"error": "no such shot"}, status=404)
+        headers = {"Cache-Control": POSTER_CACHE, "X-Content-Type-Options": "nosniff"}
+        return web.Response(body=poster, content_type="image/jpeg", headers=headers)
+
+
+def _poster(folder: str, label: str, record: str, size: int) -> bytes | None:
+    output = Path(folder_paths.get_output_directory())
+    video = find_record(output / STORE_FOLDER, record) if record else None
+    video = video or find_shot(output, folder, label)
+    return read_poster(video, Path(folder_paths.get_temp_directory()), size) if video else None
+
+
+def _states(story: Story, prefix: str, shots: list[dict]) -> dict:
+    """``shots`` with label, number, state and video; the story's folder and warnings."""
+    output = Path(folder_paths.get_output_directory())
+    try:
+        folder = find_folder(output, prefix or DEFAULT_PREFIX, story)
+    except ValueError:  # a name that cannot be a folder is told when the workflow is queued
+        folder = None
+    subfolder = folder.relative_to(output).as_posix() if folder else ""
+    shown = []
+    for row, shot, found in zip(shots, story.shots, shot_states(story, folder), strict=True):
+        video = None
+        if found.video:
+            version = str(found.video.stat().st_mtime_ns)
+            video = {"filename": found.video.name, "subfolder": subfolder, "type": "output"}
+            video["version"] = version
+        facts = {"label": shot.label, "number": shot.number, "state": found.state, "video": video}
+        shown.append({**row, **facts})
+    return {"shots": shown, "folder": subfolder, "warnings": list(story.warnings)}
+
+
+def _text(asked: Mapping, key: str) -> str:
+    value = asked.get(key)
+    if value is not None and not isinstance(value, str):
+        raise web.HTTPBadRequest(text=f"{key} must be text")
+    return value or ""
+
+
+async def _in_thread(work, *arguments, **named):
+    return await asyncio.to_thread(work, *arguments, **named)
+
+
+ROUTES = {
+    ("POST", "/storymem/story"): show_story,
+    ("POST", "/storymem/script"): show_script,
+    ("GET", "/storymem/poster"): PosterRoute(),
+}

@@ -1,0 +1,73 @@
+"""Where each shot of a script stands, from the story's folder alone: for the page, before a run.
+
+Only the script is looked at: another model or size in the graph makes shots anew as well, and only
+the run itself can tell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .shot_loop import Step
+from .shot_loop import _latest_of as latest_result
+from .shot_store import digest_of
+from .story import Shot, Story
+from .story_folder import read_manifest
+
+DONE, LOCKED, WAITING, FAILED = "done", "locked", "waiting", "failed"
+SHOT_FILE = re.compile(r"shot_\d+_\d+\.mp4")
+
+
+@dataclass(frozen=True)
+class ShotState:
+    state: str
+    video: Path | None = None  # the latest result, also when the shot will be made again
+
+
+def shot_states(story: Story, folder: Path | None) -> list[ShotState]:
+    """The state of every shot of ``story``; ``folder`` is its folder, if there is one."""
+    manifest = read_manifest(folder)
+    failed = manifest.get("failed") if manifest.get("stopped") else None
+    found: list[ShotState] = []
+    previous: str | None = ""  # key of the shot before; None: it will be another one
+    for shot in story.shots:
+        entry = latest_result(manifest["shots"], shot)
+        video = _video(folder, entry)
+        if video and shot.lock:
+            state = LOCKED
+        elif video and previous is not None and _is_made_from(entry, story, shot, previous):
+            state = DONE
+        else:
+            state = FAILED if failed == shot.label else WAITING
+        previous = entry["key"] if state in (DONE, LOCKED) else None
+        found.append(ShotState(state, video))
+    return found
+
+
+def describe_made(story: Story, step: Step) -> dict:
+    """What the manifest keeps about the script that a result was made from."""
+    # An older result that was kept is of another script, nobody knows which.
+    shot = story.shots[step.plan.shot.index]
+    return {"script": "" if step.reason else _describe(story, shot), "previous": step.previous}
+
+
+def _is_made_from(entry: Mapping, story: Story, shot: Shot, previous: str) -> bool:
+    if "script" not in entry:  # a folder of an earlier version
+        return entry.get("prompt") == story.prompt_of(shot)
+    return entry["script"] == _describe(story, shot) and entry.get("previous") == previous
+
+
+def _describe(story: Story, shot: Shot) -> str:
+    described = asdict(shot)
+    described.pop("lock")
+    return digest_of([story.name, story.prompt_of(shot), described])
+
+
+def _video(folder: Path | None, entry: Mapping) -> Path | None:
+    name = entry.get("file")
+    if folder is None or not isinstance(name, str) or not SHOT_FILE.fullmatch(name):
+        return None
+    return folder / name if (folder / name).is_file() else None

@@ -1,0 +1,108 @@
+"""What the page's editor gets of a script, and what becomes of what it sends back."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+
+import pytest
+
+from storymem.script_fields import ScriptError
+from storymem.script_view import MAX_SHOTS, script_of_view, view_script
+from storymem.script_writer import check_written, read_script, write_script
+
+SCRIPT = {
+    "story_name": "Tale",
+    "mood": [float("nan"), 10**40],
+    "scenes": [
+        {
+            "scene_num": 4,
+            "video_prompts": ["a", {"prompt": "b", "camera": "pan"}],
+            "cut": [True, False],
+            "seed": [2**64 - 1, 7],
+            "negative_prompt": ["", None],
+            "lora_strength": [0.1, 1],
+            "reference_images": [["a.png"], None],
+            "lock": [None, True],
+            "place": "harbour",
+        }
+    ],
+}
+
+
+def seen() -> dict:
+    return view_script(read_script(json.dumps(SCRIPT)))
+
+
+def test_a_view_is_plain_json_that_a_browser_does_not_change():
+    view = seen()
+    text = json.dumps(view, allow_nan=False)  # NaN is no JSON in a browser
+    assert view["shots"][0]["seed"] == str(2**64 - 1)  # a browser would round the number
+    assert view["shots"][1]["seed"] == 7
+    assert json.loads(text) == view
+
+
+def test_a_view_that_nobody_changed_is_the_same_script():
+    script = read_script(json.dumps(SCRIPT))
+    sent = json.loads(json.dumps(seen()))
+    assert write_script(script_of_view(sent), "json") == write_script(script, "json")
+
+
+def test_numbers_that_were_typed_are_numbers():
+    view = seen()
+    view["shots"][1].update(seed=" 12 ", length="81", lora_strength="0.5", scene="4")
+    script = script_of_view(view)
+    assert script.rows[1].fields["seed"] == 12
+    assert script.rows[1].fields["length"] == 81
+    assert script.rows[1].fields["lora_strength"] == 0.5
+    check_written(script, write_script(script, "plain"))
+
+
+def test_what_was_cleared_is_not_set_but_an_empty_negative_prompt_stays():
+    view = seen()
+    view["shots"][0].update(seed="", lora_strength=None, reference_images=[], lock=False)
+    assert dict(script_of_view(view).rows[0].fields) == {"negative_prompt": ""}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("seed", "seven", "seed must be a whole number, but it is 'seven'"),
+        ("seed", "-1", "seed must be between 0"),
+        ("length", 80, r"4n\+1"),
+        ("lora_strength", "strong", "lora_strength must be a number"),
+        ("seed", "9" * 5000, "seed must be a whole number"),
+    ],
+)
+def test_what_was_typed_wrong_is_judged_by_the_scripts_own_reader(field, value, words):
+    view = seen()
+    view["shots"][0][field] = value
+    script = script_of_view(view)
+    text = write_script(script, "json")
+    with pytest.raises(ScriptError, match=words):
+        check_written(script, text)
+
+
+def test_scenes_that_were_joined_keep_the_fields_of_both():
+    view = seen()
+    view["shots"][0]["scene_extra"].append('{"place": "pier", "time": "dawn"}')
+    assert script_of_view(view).rows[0].scene_more == {"time": "dawn", "place": "harbour"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"shots": None}, "must be a list"),
+        ({"shots": [{}] * (MAX_SHOTS + 1)}, "must be a list of at most"),
+        ({"shots": ["a"]}, "shot 1: the prompt must be text"),
+        ({"shots": [{"prompt": "a", "cut": "yes"}]}, "cut must be true or false"),
+        ({"shots": [{"prompt": "a", "cut": True, "scene": "x"}]}, "must be a whole number"),
+        ({"name": 5}, "name must be text"),
+        ({"extra": "[1]"}, "the story: extra must be the text of a JSON object"),
+        ({"extra": 5}, "the story: extra must be"),
+    ],
+)
+def test_what_is_no_view_is_refused(change, words):
+    view = {**deepcopy(seen()), **change}
+    with pytest.raises(ScriptError, match=words):
+        script_of_view(view)
