@@ -48,6 +48,7 @@ load_helper("browser")
 load_helper("host_server")
 load_helper("workflow_files")
 load_helper("node_schemas")
+load_helper("help_pages")
 load_helper("m2v_helpers")
 load_helper("wan_reference")
 

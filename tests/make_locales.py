@@ -1,7 +1,8 @@
-"""Writes ``locales/en/nodeDefs.json`` from the nodes' schemas: ``python tests/make_locales.py``.
+"""Writes what the nodes' schemas say into the texts: ``python tests/make_locales.py``.
 
-Needs a ComfyUI at COMFYUI_PATH or ~/ComfyUI. The Chinese file is written by hand; what it lacks,
-and what it has too much, is told here and by the tests.
+That is ``locales/en/nodeDefs.json``, and the tables of inputs and outputs in ``web/docs``. Needs a
+ComfyUI at COMFYUI_PATH or ~/ComfyUI. The Chinese nodeDefs and the rest of the pages are
+written by hand; what they lack, and what they have too much, is told here and by the tests.
 """
 
 from __future__ import annotations
@@ -11,30 +12,39 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+from help_pages import with_tables
 from host_server import host_path
-from node_schemas import load_pack, shape, texts
+from node_schemas import for_artists, load_pack, shape, texts
 
 PACK = Path(__file__).resolve().parent.parent
 LOCALES = PACK / "locales"
 
 
-def write(path: Path, content: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def read(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def main() -> None:
     nodes = load_pack(host_path(), PACK)
     english = {node_id: texts(node) for node_id, node in nodes.items()}
-    write(LOCALES / "en" / "nodeDefs.json", english)
-    path = LOCALES / "zh" / "nodeDefs.json"
-    chinese = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    for word, places in (
-        ("still to be written", shape(english) - shape(chinese)),
-        ("of nothing that exists", shape(chinese) - shape(english)),
-    ):
-        for place in sorted(places):
-            sys.stderr.write(f"{path.relative_to(PACK)}{place}: {word}\n")
+    text = json.dumps(english, indent=2, ensure_ascii=False) + "\n"
+    (LOCALES / "en" / "nodeDefs.json").write_text(text, encoding="utf-8")
+    chinese = read(LOCALES / "zh" / "nodeDefs.json")
+    missing = [
+        *(f"locales/zh/nodeDefs.json{p}: to be written" for p in shape(english) - shape(chinese)),
+        *(f"locales/zh/nodeDefs.json{p}: of nothing" for p in shape(chinese) - shape(english)),
+    ]
+    for language, names in (("en", english), ("zh", chinese)):
+        types = read(LOCALES / language / "main.json")["dataTypes"]
+        for node_id, node in for_artists(nodes).items():
+            page = PACK / "web" / "docs" / node_id / f"{language}.md"
+            if not page.exists():
+                missing.append(f"{page.relative_to(PACK)}: to be written")
+            elif shape(english[node_id]) <= shape(names.get(node_id, {})):
+                old = page.read_text(encoding="utf-8")
+                new = with_tables(old, node, names[node_id], language, types)
+                page.write_text(new, encoding="utf-8")
+    sys.stderr.write("".join(f"{line}\n" for line in sorted(missing)))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The nodes' schemas as plain values: what a saved workflow rests on, and what people read of it.
 
-``saved_form`` is what the frozen snapshot keeps; ``breaking_changes`` compares two of them. ``texts``
-is what ``locales/<language>/nodeDefs.json`` holds, in the host's form. Only ``load_pack`` needs the
-host.
+``saved_form`` is what the frozen snapshot keeps; ``breaking_changes`` compares two of them.
+``texts`` is what ``locales/<language>/nodeDefs.json`` holds, in the host's form. Only ``load_pack``
+needs the host.
 """
 
 from __future__ import annotations

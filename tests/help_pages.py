@@ -1,0 +1,111 @@
+"""The tables of inputs and outputs in ``web/docs/<NodeId>/<language>.md``, made from the schemas.
+
+The rest of a page is written by hand. ``with_tables`` puts fresh tables under two headings of a
+page; ``python tests/make_locales.py`` does it for all pages, and a test tells when that is due.
+"""
+
+from __future__ import annotations
+
+import re
+
+WORDS = {
+    "en": {
+        "inputs": "## Inputs", "outputs": "## Outputs", "input": "input", "output": "output",
+        "value": "value", "meaning": "what it does", "on": "on",
+        "off": "off", "text": "text", "range": "{} ({} to {})",
+        "host": "{} (the host's list)", "files": "{} or a file", "join": ", ",
+        "either": "{}, optional", "type": {
+            "MODEL": "model", "CONDITIONING": "conditioning", "VAE": "VAE", "IMAGE": "image",
+            "LATENT": "latent", "NOISE": "noise", "VIDEO": "video", "INT": "number",
+            "FLOAT": "number", "STRING": "text", "BOOLEAN": "on or off",
+        },
+    },
+    "zh": {
+        "inputs": "## 输入", "outputs": "## 输出", "input": "输入", "output": "输出",
+        "value": "取值", "meaning": "作用", "on": "开", "off": "关",
+        "text": "文本", "range": "{}（{} 到 {}）",
+        "host": "{}（ComfyUI 自带的列表）", "files": "{} 或文件", "join": "、",
+        "either": "{}（可选）", "type": {
+            "MODEL": "模型", "CONDITIONING": "条件", "VAE": "VAE", "IMAGE": "图像",
+            "LATENT": "潜空间", "NOISE": "噪波", "VIDEO": "视频", "INT": "数字",
+            "FLOAT": "数字", "STRING": "文本", "BOOLEAN": "开或关",
+        },
+    },
+}  # fmt: skip
+
+
+def with_tables(page: str, node, texts: dict, language: str, types: dict[str, str]) -> str:
+    """The page with fresh tables. ``texts``: the node's entry of ``nodeDefs.json``; ``types``: the
+    names of the pack's wire types.
+
+    Raises:
+        ValueError: when the page lacks one of the two headings.
+    """
+    words = WORDS[language]
+    described = node.GET_NODE_INFO_V1()
+    specs = {}
+    for section in ("required", "optional"):
+        for name, spec in described["input"].get(section, {}).items():
+            specs[name] = (spec[0], spec[1] if len(spec) > 1 else {}, section == "optional")
+    rows = [
+        _row(part.id, texts["inputs"][part.id], _value(*specs[part.id], part.id, words, types))
+        for part in node.GET_SCHEMA().inputs
+    ]
+    page = _under(page, words["inputs"], _table(words, "input", rows))
+    rows = [
+        _row(name, texts["outputs"][str(place)], _kind(kind, words, types))
+        for place, (name, kind) in enumerate(
+            zip(described["output_name"], described["output"], strict=True)
+        )
+    ]
+    return _under(page, words["outputs"], _table(words, "output", rows))
+
+
+def _table(words: dict, first: str, rows: list[str]) -> str:
+    return "\n".join(
+        [f"| {words[first]} | {words['value']} | {words['meaning']} |", "|---|---|---|", *rows]
+    )
+
+
+def _row(name: str, text: dict, value: str) -> str:
+    label = "" if text["name"] in (name, value) else f" {text['name']}"
+    meaning = text["tooltip"].replace("<", "&lt;").replace(">", "&gt;")
+    return f"| `{name}`{label} | {value} | {meaning} |"
+
+
+def _kind(kind: str, words: dict, types: dict[str, str]) -> str:
+    return types.get(kind) or words["type"].get(kind, kind)
+
+
+def _value(kind: str, options: dict, optional: bool, name: str, words: dict, types: dict) -> str:
+    default = options.get("default")
+    if kind == "BOOLEAN":
+        return words["on" if default else "off"]
+    if kind in ("INT", "FLOAT") and default is not None:
+        low, high = (_number(options[key]) for key in ("min", "max"))
+        return words["range"].format(_number(default), low, high)
+    if kind == "STRING":
+        return default or words["text"]
+    if kind == "COMBO":
+        if name in ("sampler_name", "scheduler"):
+            return words["host"].format(default)
+        if any(word in name for word in ("file", "lora", "name")):
+            return words["files"].format(default)
+        rest = [str(value) for value in options["options"] if value != default]
+        return words["join"].join([f"**{default}**", *rest])
+    found = _kind(kind, words, types)
+    return words["either"].format(found) if optional else found
+
+
+def _number(value: float) -> str:
+    return "2^64 - 1" if value == 2**64 - 1 else f"{value:g}" if abs(value) < 1e5 else str(value)
+
+
+def _under(page: str, heading: str, table: str) -> str:
+    pattern = rf"(^{re.escape(heading)}\n)(.*?)(?=^## |\Z)"
+    page, count = re.subn(
+        pattern, lambda m: f"{m[1]}\n{table}\n\n", page, count=1, flags=re.DOTALL | re.MULTILINE
+    )
+    if not count:
+        raise ValueError(f"the page has no heading {heading!r}")
+    return page.rstrip("\n") + "\n"
