@@ -56,14 +56,15 @@ def expand(run: loop_run.LoopRun) -> tuple[dict, list]:
         place = {"loop": graph.close_id, "step": i}
         expansion[begin] = {
             "class_type": "StoryMemLoopShot",
-            "inputs": {**place, "key": step.key},
+            # A key that is not known yet is no reason to use an older result.
+            "inputs": {**place, "key": step.key or run_id},
             "override_display_id": graph.dynprompt.get_display_node_id(graph.open_id),
         }
         expansion.update(copies)
         # The run's id keeps the host from using an older result of a node that writes files.
         expansion[finish] = {
             "class_type": "StoryMemLoopFinish",
-            "inputs": {**place, "run": run_id, **ends},
+            "inputs": {**place, "run": run_id, "begun": [begin, 0], **ends},
         }
         finished[f"shot_{i}"] = [finish, 0]
         run.clones[i], run.finish_nodes[i] = [begin, *copies], finish
@@ -121,8 +122,9 @@ class LoopFinish(io.ComfyNode):
                 io.String.Input("loop", tooltip="Id of the Shot Loop Close."),
                 io.Int.Input("step", tooltip="Place of the shot in the loop, from 0."),
                 io.String.Input("run", tooltip="Different in every run."),
-                io.Image.Input("frames", tooltip="The decoded frames of the shot."),
-                Bank.Input("bank", tooltip="The memory after the shot."),
+                Flow.Input("begun", tooltip="Comes when the shot begins."),
+                io.Image.Input("frames", lazy=True, tooltip="The decoded frames of the shot."),
+                Bank.Input("bank", lazy=True, tooltip="The memory after the shot."),
             ],
             outputs=[io.String.Output(display_name="key", tooltip="The key of the finished shot.")],
             hidden=[io.Hidden.dynprompt],
@@ -130,7 +132,13 @@ class LoopFinish(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, loop, step, run, frames, bank) -> io.NodeOutput:
+    def check_lazy_status(cls, loop, step, **inputs):
+        # Only as the shot begins may it turn out that an earlier run made it.
+        this = loop_run.find_run(cls.hidden.dynprompt, loop[0])
+        return ["frames", "bank"] if this.steps[step[0]].record is None else []
+
+    @classmethod
+    def execute(cls, loop, step, run, begun, frames, bank) -> io.NodeOutput:
         this, step = loop_run.find_run(cls.hidden.dynprompt, loop[0]), step[0]
         this.finish(step, frames, bank)
         this.release(step)

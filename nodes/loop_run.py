@@ -37,6 +37,7 @@ from ..storymem.story_folder import claim_folder, find_folder, read_manifest, up
 from ..storymem.story_output import ShownStory, VideoOptions
 from . import host_cache
 from .loop_graph import LoopGraph
+from .loop_progress import say, tell
 
 STORE_FOLDER = (
     ".storymem"  # in the output folder: finished shots, whatever prefix and name they have
@@ -93,6 +94,8 @@ class LoopRun:
         step, before = self.steps[i], self._before(i)
         say(f"{step.plan.shot}, {i + 1} of {len(self.steps)}", self.graph.close_id)
         bank, previous = begin_shot(self.loop, step, before)
+        if step.record is None:
+            tell(self, "shot", i)
         return step.plan, bank, previous
 
     async def _wait_for(self, i: int) -> None:
@@ -120,7 +123,17 @@ class LoopRun:
             )
 
     def finish(self, i: int, frames, bank) -> None:
-        """Put shot ``i`` on disk; ``frames`` and ``bank`` are lists, as the host hands them on."""
+        """Put shot ``i`` on disk, unless an earlier run did; ``frames`` and ``bank`` are lists, as
+        the host hands them on."""
+        self.current = i
+        if self.steps[i].record is None:
+            self._commit(i, frames, bank)
+        self.shown().show_shot(self.steps[i])
+        for earlier in range(i):
+            self.steps[earlier].result = None  # nothing follows on it any more
+        tell(self, "finished", i)
+
+    def _commit(self, i: int, frames, bank) -> None:
         step = self.steps[i]
         metadata = self.metadata
         if sum(map(len, metadata.values())) > LARGEST_GRAPH_IN_A_SHOT:
@@ -133,9 +146,6 @@ class LoopRun:
             crf=self.options.crf,
             metadata=metadata,
         )
-        self.shown().show_shot(step)
-        for earlier in range(i):
-            self.steps[earlier].result = None  # nothing follows on it any more
         logger.info("StoryMem: finished %s", step.plan.shot)
 
     def release(self, i: int) -> None:
@@ -150,9 +160,11 @@ class LoopRun:
         """The story video and what lies beside it."""
         last = self.steps[-1]
         bank = (last.result or self.loop.store.load(last.record)).bank
+        bank = bank.with_edits(self.loop.bank.edits)
         video = self.shown().show_story(self.steps, self.metadata)
         save_bank(self.folder / "bank", bank)
         self.ended.set()
+        tell(self, "done", len(self.steps) - 1)
         subfolder = os.path.relpath(self.folder, folder_paths.get_output_directory())
         shown = ui.PreviewVideo([ui.SavedResult(video.name, subfolder, io.FolderType.output)])
         return io.NodeOutput(InputImpl.VideoFromFile(str(video)), bank, str(self.folder), ui=shown)
@@ -183,6 +195,7 @@ class LoopRun:
             f"continue there."
         )
         logger.warning("StoryMem: %s", line)
+        tell(self, "stopped", self.current, failed=bool(failed), message=line)
         if "exception_message" in error and cause not in ("", line):
             error["exception_message"] = line[0].upper() + line[1:] + "\n"
         try:
@@ -245,6 +258,7 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
         "StoryMem: '%s' goes to %s: %d shots to make, %d finished; disk: %s",
         flow.story.name, folder, len(run.todo), len(steps) - len(run.todo), disk,
     )  # fmt: skip
+    tell(run, "started", run.todo[0] if run.todo else None)
     run.watcher = asyncio.get_running_loop().create_task(run.watch())
     _RUNS.setdefault(graph.dynprompt, []).append(run)
     return run
@@ -288,16 +302,6 @@ def graph_metadata(prompt, extra_pnginfo) -> dict[str, str]:
     found = {"prompt": prompt} if prompt else {}
     found.update(extra_pnginfo or {})
     return {key: json.dumps(value) for key, value in found.items()}
-
-
-def say(text: str, node_id: str) -> None:
-    """A line on the artist's node."""
-    try:
-        from server import PromptServer
-
-        PromptServer.instance.send_progress_text(text, node_id)
-    except (ImportError, AttributeError):
-        pass  # no server: tests, or a host of another kind
 
 
 class FileVersions:

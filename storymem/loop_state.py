@@ -14,7 +14,8 @@ import torch
 
 from .continuity import ShotPlan
 from .memory_bank import MemoryBank
-from .shot_loop import Loop, Step, begin_shot, finish_shot, own_key, plan_shot, shot_key
+from .shot_keys import own_key, shot_key
+from .shot_loop import Loop, Step, begin_shot, finish_shot, plan_shot
 from .shot_store import Record, ShotResult
 
 
@@ -44,9 +45,9 @@ class LoopState:
         loop = replace(self.loop, body=body)
         shot = loop.story.shots[len(self.steps)]
         plan = plan_shot(loop.story, loop.settings, shot, has_previous=bool(self.steps))
-        previous = self.steps[-1].key if self.steps else ""
-        own = own_key(loop, plan)
-        return Step(plan, own, shot_key(own, previous, loop.bank), previous)
+        step = Step(plan, own_key(loop, plan), self.steps[-1] if self.steps else None)
+        step.key = shot_key(loop, shot, step.own, step.previous, self.bank)
+        return step
 
     def begin(self) -> tuple[ShotPlan, MemoryBank, torch.Tensor | None]:
         """What the next shot starts from: its plan, the bank, the frames it continues from."""
@@ -55,7 +56,7 @@ class LoopState:
         if self.steps:
             tail = self.loop.store.load_tail(self.steps[-1].record)
             before = ShotResult(self.bank, tail)
-        return step.plan, *begin_shot(replace(self.loop, bank=self.bank), step, before)
+        return step.plan, *begin_shot(self.loop, step, before)
 
     def find(self, body: str) -> Record | None:
         """The finished record of the next shot, when it was made before."""
@@ -64,7 +65,8 @@ class LoopState:
     def reuse(self, body: str, record: Record) -> LoopState:
         """The state after a shot that was found finished."""
         step = replace(self.next_step(body), record=record)
-        return LoopState(self.loop, self.loop.store.load(record).bank, (*self.steps, step))
+        bank = self.loop.store.load(record).bank.with_edits(self.loop.bank.edits)
+        return LoopState(self.loop, bank, (*self.steps, step))
 
     def finish(self, body: str, frames, bank: MemoryBank, **options) -> LoopState:
         """The state after a shot, with its frames on disk."""

@@ -74,10 +74,10 @@ def caption(frame: MemoryFrame) -> str:
     parts = [f"{frame.place}, pinned" if frame.pinned else frame.place]
     if frame.name:
         parts.append(frame.name)
-    if frame.score is not None and frame.scorer not in frame.reason.split():
+    if frame.score is not None and frame.scorer not in frame.why.split():
         parts.append(f"{frame.scorer or 'score'} {frame.score:.2f}")
-    if frame.reason:
-        parts.append(frame.reason)
+    if frame.why:
+        parts.append(frame.why)
     return "\n".join(parts)
 
 

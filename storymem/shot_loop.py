@@ -1,11 +1,7 @@
-"""The loop over a story's shots: what each shot depends on, which are finished, and what is left
-to do.
+"""The loop over a story's shots: which are finished, and what is left to do.
 
-A shot's key is a hash of everything that its pixels depend on: the shot itself, the loop's body
-(given as
-a text that describes it) and the key of the shot before it. So editing shot k changes the keys of
-shots
-k..N and of no other, and a finished shot is found on disk by its key alone.
+A finished shot is found on disk by its key alone (see :mod:`storymem.shot_keys`), which holds the
+key of the shot before it: editing shot k changes the keys of shots k..N and of no other.
 """
 
 from __future__ import annotations
@@ -13,20 +9,20 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
 from .continuity import ShotPlan, choose_mode
-from .memory_bank import MemoryBank, MemoryFrame
+from .memory_bank import MemoryBank
+from .shot_keys import bank_at_start, own_key, shot_key
 from .shot_store import (
     TAIL_FRAMES,
     DamagedError,
     Record,
     ShotResult,
     ShotStore,
-    describe_bank,
     digest_of,
 )
 from .story import CONTINUITY_MODES, Shot, Story
@@ -79,11 +75,16 @@ class Step:
 
     plan: ShotPlan
     own: str  # hash of what the shot is, without what came before it
-    key: str
-    previous: str  # key of the shot it follows; empty for the first
+    before: Step | None = field(default=None, repr=False, compare=False)  # the shot it follows
+    key: str = ""  # empty while nobody can say what clicks change in the shot before it
     record: Record | None = None
     reason: str = ""  # why an older result is kept
     result: ShotResult | None = None  # of a finished shot that something follows on
+
+    @property
+    def previous(self) -> str:
+        """Key of the shot it follows; empty for the first."""
+        return self.before.key if self.before else ""
 
     @property
     def label(self) -> str:
@@ -142,19 +143,6 @@ def plan_shot(story: Story, settings: LoopSettings, shot: Shot, *, has_previous:
     return ShotPlan(shot, story.name, story.prompt_of(shot), mode)
 
 
-def own_key(loop: Loop, plan: ShotPlan) -> str:
-    """Hash of what a shot is, without what came before it."""
-    described = asdict(plan)
-    described["shot"].pop("lock")
-    pictures = [MemoryFrame(loop.references[name]).digest for name in plan.shot.references]
-    return digest_of(["shot", described, pictures, loop.body])
-
-
-def shot_key(own: str, previous: str, bank: MemoryBank) -> str:
-    """Hash of everything that a shot's pixels depend on."""
-    return digest_of(["key", own, previous or describe_bank(bank)])
-
-
 def list_steps(loop: Loop, manifest: Mapping) -> list[Step]:
     """Every shot of the range and before it: finished, or to be computed.
 
@@ -180,25 +168,20 @@ def begin_shot(
     """What a shot starts from: the bank, and the frames it continues from (float, ``None`` after
     a cut).
 
+    A step whose key could not be known before gets it here, and with it the record of an earlier
+    run, when there is one: such a shot must not be made again.
+
     Raises:
-        ValueError: when the shot before it is too short to continue from.
+        ValueError: when the shot before it is too short to continue from, and for more pinned
+            frames than a shot may see.
     """
     bank = before.bank if before else loop.bank
+    if not step.key:
+        step.key = shot_key(loop, step.plan.shot, step.own, step.previous, bank)
+        _take_up(loop, step)
     shot = step.plan.shot
-    known = {frame.digest for frame in bank.frames}
-    extra = [
-        MemoryFrame(
-            loop.references[name],
-            story=loop.story.name,
-            shot=shot.index,
-            frame=i - len(shot.references),  # before the shot's own keyframes
-            reason=f"reference image of shot {shot.index + 1}",
-            name=name,
-        )
-        for i, name in enumerate(shot.references)
-    ]
-    extra = [frame for frame in extra if frame.digest not in known]
-    bank = bank.remember(extra) if extra else bank
+    bank = bank_at_start(loop, shot, bank.with_edits(loop.bank.edits))
+    bank.used_indices()
     given = step.plan.given_frames
     if not given or before is None:
         return bank, None
@@ -244,6 +227,7 @@ def finish_shot(
         "previous": step.previous,
         "body": digest_of(loop.body),
     }
+    bank = bank.with_edits(loop.bank.edits)
     return loop.store.commit(step.key, frames[given:], bank, facts, crf=crf, metadata=metadata)
 
 
@@ -313,25 +297,23 @@ def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int])
     find: Callable[[str], Record | None] = loop.store.find
     latest: Mapping = manifest.get("shots", {})
     steps: list[Step] = []
-    previous = ""
     for shot in loop.story.shots[: wanted.stop]:
-        has_previous = (
-            bool(previous) and bool(steps) and steps[-1].plan.shot.index == shot.index - 1
-        )
+        before = steps[-1] if steps else None
+        has_previous = before is not None and before.plan.shot.index == shot.index - 1
         plan = plan_shot(loop.story, loop.settings, shot, has_previous=has_previous)
-        own = own_key(loop, plan)
-        step = Step(plan, own, shot_key(own, previous, loop.bank), previous)
+        step = Step(plan, own_key(loop, plan), before)
+        step.key = _known_key(loop, step)
         entry = _latest_of(latest, shot)
         if shot.index not in damaged:
             locked = shot.lock and shot.index not in loop.settings.redo
             if locked and entry and (record := find(entry["key"])):
                 step.record, step.reason = record, "locked"
-            elif record := find(step.key):
+            elif step.key and (record := find(step.key)):
                 step.record = record
             elif (
                 loop.settings.keep_later
                 and steps
-                and entry.get("own") == own
+                and entry.get("own") == step.own
                 and (record := find(entry["key"]))
             ):
                 step.record, step.reason = record, "kept: only shots before it changed"
@@ -341,9 +323,32 @@ def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int])
             continue
         if step.record is not None:
             step.key = step.record.key
-        previous = step.key
         steps.append(step)
     return steps
+
+
+def _known_key(loop: Loop, step: Step) -> str:
+    """The key of a step, when it can be said before anything is made."""
+    bank: MemoryBank | None = None
+    if loop.bank.edits.names_frames:
+        if step.before is None:
+            bank = loop.bank
+        elif step.before.record is None:
+            return ""
+        else:
+            bank = loop.store.outline(step.before.record)
+    return shot_key(loop, step.plan.shot, step.own, step.previous, bank)
+
+
+def _take_up(loop: Loop, step: Step) -> None:
+    """Give a step the record of its key, when that is there with all its pictures."""
+    record = loop.store.find(step.key)
+    try:
+        step.result = loop.store.load(record) if record else None
+    except DamagedError as error:
+        logger.warning("StoryMem: %s is made again: %s", step.plan.shot, error)
+    else:
+        step.record = record
 
 
 def _latest_of(latest: Mapping, shot: Shot) -> Mapping:

@@ -148,6 +148,8 @@ class StoryRun:
 
     def _make(self, step: Step, before: ShotResult | None) -> None:
         bank, previous = begin_shot(self.loop, step, before)
+        if step.record is not None:  # found now that it is known what clicks change in it
+            return
         frames = self._sample(step, bank, previous)
         if self._judging is None:
             self._judging = self.judges.load(self.engine.placement.device)
@@ -239,7 +241,7 @@ class StoryRun:
         join_videos(videos, partial, fps=self.settings.fps, crf=self.settings.crf)
         partial.replace(target)
         if last is not None:
-            save_bank(out / BANK_FOLDER, last.bank)
+            save_bank(out / BANK_FOLDER, last.bank.with_edits(self.loop.bank.edits))
         return target
 
     def _describe_body(self) -> str:

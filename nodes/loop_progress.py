@@ -1,0 +1,80 @@
+"""Tells the page how far a story is."""
+
+from __future__ import annotations
+
+import os
+
+import folder_paths
+
+EVENT = "storymem.progress"
+PROMPT_CHARACTERS = 60
+
+
+def tell(run, state: str, place: int | None = None, *, failed: bool = False, message: str = ""):
+    """Send where a run is to the page that queued it; without a page nothing happens.
+
+    Args:
+        run: a ``LoopRun``.
+        state: started, shot, finished, stopped or done.
+        place: in the run's list of shots, from 0; ``None`` means no shot in particular.
+        failed: the shot could not be made.
+    """
+    server = _server()
+    if getattr(server, "client_id", None) is None:
+        return
+    dynprompt, graph = run.graph.dynprompt, run.graph
+    steps = run.steps
+    facts = {
+        "node": dynprompt.get_display_node_id(graph.close_id),
+        "open": dynprompt.get_display_node_id(graph.open_id),
+        "story": run.loop.story.name,
+        "folder": os.path.relpath(run.folder, folder_paths.get_output_directory()).replace(
+            os.sep, "/"
+        ),
+        "of": len(steps),
+        "finished": sum(step.record is not None for step in steps),
+        "shot": 0,
+        "label": "",
+        "position": 0,
+        "prompt": "",
+        "state": state,
+        "states": _states(
+            steps, place, {"shot": "running", "stopped": failed and "failed"}.get(state)
+        ),
+        "message": message,
+    }
+    if place is not None:
+        shot = steps[place].plan.shot
+        prompt = " ".join(shot.prompt.split())[:PROMPT_CHARACTERS]
+        facts |= {"shot": shot.index + 1, "label": shot.label, "position": place + 1}
+        facts["prompt"] = prompt
+    server.send_sync(EVENT, facts, server.client_id)
+
+
+def say(text: str, node_id: str) -> None:
+    """A line on the artist's node."""
+    send = getattr(_server(), "send_progress_text", None)
+    if send is not None:
+        send(text, node_id)
+
+
+def _states(steps, current: int | None, word: str | None) -> dict[str, str]:
+    """One word for each shot by its label; ``word`` is that of the current one, if it has any."""
+    states = {}
+    for i, step in enumerate(steps):
+        if step.record is not None:
+            states[step.label] = "locked" if step.reason == "locked" else "done"
+        elif i == current:
+            states[step.label] = word or "waiting"
+        else:
+            states[step.label] = "waiting"
+    return states
+
+
+def _server():
+    """The host's server; there is none in tests, and in hosts of another kind."""
+    try:
+        from server import PromptServer
+    except ImportError:
+        return None
+    return getattr(PromptServer, "instance", None)

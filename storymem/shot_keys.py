@@ -1,0 +1,77 @@
+"""The key of a shot: a hash of everything that its pixels depend on.
+
+The shot itself, the loop's body (given as a text that describes it), and the key of the shot before
+it or, for the first one, the bank that the story starts from. What an artist's clicks change in the
+memory counts from the first shot on that sees something else because of them, and only there: a
+frame that is pinned while every shot up to the eighth sees it anyway changes the ninth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from .bank_edits import NO_EDITS
+from .continuity import ShotPlan
+from .memory_bank import MemoryBank, MemoryFrame
+from .shot_store import describe_bank, digest_of
+from .story import Shot
+
+if TYPE_CHECKING:
+    from .shot_loop import Loop
+
+
+def own_key(loop: Loop, plan: ShotPlan) -> str:
+    """Hash of what a shot is, without what came before it."""
+    described = asdict(plan)
+    described["shot"].pop("lock")
+    pictures = [MemoryFrame(loop.references[name]).digest for name in plan.shot.references]
+    return digest_of(["shot", described, pictures, loop.body])
+
+
+def shot_key(loop: Loop, shot: Shot, own: str, previous: str, bank: MemoryBank | None) -> str:
+    """Hash of everything that a shot's pixels depend on.
+
+    Args:
+        own: what ``own_key`` says of it.
+        previous: key of the shot before it; empty for the first.
+        bank: the bank that the shot before it left, or the story's first one; may lack pictures
+            (see ``ShotStore.outline``). Only asked for when there are clicks.
+    """
+    parts = ["key", own, previous or describe_bank(loop.bank.with_edits(NO_EDITS))]
+    if loop.bank.edits.names_frames and (changed := _changed_by_clicks(loop, shot, bank)):
+        parts.append(changed)
+    return digest_of(parts)
+
+
+def bank_at_start(loop: Loop, shot: Shot, bank: MemoryBank) -> MemoryBank:
+    """The bank that a shot begins with: the one before it, and the shot's own reference images."""
+    known = {frame.digest for frame in bank.frames}
+    extra = [
+        MemoryFrame(
+            loop.references[name],
+            story=loop.story.name,
+            shot=shot.index,
+            frame=i - len(shot.references),  # before the shot's own keyframes
+            reason=f"reference image of shot {shot.index + 1}",
+            name=name,
+        )
+        for i, name in enumerate(shot.references)
+    ]
+    extra = [frame for frame in extra if frame.digest not in known]
+    return bank.remember(extra) if extra else bank
+
+
+def _changed_by_clicks(loop: Loop, shot: Shot, bank: MemoryBank) -> list | None:
+    """What the shot sees of the memory, when it would see something else without the clicks."""
+    seen = _seen(bank_at_start(loop, shot, bank.with_edits(loop.bank.edits)))
+    try:
+        unclicked = _seen(bank_at_start(loop, shot, bank.with_edits(NO_EDITS)))
+    except ValueError:  # too many pins, until a click took some off
+        unclicked = None
+    return None if seen == unclicked else seen
+
+
+def _seen(bank: MemoryBank) -> list[list[str]]:
+    """The frames that the sampler gets, and those that new keyframes are compared with."""
+    return [[f.digest for f in bank.used()], [f.digest for f in bank.frames]]
