@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import folder_paths
 
@@ -72,9 +73,5 @@ def _states(steps, current: int | None, word: str | None) -> dict[str, str]:
 
 
 def _server():
-    """The host's server; there is none in tests, and in hosts of another kind."""
-    try:
-        from server import PromptServer
-    except ImportError:
-        return None
-    return getattr(PromptServer, "instance", None)
+    """The host's server; a host without one has not loaded its module."""
+    return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)

@@ -8,7 +8,8 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io, ui
 
-from ..storymem.bank_store import load_bank, save_bank
+from ..storymem.bank_edits import BankEdits
+from ..storymem.bank_store import load_bank, read_picture, save_bank
 from ..storymem.memory_bank import (
     MAX_MEMORY_FRAMES,
     SINK_FRAMES,
@@ -72,16 +73,43 @@ class MemoryBankNode(io.ComfyNode):
                     tooltip="Keep every reference picture in view for the whole story. Each takes "
                     "one of max_frames.",
                 ),
+                io.String.Input(
+                    "edits",
+                    optional=True,
+                    default="",
+                    advanced=True,
+                    tooltip="What you changed in the memory gallery, as JSON: pin, unpin, drop and "
+                    "keep name frames of any shot, images adds pictures of the input folder. Only "
+                    "shots that see something else because of it are made anew. Empty undoes all.",
+                ),
             ],
             outputs=[Bank.Output(display_name="bank", tooltip=BANK_TOOLTIP)],
             hidden=HIDDEN,
         )
 
     @classmethod
+    def validate_inputs(cls, edits=None):
+        try:
+            _edit_images(BankEdits.parse(edits or ""))
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, edits="", **_):
+        try:
+            files = _edit_images(BankEdits.parse(edits or ""))
+        except ValueError as error:
+            return str(error)
+        stats = ((name, path.stat()) for name, path in files)
+        return [f"{name}:{status.st_mtime_ns}:{status.st_size}" for name, status in stats]
+
+    @classmethod
     def execute(
         cls, max_frames, sink, pin_references, images=None, images_2=None, images_3=None,
-        images_4=None,
+        images_4=None, edits="",
     ):  # fmt: skip
+        clicks = BankEdits.parse(edits or "")
         given = zip(("images", *MORE_IMAGES), (images, images_2, images_3, images_4), strict=True)
         references = [
             picture
@@ -89,7 +117,15 @@ class MemoryBankNode(io.ComfyNode):
             if batch is not None
             for picture in require_images(batch, name)
         ]
-        bank = start_bank(references, max_frames=max_frames, sink=sink, pinned=pin_references)
+        added = {name: read_picture(path) for name, path in _edit_images(clicks)}
+        bank = start_bank(
+            references,
+            max_frames=max_frames,
+            sink=sink,
+            pinned=pin_references,
+            added=added,
+            edits=clicks,
+        )
         if max_frames > MAX_MEMORY_FRAMES:
             logger.warning(
                 "StoryMem: max_frames is %d, but the model was trained with up to %d memory frames",
@@ -97,6 +133,23 @@ class MemoryBankNode(io.ComfyNode):
                 MAX_MEMORY_FRAMES,
             )
         return io.NodeOutput(bank, ui=show_bank(bank, cls.hidden))
+
+
+def _edit_images(edits: BankEdits) -> list[tuple[str, Path]]:
+    """The pictures that clicks added: names, and files of the input folder.
+
+    Raises:
+        ValueError: for a name that is no file in there.
+    """
+    folder = Path(folder_paths.get_input_directory()).resolve()
+    found = [(name, (folder / name).resolve()) for name in edits.images]
+    for name, path in found:
+        if not path.is_relative_to(folder) or not path.is_file():
+            raise ValueError(
+                f"edits names the picture {name!r}, which is not in the input folder ({folder}); "
+                "put it there, or take it out in the memory gallery"
+            )
+    return found
 
 
 class Remember(io.ComfyNode):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -273,8 +273,14 @@ def start_bank(
     max_frames: int = MAX_MEMORY_FRAMES,
     sink: int = SINK_FRAMES,
     pinned: bool = True,
+    added: Mapping[str, torch.Tensor] | None = None,
+    edits: BankEdits = NO_EDITS,
 ) -> MemoryBank:
     """The bank a story begins with: the artist's own pictures, float ``[H, W, 3]`` each (MR2V).
+
+    Args:
+        added: more of them by name, ``uint8 [H, W, 3]``, after ``references``.
+        edits: the artist's clicks, which hold for every later bank too.
 
     Raises:
         ValueError: for pictures with NaN, and for more pinned ones than ``max_frames``.
@@ -283,6 +289,10 @@ def start_bank(
         MemoryFrame.from_pixels(pixels, frame=i, reason="reference picture", pinned=pinned)
         for i, pixels in enumerate(references)
     )
-    bank = MemoryBank(frames, max_frames=max_frames, sink=sink)
+    frames += tuple(
+        MemoryFrame(image, frame=i, reason="reference picture", pinned=pinned, name=name)
+        for i, (name, image) in enumerate((added or {}).items(), len(frames))
+    )
+    bank = MemoryBank(frames, max_frames=max_frames, sink=sink).with_edits(edits)
     bank.used_indices()
     return bank
