@@ -21,6 +21,7 @@ MODULES = (
     "shot_loop",
     "loop_nodes",
     "one_wire",
+    "tiny",
 )
 # What the pack's own page asks the server for; each lists its handlers in ROUTES.
 PAGE_MODULES = ("page",)
@@ -30,6 +31,7 @@ class StoryMemExtension(ComfyExtension):
     """The pack's nodes."""
 
     async def on_load(self) -> None:
+        import_module(".tiny", __package__).register_weights()
         add_routes = import_module(".page", __package__).add_routes
         for name in PAGE_MODULES:
             add_routes(import_module(f".{name}", __package__).ROUTES)

@@ -18,14 +18,13 @@ from pathlib import Path
 
 import torch
 
-from . import corpus, dit, judge, text, vae
+from . import corpus, dit, files, judge, text, vae
 from .training import Training
 
 logger = logging.getLogger(__name__)
 
 TRAIN_SEED, TEST_SEED = 2_000, 910_000
-VAE_FILE = Path(__file__).parent / "weights" / "storymem_tiny_vae.safetensors"
-DIT_FILE = "storymem_tiny_m2v.safetensors"
+DIT_FILE = files.FILES["diffusion_models"]
 MEMORY_SHARES = (0.06, 0.10, 0.18, 0.18, 0.18, 0.15, 0.15)  # of M = 0 ... 6
 PROBE_LEVEL, PROBE_MEMORY = 0.8, 4
 
@@ -153,7 +152,7 @@ def train(args: argparse.Namespace) -> dict:
         _, training = start(args, device)
         return {"bytes": export(training, args.out / DIT_FILE)}
     module = vae.build()
-    vae.load_host_file(module, args.vae)
+    vae.load_host_file(module, args.vae or files.require("vae"))
     codec = corpus.LatentCodec(module, device)
     stored = torch.bfloat16 if on_gpu else torch.float32
     at_once = 8 if on_gpu else 1
@@ -250,7 +249,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--state", type=Path, required=True, help="folder of the resumable state")
     parser.add_argument("--export-only", action="store_true", help="write the file from --state")
-    parser.add_argument("--vae", type=Path, default=VAE_FILE)
+    parser.add_argument("--vae", type=Path, help="VAE file; default: the shipped one")
     parser.add_argument("--minutes", type=float, default=9, help="wall-clock limit of this command")
     parser.add_argument("--total-minutes", type=float, default=35, help="training time in all")
     parser.add_argument("--max-steps", type=int, default=10**9)

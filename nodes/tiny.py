@@ -1,0 +1,116 @@
+"""Demo nodes of the tiny model: they speak the language of its toy world and of nothing else."""
+
+from __future__ import annotations
+
+import logging
+
+import folder_paths
+from comfy_api.latest import io
+
+from ..storymem.tiny import demo, files, text, world
+
+CATEGORY = "StoryMem/demo"
+logger = logging.getLogger(__name__)
+
+
+def register_weights() -> None:
+    """Let the stock loaders list the tiny model's files, those that are there."""
+    for kind in files.FILES:
+        path = files.find(kind)
+        if path is not None:
+            folder_paths.add_model_folder_path(kind, str(path.parent))
+
+
+class TinyTextEncoder(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemTinyTextEncoder",
+            display_name="Tiny Text Encoder (demo)",
+            category=CATEGORY,
+            description="A demo, for the tiny model alone: turns the few words of its toy world "
+            "into conditioning. Name, action, name, action, place, camera, such as 'Bomo jumps, "
+            "Fipi stands, meadow, still'. Real models need CLIP Text Encode.",
+            inputs=[
+                io.String.Input(
+                    "prompt",
+                    multiline=True,
+                    default="Bomo jumps, Fipi stands, meadow, still",
+                    tooltip="Names of the big one: " + ", ".join(world.NAMES[0]) + ". Of the "
+                    "small one: " + ", ".join(world.NAMES[1]) + ". Actions: "
+                    + ", ".join(world.ACTIONS) + ". Places: " + ", ".join(world.PLACES)
+                    + ". Cameras: " + ", ".join(world.CAMERAS) + ". Other words are passed over.",
+                ),
+                io.String.Input(
+                    "negative_prompt",
+                    multiline=True,
+                    default="",
+                    optional=True,
+                    tooltip="What to stay away from, in the same words. Without effect while the "
+                    "sampler's cfg is 1, as the tiny model likes it. Safe: empty.",
+                ),
+            ],
+            outputs=[
+                io.Conditioning.Output(
+                    display_name="positive", tooltip="The encoded prompt, for M2V Sampler."
+                ),
+                io.Conditioning.Output(
+                    display_name="negative", tooltip="The encoded negative prompt."
+                ),
+                io.String.Output(
+                    display_name="understood", tooltip="The words that were understood."
+                ),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, prompt, negative_prompt=""):
+        if not any(text.parse(prompt)):
+            logger.warning(
+                "StoryMem: the tiny text encoder understands no word of %r; it knows only the "
+                "toy world's words, which its tooltip lists",
+                prompt,
+            )
+        encoded = [[[text.encode(t)[None], {}]] for t in (prompt, negative_prompt)]
+        return io.NodeOutput(*encoded, demo.explain(prompt))
+
+
+class TinyPortrait(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        def choice(name, options, default, tooltip):
+            return io.Combo.Input(name, options=list(options), default=default, tooltip=tooltip)
+
+        defaults = demo.LOOKS[0].split()
+        return io.Schema(
+            node_id="StoryMemTinyPortrait",
+            display_name="Tiny Portrait (demo)",
+            category=CATEGORY,
+            description="A demo, for the tiny model alone: draws a character of its toy world, as "
+            "a reference picture for Memory Bank. The look is said nowhere else: only memory can "
+            "tell the model.",
+            inputs=[
+                choice(
+                    "character",
+                    world.KINDS,
+                    "big",
+                    "Who it is: the big one with two eyes or the small one with one eye. In the "
+                    "prompt, the name tells which.",
+                ),
+                *(
+                    choice(name, values, default, f"The character's {name}.")
+                    for (name, values), default in zip(
+                        world.ATTRIBUTES.items(), defaults, strict=True
+                    )
+                ),
+            ],
+            outputs=[io.Image.Output(display_name="image", tooltip="The portrait, 96x96 pixels.")],
+        )
+
+    @classmethod
+    def execute(cls, character, hue, pattern, shape, accessory):
+        look = demo.parse_look(f"{hue} {pattern} {shape} {accessory}")
+        return io.NodeOutput(demo.portrait(character, look)[None])
+
+
+NODES = [TinyTextEncoder, TinyPortrait]

@@ -1,0 +1,44 @@
+"""Where the tiny model's files lie: with the pack, or in a folder of your own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+VARIABLE = "STORYMEM_TINY_WEIGHTS"  # a folder that is looked into first
+SHIPPED = Path(__file__).parent / "weights"
+# The host's name of each kind, which is also the folder below ``SHIPPED``, so that no loader lists
+# the other's file.
+FILES = {
+    "diffusion_models": "storymem_tiny_m2v.safetensors",
+    "vae": "storymem_tiny_vae.safetensors",
+}
+
+
+def folders() -> list[Path]:
+    """The folders that are looked into, in order."""
+    own = os.environ.get(VARIABLE, "").strip()
+    return [*([Path(own).expanduser()] if own else []), SHIPPED]
+
+
+def find(kind: str) -> Path | None:
+    """The file of a kind (``diffusion_models`` or ``vae``), in a folder of that name or flat."""
+    name = FILES[kind]
+    places = (path for folder in folders() for path in (folder / kind / name, folder / name))
+    return next((path.absolute() for path in places if path.is_file()), None)
+
+
+def require(kind: str) -> Path:
+    """Like ``find``.
+
+    Raises:
+        ValueError: when the file is nowhere, saying where it belongs and how to make it.
+    """
+    path = find(kind)
+    if path is None:
+        module = {"diffusion_models": "train_dit", "vae": "train_vae"}[kind]
+        raise ValueError(
+            f"the tiny model's file {FILES[kind]} is not in {SHIPPED / kind}; put it there or set "
+            f"{VARIABLE} to the folder that has it (python -m storymem.tiny.{module} makes it)"
+        )
+    return path
