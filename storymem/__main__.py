@@ -1,4 +1,4 @@
-"""``python -m storymem run | train``: the method on diffusers, without ComfyUI."""
+"""``python -m storymem run | train | evaluate``: the method without ComfyUI."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code (see ``python -m storymem run --help``)."""
     from .headless import command as run
+    from .headless import evaluate
     from .training import command as train
 
     parser = argparse.ArgumentParser(prog="storymem", description=__doc__)
@@ -16,6 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, module, words in (
         ("run", run, "Makes a story from a script."),
         ("train", train, "Trains an expert to remember, on groups of clips."),
+        ("evaluate", evaluate, "Measures finished stories: the paper's numbers."),
     ):
         module.add_options(commands.add_parser(name, help=words, description=words))
         commands.choices[name].set_defaults(module=module)

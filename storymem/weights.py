@@ -62,6 +62,21 @@ LAION_HEAD = WeightsSource(
     url="https://github.com/christophschuhmann/improved-aesthetic-predictor/raw/main/"
     "sac%2Blogos%2Bava1-l14-linearMSE.pth",
 )
+LAION_LINEAR = WeightsSource(
+    title="Aesthetic quality (the head that VBench uses)",
+    file="sa_0_4_vit_l_14_linear.pth",
+    folder="aesthetics",
+    page="https://github.com/LAION-AI/aesthetic-predictor",
+    url="https://github.com/LAION-AI/aesthetic-predictor/raw/main/sa_0_4_vit_l_14_linear.pth",
+)
+VICLIP = WeightsSource(
+    title="ViCLIP",
+    file="ViClip-InternVid-10M-FLT.pth",
+    folder="viclip",
+    page="https://huggingface.co/OpenGVLab/VBench_Used_Models",
+    url="https://huggingface.co/OpenGVLab/VBench_Used_Models/resolve/main/"
+    "ViClip-InternVid-10M-FLT.pth",
+)
 HPSV3 = WeightsSource(
     title="HPSv3",
     file="HPSv3.safetensors",

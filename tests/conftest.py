@@ -38,6 +38,7 @@ def load_helper(name: str) -> None:
 
 load_library()
 load_helper("fakes")
+load_helper("film_files")
 load_helper("clip_files")
 load_helper("keyframe_graphs")
 load_helper("loop_graphs")

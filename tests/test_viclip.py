@@ -15,6 +15,9 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from storymem import viclip
+from storymem.clip import ClipShape
+from storymem.laion import LaionScorer
+from storymem.metrics import AestheticQuality
 from storymem.viclip import (
     as_clip_input,
     count_tokens,
@@ -222,6 +225,33 @@ def test_features_at_full_size_equal_the_references(golden, tmp_path):
     }
     for kind, rows in found.items():
         assert (rows - torch.tensor(recorded[kind])).abs().max() < TOLERANCE
+
+
+L14 = ClipShape(1024, 24, 14, 224, 768)
+
+
+def test_aesthetic_quality_equals_vbenchs_own(golden):
+    head = torch.nn.Sequential(torch.nn.Linear(768, 1))
+    shapes = {"weight": (1, 768), "bias": (1,)}
+    state = {f"0.{k}": torch.from_numpy(case.weight(f"head.{k}", s)) for k, s in shapes.items()}
+    head.load_state_dict(state)
+
+    def pooled(pixels):
+        return torch.nn.functional.adaptive_avg_pool2d(pixels, 16).flatten(1)
+
+    scorer = AestheticQuality(pooled, L14, head)
+    assert scorer.column == "aesthetic"
+    with torch.inference_mode():
+        found = [
+            float(np.mean(scorer.score(torch.from_numpy(case.clip(*parameters)))))
+            for parameters in case.CLIPS
+        ]
+    expected = golden("viclip.json")["aesthetic"]
+    assert found == pytest.approx(expected, abs=2e-8)  # of numbers about 1e-3
+    with torch.inference_mode():  # the filter's own preprocessing is another one
+        smooth = LaionScorer(pooled, L14, head)
+        other = np.mean(smooth.score(torch.from_numpy(case.clip(*case.CLIPS[0])))) / 10
+    assert abs(other - expected[0]) > 1e-6
 
 
 # --- files ---

@@ -37,12 +37,12 @@ class Judges:
             if value not in known:
                 raise ValueError(f"{what} must be one of {', '.join(known)}, but it is {value!r}")
         if self.embedder == "clip":
-            _require(self.clip, "--clip", CLIP_B32, "or choose --embedder no_weights (rough)")
+            require_file(self.clip, "--clip", CLIP_B32, "or choose --embedder no_weights (rough)")
         if self.scorer == "laion":
-            _require(self.laion_clip, "--laion-clip", CLIP_L14)
-            _require(self.laion_head, "--laion-head", LAION_HEAD)
+            require_file(self.laion_clip, "--laion-clip", CLIP_L14)
+            require_file(self.laion_head, "--laion-head", LAION_HEAD)
         if self.scorer == "hpsv3":
-            _require(self.hpsv3, "--hpsv3", HPSV3)
+            require_file(self.hpsv3, "--hpsv3", HPSV3)
 
     def load(self, device: torch.device) -> tuple[Embedder, Scorer | None]:
         return self._load_embedder(device), self._load_scorer(device)
@@ -53,7 +53,7 @@ class Judges:
         from ..clip import ClipEmbedder, load_clip
 
         tower = load_clip(self.clip)
-        encode = _on(tower.module, device)
+        encode = on_device(tower.module, device)
         return ClipEmbedder(encode, tower.shape, openai=tower.openai)
 
     def _load_scorer(self, device: torch.device) -> Scorer | None:
@@ -72,14 +72,17 @@ class Judges:
 
         tower = load_clip(self.laion_clip)
         return LaionScorer(
-            _on(tower.module, device),
+            on_device(tower.module, device),
             tower.shape,
             load_head(self.laion_head),
             threshold=self.scorer_threshold,
         )
 
 
-def _require(path: Path | None, option: str, source: WeightsSource, otherwise: str = "") -> None:
+def require_file(
+    path: Path | None, option: str, source: WeightsSource, otherwise: str = ""
+) -> None:
+    """Raise ValueError when ``option`` names no file, or one that is not there."""
     if path is None:
         hint = f"; {otherwise}" if otherwise else ""
         raise ValueError(
@@ -107,11 +110,14 @@ class Guest:
             torch.cuda.empty_cache()
 
 
-def _on(module: torch.nn.Module, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
+def on_device(
+    module: torch.nn.Module, device: torch.device
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """``module`` on ``device`` as a function; results on the CPU."""
     module = module.to(device)
 
     @torch.no_grad()
-    def encode(pixels: torch.Tensor) -> torch.Tensor:
-        return module(pixels.to(device)).float().cpu()
+    def encode(inputs: torch.Tensor) -> torch.Tensor:
+        return module(inputs.to(device)).float().cpu()
 
     return encode

@@ -17,14 +17,19 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import torch
-from vbench.third_party.ViCLIP.viclip import ViCLIP
-from vbench.third_party.ViCLIP.viclip_text import CLIP_TEXT
-from vbench.third_party.ViCLIP.viclip_vision import VisionTransformer
-from vbench.utils import clip_transform, get_frame_indices
+from torch import nn
+
+sys.modules["clip"] = types.ModuleType("clip")  # imported by VBench, not used here
+import vbench.aesthetic_quality  # noqa: E402
+from vbench.third_party.ViCLIP.viclip import ViCLIP  # noqa: E402
+from vbench.third_party.ViCLIP.viclip_text import CLIP_TEXT  # noqa: E402
+from vbench.third_party.ViCLIP.viclip_vision import VisionTransformer  # noqa: E402
+from vbench.utils import clip_transform, get_frame_indices  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
@@ -84,6 +89,29 @@ def tokens(model: ViCLIP, texts: list[str]) -> np.ndarray:
     return model.text_encoder.tokenize(texts, context_length=case.CONTEXT).numpy().astype(np.int64)
 
 
+class Pooled:
+    """A stand-in for CLIP: what VBench does around it is what is recorded."""
+
+    def eval(self):
+        return self
+
+    def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
+        return nn.functional.adaptive_avg_pool2d(pixels, 16).flatten(1)
+
+
+def aesthetic() -> list[float]:
+    """VBench's own aesthetic quality of every clip."""
+    head = nn.Linear(768, 1)
+    state = {k: case.weight(f"head.{k}", s) for k, s in (("weight", (1, 768)), ("bias", (1,)))}
+    head.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
+    vbench.aesthetic_quality.load_video = lambda name: torch.from_numpy(
+        case.clip(*case.CLIPS[int(name)])
+    ).permute(0, 3, 1, 2)
+    names = [str(i) for i in range(len(case.CLIPS))]
+    _, results = vbench.aesthetic_quality.laion_aesthetic(head, Pooled(), names, "cpu")
+    return [result["video_results"] for result in results]
+
+
 def digest(array: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
@@ -112,6 +140,7 @@ def main() -> None:
         ],
         "tokens": tokens(tiny, case.TEXTS).tolist(),
         "random_tokens": digest(tokens(tiny, case.random_texts())),
+        "aesthetic": aesthetic(),
         "tiny": features(tiny, case.CLIPS, case.TEXTS, 56),
         "full": features(make(case.FULL), case.CLIPS[-1:], case.TEXTS[:3], 224),
     }
