@@ -15,6 +15,8 @@ AUTOGROW = "COMFY_AUTOGROW_V3"
 MUTED, BYPASSED = 2, 4
 SUBGRAPH_INPUTS, SUBGRAPH_OUTPUTS = -10, -20  # as nodes of a subgraph, where links begin and end
 TITLE, ROW, TEXT_ROWS = 30, 26, 5
+GALLERY = 216  # pictures of the memory that the page shows inside these nodes
+SHOW_MEMORY = ("StoryMemMemoryBank", "StoryMemRemember", "StoryMemPreviewMemoryBank")
 
 
 def _inputs_of(description: dict) -> list[tuple[str, object, dict]]:
@@ -41,7 +43,7 @@ def _expand_dynamic(name: str, options: dict, value: object) -> list[tuple[str, 
     raise ValueError(f"{name} has no option {value!r}")
 
 
-def _widget_rows(description: dict, values: list) -> list[tuple[str, object]]:
+def widget_rows(description: dict, values: list) -> list[tuple[str, object]]:
     """(name, value) of each widget of a node, from the list that a workflow file holds."""
     rows: list[tuple[str, object]] = []
     remaining = list(values)
@@ -52,9 +54,8 @@ def _widget_rows(description: dict, values: list) -> list[tuple[str, object]]:
             if kind == DYNAMIC_COMBO:  # kept for old prompts; the page sends its first option
                 rows.append((name, options["options"][0]["key"]))
             continue
-        if not remaining:
-            raise ValueError(f"no value for widget {name!r}")
-        value = remaining.pop(0)
+        # A widget that the node got after the file was written has its default, as on the page.
+        value = remaining.pop(0) if remaining else options["default"]
         rows.append((name, value))
         if options.get("control_after_generate") or options.get("image_upload"):
             remaining and remaining.pop(0)
@@ -72,7 +73,7 @@ def to_api(workflow: dict, object_info: dict) -> dict:
     definitions = {s["id"]: s for s in workflow.get("definitions", {}).get("subgraphs", ())}
     prompt = {}
     for scope, node in _Scope(workflow, definitions, object_info).every_node():
-        inputs = dict(_widget_rows(object_info[node["type"]], node.get("widgets_values") or []))
+        inputs = dict(widget_rows(object_info[node["type"]], node.get("widgets_values") or []))
         for socket in node.get("inputs", []):
             if socket.get("link") is None:
                 continue
@@ -261,6 +262,7 @@ class Builder:
         if inputs:
             raise ValueError(f"{kind} has no inputs {sorted(inputs)}")
         height += ROW * max(sockets, len(node["outputs"]))
+        height += GALLERY if kind in SHOW_MEMORY else 0
         node["size"][1] = height + 20
         self.nodes.append(node)
         return node

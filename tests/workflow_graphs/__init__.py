@@ -4,7 +4,8 @@ Every module here is found by itself; nothing is listed in a common place. A mod
 ``GRAPHS = {"name": build, ...}``, where ``build(info)`` takes the host's ``/object_info`` and
 returns a workflow file's content (``Builder.file()``). The name is the file's path under
 ``workflows/`` without ``.json``: ``"storymem_story"``, or ``"baselines/wan"`` for a file in a
-subfolder. What graphs share lies in ``parts.py``.
+subfolder. ``BLUEPRINTS`` is the same for ``subgraphs/`` (``Blueprint.file()``). What graphs share
+lies in ``parts.py`` and ``film.py``.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ import importlib
 import pkgutil
 
 
-def all_graphs() -> dict:
-    """Name to ``build(info)`` of every graph, from every module of this folder."""
+def all_files() -> dict:
+    """Path of every file from the pack's folder, and its ``build(info)``."""
     found = {}
-    for module in pkgutil.iter_modules(__path__):
-        found |= getattr(importlib.import_module(f"{__name__}.{module.name}"), "GRAPHS", {})
+    for info in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        for folder, builds in (("workflows", "GRAPHS"), ("subgraphs", "BLUEPRINTS")):
+            for name, build in getattr(module, builds, {}).items():
+                found[f"{folder}/{name}.json"] = build
     return found

@@ -146,4 +146,5 @@ def add_models(graph: Builder, *, lightning_mode: int | None = None) -> dict:
         "model_low": experts["low"],
         "clip": (clip, "CLIP"),
         "vae": (vae, "VAE"),
+        "nodes": {**unets, "lora": lora},
     }

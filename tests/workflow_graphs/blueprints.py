@@ -1,0 +1,120 @@
+"""The subgraph blueprints: one shot, and a whole story, each as one node."""
+
+from __future__ import annotations
+
+from workflow_blueprints import Blueprint
+
+from .film import add_film
+from .parts import NEGATIVE, add_models, model_note
+
+SAMPLING = ("steps", "cfg", "sampler_name", "scheduler", "shift")
+SIZE = ("width", "height", "length")
+SHOT_NOTE = """# StoryMem Shot
+
+One shot with memory: the prompt is encoded, the shot is sampled by both experts, decoded, and \
+its best keyframes are put into the memory.
+
+- **bank** in: what the story remembers so far (*Memory Bank*, or the bank of the shot before). \
+**bank** out: the same with this shot's keyframes.
+- **previous_frames**: the frames of the shot before, if this one goes on without a cut. Set \
+*continuity* to `cut` for a cut.
+- **shot**: only inside a *Shot Loop*; its length, seed and continuity then win.
+
+The models come from outside: both experts with the StoryMem LoRA (*Load StoryMem LoRA*).
+"""
+STORY_NOTE = """# StoryMem Story
+
+The whole story in one node: write the script outside, queue, and the film is in \
+`output/<filename_prefix>/<story>/`, shot by shot. Finished shots are kept: after a stop or a \
+change only what is missing is made.
+
+Everything is the workflow *storymem_story*; connect a portrait or two to **images** and the \
+story begins from your own characters.
+"""
+
+
+def shot_blueprint(info: dict) -> dict:
+    graph = Blueprint(
+        info,
+        "StoryMem Shot",
+        description="One shot with memory: prompt and bank in, frames and the bank with this "
+        "shot's keyframes out. Models with the StoryMem LoRA come from outside.",
+        aliases=["storymem", "memory", "shot", "multi-shot", "m2v"],
+    )
+    column = graph.column(0)
+    positive = column.add("CLIPTextEncode", title="Prompt of this shot", rows=8, text="")
+    negative = column.add("CLIPTextEncode", title="Negative prompt", rows=8, text=NEGATIVE)
+    column = graph.column(400, width=360)
+    sampler = column.add(
+        "StoryMemM2VSampler",
+        positive=(positive, "CONDITIONING"),
+        negative=(negative, "CONDITIONING"),
+    )
+    decode = column.add("VAEDecode", samples=(sampler, "samples"))
+    graph.group("1  The shot", graph.nodes, "#3f789e")
+    column = graph.column(840)
+    embedder = column.add("StoryMemLoadEmbedder", embedder="no_weights")
+    scorer = column.add("StoryMemLoadScorer", scorer="sharpness")
+    keyframes = column.add(
+        "StoryMemKeyframeSelect",
+        frames=(decode, "IMAGE"),
+        embedder=(embedder, "embedder"),
+        scorer=(scorer, "scorer"),
+    )
+    remember = column.add("StoryMemRemember", keyframes=(keyframes, "keyframes"))
+    graph.group("2  What is remembered", column.nodes, "#6b8e23")
+
+    for name in ("model_high", "model_low"):
+        graph.show(sampler, name)
+    graph.show_all("clip", (positive, "clip"), (negative, "clip"))
+    graph.show_all("vae", (sampler, "vae"), (decode, "vae"))
+    graph.show_all("bank", (sampler, "bank"), (keyframes, "bank"), (remember, "bank"))
+    graph.show_all("shot", (sampler, "shot"), (keyframes, "shot"))
+    for name in ("previous_frames", "start_image"):
+        graph.show(sampler, name)
+    graph.show(positive, "text", "prompt")
+    graph.show(negative, "text", "negative")
+    for name in (*SIZE, "seed", "continuity", *SAMPLING):
+        graph.show(sampler, name)
+    for name in ("threshold", "max_keyframes"):
+        graph.show(keyframes, name)
+    graph.give(decode, "IMAGE", "frames")
+    graph.give(remember, "bank")
+    graph.give(keyframes, "images", "keyframes")
+    graph.note((0, -420), (1180, 300), "StoryMem Shot", SHOT_NOTE)
+    return graph.file()
+
+
+def story_blueprint(info: dict) -> dict:
+    graph = Blueprint(
+        info,
+        "StoryMem Story",
+        description="A whole story: script in, film out, shot by shot, with the same characters "
+        "from the first shot to the last. Connect portraits to images to begin from your own.",
+        aliases=["storymem", "story", "film", "multi-shot", "consistent characters"],
+    )
+    parts = add_models(graph)
+    nodes = add_film(graph, parts, preview=False)
+    graph.show(nodes["memory"], "images")
+    for name in ("script", "character"):
+        graph.show(nodes["script"], name)
+    for name in ("filename_prefix", "continuity"):
+        graph.show(nodes["open"], name)
+    for name in (*SIZE, "seed", *SAMPLING):
+        graph.show(nodes["sampler"], name)
+    graph.show(nodes["memory"], "max_frames")
+    high, low, lora = parts["nodes"]["high"], parts["nodes"]["low"], parts["nodes"]["lora"]
+    graph.show(high, "unet_name", "unet_high")
+    graph.show(low, "unet_name", "unet_low")
+    graph.show(lora, "lora_high")
+    graph.show(lora, "lora_low")
+    graph.show(parts["clip"][0], "clip_name")
+    graph.show(parts["vae"][0], "vae_name")
+    for name in ("video", "bank", "folder"):
+        graph.give(nodes["close"], name)
+    graph.note((0, -480), (900, 340), "StoryMem Story", STORY_NOTE)
+    graph.note((940, -480), (900, 340), "Model files", model_note(t2v=False))
+    return graph.file()
+
+
+BLUEPRINTS = {"StoryMem Shot": shot_blueprint, "StoryMem Story": story_blueprint}
