@@ -16,7 +16,7 @@ Lines in square brackets at the top of a block are tags::
 
 ``[character]`` marks the first block as the text that is put before every prompt, ``[continue]``
 a shot without a cut, ``[scene]`` a new scene (``[scene: 7]`` says its number). The fields of a JSON
-script may be given as ``[seed: 7]``.
+script may be given as ``[seed: 7]``; ``[cast: Mara, Pip]`` in the first block names who is in it.
 
 What a line cannot hold is given exactly, as JSON after an equals sign: ``[overview = "..."]``,
 ``[prompt = "text with\\n---\\nlines"]``, ``[reference_images = ["a, b.png"]]``.
@@ -34,7 +34,7 @@ from .script_fields import MAX_SCENE, SHOT_FIELDS, STORY_FIELDS, ScriptError, ch
 
 SEPARATOR = re.compile(r"^[ \t]*-{3,}[ \t]*$", re.MULTILINE)
 TAG = re.compile(r"^\[\s*([A-Za-z_]+)\s*(?:([:=])\s*(.*?))?\s*\]$")
-FLAGS = ("continue", "cut", "scene", "character", "lock")
+FLAGS = ("continue", "cut", "scene", "character", "lock", "cast")
 STORY_TAGS = ("title", "overview", "story_more")
 SHOT_TAGS = ("prompt", "more", "scene_more")
 MORE_TAGS = ("more", "scene_more", "story_more")  # objects with the fields that nothing reads
@@ -93,6 +93,8 @@ def parse_plain(text: str) -> PlainScript:
         script.title = values.pop("title", "") or script.title
         script.overview = values.pop("overview", "") or script.overview
         script.more.update(values.pop("story_more", {}))
+        if "cast" in values:
+            script.more["cast"] = [name.strip() for name in values.pop("cast").split(",")]
         if "character" in values:
             _read_character(script, values, body, position)
             continue
@@ -165,7 +167,7 @@ def _read_character(script: PlainScript, values: dict, body: str, position: int)
 
 
 def _unread(script: PlainScript) -> list[str]:
-    found = [("the story", script.more)]
+    found = [("the story", {k: v for k, v in script.more.items() if k != "cast"})]
     counts: dict[int, int] = {}
     for block in script.blocks:
         counts[block.scene] = counts.get(block.scene, 0) + 1

@@ -27,6 +27,14 @@ def check_text(value, where: str) -> str:
     return value
 
 
+def check_names(value, where: str) -> tuple[str, ...]:
+    """A list of names, or names in one text with commas between; nothing gives none."""
+    names = value.split(",") if isinstance(value, str) else [] if value is None else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ScriptError(f"{where} must be a list of names, but it is {value!r}")
+    return tuple(name.strip() for name in names if name.strip())
+
+
 def parse_cut(value, where: str) -> bool:
     """``true``/``false``, or the words "True"/"False" that some writers give."""
     if isinstance(value, bool):

@@ -14,7 +14,16 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from .script_fields import MAX_SCENE, SHOT_FIELDS, STORY_FIELDS, ScriptError, check_text, parse_cut
+from .cast import without_marks
+from .script_fields import (
+    MAX_SCENE,
+    SHOT_FIELDS,
+    STORY_FIELDS,
+    ScriptError,
+    check_names,
+    check_text,
+    parse_cut,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +37,7 @@ class Shot:
     """One shot of a story.
 
     ``index`` counts all shots of the story from 0; ``scene`` and ``number`` are what file names
-    show (both count from 1). Optional fields are ``None`` or empty when the script does not set them.
+    show (both count from 1). Optional fields are ``None`` or empty where the script sets none.
     """
 
     index: int
@@ -65,10 +74,13 @@ class Story:
     character: str = ""  # put before every prompt
     source: str = field(default="", repr=False)  # the script as it was given
     warnings: tuple[str, ...] = ()  # what was read but not understood
+    cast: tuple[str, ...] = ()  # names, as the script lists them (see storymem.cast)
 
     def prompt_of(self, shot: Shot) -> str:
-        """The prompt to encode: the character description, then the shot's own prompt."""
-        return f"{self.character}\n{shot.prompt}" if self.character else shot.prompt
+        """The prompt to encode: the character description, then the shot's own prompt; a name
+        that is marked ``@Mara`` stands there as ``Mara``."""
+        prompt = f"{self.character}\n{shot.prompt}" if self.character else shot.prompt
+        return without_marks(prompt)
 
 
 def load_story(
@@ -163,13 +175,17 @@ def _from_plain(text: str, source: str, default_name: str) -> Story:
             )
         )
     name = script.title or default_name
-    return _story(name, shots, script.overview, script.character, source, script.warnings)
+    story = _story(name, shots, script.overview, script.character, source, script.warnings)
+    return replace(story, cast=check_names(script.more.get("cast"), "cast"))
 
 
 def _from_json(data: Mapping, source: str, default_name: str) -> Story:
     warnings = _unknown(
-        data, ("story_name", "story_overview", "scenes", *STORY_FIELDS, *SHOT_FIELDS), "the story"
+        data,
+        ("story_name", "story_overview", "scenes", "cast", *STORY_FIELDS, *SHOT_FIELDS),
+        "the story",
     )
+    cast = check_names(data.get("cast"), "cast")
     name = check_text(data.get("story_name") or default_name, "story_name")
     overview = check_text(data.get("story_overview") or "", "story_overview")
     character = check_text(data.get("character") or "", "character").strip()
@@ -198,7 +214,7 @@ def _from_json(data: Mapping, source: str, default_name: str) -> Story:
                 for key in SHOT_FIELDS
             }
             shots.append(_shot(len(shots), number, counts[number], prompt, cut, values, place))
-    return _story(name, shots, overview, character, source, warnings)
+    return replace(_story(name, shots, overview, character, source, warnings), cast=cast)
 
 
 def _story(name, shots, overview, character, source, warnings) -> Story:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from storymem.cast import named_in, names_of, without_marks
+from storymem.script_writer import read_script, write_script
+from storymem.story import load_story
 
 
 @pytest.mark.parametrize(
@@ -54,3 +56,18 @@ def test_marks_come_off_and_other_signs_stay():
     assert without_marks("@Mara waves at @Pip, me@example.org") == (
         "Mara waves at Pip, me@example.org"
     )
+
+
+@pytest.mark.parametrize("form", ["json", "plain"])
+def test_a_script_may_list_its_cast_and_keeps_it(form):
+    script = read_script("[title: Sea]\n[cast: Mara, Old Tom]\n---\n@Mara rows.\n---\nTom waves.")
+    story = load_story(write_script(script, form))
+    assert story.cast == ("Mara", "Old Tom")
+    assert story.warnings == ()
+    assert story.shots[0].prompt == "@Mara rows."
+    assert story.prompt_of(story.shots[0]) == "Mara rows."
+
+
+def test_a_cast_that_is_no_list_of_names_is_told():
+    with pytest.raises(ValueError, match="cast must be a list of names"):
+        load_story({"cast": 7, "scenes": [{"video_prompts": ["a"], "cut": [True]}]})
