@@ -130,7 +130,7 @@ def as_json(measured: Measurement) -> dict:
                 **story.values,
                 "similarity": story.similarity.round(6).tolist(),
                 "top_pairs": [[story.shots[i].label for i in pair] for pair in story.top_pairs],
-                "per_shot": [row for row in _shots_of(system, story)],
+                "per_shot": _shots_of(system, story),
             }
             for system, story in measured.stories
         ],

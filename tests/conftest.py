@@ -28,9 +28,9 @@ def load_library() -> None:
     spec.loader.exec_module(module)
 
 
-def load_helper(name: str) -> None:
-    """Make ``tests/<name>.py`` importable as ``<name>`` without touching ``sys.path``."""
-    spec = importlib.util.spec_from_file_location(name, PACK / "tests" / f"{name}.py")
+def load_helper(name: str, folder: str = "") -> None:
+    """Make ``tests/<folder>/<name>.py`` importable as ``<name>`` without touching ``sys.path``."""
+    spec = importlib.util.spec_from_file_location(name, PACK / "tests" / folder / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
@@ -38,6 +38,7 @@ def load_helper(name: str) -> None:
 
 load_library()
 load_helper("fakes")
+load_helper("viclip_case", "golden")
 load_helper("film_files")
 load_helper("clip_files")
 load_helper("keyframe_graphs")

@@ -65,3 +65,40 @@ class PlainFeatures(FilmFeatures):
             rows.append(np.random.RandomState(seed).uniform(0.1, 1, 16))
         table = np.array(rows)
         return table / np.linalg.norm(table, axis=1, keepdims=True)
+
+
+def write_viclip(path: Path) -> Path:
+    """The golden case's ViCLIP of 3 layers for 56 pixels."""
+    import torch
+    import viclip_case as case
+
+    torch.save({"model": case.weights(case.TINY)}, path)
+    return path
+
+
+def write_clip(path: Path, *, width: int = 128) -> Path:
+    """A small whole CLIP of 64 features with CLIP's own vocabulary, in open_clip's layout."""
+    import open_clip
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = open_clip.model.CLIP(
+            64,
+            open_clip.CLIPVisionCfg(layers=2, width=width, patch_size=32, image_size=64),
+            open_clip.CLIPTextCfg(context_length=77, vocab_size=49408, width=64, heads=1, layers=1),
+            quick_gelu=True,
+        )
+        state = {k: v + 0.05 * torch.randn(v.shape) for k, v in model.state_dict().items()
+                 if k != "attn_mask"}  # fmt: skip
+    torch.save(state, path)
+    return path
+
+
+def write_laion(path: Path, features: int = 64) -> Path:
+    """A linear head."""
+    import torch
+
+    weight = torch.linspace(-1, 1, features)[None]
+    torch.save({"weight": weight, "bias": torch.tensor([5.0])}, path)
+    return path

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import viclip_case as case
 from safetensors.torch import save_file
 
 from storymem import viclip
@@ -30,60 +29,9 @@ pytest.importorskip("open_clip")
 TOLERANCE = 1e-5  # on unit vectors; two orders of sums differ by 1e-6, the mutants by 1e-3 and more
 
 
-def _case():
-    path = Path(__file__).parent / "golden" / "viclip_case.py"
-    spec = importlib.util.spec_from_file_location("viclip_case", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["viclip_case"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-case = _case()
-
-
-def shapes(sizes: dict) -> dict[str, tuple[int, ...]]:
-    """The keys of the published file and their shapes, written out."""
-    vision, text, features = sizes["vision"], sizes["text"], sizes["features"]
-    width, patch = vision["width"], vision["patch_size"]
-    wide, layers = text["transformer_width"], text["transformer_layers"]
-    v, t = "vision_encoder.", "text_encoder."
-    found: dict[str, tuple[int, ...]] = {
-        f"{v}conv1.weight": (width, 3, 1, patch, patch),
-        f"{v}class_embedding": (width,),
-        f"{v}positional_embedding": ((vision["input_resolution"] // patch) ** 2 + 1, width),
-        f"{v}temporal_positional_embedding": (1, 8, width),
-        f"{v}proj": (width, features),
-        f"{t}token_embedding.weight": (case.VOCABULARY, wide),
-        f"{t}positional_embedding": (case.CONTEXT, wide),
-        f"{t}text_projection": (wide, features),
-    }
-    norms = [(f"{v}ln_pre", width), (f"{v}ln_post", width), (f"{t}ln_final", wide)]
-    for head, count, size in ((v, vision["layers"], width), (t, layers, wide)):
-        for i in range(count):
-            block = f"{head}transformer.resblocks.{i}."
-            norms += [(f"{block}ln_1", size), (f"{block}ln_2", size)]
-            for name, rows, columns in (
-                ("attn.out_proj", size, size),
-                ("mlp.c_fc", 4 * size, size),
-                ("mlp.c_proj", size, 4 * size),
-            ):
-                found[f"{block}{name}.weight"] = (rows, columns)
-                found[f"{block}{name}.bias"] = (rows,)
-            found[f"{block}attn.in_proj_weight"] = (3 * size, size)
-            found[f"{block}attn.in_proj_bias"] = (3 * size,)
-    for name, size in norms:
-        found[f"{name}.weight"] = found[f"{name}.bias"] = (size,)
-    return found
-
-
-def weights(sizes: dict) -> dict[str, torch.Tensor]:
-    return {k: torch.from_numpy(case.weight(k, s)) for k, s in shapes(sizes).items()}
-
-
 @pytest.fixture(scope="module")
 def tiny_weights():
-    return {**weights(case.TINY), "temp": torch.tensor(0.01)}
+    return {**case.weights(case.TINY), "temp": torch.tensor(0.01)}
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +162,7 @@ def _smoothed_input(parameters, size: int) -> torch.Tensor:
 def test_features_at_full_size_equal_the_references(golden, tmp_path):
     """L/14 whole: 24 and 12 layers, 2049 tokens."""
     path = tmp_path / "viclip.safetensors"
-    save_file(weights(case.FULL), path)
+    save_file(case.weights(case.FULL), path)
     model = load_viclip(path)
     path.unlink()
     assert model.shape.name == "ViCLIP L/14"

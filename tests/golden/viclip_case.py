@@ -84,3 +84,45 @@ def weight(key: str, shape: tuple[int, ...]) -> np.ndarray:
     if "embedding" in key:
         return values * np.float32(0.5)
     return values * np.float32(0.1) + np.float32("bias" not in key and "ln_" in key)
+
+
+def shapes(sizes: dict) -> dict[str, tuple[int, ...]]:
+    """The keys of the published file and their shapes, written out."""
+    vision, text, features = sizes["vision"], sizes["text"], sizes["features"]
+    width, patch = vision["width"], vision["patch_size"]
+    wide, layers = text["transformer_width"], text["transformer_layers"]
+    v, t = "vision_encoder.", "text_encoder."
+    found: dict[str, tuple[int, ...]] = {
+        f"{v}conv1.weight": (width, 3, 1, patch, patch),
+        f"{v}class_embedding": (width,),
+        f"{v}positional_embedding": ((vision["input_resolution"] // patch) ** 2 + 1, width),
+        f"{v}temporal_positional_embedding": (1, 8, width),
+        f"{v}proj": (width, features),
+        f"{t}token_embedding.weight": (VOCABULARY, wide),
+        f"{t}positional_embedding": (CONTEXT, wide),
+        f"{t}text_projection": (wide, features),
+    }
+    norms = [(f"{v}ln_pre", width), (f"{v}ln_post", width), (f"{t}ln_final", wide)]
+    for head, count, size in ((v, vision["layers"], width), (t, layers, wide)):
+        for i in range(count):
+            block = f"{head}transformer.resblocks.{i}."
+            norms += [(f"{block}ln_1", size), (f"{block}ln_2", size)]
+            for name, rows, columns in (
+                ("attn.out_proj", size, size),
+                ("mlp.c_fc", 4 * size, size),
+                ("mlp.c_proj", size, 4 * size),
+            ):
+                found[f"{block}{name}.weight"] = (rows, columns)
+                found[f"{block}{name}.bias"] = (rows,)
+            found[f"{block}attn.in_proj_weight"] = (3 * size, size)
+            found[f"{block}attn.in_proj_bias"] = (3 * size,)
+    for name, size in norms:
+        found[f"{name}.weight"] = found[f"{name}.bias"] = (size,)
+    return found
+
+
+def weights(sizes: dict) -> dict:
+    """The whole file in these sizes, as torch tensors."""
+    import torch
+
+    return {k: torch.from_numpy(weight(k, s)) for k, s in shapes(sizes).items()}
