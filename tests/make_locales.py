@@ -25,7 +25,7 @@ def read(path: Path) -> dict:
 
 
 def main() -> None:
-    nodes = load_pack(host_path(), PACK)
+    nodes = for_artists(load_pack(host_path(), PACK))
     english = {node_id: texts(node) for node_id, node in nodes.items()}
     text = json.dumps(english, indent=2, ensure_ascii=False) + "\n"
     (LOCALES / "en" / "nodeDefs.json").write_text(text, encoding="utf-8")
@@ -36,7 +36,7 @@ def main() -> None:
     ]
     for language, names in (("en", english), ("zh", chinese)):
         types = read(LOCALES / language / "main.json")["dataTypes"]
-        for node_id, node in for_artists(nodes).items():
+        for node_id, node in nodes.items():
             page = PACK / "web" / "docs" / node_id / f"{language}.md"
             if not page.exists():
                 missing.append(f"{page.relative_to(PACK)}: to be written")

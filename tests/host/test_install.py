@@ -94,7 +94,7 @@ def would_install(python: Path, *requirements: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def alone(host_environment) -> dict[str, str]:
-    """What the host's own requirements would bring: nothing, unless the checkout asks for others."""
+    """What the host's own requirements would bring: nothing, unless this checkout lacks some."""
     return would_install(host_environment, host_path() / "requirements.txt")
 
 

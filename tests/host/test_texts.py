@@ -17,7 +17,7 @@ LANGUAGES = ("en", "zh")
 
 @pytest.fixture(scope="module")
 def node_classes(host) -> dict[str, type]:
-    return pack_nodes(sys.modules[host._pack])
+    return for_artists(pack_nodes(sys.modules[host._pack]))
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_categories_and_wire_types_have_names(node_classes):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_node_has_a_help_page_and_every_page_a_node(node_classes, language):
     pages = {page.parent.name for page in HELP.glob(f"*/{language}.md")}
-    nodes = set(for_artists(node_classes))
+    nodes = set(node_classes)
     assert (sorted(nodes - pages), sorted(pages - nodes)) == ([], []), (
         f"first: write web/docs/<id>/{language}.md; second: they belong to no node"
     )
@@ -67,7 +67,7 @@ def test_every_node_has_a_help_page_and_every_page_a_node(node_classes, language
 def test_a_help_page_shows_every_input_and_output_as_the_node_has_it(node_classes, language):
     names, types = read(language, "nodeDefs"), read(language, "main")["dataTypes"]
     stale = []
-    for node_id, node in for_artists(node_classes).items():
+    for node_id, node in node_classes.items():
         page = (HELP / node_id / f"{language}.md").read_text(encoding="utf-8")
         assert page.startswith(f"# {names[node_id]['display_name']}\n"), node_id
         if page != with_tables(page, node, names[node_id], language, types):
