@@ -30,6 +30,7 @@ class BankEdits:
     drop: tuple[str, ...] = ()  # out of the bank
     keep: tuple[str, ...] = ()  # a dropped candidate is in the bank after all
     images: tuple[str, ...] = ()  # files in the host's input folder
+    names: tuple[tuple[str, str], ...] = ()  # digest -> whom the frame shows, in the artist's words
 
     @classmethod
     def parse(cls, text: str) -> BankEdits:
@@ -51,10 +52,10 @@ class BankEdits:
             raise ValueError(
                 f"edits must be a JSON object such as {_EXAMPLE}, but it is {_shown(given)}"
             )
-        if unknown := sorted(set(given) - {*KINDS, "images"}):
+        if unknown := sorted(set(given) - {*KINDS, "images", "names"}):
             raise ValueError(
                 f"edits has {', '.join(map(repr, unknown))}, which nothing reads; it may have "
-                f"{', '.join(KINDS)} and images"
+                f"{', '.join(KINDS)}, images and names"
             )
         digests = {kind: _digests(given.get(kind, []), kind) for kind in KINDS}
         for one, other in CONTRARY:
@@ -64,7 +65,8 @@ class BankEdits:
                         f"edits names {digest[:MIN_DIGITS]} under both {one} and {other}; take it "
                         "out of one of them"
                     )
-        return cls(**digests, images=_file_names(given.get("images", [])))
+        images = _file_names(given.get("images", []))
+        return cls(**digests, images=images, names=_labels(given.get("names", {})))
 
     @classmethod
     def of(cls, frames: Iterable, dropped: Iterable) -> BankEdits:
@@ -80,6 +82,10 @@ class BankEdits:
     @property
     def names_frames(self) -> bool:
         return bool(self.pin or self.unpin or self.drop or self.keep)
+
+    def label_of(self, digest: str) -> str | None:
+        """What the artist wrote about a frame; ``None`` when nothing."""
+        return next((label for start, label in self.names if digest.startswith(start)), None)
 
     def without(self, digests: Iterable[str]) -> BankEdits:
         """The same clicks, but none on these frames."""
@@ -162,6 +168,13 @@ def _file_names(value) -> tuple[str, ...]:
         if not name.strip() or "\0" in name:
             raise ValueError(f"edits, images: {_shown(name)} is no file name of the input folder")
     return tuple(dict.fromkeys(names))
+
+
+def _labels(value) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, Mapping) or not all(isinstance(v, str) for v in value.values()):
+        raise ValueError(f"edits, names must give a text for each frame, but it is {_shown(value)}")
+    digests = _digests(list(value), "names")
+    return tuple(zip(digests, value.values(), strict=True))
 
 
 def _texts(value, kind: str) -> list[str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import zip_longest
 
 import torch
 
 from .bank_edits import NO_EDITS, BankEdits
+from .memory_policy import POLICIES, Choice
 
 MAX_MEMORY_FRAMES = 10  # paper: the model was trained with at most ten memory frames
 SINK_FRAMES = 3  # paper: the first three keyframes always stay
@@ -114,7 +116,9 @@ class MemoryBank:
 
     ``frames`` holds every keyframe that was ever kept; ``used()`` is what a shot sees. ``dropped``
     lists the last candidates that were not kept, each with its reason, for the artist to see.
-    ``edits`` are the artist's clicks; they hold for frames that come later too.
+    ``edits`` are the artist's clicks; they hold for frames that come later too. ``policy`` says
+    how a shot's frames are chosen when there are more than places; ``choice`` is what it chose for
+    the shot that this bank was handed to, and ``seen`` what the shot before saw, with reasons.
     """
 
     frames: tuple[MemoryFrame, ...] = ()
@@ -122,8 +126,16 @@ class MemoryBank:
     sink: int = SINK_FRAMES
     dropped: tuple[MemoryFrame, ...] = field(default=())
     edits: BankEdits = NO_EDITS
+    policy: str = POLICIES[0]
+    embedder: object = field(default=None, repr=False)  # of pictures and texts, for relevant
+    choice: Choice | None = None
+    seen: Mapping[str, str] = field(default_factory=dict)  # digest -> reason
 
     def __post_init__(self) -> None:
+        if self.policy not in POLICIES:
+            raise ValueError(
+                f"policy must be one of {', '.join(POLICIES)}, but it is {self.policy!r}"
+            )
         if self.max_frames < 0 or self.sink < 0:
             raise ValueError(
                 f"max_frames and sink must be 0 or more, but they are {self.max_frames} and "
@@ -134,17 +146,15 @@ class MemoryBank:
         return len(self.frames)
 
     def used_indices(self) -> tuple[int, ...]:
-        """Indices into ``frames`` that the next shot sees.
+        """Indices into ``frames`` that the next shot sees: the choice that was made for it, else
+        the window.
 
         Pinned frames stay in the window: they take places from the recent part first. More pins
         than ``max_frames`` is a ValueError.
         """
-        pinned = {i for i, frame in enumerate(self.frames) if frame.pinned}
-        if len(pinned) > self.max_frames:
-            raise ValueError(
-                f"{len(pinned)} frames are pinned but only max_frames = {self.max_frames} can be "
-                "used; unpin some frames or raise max_frames"
-            )
+        pinned = set(self.pinned_indices())
+        if self.choice is not None:
+            return self.choice.indices
         chosen = window(len(self.frames), max_frames=self.max_frames, sink=self.sink)
         missing = pinned.difference(chosen)
         if not missing:
@@ -156,6 +166,20 @@ class MemoryBank:
         replaceable += [i for i in reversed(first) if i not in pinned]
         removed = set(replaceable[: len(missing)])
         return tuple(sorted((set(chosen) - removed) | missing))
+
+    def pinned_indices(self) -> tuple[int, ...]:
+        """Indices of the pinned frames.
+
+        Raises:
+            ValueError: when there are more than ``max_frames``.
+        """
+        pinned = tuple(i for i, frame in enumerate(self.frames) if frame.pinned)
+        if len(pinned) > self.max_frames:
+            raise ValueError(
+                f"{len(pinned)} frames are pinned but only max_frames = {self.max_frames} can be "
+                "used; unpin some frames or raise max_frames"
+            )
+        return pinned
 
     def used(self) -> tuple[MemoryFrame, ...]:
         """The frames the next shot sees, oldest first."""
@@ -170,7 +194,7 @@ class MemoryBank:
         dropped, which could not come back otherwise.
         """
         merged = tuple(sorted((*self.frames, *frames), key=lambda frame: frame.order))
-        bank = replace(self, frames=merged, dropped=(*self.dropped, *dropped))
+        bank = self._changed(frames=merged, dropped=(*self.dropped, *dropped))
         if self.edits.names_frames:
             bank = bank.with_edits(self.edits)
         turned_down = [frame for frame in bank.dropped if frame.edited != "drop"]
@@ -180,7 +204,7 @@ class MemoryBank:
     def with_edits(self, edits: BankEdits) -> MemoryBank:
         """A new bank with these clicks, instead of all that were made before."""
         frames, dropped = edits.apply(self.frames, self.dropped)
-        return replace(self, frames=frames, dropped=dropped, edits=edits)
+        return self._changed(frames=frames, dropped=dropped, edits=edits)
 
     def with_pins(self, *, pin: Iterable[int] = (), unpin: Iterable[int] = ()) -> MemoryBank:
         """A new bank with the frames at these indices pinned or unpinned."""
@@ -189,7 +213,7 @@ class MemoryBank:
             replace(frame, pinned=changes[i], edited="") if i in changes else frame
             for i, frame in enumerate(self.frames)
         )
-        return replace(self, frames=frames, edits=self._edits_without(self.frames, changes))
+        return self._changed(frames=frames, edits=self._edits_without(self.frames, changes))
 
     def forget(self, indices: Iterable[int]) -> MemoryBank:
         """A new bank without the frames at these indices; they are listed as dropped."""
@@ -199,7 +223,7 @@ class MemoryBank:
             replace(self.frames[i], reason="dropped by hand", edited="") for i in sorted(gone)
         )
         edits = self._edits_without(self.frames, gone)
-        return replace(self, frames=kept, dropped=(*self.dropped, *dropped), edits=edits)
+        return self._changed(frames=kept, dropped=(*self.dropped, *dropped), edits=edits)
 
     def restore(self, indices: Iterable[int]) -> MemoryBank:
         """A new bank in which these of the ``dropped`` frames are kept after all."""
@@ -232,6 +256,13 @@ class MemoryBank:
         edited = edited.restore(restore)
         edited.used_indices()
         return edited
+
+    def _changed(self, **changes) -> MemoryBank:
+        """A new bank with other frames, for which nothing is chosen yet."""
+        seen = self.seen
+        if self.choice is not None:
+            seen = {self.frames[i].digest: why for i, why in self.choice.reasons.items()}
+        return replace(self, choice=None, seen=seen, **changes)
 
     def _edits_without(self, frames: tuple[MemoryFrame, ...], indices: Iterable[int]) -> BankEdits:
         """The clicks on all but these frames: a later change by number counts instead."""
@@ -273,26 +304,41 @@ def start_bank(
     max_frames: int = MAX_MEMORY_FRAMES,
     sink: int = SINK_FRAMES,
     pinned: bool = True,
+    names: Sequence[str] = (),
     added: Mapping[str, torch.Tensor] | None = None,
     edits: BankEdits = NO_EDITS,
+    policy: str = POLICIES[0],
+    embedder: object = None,
 ) -> MemoryBank:
     """The bank a story begins with: the artist's own pictures, float ``[H, W, 3]`` each (MR2V).
 
     Args:
+        names: who or what ``references`` show, in order; fewer names leave the rest without one.
         added: more of them by name, ``uint8 [H, W, 3]``, after ``references``.
         edits: the artist's clicks, which hold for every later bank too.
 
     Raises:
-        ValueError: for pictures with NaN, and for more pinned ones than ``max_frames``.
+        ValueError: for pictures with NaN, for more pinned ones than ``max_frames``, and for more
+            names than references.
     """
+    references = list(references)
+    if len(names) > len(references):
+        raise ValueError(
+            f"there are {len(names)} names ({', '.join(names)}) for {len(references)} reference "
+            "pictures; give one name for each, in order"
+        )
     frames = tuple(
-        MemoryFrame.from_pixels(pixels, frame=i, reason="reference picture", pinned=pinned)
-        for i, pixels in enumerate(references)
+        MemoryFrame.from_pixels(
+            pixels, frame=i, reason="reference picture", pinned=pinned, name=name
+        )
+        for i, (pixels, name) in enumerate(zip_longest(references, names, fillvalue=""))
     )
     frames += tuple(
         MemoryFrame(image, frame=i, reason="reference picture", pinned=pinned, name=name)
         for i, (name, image) in enumerate((added or {}).items(), len(frames))
     )
-    bank = MemoryBank(frames, max_frames=max_frames, sink=sink).with_edits(edits)
+    bank = MemoryBank(
+        frames, max_frames=max_frames, sink=sink, policy=policy, embedder=embedder
+    ).with_edits(edits)
     bank.used_indices()
     return bank

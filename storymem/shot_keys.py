@@ -3,17 +3,21 @@
 The shot itself, the loop's body (given as a text that describes it), and the key of the shot before
 it or, for the first one, the bank that the story starts from. What an artist's clicks change in the
 memory counts from the first shot on that sees something else because of them, and only there: a
-frame that is pinned while every shot up to the eighth sees it anyway changes the ninth.
+frame that is pinned while every shot up to the eighth sees it anyway changes the ninth. The same
+goes for the bank's policy.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from .bank_edits import NO_EDITS
+from .code_version import code_version
 from .continuity import ShotPlan
+from .listening import has_to_choose, listen
 from .memory_bank import MemoryBank, MemoryFrame
+from .memory_policy import POLICIES
 from .shot_store import describe_bank, digest_of
 from .story import Shot
 
@@ -36,12 +40,17 @@ def shot_key(loop: Loop, shot: Shot, own: str, previous: str, bank: MemoryBank |
         own: what ``own_key`` says of it.
         previous: key of the shot before it; empty for the first.
         bank: the bank that the shot before it left, or the story's first one; may lack pictures
-            (see ``ShotStore.outline``). Only asked for when there are clicks.
+            (see ``ShotStore.outline``). Only asked for when ``needs_bank``.
     """
     parts = ["key", own, previous or describe_bank(loop.bank.with_edits(NO_EDITS))]
-    if loop.bank.edits.names_frames and (changed := _changed_by_clicks(loop, shot, bank)):
+    if needs_bank(loop) and (changed := _changed_by_hand(loop, shot, bank)):
         parts.append(changed)
     return digest_of(parts)
+
+
+def needs_bank(loop: Loop) -> bool:
+    """Whether a key depends on what is in the bank: there are clicks, or a policy of its own."""
+    return loop.bank.edits.names_frames or loop.bank.policy != POLICIES[0]
 
 
 def bank_at_start(loop: Loop, shot: Shot, bank: MemoryBank) -> MemoryBank:
@@ -62,14 +71,30 @@ def bank_at_start(loop: Loop, shot: Shot, bank: MemoryBank) -> MemoryBank:
     return bank.remember(extra) if extra else bank
 
 
-def _changed_by_clicks(loop: Loop, shot: Shot, bank: MemoryBank) -> list | None:
-    """What the shot sees of the memory, when it would see something else without the clicks."""
-    seen = _seen(bank_at_start(loop, shot, bank.with_edits(loop.bank.edits)))
+def bank_for_shot(loop: Loop, shot: Shot, bank: MemoryBank) -> MemoryBank:
+    """``bank_at_start`` with the artist's clicks and what the policy chooses for the shot."""
+    settings = {"policy": loop.bank.policy, "embedder": loop.bank.embedder}
+    bank = replace(bank.with_edits(loop.bank.edits), **settings)
+    return listen(bank_at_start(loop, shot, bank), loop.story, shot)
+
+
+def _changed_by_hand(loop: Loop, shot: Shot, bank: MemoryBank) -> list | None:
+    """What the shot sees of the memory, when it would see something else without the clicks and
+    with the paper's window."""
+    clicked = bank_at_start(loop, shot, bank.with_edits(loop.bank.edits))
+    clicked = replace(clicked, policy=loop.bank.policy)
+    if clicked.policy == "relevant" and has_to_choose(clicked):
+        # What is related to the prompt is not known without the pictures; this decides it.
+        name = getattr(loop.bank.embedder, "name", "")
+        places = [clicked.max_frames, clicked.sink, clicked.pinned_indices()]
+        code = code_version(["storymem/listening.py"])
+        return ["relevant", name, code, places, [f.digest for f in clicked.frames]]
+    seen = _seen(listen(clicked, loop.story, shot))
     try:
-        unclicked = _seen(bank_at_start(loop, shot, bank.with_edits(NO_EDITS)))
+        untouched = _seen(bank_at_start(loop, shot, bank.with_edits(NO_EDITS)))
     except ValueError:  # too many pins, until a click took some off
-        unclicked = None
-    return None if seen == unclicked else seen
+        untouched = None
+    return None if seen == untouched else seen
 
 
 def _seen(bank: MemoryBank) -> list[list[str]]:

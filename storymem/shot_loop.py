@@ -16,7 +16,7 @@ import torch
 
 from .continuity import ShotPlan, choose_mode
 from .memory_bank import MemoryBank
-from .shot_keys import bank_at_start, own_key, shot_key
+from .shot_keys import bank_for_shot, needs_bank, own_key, shot_key
 from .shot_store import (
     TAIL_FRAMES,
     DamagedError,
@@ -180,7 +180,7 @@ def begin_shot(
         step.key = shot_key(loop, step.plan.shot, step.own, step.previous, bank)
         _take_up(loop, step)
     shot = step.plan.shot
-    bank = bank_at_start(loop, shot, bank.with_edits(loop.bank.edits))
+    bank = bank_for_shot(loop, shot, bank)
     bank.used_indices()
     given = step.plan.given_frames
     if not given or before is None:
@@ -330,7 +330,7 @@ def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int])
 def _known_key(loop: Loop, step: Step) -> str:
     """The key of a step, when it can be said before anything is made."""
     bank: MemoryBank | None = None
-    if loop.bank.edits.names_frames:
+    if needs_bank(loop):
         if step.before is None:
             bank = loop.bank
         elif step.before.record is None:

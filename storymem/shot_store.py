@@ -80,11 +80,15 @@ class ListedFrame:
     order: tuple[int, int]
     pinned: bool
     edited: str
+    story: str
+    shot: int
+    name: str
 
     @classmethod
     def of(cls, entry: Mapping) -> ListedFrame:
         order = (entry["shot"], entry["frame"])
-        return cls(entry["sha256"], order, entry["pinned"], entry.get("edited", ""))
+        where = (entry["story"], entry["shot"], entry["name"])
+        return cls(entry["sha256"], order, entry["pinned"], entry.get("edited", ""), *where)
 
 
 class ShotStore:

@@ -1,0 +1,215 @@
+"""Memory that listens to the prompt, in the loop: what each shot sees, and which are made anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from fakes import noise_image
+
+from storymem.bank_edits import BankEdits
+from storymem.embedders import Embedder, LayoutEmbedder
+from storymem.listening import listen
+from storymem.memory_bank import MemoryBank, MemoryFrame, start_bank
+from storymem.shot_loop import Loop, LoopSettings, begin_shot, finish_shot, list_steps
+from storymem.shot_store import ShotStore
+from storymem.story import load_story
+
+CAST = "Mara is a woman in a raincoat.\nPip is a small terrier."
+PROMPTS = ["Mara walks.", "Pip barks."] + ["Mara rows."] * 6 + ["Pip returns."]
+
+
+def story(prompts=PROMPTS, **fields):
+    scene = {"video_prompts": list(prompts), "cut": [True] * len(prompts)}
+    return load_story({"story_name": "Sea", "character": CAST, "scenes": [scene], **fields})
+
+
+def frame(shot: int, **facts) -> MemoryFrame:
+    return MemoryFrame(noise_image(shot + 100, 8, 8), shot=shot, story="Sea", **facts)
+
+
+def bank_after(count: int, **settings) -> MemoryBank:
+    frames = tuple(frame(shot) for shot in range(count))
+    return MemoryBank(frames, **{"max_frames": 4, "sink": 1, "policy": "entities", **settings})
+
+
+def seen(bank: MemoryBank) -> list[int]:
+    return [frame.shot for frame in bank.used()]
+
+
+def test_someone_who_returns_is_in_view_again():
+    tale = story()
+    bank = listen(bank_after(8), tale, tale.shots[8])
+    assert seen(bank) == [0, 1, 6, 7]
+    assert bank.choice.reasons[1] == "shows Pip"
+    assert seen(replace(bank, policy="window", choice=None)) == [0, 5, 6, 7]
+
+
+def test_nothing_is_chosen_while_every_frame_has_a_place():
+    tale = story()
+    assert listen(bank_after(4), tale, tale.shots[8]).choice is None
+
+
+def test_the_character_block_is_no_mention():
+    """It stands before every prompt and names everybody."""
+    tale = story()
+    assert seen(listen(bank_after(8), tale, tale.shots[3])) == [0, 5, 6, 7]
+
+
+def test_labels_count_before_prompts():
+    tale = story()
+    pip = frame(0)
+    bank = bank_after(8).with_edits(BankEdits(names=((pip.digest, "Pip"), (frame(1).digest, ""))))
+    assert seen(listen(bank, tale, tale.shots[8])) == [0, 5, 6, 7]  # shot 2 shows nobody now
+    by_name = replace(bank_after(8), frames=(frame(0, name="pip_front-02.png"), *bank.frames[1:]))
+    by_name = by_name.with_edits(BankEdits(names=((frame(1).digest, "nobody"),)))
+    chosen = listen(by_name, tale, tale.shots[8])
+    assert chosen.choice.reasons[0] == "shows Pip"
+
+
+def test_a_file_name_that_names_nobody_leaves_it_to_the_prompt():
+    tale = story()
+    bank = replace(
+        bank_after(8), frames=(frame(0), frame(1, name="x.png"), *bank_after(8).frames[2:])
+    )
+    assert 1 in seen(listen(bank, tale, tale.shots[8]))
+
+
+def test_frames_of_another_story_show_nobody_by_its_prompts():
+    tale = story()
+    others = tuple(replace(f, story="Land") for f in bank_after(8).frames)
+    assert seen(listen(replace(bank_after(8), frames=others), tale, tale.shots[8])) == [0, 5, 6, 7]
+
+
+def test_names_of_reference_pictures_are_given_in_order():
+    pictures = [torch.rand(8, 8, 3) for _ in range(3)]
+    bank = start_bank(pictures, names=["Mara", "Pip"])
+    assert [f.name for f in bank.frames] == ["Mara", "Pip", ""]
+    with pytest.raises(ValueError, match="3 names"):
+        start_bank(pictures[:2], names=["a", "b", "c"])
+
+
+class WordEmbedder(Embedder):
+    """A frame of shot n is one with the word for n; texts are about the shots that they number."""
+
+    name = "words"
+
+    def __init__(self):
+        super().__init__()
+        self.known = {frame(n).digest: n for n in range(20)}
+        self.released = 0
+
+    def release(self):
+        self.released += 1
+
+    def _embed(self, frames):
+        shots = [self.known[MemoryFrame(picture).digest] for picture in frames]
+        return torch.eye(20)[shots] + 0.1
+
+    def _embed_text(self, text):
+        vector = torch.zeros(20)
+        for place, word in enumerate(text.split()):
+            if word.isdigit():
+                vector[int(word)] = 1.0 - 0.1 * place
+        return vector + 0.01
+
+
+def test_relevant_takes_what_the_prompt_speaks_of():
+    tale = story(["x"] * 8 + ["about 5 and 2"])
+    embedder = WordEmbedder()
+    bank = listen(bank_after(8, policy="relevant", embedder=embedder), tale, tale.shots[8])
+    assert seen(bank) == [0, 2, 5, 7]
+    assert bank.choice.reasons[5].startswith("related to the prompt (0.")
+    assert embedder.released == 1
+
+
+def test_relevant_without_an_embedder_of_words_is_told():
+    tale = story()
+    with pytest.raises(ValueError, match="connect Load Embedder"):
+        listen(bank_after(8, policy="relevant"), tale, tale.shots[8])
+    with pytest.raises(ValueError, match="cannot compare pictures with words"):
+        listen(bank_after(8, policy="relevant", embedder=LayoutEmbedder()), tale, tale.shots[8])
+
+
+def test_an_unknown_policy_is_told():
+    with pytest.raises(ValueError, match="window, relevant, entities"):
+        MemoryBank(policy="best")
+
+
+def test_a_choice_holds_for_its_shot_only():
+    tale = story()
+    bank = listen(bank_after(8), tale, tale.shots[8])
+    after = bank.remember([frame(8)])
+    assert after.choice is None
+    assert seen(after) == [0, 6, 7, 8]
+    assert after.seen[frame(1).digest] == "shows Pip"  # for the gallery: why the shot saw it
+
+
+# --- in the loop ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def loop(tmp_path):
+    """Room for four frames, of which the first stays; every shot adds one keyframe."""
+    return Loop(story(), LoopSettings(), MemoryBank(max_frames=4, sink=1), "b", ShotStore(tmp_path))
+
+
+def with_policy(loop, policy, **settings):
+    return replace(loop, bank=replace(loop.bank, policy=policy, **settings))
+
+
+def run(loop, until=99) -> dict[int, list[int]]:
+    """Make what is to be made; what each shot whose body ran saw (shots from 0)."""
+    made, before = {}, None
+    for step in list_steps(loop, {"shots": {}})[:until]:
+        index = step.plan.shot.index
+        if step.record is None:
+            bank, _ = begin_shot(loop, step, before)
+            if step.record is None:
+                made[index] = seen(bank)
+                bank = bank.remember([frame(index)])
+                step.record, _ = finish_shot(loop, step, torch.rand(4, 16, 16, 3), bank, crf=30)
+        before = loop.store.load(step.record)
+    return made
+
+
+def test_another_policy_makes_anew_from_the_first_shot_that_sees_something_else(loop):
+    assert list(run(loop)) == list(range(9))
+    # Only the last shot speaks of Pip, whom the window has lost; the others see the same frames.
+    assert run(with_policy(loop, "entities")) == {8: [0, 1, 6, 7]}
+    assert run(loop) == {}
+    assert run(with_policy(loop, "entities")) == {}
+
+
+def test_relevant_makes_anew_from_the_first_shot_that_has_to_choose(loop):
+    run(loop)
+    listening = with_policy(loop, "relevant", embedder=WordEmbedder())
+    assert list(run(listening)) == [5, 6, 7, 8]
+    assert run(listening) == {}
+
+
+@pytest.mark.parametrize("policy", ["entities", "relevant"])
+def test_a_run_that_was_cut_off_goes_on_where_it_was(loop, policy):
+    listening = with_policy(loop, policy, embedder=WordEmbedder())
+    first = run(listening, until=6)
+    rest = run(listening)
+    assert list(first) + list(rest) == list(range(9))
+    assert run(listening) == {}
+
+
+def test_labels_make_anew_only_what_they_change(loop):
+    listening = with_policy(loop, "entities")
+    run(listening)
+    edits = BankEdits(names=((frame(3).digest, "Pip"),))
+    relabelled = replace(listening, bank=listening.bank.with_edits(edits))
+    # Shots 7 and 8 are about Mara, whose newest frames no longer have the fourth among them.
+    assert run(relabelled) == {6: [0, 2, 4, 5], 7: [0, 4, 5, 6], 8: [0, 1, 3, 7]}
+
+
+def test_window_asks_nobody(loop):
+    class Untouchable(Embedder):
+        def _embed(self, frames):
+            raise AssertionError("the paper's window needs no embedder")
+
+    assert len(run(with_policy(loop, "window", embedder=Untouchable()))) == 9
