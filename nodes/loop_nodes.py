@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..storymem.shot_store import digest_of
 from . import loop_run, page
@@ -64,9 +65,13 @@ def expand(run: loop_run.LoopRun) -> tuple[dict, list]:
         # The run's id keeps the host from using an older result of a node that writes files.
         expansion[finish] = {
             "class_type": "StoryMemLoopFinish",
-            "inputs": {**place, "run": run_id, "begun": [begin, 0], **ends},
+            "inputs": {**place, "run": run_id, **ends},
         }
         finished[f"shot_{i}"] = [finish, 0]
+        if not step.key:  # it may turn out to be finished, and then the copies give nothing
+            after = graph.child_id(f"{number}.after")
+            expansion[after] = {"class_type": "StoryMemLoopAfter", "inputs": {"shot": [finish, 0]}}
+            finished[f"shot_{i}"] = [after, 0]
         run.clones[i], run.finish_nodes[i] = [begin, *copies], finish
     end = graph.child_id("end")
     inputs = {"loop": graph.close_id, "run": run_id, **finished, "last": [finish, 0]}
@@ -103,7 +108,10 @@ class LoopShot(io.ComfyNode):
     @classmethod
     async def execute(cls, loop, step, key) -> io.NodeOutput:
         run = loop_run.find_run(cls.hidden.dynprompt, loop)
-        return io.NodeOutput(None, *body_values(*await run.begin(step)))
+        values = body_values(*await run.begin(step))
+        if run.steps[step].record is not None:  # found finished: the copies stay silent
+            values = [ExecutionBlocker(None)] * len(values)
+        return io.NodeOutput(None, *values)
 
 
 class LoopFinish(io.ComfyNode):
@@ -122,9 +130,8 @@ class LoopFinish(io.ComfyNode):
                 io.String.Input("loop", tooltip="Id of the Shot Loop Close."),
                 io.Int.Input("step", tooltip="Place of the shot in the loop, from 0."),
                 io.String.Input("run", tooltip="Different in every run."),
-                Flow.Input("begun", tooltip="Comes when the shot begins."),
-                io.Image.Input("frames", lazy=True, tooltip="The decoded frames of the shot."),
-                Bank.Input("bank", lazy=True, tooltip="The memory after the shot."),
+                io.Image.Input("frames", tooltip="The decoded frames of the shot."),
+                Bank.Input("bank", tooltip="The memory after the shot."),
             ],
             outputs=[io.String.Output(display_name="key", tooltip="The key of the finished shot.")],
             hidden=[io.Hidden.dynprompt],
@@ -132,17 +139,35 @@ class LoopFinish(io.ComfyNode):
         )
 
     @classmethod
-    def check_lazy_status(cls, loop, step, **inputs):
-        # Only as the shot begins may it turn out that an earlier run made it.
-        this = loop_run.find_run(cls.hidden.dynprompt, loop[0])
-        return ["frames", "bank"] if this.steps[step[0]].record is None else []
-
-    @classmethod
-    def execute(cls, loop, step, run, begun, frames, bank) -> io.NodeOutput:
+    def execute(cls, loop, step, run, frames, bank) -> io.NodeOutput:
         this, step = loop_run.find_run(cls.hidden.dynprompt, loop[0]), step[0]
         this.finish(step, frames, bank)
         this.release(step)
         return io.NodeOutput(this.steps[step].key)
+
+
+class LoopAfter(io.ComfyNode):
+    """Comes after a shot also when that one was not made, because an earlier run had made it."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemLoopAfter",
+            display_name="Loop: after shot",
+            category="StoryMem/internal",
+            description="Added by Shot Loop Close for some shots. Not for workflows.",
+            is_dev_only=True,
+            inputs=[
+                # As a link: the host passes over nodes that get nothing.
+                io.String.Input("shot", raw_link=True, tooltip="The shot that it comes after.")
+            ],
+            outputs=[io.String.Output(display_name="after", tooltip="Always empty.")],
+            not_idempotent=True,
+        )
+
+    @classmethod
+    def execute(cls, shot) -> io.NodeOutput:
+        return io.NodeOutput("")
 
 
 class LoopEnd(io.ComfyNode):
@@ -185,4 +210,4 @@ class LoopEnd(io.ComfyNode):
         return output
 
 
-NODES = [LoopShot, LoopFinish, LoopEnd]
+NODES = [LoopShot, LoopFinish, LoopAfter, LoopEnd]

@@ -96,6 +96,9 @@ class LoopRun:
         bank, previous = begin_shot(self.loop, step, before)
         if step.record is None:
             tell(self, "shot", i)
+        else:
+            self._show(i)
+            self.done[i].set()
         return step.plan, bank, previous
 
     async def _wait_for(self, i: int) -> None:
@@ -123,17 +126,8 @@ class LoopRun:
             )
 
     def finish(self, i: int, frames, bank) -> None:
-        """Put shot ``i`` on disk, unless an earlier run did; ``frames`` and ``bank`` are lists, as
-        the host hands them on."""
+        """Put shot ``i`` on disk; ``frames`` and ``bank`` are lists, as the host hands them on."""
         self.current = i
-        if self.steps[i].record is None:
-            self._commit(i, frames, bank)
-        self.shown().show_shot(self.steps[i])
-        for earlier in range(i):
-            self.steps[earlier].result = None  # nothing follows on it any more
-        tell(self, "finished", i)
-
-    def _commit(self, i: int, frames, bank) -> None:
         step = self.steps[i]
         metadata = self.metadata
         if sum(map(len, metadata.values())) > LARGEST_GRAPH_IN_A_SHOT:
@@ -147,6 +141,13 @@ class LoopRun:
             metadata=metadata,
         )
         logger.info("StoryMem: finished %s", step.plan.shot)
+        self._show(i)
+
+    def _show(self, i: int) -> None:
+        self.shown().show_shot(self.steps[i])
+        for earlier in range(i):
+            self.steps[earlier].result = None  # nothing follows on it any more
+        tell(self, "finished", i)
 
     def release(self, i: int) -> None:
         """Let the host forget shot ``i``, and the next one begin."""

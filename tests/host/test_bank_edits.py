@@ -101,15 +101,20 @@ def test_a_shot_that_was_lost_is_made_alone_though_later_keys_were_not_known(hos
     host.restart(cache)
     plain = host.run(graph(log))["bank"]
     edits = {"drop": [frame_of(plain, 1).digest]}
-    before = host.run(graph(log, edits))
-    ran(log)
+    outside = {"class_type": "StoryMemTestCounter", "inputs": {"name": "load", "log": str(log)}}
+    made = {**graph(log, edits), "outside": outside}
+    made["body"]["inputs"]["outside"] = ["outside", 0]
+    before = host.run(made)
+    assert lines_of(log).count("ran load") == 1
     manifest = json.loads((Path(before["folder"]) / "story.json").read_text())
     for lost in ("01_03", "01_05"):
         key = manifest["shots"][lost]["key"]
         shutil.rmtree(next((host.base / "output" / ".storymem" / "shots").glob(f"*/{key}")))
     host.restart(cache)
-    after = host.run(graph(log, edits))
-    assert ran(log) == [3, 5]
+    after = host.run(made)
+    lines = lines_of(log)
+    assert [line.split()[1] for line in lines if line.startswith("end")] == ["3", "5"]
+    assert lines.count("ran load") == 1
     assert [f.digest for f in after["bank"].frames] == [f.digest for f in before["bank"].frames]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -111,3 +112,31 @@ def test_finish_shot_must_belong_to_one_next_shot(host, tmp_path):
     graph["finish1"]["inputs"]["frames"] = ["body0", 0]
     with pytest.raises(RuntimeError, match="after one Next Shot, but they come from 2"):
         host.run(graph)
+
+
+def test_clicks_on_the_memory_count_as_in_the_shot_loop(host, tmp_path):
+    log = tmp_path / "log"
+
+    def with_clicks(graph, node, edits=""):
+        inputs = {"max_frames": 4, "sink": 1, "pin_references": True, "edits": json.dumps(edits)}
+        graph["memory"] = {"class_type": "StoryMemMemoryBank", "inputs": inputs}
+        graph[node]["inputs"]["bank"] = ["memory", 0]
+        return graph
+
+    def wired(edits):
+        return host.run(with_clicks(one_wire(story(6), log, 6), "begin", edits))["bank"]
+
+    plain = wired({})
+    assert ran(log) == [1, 2, 3, 4, 5, 6]
+    second, third = plain.frames[1].digest, plain.frames[2].digest
+    assert wired({"pin": [second]}).frames[1].pinned
+    assert ran(log) == [6]
+    dropped = wired({"drop": [third]})
+    assert ran(log) == [4, 5, 6]
+    assert [f.digest for f in dropped.dropped] == [third]
+    host.restart()
+    assert [f.digest for f in wired({}).frames] == [f.digest for f in plain.frames]
+    assert ran(log) == []
+    looped = host.run(with_clicks(loop_graph(story(6), log), "open", {"drop": [third]}))["bank"]
+    assert ran(log) == []
+    assert [f.digest for f in looped.frames] == [f.digest for f in dropped.frames]
