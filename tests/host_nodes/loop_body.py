@@ -16,9 +16,7 @@ from comfy_api.latest import io
 
 def library(name: str):
     """A module of the loaded pack: its classes, not those of a second copy."""
-    found = [
-        m for key, m in sys.modules.items() if key.endswith(f"ComfyUI-StoryMem.storymem.{name}")
-    ]
+    found = [m for key, m in sys.modules.items() if key.endswith(f".storymem.{name}")]
     return found[0]
 
 
@@ -67,6 +65,8 @@ class TestBody(io.ComfyNode):
         if log:
             _note(f"{log}.rss", str(psutil.Process().memory_info().rss))
             _note(f"{log}.times", f"begin {time.time()!r}")
+            seen = " ".join(frame.digest for frame in bank.used())
+            _note(f"{log}.used", f"{shot.shot.index + 1} {seen}")
         time.sleep(seconds)
         if fail_on.startswith("@"):  # a file that says it, so that the graph stays the same
             fail_on = Path(fail_on[1:]).read_text() if Path(fail_on[1:]).exists() else ""

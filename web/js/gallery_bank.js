@@ -1,0 +1,115 @@
+/** A memory bank as the server tells of it, and its frames in the artist's words. */
+import { api } from "../../../scripts/api.js";
+import { h } from "./common.js";
+import { t } from "./texts.js";
+
+export const LARGE = 1024;
+const SMALL = 192;
+const MAX_SHOWN = 200;
+const ROLES = ["sink", "window", "pinned", "waiting", "dropped"];
+const EDITS = ["", "pin", "unpin", "drop", "keep"];
+const DIGEST = /^[0-9a-f]{64}$/;
+
+/** What the server sent or a workflow file holds, made safe; null when it is no bank. */
+export function readBank(value) {
+  if (!value || !Array.isArray(value.frames) || !Array.isArray(value.dropped)) return null;
+  return {
+    max_frames: whole(value.max_frames),
+    sink: whole(value.sink),
+    count: Math.max(whole(value.count), value.frames.length),
+    frames: readFrames(value.frames),
+    dropped: readFrames(value.dropped),
+  };
+}
+
+function readFrames(list) {
+  return list
+    .filter((f) => f && DIGEST.test(f.digest) && ROLES.includes(f.role))
+    .slice(-MAX_SHOWN)
+    .map((f) => ({
+      digest: f.digest,
+      role: f.role,
+      edit: EDITS.includes(f.edit) ? f.edit : "",
+      number: whole(f.number),
+      shot: Number.isInteger(f.shot) ? f.shot : 0,
+      frame: whole(f.frame),
+      score: Number.isFinite(f.score) ? f.score : null,
+      scorer: text(f.scorer),
+      similarity: Number.isFinite(f.similarity) ? f.similarity : null,
+      reason: text(f.reason),
+      pinned: f.pinned === true,
+      name: text(f.name),
+    }));
+}
+
+function whole(value) {
+  return Number.isInteger(value) && value > 0 ? value : 0;
+}
+
+function text(value) {
+  return typeof value === "string" ? value.slice(0, 400) : "";
+}
+
+/** Whether `later` can be what became of the bank `start`: all that start keeps is in it. */
+export function continues(later, start) {
+  const known = new Set([...later.frames, ...later.dropped].map((frame) => frame.digest));
+  return start.frames.every((frame) => known.has(frame.digest));
+}
+
+export function pictureUrl(frame, size = SMALL) {
+  return api.apiURL(`/storymem/picture/${frame.digest}?size=${size}`);
+}
+
+export function inputUrl(name) {
+  const cut = name.lastIndexOf("/");
+  const query = new URLSearchParams({
+    filename: name.slice(cut + 1),
+    subfolder: cut < 0 ? "" : name.slice(0, cut),
+    type: "input",
+  });
+  return api.apiURL(`/view?${query}`);
+}
+
+export function placeOf(frame) {
+  return frame.shot < 0
+    ? t("place.reference", { number: frame.frame + 1 })
+    : t("place.shot", { shot: frame.shot + 1, frame: frame.frame });
+}
+
+/** Everything known about a frame, a line each. */
+export function factsOf(frame, pendingKind = "") {
+  return [
+    `${placeOf(frame)} · ${t("fact.number", { number: frame.number })}`,
+    t(`role.${frame.role}.long`),
+    frame.name,
+    frame.score === null
+      ? ""
+      : t("fact.score", { scorer: frame.scorer || t("fact.scorer"), value: frame.score.toFixed(3) }),
+    frame.similarity === null ? "" : t("fact.similarity", { value: frame.similarity.toFixed(3) }),
+    frame.reason ? t("fact.reason", { reason: frame.reason }) : "",
+    pendingKind ? t(`pending.${pendingKind}`) : "",
+  ].filter(Boolean);
+}
+
+/** The one bubble of facts, shown beside what is pointed at or focused. */
+export class FactBubble {
+  constructor() {
+    this.element = h("div", { class: "storymem-facts", "aria-hidden": "true", hidden: true });
+  }
+
+  show(anchor, lines) {
+    this.element.replaceChildren(...lines.map((line) => h("div", {}, line)));
+    if (!this.element.isConnected) document.body.append(this.element);
+    this.element.hidden = false;
+    const box = anchor.getBoundingClientRect();
+    const own = this.element.getBoundingClientRect();
+    const left = Math.min(Math.max(4, box.left), innerWidth - own.width - 4);
+    const below = box.bottom + 6 + own.height <= innerHeight;
+    this.element.style.left = `${left}px`;
+    this.element.style.top = `${below ? box.bottom + 6 : Math.max(4, box.top - own.height - 6)}px`;
+  }
+
+  hide() {
+    this.element.hidden = true;
+  }
+}

@@ -1,0 +1,92 @@
+/**
+ * The `edits` of a Memory Bank as values: what a click changes, and what is still to take effect.
+ *
+ * A frame of a bank says in `edit` what an earlier click did to it, so it is known what it would be
+ * without one. `wanted` is what the edits make of it on the next queue, `applied` what it is now.
+ */
+
+const KINDS = ["pin", "unpin", "drop", "keep"];
+const MIN_DIGITS = 12;
+
+/** Throws for text that the server would refuse. */
+export function readEdits(text) {
+  const given = String(text ?? "").trim() ? JSON.parse(text) : {};
+  if (given === null || typeof given !== "object" || Array.isArray(given)) throw new Error("no object");
+  const edits = {};
+  for (const kind of [...KINDS, "images"]) {
+    const list = given[kind] ?? [];
+    if (!Array.isArray(list) || list.some((item) => typeof item !== "string")) throw new Error(kind);
+    edits[kind] = [...list];
+  }
+  return edits;
+}
+
+export function writeEdits(edits) {
+  const filled = Object.entries(edits).filter(([, list]) => list.length);
+  return filled.length ? JSON.stringify(Object.fromEntries(filled)) : "";
+}
+
+export function countEdits(edits) {
+  return new Set(KINDS.flatMap((kind) => edits[kind])).size;
+}
+
+export function withoutClicks(edits) {
+  return { pin: [], unpin: [], drop: [], keep: [], images: edits.images };
+}
+
+function names(list, digest) {
+  return list.some((digits) => digits.length >= MIN_DIGITS && digest.startsWith(digits));
+}
+
+function unclicked(frame) {
+  switch (frame.edit) {
+    case "drop": return { kept: true, pinned: frame.pinned };
+    case "keep": return { kept: false, pinned: false };
+    case "pin": return { kept: true, pinned: false };
+    case "unpin": return { kept: true, pinned: true };
+    default: return { kept: frame.role !== "dropped", pinned: frame.pinned };
+  }
+}
+
+export function applied(frame) {
+  const kept = frame.role !== "dropped";
+  return { kept, pinned: kept && frame.pinned };
+}
+
+export function wanted(edits, frame) {
+  const before = unclicked(frame);
+  const kept = before.kept ? !names(edits.drop, frame.digest) : names(edits.keep, frame.digest);
+  return { kept, pinned: kept && pinnedIfKept(edits, frame) };
+}
+
+export function pinnedIfKept(edits, frame) {
+  return unclicked(frame).pinned
+    ? !names(edits.unpin, frame.digest)
+    : names(edits.pin, frame.digest);
+}
+
+/** "" when nothing changes for the frame, else pin, unpin, drop, restore or both. */
+export function pending(edits, frame) {
+  const now = applied(frame);
+  const next = wanted(edits, frame);
+  if (now.kept && !next.kept) return "drop";
+  if (!now.kept && next.kept) return next.pinned ? "both" : "restore";
+  if (now.pinned !== next.pinned) return next.pinned ? "pin" : "unpin";
+  return "";
+}
+
+/** New edits that make `frame` what is wanted; a pin outlives a drop, so that restoring gives it back. */
+export function want(edits, frame, { kept, pinned }) {
+  const before = unclicked(frame);
+  const kinds = [];
+  if (kept !== before.kept) kinds.push(kept ? "keep" : "drop");
+  if (kept ? pinned !== before.pinned : names([...edits.pin, ...edits.unpin], frame.digest)) {
+    kinds.push(before.pinned ? "unpin" : "pin");
+  }
+  const changed = { ...edits };
+  for (const kind of KINDS) {
+    const others = edits[kind].filter((digits) => !names([digits], frame.digest));
+    changed[kind] = kinds.includes(kind) ? [...others, frame.digest] : others;
+  }
+  return changed;
+}

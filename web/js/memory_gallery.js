@@ -1,0 +1,376 @@
+/**
+ * The memory gallery on Memory Bank, Remember and Preview Memory Bank: what the story remembers, and
+ * what the artist changes in it. Changes are kept in the `edits` of the Memory Bank that feeds a bank.
+ */
+import { api } from "../../../scripts/api.js";
+import { app } from "../../../scripts/app.js";
+import { everyNode, nodeOfId, noteChange, rootGraph, soon, upstream, useStyles } from "./common.js";
+import { continues, readBank } from "./gallery_bank.js";
+import { enlarge } from "./gallery_dialog.js";
+import * as edit from "./gallery_edits.js";
+import { GalleryView } from "./gallery_view.js";
+import { t } from "./texts.js";
+
+const MEMORY_BANK = "StoryMemMemoryBank";
+const REMEMBER = "StoryMemRemember";
+const PREVIEW = "StoryMemPreviewMemoryBank";
+const OPEN = "StoryMemShotLoopOpen";
+const CLOSE = "StoryMemShotLoopClose";
+const CARRIERS = new Set(["STORYMEM_BANK", "STORYMEM_FLOW", "STORYMEM_STATE", "*"]);
+const PROPERTY = "storymem_bank";
+const EMPTY_HEIGHT = 76;
+const HEIGHT = 216;
+const WIDTH = 400;
+const IMAGE_TYPES = ["image/png", "image/jpeg", "image/webp"];
+const DRAFT_MS = 3000; // a running story is put into the browser's draft at most this often
+
+const kindOf = (node) => node?.comfyClass ?? node?.constructor?.comfyClass;
+const galleryOf = (node) => node?.storymemGallery;
+
+class Gallery {
+  constructor(node) {
+    this.node = node;
+    this.isBank = kindOf(node) === MEMORY_BANK;
+    this.own = null; // the bank that this node gave
+    this.story = null; // Memory Bank only: the newest bank that grew from its own
+    this.message = "";
+    this.view = new GalleryView({
+      takesPictures: this.isBank,
+      act: (name, item) => this.act(name, item),
+      addFiles: (files) => this.addFiles(files),
+      addUrl: (url) => this.addUrl(url),
+    });
+    const widget = node.addDOMWidget("gallery", "storymem_gallery", this.view.element, {
+      serialize: false,
+      hideOnZoom: false,
+      getMinHeight: () => (this.bank || this.images.length ? HEIGHT : EMPTY_HEIGHT),
+    });
+    widget.serialize = false;
+    if (this.isBank) hide(this.widget);
+  }
+
+  get widget() {
+    return this.node.widgets?.find((widget) => widget.name === "edits");
+  }
+
+  /** The Memory Bank node whose edits change this bank. */
+  get source() {
+    if (this.isBank) return this.node;
+    for (const node of upstream(this.node, CARRIERS)) if (kindOf(node) === MEMORY_BANK) return node;
+    return null;
+  }
+
+  /** The bank to show. */
+  get bank() {
+    if (!this.isBank) return this.own ?? galleryOf(this.source)?.bank ?? null;
+    return this.story && (!this.own || continues(this.story, this.own)) ? this.story : this.own;
+  }
+
+  get images() {
+    return this.isBank ? this.readEdits().edits.images : [];
+  }
+
+  /** `{ edits, problem }`: what the Memory Bank's widget holds; a problem when it cannot be changed. */
+  readEdits() {
+    const nothing = edit.readEdits("");
+    const widget = galleryOf(this.source)?.widget;
+    if (!widget) return { edits: nothing, problem: "no_source" };
+    if (this.source.inputs?.some((input) => input.name === "edits" && input.link != null)) {
+      return { edits: nothing, problem: "linked" };
+    }
+    try {
+      return { edits: edit.readEdits(widget.value), problem: "" };
+    } catch {
+      return { edits: nothing, problem: "broken" };
+    }
+  }
+
+  write(edits) {
+    const { widget, node } = galleryOf(this.source);
+    widget.value = edit.writeEdits(edits);
+    widget.callback?.(widget.value);
+    node.setDirtyCanvas?.(true, true);
+    drawAll();
+    noteChange();
+  }
+
+  act(name, item) {
+    if (name === "enlarge") return this.enlarge(item);
+    const { edits, problem } = this.readEdits();
+    if (name === "start_over" && problem === "broken") return this.write(edit.readEdits(""));
+    if (problem) return undefined;
+    const frame = item?.frame;
+    const next = frame && edit.wanted(edits, frame);
+    switch (name) {
+      case "pin": return this.write(edit.want(edits, frame, { ...next, pinned: true }));
+      case "unpin": return this.write(edit.want(edits, frame, { ...next, pinned: false }));
+      case "drop": return this.write(edit.want(edits, frame, { ...next, kept: false }));
+      case "restore": {
+        const pinned = edit.pinnedIfKept(edits, frame);
+        return this.write(edit.want(edits, frame, { kept: true, pinned }));
+      }
+      case "undo": return this.write(edit.want(edits, frame, edit.applied(frame)));
+      case "undo_all": return this.write(this.frames.reduce(
+        (all, one) => (edit.pending(edits, one) ? edit.want(all, one, edit.applied(one)) : all),
+        edits,
+      ));
+      case "clear": return this.write(edit.withoutClicks(edits));
+      case "remove": return this.write({ ...edits, images: edits.images.filter((i) => i !== item) });
+      default: return undefined;
+    }
+  }
+
+  get frames() {
+    return this.bank ? [...this.bank.frames, ...this.bank.dropped] : [];
+  }
+
+  enlarge(item) {
+    const digests = this.view.order.map(({ frame }) => frame);
+    enlarge(Math.max(0, digests.indexOf(item.frame)), {
+      count: () => digests.length,
+      look: (index) => this.look(digests[index]),
+      act: (name, frame) => this.act(name, { frame }),
+    });
+  }
+
+  look(frame, { edits, problem } = this.readEdits()) {
+    const pending = problem ? "" : edit.pending(edits, frame);
+    const next = edit.wanted(edits, frame);
+    const actions = [];
+    if (!problem) {
+      if (next.kept) actions.push(next.pinned ? "unpin" : "pin");
+      // A picture that is kept elsewhere in the bank would not come back a second time.
+      if (next.kept) actions.push("drop");
+      else if (frame.role !== "dropped" || !this.keptDigests.has(frame.digest)) actions.push("restore");
+      if (pending) actions.push("undo");
+    }
+    return { frame, pending, actions };
+  }
+
+  get keptDigests() {
+    return new Set((this.bank?.frames ?? []).map((frame) => frame.digest));
+  }
+
+  draw() {
+    const { bank, images } = this;
+    const state = this.readEdits();
+    const look = (frame) => this.look(frame, state);
+    const kept = (bank?.frames ?? []).map(look);
+    const dropped = (bank?.dropped ?? []).map(look);
+    const names = new Set((bank?.frames ?? []).map((frame) => frame.name));
+    this.view.draw({
+      status: this.status(bank),
+      notes: this.notes(bank, state),
+      kept,
+      dropped,
+      images: images.map((name) => ({ name, isNew: !names.has(name), canRemove: !state.problem })),
+      undo: [...kept, ...dropped].filter(({ pending }) => pending).length,
+      clear: this.isBank ? edit.countEdits(state.edits) : 0,
+      broken: state.problem === "broken",
+    });
+  }
+
+  status(bank) {
+    if (!bank) return t(this.isBank ? "gallery.empty.bank" : "gallery.empty");
+    if (!bank.count) return t("gallery.sees.none");
+    const used = bank.frames.filter((frame) => frame.role !== "waiting").length;
+    return t("gallery.sees", { used, count: bank.count });
+  }
+
+  notes(bank, { edits, problem }) {
+    const notes = [];
+    if (problem && (bank || problem === "broken")) notes.push(t(`gallery.${problem}`));
+    if (bank && bank.count > bank.frames.length) {
+      notes.push(t("gallery.left_out", { count: bank.count - bank.frames.length }));
+    }
+    const pinned = this.frames.filter((frame) => edit.wanted(edits, frame).pinned).length;
+    if (bank && pinned > bank.max_frames) {
+      notes.push(t("gallery.too_many", { pinned, max: bank.max_frames }));
+    }
+    const changes = problem ? 0 : this.frames.filter((frame) => edit.pending(edits, frame)).length;
+    if (changes) notes.push(t("gallery.takes_effect", { count: changes }));
+    if (this.message) notes.push(this.message);
+    return notes;
+  }
+
+  say(key, values) {
+    this.message = t(key, values);
+    this.draw();
+  }
+
+  async addFiles(files) {
+    for (const file of files) {
+      if (!IMAGE_TYPES.includes(file.type)) {
+        this.say("gallery.not_a_picture", { name: file.name });
+        continue;
+      }
+      this.say("gallery.uploading", { name: file.name });
+      try {
+        const name = await upload(file);
+        const { edits, problem } = this.readEdits();
+        if (!problem && !edits.images.includes(name)) {
+          this.write({ ...edits, images: [...edits.images, name] });
+        }
+        this.say("gallery.added", { name });
+      } catch (error) {
+        this.say("gallery.upload_failed", { name: file.name, why: error.message });
+      }
+    }
+  }
+
+  /** A picture that was dragged from the page itself, such as a preview. */
+  async addUrl(url) {
+    const from = url ? new URL(url, location.href) : null;
+    if (from?.origin !== location.origin) return;
+    const blob = await (await fetch(from)).blob();
+    const name = from.searchParams.get("filename") ?? "picture.jpg";
+    await this.addFiles([new File([blob], name, { type: blob.type })]);
+  }
+
+  /** What a workflow file keeps: nothing when the Memory Bank keeps the same. */
+  saved() {
+    const { bank } = this;
+    const same = !this.isBank && JSON.stringify(galleryOf(this.source)?.bank ?? null);
+    return bank && JSON.stringify(bank) !== same ? bank : undefined;
+  }
+}
+
+/** The raw text of the changes stays in the workflow, but out of sight. */
+function hide(widget) {
+  if (!widget) return;
+  widget.hidden = true;
+  (widget.options ??= {}).hidden = true;
+  widget.computeSize = () => [0, -4];
+}
+
+/** The contact sheet shows the same frames, smaller; it stays on the node's output. */
+function hideSheet(node) {
+  node.hideOutputImages = true;
+  node.onDrawBackground = () => {}; // where the classic canvas adds the picture
+}
+
+async function upload(file) {
+  const body = new FormData();
+  body.append("image", file);
+  body.append("type", "input");
+  const answer = await api.fetchApi("/upload/image", { method: "POST", body });
+  if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
+  const { name, subfolder } = await answer.json();
+  return subfolder ? `${subfolder}/${name}` : name;
+}
+
+const drawAll = soon(() => {
+  for (const node of everyNode()) galleryOf(node)?.draw();
+  app.canvas?.setDirty?.(true, true);
+});
+
+/** Show a bank on the node that gave it, and on the Memory Bank that it grew from. */
+function announce(node, bank) {
+  const gallery = galleryOf(node);
+  if (gallery) gallery.own = bank;
+  const isClose = kindOf(node) === CLOSE;
+  if (isClose) {
+    // The loop's end tells what the last Remember in it would tell.
+    for (const inside of upstream(node, CARRIERS, (n) => kindOf(n) === OPEN)) {
+      if (kindOf(inside) === REMEMBER && galleryOf(inside)) galleryOf(inside).own = bank;
+    }
+  }
+  if (kindOf(node) !== MEMORY_BANK) {
+    for (const source of upstream(node, CARRIERS)) {
+      if (kindOf(source) === MEMORY_BANK && galleryOf(source)) {
+        galleryOf(source).story = bank;
+        break;
+      }
+    }
+  }
+  changed = true;
+  drawAll();
+  keepDraft();
+}
+
+// Banks of workflows that are open, but not in view: by workflow, in the order they came.
+const elsewhere = new Map();
+let changed = false;
+let draftTimer = 0;
+
+function receive(id, value) {
+  const bank = readBank(value);
+  if (!bank) return;
+  if (value.workflow && value.workflow !== rootGraph()?.id) {
+    const waiting = elsewhere.get(value.workflow) ?? new Map();
+    waiting.set(id, bank);
+    elsewhere.set(value.workflow, waiting);
+    return;
+  }
+  const node = nodeOfId(id);
+  if (node) announce(node, bank);
+}
+
+/** Into the browser's draft of the workflow, so that a reload shows the same; no step to undo. */
+function keepDraft() {
+  if (draftTimer) return;
+  draftTimer = setTimeout(() => {
+    draftTimer = 0;
+    api.dispatchCustomEvent?.("graphChanged", rootGraph().serialize());
+  }, DRAFT_MS);
+}
+
+function runEnded() {
+  if (!changed) return;
+  changed = false;
+  noteChange();
+}
+
+app.registerExtension({
+  name: "StoryMem.MemoryGallery",
+
+  setup() {
+    useStyles("gallery");
+    api.addEventListener("executed", ({ detail }) => {
+      const banks = detail?.output?.[PROPERTY];
+      if (banks?.length) receive(String(detail.display_node ?? detail.node), banks.at(-1));
+    });
+    api.addEventListener("storymem.bank", ({ detail }) => receive(String(detail.node), detail.bank));
+    for (const end of ["execution_success", "execution_error", "execution_interrupted"]) {
+      api.addEventListener(end, runEnded);
+    }
+  },
+
+  nodeCreated(node) {
+    if (![MEMORY_BANK, REMEMBER, PREVIEW].includes(kindOf(node))) return;
+    const gallery = new Gallery(node);
+    Object.defineProperty(node, "storymemGallery", { value: gallery, configurable: true });
+    if (kindOf(node) === PREVIEW) hideSheet(node);
+    node.setSize?.([Math.max(node.size[0], WIDTH), node.computeSize()[1]]);
+    chain(node, "onConfigure", (info) => {
+      const bank = readBank(info?.properties?.[PROPERTY]);
+      gallery.own = gallery.isBank ? null : bank;
+      gallery.story = bank;
+      drawAll();
+    });
+    chain(node, "onSerialize", (saved) => {
+      saved.properties = { ...saved.properties, [PROPERTY]: gallery.saved() };
+    });
+    chain(node, "onConnectionsChange", drawAll);
+    drawAll();
+  },
+
+  afterConfigureGraph() {
+    const waiting = elsewhere.get(rootGraph()?.id);
+    elsewhere.delete(rootGraph()?.id);
+    for (const [id, bank] of waiting ?? []) {
+      const node = nodeOfId(id);
+      if (node) announce(node, bank);
+    }
+    drawAll();
+  },
+});
+
+function chain(node, name, then) {
+  const before = node[name];
+  node[name] = function (...values) {
+    const result = before?.apply(this, values);
+    then(...values);
+    return result;
+  };
+}
