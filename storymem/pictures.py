@@ -42,6 +42,29 @@ def decision_picture(keyframes: Keyframes) -> torch.Tensor:
 
 def contact_sheet(bank: MemoryBank) -> torch.Tensor:
     """The bank as ``uint8 [H, W, 3]``: sink, window, pinned, not used now, and dropped frames."""
+    canvas = _Canvas(PLOT[0] + 2 * GAP)
+    _bank_rows(canvas, bank)
+    return canvas.finish()
+
+
+def story_sheet(
+    shots: Iterable[tuple[str, Sequence[np.ndarray]]], bank: MemoryBank | None = None
+) -> torch.Tensor:
+    """A story as ``uint8 [H, W, 3]``: a strip of frames for every shot, then its memory.
+
+    Args:
+        shots: of each a title and frames ``uint8 [H, W, 3]``; five of them fill a strip.
+    """
+    canvas = _Canvas(PLOT[0] + 2 * GAP)
+    for title, frames in shots:
+        canvas.heading(title)
+        canvas.strip_of([Image.fromarray(np.ascontiguousarray(frame)) for frame in frames])
+    if bank is not None:
+        _bank_rows(canvas, bank)
+    return canvas.finish()
+
+
+def _bank_rows(canvas: _Canvas, bank: MemoryBank) -> None:
     used = set(bank.used_indices())
     sink = min(bank.sink, bank.max_frames)
     groups: dict[str, list[tuple[int, MemoryFrame]]]
@@ -53,7 +76,6 @@ def contact_sheet(bank: MemoryBank) -> torch.Tensor:
             groups["sink"].append((i, frame))
         else:
             groups["pinned" if frame.pinned else "window"].append((i, frame))
-    canvas = _Canvas(PLOT[0] + 2 * GAP)
     canvas.heading(
         f"Memory bank: the next shot sees {len(used)} of {len(bank)} frames (max_frames "
         f"{bank.max_frames}, sink {bank.sink}); {len(bank.dropped)} dropped"
@@ -66,7 +88,6 @@ def contact_sheet(bank: MemoryBank) -> torch.Tensor:
     ):
         canvas.row(f"{title}: {len(groups[name])}", _cells(groups[name], colour))
     canvas.row(f"Dropped: {len(bank.dropped)}", _cells(enumerate(bank.dropped), REJECTED))
-    return canvas.finish()
 
 
 def caption(frame: MemoryFrame) -> str:
@@ -204,6 +225,15 @@ class _Canvas:
     def picture(self, picture: Image.Image) -> None:
         strip, _ = self._strip(picture.height + GAP)
         strip.paste(picture, (GAP, GAP))
+
+    def strip_of(self, pictures: Sequence[Image.Image]) -> None:
+        """Pictures side by side, without captions."""
+        width, height = THUMBNAIL
+        strip, _ = self._strip(height + GAP // 2)
+        for column, picture in enumerate(pictures[: self.width // (width + GAP)]):
+            shown = ImageOps.contain(picture, THUMBNAIL, Image.Resampling.BILINEAR)
+            left = GAP + column * (width + GAP)
+            strip.paste(shown, (left + (width - shown.width) // 2, (height - shown.height) // 2))
 
     def legend(self, entries: Iterable[tuple[tuple, str]]) -> None:
         _, draw = self._strip(24)

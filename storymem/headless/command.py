@@ -15,6 +15,9 @@ from ..memory_bank import MAX_MEMORY_FRAMES, SINK_FRAMES, MemoryBank, start_bank
 from ..rope import MEMORY_ROPE_SHIFT
 from ..shot_loop import LoopSettings, Step, parse_shot_numbers
 from ..story import Story, load_story
+from ..story_sheet import save_story_sheet
+from ..tiny import demo
+from ..tiny import files as tiny_files
 from . import parallel
 from .adapters import find_lora_files
 from .engine import Engine, ModelFiles
@@ -36,20 +39,39 @@ NEGATIVE = (  # Wan2.2's own, as its authors publish it
     "低质量，JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，"  # noqa: RUF001
     "毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"  # noqa: RUF001
 )
+# What --tiny changes of the defaults below: the tiny model's size and recipe.
+TINY_DEFAULTS = {
+    "width": demo.SIZE,
+    "height": demo.SIZE,
+    "length": demo.LENGTH,
+    "max_frames": demo.MAX_MEMORY_FRAMES,
+    "threshold": demo.KEYFRAME_THRESHOLD,
+    "embedder": "no_weights",
+    "negative": "",
+    **{name: demo.RECIPE[name] for name in ("steps", "cfg", "shift", "sampler", "rope_shift")},
+}
 logger = logging.getLogger(__name__)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXIT_CODES
-    parser.add_argument("script", type=Path, help="story script: .json (ST-Bench form) or .txt")
+    parser.add_argument("script", type=Path, nargs="?", help="story script: .json (ST-Bench form) "
+        "or .txt; with --tiny it may be left out")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="folder for shots, video and bank")
     parser.add_argument("--resume", action="store_true", help="go on with the shots in --out")
     parser.add_argument("--quiet", action="store_true", help="no progress bars, warnings only")
 
     models = parser.add_argument_group("models (local folders and files; nothing is downloaded)")
     add = models.add_argument
-    add("--model", type=Path, required=True, help="folder of Wan-AI/Wan2.2-I2V-A14B-Diffusers")
+    add("--model", type=Path, help="folder of Wan-AI/Wan2.2-I2V-A14B-Diffusers")
+    add("--tiny", action="store_true", help="the tiny demo model in place of Wan2.2: a toy world "
+        "at 96x96, on any CPU")  # fmt: skip
+    add("--tiny-weights", type=Path, metavar="FOLDER", help=f"of your own tiny model; default: "
+        f"{tiny_files.VARIABLE}, else the one that comes with the pack")  # fmt: skip
+    add("--tiny-looks", nargs=2, metavar=("BIG", "SMALL"), default=demo.LOOKS,
+        help="looks of the two characters of --tiny, which the first memory shows; default: "
+        f"'{demo.LOOKS[0]}' '{demo.LOOKS[1]}'")  # fmt: skip
     add("--t2v", type=Path, help="folder of Wan2.2-T2V-A14B-Diffusers: makes a first shot that has "
         "no reference, start image or memory")  # fmt: skip
     add("--lora", type=Path, help="StoryMem LoRA folder, such as Wan2.2-MI2V-A14B")
@@ -110,6 +132,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "cuda); group: block by block, slower, for small cards; none: everything on the "
         "GPU")  # fmt: skip
     add("--vae-tiling", action="store_true", help="encode and decode in tiles: less memory")
+    # Options that nobody gave are settled when it is known which model works.
+    usual = {name: parser.get_default(name) for name in TINY_DEFAULTS}
+    parser.set_defaults(usual=usual, **dict.fromkeys(TINY_DEFAULTS))
+
+
+def _settle(options: argparse.Namespace) -> None:
+    for name, value in (TINY_DEFAULTS if options.tiny else options.usual).items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -118,6 +149,7 @@ def run(options: argparse.Namespace) -> int:
     logging.getLogger(__package__.split(".")[0]).setLevel(
         logging.WARNING if options.quiet else logging.INFO
     )
+    _settle(options)
     try:
         kind = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
         files = _files(options)
@@ -128,7 +160,10 @@ def run(options: argparse.Namespace) -> int:
         logger.error("error: %s", error)
         return REFUSED
     if parallel.world_size() == 1:
-        return _drive(options, Engine(files, placement, recipe))
+        return _drive(options, _engine(options)(files, placement, recipe))
+    if options.tiny:
+        logger.error("error: --tiny works in one process; start it without torchrun")
+        return REFUSED
     try:
         device = parallel.join(kind)
     except ValueError as error:
@@ -173,8 +208,17 @@ def _drive(options: argparse.Namespace, engine: Engine) -> int:
         logger.error("interrupted; run again with --resume to go on")
         return INTERRUPTED
     bars.close()
-    logger.info("finished: %s", video)
+    sheet = save_story_sheet(options.out)
+    logger.info("finished: %s, contact sheet: %s", video, sheet)
     return DONE
+
+
+def _engine(options: argparse.Namespace) -> type[Engine]:
+    if not options.tiny:
+        return Engine
+    from ..tiny.engine import TinyEngine
+
+    return TinyEngine
 
 
 class Bars:
@@ -208,6 +252,10 @@ class Bars:
 
 
 def _files(options: argparse.Namespace) -> ModelFiles:
+    if options.tiny:
+        return _tiny_files(options)
+    if options.model is None:
+        raise ValueError("pass --model with a Wan2.2 folder, or --tiny for the tiny demo model")
     lora = find_lora_files(options.lora) if options.lora else None
     pair = _pair(options.lora_high, options.lora_low, "--lora")
     if lora and pair:
@@ -221,6 +269,15 @@ def _files(options: argparse.Namespace) -> ModelFiles:
         extra_lora=extra,
         vae_tiling=options.vae_tiling,
     )
+
+
+def _tiny_files(options: argparse.Namespace) -> ModelFiles:
+    from ..tiny.engine import TinyFiles
+
+    for name in ("model", "t2v", "lora", "lora_high", "extra_lora_high"):
+        if getattr(options, name):
+            raise ValueError(f"pass either --tiny or --{name.replace('_', '-')}, not both")
+    return TinyFiles.find(options.tiny_weights)
 
 
 def _pair(high: Path | None, low: Path | None, name: str) -> tuple[Path, Path] | None:
@@ -245,6 +302,10 @@ def _placement(options: argparse.Namespace, kind: str) -> Placement:
 def _story(options: argparse.Namespace) -> Story:
     from dataclasses import replace
 
+    if options.script is None:
+        if not options.tiny:
+            raise ValueError("pass a story script, such as story.txt")
+        return load_story(demo.SCRIPT, character=options.character)
     try:
         text = options.script.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -260,6 +321,8 @@ def _bank(options: argparse.Namespace) -> MemoryBank:
     if options.bank:
         return load_bank(options.bank)
     pictures = [read_picture(path).float() / 255 for path in options.references]
+    if options.tiny and not pictures:
+        pictures = demo.portraits(options.tiny_looks)
     return start_bank(pictures, max_frames=options.max_frames, sink=options.sink)
 
 
@@ -287,5 +350,6 @@ def _work(options: argparse.Namespace, story: Story, engine: Engine) -> StoryRun
         options.laion_clip, options.laion_head, options.hpsv3,
     )  # fmt: skip
     names = {name for shot in story.shots for name in shot.references}
-    references = {name: options.script.parent / name for name in sorted(names)}
+    folder = options.script.parent if options.script else Path()
+    references = {name: folder / name for name in sorted(names)}
     return StoryRun(story, settings, engine, judges, _bank(options), references)

@@ -46,6 +46,7 @@ class ModelFiles:
     lora_scale: str = "auto"
     extra_lora: tuple[Path, Path] | None = None
     vae_tiling: bool = False
+    vae: Path | None = None  # when i2v is a single file
 
     def check(self) -> None:
         """Raise ValueError for what is missing, before anything big is read."""

@@ -227,7 +227,13 @@ class StoryRun:
         name = f"shot_{step.label}.mp4"
         out = self.settings.out
         entries = read_manifest(out)["shots"]
-        entry = {"key": step.key, "own": step.own, "file": name, "frames": step.record.frames}
+        entry = {
+            "key": step.key,
+            "own": step.own,
+            "file": name,
+            "frames": step.record.frames,
+            "prompt": step.plan.prompt,
+        }
         if entries.get(step.label) == entry and (out / name).is_file():
             return
         show_file(step.record.video, out / name)
@@ -252,6 +258,7 @@ class StoryRun:
         weights = {
             "i2v": identify_weights(files.i2v),
             "t2v": identify_weights(files.t2v),
+            "vae": identify_weights(files.vae),
             "lora": [identify_weights(path) for path in files.lora or ()],
             "extra_lora": [identify_weights(path) for path in files.extra_lora or ()],
             "clip": identify_weights(self.judges.clip),

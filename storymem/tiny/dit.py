@@ -154,3 +154,25 @@ def host_key(key: str) -> str:
 def to_host(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """A diffusers Wan DiT state in the layout that the host's UNETLoader reads."""
     return {host_key(key): value for key, value in state.items()}
+
+
+def load_host_file(path):
+    """The DiT of a file in the host's layout, float32, in its own size.
+
+    Raises:
+        ValueError: for a file that is no Wan I2V DiT of this shape.
+    """
+    from safetensors.torch import load_file
+
+    found = load_file(str(path))
+    try:
+        layers = 1 + max(int(key.split(".")[1]) for key in found if key.startswith("blocks."))
+        dim, channels = found["patch_embedding.weight"].shape[:2]
+        model = build(layers=layers, ffn=found["blocks.0.ffn.0.weight"].shape[0], heads=dim // 128)
+        own = model.state_dict()
+        if channels != IN_CHANNELS:
+            raise ValueError(f"it takes {channels} channels, not {IN_CHANNELS}")
+        model.load_state_dict({key: found[host_key(key)].to(own[key].dtype) for key in own})
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} is no tiny M2V model in the host's layout: {error}") from error
+    return model.eval().requires_grad_(False)

@@ -15,26 +15,26 @@ FILES = {
 }
 
 
-def folders() -> list[Path]:
-    """The folders that are looked into, in order."""
-    own = os.environ.get(VARIABLE, "").strip()
+def folders(own: Path | None = None) -> list[Path]:
+    """The folders that are looked into, in order; ``own`` stands for the environment variable."""
+    own = own or os.environ.get(VARIABLE, "").strip()
     return [*([Path(own).expanduser()] if own else []), SHIPPED]
 
 
-def find(kind: str) -> Path | None:
+def find(kind: str, own: Path | None = None) -> Path | None:
     """The file of a kind (``diffusion_models`` or ``vae``), in a folder of that name or flat."""
     name = FILES[kind]
-    places = (path for folder in folders() for path in (folder / kind / name, folder / name))
+    places = (path for folder in folders(own) for path in (folder / kind / name, folder / name))
     return next((path.absolute() for path in places if path.is_file()), None)
 
 
-def require(kind: str) -> Path:
+def require(kind: str, own: Path | None = None) -> Path:
     """Like ``find``.
 
     Raises:
         ValueError: when the file is nowhere, saying where it belongs and how to make it.
     """
-    path = find(kind)
+    path = find(kind, own)
     if path is None:
         module = {"diffusion_models": "train_dit", "vae": "train_vae"}[kind]
         raise ValueError(

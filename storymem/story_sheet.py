@@ -1,0 +1,81 @@
+"""A finished story on one picture: the shots of a story's folder, and its memory."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .bank_store import load_bank
+from .pictures import story_sheet
+from .story_folder import read_manifest
+from .video import read_frames, read_info
+
+SHEET = "contact_sheet.png"
+FRAMES = 5  # of each shot
+logger = logging.getLogger(__name__)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="of a story: the one with shot_01_01.mp4")
+    parser.add_argument("--to", type=Path, help=f"picture to write; default: {SHEET} in the folder")
+
+
+def run(options: argparse.Namespace) -> int:
+    """``python -m storymem sheet``: 0 when the sheet was drawn, 2 when there is nothing to draw."""
+    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.INFO)
+    try:
+        logger.info("contact sheet: %s", save_story_sheet(options.folder, options.to))
+    except ValueError as error:
+        logger.error("error: %s", error)
+        return 2
+    return 0
+
+
+def save_story_sheet(folder: str | Path, target: str | Path | None = None) -> Path:
+    """Draw the contact sheet of a story's folder, as Shot Loop Close or a headless run leaves it.
+
+    Args:
+        target: where to write it; ``contact_sheet.png`` in the folder when not given.
+
+    Raises:
+        ValueError: for a folder without finished shots.
+    """
+    folder = Path(folder)
+    shots = list(_shots(folder))
+    if not shots:
+        raise ValueError(f"{folder} holds no finished shots of a story; pass a story's own folder")
+    bank = load_bank(folder / "bank", skip_damaged=True) if (folder / "bank").is_dir() else None
+    target = Path(target) if target else folder / SHEET
+    partial = target.with_name(f".{target.name}")
+    Image.fromarray(story_sheet(shots, bank).numpy()).save(partial, "PNG")
+    partial.replace(target)
+    return target
+
+
+def _shots(folder: Path) -> Iterator[tuple[str, list[np.ndarray]]]:
+    """Title and a few frames of every shot that the folder shows, in order."""
+    entries = read_manifest(folder)["shots"]
+    for path in sorted(folder.glob("shot_*.mp4"), key=_place):
+        label = path.stem.removeprefix("shot_")
+        entry = entries.get(label)
+        prompt = entry.get("prompt") if isinstance(entry, Mapping) else None
+        text = " ".join(prompt.split()) if isinstance(prompt, str) else ""
+        yield f"{label}  {text if len(text) <= 200 else text[:197] + '...'}", _pick(path)
+
+
+def _place(path: Path) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", path.stem)]
+
+
+def _pick(path: Path) -> list[np.ndarray]:
+    """Evenly spaced frames, first and last included."""
+    count = read_info(path).frames
+    wanted = {round(i * (count - 1) / (FRAMES - 1)) for i in range(FRAMES)}
+    return [frame for i, frame in enumerate(read_frames(path)) if i in wanted]

@@ -1,0 +1,64 @@
+"""The tiny model in the headless runner: two single files in the host's layout, hashed words."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+
+from ..headless.engine import Engine, ModelFiles
+from ..headless.models import Placement, WanVae, place, require_diffusers
+from ..headless.positions import install_memory_positions
+from ..headless.sampling import Recipe
+from . import demo, dit, files, text, vae
+
+logger = logging.getLogger(__name__)
+
+
+class TinyFiles(ModelFiles):
+    """One DiT file for all noise levels, and its VAE."""
+
+    def check(self) -> None:
+        require_diffusers()
+
+    @classmethod
+    def find(cls, own: Path | None = None) -> TinyFiles:
+        """The shipped files, or those in a folder of your own."""
+        return cls(files.require("diffusion_models", own), vae=files.require("vae", own))
+
+
+class TinyEngine(Engine):
+    """What a run asks of models, by the tiny ones."""
+
+    def encode_texts(self, texts) -> None:
+        for words in dict.fromkeys(texts):
+            if words and not any(text.parse(words)):
+                logger.warning(
+                    "the tiny model understands no word of %r; its words are listed in "
+                    "docs/tiny-model.md",
+                    words,
+                )
+            self._texts[words] = text.encode(words)[None]
+
+    @property
+    def vae(self) -> WanVae:
+        if self._vae is None:
+            module = vae.build()
+            vae.load_host_file(module, self.files.vae)
+            self._vae = WanVae(module.eval().requires_grad_(False), self.placement)
+        return self._vae
+
+    def _load(self, kind: str) -> tuple[torch.nn.Module, ...]:
+        if not self._experts:
+            expert = dit.load_host_file(self.files.i2v).to(self.placement.dtype)
+            install_memory_positions(expert, rope_shift=self.recipe.rope_shift)
+            self._pipeline = place(self.placement, transformer=expert)
+            self._experts, self._kind = (expert,), kind
+        return self._experts
+
+
+def tiny_engine(own: Path | None = None, device: str | torch.device = "cpu") -> TinyEngine:
+    """The tiny model with its own recipe."""
+    placement = Placement(torch.device(device), torch.float32)
+    return TinyEngine(TinyFiles.find(own), placement, Recipe(**demo.RECIPE))

@@ -1,0 +1,186 @@
+"""Stories on the tiny model without a host: its files, its demo, its identity from shot to shot."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from storymem.tiny import demo, files, judge, world
+
+KEPT_SHOTS = 3
+MISSING = (
+    f"the tiny model is not trained yet: no {files.FILES['diffusion_models']} in {files.SHIPPED} "
+    "(python -m storymem.tiny.train_dit makes it)"
+)
+
+
+@pytest.fixture
+def no_weights(monkeypatch, tmp_path):
+    """As if the pack came without files."""
+    monkeypatch.delenv(files.VARIABLE, raising=False)
+    monkeypatch.setattr(files, "SHIPPED", tmp_path / "nothing")
+
+
+@pytest.fixture(scope="session")
+def stand_in(tmp_path_factory) -> Path:
+    """A folder with a random DiT of one layer under the tiny model's name: right in form only."""
+    pytest.importorskip("diffusers")
+    from safetensors.torch import save_file
+
+    from storymem.tiny import dit
+
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        state = dit.to_host(dit.build(layers=1, ffn=64).state_dict())
+    folder = tmp_path_factory.mktemp("stand_in")
+    state = {key: value.half().contiguous() for key, value in state.items()}
+    save_file(state, str(folder / files.FILES["diffusion_models"]))
+    return folder
+
+
+# --- files and words -----------------------------------------------------------------------------
+
+
+def test_a_folder_of_ones_own_comes_before_the_shipped_files(monkeypatch, tmp_path):
+    name = files.FILES["vae"]
+    shipped = files.find("vae")
+    assert shipped == files.SHIPPED / "vae" / name
+    (tmp_path / name).write_bytes(b"flat")
+    assert files.find("vae", tmp_path) == tmp_path / name
+    monkeypatch.setenv(files.VARIABLE, str(tmp_path))
+    assert files.find("vae") == tmp_path / name
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / name).write_bytes(b"in a folder of its kind")
+    assert files.find("vae") == tmp_path / "vae" / name
+    monkeypatch.setenv(files.VARIABLE, str(tmp_path / "empty"))
+    assert files.find("vae") == shipped
+
+
+def test_a_file_that_is_nowhere_is_told_with_its_place_and_how_to_make_it(no_weights):
+    assert files.find("vae") is None
+    with pytest.raises(ValueError, match=r"train_dit") as told:
+        files.require("diffusion_models")
+    assert files.VARIABLE in str(told.value)
+    assert str(files.SHIPPED / "diffusion_models") in str(told.value)
+
+
+def test_a_look_is_four_words_in_any_order():
+    look = demo.parse_look("hat, stripe RED square")
+    named = [values[i] for values, i in zip(world.ATTRIBUTES.values(), look, strict=True)]
+    assert named == ["red", "stripe", "square", "hat"]
+
+
+@pytest.mark.parametrize("wrong", ["", "red", "red belly circle", "red blue belly circle hat",
+                                   "red belly circle hat nose"])  # fmt: skip
+def test_a_look_that_is_not_whole_is_told(wrong):
+    with pytest.raises(ValueError, match="one word of each of red, yellow"):
+        demo.parse_look(wrong)
+
+
+def test_the_demos_portraits_show_the_looks_that_were_asked_for():
+    referee = judge.Judge(scales=(world.PORTRAIT_ZOOM,))
+    frames = torch.stack(demo.portraits())[:, None]
+    seen = referee.identify(frames, torch.eye(2, dtype=torch.bool))
+    for kind, look in enumerate(demo.LOOKS):
+        assert torch.equal(seen[kind, kind], demo.parse_look(look))
+
+
+def test_the_demo_script_says_nothing_about_looks_and_nothing_unknown():
+    from storymem.story import load_story
+    from storymem.tiny import text
+
+    story = load_story(demo.SCRIPT)
+    words = {value for values in world.ATTRIBUTES.values() for value in values}
+    for shot in story.shots:
+        told = set(shot.prompt.lower().replace(",", " ").split())
+        assert told <= set(text.VOCABULARY)
+        assert not told & words
+    assert {shot.cut for shot in story.shots} == {True, False}
+    assert not story.warnings
+    assert demo.explain(story.shots[1].prompt) == (
+        "name: bomo, action: jumps, place: beach, camera: panleft"
+    )
+
+
+def test_a_dit_comes_back_from_the_hosts_layout(stand_in):
+    from safetensors.torch import load_file
+
+    from storymem.tiny import dit
+
+    path = stand_in / files.FILES["diffusion_models"]
+    model = dit.load_host_file(path)
+    assert len(model.blocks) == 1
+    state, stored = dit.to_host(model.state_dict()), load_file(str(path))
+    assert state.keys() == stored.keys()
+    assert all(torch.equal(state[key].half(), stored[key]) for key in stored)
+    with pytest.raises(ValueError, match="is no tiny M2V model"):
+        dit.load_host_file(files.find("vae"))
+
+
+# --- the headless command ------------------------------------------------------------------------
+
+
+def run(*arguments) -> int:
+    from storymem import __main__ as program
+
+    return program.main([str(argument) for argument in arguments])
+
+
+def test_missing_weights_and_mixed_models_are_told_before_anything_is_made(
+    no_weights, tmp_path, caplog
+):
+    pytest.importorskip("diffusers")
+    out = tmp_path / "out"
+    assert run("run", "--tiny", "--out", out) == 2
+    assert "train_dit" in caplog.text
+    assert run("run", "--tiny", "--model", tmp_path, "--out", out) == 2
+    assert "either --tiny or --model" in caplog.text
+    assert run("run", "story.txt", "--out", out) == 2
+    assert "--tiny for the tiny demo model" in caplog.text
+    assert not out.exists()
+
+
+@pytest.mark.slow
+def test_the_tiny_model_makes_a_story_with_a_contact_sheet(stand_in, tmp_path):
+    from storymem.bank_store import load_bank
+    from storymem.video import read_info
+
+    script, out = tmp_path / "tale.txt", tmp_path / "out"
+    script.write_text("Bomo jumps, beach, still\n---\n[continue]\nBomo hops, beach, zoom\n")
+    weights = ("--tiny-weights", stand_in, "--steps", 2, "--quiet")
+    assert run("run", "--tiny", script, "--out", out, *weights) == 0
+    assert [read_info(out / f"shot_01_0{i}.mp4")[:3] for i in (1, 2)] == [
+        (world.FRAMES, world.SIZE, world.SIZE),
+        (world.FRAMES - 1, world.SIZE, world.SIZE),
+    ]
+    bank = load_bank(out / "bank")
+    assert [frame.pinned for frame in bank.frames[:2]] == [True, True]
+    assert bank.max_frames == demo.MAX_MEMORY_FRAMES
+    assert len(bank) > 2
+    with Image.open(out / "contact_sheet.png") as sheet:
+        assert sheet.width > 1000
+    entries = json.loads((out / "story.json").read_text())["shots"]
+    assert entries["01_02"]["prompt"] == "Bomo hops, beach, zoom"
+    looks = ("--tiny-looks", demo.LOOKS[0], "red plain square hat")
+    assert run("run", "--tiny", script, "--out", out, "--resume", *weights, *looks) == 0
+    again = json.loads((out / "story.json").read_text())["shots"]
+    assert again["01_01"]["key"] != entries["01_01"]["key"]  # another portrait, another story
+
+
+def test_the_sheet_command_draws_any_story_folder_and_refuses_an_empty_one(tmp_path, caplog):
+    from storymem.video import write_video
+
+    frames = [torch.full((32, 48, 3), 20 * i, dtype=torch.uint8).numpy() for i in range(9)]
+    for label in ("01_02", "01_10", "01_01"):
+        write_video(tmp_path / f"shot_{label}.mp4", frames)
+    assert run("sheet", tmp_path, "--to", tmp_path / "sheet.png") == 0
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        grey = [sheet.getpixel((116 + 220 * column, 100))[0] for column in range(5)]
+    assert all(math.isclose(a, b, abs_tol=12) for a, b in zip(grey, range(0, 161, 40), strict=True))
+    assert run("sheet", tmp_path / "elsewhere") == 2
+    assert "no finished shots" in caplog.text
