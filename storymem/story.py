@@ -134,8 +134,9 @@ def _from_text(source: str, default_name: str) -> Story:
         raise ScriptError("the script is empty: type a story, or choose a file")
     if text[0] not in "{[":
         return _from_plain(text, source, default_name)
+    repeated: list[str] = []
     try:
-        data = json.loads(text)
+        data = json.loads(text, object_pairs_hook=lambda pairs: _as_object(pairs, repeated))
     except json.JSONDecodeError as error:
         if text[0] == "[" and not text.startswith(("[{", '["', "[\n")):
             return _from_plain(text, source, default_name)  # a tag such as [continue]
@@ -151,7 +152,21 @@ def _from_text(source: str, default_name: str) -> Story:
             "a JSON script must be an object { } with story_name and scenes, "
             f"but it is a {_json_type(data)}"
         )
-    return _from_json(data, source, default_name)
+    story = _from_json(data, source, default_name)
+    return replace(story, warnings=(*repeated, *story.warnings)) if repeated else story
+
+
+def _as_object(pairs: list[tuple[str, object]], repeated: list[str]) -> dict:
+    """A JSON object; a name that stands in it twice is told, for only the last value counts."""
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = ", ".join(dict.fromkeys(repr(n) for n in names if names.count(n) > 1))
+        scene = f"scene {data['scene_num']}" if "scene_num" in data else "the script"
+        repeated.append(
+            f"{scene} gives {twice} more than once in one pair of braces: only the last one counts"
+        )
+    return data
 
 
 def _from_plain(text: str, source: str, default_name: str) -> Story:

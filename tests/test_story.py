@@ -284,3 +284,17 @@ def test_values_that_no_file_or_number_can_hold_are_refused(field, value, words)
 def test_a_tag_of_a_shot_under_character_is_told():
     story = load_story("[character]\n[seed: 5]\nMira\n---\nA")
     assert any("[seed]" in warning for warning in story.warnings)
+
+
+def test_a_field_that_is_given_twice_is_named_and_the_last_one_counts():
+    script = """{"story_name": "Tale", "scenes": [
+        {"scene_num": 3, "video_prompts": ["lost"], "video_prompts": ["kept"], "cut": [true]}],
+        "story_name": "Other"}"""
+    story = load_story(script)
+    assert (story.name, story.shots[0].prompt) == ("Other", "kept")
+    assert story.warnings == (
+        "scene 3 gives 'video_prompts' more than once in one pair of braces: only the last one "
+        "counts",
+        "the script gives 'story_name' more than once in one pair of braces: only the last one "
+        "counts",
+    )
