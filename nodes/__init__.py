@@ -10,6 +10,7 @@ from comfy_api.latest import ComfyExtension, io
 MODULES = (
     "story",
     "memory_bank",
+    "bank_store",
     "embedders",
     "keyframes",
     "aesthetics",
@@ -24,7 +25,7 @@ MODULES = (
     "tiny",
 )
 # What the pack's own page asks the server for; each lists its handlers in ROUTES.
-PAGE_MODULES = ("page",)
+PAGE_MODULES = ("page", "story_routes")
 
 
 class StoryMemExtension(ComfyExtension):

@@ -1,4 +1,4 @@
-"""Memory Bank, Remember, Preview, Save and Load Memory Bank."""
+"""Memory Bank, Remember, Edit and Preview Memory Bank."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import folder_paths
 from comfy_api.latest import io, ui
 
 from ..storymem.bank_edits import BankEdits
-from ..storymem.bank_store import load_bank, read_picture, save_bank
+from ..storymem.bank_store import read_picture
 from ..storymem.memory_bank import (
     MAX_MEMORY_FRAMES,
     SINK_FRAMES,
@@ -17,14 +17,53 @@ from ..storymem.memory_bank import (
     parse_numbers,
     start_bank,
 )
+from ..storymem.memory_policy import POLICIES
 from ..storymem.pictures import contact_sheet
 from .page import HIDDEN, show_bank
 from .tensors import require_images
-from .types import Bank, Keyframes
+from .types import Bank, Embedder, Keyframes
 
 BANK_TOOLTIP = "The story's memory, for a sampler, Keyframe Select, Remember or a Shot Loop."
 MORE_IMAGES = ("images_2", "images_3", "images_4")  # a batch has one size; these need not share it
 logger = logging.getLogger(__name__)
+
+
+def policy_inputs() -> list:
+    """How a shot's memory is chosen when the bank holds more than ``max_frames``."""
+    return [
+        io.Combo.Input(
+            "policy",
+            options=list(POLICIES),
+            default=POLICIES[0],
+            optional=True,
+            tooltip="Which frames a shot sees when there are more than max_frames. window: the "
+            "first and the most recent, as in the paper. relevant: the first, then those most "
+            "related to the shot's prompt (needs an embedder with CLIP's text tower). entities: "
+            "those that show who appears in the shot, so that somebody who returns is remembered.",
+        ),
+        Embedder.Input(
+            "embedder",
+            optional=True,
+            tooltip="For the policy relevant: Load Embedder with a whole CLIP ViT-B/32 file.",
+        ),
+    ]
+
+
+def check_policy(policy: str, embedder) -> None:
+    """Find out now, and not hours later, that nothing can say what a prompt is related to.
+
+    Raises:
+        ValueError: for the policy relevant without an embedder that reads texts.
+    """
+    if policy != "relevant":
+        return
+    if embedder is None:
+        raise ValueError(
+            "the policy relevant needs something that compares pictures with prompts: connect "
+            "Load Embedder (clip) to embedder, or choose window or entities"
+        )
+    embedder.embed_text("a picture")
+    embedder.release()
 
 
 class MemoryBankNode(io.ComfyNode):
@@ -82,6 +121,15 @@ class MemoryBankNode(io.ComfyNode):
                     "keep name frames of any shot, images adds pictures of the input folder. Only "
                     "shots that see something else because of it are made anew. Empty undoes all.",
                 ),
+                *policy_inputs(),
+                io.String.Input(
+                    "reference_names",
+                    optional=True,
+                    default="",
+                    advanced=True,
+                    tooltip="Who is on the reference pictures, in order, with commas between, such "
+                    "as Mara, Pip. The policy entities goes by it; others do not.",
+                ),
             ],
             outputs=[Bank.Output(display_name="bank", tooltip=BANK_TOOLTIP)],
             hidden=HIDDEN,
@@ -107,9 +155,10 @@ class MemoryBankNode(io.ComfyNode):
     @classmethod
     def execute(
         cls, max_frames, sink, pin_references, images=None, images_2=None, images_3=None,
-        images_4=None, edits="",
+        images_4=None, edits="", policy=POLICIES[0], embedder=None, reference_names="",
     ):  # fmt: skip
         clicks = BankEdits.parse(edits or "")
+        check_policy(policy, embedder)
         given = zip(("images", *MORE_IMAGES), (images, images_2, images_3, images_4), strict=True)
         references = [
             picture
@@ -123,8 +172,11 @@ class MemoryBankNode(io.ComfyNode):
             max_frames=max_frames,
             sink=sink,
             pinned=pin_references,
+            names=[name.strip() for name in reference_names.split(",") if name.strip()],
             added=added,
             edits=clicks,
+            policy=policy,
+            embedder=embedder,
         )
         if max_frames > MAX_MEMORY_FRAMES:
             logger.warning(
@@ -254,102 +306,4 @@ class PreviewMemoryBank(io.ComfyNode):
         return io.NodeOutput(sheet, ui={**picture, **show_bank(bank, cls.hidden)})
 
 
-def inside(root: str, name: str) -> Path:
-    """``root/name``, which must lie inside ``root``."""
-    base = Path(root).resolve()
-    folder = (base / name.strip()).resolve()
-    if not name.strip() or folder == base or not folder.is_relative_to(base) or "\0" in name:
-        raise ValueError(
-            f"folder must name a folder inside {base}, such as storymem/my_bank, but it is {name!r}"
-        )
-    return folder
-
-
-class SaveMemoryBank(io.ComfyNode):
-    @classmethod
-    def define_schema(cls):
-        return io.Schema(
-            node_id="StoryMemSaveMemoryBank",
-            display_name="Save Memory Bank",
-            category="StoryMem/memory",
-            description="Writes the memory bank as a folder of PNGs and bank.json. You can open "
-            "it, delete pictures, add your own, and load it again with Load Memory Bank.",
-            is_output_node=True,
-            not_idempotent=True,
-            inputs=[
-                Bank.Input("bank", tooltip="The memory to save."),
-                io.String.Input(
-                    "folder",
-                    default="storymem/my_bank",
-                    tooltip="Folder inside the output folder. A bank that is there is replaced; "
-                    "pictures that you put there stay.",
-                ),
-            ],
-            outputs=[
-                Bank.Output(display_name="bank", tooltip=BANK_TOOLTIP),
-                io.String.Output(display_name="folder", tooltip="Where the bank was written."),
-            ],
-        )
-
-    @classmethod
-    def execute(cls, bank, folder):
-        path = save_bank(inside(folder_paths.get_output_directory(), folder), bank)
-        return io.NodeOutput(bank, str(path))
-
-
-class LoadMemoryBank(io.ComfyNode):
-    @classmethod
-    def define_schema(cls):
-        return io.Schema(
-            node_id="StoryMemLoadMemoryBank",
-            display_name="Load Memory Bank",
-            category="StoryMem/memory",
-            description="Reads a memory bank that Save Memory Bank wrote, with whatever you "
-            "changed by hand, or any folder of pictures.",
-            inputs=[
-                io.String.Input(
-                    "folder",
-                    default="storymem/my_bank",
-                    tooltip="Folder inside the output folder, or else inside the input folder.",
-                ),
-                io.Boolean.Input(
-                    "skip_damaged",
-                    default=False,
-                    tooltip="Leave out files that cannot be read, with a warning, instead of "
-                    "stopping.",
-                ),
-            ],
-            outputs=[Bank.Output(display_name="bank", tooltip=BANK_TOOLTIP)],
-            hidden=HIDDEN,
-        )
-
-    @classmethod
-    def _find(cls, folder: str) -> Path:
-        places = (folder_paths.get_output_directory(), folder_paths.get_input_directory())
-        found = [inside(place, folder) for place in places]
-        return next((path for path in found if path.is_dir()), found[0])
-
-    @classmethod
-    def fingerprint_inputs(cls, folder, skip_damaged):
-        try:
-            path = cls._find(folder)
-        except ValueError:
-            return ""
-        files = (file for file in path.rglob("*") if file.is_file())
-        stats = [(str(f.relative_to(path)), f.stat()) for f in files]
-        return sorted(f"{name}:{s.st_mtime_ns}:{s.st_size}" for name, s in stats)
-
-    @classmethod
-    def execute(cls, folder, skip_damaged):
-        bank = load_bank(cls._find(folder), skip_damaged=skip_damaged)
-        return io.NodeOutput(bank, ui=show_bank(bank, cls.hidden))
-
-
-NODES = [
-    MemoryBankNode,
-    Remember,
-    EditMemoryBank,
-    PreviewMemoryBank,
-    SaveMemoryBank,
-    LoadMemoryBank,
-]
+NODES = [MemoryBankNode, Remember, EditMemoryBank, PreviewMemoryBank]

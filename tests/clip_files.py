@@ -12,13 +12,16 @@ TINY = {"layers": 3, "width": 128, "patch_size": 32, "image_size": 64}
 TEXT = {"context_length": 8, "vocab_size": 32, "width": 128, "heads": 2, "layers": 2}
 
 
-def tiny_clip(seed: int = 0, *, quick_gelu: bool = True) -> torch.nn.Module:
+def tiny_clip(
+    seed: int = 0, *, quick_gelu: bool = True, vocabulary: int = 32, context: int = 8
+) -> torch.nn.Module:
     """open_clip's own CLIP with random weights that matter (its start values are near zero)."""
     import open_clip
 
     torch.manual_seed(seed)
+    text = {**TEXT, "vocab_size": vocabulary, "context_length": context}
     model = open_clip.model.CLIP(
-        64, open_clip.CLIPVisionCfg(**TINY), open_clip.CLIPTextCfg(**TEXT), quick_gelu=quick_gelu
+        64, open_clip.CLIPVisionCfg(**TINY), open_clip.CLIPTextCfg(**text), quick_gelu=quick_gelu
     ).eval()
     with torch.no_grad():
         for parameter in model.parameters():

@@ -1,0 +1,112 @@
+"""Save and Load Memory Bank."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import folder_paths
+from comfy_api.latest import io
+
+from ..storymem.bank_store import load_bank, save_bank
+from ..storymem.memory_policy import POLICIES
+from .memory_bank import BANK_TOOLTIP, check_policy, policy_inputs
+from .page import HIDDEN, show_bank
+from .types import Bank
+
+
+def inside(root: str, name: str) -> Path:
+    """``root/name``, which must lie inside ``root``."""
+    base = Path(root).resolve()
+    folder = (base / name.strip()).resolve()
+    if not name.strip() or folder == base or not folder.is_relative_to(base) or "\0" in name:
+        raise ValueError(
+            f"folder must name a folder inside {base}, such as storymem/my_bank, but it is {name!r}"
+        )
+    return folder
+
+
+class SaveMemoryBank(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemSaveMemoryBank",
+            display_name="Save Memory Bank",
+            category="StoryMem/memory",
+            description="Writes the memory bank as a folder of PNGs and bank.json. You can open "
+            "it, delete pictures, add your own, and load it again with Load Memory Bank.",
+            is_output_node=True,
+            not_idempotent=True,
+            inputs=[
+                Bank.Input("bank", tooltip="The memory to save."),
+                io.String.Input(
+                    "folder",
+                    default="storymem/my_bank",
+                    tooltip="Folder inside the output folder. A bank that is there is replaced; "
+                    "pictures that you put there stay.",
+                ),
+            ],
+            outputs=[
+                Bank.Output(display_name="bank", tooltip=BANK_TOOLTIP),
+                io.String.Output(display_name="folder", tooltip="Where the bank was written."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, bank, folder):
+        path = save_bank(inside(folder_paths.get_output_directory(), folder), bank)
+        return io.NodeOutput(bank, str(path))
+
+
+class LoadMemoryBank(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemLoadMemoryBank",
+            display_name="Load Memory Bank",
+            category="StoryMem/memory",
+            description="Reads a memory bank that Save Memory Bank wrote, with whatever you "
+            "changed by hand, or any folder of pictures.",
+            inputs=[
+                io.String.Input(
+                    "folder",
+                    default="storymem/my_bank",
+                    tooltip="Folder inside the output folder, or else inside the input folder.",
+                ),
+                io.Boolean.Input(
+                    "skip_damaged",
+                    default=False,
+                    tooltip="Leave out files that cannot be read, with a warning, instead of "
+                    "stopping.",
+                ),
+                *policy_inputs(),
+            ],
+            outputs=[Bank.Output(display_name="bank", tooltip=BANK_TOOLTIP)],
+            hidden=HIDDEN,
+        )
+
+    @classmethod
+    def _find(cls, folder: str) -> Path:
+        places = (folder_paths.get_output_directory(), folder_paths.get_input_directory())
+        found = [inside(place, folder) for place in places]
+        return next((path for path in found if path.is_dir()), found[0])
+
+    @classmethod
+    def fingerprint_inputs(cls, folder, **_):
+        try:
+            path = cls._find(folder)
+        except ValueError:
+            return ""
+        files = (file for file in path.rglob("*") if file.is_file())
+        stats = [(str(f.relative_to(path)), f.stat()) for f in files]
+        return sorted(f"{name}:{s.st_mtime_ns}:{s.st_size}" for name, s in stats)
+
+    @classmethod
+    def execute(cls, folder, skip_damaged, policy=POLICIES[0], embedder=None):
+        check_policy(policy, embedder)
+        bank = load_bank(cls._find(folder), skip_damaged=skip_damaged)
+        bank = replace(bank, policy=policy, embedder=embedder)
+        return io.NodeOutput(bank, ui=show_bank(bank, cls.hidden))
+
+
+NODES = [SaveMemoryBank, LoadMemoryBank]

@@ -1,0 +1,82 @@
+"""Memory that listens to the prompt, from the Memory Bank node through the shot loop."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+from clip_files import tiny_clip
+from keyframe_graphs import clip_of
+from loop_graphs import loop_graph, ran, story
+
+PROMPTS = ["@Mara walks", "@Pip barks", *["Mara rows"] * 5, "Pip returns"]
+
+
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / "log"
+
+
+@pytest.fixture(autouse=True)
+def fresh(host):
+    shutil.rmtree(host.base / "output", ignore_errors=True)
+    (host.base / "output").mkdir()
+    host.restart()
+
+
+def graph(log, **inputs) -> dict:
+    made = loop_graph(story(prompts=PROMPTS), log, opened={"bank": ["memory", 0]})
+    values = {"max_frames": 4, "sink": 1, "pin_references": True, **inputs}
+    made["memory"] = {"class_type": "StoryMemMemoryBank", "inputs": values}
+    return made
+
+
+def test_another_policy_makes_only_the_shots_that_see_something_else(host, log):
+    plain = host.run(graph(log))["bank"]
+    assert ran(log) == [1, 2, 3, 4, 5, 6, 7, 8]
+    host.run(graph(log, policy="entities"))
+    assert ran(log) == [8]  # the only one that speaks of Pip, whom the window has lost
+    host.restart()
+    host.run(graph(log, policy="entities"))
+    assert ran(log) == []
+    again = host.run(graph(log))["bank"]
+    assert ran(log) == []
+    assert [f.digest for f in again.frames] == [f.digest for f in plain.frames]
+
+
+def test_relevance_comes_from_clip(host, log):
+    folder = host.base / "models" / "clip_vision"
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(tiny_clip(vocabulary=49408, context=77).state_dict(), folder / "whole_clip.pt")
+    host.restart()
+    loader = {"embedder": "clip", "clip_name": "whole_clip.pt"}
+    made = graph(log, policy="relevant", embedder=["load", 0])
+    made["load"] = {"class_type": "StoryMemLoadEmbedder", "inputs": loader}
+    host.run(made)
+    assert ran(log) == [1, 2, 3, 4, 5, 6, 7, 8]
+    host.run(made)
+    assert ran(log) == []
+    host.run(graph(log))
+    assert ran(log) == [6, 7, 8]  # the first five saw all that there was
+
+
+@pytest.mark.parametrize("loader", [None, "no_weights"])
+def test_relevance_without_clip_is_told_before_anything_is_made(host, log, loader):
+    made = graph(log, policy="relevant")
+    if loader:
+        inputs = {"embedder": loader, "clip_name": "auto"}
+        made["load"] = {"class_type": "StoryMemLoadEmbedder", "inputs": inputs}
+        made["memory"]["inputs"]["embedder"] = ["load", 0]
+    with pytest.raises(Exception, match=r"connect Load Embedder|cannot compare pictures"):
+        host.run(made)
+    assert ran(log) == []
+
+
+def test_reference_pictures_have_names(host, clips):
+    clips["cast"] = torch.rand(2, 8, 8, 3)
+    values = {"max_frames": 4, "sink": 1, "pin_references": True, "reference_names": "Mara, Pip"}
+    bank = {"class_type": "StoryMemMemoryBank", "inputs": {**values, "images": ["cast", 0]}}
+    record = {"class_type": "StoryMemTestRecord", "inputs": {"value": ["bank", 0], "key": "bank"}}
+    made = {"cast": clip_of("cast"), "bank": bank, "record": record}
+    assert [f.name for f in host.run(made)["bank"].frames] == ["Mara", "Pip"]
