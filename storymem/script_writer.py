@@ -141,6 +141,8 @@ def _json(script: Script) -> str:
         data["story_overview"] = script.overview
     if script.character:
         data["character"] = script.character
+    if "cast" in script.more:
+        data["cast"] = script.more["cast"]  # before what nothing reads, in both formats
     data.update(script.more)
     data["scenes"] = [_scene(rows) for rows in _scenes(script)]
     return json.dumps(data, ensure_ascii=False, indent=2)
@@ -176,8 +178,13 @@ def _plain(script: Script) -> str:
         head.append(_tag("title", script.name))
     if script.overview:
         head.append(_exact("overview", script.overview))
-    if script.more:
-        head.append(_exact("story_more", script.more))
+    more = dict(script.more)
+    cast = _tag("cast", more.get("cast"))
+    if cast.startswith("[cast: "):
+        head.append(cast)
+        del more["cast"]
+    if more:
+        head.append(_exact("story_more", more))
     if script.character:
         head = [_block([*head, "[character]"], script.character, "character")]
     blocks = ["\n".join(head)] if head else []
@@ -213,13 +220,12 @@ def _tags(row: Row, scene: int, *, first: bool) -> list[str]:
 
 def _tag(key: str, value) -> str:
     """A tag in the short form when that reads back as it is, else in the exact one."""
-    if key == "reference_images" and isinstance(value, list):
+    if isinstance(value, list):
         short = ", ".join(map(str, value))
-        whole = short.split(", ") == value and all(name.strip() == name for name in value)
-        whole = whole and "," not in short.replace(", ", "")
+        whole = [name.strip() for name in short.split(",")] == value and short
     else:
         short = str(value)
-        whole = not isinstance(value, (list, dict, bool))
+        whole = key != "cast" and not isinstance(value, (dict, bool))
     line = f"[{key}: {short}]"
     if whole and line.isprintable() and split_tags(line) == ({key: short}, "", []):
         return line

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
+from .cast import without_marks
 from .continuity import ShotPlan, choose_mode
 from .memory_bank import MemoryBank
 from .shot_keys import bank_for_shot, needs_bank, own_key, shot_key
@@ -303,7 +304,7 @@ def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int])
         plan = plan_shot(loop.story, loop.settings, shot, has_previous=has_previous)
         step = Step(plan, own_key(loop, plan), before)
         step.key = _known_key(loop, step)
-        entry = _latest_of(latest, shot)
+        entry = latest_result(latest, shot)
         if shot.index not in damaged:
             locked = shot.lock and shot.index not in loop.settings.redo
             if locked and entry and (record := find(entry["key"])):
@@ -351,15 +352,16 @@ def _take_up(loop: Loop, step: Step) -> None:
         step.record = record
 
 
-def _latest_of(latest: Mapping, shot: Shot) -> Mapping:
+def latest_result(latest: Mapping, shot: Shot) -> Mapping:
     """What the manifest knows of a shot: under its label, or under the one that it had before
     other shots were put in; never what was made for another prompt. The character description
     before the prompt may be another one."""
+    written = without_marks(shot.prompt)  # as in the prompts that the manifest keeps
     for name in sorted(latest, key=lambda name: name != shot.label):
         entry = latest[name]
         if isinstance(entry, Mapping) and isinstance(entry.get("key"), str):
             prompt = entry.get("prompt")
-            if isinstance(prompt, str) and f"\n{prompt}".endswith(f"\n{shot.prompt}"):
+            if isinstance(prompt, str) and f"\n{prompt}".endswith(f"\n{written}"):
                 return entry
     return {}
 

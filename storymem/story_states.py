@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .shot_loop import Step
-from .shot_loop import _latest_of as latest_result
+from .shot_loop import Step, latest_result
 from .shot_store import digest_of
 from .story import Shot, Story
 from .story_folder import read_manifest

@@ -69,7 +69,7 @@ FULL = {
 def told(text: str) -> tuple:
     """Everything that a story says, but not how its script was written."""
     story = load_story(text, default_name="")
-    return story.name, story.overview, story.character, story.shots
+    return story.name, story.overview, story.character, story.cast, story.shots
 
 
 def assert_nothing_is_lost(text: str) -> None:
@@ -167,6 +167,7 @@ PLAIN = [
     "[title: The Lighthouse]\n[character: Mira]\nsixty\n---\n[lock]\nup\n---\n[continue]\non",
     "[scene: Night]\n[cut: hard]\na\n---\n[scene]\nb\n---\n[scene: 2]\nc\n---\n[scene: 12]\nd",
     "[character]\n[seed: 5]\nMira\n---\n[dream]\nA\n---\n[mood = dark]\nB",
+    "[cast: Mara, Pip]\n[title: t]\n---\n@Mara and Pip",
     "[title: t]\n---\n[negative_prompt: ]\na\n---\n[negative_prompt]\nb",
 ]
 
@@ -174,6 +175,15 @@ PLAIN = [
 @pytest.mark.parametrize("text", PLAIN, ids=range(len(PLAIN)))
 def test_plain_scripts_come_back(text):
     assert_nothing_is_lost(text)
+
+
+@pytest.mark.parametrize("cast", [["Mara", "Pip"], "Mara, Pip", ["a, b"], [" x "], [], [""], None])
+def test_the_cast_comes_back(cast):
+    scene = {"video_prompts": ["@Mara sits"], "cut": [True]}
+    data = {"cast": cast, "mood": "dark", "scenes": [scene]}
+    assert_nothing_is_lost(json.dumps(data))
+    plain = write_script(read_script(json.dumps(data)), "plain")
+    assert ("[cast: Mara, Pip]" in plain) == (cast == ["Mara", "Pip"])
 
 
 def test_a_plain_script_stays_readable():

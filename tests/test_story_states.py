@@ -87,6 +87,12 @@ def test_a_locked_shot_stays_and_what_follows_it_depends_on_it(folder):
     assert states(tale("one", "2", "three", lock=locked), folder) == ["done", "waiting", "waiting"]
 
 
+def test_a_prompt_with_marked_names_finds_its_result(tmp_path):
+    story = tale("@Mara sits", "she stands", lock=[True, None])
+    make(tmp_path, story)
+    assert states(story, tmp_path) == ["locked", "done"]
+
+
 def test_a_shot_that_was_kept_for_its_lock_waits_when_that_is_taken_off(folder):
     story = tale(seed=[None, 5, None], lock=[None, True, None])
     plan = plan_shot(story, LoopSettings(), story.shots[1], has_previous=True)
