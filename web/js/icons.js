@@ -1,0 +1,29 @@
+/** Small drawings for buttons, in the colour of the text around them. */
+
+const PATHS = {
+  drag: "M6 3v.01M10 3v.01M6 8v.01M10 8v.01M6 13v.01M10 13v.01",
+  up: "M8 13V3M4 7l4-4 4 4",
+  down: "M8 3v10M4 9l4 4 4-4",
+  add: "M8 3v10M3 8h10",
+  copy: "M6 5h7v8H6zM3 10V3h7",
+  remove: "M4 4l8 8M12 4l-8 8",
+  scene: "M2 8h12M5 5l-3 3 3 3M8 2v3M8 11v3",
+  more: "M4 6l4 4 4-4",
+  undo: "M4 6h6a3.5 3.5 0 0 1 0 7H6M7 3L4 6l3 3",
+  redo: "M12 6H6a3.5 3.5 0 0 0 0 7h4M9 3l3 3-3 3",
+  edit: "M3 13l1-3 7-7 2 2-7 7z",
+  stop: "M4 4h8v8H4z",
+  close: "M4 4l8 8M12 4l-8 8",
+};
+const SVG = "http://www.w3.org/2000/svg";
+
+export function icon(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("aria-hidden", "true");
+  svg.setAttribute("class", "sm-icon");
+  const path = document.createElementNS(SVG, "path");
+  path.setAttribute("d", PATHS[name] ?? "");
+  svg.append(path);
+  return svg;
+}

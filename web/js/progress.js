@@ -1,0 +1,127 @@
+/** On Shot Loop Open and Close: which shot is being made, how far the story is, and a way to stop. */
+import { app } from "../../../scripts/app.js";
+import { api } from "../../../scripts/api.js";
+import { everyNode, h, useStyles } from "./common.js";
+import { icon } from "./icons.js";
+import { forget, isEnded, takeUp } from "./runs.js";
+import { lastRead, whenRead } from "./story_editor.js";
+import { LOOP_CLOSE, LOOP_OPEN, kindOf, storyNodesOf } from "./story_server.js";
+import { t } from "./texts.js";
+
+const WIDGET = "storymem_progress";
+const HEIGHT = 38; // pixels: a line and a bar
+const HEIGHT_RUNNING = 72; // and a button
+const lines = new WeakMap(); // loop node -> ProgressLine
+let runningPrompt = null; // id of the prompt that the host runs for this page
+
+class ProgressLine {
+  constructor(node) {
+    this.text = h("div", { class: "sm-line", role: "status" });
+    this.fill = h("div", { class: "sm-fill" });
+    this.bar = h("div", { class: "sm-bar-of", role: "progressbar", "aria-valuemin": 0, "aria-label": t("progress.label") }, this.fill);
+    this.cancel = h("button", {
+      type: "button", class: "sm-cancel", title: t("progress.cancel.long"), hidden: true, onclick: () => this.stop(),
+    }, icon("stop"), h("span", {}, t("progress.cancel")));
+    this.element = h("div", { class: "sm-progress" }, this.text, this.bar, this.cancel);
+    const widget = node.addDOMWidget(WIDGET, "storymem", this.element, {
+      serialize: false, hideOnZoom: false, getMinHeight: () => this.height(), getMaxHeight: () => this.height(),
+      getValue: () => "", setValue: () => {},
+    });
+    widget.serialize = false;
+    this.node = node;
+    this.fit();
+  }
+
+  height() {
+    return this.cancel.hidden ? HEIGHT : HEIGHT_RUNNING;
+  }
+
+  fit() {
+    const { node } = this;
+    const [width, height] = node.computeSize();
+    if (node.size[1] < height) node.setSize([Math.max(node.size[0], width), height]);
+    node.graph?.setDirtyCanvas?.(true, true);
+  }
+
+  show(event) {
+    const { state, of, finished } = event;
+    this.of = of;
+    this.text.textContent = t(`progress.${state}`, event);
+    this.text.title = event.message || event.prompt || "";
+    this.element.dataset.state = state;
+    this.bar.setAttribute("aria-valuemax", String(of));
+    this.bar.setAttribute("aria-valuenow", String(finished));
+    this.bar.setAttribute("aria-valuetext", this.text.textContent);
+    this.fill.style.width = `${of ? (100 * finished) / of : 0}%`;
+    this.cancel.hidden = isEnded(event) || !event.running;
+    this.cancel.disabled = false;
+    this.fit();
+  }
+
+  async stop() {
+    this.cancel.disabled = true;
+    this.text.textContent = t("progress.cancelling");
+    await api.interrupt(runningPrompt);
+  }
+}
+
+function lineOf(node) {
+  if (!lines.has(node)) lines.set(node, new ProgressLine(node));
+  return lines.get(node);
+}
+
+function show(event) {
+  const loop = takeUp(event);
+  if (!loop) return;
+  for (const node of [loop.open, loop.close]) lineOf(node).show({ ...event, running: true });
+}
+
+/** After a reload: what the story's folder says, until the next event. */
+async function showFromFolder(storyNode) {
+  const shots = lastRead(storyNode)?.shots ?? [];
+  const finished = shots.filter(({ state }) => state === "done" || state === "locked").length;
+  const running = await runningLoops();
+  for (const node of everyNode()) {
+    if (![LOOP_OPEN, LOOP_CLOSE].includes(kindOf(node)) || !storyNodesOf(node).includes(storyNode)) continue;
+    const isRunning = running.has(String(node.id));
+    const known = lines.get(node);
+    if (known ? ["started", "shot", "finished"].includes(known.element.dataset.state) : !finished && !isRunning) continue;
+    if (known && !finished && !isRunning) continue;
+    lineOf(node).show({ state: isRunning ? "started" : "finished", of: shots.length, finished, running: isRunning });
+  }
+}
+
+/** Ids of the loop nodes in the prompt that the host runs now. */
+async function runningLoops() {
+  try {
+    const queue = await (await api.fetchApi("/queue")).json();
+    const own = queue.queue_running.filter(([, , , extra]) => !extra?.client_id || extra.client_id === api.clientId);
+    if (own.length) runningPrompt = own[0][1];
+    return new Set(own.flatMap(([, , prompt]) => Object.keys(prompt)
+      .filter((id) => [LOOP_OPEN, LOOP_CLOSE].includes(prompt[id].class_type))));
+  } catch {
+    return new Set();
+  }
+}
+
+/** The host ended a prompt: a line that still says "running" never got its last event. */
+function ended() {
+  runningPrompt = null;
+  for (const node of everyNode()) {
+    const line = lines.get(node);
+    if (!line || line.cancel.hidden) continue;
+    line.cancel.hidden = true;
+    forget(storyNodesOf(node));
+  }
+}
+
+app.registerExtension({
+  name: "StoryMem.Progress",
+  setup() {
+    useStyles("story");
+    api.addEventListener("storymem.progress", ({ detail }) => show(detail));
+    api.addEventListener("execution_start", ({ detail }) => { runningPrompt = detail?.prompt_id ?? null; });
+    for (const kind of ["execution_success", "execution_error", "execution_interrupted"]) api.addEventListener(kind, ended);
+    whenRead.addEventListener("read", ({ detail }) => showFromFolder(detail));
+  },
+});

@@ -1,0 +1,42 @@
+/** Runs of stories that the server tells of, by the nodes that they concern. */
+import { nodeOfId, rootGraph } from "./common.js";
+import { storyNodesOf } from "./story_server.js";
+
+const ENDED = ["stopped", "done"];
+const runs = new WeakMap(); // Load Story node -> the latest event of its run
+const listeners = new Set();
+
+/** `listener(loadStoryNodes, ended, event)` is called for every event. */
+export function whenProgress(listener) {
+  listeners.add(listener);
+}
+
+/** States by label of the run in progress of a Load Story node; empty without one. */
+export function statesFor(node) {
+  return runs.get(node)?.states ?? {};
+}
+
+export function isEnded(event) {
+  return ENDED.includes(event.state);
+}
+
+/** Take up an event of the server; the loop's nodes, or `null` when it is of another workflow. */
+export function takeUp(event) {
+  const open = nodeOfId(event.open);
+  const close = nodeOfId(event.node);
+  const elsewhere = event.workflow && rootGraph()?.id && event.workflow !== rootGraph().id;
+  if (!open || !close || elsewhere) return null;
+  const nodes = storyNodesOf(open);
+  for (const node of nodes) {
+    if (isEnded(event)) runs.delete(node);
+    else runs.set(node, event);
+  }
+  for (const listener of listeners) listener(nodes, isEnded(event), event);
+  return { open, close, nodes };
+}
+
+/** Forget a run whose end nobody told of, such as after a crash of the server. */
+export function forget(nodes) {
+  for (const node of nodes) runs.delete(node);
+  for (const listener of listeners) listener(nodes, true, null);
+}

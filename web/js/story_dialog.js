@@ -1,0 +1,417 @@
+/** The story editor: a dialog over the page with a table of shots, the script as text, and undo. */
+import { h, useStyles } from "./common.js";
+import { icon } from "./icons.js";
+import * as model from "./story_model.js";
+import { NO_FILE, readStory, writeScript } from "./story_server.js";
+import { StoryTable } from "./story_table.js";
+import { t } from "./texts.js";
+
+const CHECK_AFTER_MS = 350;
+const LARGEST_FILE = 2 * 2 ** 20 - 2 ** 16; // bytes: what the server takes in one piece
+
+export class StoryDialog {
+  /**
+   * `asked` is what stands on the node (see story_server.js), `save(text)` puts a script there,
+   * `running` gives the states of a run in progress by label.
+   */
+  constructor({ asked, save, running, onClose }) {
+    Object.assign(this, { asked, save, running, onClose });
+    this.answers = new WeakMap(); // story -> what the server said of it
+    this.facts = new Map(); // row id -> state and video
+    this.fromFile = asked.file !== NO_FILE && asked.file !== "";
+    this.history = null; // until the script is read; null as well while its text has an error
+    this.text = null; // the text tab's content when it is no story
+    useStyles("story");
+    this.build();
+  }
+
+  async open() {
+    document.body.append(this.element);
+    this.element.showModal();
+    this.say(t("story.reading"));
+    const answer = await this.ask(() => readStory(this.asked));
+    if (!answer) return;
+    this.original = answer.text;
+    if (answer.error) {
+      this.text = answer.text;
+      this.showError(answer.error);
+      this.showTab("text");
+      this.refreshText();
+      return;
+    }
+    this.begin(answer);
+    this.table.focus(this.history.value.rows[0]?.id, "prompt");
+  }
+
+  begin(answer) {
+    const story = model.storyOf(answer);
+    if (this.history) this.history.set(story, "text");
+    else this.history = new model.History(story);
+    this.text = null;
+    this.defaultName = answer.default_name;
+    this.learn(story, answer);
+    this.refresh();
+  }
+
+  /** Colour rows by a run in progress. */
+  showRunning() {
+    if (this.history) this.showRows();
+  }
+
+  // --- building ------------------------------------------------------------------------------
+
+  build() {
+    const button = (name, mark, action, extra = {}) => h("button", {
+      type: "button", "data-act": name, onclick: action, title: t(`story.${name}.long`),
+      "aria-label": t(`story.${name}`), ...extra,
+    }, mark ? icon(mark) : null, h("span", {}, t(`story.${name}`)));
+    const head = (name, tag, attributes = {}) => h("label", { class: `sm-head-${name}` },
+      h("span", {}, t(`story.${name}`)),
+      h(tag, { "data-head": name, "aria-label": t(`story.${name}`), title: t(`story.${name}.long`), ...attributes }));
+    this.table = new StoryTable((name, id, value) => this.act(name, id, value));
+    this.name = head("name", "input", { type: "text", autocomplete: "off" });
+    this.character = head("character", "textarea", { rows: 2 });
+    this.overview = head("overview", "textarea", { rows: 2 });
+    this.format = h("select", { "aria-label": t("story.format"), title: t("story.format.long") },
+      h("option", { value: "json" }, "JSON"), h("option", { value: "plain" }, t("story.plain")));
+    this.file = h("input", { type: "file", accept: ".json,.txt", hidden: true, "aria-hidden": "true", tabindex: "-1" });
+    this.raw = h("textarea", { class: "sm-raw", spellcheck: "false", "aria-label": t("story.text") });
+    this.message = h("div", { class: "sm-message", role: "status", "aria-live": "polite" });
+    this.summary = h("span", { class: "sm-summary" });
+    this.note = h("p", { class: "sm-note", hidden: true });
+    this.undoButton = button("undo", "undo", () => this.step("undo"), { "aria-keyshortcuts": "Control+Z" });
+    this.redoButton = button("redo", "redo", () => this.step("redo"), { "aria-keyshortcuts": "Control+Y" });
+    this.saveButton = button("save", null, () => this.finish(), { class: "sm-primary", "aria-keyshortcuts": "Control+S" });
+    this.tabs = ["table", "text"].map((name) => h("button", {
+      type: "button", role: "tab", id: `sm-tab-${name}`, "aria-controls": `sm-panel-${name}`,
+      "data-tab": name, onclick: () => this.chooseTab(name),
+    }, t(`story.tab.${name}`)));
+    this.panels = {
+      table: h("div", { class: "sm-panel", role: "tabpanel", id: "sm-panel-table", "aria-labelledby": "sm-tab-table" },
+        h("div", { class: "sm-heads" }, this.name, this.character, this.overview), this.table.element,
+        button("add_last", "add", () => this.act("add", null), { class: "sm-add-last" })),
+      text: h("div", { class: "sm-panel", role: "tabpanel", id: "sm-panel-text", "aria-labelledby": "sm-tab-text", hidden: true }, this.raw),
+    };
+    const tablist = h("div", { role: "tablist", class: "sm-tabs", onkeydown: (event) => this.arrowTab(event) }, ...this.tabs);
+    this.element = h("dialog", { class: "sm-editor", "aria-labelledby": "sm-editor-title" },
+      h("header", {},
+        h("h2", { id: "sm-editor-title" }, t("story.title")), this.summary,
+        h("div", { class: "sm-space" }),
+        this.undoButton, this.redoButton,
+        h("label", { class: "sm-format" }, h("span", {}, t("story.format")), this.format),
+        button("import", null, () => this.file.click()), button("export", null, () => this.exportFile()),
+        button("close", "close", () => this.leave(), { class: "sm-close" })),
+      tablist, this.note, this.panels.table, this.panels.text, this.file,
+      h("footer", {}, this.message, this.saveButton));
+    this.tellNote();
+    this.showTab("table");
+    this.listen();
+  }
+
+  listen() {
+    this.format.addEventListener("change", () => this.change(model.setFields(this.history.value, { format: this.format.value })));
+    this.file.addEventListener("change", () => this.importFile());
+    this.raw.addEventListener("input", () => this.typedText());
+    this.panels.table.addEventListener("input", ({ target }) => {
+      const name = target.dataset.head;
+      if (name) this.change(model.setFields(this.history.value, { [name]: target.value }), `head ${name}`);
+    });
+    this.element.addEventListener("cancel", (event) => {
+      event.preventDefault();
+      this.leave();
+    });
+    this.element.addEventListener("keydown", (event) => this.pressed(event));
+    // Nothing that is done here is meant for the canvas below.
+    for (const kind of ["keyup", "keypress", "copy", "paste", "cut", "pointerdown", "wheel", "contextmenu", "drop", "dragover"]) {
+      this.element.addEventListener(kind, (event) => event.stopPropagation());
+    }
+  }
+
+  tellNote() {
+    this.note.hidden = !this.fromFile;
+    this.note.textContent = this.fromFile ? t("story.from_file", { file: this.asked.file }) : "";
+  }
+
+  pressed(event) {
+    event.stopPropagation();
+    if (event.key === "Escape" && !event.isComposing) {
+      event.preventDefault(); // else a second one would close the dialog without asking
+      this.leave();
+    }
+    if (!(event.ctrlKey || event.metaKey) || event.altKey) return;
+    const key = event.key.toLowerCase();
+    const inText = event.target === this.raw; // the browser's own undo is right there
+    if (key === "s") this.finish();
+    else if (key === "z" && !inText) this.step(event.shiftKey ? "redo" : "undo");
+    else if (key === "y" && !inText) this.step("redo");
+    else return;
+    event.preventDefault();
+  }
+
+  // --- changes -------------------------------------------------------------------------------
+
+  act(name, id, value) {
+    if (!this.history) return;
+    const story = this.history.value;
+    const at = story.rows.findIndex((row) => row.id === id);
+    if (name === "field") {
+      const next = value.name === "scene" ? model.setScene(story, id, value.value) : model.setRow(story, id, { [value.name]: value.value });
+      this.change(next, `${id} ${value.name}`);
+    } else if (name === "up" || name === "down") {
+      this.change(model.moveRow(story, id, name === "up" ? -1 : 1));
+      this.table.focus(id, value?.from ?? name);
+      const now = this.history.value.rows.findIndex((row) => row.id === id);
+      this.say(t("story.moved", { number: now + 1, scene: this.history.value.rows[now].scene }));
+    } else if (name === "drop") {
+      this.change(model.dropRow(story, id, value.target, value.after));
+    } else if (name === "add" || name === "duplicate") {
+      const [next, added] = name === "add" ? model.addRow(story, id) : model.duplicateRow(story, id);
+      this.change(next);
+      this.table.focus(added, "prompt");
+    } else if (name === "remove") {
+      this.change(model.removeRow(story, id));
+      const rows = this.history.value.rows;
+      this.table.focus(rows[Math.min(at, rows.length - 1)]?.id, "remove");
+    } else if (name === "toggle_scene") {
+      this.change(model.toggleScene(story, id));
+    }
+  }
+
+  change(story, kind = null) {
+    if (!this.history) return;
+    this.history.set(story, kind);
+    this.refresh();
+  }
+
+  step(name) {
+    if (!this.history?.[name]()) return;
+    this.text = null;
+    this.refresh();
+    this.say(t(`story.${name}.done`));
+  }
+
+  // --- what the server says ------------------------------------------------------------------
+
+  refresh() {
+    const { value: story, past, future } = this.history;
+    for (const name of ["name", "character", "overview"]) {
+      const control = this[name].querySelector("[data-head]");
+      if (control.value !== story[name].replace(/\r\n?/g, "\n")) control.value = story[name];
+    }
+    this.name.querySelector("input").placeholder = this.defaultName ?? "";
+    this.format.value = story.format;
+    this.undoButton.disabled = !past.length;
+    this.redoButton.disabled = !future.length;
+    const known = this.answers.get(story);
+    if (known) this.learn(story, known);
+    this.showRows();
+    this.refreshText();
+    this.saveButton.classList.remove("sm-anyway");
+    this.armed = false;
+    clearTimeout(this.timer);
+    if (known) this.tell(known);
+    else this.timer = setTimeout(() => this.check(), CHECK_AFTER_MS);
+  }
+
+  showRows() {
+    const { rows } = this.history.value;
+    const labels = model.labelsOf(rows);
+    const running = this.running?.() ?? {};
+    const facts = new Map(rows.map((row, i) => {
+      const known = this.facts.get(row.id);
+      return [row.id, running[labels[i]] ? { ...known, state: running[labels[i]] } : known];
+    }));
+    if (this.tab === "table") this.table.show(rows, labels, facts);
+    const scenes = rows.filter((row, i) => i === 0 || row.starts).length;
+    const done = [...facts.values()].filter((fact) => ["done", "locked"].includes(fact?.state)).length;
+    this.summary.textContent = t("story.summary", { shots: rows.length, scenes, done });
+  }
+
+  /** Ask the server what the story as it stands now says; the answer, `null` when it gave none. */
+  async check() {
+    const story = this.history.value;
+    let answer = this.answers.get(story);
+    if (!answer) {
+      answer = await this.ask(() => writeScript(model.viewOf(story), this.asked));
+      if (!answer) return null;
+      answer = { ...answer, text: story.text ?? answer.script };
+      this.answers.set(story, answer);
+    }
+    if (this.history.value === story) {
+      this.learn(story, answer);
+      this.showRows();
+      this.refreshText();
+      this.tell(answer);
+    }
+    return answer;
+  }
+
+  learn(story, answer) {
+    this.answers.set(story, answer);
+    if (!answer.error) story.rows.forEach((row, i) => this.facts.set(row.id, answer.shots[i]));
+  }
+
+  tell(answer) {
+    if (answer.error) this.showError(answer.error);
+    else this.say((answer.warnings ?? []).map((warning) => t("story.warning", { warning })).join("\n"));
+  }
+
+  async ask(question) {
+    try {
+      return await question();
+    } catch (error) {
+      this.showError(t("story.no_answer", { why: error.message }));
+      return null;
+    }
+  }
+
+  say(text) {
+    this.element.classList.remove("sm-wrong");
+    this.message.textContent = text;
+  }
+
+  showError(text) {
+    this.element.classList.add("sm-wrong");
+    this.message.textContent = text;
+  }
+
+  // --- the script as text ----------------------------------------------------------------------
+
+  arrowTab(event) {
+    if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
+    const other = this.tab === "table" ? "text" : "table";
+    this.chooseTab(other);
+    this.tabs.find((tab) => tab.dataset.tab === this.tab).focus();
+  }
+
+  chooseTab(name) {
+    if (name === "table" && this.text !== null) {
+      this.tabs[1].focus();
+      return; // the message below says what is wrong with the text
+    }
+    this.showTab(name);
+    if (name === "text" && this.history) this.check();
+  }
+
+  showTab(name) {
+    this.tab = name;
+    for (const tab of this.tabs) {
+      const chosen = tab.dataset.tab === name;
+      tab.setAttribute("aria-selected", String(chosen));
+      tab.tabIndex = chosen ? 0 : -1;
+    }
+    for (const [key, panel] of Object.entries(this.panels)) panel.hidden = key !== name;
+    if (this.history) this.showRows();
+  }
+
+  refreshText() {
+    this.tabs[0].setAttribute("aria-disabled", String(this.text !== null));
+    if (this.tab !== "text") return;
+    const text = this.text ?? this.answers.get(this.history?.value)?.text;
+    if (text != null && document.activeElement !== this.raw && this.raw.value !== text) this.raw.value = text;
+    else if (text != null && this.raw.value.replace(/\r/g, "") !== text.replace(/\r/g, "")) this.raw.value = text;
+  }
+
+  typedText() {
+    this.text = this.raw.value;
+    this.tabs[0].setAttribute("aria-disabled", "true");
+    this.armed = false;
+    this.saveButton.classList.remove("sm-anyway");
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.readText(), CHECK_AFTER_MS);
+  }
+
+  /** Make a story of what was typed as text. */
+  async readText(text = this.raw.value) {
+    clearTimeout(this.timer);
+    const answer = await this.ask(() => readStory({ ...this.asked, script: text, file: NO_FILE }));
+    if (!answer || text !== (this.text ?? text)) return null;
+    if (answer.error) {
+      this.text = text;
+      this.showError(answer.error);
+      this.refreshText();
+      return answer;
+    }
+    this.begin(answer);
+    return answer;
+  }
+
+  async importFile() {
+    const [file] = this.file.files;
+    this.file.value = "";
+    if (!file) return;
+    if (file.size > LARGEST_FILE) {
+      this.showError(t("story.too_large", { file: file.name }));
+      return;
+    }
+    const text = await file.text();
+    const answer = await this.readText(text);
+    if (answer?.error) {
+      this.showTab("text");
+      this.refreshText();
+    } else if (answer) {
+      this.say(t("story.imported", { file: file.name, shots: answer.shots.length }));
+    }
+  }
+
+  async exportFile() {
+    const text = await this.currentText();
+    if (text === null) return;
+    const story = this.history?.value;
+    const plain = this.text !== null ? !text.trimStart().startsWith("{") : story.format === "plain";
+    const name = (story?.name || this.defaultName || "story").replace(/[\\/:*?"<>|\x00-\x1f]/g, "_");
+    const url = URL.createObjectURL(new Blob([text], { type: plain ? "text/plain" : "application/json" }));
+    const link = h("a", { href: url, download: `${name}.${plain ? "txt" : "json"}` });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(url), 10_000);
+  }
+
+  // --- the end -------------------------------------------------------------------------------
+
+  isChanged() {
+    if (this.text !== null) return this.text !== this.original;
+    return Boolean(this.history) && this.history.value !== this.history.first;
+  }
+
+  /** The script as it stands; `null` when the server does not answer. */
+  async currentText() {
+    if (this.text !== null) return this.text;
+    const answer = await this.check();
+    return answer && answer.text;
+  }
+
+  async finish() {
+    clearTimeout(this.timer);
+    if (this.text !== null && this.raw.value === this.text) await this.readText(this.text);
+    if (!this.isChanged()) {
+      this.close();
+      return;
+    }
+    const story = this.history?.value;
+    if (this.text === null && this.fromFile && !story.name && this.defaultName) {
+      this.change(model.setFields(story, { name: this.defaultName })); // the file's name was the story's
+    }
+    const text = await this.currentText();
+    if (text === null) return;
+    const error = this.text !== null || this.answers.get(this.history?.value)?.error;
+    if (error && !this.armed) {
+      this.armed = true;
+      this.saveButton.classList.add("sm-anyway");
+      this.showError(`${this.message.textContent}\n${t("story.anyway")}`);
+      return;
+    }
+    this.save(text);
+    this.close();
+  }
+
+  leave() {
+    if (!this.isChanged() || window.confirm(t("story.discard"))) this.close();
+  }
+
+  close() {
+    clearTimeout(this.timer);
+    this.element.close();
+    this.element.remove();
+    this.onClose?.();
+  }
+}

@@ -1,0 +1,220 @@
+/**
+ * A story while it is edited: plain values, changed by making new ones, so that undo is a list.
+ *
+ * A story is `{name, overview, character, extra, format, rows, text}`; `text` is the exact script
+ * when it is known. A row is what the server calls a shot, with an `id` that stays. Scenes are runs
+ * of rows: the row that `starts` one holds its number and the fields that nothing reads.
+ */
+
+let lastId = 0;
+
+export function newRow(values = {}) {
+  return {
+    prompt: "", cut: true, scene: 1, starts: false, seed: null, length: null, negative_prompt: null,
+    continuity: null, lora_strength: null, reference_images: [], first_frame_prompt: "", lock: false,
+    extra: "", scene_extra: [], ...values, id: ++lastId,
+  };
+}
+
+/** The server's answer as a story. */
+export function storyOf(answer) {
+  const { name, overview, character, extra, format, text } = answer;
+  const rows = answer.shots.map(({ label, number, state, video, ...row }) => newRow(row));
+  return { name, overview, character, extra, format, rows, text };
+}
+
+/** What the server writes a script from. */
+export function viewOf(story) {
+  const { name, overview, character, extra, format, rows } = story;
+  return { name, overview, character, extra, format, shots: rows.map(({ id, ...row }) => row) };
+}
+
+/** Labels as in file names: scene and number in it, over all scenes of one number. */
+export function labelsOf(rows) {
+  const counts = new Map();
+  return rows.map(({ scene }) => {
+    counts.set(scene, (counts.get(scene) ?? 0) + 1);
+    return [scene, counts.get(scene)].map((n) => String(n).padStart(2, "0")).join("_");
+  });
+}
+
+export function setFields(story, changes) {
+  return { ...story, ...changes, text: null };
+}
+
+export function setRow(story, id, changes) {
+  return withRows(story, story.rows.map((row) => (row.id === id ? { ...row, ...changes } : row)));
+}
+
+export function setScene(story, id, number) {
+  return changed(story, (scenes) => { sceneOf(scenes, id).number = number; }, { renumber: false });
+}
+
+/** A new shot after the one of `id` (at the end without one), in its scene. */
+export function addRow(story, id, values = {}) {
+  const row = newRow(values);
+  const next = changed(story, (scenes) => {
+    const scene = id == null ? scenes.at(-1) : sceneOf(scenes, id);
+    if (!scene) scenes.push({ number: 1, extra: [], rows: [row] });
+    else scene.rows.splice(id == null ? scene.rows.length : placeOf(scene, id) + 1, 0, row);
+  });
+  return [next, row.id];
+}
+
+/** A copy below; never locked, since a lock belongs to one result. */
+export function duplicateRow(story, id) {
+  const { id: _, starts, scene_extra, ...values } = story.rows.find((row) => row.id === id);
+  return addRow(story, id, { ...values, lock: false });
+}
+
+export function removeRow(story, id) {
+  return changed(story, (scenes) => {
+    const scene = sceneOf(scenes, id);
+    scene.rows.splice(placeOf(scene, id), 1);
+    if (!scene.rows.length) scene.extra = []; // a scene goes with its last shot
+  });
+}
+
+/** One step up or down; at a scene's edge the step leads into the neighbouring scene. */
+export function moveRow(story, id, step) {
+  return changed(story, (scenes) => {
+    const scene = sceneOf(scenes, id);
+    const from = placeOf(scene, id);
+    const to = from + step;
+    const [row] = scene.rows.splice(from, 1);
+    if (to >= 0 && to <= scene.rows.length) {
+      scene.rows.splice(to, 0, row);
+      return;
+    }
+    const neighbour = scenes[scenes.indexOf(scene) + step];
+    if (!neighbour) scene.rows.splice(from, 0, row);
+    else if (step < 0) neighbour.rows.push(row);
+    else neighbour.rows.unshift(row);
+  });
+}
+
+/** Put a shot before or after another one, in that one's scene. */
+export function dropRow(story, id, target, after) {
+  if (id === target) return story;
+  return changed(story, (scenes) => {
+    const scene = sceneOf(scenes, id);
+    const [row] = scene.rows.splice(placeOf(scene, id), 1);
+    const into = sceneOf(scenes, target);
+    into.rows.splice(placeOf(into, target) + (after ? 1 : 0), 0, row);
+  });
+}
+
+/** A scene starts at this shot, or no longer does. */
+export function toggleScene(story, id) {
+  return changed(story, (scenes) => {
+    const scene = sceneOf(scenes, id);
+    const index = scenes.indexOf(scene);
+    const place = placeOf(scene, id);
+    if (place > 0) {
+      const number = Math.max(...scenes.map((other) => other.number)) + 1;
+      scenes.splice(index + 1, 0, { number, extra: [], rows: scene.rows.splice(place) });
+    } else if (index > 0) {
+      scenes[index - 1].rows.push(...scene.rows.splice(0));
+    }
+  });
+}
+
+// --- scenes ----------------------------------------------------------------------------------
+
+function changed(story, change, { renumber = true } = {}) {
+  const scenes = scenesOf(story.rows);
+  const regular = isRegular(scenes);
+  const first = scenes[0]?.number ?? 1;
+  change(scenes);
+  const kept = [];
+  let orphaned = []; // fields of a scene whose last shot moved on go to the scene beside it
+  for (const scene of scenes) {
+    if (scene.rows.length) kept.push({ ...scene, extra: [...scene.extra, ...orphaned.splice(0)] });
+    else if (kept.length) kept.at(-1).extra.push(...scene.extra);
+    else orphaned = [...orphaned, ...scene.extra];
+  }
+  if (renumber && regular) kept.forEach((scene, i) => { scene.number = first + i; });
+  const rows = kept.flatMap(({ number, extra, rows: own }) =>
+    own.map((row, i) => placed(row, number, i === 0, i === 0 ? extra : [])));
+  if (rows[0] && !rows[0].cut) rows[0] = { ...rows[0], cut: true };
+  return withRows(story, rows);
+}
+
+function placed(row, scene, starts, extra) {
+  const same = row.scene === scene && row.starts === starts
+    && row.scene_extra.length === extra.length && row.scene_extra.every((text, i) => text === extra[i]);
+  return same ? row : { ...row, scene, starts, scene_extra: extra };
+}
+
+function scenesOf(rows) {
+  const scenes = [];
+  for (const row of rows) {
+    if (!scenes.length || row.starts || row.scene !== scenes.at(-1).number) {
+      scenes.push({ number: row.scene, extra: [...row.scene_extra], rows: [] });
+    }
+    scenes.at(-1).rows.push(row);
+  }
+  return scenes;
+}
+
+function isRegular(scenes) {
+  return scenes.every((scene, i) => i === 0 || scene.number === scenes[i - 1].number + 1);
+}
+
+function sceneOf(scenes, id) {
+  return scenes.find((scene) => scene.rows.some((row) => row.id === id));
+}
+
+function placeOf(scene, id) {
+  return scene.rows.findIndex((row) => row.id === id);
+}
+
+function withRows(story, rows) {
+  return { ...story, rows, text: null };
+}
+
+// --- undo ------------------------------------------------------------------------------------
+
+const ONE_CHANGE_MS = 1200; // typing in one field that pauses no longer than this is one step
+const MOST_STEPS = 300;
+
+export class History {
+  constructor(value) {
+    this.first = this.value = value;
+    this.past = [];
+    this.future = [];
+    this.mark = null;
+  }
+
+  /** `kind` joins changes of one field into one step. */
+  set(value, kind = null) {
+    const now = performance.now();
+    const joined = kind && this.mark?.kind === kind && now - this.mark.time < ONE_CHANGE_MS;
+    if (!joined) this.past = [...this.past.slice(-MOST_STEPS), this.value];
+    this.mark = { kind, time: now };
+    this.value = value;
+    this.future = [];
+  }
+
+  /** The server's exact text of a value, without a step. */
+  amend(value) {
+    if (this.first === this.value) this.first = value;
+    this.value = value;
+  }
+
+  undo() {
+    if (!this.past.length) return false;
+    this.future.push(this.value);
+    this.value = this.past.pop();
+    this.mark = null;
+    return true;
+  }
+
+  redo() {
+    if (!this.future.length) return false;
+    this.past.push(this.value);
+    this.value = this.future.pop();
+    this.mark = null;
+    return true;
+  }
+}

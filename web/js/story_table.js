@@ -1,0 +1,264 @@
+/** The table of shots in the story editor: one row per shot, changed only where the story changed. */
+import { h } from "./common.js";
+import { icon } from "./icons.js";
+import { posterOf } from "./story_server.js";
+import { t } from "./texts.js";
+
+const DRAG_TYPE = "application/x-storymem-shot";
+const MORE_FIELDS = ["negative_prompt", "first_frame_prompt", "continuity", "lora_strength", "reference_images"];
+const CONTINUITY = ["", "last_frame", "last_five_frames"];
+
+export class StoryTable {
+  /** `act(name, id, value)` is told what the artist does; see story_dialog.js. */
+  constructor(act) {
+    this.act = act;
+    this.parts = new Map(); // row id -> the elements of its row
+    this.element = h("ol", { class: "sm-shots", "aria-label": t("story.table") });
+    this.element.addEventListener("input", (event) => this.typed(event));
+    this.element.addEventListener("change", (event) => this.typed(event));
+    this.element.addEventListener("click", (event) => this.clicked(event));
+    this.element.addEventListener("keydown", (event) => this.pressed(event));
+    for (const kind of ["dragstart", "dragover", "dragleave", "drop", "dragend"]) {
+      this.element.addEventListener(kind, (event) => this.dragged(event));
+    }
+  }
+
+  /** Make the table show these rows; `facts` by row id holds state and video. */
+  show(rows, labels, facts) {
+    const shown = new Set(rows.map((row) => row.id));
+    for (const [id, part] of this.parts) {
+      if (!shown.has(id)) {
+        part.element.remove();
+        this.parts.delete(id);
+      }
+    }
+    let after = null;
+    rows.forEach((row, i) => {
+      let part = this.parts.get(row.id);
+      if (!part) this.parts.set(row.id, part = this.build(row));
+      if (part.row !== row) this.fill(part, row);
+      const place = `${i} ${labels[i]} ${row.starts}`;
+      if (part.place !== place) this.number(part, row, i, labels[i], place);
+      this.showFacts(part, facts.get(row.id));
+      const next = after ? after.nextSibling : this.element.firstChild;
+      if (part.element !== next) this.element.insertBefore(part.element, next);
+      after = part.element;
+    });
+  }
+
+  /** Move the keyboard to a control of a row; `name` as in `data-field` or `data-act`. */
+  focus(id, name) {
+    const element = this.parts.get(id)?.element;
+    const control = element?.querySelector(`[data-field="${name}"], [data-act="${name}"]`);
+    (control && !control.disabled ? control : element?.querySelector("textarea"))?.focus();
+    element?.scrollIntoView({ block: "nearest" });
+  }
+
+  // --- building ------------------------------------------------------------------------------
+
+  build(row) {
+    const field = (tag, name, attributes = {}) =>
+      h(tag, { "data-field": name, "aria-label": t(`story.${name}`), title: t(`story.${name}.long`), ...attributes });
+    const button = (name, mark) =>
+      h("button", { type: "button", "data-act": name, "aria-label": t(`story.${name}`), title: t(`story.${name}.long`) }, icon(mark));
+    const check = (name) => h("label", { class: "sm-check", title: t(`story.${name}.long`) },
+      field("input", name, { type: "checkbox" }), h("span", {}, t(`story.${name}`)));
+    const number = (name) => field("input", name, {
+      type: "text", inputmode: "numeric", autocomplete: "off", placeholder: t("story.auto"),
+    });
+    const part = {};
+    part.picture = h("img", { alt: "", loading: "lazy", decoding: "async", hidden: true });
+    part.picture.addEventListener("error", () => { part.picture.hidden = true; });
+    part.state = h("span", { class: "sm-state" });
+    part.number = h("span", { class: "sm-number" });
+    part.label = h("span", { class: "sm-label" });
+    part.handle = h("button", {
+      type: "button", class: "sm-handle", draggable: "true", "data-act": "handle",
+      "aria-label": t("story.handle"), title: t("story.handle.long"),
+    }, icon("drag"));
+    part.more = button("more", "more");
+    part.more.setAttribute("aria-expanded", "false");
+    part.scene = field("input", "scene", { type: "text", inputmode: "numeric", autocomplete: "off" });
+    part.sceneName = h("span", {}, t("story.scene"));
+    part.toggle = button("toggle_scene", "scene");
+    part.main = h("div", { class: "sm-row" },
+      part.handle,
+      h("div", { class: "sm-poster" }, part.picture, part.number, part.state),
+      field("textarea", "prompt", { rows: 3, spellcheck: "true", placeholder: t("story.prompt.hint") }),
+      h("div", { class: "sm-fields" },
+        check("cut"), check("lock"),
+        h("label", {}, h("span", {}, t("story.length")), number("length")),
+        h("label", {}, h("span", {}, t("story.seed")), number("seed"))),
+      h("div", { class: "sm-buttons" },
+        button("up", "up"), button("add", "add"), button("duplicate", "copy"),
+        button("down", "down"), part.toggle, button("remove", "remove"), part.more));
+    part.head = h("div", { class: "sm-scene" }, h("label", {}, part.sceneName, part.scene));
+    part.element = h("li", { role: "group", "data-id": row.id }, part.head, part.main);
+    part.controls = [...part.element.querySelectorAll("[data-field]")];
+    return part;
+  }
+
+  buildMore(part) {
+    const area = (name) => h("label", {}, h("span", {}, t(`story.${name}`)),
+      h("textarea", { "data-field": name, rows: 2, "aria-label": t(`story.${name}`), title: t(`story.${name}.long`) }));
+    const choice = h("select", { "data-field": "continuity", "aria-label": t("story.continuity"), title: t("story.continuity.long") },
+      ...CONTINUITY.map((value) => h("option", { value }, value || t("story.continuity.auto"))));
+    const strength = h("input", {
+      "data-field": "lora_strength", type: "text", inputmode: "decimal", autocomplete: "off",
+      placeholder: t("story.auto"), "aria-label": t("story.lora_strength"), title: t("story.lora_strength.long"),
+    });
+    const extra = h("output", { class: "sm-extra" });
+    part.extra = extra;
+    part.details = h("div", { class: "sm-more" },
+      area("negative_prompt"), area("first_frame_prompt"), area("reference_images"),
+      h("div", { class: "sm-short" },
+        h("label", {}, h("span", {}, t("story.continuity")), choice),
+        h("label", {}, h("span", {}, t("story.lora_strength")), strength), extra));
+    part.element.append(part.details);
+    part.controls = [...part.element.querySelectorAll("[data-field]")];
+  }
+
+  fill(part, row) {
+    part.row = row;
+    for (const control of part.controls) {
+      const name = control.dataset.field;
+      if (control.type === "checkbox") {
+        if (control.checked !== Boolean(row[name])) control.checked = Boolean(row[name]);
+        continue;
+      }
+      const text = textOf(row, name);
+      // What a browser makes of line ends is not a change: the row keeps its own.
+      if (control.value !== text.replace(/\r\n?/g, "\n")) control.value = text;
+    }
+    const negative = part.details?.querySelector('[data-field="negative_prompt"]');
+    if (negative) negative.placeholder = t(row.negative_prompt === "" ? "story.negative.none" : "story.negative.auto");
+    if (part.extra) part.extra.textContent = row.extra ? t("story.extra", { fields: namesIn(row.extra) }) : "";
+    part.more.classList.toggle("sm-set", MORE_FIELDS.some((name) => row[name]?.length || typeof row[name] === "number") || Boolean(row.extra));
+    part.element.classList.toggle("sm-continues", !row.cut);
+  }
+
+  number(part, row, i, label, place) {
+    part.place = place;
+    part.number.textContent = String(i + 1);
+    part.element.setAttribute("aria-label", t("story.shot", { number: i + 1, scene: row.scene }));
+    part.element.title = "";
+    part.element.dataset.label = label;
+    part.head.hidden = !row.starts && i > 0;
+    part.toggle.disabled = i === 0;
+    part.toggle.setAttribute("aria-pressed", String(row.starts && i > 0));
+    const cut = part.main.querySelector('[data-field="cut"]');
+    cut.disabled = i === 0 && row.cut;
+    part.main.querySelector('[data-act="up"]').disabled = i === 0;
+  }
+
+  showFacts(part, facts) {
+    const state = facts?.state ?? "waiting";
+    if (part.shownState !== state) {
+      part.shownState = state;
+      part.element.dataset.state = state;
+      part.state.textContent = t(`state.${state}`);
+      part.state.title = t(`state.${state}.long`);
+    }
+    const source = facts?.video ? posterOf(facts.video) : "";
+    if ((part.source ?? "") !== source) {
+      part.source = source;
+      part.picture.hidden = !source;
+      if (source) part.picture.src = source;
+      else part.picture.removeAttribute("src");
+    }
+  }
+
+  // --- what the artist does --------------------------------------------------------------------
+
+  typed(event) {
+    const name = event.target.dataset?.field;
+    const id = idOf(event.target);
+    if (!name || !id) return;
+    const isText = event.target.tagName === "TEXTAREA" || event.target.type === "text";
+    if ((event.type === "input") !== isText) return; // of both events, the one that tells each change once
+    const value = event.target.type === "checkbox" ? event.target.checked : valueOf(name, event.target.value);
+    if (name === "scene" && !Number.isInteger(value)) return;
+    this.act("field", id, { name, value });
+  }
+
+  clicked(event) {
+    const button = event.target.closest("button[data-act]");
+    if (!button) return;
+    const id = idOf(button);
+    if (button.dataset.act === "more") this.toggleMore(id);
+    else if (button.dataset.act !== "handle") this.act(button.dataset.act, id);
+  }
+
+  pressed(event) {
+    const id = idOf(event.target);
+    const onHandle = event.target.dataset?.act === "handle";
+    const step = { ArrowUp: "up", ArrowDown: "down" }[event.key];
+    const wanted = step && (event.altKey || onHandle) ? step : event.altKey && event.key === "Enter" ? "add" : null;
+    if (!id || !wanted) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.act(wanted, id, { from: event.target.dataset.field ?? event.target.dataset.act });
+  }
+
+  dragged(event) {
+    const item = event.target.closest?.("li[data-id]");
+    if (event.type === "dragstart") {
+      if (event.target.dataset?.act !== "handle") return;
+      this.dragging = idOf(event.target);
+      event.dataTransfer.setData(DRAG_TYPE, String(this.dragging));
+      event.dataTransfer.effectAllowed = "move";
+      event.dataTransfer.setDragImage(this.parts.get(this.dragging).element, 20, 20);
+      return;
+    }
+    this.mark?.classList.remove("sm-before", "sm-after");
+    if (event.type === "dragend") this.dragging = null;
+    if (!this.dragging || !item || !["dragover", "drop"].includes(event.type)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const box = item.getBoundingClientRect();
+    const after = event.clientY > box.top + box.height / 2;
+    if (event.type === "drop") {
+      this.act("drop", this.dragging, { target: Number(item.dataset.id), after });
+      this.dragging = null;
+    } else {
+      this.mark = item;
+      item.classList.add(after ? "sm-after" : "sm-before");
+    }
+  }
+
+  toggleMore(id) {
+    const part = this.parts.get(id);
+    if (!part.details) {
+      this.buildMore(part);
+      this.fill(part, part.row);
+    } else {
+      part.details.hidden = !part.details.hidden;
+    }
+    part.more.setAttribute("aria-expanded", String(!part.details.hidden));
+  }
+}
+
+function idOf(element) {
+  const id = element.closest?.("li[data-id]")?.dataset.id;
+  return id ? Number(id) : null;
+}
+
+function textOf(row, name) {
+  if (name === "reference_images") return row.reference_images.join("\n");
+  return row[name] == null ? "" : String(row[name]);
+}
+
+function valueOf(name, text) {
+  if (name === "prompt" || name === "first_frame_prompt") return text;
+  if (name === "reference_images") return text.split("\n").map((line) => line.trim()).filter(Boolean);
+  if (name === "scene") return /^\d{1,6}$/.test(text.trim()) ? Number(text) : NaN;
+  return text.trim() === "" ? null : text;
+}
+
+function namesIn(extra) {
+  try {
+    return Object.keys(JSON.parse(extra)).join(", ");
+  } catch {
+    return "...";
+  }
+}
