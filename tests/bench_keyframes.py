@@ -4,7 +4,8 @@
     python tests/bench_keyframes.py --quick    # without the slow plain reading of the shot
 
 The plain reading encodes both frames at each comparison and repeats every pass, with nothing kept;
-it uses the same preprocessing and the same model. Both must choose the same frames.
+it uses the same preprocessing and the same model. Both must choose the same frames. Times are of
+the processor, so that other work on the machine does not count.
 """
 
 from __future__ import annotations
@@ -180,33 +181,33 @@ def main() -> None:
     encoder.frames = 0
     embedder = ClipEmbedder(encoder, shape)
     with PeakMemory() as memory:
-        start = time.perf_counter()
+        start = time.process_time()
         ours = choose_keyframes(images, embedder, bank=bank, shot=9)
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
     report = {
         "frames": options.frames,
         "threshold": round(ours.decision.threshold, 2),
         "passes": ours.decision.passes,
         "kept": [frame.frame for frame in ours.frames],
-        "seconds": round(seconds, 2),
+        "cpu_seconds": round(seconds, 2),
         "encoded": encoder.frames,
         "peak_mib_above_weights": round(memory.mib),
     }
     assert memory.mib < 1024
     if not options.quick:
         encoder.frames = 0
-        start = time.perf_counter()
+        start = time.process_time()
         kept, passes = plain_selection(images, encoder, bank, SIMILARITY_THRESHOLD, options.passes)
         report |= {
-            "plain_seconds": round(time.perf_counter() - start, 2),
+            "plain_cpu_seconds": round(time.process_time() - start, 2),
             "plain_encoded": encoder.frames,
             "plain_passes": passes,
         }
-        report["faster"] = round(report["plain_seconds"] / seconds, 1)
-        if kept is not None:
-            assert (list(kept), passes) == (report["kept"], report["passes"])
-            assert report["faster"] >= 30
+        report["faster"] = round(report["plain_cpu_seconds"] / seconds, 1)
     sys.stdout.write(json.dumps(report, indent=1) + "\n")
+    if not options.quick and kept is not None:
+        assert (list(kept), passes) == (report["kept"], report["passes"])
+        assert report["faster"] >= 30
 
 
 if __name__ == "__main__":
