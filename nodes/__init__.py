@@ -22,6 +22,7 @@ MODULES = (
     "shot_loop",
     "loop_nodes",
     "one_wire",
+    "evaluate",
     "tiny",
 )
 # What the pack's own page asks the server for; each lists its handlers in ROUTES.
