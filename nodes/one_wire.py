@@ -20,7 +20,7 @@ from ..storymem.bank_store import save_bank
 from ..storymem.code_version import code_version
 from ..storymem.loop_state import LoopState
 from ..storymem.memory_bank import MemoryBank
-from ..storymem.shot_loop import Loop, LoopSettings
+from ..storymem.shot_loop import Loop, LoopSettings, join_parts, only_bank
 from ..storymem.shot_store import ShotStore
 from ..storymem.story import CONTINUITY_MODES
 from ..storymem.story_folder import check_name, claim_folder
@@ -132,6 +132,7 @@ class FinishShot(io.ComfyNode):
                 io.Hidden.extra_pnginfo,
             ],
             not_idempotent=True,
+            is_input_list=True,  # a body may give its frames in parts
         )
 
     @classmethod
@@ -139,20 +140,22 @@ class FinishShot(io.ComfyNode):
         return float("nan")  # whether the shot is still on disk is looked up every time
 
     @classmethod
-    async def check_lazy_status(cls, state, frames=None, bank=None):
-        if state.find(await _describe_body(cls.hidden)):
+    async def check_lazy_status(cls, state, frames=(None,), bank=(None,)):
+        if state[0].find(await _describe_body(cls.hidden)):
             return []
-        return [name for name, value in (("frames", frames), ("bank", bank)) if value is None]
+        return [name for name, given in (("frames", frames), ("bank", bank)) if given[0] is None]
 
     @classmethod
-    async def execute(cls, state, frames=None, bank=None) -> io.NodeOutput:
-        body = await _describe_body(cls.hidden)
+    async def execute(cls, state, frames=(None,), bank=(None,)) -> io.NodeOutput:
+        state, body = state[0], await _describe_body(cls.hidden)
         record = state.find(body)
-        if record is not None and frames is None:
+        if record is not None and frames[0] is None:
             after = state.reuse(body, record)
         else:
+            shot = state.next_step().plan.shot
+            made = join_parts(frames, shot), only_bank(bank, shot)
             metadata = loop_run.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
-            after = state.finish(body, frames, bank, crf=VideoOptions().crf, metadata=metadata)
+            after = state.finish(body, *made, crf=VideoOptions().crf, metadata=metadata)
         return io.NodeOutput(after, after.is_done)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -146,6 +147,37 @@ def test_more_pins_than_places_is_told_before_anything_runs(host, log):
     with pytest.raises(RuntimeError, match="5 frames are pinned but only max_frames = 4"):
         host.run(graph(log, pins))
     assert lines_of(log) == []
+
+
+@pytest.mark.http
+@pytest.mark.slow
+def test_a_server_that_is_killed_goes_on_with_the_same_records(start_server, tmp_path):
+    log, base = tmp_path / "log", tmp_path / "base0"
+    server = start_server("--disable-api-nodes")
+    body = {"seconds": 0.3}
+
+    def clicked(edits):
+        return {**(made := graph(log, edits)), "body": {**made["body"], "inputs": {
+            **made["body"]["inputs"], **body}}}  # fmt: skip
+
+    server.run(clicked(""))
+    store = base / "output" / ".storymem" / "shots"
+    first = {path.name for path in store.glob("*/*")}
+    saved = json.loads((base / "output" / "loop" / "Tale" / "bank" / "bank.json").read_text())
+    edits = {"drop": [saved["frames"][1]["sha256"]]}
+    lines_of(log)
+    server.queue(clicked(edits))
+    while not log.exists() or "end 4" not in log.read_text():
+        time.sleep(0.02)
+    server.kill()
+    finished = len({path.name for path in store.glob("*/*")} - first)  # of shots 3, 4, 5 and 6
+    assert finished >= 1
+    lines_of(log)
+    server.start()
+    server.run(clicked(edits))
+    assert ran(log) == [3, 4, 5, 6][finished:]
+    server.run(clicked(""))
+    assert ran(log) == []
 
 
 # --- the node --------------------------------------------------------------------------------

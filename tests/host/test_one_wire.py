@@ -140,3 +140,18 @@ def test_clicks_on_the_memory_count_as_in_the_shot_loop(host, tmp_path):
     looped = host.run(with_clicks(loop_graph(story(6), log), "open", {"drop": [third]}))["bank"]
     assert ran(log) == []
     assert [f.digest for f in looped.frames] == [f.digest for f in dropped.frames]
+
+
+def test_frames_in_parts_are_joined_in_order(host, tmp_path):
+    whole = host.run(one_wire(story(2), tmp_path / "log", 2))
+    before = [decoded(Path(whole["folder"]) / f"shot_01_0{i}.mp4") for i in (1, 2)]
+    graph = one_wire(story(2), tmp_path / "log", 2)
+    for i in range(2):
+        rebatch = {"images": [f"body{i}", 0], "batch_size": 6}
+        graph[f"parts{i}"] = {"class_type": "RebatchImages", "inputs": rebatch}
+        graph[f"finish{i}"]["inputs"]["frames"] = [f"parts{i}", 0]
+    for _ in range(2):  # made, and found again
+        host.restart()
+        folder = Path(host.run(graph)["folder"])
+        assert [decoded(folder / f"shot_01_0{i}.mp4") for i in (1, 2)] == before
+    assert ran(tmp_path / "log") == [1, 2, 1, 2]
