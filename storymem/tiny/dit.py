@@ -82,7 +82,8 @@ def sample(
     text,
     *,
     memory_frames: int,
-    generator: torch.Generator,
+    generator: torch.Generator | None = None,
+    noise: torch.Tensor | None = None,
     rope_shift: int = 5,
     steps: int = 20,
     empty_text: torch.Tensor | None = None,
@@ -90,9 +91,12 @@ def sample(
 ) -> torch.Tensor:
     """Euler from noise to the shot's latents, [B, F, 16, h, w]; memory runs along and is dropped.
 
-    ``cfg`` other than 1 needs ``empty_text``, [B, 6, 4096].
+    Begins from ``noise``, of ``known``'s shape, or draws it. ``cfg`` other than 1 needs
+    ``empty_text``, [B, 6, 4096].
     """
-    x = torch.randn(known.shape, generator=generator, device=known.device)
+    x = noise
+    if x is None:
+        x = torch.randn(known.shape, generator=generator, device=known.device)
     sigmas = shifted(torch.linspace(1, 0, steps + 1)).tolist()
     place = {"memory_frames": memory_frames, "rope_shift": rope_shift}
     for now, after in itertools.pairwise(sigmas):
