@@ -19,6 +19,7 @@ from comfy_api.latest import InputImpl, io, ui
 
 from ..storymem.bank_store import read_picture, save_bank
 from ..storymem.code_version import code_version
+from ..storymem.latest_results import moved_results
 from ..storymem.shot_loop import (
     Loop,
     LoopSettings,
@@ -242,13 +243,8 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     disk = check_disk(store, needed)
     folder = claim_folder(output, flow.settings.prefix, flow.story)
     # Before another shot takes the label of a kept one, and the run may end before the last.
-    kept = {
-        step.label: {"key": step.key, "own": step.own, "prompt": step.plan.prompt}
-        for step in steps
-        if step.reason and manifest["shots"].get(step.label, {}).get("key") != step.key
-    }
-    if kept:
-        update_manifest(folder, flow.story, shots=kept)
+    if moved := moved_results(manifest["shots"], flow.story, steps):
+        update_manifest(folder, flow.story, shots=moved)
     replaced = VERSIONS.replaced(graph.files())
     executor = host_cache.find_executor()
     run = LoopRun(loop, graph, steps, options, folder, metadata, executor, replaced)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from .cast import without_marks
 from .continuity import ShotPlan, choose_mode
+from .latest_results import is_held, latest_result
 from .memory_bank import MemoryBank
 from .shot_keys import bank_for_shot, needs_bank, own_key, shot_key
 from .shot_store import (
@@ -304,11 +304,17 @@ def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int])
         plan = plan_shot(loop.story, loop.settings, shot, has_previous=has_previous)
         step = Step(plan, own_key(loop, plan), before)
         step.key = _known_key(loop, step)
-        entry = latest_result(latest, shot)
+        entry = latest_result(latest, shot, loop.story)
         if shot.index not in damaged:
             locked = shot.lock and shot.index not in loop.settings.redo
             if locked and entry and (record := find(entry["key"])):
                 step.record, step.reason = record, "locked"
+                if is_held(entry, shot):
+                    logger.warning(
+                        "StoryMem: %s is locked and stays as it is, though its prompt was changed "
+                        "since; take the lock off to make it anew",
+                        shot,
+                    )
             elif step.key and (record := find(step.key)):
                 step.record = record
             elif (
@@ -350,20 +356,6 @@ def _take_up(loop: Loop, step: Step) -> None:
         logger.warning("StoryMem: %s is made again: %s", step.plan.shot, error)
     else:
         step.record = record
-
-
-def latest_result(latest: Mapping, shot: Shot) -> Mapping:
-    """What the manifest knows of a shot: under its label, or under the one that it had before
-    other shots were put in; never what was made for another prompt. The character description
-    before the prompt may be another one."""
-    written = without_marks(shot.prompt)  # as in the prompts that the manifest keeps
-    for name in sorted(latest, key=lambda name: name != shot.label):
-        entry = latest[name]
-        if isinstance(entry, Mapping) and isinstance(entry.get("key"), str):
-            prompt = entry.get("prompt")
-            if isinstance(prompt, str) and f"\n{prompt}".endswith(f"\n{written}"):
-                return entry
-    return {}
 
 
 def _unreadable(loop: Loop, steps: list[Step]) -> int | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .disk import telling, write_whole
+from .latest_results import describe_result
 from .shot_loop import LoopSettings, Step
 from .story import Story
 from .story_folder import folder_name, read_manifest, remove_shown, show_file, update_manifest
@@ -49,12 +50,10 @@ class ShownStory:
             else:
                 self._join([step], target, {}, fades=[])
             entry = {
-                "key": step.record.key,
-                "own": step.own,
+                **describe_result(step),
                 "file": target.name,
                 "fps": self.options.fps,
                 "size": target.stat().st_size,
-                "prompt": step.plan.prompt,
                 "seed": step.plan.shot.seed,
                 **describe_made(self.story, step),
             }

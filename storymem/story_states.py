@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .shot_loop import Step, latest_result
+from .latest_results import latest_result
+from .shot_loop import Step
 from .shot_store import digest_of
 from .story import Shot, Story
 from .story_folder import read_manifest
@@ -33,7 +34,7 @@ def shot_states(story: Story, folder: Path | None) -> list[ShotState]:
     found: list[ShotState] = []
     previous: str | None = ""  # key of the shot before; None: it will be another one
     for shot in story.shots:
-        entry = latest_result(manifest["shots"], shot)
+        entry = latest_result(manifest["shots"], shot, story)
         video = _video(folder, entry)
         if video and shot.lock:
             state = LOCKED

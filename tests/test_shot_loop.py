@@ -8,6 +8,7 @@ import pytest
 import torch
 from fakes import noise_image
 
+from storymem.latest_results import describe_result, latest_result, moved_results
 from storymem.memory_bank import MemoryBank, MemoryFrame
 from storymem.shot_loop import (
     SPARE_BYTES,
@@ -44,6 +45,7 @@ def run(loop, manifest=None) -> list[int]:
     """Make what is to be made, as the nodes do; the numbers of the shots that were made."""
     manifest = {"shots": {}} if manifest is None else manifest
     steps, made, before = list_steps(loop, manifest), [], None
+    manifest["shots"].update(moved_results(manifest["shots"], loop.story, steps))
     for step in steps:
         if step.record is None:
             bank, previous = begin_shot(loop, step, before)
@@ -53,8 +55,7 @@ def run(loop, manifest=None) -> list[int]:
             step.record, _ = finish_shot(loop, step, frames, bank.remember([frame]), crf=30)
             made.append(step.plan.shot.index + 1)
         before = loop.store.load(step.record)
-        entry = {"key": step.record.key, "own": step.own, "prompt": step.plan.prompt}
-        manifest["shots"][step.label] = entry
+        manifest["shots"][step.label] = describe_result(step)
     return made
 
 
@@ -122,6 +123,52 @@ def test_a_redo_of_a_locked_shot_makes_it_and_the_lock_then_keeps_that_take(loop
     take = manifest["shots"]["01_02"]["key"]
     run(locked, manifest)
     assert manifest["shots"]["01_02"]["key"] == take
+
+
+def cuts(prompts, **fields):
+    return story(prompts, [True] * len(prompts), **fields)
+
+
+def test_a_lock_holds_when_the_shots_own_prompt_is_edited(loop, caplog):
+    manifest = {"shots": {}}
+    run(loop, manifest)
+    kept = manifest["shots"]["01_02"]["key"]
+    lock = [None, True, None, None]
+    edited = replace(loop, story=story(("a", "b, edited", "c", "d"), lock=lock))
+    for _ in range(2):
+        assert run(edited, manifest) == []
+        assert manifest["shots"]["01_02"]["key"] == kept
+    assert "is locked and stays as it is, though its prompt was changed" in caplog.text
+    unlocked = replace(loop, story=story(("a", "b, edited", "c", "d")))
+    assert run(unlocked, manifest) == [2, 3, 4]
+
+
+def test_a_held_shot_is_found_again_when_another_is_put_before_it(loop):
+    manifest = {"shots": {}}
+    run(replace(loop, story=cuts("ab")), manifest)
+    kept = manifest["shots"]["01_02"]["key"]
+    run(replace(loop, story=cuts(("a", "b, edited"), lock=[None, True])), manifest)
+    longer = replace(loop, story=cuts(("x", "a", "b, edited"), lock=[None, None, True]))
+    assert run(longer, manifest) == [1, 2]
+    assert manifest["shots"]["01_03"]["key"] == kept
+
+
+def test_a_lock_on_a_new_shot_does_not_take_the_result_of_another(loop):
+    manifest = {"shots": {}}
+    run(replace(loop, story=cuts("ab")), manifest)
+    longer = replace(loop, story=cuts(("a", "x", "b"), lock=[None, True, True]))
+    assert run(longer, manifest) == [2]
+
+
+def test_a_part_moves_the_results_of_shots_that_it_does_not_come_to(loop):
+    manifest = {"shots": {}}
+    run(replace(loop, story=cuts("abcd")), manifest)
+    keys = {name: manifest["shots"][f"01_0{i}"]["key"] for i, name in enumerate("abcd", 1)}
+    longer = replace(loop, story=cuts("axbcd", lock=[None, None, True, True, None]))
+    run(replace(longer, settings=replace(loop.settings, end_shot=2)), manifest)
+    found = {s.prompt: latest_result(manifest["shots"], s) for s in longer.story.shots}
+    assert {name: found[name].get("key") for name in "abcd"} == keys
+    assert run(longer, manifest) == [5]
 
 
 def test_a_plan_says_mode_negative_and_prompt(loop):

@@ -15,6 +15,7 @@ from ..bank_store import read_picture, save_bank
 from ..code_version import code_version
 from ..conditioning import VAE_STRIDE, check_size, fit_size, latent_frames
 from ..keyframes import choose_keyframes
+from ..latest_results import describe_result
 from ..memory_bank import MAX_MEMORY_FRAMES, MemoryBank
 from ..shot_loop import (
     Loop,
@@ -228,11 +229,9 @@ class StoryRun:
         out = self.settings.out
         entries = read_manifest(out)["shots"]
         entry = {
-            "key": step.key,
-            "own": step.own,
+            **describe_result(step),
             "file": name,
             "frames": step.record.frames,
-            "prompt": step.plan.prompt,
         }
         if entries.get(step.label) == entry and (out / name).is_file():
             return
