@@ -70,6 +70,7 @@ export class GalleryView {
     this.#choose(place);
     this.#rove();
     if (focused && focused !== document.activeElement) this.#focus(focused);
+    else if (focused?.matches(":focus-visible")) this.#tell(focused);
   }
 
   /** The card that Tab reaches: the same one, its picture elsewhere, or what stands in its place. */
@@ -224,13 +225,7 @@ export class GalleryView {
       event.target.closest?.(".storymem-card")?.classList.add("gone");
     }, true); // errors of pictures do not bubble
     root.addEventListener("keydown", (event) => this.#key(event));
-    const point = (event) => {
-      const card = event.target.closest?.(".storymem-card");
-      const item = card && this.items.get(card.dataset.key);
-      if (item) BUBBLE.show(card, factsOf(item.frame, item.pending));
-      else BUBBLE.hide();
-    };
-    root.addEventListener("pointerover", point);
+    root.addEventListener("pointerover", (event) => this.#tell(event.target));
     root.addEventListener("pointerleave", () => BUBBLE.hide());
     root.addEventListener("focusin", (event) => {
       const card = event.target.closest(".storymem-card");
@@ -238,13 +233,21 @@ export class GalleryView {
         this.current = card.dataset.key;
         this.#rove();
       }
-      if (event.target.matches(":focus-visible")) point(event);
+      if (event.target.matches(":focus-visible")) this.#tell(event.target);
     });
     root.addEventListener("focusout", () => BUBBLE.hide());
     this.scroll.addEventListener("scroll", () => BUBBLE.hide(), { passive: true });
     root.addEventListener("pointerdown", (event) => event.stopPropagation());
     root.addEventListener("contextmenu", (event) => event.stopPropagation());
     if (takesPictures) this.#listenToDrops();
+  }
+
+  /** What is known of the card that `element` is in. */
+  #tell(element) {
+    const card = element.closest?.(".storymem-card");
+    const item = card && this.items.get(card.dataset.key);
+    if (item) BUBBLE.show(card, factsOf(item.frame, item.pending));
+    else BUBBLE.hide();
   }
 
   #listenToDrops() {

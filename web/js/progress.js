@@ -9,8 +9,8 @@ import { LOOP_CLOSE, LOOP_OPEN, kindOf, storyNodesOf } from "./story_server.js";
 import { t } from "./texts.js";
 
 const WIDGET = "storymem_progress";
-const HEIGHT = 38; // pixels: a line and a bar
-const HEIGHT_RUNNING = 72; // and a button
+const HEIGHT = 48; // pixels: a line, a bar, and the host's margin of 10 around them
+const HEIGHT_RUNNING = 80; // and a button
 const lines = new WeakMap(); // loop node -> ProgressLine
 let runningPrompt = null; // id of the prompt that the host runs for this page
 
@@ -45,7 +45,7 @@ class ProgressLine {
 
   show(event) {
     const { state, of, finished } = event;
-    this.of = of;
+    Object.assign(this, { of, finished });
     this.text.textContent = t(`progress.${state}`, event);
     this.text.title = event.message || event.prompt || "";
     this.element.dataset.state = state;
@@ -56,6 +56,11 @@ class ProgressLine {
     this.cancel.hidden = isEnded(event) || !event.running;
     this.cancel.disabled = false;
     this.fit();
+  }
+
+  /** Whether the line already tells as much as the story's folder does. */
+  isUpToDate(of, finished, running) {
+    return !this.cancel.hidden || (!running && this.of === of && this.finished === finished);
   }
 
   async stop() {
@@ -85,8 +90,7 @@ async function showFromFolder(storyNode) {
     if (![LOOP_OPEN, LOOP_CLOSE].includes(kindOf(node)) || !storyNodesOf(node).includes(storyNode)) continue;
     const isRunning = running.has(String(node.id));
     const known = lines.get(node);
-    if (known ? ["started", "shot", "finished"].includes(known.element.dataset.state) : !finished && !isRunning) continue;
-    if (known && !finished && !isRunning) continue;
+    if (known ? known.isUpToDate(shots.length, finished, isRunning) : !finished && !isRunning) continue;
     lineOf(node).show({ state: isRunning ? "started" : "finished", of: shots.length, finished, running: isRunning });
   }
 }

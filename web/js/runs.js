@@ -6,7 +6,7 @@ const ENDED = ["stopped", "done"];
 const runs = new WeakMap(); // Load Story node -> the latest event of its run
 const listeners = new Set();
 
-/** `listener(loadStoryNodes, ended, event)` is called for every event. */
+/** `listener(loadStoryNodes, event)` is called for every event; `null` when a run ended untold. */
 export function whenProgress(listener) {
   listeners.add(listener);
 }
@@ -31,12 +31,12 @@ export function takeUp(event) {
     if (isEnded(event)) runs.delete(node);
     else runs.set(node, event);
   }
-  for (const listener of listeners) listener(nodes, isEnded(event), event);
+  for (const listener of listeners) listener(nodes, event);
   return { open, close, nodes };
 }
 
 /** Forget a run whose end nobody told of, such as after a crash of the server. */
 export function forget(nodes) {
   for (const node of nodes) runs.delete(node);
-  for (const listener of listeners) listener(nodes, true, null);
+  for (const listener of listeners) listener(nodes, null);
 }

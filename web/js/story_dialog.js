@@ -58,6 +58,15 @@ export class StoryDialog {
     if (this.history) this.showRows();
   }
 
+  /** Ask again where the shots stand. */
+  recheck() {
+    if (!this.history || !this.element.isConnected) return;
+    const story = this.history.value;
+    if (!story.text) this.history.amend({ ...story, text: this.answers.get(story)?.text ?? null });
+    this.answers.delete(this.history.value);
+    this.check();
+  }
+
   // --- building ------------------------------------------------------------------------------
 
   build() {

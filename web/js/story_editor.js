@@ -3,7 +3,7 @@ import { app } from "../../../scripts/app.js";
 import { api } from "../../../scripts/api.js";
 import { everyNode, h, noteChange, useStyles } from "./common.js";
 import { icon } from "./icons.js";
-import { statesFor, whenProgress } from "./runs.js";
+import { isEnded, statesFor, whenProgress } from "./runs.js";
 import { StoryDialog } from "./story_dialog.js";
 import { labelsOf } from "./story_model.js";
 import { LOAD_STORY, NO_FILE, askedBy, isLinked, kindOf, readStory, widgetOf } from "./story_server.js";
@@ -118,10 +118,13 @@ class NodePanel {
     noteChange();
   }
 
-  progressed(ended) {
+  /** A run of this story went on, or ended. */
+  progressed(event) {
     this.refresh();
     this.dialog?.showRunning();
-    if (ended) this.later(0);
+    if (event && !isEnded(event) && event.state !== "finished") return;
+    this.later(0);
+    this.dialog?.recheck();
   }
 }
 
@@ -144,8 +147,8 @@ function everyPanel() {
   return [...everyNode()].map((node) => panels.get(node)).filter(Boolean);
 }
 
-whenProgress((nodes, ended) => {
-  for (const node of nodes) panels.get(node)?.progressed(ended);
+whenProgress((nodes, event) => {
+  for (const node of nodes) panels.get(node)?.progressed(event);
 });
 
 app.registerExtension({

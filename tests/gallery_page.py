@@ -1,0 +1,158 @@
+"""A story in the host's own page, for the tests of what the pack adds to it."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+from browser import open_page
+from loop_graphs import story
+
+PLACES = {  # of the nodes on the canvas
+    "1": (20, 60), "2": (20, 340), "3": (480, 60), "4": (480, 560), "5": (900, 60),
+    "6": (1220, 60), "7": (900, 340), "8": (1220, 460),
+}  # fmt: skip
+ARRANGE = """(places) => {
+    for (const node of app.graph._nodes) node.pos = [...places[node.id]];
+    app.graph.getNodeById(2).setSize([420, 520]);
+    const control = app.graph.getNodeById(4).widgets.find((w) => w.name.startsWith("control"));
+    control.value = "fixed";
+    app.canvas.ds.scale = 0.9;
+    app.canvas.ds.offset = [60, 60];
+    app.canvas.setDirty(true, true);
+}"""
+SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False}
+
+
+def story_graph(log: Path, *, shots=6, max_frames=4, sink=1) -> dict:
+    """A loop whose shots are quick pictures; each leaves the digests that it saw in the log."""
+    return {
+        "1": _node("StoryMemLoadStory", script=story(shots), file="none"),
+        "2": _node(
+            "StoryMemMemoryBank", max_frames=max_frames, sink=sink, pin_references=True, edits=""
+        ),
+        "3": _node(
+            "StoryMemShotLoopOpen", story=["1", 0], bank=["2", 0], continuity="last_frame",
+            filename_prefix="gallery",
+        ),
+        "4": _node(
+            "StoryMemTestBody", shot=["3", 1], bank=["3", 2], previous_frames=["3", 3],
+            prompt=["3", 4], seed=7, width=256, height=144, length=13, seconds=0.0, log=str(log),
+            fail_on="",
+        ),
+        "5": _node(
+            "StoryMemKeyframeSelect", frames=["4", 0], bank=["3", 2], shot=["3", 1],
+            threshold=0.97, max_keyframes=3,
+        ),
+        "6": _node("StoryMemRemember", keyframes=["5", 0], bank=["3", 2], pin=False),
+        "7": _node("StoryMemShotLoopClose", flow=["3", 0], frames=["4", 0], bank=["6", 0]),
+        "8": _node("StoryMemPreviewMemoryBank", bank=["7", 1]),
+    }  # fmt: skip
+
+
+def _node(kind: str, **inputs) -> dict:
+    return {"class_type": kind, "inputs": inputs}
+
+
+class StoryPage:
+    """The page with a story in it, and the shots that its server made."""
+
+    def __init__(self, server, page, log: Path):
+        self.server, self.page, self.log = server, page, log
+        self.errors: list[str] = []
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def load(self, **options) -> None:
+        self.page.evaluate("(g) => app.loadApiJson(g, 'gallery')", story_graph(self.log, **options))
+        self.page.wait_for_function("app.graph._nodes.length === 8")
+        self.page.evaluate(ARRANGE, PLACES)
+
+    def queue(self) -> dict[int, list[str]]:
+        """Queue as the artist does, and wait; the digests that each shot saw which was made."""
+        used = Path(f"{self.log}.used")
+        used.unlink(missing_ok=True)
+        known = set(self.server.get("/history") or {})
+        self.page.evaluate("() => app.queuePrompt(0)")
+        deadline = time.monotonic() + 120
+        while not (fresh := set(self.server.get("/history") or {}) - known):
+            assert time.monotonic() < deadline, self.server.log()[-2000:]
+            self.page.wait_for_timeout(100)  # not sleep: the page must go on meanwhile
+        status = self.server.get(f"/history/{(prompt_id := fresh.pop())}")[prompt_id]["status"]
+        assert status["status_str"] == "success", status["messages"]
+        self.page.wait_for_timeout(300)  # the page draws what it was told
+        lines = used.read_text().splitlines() if used.exists() else []
+        return {int(line.split()[0]): line.split()[1:] for line in lines}
+
+    def gallery(self, node_id: int = 2):
+        """The gallery on a node."""
+        self.page.evaluate(
+            """(id) => {
+                const gallery = app.graph.getNodeById(id).storymemGallery;
+                gallery.view.element.setAttribute("data-test-node", id);
+            }""",
+            node_id,
+        )
+        return self.page.locator(f".storymem-gallery[data-test-node='{node_id}']")
+
+    def shown(self, node_id: int = 2) -> list[dict]:
+        """What the cards of a gallery say, in order."""
+        return self.gallery(node_id).evaluate(
+            """(gallery) => [...gallery.querySelectorAll(".storymem-card")].map((card) => ({
+                digest: card.dataset.key.slice(1, 65),
+                role: card.dataset.role,
+                label: card.querySelector(".storymem-role").textContent,
+                place: card.querySelector(".storymem-place").textContent,
+                next: card.querySelector(".storymem-next").textContent,
+                acts: [...card.querySelectorAll(".storymem-act:not([hidden])")]
+                    .map((button) => button.dataset.act),
+            }))"""
+        )
+
+    def edits(self) -> dict:
+        text = self.page.evaluate(
+            "() => app.graph.getNodeById(2).widgets.find((w) => w.name === 'edits').value"
+        )
+        return json.loads(text) if text else {}
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+        self.page.wait_for_timeout(120)  # the next frame draws
+
+    def focus(self, digest: str, node_id: int = 2) -> None:
+        card = self.gallery(node_id).locator(f".storymem-card[data-key*='{digest}']").first
+        card.locator(".storymem-picture").focus()
+
+    def focused(self) -> dict:
+        return self.page.evaluate(
+            """() => {
+                const element = document.activeElement;
+                return {
+                    act: element.dataset.act ?? "",
+                    label: element.getAttribute("aria-label") ?? "",
+                    key: element.closest(".storymem-card")?.dataset.key.slice(1, 65) ?? "",
+                };
+            }"""
+        )
+
+
+@contextmanager
+def open_story(server, log: Path, **size):
+    with open_page(server.port, **({"width": 1700, "height": 1100} | size)) as page:
+        yield StoryPage(server, page, log)
+
+
+def ask(server, path: str, *, method="GET", headers=None, body=None) -> tuple[int, dict, bytes]:
+    """Status, headers and body of a request, whatever the status."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{server.port}{path}", method=method, headers=headers or {}, data=body
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, dict(answer.headers), answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, dict(error.headers), error.read()

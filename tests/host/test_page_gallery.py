@@ -1,0 +1,418 @@
+"""The memory gallery: its routes over HTTP, and what an artist does with it in the host's page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+from browser import find_chromium
+from gallery_page import SETTINGS, ask, open_story
+from host_server import Server
+from PIL import Image
+
+pytestmark = [
+    pytest.mark.http,
+    pytest.mark.skipif(find_chromium() is None, reason="no Chromium: the page is not looked at"),
+]
+LOOK = os.environ.get("STORYMEM_SCREENSHOTS")  # a folder: pictures of the page, to be looked at
+
+
+@pytest.fixture(scope="module")
+def server(base_folder, tmp_path_factory):
+    """A server in which the pack's folder has another name."""
+    base = tmp_path_factory.mktemp("gallery_server")
+    for name in ("models", "input", "output", "temp", "custom_nodes", "user/default"):
+        (base / name).mkdir(parents=True)
+    for source, name in (("ComfyUI-StoryMem", "renamed"), ("storymem-test-nodes",) * 2):
+        (base / "custom_nodes" / name).symlink_to((base_folder / "custom_nodes" / source).resolve())
+    (base / "user" / "default" / "comfy.settings.json").write_text(json.dumps(SETTINGS))
+    running = Server(base, "--disable-api-nodes").start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def shared(server, tmp_path_factory):
+    """One page with a story that ran once."""
+    with open_story(server, tmp_path_factory.mktemp("log") / "log") as story:
+        story.load()
+        story.first_run = story.queue()
+        yield story
+
+
+@pytest.fixture
+def story(shared):
+    """The shared page with no changes in its memory."""
+    yield shared
+    shared.page.evaluate(
+        """() => {
+            document.querySelector(".storymem-dialog")?.close();
+            for (const node of app.graph._nodes) {
+                if (node.comfyClass === "StoryMemMemoryBank") node.storymemGallery.write(
+                    { pin: [], unpin: [], drop: [], keep: [], images: [] });
+            }
+        }"""
+    )
+    assert shared.errors == []
+
+
+def look(story, name: str) -> None:
+    if LOOK:
+        story.page.wait_for_timeout(400)
+        story.page.screenshot(path=str(Path(LOOK) / f"{name}.png"))
+
+
+def stored(server) -> list[str]:
+    return sorted(p.stem for p in (server.base / "output/.storymem/pictures").glob("*/*.png"))
+
+
+def test_pictures_are_given_by_digest_made_small_and_kept_by_the_browser(shared, server):
+    digest = stored(server)[0]
+    for size, side in (("", 192), ("?size=64", 64), ("?size=1024", 256), ("?size=99999", 256)):
+        status, headers, body = ask(server, f"/storymem/picture/{digest}{size}")
+        assert status == 200
+        assert headers["Content-Type"] == "image/jpeg"
+        assert "immutable" in headers["Cache-Control"]
+        assert max(Image.open(io.BytesIO(body)).size) == side
+    assert ask(server, f"/api/storymem/picture/{digest}")[0] == 200
+
+
+def test_only_digests_of_known_pictures_are_answered(shared, server):
+    digest = stored(server)[0]
+    secret = server.base / "output" / ".storymem" / "pictures" / "secret.png"
+    Image.new("RGB", (4, 4)).save(secret)
+    outside = server.base / "outside.png"
+    Image.new("RGB", (4, 4)).save(outside)
+    linked = "f" * 64
+    (server.base / "temp" / "storymem").mkdir(exist_ok=True)
+    (server.base / "temp" / "storymem" / f"{linked}.jpg").symlink_to(outside)
+    damaged = "e" * 64
+    (server.base / "temp" / "storymem" / f"{damaged}.jpg").write_bytes(b"no picture")
+    names = (
+        "0" * 64, digest.upper(), digest[:63], digest + "0", "secret", "..%2fsecret", "%2e%2e",
+        "..%2f..%2f..%2foutside", f"{digest}%00", f"{digest}%0a", linked, damaged, "x" * 5000,
+    )  # fmt: skip
+    for name in names:
+        assert ask(server, f"/storymem/picture/{name}")[0] == 404, name
+    for size in ("-1", "1e3", "%D9%A3", "999999", "a", ""):
+        assert ask(server, f"/storymem/picture/{digest}?size={size}")[0] == 404, size
+    assert ask(server, f"/storymem/picture/{digest}", method="POST", body=b"{}")[0] == 405
+
+
+def test_other_sites_get_nothing(shared, server):
+    path = f"/storymem/picture/{stored(server)[0]}"
+    here = f"127.0.0.1:{server.port}"
+    for headers in (
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Origin": f"http://evil.example:{server.port}"},
+    ):
+        assert ask(server, path, headers=headers)[0] == 403, headers
+    for headers in ({"Sec-Fetch-Site": "same-origin"}, {"Origin": f"http://{here}"}):
+        assert ask(server, path, headers=headers)[0] == 200, headers
+
+
+def test_the_memory_is_shown_in_order_with_what_each_frame_is(story):
+    cards = story.shown()
+    assert [card["role"] for card in cards] == ["sink", *["waiting"] * 14, *["window"] * 3]
+    assert [card["label"] for card in cards] == [card["role"] for card in cards]
+    assert cards[0]["place"] == "shot 1, frame 0"
+    assert [card["acts"] for card in cards] == [["pin", "drop"]] * 18
+    for node_id in (6, 8):  # Remember in the loop, and Preview Memory Bank after it
+        assert story.shown(node_id) == cards
+    gallery = story.gallery()
+    assert "4 of 18 frames" in gallery.inner_text()
+    assert gallery.locator("img").first.evaluate("(img) => img.naturalWidth") == 192
+    raw = story.page.evaluate(
+        """() => {
+            const widget = app.graph.getNodeById(2).widgets.find((w) => w.name === "edits");
+            return [widget.hidden, app.graph.getNodeById(2).isWidgetVisible?.(widget)];
+        }"""
+    )
+    assert raw == [True, False]
+    look(story, "dark")
+
+
+def test_facts_are_told_on_focus_and_on_hover(story):
+    cards = story.shown()
+    story.focus(cards[2]["digest"])
+    story.press("ArrowLeft")
+    bubble = story.page.locator(".storymem-facts")
+    assert bubble.is_visible()
+    for words in (cards[1]["place"], "Number 2", "not seen by the next shot", "Why: "):
+        assert words in bubble.inner_text()
+        assert words in story.focused()["label"]
+    story.press("Escape")
+    assert not bubble.is_visible()
+    story.gallery().locator(".storymem-card").first.hover()
+    assert "Sink: one of the first frames" in bubble.inner_text()
+    story.page.mouse.move(5, 500)
+    assert not bubble.is_visible()
+
+
+def test_a_pin_and_a_drop_by_keyboard_change_what_the_shots_see(story):
+    page, cards = story.page, story.shown()
+    pinned, dropped = cards[1], cards[4]  # of shots 1 and 2
+    nodes = page.evaluate("() => app.graph._nodes.length")
+    story.focus(cards[0]["digest"])
+    story.press("ArrowRight", "p")
+    assert story.focused()["key"] == pinned["digest"]
+    story.press("ArrowRight", "ArrowRight", "ArrowRight", "Delete")
+    assert page.evaluate("() => app.graph._nodes.length") == nodes, "Delete meant the node"
+    assert story.edits() == {"pin": [pinned["digest"]], "drop": [dropped["digest"]]}
+    now = story.shown()
+    assert [now[1]["next"], now[4]["next"]] == ["next: pinned", "next: dropped"]
+    assert (now[1]["acts"], now[4]["acts"]) == (["unpin", "drop", "undo"], ["restore", "undo"])
+    assert [c["next"] for c in story.shown(8)] == [c["next"] for c in now]
+    assert "take effect on the next queue: 2" in story.gallery().inner_text()
+    look(story, "pending")
+
+    used = story.queue()
+    assert min(used) == 3, "shots 1 and 2 saw nothing of it"
+    assert all(pinned["digest"] in digests for digests in used.values())
+    assert not any(dropped["digest"] in digests for digests in used.values())
+    assert dropped["digest"] in story.first_run[3]
+    now = {card["digest"]: card for card in story.shown()}
+    assert [now[card["digest"]]["role"] for card in (pinned, dropped)] == ["pinned", "dropped"]
+    assert {card["next"] for card in now.values()} == {""}
+    assert "take effect" not in story.gallery().inner_text()
+    assert story.focused()["key"] == dropped["digest"], "the focus went with the frame"
+
+    # Undone one by one, the story is the first one again, and nothing has to be made.
+    story.press("r")
+    story.focus(pinned["digest"])
+    story.press("p")
+    assert story.edits() == {}
+    assert story.queue() == {}
+    assert story.shown() == cards
+
+
+def test_changes_are_undone_one_by_one_and_all_at_once(story):
+    cards, gallery = story.shown(), story.gallery()
+    for card in cards[:3]:
+        story.focus(card["digest"])
+        story.press("d")
+    story.focus(cards[0]["digest"])
+    story.press("u")
+    assert story.edits() == {"drop": [card["digest"] for card in cards[1:3]]}
+    gallery.get_by_role("button", name="Undo all changes").click()
+    story.press()
+    assert story.edits() == {}
+    assert story.shown() == cards
+    # Tab reaches one card and its buttons, then leaves the grid, however many cards there are.
+    story.focus(cards[0]["digest"])
+    reached = []
+    for _ in range(3):
+        reached.append(story.focused()["act"])
+        story.press("Tab")
+    assert reached == ["enlarge", "pin", "drop"]
+    assert story.focused()["key"] == ""
+    # The host's own undo knows the changes too.
+    story.focus(cards[1]["digest"])
+    story.press("p", "Control+z")
+    story.page.wait_for_timeout(600)
+    assert story.edits() == {}
+    assert story.shown() == cards
+
+
+def test_a_frame_is_enlarged_and_the_focus_comes_back(story):
+    cards = story.shown()
+    story.focus(cards[3]["digest"])
+    story.press("Enter")
+    dialog = story.page.locator(".storymem-dialog")
+    story.page.wait_for_function("document.querySelector('.storymem-dialog img').naturalWidth > 0")
+    assert "size=1024" in dialog.locator("img").get_attribute("src")
+    assert cards[3]["place"] in dialog.inner_text()
+    story.press("ArrowRight")
+    assert cards[4]["place"] in dialog.inner_text()
+    dialog.get_by_role("button", name="Drop").press("Enter")
+    story.press()
+    assert "Dropped on the next queue" in dialog.inner_text()
+    look(story, "dialog")
+    story.press("Escape")
+    assert dialog.count() == 0
+    assert story.focused()["key"] == cards[3]["digest"]
+    assert story.edits() == {"drop": [cards[4]["digest"]]}
+
+
+def test_pictures_are_added_with_the_chooser_and_by_dragging_and_taken_off_again(story, server):
+    page, gallery = story.page, story.gallery()
+    picture = io.BytesIO()
+    Image.new("RGB", (90, 60), (200, 40, 40)).save(picture, "PNG")
+    chosen = {"name": "mara.png", "mimeType": "image/png", "buffer": picture.getvalue()}
+    gallery.locator("input[type=file]").set_input_files([chosen])
+    gallery.locator(".storymem-image").wait_for()
+    assert story.edits() == {"images": ["mara.png"]}
+    assert (server.base / "input" / "mara.png").is_file()
+    assert "next queue" in gallery.locator(".storymem-image").inner_text()
+    Image.new("RGB", (60, 60), (40, 200, 40)).save(picture := io.BytesIO(), "PNG")
+    gallery.evaluate(
+        """(gallery, data) => {
+            const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+            const dragged = new DataTransfer();
+            dragged.items.add(new File([bytes], "<b>dog.png", { type: "image/png" }));
+            dragged.items.add(new File(["no"], "notes.txt", { type: "text/plain" }));
+            const send = (kind) => gallery.dispatchEvent(new DragEvent(kind, {
+                bubbles: true, cancelable: true, dataTransfer: dragged }));
+            send("dragover");
+            send("drop");
+        }""",
+        base64.b64encode(picture.getvalue()).decode(),
+    )
+    gallery.locator(".storymem-image").nth(1).wait_for()
+    page.wait_for_timeout(300)
+    assert "notes.txt is not a picture" in gallery.inner_text()
+    names = story.edits()["images"]
+    assert [len(names), names[0]] == [2, "mara.png"]
+    assert len(page.evaluate("() => app.graph._nodes")) == 8, "the host opened the picture"
+    used = story.queue()
+    references = [card for card in story.shown() if card["place"].startswith("reference")]
+    assert [card["digest"] for card in references] == used[1]
+    look(story, "pictures")
+    gallery.get_by_role("button", name="Remove mara.png").press("Enter")
+    story.press()
+    assert story.edits() == {"images": names[1:]}
+
+
+def test_the_gallery_is_there_again_after_a_reload(story):
+    page, cards = story.page, story.shown()
+    story.focus(cards[5]["digest"])
+    story.press("p")
+    page.wait_for_timeout(1500)  # the host keeps its draft half a second later
+    page.reload()
+    page.wait_for_function("window.app?.graph?._nodes?.length === 8", timeout=60_000)
+    page.wait_for_timeout(800)
+    again = story.shown()
+    assert again[5]["next"] == "next: pinned"
+    assert [{**card, "next": "", "acts": []} for card in again] == [
+        {**card, "next": "", "acts": []} for card in cards
+    ]
+    assert story.shown(6) == again == story.shown(8)
+
+
+def test_the_same_in_the_new_nodes_and_in_a_light_theme(story):
+    page, cards = story.page, story.shown()
+    put = "async ([name, value]) => app.extensionManager.setting.set(name, value)"
+    page.evaluate(put, ["Comfy.VueNodes.Enabled", True])
+    page.wait_for_selector("[data-node-id] .storymem-gallery")
+    page.wait_for_timeout(500)
+    assert story.shown() == cards
+    box = story.gallery().bounding_box()
+    assert 150 < box["height"] < 700, "the gallery scrolls, it does not stretch its node"
+    story.focus(cards[6]["digest"])
+    story.press("p", "ArrowRight", "d")
+    assert story.edits() == {"pin": [cards[6]["digest"]], "drop": [cards[7]["digest"]]}
+    look(story, "vue-dark")
+    page.evaluate(put, ["Comfy.ColorPalette", "light"])
+    look(story, "vue-light")
+    page.evaluate(put, ["Comfy.VueNodes.Enabled", False])
+    page.wait_for_timeout(500)
+    assert story.shown()[6]["next"] == "next: pinned"
+    look(story, "light")
+    page.evaluate(put, ["Comfy.ColorPalette", "dark"])
+
+
+SEND = """([node, bank]) => comfyAPI.api.api.dispatchCustomEvent("storymem.bank", { node, bank })"""
+
+
+def bank_of(count: int, workflow: str = "") -> dict:
+    """What the server tells of a long story's memory."""
+
+    def frame(i: int, role: str) -> dict:
+        facts = {"shot": i // 3, "frame": i % 3, "score": 4.5, "scorer": "hpsv3", "pinned": False}
+        words = {"reason": "<img src=x onerror=alert(1)>", "name": "", "edit": "", "number": i + 1}
+        return {"digest": f"{i:064x}", "role": role, "similarity": 0.5, **facts, **words}
+
+    return {
+        "max_frames": 10, "sink": 3, "count": count + 40, "workflow": workflow,
+        "frames": [frame(i, "waiting") for i in range(count)],
+        "dropped": [frame(i + count, "dropped") for i in range(32)],
+    }  # fmt: skip
+
+
+def test_a_long_story_is_shown_smoothly_and_its_words_stay_words(story):
+    page = story.page
+    page.on("dialog", lambda dialog: story.errors.append(dialog.message))
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate(SEND, ["2", bank_of(200)])
+    page.wait_for_timeout(600)
+    assert len(story.shown()) == 232
+    assert "40 earlier frames are not shown" in story.gallery().inner_text()
+    pictures = [url for url in asked if "/storymem/picture/" in url]
+    assert 0 < len(pictures) < 150, "pictures out of sight are not asked for"
+    first = story.gallery().locator(".storymem-card").first
+    assert "picture gone" in first.inner_text(), "what is not there has a place all the same"
+    drawn = page.evaluate(
+        """() => {
+            const gallery = app.graph.getNodeById(2).storymemGallery;
+            const begin = performance.now();
+            for (let i = 0; i < 5; i++) gallery.draw();
+            return (performance.now() - begin) / 5;
+        }"""
+    )
+    assert drawn < 250, f"{drawn:.0f} ms to draw 232 frames again"
+    story.focus(f"{150:064x}")
+    story.press("p", "End", "r")
+    assert story.edits() == {"pin": [f"{150:064x}"], "keep": [f"{231:064x}"]}
+    story.press("ArrowUp")
+    assert story.focused()["key"] in {f"{i:064x}" for i in range(200, 231)}
+    # The workflow file carries the facts, once, in a bearable size.
+    saved = page.evaluate("() => app.graph.serialize().nodes.map((n) => n.properties)")
+    sizes = [len(json.dumps(properties.get("storymem_bank"))) for properties in saved]
+    assert 10_000 < max(sizes) < 120_000
+    page.evaluate(SEND, ["8", bank_of(3)])
+
+
+def test_a_bank_of_another_workflow_waits_until_that_one_is_opened(story):
+    page = story.page
+    page.evaluate(SEND, ["8", bank_of(3)])
+    page.wait_for_timeout(200)
+    before = story.shown()
+    page.evaluate(SEND, ["8", bank_of(5, workflow="another")])
+    page.wait_for_timeout(200)
+    assert story.shown() == before
+    page.evaluate("() => app.loadGraphData({ ...app.graph.serialize(), id: 'another' })")
+    page.wait_for_timeout(500)
+    assert len(story.shown()) == 5 + 32
+
+
+def test_a_loop_body_in_a_subgraph_shows_its_memory_and_changes_it(story):
+    page = story.page
+    story.load()
+    page.evaluate(
+        """() => {
+            const seed = app.graph.getNodeById(4).widgets.find((w) => w.name === "seed");
+            seed.value = 8;
+            const inside = [4, 5, 6].map((id) => app.graph.getNodeById(id));
+            app.graph.convertToSubgraph(new Set(inside));
+        }"""
+    )
+    assert len(story.queue()) == 6
+    outer = story.shown()
+    assert len(outer) > 6
+    shown = page.evaluate(
+        """() => {
+            const holder = app.graph._nodes.find((node) => node.subgraph);
+            const kind = (node) => node.comfyClass === "StoryMemRemember";
+            const { storymemGallery: gallery } = holder.subgraph._nodes.find(kind);
+            const item = gallery.view.order[1];
+            gallery.act("pin", item);
+            return { digests: gallery.view.order.map(({ frame }) => frame.digest) };
+        }"""
+    )
+    assert shown["digests"] == [card["digest"] for card in outer]
+    assert story.edits() == {"pin": [outer[1]["digest"]]}
+    # A Remember that no Memory Bank feeds is only looked at.
+    page.evaluate("() => app.graph.remove(app.graph.getNodeById(2))")
+    page.wait_for_timeout(200)
+    preview = story.gallery(8)
+    assert "No Memory Bank node feeds this memory" in preview.inner_text()
+    assert {tuple(card["acts"]) for card in story.shown(8)} == {()}
