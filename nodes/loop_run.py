@@ -36,6 +36,7 @@ from ..storymem.shot_store import ShotResult, ShotStore
 from ..storymem.story import Story
 from ..storymem.story_folder import claim_folder, find_folder, read_manifest, update_manifest
 from ..storymem.story_output import ShownStory, VideoOptions
+from ..storymem.story_repair import repair_folders
 from . import host_cache
 from .loop_graph import LoopGraph
 from .loop_progress import say, tell
@@ -233,6 +234,7 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     references = read_references(flow.story)
     store = ShotStore(Path(output) / STORE_FOLDER)
     loop = Loop(flow.story, flow.settings, flow.bank, body, store, references)
+    repair_folders(output, flow.settings.prefix, flow.story, store)
     known = find_folder(output, flow.settings.prefix, flow.story)
     manifest = read_manifest(known)
     steps = list_steps(loop, manifest)

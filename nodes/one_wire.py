@@ -25,6 +25,7 @@ from ..storymem.shot_store import ShotStore
 from ..storymem.story import CONTINUITY_MODES
 from ..storymem.story_folder import check_name, claim_folder
 from ..storymem.story_output import ShownStory, VideoOptions
+from ..storymem.story_repair import repair_folders
 from ..storymem.video import FRAME_RATE
 from . import loop_graph, loop_run
 from .loop_nodes import body_outputs, body_values
@@ -196,6 +197,7 @@ class JoinStory(io.ComfyNode):
             )
         output = folder_paths.get_output_directory()
         settings = replace(state.loop.settings, end_shot=len(state.steps))
+        repair_folders(output, settings.prefix, state.loop.story, state.loop.store)
         folder = claim_folder(output, settings.prefix, state.loop.story)
         shown = ShownStory(folder, state.loop.story, settings, VideoOptions(fps))
         metadata = loop_run.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)

@@ -23,7 +23,7 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -116,6 +116,16 @@ class ShotStore:
                 "StoryMem: a finished shot is damaged and counts as missing: %s (%s)", folder, error
             )
         return None
+
+    def records_of(self, story: str) -> Iterator[Record]:
+        """Every whole record of stories of this name."""
+        for path in sorted(self.root.glob("shots/*/*/record.json")):
+            try:
+                facts = json.loads(json.loads(path.read_bytes())["record"])["facts"]
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+            if facts.get("story") == story and (record := self.find(path.parent.name)):
+                yield record
 
     def load(self, record: Record) -> ShotResult:
         """The bank and the last frames of a record.

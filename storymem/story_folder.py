@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from .disk import StoreError, write_whole
@@ -89,6 +89,11 @@ def claim_folder(output: str | Path, prefix: str, story: Story) -> Path:
 
 def find_folder(output: str | Path, prefix: str, story: Story) -> Path | None:
     """The folder that ``claim_folder`` would return, if it is there already. Writes nothing."""
+    return next((f for f in existing_folders(output, prefix, story) if _is_of(f, story)), None)
+
+
+def existing_folders(output: str | Path, prefix: str, story: Story) -> Iterator[Path]:
+    """Folders of stories of this name, this one's among them if it has one."""
     parent = Path(output) / folder_name(check_name(prefix, "filename_prefix"))
     base = folder_name(check_name(story.name, "the story's name"))
     for number in range(1, MAX_FOLDERS):
@@ -96,10 +101,8 @@ def find_folder(output: str | Path, prefix: str, story: Story) -> Path | None:
         if _differs_in_case_only(folder):
             continue
         if not folder.exists():
-            return None
-        if _is_of(folder, story):
-            return folder
-    return None
+            return
+        yield folder
 
 
 def read_manifest(folder: Path | None) -> dict:
