@@ -1,7 +1,8 @@
-"""The tables of inputs and outputs in ``web/docs/<NodeId>/<language>.md``, made from the schemas.
+"""The lists of inputs and outputs in ``web/docs/<NodeId>/<language>.md``, made from the schemas.
 
-The rest of a page is written by hand. ``with_tables`` puts fresh tables under two headings of a
+The rest of a page is written by hand. ``with_lists`` puts fresh lists under two headings of a
 page; ``python tests/make_locales.py`` does it for all pages, and a test tells when that is due.
+Lists and not tables: the page shows help in a panel that cuts a table of three columns off.
 """
 
 from __future__ import annotations
@@ -10,22 +11,20 @@ import re
 
 WORDS = {
     "en": {
-        "inputs": "## Inputs", "outputs": "## Outputs", "input": "input", "output": "output",
-        "value": "value", "meaning": "what it does", "on": "on",
-        "off": "off", "text": "text", "range": "{} ({} to {})",
-        "host": "{} (the host's list)", "files": "{} or a file", "join": ", ",
-        "either": "{}, optional", "type": {
+        "inputs": "## Inputs", "outputs": "## Outputs", "on": "on",
+        "off": "off", "text": "text", "range": "{}, from {} to {}",
+        "host": "{}, from the host's list", "files": "{} or a file", "join": ", ",
+        "row": "- `{}`{} ({}): {}", "either": "{}, optional", "type": {
             "MODEL": "model", "CONDITIONING": "conditioning", "VAE": "VAE", "IMAGE": "image",
             "LATENT": "latent", "NOISE": "noise", "VIDEO": "video", "INT": "number",
             "FLOAT": "number", "STRING": "text", "BOOLEAN": "on or off",
         },
     },
     "zh": {
-        "inputs": "## 输入", "outputs": "## 输出", "input": "输入", "output": "输出",
-        "value": "取值", "meaning": "作用", "on": "开", "off": "关",
-        "text": "文本", "range": "{}（{} 到 {}）",
-        "host": "{}（ComfyUI 自带的列表）", "files": "{} 或文件", "join": "、",
-        "either": "{}（可选）", "type": {
+        "inputs": "## 输入", "outputs": "## 输出", "on": "开", "off": "关",
+        "text": "文本", "range": "{}，{} 到 {}",
+        "host": "{}，取自 ComfyUI 的列表", "files": "{} 或文件", "join": "、",
+        "row": "- `{}`{}（{}）：{}", "either": "{}，可选", "type": {
             "MODEL": "模型", "CONDITIONING": "条件", "VAE": "VAE", "IMAGE": "图像",
             "LATENT": "潜空间", "NOISE": "噪波", "VIDEO": "视频", "INT": "数字",
             "FLOAT": "数字", "STRING": "文本", "BOOLEAN": "开或关",
@@ -34,8 +33,8 @@ WORDS = {
 }  # fmt: skip
 
 
-def with_tables(page: str, node, texts: dict, language: str, types: dict[str, str]) -> str:
-    """The page with fresh tables. ``texts``: the node's entry of ``nodeDefs.json``; ``types``: the
+def with_lists(page: str, node, texts: dict, language: str, types: dict[str, str]) -> str:
+    """The page with fresh lists. ``texts``: the node's entry of ``nodeDefs.json``; ``types``: the
     names of the pack's wire types.
 
     Raises:
@@ -48,29 +47,25 @@ def with_tables(page: str, node, texts: dict, language: str, types: dict[str, st
         for name, spec in described["input"].get(section, {}).items():
             specs[name] = (spec[0], spec[1] if len(spec) > 1 else {}, section == "optional")
     rows = [
-        _row(part.id, texts["inputs"][part.id], _value(*specs[part.id], part.id, words, types))
+        _row(
+            part.id, texts["inputs"][part.id], _value(*specs[part.id], part.id, words, types), words
+        )
         for part in node.GET_SCHEMA().inputs
     ]
-    page = _under(page, words["inputs"], _table(words, "input", rows))
+    page = _under(page, words["inputs"], "\n".join(rows))
     rows = [
-        _row(name, texts["outputs"][str(place)], _kind(kind, words, types))
+        _row(name, texts["outputs"][str(place)], _kind(kind, words, types), words)
         for place, (name, kind) in enumerate(
             zip(described["output_name"], described["output"], strict=True)
         )
     ]
-    return _under(page, words["outputs"], _table(words, "output", rows))
+    return _under(page, words["outputs"], "\n".join(rows))
 
 
-def _table(words: dict, first: str, rows: list[str]) -> str:
-    return "\n".join(
-        [f"| {words[first]} | {words['value']} | {words['meaning']} |", "|---|---|---|", *rows]
-    )
-
-
-def _row(name: str, text: dict, value: str) -> str:
+def _row(name: str, text: dict, value: str, words: dict) -> str:
     label = "" if text["name"] in (name, value) else f" {text['name']}"
     meaning = text["tooltip"].replace("<", "&lt;").replace(">", "&gt;")
-    return f"| `{name}`{label} | {value} | {meaning} |"
+    return words["row"].format(name, label, value, meaning)
 
 
 def _kind(kind: str, words: dict, types: dict[str, str]) -> str:
@@ -101,10 +96,10 @@ def _number(value: float) -> str:
     return "2^64 - 1" if value == 2**64 - 1 else f"{value:g}" if abs(value) < 1e5 else str(value)
 
 
-def _under(page: str, heading: str, table: str) -> str:
+def _under(page: str, heading: str, rows: str) -> str:
     pattern = rf"(^{re.escape(heading)}\n)(.*?)(?=^## |\Z)"
     page, count = re.subn(
-        pattern, lambda m: f"{m[1]}\n{table}\n\n", page, count=1, flags=re.DOTALL | re.MULTILINE
+        pattern, lambda m: f"{m[1]}\n{rows}\n\n", page, count=1, flags=re.DOTALL | re.MULTILINE
     )
     if not count:
         raise ValueError(f"the page has no heading {heading!r}")

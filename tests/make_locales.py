@@ -1,6 +1,6 @@
 """Writes what the nodes' schemas say into the texts: ``python tests/make_locales.py``.
 
-That is ``locales/en/nodeDefs.json``, and the tables of inputs and outputs in ``web/docs``. Needs a
+That is ``locales/en/nodeDefs.json``, and the lists of inputs and outputs in ``web/docs``. Needs a
 ComfyUI at COMFYUI_PATH or ~/ComfyUI. The Chinese nodeDefs and the rest of the pages are
 written by hand; what they lack, and what they have too much, is told here and by the tests.
 """
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from help_pages import with_tables
+from help_pages import with_lists
 from host_server import host_path
 from node_schemas import for_artists, load_pack, shape, texts
 
@@ -42,7 +42,7 @@ def main() -> None:
                 missing.append(f"{page.relative_to(PACK)}: to be written")
             elif shape(english[node_id]) <= shape(names.get(node_id, {})):
                 old = page.read_text(encoding="utf-8")
-                new = with_tables(old, node, names[node_id], language, types)
+                new = with_lists(old, node, names[node_id], language, types)
                 page.write_text(new, encoding="utf-8")
     sys.stderr.write("".join(f"{line}\n" for line in sorted(missing)))
 

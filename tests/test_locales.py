@@ -82,7 +82,7 @@ def test_every_help_page_has_the_same_chapters_in_both_languages():
         chinese = english.with_name("zh.md")
         assert chinese.exists(), f"{english.parent.name} has no zh.md"
         shapes = [
-            re.findall(r"^(#+) |^(```)|^\| `(\w+)`", page.read_text(encoding="utf-8"), re.MULTILINE)
+            re.findall(r"^(#+) |^(```)|^- `(\w+)`", page.read_text(encoding="utf-8"), re.MULTILINE)
             for page in (english, chinese)
         ]
         assert shapes[0] == shapes[1], english.parent.name

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from help_pages import with_tables
+from help_pages import with_lists
 from node_schemas import for_artists, leaves, pack_nodes, shape, texts
 
 PACK = Path(__file__).resolve().parents[2]
@@ -70,7 +70,7 @@ def test_a_help_page_shows_every_input_and_output_as_the_node_has_it(node_classe
     for node_id, node in node_classes.items():
         page = (HELP / node_id / f"{language}.md").read_text(encoding="utf-8")
         assert page.startswith(f"# {names[node_id]['display_name']}\n"), node_id
-        if page != with_tables(page, node, names[node_id], language, types):
+        if page != with_lists(page, node, names[node_id], language, types):
             stale.append(node_id)
     assert stale == [], "run `python tests/make_locales.py`"
 
