@@ -1,4 +1,4 @@
-"""A story runs shot by shot in a real ComfyUI: the shipped workflows, over HTTP, on tiny models."""
+"""A story runs shot by shot in a real ComfyUI: the shipped graphs, over HTTP, on tiny models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from host_server import Server, host_path
 from workflow_files import to_api
 
 PACK = Path(__file__).resolve().parents[2]
-WORKFLOWS = PACK / "workflows"
 STBENCH = PACK.parent / "shared" / "stbench"  # test data under a licence of its own, when there
 LENGTH = 17
 OWN_SCRIPT = {
@@ -54,8 +53,12 @@ def make_tiny(prompt: dict, **widgets) -> dict:
     return prompt
 
 
+def read(path: str) -> dict:
+    return json.loads((PACK / path).read_text(encoding="utf-8"))
+
+
 def shipped(server: Server, name: str, **widgets) -> dict:
-    workflow = json.loads((WORKFLOWS / f"{name}.json").read_text(encoding="utf-8"))
+    workflow = read(f"workflows/{name}.json")
     return make_tiny(to_api(workflow, server.get("/object_info")), **widgets)
 
 
@@ -113,3 +116,76 @@ def test_the_two_shot_workflow_films_both_roads(server):
     server.run(shipped(server, "storymem_two_shots"))
     (film,) = (server.base / "output" / "storymem").glob("two_shots_*.mp4")
     assert count_frames(film) == 2 * LENGTH - 1
+
+
+@pytest.mark.http
+@pytest.mark.parametrize("name", ["storymem_4_steps", "storymem_low_vram"])
+def test_the_workflows_for_haste_and_for_small_cards_run(server, name):
+    recipe = shipped(server, name)
+    script = f"[title: {name}]\nA cat sits.\n---\n[continue]\nIt runs."
+    (sampler,) = [n for n in recipe.values() if n["class_type"] == "StoryMemM2VSampler"]
+    if name == "storymem_4_steps":
+        settings = ("cfg", "sampler_name", "scheduler", "shift")
+        assert [sampler["inputs"][s] for s in settings] == [1.0, "euler", "simple", 5.0]
+    server.run(shipped(server, name, script=script, steps=4))
+    shots = (server.base / "output" / "storymem" / name).glob("shot_*.mp4")
+    assert [count_frames(path) for path in sorted(shots)] == [LENGTH, LENGTH - 1]
+
+
+@pytest.mark.http
+def test_a_whole_story_runs_inside_its_blueprint_and_goes_on_where_it_changed(server):
+    def film(last: str) -> list[int]:
+        script = f"[title: Inside]\nA cat sits.\n---\n[continue]\n{last}"
+        blueprint = to_api(read("subgraphs/StoryMem Story.json"), server.get("/object_info"))
+        assert all(":" in node_id for node_id in blueprint)
+        server.run(make_tiny(blueprint, script=script))
+        return [path.stat().st_mtime_ns for path in sorted(folder.glob("shot_*.mp4"))]
+
+    folder = server.base / "output" / "storymem" / "Inside"
+    first = film("It runs.")
+    assert [count_frames(p) for p in sorted(folder.glob("*.mp4"))] == [
+        2 * LENGTH - 1, LENGTH, LENGTH - 1
+    ]  # fmt: skip
+    assert film("It runs.") == first
+    again = film("It eats.")
+    assert again[0] == first[0]
+    assert again[1] != first[1]
+
+
+@pytest.mark.http
+def test_a_shot_blueprint_runs_as_the_body_of_a_loop(server):
+    """Open and Close outside, the body inside a subgraph: ids with a colon in the loop."""
+    info = server.get("/object_info")
+    graph = shipped(server, "storymem_story", script="[title: Body]\nOne.\n---\n[continue]\nTwo.")
+    kinds = {node["class_type"]: node_id for node_id, node in graph.items()}
+    start, close = kinds["StoryMemShotLoopOpen"], kinds["StoryMemShotLoopClose"]
+    keep = ("UNETLoader", "StoryMemLoadLoRA", "StoryMemTestTextEncoder", "VAELoader")
+    keep += ("StoryMemLoadStory", "StoryMemMemoryBank")
+    graph = {
+        n: node for n, node in graph.items() if node["class_type"] in keep or n in (start, close)
+    }
+    blueprint = read("subgraphs/StoryMem Shot.json")
+    graph |= make_tiny(to_api(blueprint, info))
+    outer = {
+        "model_high": [kinds["StoryMemLoadLoRA"], 0],
+        "model_low": [kinds["StoryMemLoadLoRA"], 1],
+        "clip": [kinds["StoryMemTestTextEncoder"], 0],
+        "vae": [kinds["VAELoader"], 0],
+        **{name: [start, slot] for slot, name in enumerate(
+            ("flow", "shot", "bank", "previous_frames", "prompt", "negative")) if slot},
+    }  # fmt: skip
+    inside = blueprint["definitions"]["subgraphs"][0]
+    nodes = {node["id"]: node for node in inside["nodes"]}
+    prefix = blueprint["nodes"][0]["id"]
+    for link in inside["links"]:
+        name = inside["inputs"][link["origin_slot"]]["name"] if link["origin_id"] == -10 else ""
+        if name in outer:
+            socket = nodes[link["target_id"]]["inputs"][link["target_slot"]]["name"]
+            graph[f"{prefix}:{link['target_id']}"]["inputs"][socket] = outer[name]
+    ends = {link["id"]: [f"{prefix}:{link['origin_id']}", link["origin_slot"]]
+            for link in inside["links"] if link["target_id"] == -20}  # fmt: skip
+    gives = {o["name"]: ends[o["linkIds"][0]] for o in inside["outputs"]}
+    graph[close]["inputs"] |= {"frames": gives["frames"], "bank": gives["bank"]}
+    server.run(graph)
+    shots = (server.base / "output" / "storymem" / "Body").glob("shot_*.mp4")
+    assert [count_frames(path) for path in sorted(shots)] == [LENGTH, LENGTH - 1]
