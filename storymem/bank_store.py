@@ -75,7 +75,8 @@ def save_bank(folder: str | Path, bank: MemoryBank) -> Path:
             _write_picture(folder / name, frame)
         for name, frame in dropped.items():
             _write_picture(folder / DROPPED_FOLDER / name, frame)
-        _write_atomic(folder / BANK_FILE, _to_json(bank, kept, dropped).encode())
+        forgotten = _forgotten(folder, bank, {*before, *files})
+        _write_atomic(folder / BANK_FILE, _to_json(bank, kept, dropped, forgotten).encode())
         for stale in before.difference(files):
             (folder / stale).unlink(missing_ok=True)
         (folder / JOURNAL_FILE).unlink()
@@ -138,7 +139,7 @@ def _named(frames: tuple[MemoryFrame, ...]) -> dict[str, MemoryFrame]:
     return named
 
 
-def _to_json(bank: MemoryBank, kept: dict, dropped: dict) -> str:
+def _to_json(bank: MemoryBank, kept: dict, dropped: dict, forgotten: dict) -> str:
     def entry(name: str, frame: MemoryFrame) -> dict:
         provenance = {key: getattr(frame, key) for key in _FIELDS}
         for key in ("score", "similarity"):  # JSON has no NaN
@@ -154,7 +155,34 @@ def _to_json(bank: MemoryBank, kept: dict, dropped: dict) -> str:
         "frames": [entry(*item) for item in kept.items()],
         "dropped": [entry(*item) for item in dropped.items()],
     }
+    if forgotten:
+        document["forgotten"] = forgotten
     return json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _forgotten(folder: Path, bank: MemoryBank, ours: set[str]) -> dict[str, str]:
+    """The artist's own pictures in the folder that were dropped from the bank, with their digest:
+    they stay where they are, but do not come back by themselves."""
+    gone = {frame.digest for frame in bank.dropped} | set(_read_forgotten(folder).values())
+    gone -= {frame.digest for frame in bank.frames}
+    found = {}
+    for name in _pictures(folder) if gone else ():
+        if name not in ours:
+            try:
+                digest = MemoryFrame(read_picture(folder / name)).digest
+            except ValueError:
+                continue
+            if digest in gone:
+                found[name] = digest
+    return found
+
+
+def _read_forgotten(folder: Path) -> dict[str, str]:
+    try:
+        listed = _read_document(folder).get("forgotten", {})
+        return {name: digest for name, digest in listed.items() if isinstance(digest, str)}
+    except (ValueError, AttributeError):
+        return {}
 
 
 def _write_atomic(path: Path, data: bytes) -> None:
@@ -270,11 +298,9 @@ def _entries(document: dict, key: str, damaged: _Damage) -> dict[str, dict]:
         return name, {**provenance, "sha256": entry.get("sha256")}
 
     def as_list() -> list:
-        if not isinstance(listed, list):
-            raise ValueError(
-                f'{BANK_FILE}: "{key}" must be a list, but it is {type(listed).__name__}'
-            )
-        return listed
+        if isinstance(listed, list):
+            return listed
+        raise ValueError(f'{BANK_FILE}: "{key}" must be a list, but it is {type(listed).__name__}')
 
     for entry in damaged.guard(as_list, default=[]):
         found = damaged.guard(lambda entry=entry: check(entry))
@@ -310,7 +336,7 @@ def _load_added(
 ) -> list[MemoryFrame]:
     """Pictures that bank.json does not list: the artist's own, or moved out of ``dropped``."""
     known = {frame.digest for frame in frames}
-    leftovers = _journal(folder)
+    leftovers, forgotten = _journal(folder), _read_forgotten(folder)
     next_reference = 1 + max((f.frame for f in frames if f.shot == REFERENCE_SHOT), default=-1)
     added = []
     for name in pictures:
@@ -327,10 +353,11 @@ def _load_added(
             shot, index = REFERENCE_SHOT, next_reference
             if place and int(place[1]) > 0:
                 shot, index = int(place[1]) - 1, int(place[2])
-            frame = MemoryFrame(
-                image, shot=shot, frame=index, name=Path(name).stem, reason="added by hand"
-            )
+            named = {"name": Path(name).stem, "reason": "added by hand"}
+            frame = MemoryFrame(image, shot=shot, frame=index, **named)
         if frame.digest in known:  # saved again under our own name before
+            continue
+        if forgotten.get(name) == frame.digest and name not in dropped:
             continue
         known.add(frame.digest)
         next_reference += frame.shot == REFERENCE_SHOT

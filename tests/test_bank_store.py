@@ -166,6 +166,23 @@ def test_what_was_added_by_hand_is_there_once_after_the_next_save(tmp_path):
     assert_same_bank(load_bank(tmp_path), loaded)
 
 
+def test_a_picture_put_in_by_hand_and_then_forgotten_does_not_come_back(tmp_path):
+    save_bank(tmp_path, small_bank())
+    Image.new("RGB", (40, 30), (9, 9, 9)).save(tmp_path / "hero.png")
+    bank = load_bank(tmp_path)
+    forgotten = bank.forget([[frame.name for frame in bank.frames].index("hero")])
+    for _ in range(2):
+        save_bank(tmp_path, forgotten)
+        assert_same_bank(load_bank(tmp_path), forgotten)
+        forgotten = replace(forgotten, dropped=())  # as after many others were dropped
+    assert (tmp_path / "hero.png").is_file()
+    save_bank(tmp_path, bank)  # kept after all
+    assert_same_bank(load_bank(tmp_path), bank)
+    save_bank(tmp_path, forgotten)
+    Image.new("RGB", (40, 30), (99, 9, 9)).save(tmp_path / "hero.png")  # another picture
+    assert "hero" in [frame.name for frame in load_bank(tmp_path).frames]
+
+
 @pytest.mark.parametrize(
     ("mode", "value", "expected"),
     [
