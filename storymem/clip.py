@@ -162,17 +162,18 @@ def load_clip(path: str | Path, *, activation: str = "auto") -> ClipTower:
     try:
         tower = image_tower(read_state_dict(path))
         shape = shape_of(tower)
-        module = VisionTransformer(
-            image_size=shape.image,
-            patch_size=shape.patch,
-            width=shape.width,
-            layers=shape.layers,
-            heads=HEADS_BY_WIDTH.get(shape.width, shape.width // 64),
-            mlp_ratio=tower["transformer.resblocks.0.mlp.c_fc.bias"].shape[0] / shape.width,
-            output_dim=shape.features,
-            act_layer=QuickGELU if activation == "quick_gelu" else torch.nn.GELU,
-        )
-        module.load_state_dict(tower)
+        with torch.device("meta"):  # the file's tensors become the module's: no second copy
+            module = VisionTransformer(
+                image_size=shape.image,
+                patch_size=shape.patch,
+                width=shape.width,
+                layers=shape.layers,
+                heads=HEADS_BY_WIDTH.get(shape.width, shape.width // 64),
+                mlp_ratio=tower["transformer.resblocks.0.mlp.c_fc.bias"].shape[0] / shape.width,
+                output_dim=shape.features,
+                act_layer=QuickGELU if activation == "quick_gelu" else torch.nn.GELU,
+            )
+        module.load_state_dict(tower, assign=True)
     except (ValueError, KeyError, RuntimeError) as error:
         text = str(error)
         raise ValueError(text if str(path) in text else f"{path} cannot be used: {text}") from error

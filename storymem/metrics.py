@@ -67,6 +67,9 @@ class FilmFeatures:
         """``[N, D]``; ``None`` when it cannot read."""
         raise NotImplementedError
 
+    def read_ahead(self, texts: Sequence[str]) -> None:
+        """Told all texts before the first clip, it may read them and let its text tower go."""
+
     def is_cut(self, text: str) -> bool:
         """Whether ``text`` is longer than what it reads of it."""
         return self.context > 0 and count_tokens(text) > self.context
@@ -78,13 +81,22 @@ class ViClipFeatures(FilmFeatures):
     def __init__(self, encode_video, encode_text, shape: ViClipShape, context: int):
         self.name, self.context = shape.name, context
         self._video, self._text, self._image = encode_video, encode_text, shape.image
+        self._known: dict[str, np.ndarray] = {}
 
     def video(self, frames):
         pixels = [as_clip_input(_as_batch(frame), self._image) for frame in frames]
         return unit(self._video(torch.cat(pixels)[None]), self.name)[0]
 
     def texts(self, texts):
-        return unit(self._text(tokenise(texts, self.context)), self.name)
+        for text in texts:
+            if text not in self._known:
+                tokens = tokenise([text], self.context)
+                self._known[text] = unit(self._text(tokens), self.name)[0]
+        return np.stack([self._known[text] for text in texts])
+
+    def read_ahead(self, texts):
+        self.texts(texts)
+        self._text = None  # half a gigabyte
 
 
 class FrameAverage(FilmFeatures):

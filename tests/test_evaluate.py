@@ -178,5 +178,5 @@ def test_two_hundred_shots_stay_under_four_gigabytes(models, tmp_path):
     assert process.returncode == 0
     data = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert len(data["stories"][0]["per_shot"]) == 200
-    # The frames alone are 2.8 GB. Measured: 0.97 GB, most of it torch, open_clip and the models.
+    # The frames alone are 2.8 GB. Measured: 0.93 GB, most of it torch, open_clip and the models.
     assert usage.ru_maxrss < 1.5 * 1024**2, usage.ru_maxrss  # KiB

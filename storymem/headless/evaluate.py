@@ -145,7 +145,10 @@ def measure_films(
     """Numbers of every story; one that cannot be read goes to ``failures``."""
     from tqdm.auto import tqdm
 
-    total = sum(len(film.shots) for system in films.values() for film in system.values())
+    every = [film for system in films.values() for film in system.values()]
+    texts = [shot.prompt for film in every for shot in film.shots]
+    judges.features.read_ahead([*texts, *(film.overview.strip() for film in every)])
+    total = sum(len(film.shots) for film in every)
     measured: dict[str, list[StoryNumbers]] = {}
     with tqdm(total=total, desc="shots", disable=quiet) as bar:
 
