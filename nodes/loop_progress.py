@@ -23,15 +23,15 @@ def tell(run, state: str, place: int | None = None, *, failed: bool = False, mes
     server = _server()
     if getattr(server, "client_id", None) is None:
         return
-    dynprompt, graph = run.graph.dynprompt, run.graph
-    steps = run.steps
+    dynprompt, graph, steps = run.graph.dynprompt, run.graph, run.steps
+    folder = os.path.relpath(run.folder, folder_paths.get_output_directory())
+    # The host may still know how a shot began that failed in the last run, and not begin it again.
+    word = {"started": "running", "shot": "running", "stopped": failed and "failed"}.get(state)
     facts = {
         "node": dynprompt.get_display_node_id(graph.close_id),
         "open": dynprompt.get_display_node_id(graph.open_id),
         "story": run.loop.story.name,
-        "folder": os.path.relpath(run.folder, folder_paths.get_output_directory()).replace(
-            os.sep, "/"
-        ),
+        "folder": folder.replace(os.sep, "/"),
         "of": len(steps),
         "finished": sum(step.record is not None for step in steps),
         "shot": 0,
@@ -39,9 +39,7 @@ def tell(run, state: str, place: int | None = None, *, failed: bool = False, mes
         "position": 0,
         "prompt": "",
         "state": state,
-        "states": _states(
-            steps, place, {"shot": "running", "stopped": failed and "failed"}.get(state)
-        ),
+        "states": _states(steps, place, word),
         "message": message,
     }
     if place is not None:
