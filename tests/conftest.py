@@ -49,6 +49,7 @@ load_helper("stock_graphs")
 load_helper("browser")
 load_helper("host_server")
 load_helper("gallery_page")
+load_helper("story_page")
 load_helper("workflow_files")
 load_helper("node_schemas")
 load_helper("help_pages")
@@ -77,6 +78,14 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_terminal_summary(terminalreporter):
+    from storymem.tiny import files
+
+    if files.find("diffusion_models") is None:
+        terminalreporter.section("NOBODY JUDGED WHETHER CHARACTERS STAY THE SAME", sep="!")
+        terminalreporter.line(
+            f"The tiny model's weights ({files.FILES['diffusion_models']}) are not there: that "
+            "memory carries a look from shot to shot is untested."
+        )
     if HOST is None:
         terminalreporter.section("THE HOST SUITE DID NOT RUN", sep="!")
         terminalreporter.line(

@@ -92,12 +92,15 @@ def work(tmp_path_factory):
     out = tmp_path_factory.mktemp("evaluation")
     names = ["full", "none", "generated", "s0", "spoilt_filtered", "sink3", "sink0"]
     options = ["--out", str(out), "--stories", "2", "--shots", "3", "--long-shots", "10"]
-    options = evaluate.parse([*options, "--device", "cpu", "--workers", "2", "--cases", *names])
+    options = evaluate.parse([*options, "--device", "cpu", "--workers", "1", "--cases", *names])
     stories = [
         world.sample_stories(2, shots=3, seed=evaluate.EVALUATION_SEED),
         player.returning(2, shots=10, absent=8, seed=evaluate.RETURN_SEED),
     ]
-    return evaluate.evaluate(options, CopyingPainter(stories), CodeReader())
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the workers have the cores
+    yield evaluate.evaluate(options, CopyingPainter(stories), CodeReader())
+    torch.set_num_threads(threads)
 
 
 def joint(work, case, measure="as_drawn"):

@@ -167,7 +167,10 @@ def test_the_tiny_model_makes_a_story_with_a_contact_sheet(stand_in, tmp_path):
     entries = json.loads((out / "story.json").read_text())["shots"]
     assert entries["01_02"]["prompt"] == "Bomo hops, beach, zoom"
     looks = ("--tiny-looks", demo.LOOKS[0], "red plain square hat")
-    assert run("run", "--tiny", script, "--out", out, "--resume", *weights, *looks) == 0
+    assert (
+        run("run", "--tiny", script, "--out", out, "--resume", *weights, *looks, "--end-shot", 1)
+        == 0
+    )
     again = json.loads((out / "story.json").read_text())["shots"]
     assert again["01_01"]["key"] != entries["01_01"]["key"]  # another portrait, another story
 
@@ -184,3 +187,64 @@ def test_the_sheet_command_draws_any_story_folder_and_refuses_an_empty_one(tmp_p
     assert all(math.isclose(a, b, abs_tol=12) for a, b in zip(grey, range(0, 161, 40), strict=True))
     assert run("sheet", tmp_path / "elsewhere") == 2
     assert "no finished shots" in caplog.text
+
+
+# --- the trained model ---------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_stories_in_one_batch_are_the_headless_runners_stories(stand_in):
+    """Memory, given frames, noise, positions, schedule: the same latents on both roads."""
+    from dataclasses import replace
+
+    from storymem.headless.sampling import ShotInputs, draw_noise, lay_out_condition
+    from storymem.memory_bank import start_bank
+    from storymem.tiny import player
+    from storymem.tiny.engine import tiny_engine
+
+    stories = world.sample_stories(2, shots=2, seed=5)
+    before = torch.rand(5, world.SIZE, world.SIZE, 3, generator=torch.Generator().manual_seed(0))
+    requests = [
+        player.Request(
+            start_bank(player.portraits(stories, s)).used(), given, stories.prompt(s, 0), 7 + s
+        )
+        for s, given in ((0, None), (1, before), (0, before[:1]))
+    ]
+    painter = player.load_painter(
+        files.require("diffusion_models", stand_in), files.require("vae"), "cpu", steps=4
+    )
+    batch = painter.latents(requests, 5)
+    engine = tiny_engine(stand_in)
+    engine.recipe = replace(engine.recipe, steps=4)
+    for latents, request in zip(batch, requests, strict=True):
+        condition = engine.encoder().condition(
+            request.memory, request.given, width=96, height=96, length=world.FRAMES
+        )
+        engine.encode_texts([request.prompt, ""])
+        inputs = ShotInputs(
+            noise=draw_noise(request.seed, 2, 5, 12, 12),
+            positive=engine.text(request.prompt),
+            negative=engine.text(""),
+            condition=lay_out_condition(condition, engine.vae.normalise),
+            memory_frames=2,
+        )
+        alone = engine.sample("i2v", inputs)[0].transpose(0, 1)  # CFHW -> FCHW
+        assert ((latents - alone).norm() / alone.norm()).item() < 1e-5  # measured 4e-7
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(files.find("diffusion_models") is None, reason=MISSING)
+def test_a_character_looks_at_shot_three_as_it_did_at_shot_one(tmp_path):
+    """The whole road on the CPU: portraits, memory, three shots, the judge that learns nothing."""
+    from storymem.video import read_frames
+
+    script, out = tmp_path / "tale.txt", tmp_path / "out"
+    actions = ("Bomo jumps, beach, still", "Bomo sways, snow, still", "Bomo hops, forest, still")
+    script.write_text("\n---\n".join(actions))
+    assert run("run", "--tiny", script, "--out", out, "--quiet") == 0
+    clips = [torch.stack([torch.from_numpy(f) for f in read_frames(out / f"shot_01_0{i}.mp4")])
+             for i in (1, 2, KEPT_SHOTS)]  # fmt: skip
+    only_big = torch.tensor([[True, False]] * KEPT_SHOTS)
+    seen = judge.Judge().identify(torch.stack(clips).float() / 255, only_big)[:, 0]
+    assert torch.equal(seen[0], demo.parse_look(demo.LOOKS[0])), "shot 1 shows the portrait's look"
+    assert torch.equal(seen[-1], seen[0]), "shot 3 shows the look of shot 1"

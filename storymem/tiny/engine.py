@@ -51,7 +51,9 @@ class TinyEngine(Engine):
 
     def _load(self, kind: str) -> tuple[torch.nn.Module, ...]:
         if not self._experts:
-            expert = dit.load_host_file(self.files.i2v).to(self.placement.dtype)
+            expert = dit.load_host_file(self.files.i2v)
+            if self.placement.dtype != torch.float32:
+                expert = expert.to(self.placement.dtype)
             install_memory_positions(expert, rope_shift=self.recipe.rope_shift)
             self._pipeline = place(self.placement, transformer=expert)
             self._experts, self._kind = (expert,), kind

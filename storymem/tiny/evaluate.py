@@ -165,7 +165,7 @@ class Evaluation:
         if "full" in joint:
             met["portrait_memory"] = joint["full"]["rate"] >= 0.75
             if "none" in joint:
-                met["ten_times"] = joint["full"]["rate"] >= 10 * joint["none"]["rate"]
+                met["ten_times"] = joint["full"]["rate"] >= max(1e-9, 10 * joint["none"]["rate"])
             if "s1" in joint and "s0" in joint:
                 met["s5"] = joint["full"]["rate"] > max(joint["s1"]["rate"], joint["s0"]["rate"])
         if "sink3" in joint and "sink0" in joint:
