@@ -280,3 +280,22 @@ def test_a_scorer_keeps_poor_frames_out_of_memory(script, tmp_path, i2v, count_s
     frames = load_bank(tmp_path / "out" / "bank")
     assert not frames.frames
     assert {frame.scorer for frame in frames.dropped} == {"sharpness"}
+
+
+def test_a_policy_makes_only_the_shots_that_see_something_else(i2v, tmp_path):
+    script = tmp_path / "tale.txt"
+    cast = "[cast: Bo, Ann]\n---\n"
+    script.write_text(
+        cast + "Bo walks\n---\nAnn sits\n---\nAnn runs\n---\nAnn sleeps\n---\nBo is back"
+    )
+    out, few = tmp_path / "out", ["--max-frames", "2", "--sink", "0", "--max-keyframes", "1"]
+    assert run(script, out, i2v, *few) == 0
+    before = keys(out)
+    assert run(script, out, i2v, *few, "--policy", "entities", "--resume") == 0
+    assert [a == b for a, b in zip(before, keys(out), strict=True)] == [True] * 4 + [False]
+
+
+def test_relevant_without_words_is_told_before_anything_is_made(i2v, script, tmp_path, caplog):
+    assert run(script, tmp_path / "out", i2v, "--policy", "relevant") == 2
+    assert "cannot compare pictures with words" in caplog.text
+    assert not (tmp_path / "out" / "story.json").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ import torch
 from ..bank_store import load_bank, read_picture
 from ..continuity import GIVEN_FRAMES
 from ..memory_bank import MAX_MEMORY_FRAMES, SINK_FRAMES, MemoryBank, start_bank
+from ..memory_policy import POLICIES
 from ..rope import MEMORY_ROPE_SHIFT
 from ..shot_loop import LoopSettings, Step, parse_shot_numbers
 from ..story import Story, load_story
@@ -35,9 +37,9 @@ EXIT_CODES = """exit codes:
   130  interrupted; finished shots are kept: run again with --resume
 Under torchrun, torchrun's own exit code is 1 for all but 0; the log says which it was."""
 NEGATIVE = (  # Wan2.2's own, as its authors publish it
-    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，"  # noqa: RUF001
-    "低质量，JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，"  # noqa: RUF001
-    "毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"  # noqa: RUF001
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，"
+    "低质量，JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，"
+    "毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
 )
 # What --tiny changes of the defaults below: the tiny model's size and recipe.
 TINY_DEFAULTS = {
@@ -107,6 +109,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--take", type=int, default=1, help="another take of --redo, another seed")
     add("--max-frames", type=int, default=MAX_MEMORY_FRAMES, help="memory frames a shot sees")
     add("--sink", type=int, default=SINK_FRAMES, help="first keyframes that always stay")
+    add("--policy", default=POLICIES[0], choices=POLICIES,
+        help="which frames a shot sees when there are more than --max-frames: the first and the "
+        "latest (the paper), those related to the prompt (needs --embedder clip), or those that "
+        "show who appears")  # fmt: skip
     add("--threshold", type=float, default=0.9, help="similarity below which a frame is new")
     add("--max-keyframes", type=int, default=3, help="keyframes per shot")
 
@@ -300,8 +306,6 @@ def _placement(options: argparse.Namespace, kind: str) -> Placement:
 
 
 def _story(options: argparse.Namespace) -> Story:
-    from dataclasses import replace
-
     if options.script is None:
         if not options.tiny:
             raise ValueError("pass a story script, such as story.txt")
@@ -319,11 +323,19 @@ def _bank(options: argparse.Namespace) -> MemoryBank:
     if options.bank and options.references:
         raise ValueError("pass either --bank or --references: a bank can hold references, too")
     if options.bank:
-        return load_bank(options.bank)
+        return replace(load_bank(options.bank), policy=options.policy)
     pictures = [read_picture(path).float() / 255 for path in options.references]
     if options.tiny and not pictures:
         pictures = demo.portraits(options.tiny_looks)
-    return start_bank(pictures, max_frames=options.max_frames, sink=options.sink)
+    by_name = options.policy == "entities"
+    names = [path.stem for path in options.references] if by_name else ()
+    return start_bank(
+        pictures,
+        names=names,
+        max_frames=options.max_frames,
+        sink=options.sink,
+        policy=options.policy,
+    )
 
 
 def _work(options: argparse.Namespace, story: Story, engine: Engine) -> StoryRun:

@@ -51,10 +51,20 @@ class Judges:
         if self.embedder == "no_weights":
             return LayoutEmbedder()
         from ..clip import ClipEmbedder, load_clip
+        from ..clip_text import load_clip_text
 
         tower = load_clip(self.clip)
         encode = on_device(tower.module, device)
-        return ClipEmbedder(encode, tower.shape, openai=tower.openai)
+
+        def encode_tokens(tokens: torch.Tensor) -> torch.Tensor:
+            if (module := load_clip_text(self.clip, tower)) is None:
+                raise ValueError(
+                    f"{self.clip} holds an image tower only, so that pictures cannot be compared "
+                    "with words; pass a whole CLIP ViT-B/32 file, such as OpenAI's ViT-B-32.pt"
+                )
+            return on_device(module, device)(tokens)
+
+        return ClipEmbedder(encode, tower.shape, openai=tower.openai, encode_tokens=encode_tokens)
 
     def _load_scorer(self, device: torch.device) -> Scorer | None:
         if self.scorer == "none":

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -94,6 +94,11 @@ class StoryRun:
         self.start_pixels = (
             read_picture(settings.start_image).float()[None] / 255 if settings.start_image else None
         )
+        self._judging = None
+        if bank.policy == "relevant":  # its first use tells whether it reads texts
+            self._judging = judges.load(engine.placement.device)
+            self._judging[0].embed_text("a picture")
+            bank = replace(bank, embedder=self._judging[0])
         self.loop = Loop(
             story,
             settings.loop,
@@ -102,7 +107,6 @@ class StoryRun:
             ShotStore(settings.out / STORE_FOLDER),
             {name: read_picture(path) for name, path in references.items()},
         )
-        self._judging = None
 
     def plan(self) -> list[Step]:
         """The shots of the run, finished or to be made; checks what can be checked beforehand.
