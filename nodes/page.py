@@ -13,7 +13,6 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import folder_paths
 from aiohttp import web
@@ -21,6 +20,7 @@ from comfy_api.latest import io
 
 from ..storymem.bank_view import shown_frames, view_bank
 from ..storymem.memory_bank import MemoryBank
+from ..storymem.same_origin import is_same_origin
 from ..storymem.thumbnails import SMALL, PictureFolders, is_digest, read_small
 from .loop_run import STORE_FOLDER
 
@@ -62,23 +62,6 @@ def guard(handler: Handler) -> Handler:
         return await handler(request)
 
     return guarded
-
-
-def is_same_origin(headers: Mapping[str, str]) -> bool:
-    """Whether a browser sent this from the page that the server itself served.
-
-    Programs outside of browsers send neither header.
-    """
-    if headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-        return False
-    origin = headers.get("Origin")
-    if origin is None:
-        return True
-    asked = headers.get("Host", "").lower()
-    try:
-        return urlsplit(origin).netloc.lower() == asked != ""
-    except ValueError:
-        return False
 
 
 async def read_json(request: web.Request, limit: int = MAX_BODY) -> dict:

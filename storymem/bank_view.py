@@ -43,17 +43,23 @@ def shown_frames(bank: MemoryBank) -> list[MemoryFrame]:
 def view_bank(bank: MemoryBank) -> dict:
     """The bank for the page.
 
-    ``number`` counts from 1, as on the contact sheet; ``shot`` from 0, -1 for a reference picture.
+    ``number`` counts from 1, as on the contact sheet; ``shot`` from 0, -1 for a reference picture;
+    ``seen`` is why the shot before saw the frame, empty when it did not.
     """
     roles = frame_roles(bank)
+
+    def view(frame: MemoryFrame, role: str, index: int) -> dict:
+        return {**_view(frame, role, index), "seen": bank.seen.get(frame.digest, "")[:MAX_TEXT]}
+
     first = max(0, len(bank.dropped) - MAX_SHOWN)
     return {
         "max_frames": bank.max_frames,
         "sink": bank.sink,
+        "policy": bank.policy,
         "count": len(bank.frames),
-        "frames": [_view(bank.frames[i], roles[i], i) for i in shown_indices(roles)],
+        "frames": [view(bank.frames[i], roles[i], i) for i in shown_indices(roles)],
         "dropped": [
-            _view(frame, "dropped", first + i) for i, frame in enumerate(bank.dropped[first:])
+            view(frame, "dropped", first + i) for i, frame in enumerate(bank.dropped[first:])
         ],
     }
 

@@ -16,6 +16,7 @@ export function readBank(value) {
   return {
     max_frames: whole(value.max_frames),
     sink: whole(value.sink),
+    policy: text(value.policy) || "window",
     count: Math.max(whole(value.count), value.frames.length),
     frames: readFrames(value.frames),
     dropped: readFrames(value.dropped),
@@ -39,6 +40,7 @@ function readFrames(list) {
       reason: text(f.reason),
       pinned: f.pinned === true,
       name: text(f.name),
+      seen: text(f.seen),
     }));
 }
 
@@ -71,9 +73,8 @@ export function inputUrl(name) {
 }
 
 export function placeOf(frame) {
-  return frame.shot < 0
-    ? t("place.reference", { number: frame.frame + 1 })
-    : t("place.shot", { shot: frame.shot + 1, frame: frame.frame });
+  if (frame.shot >= 0) return t("place.shot", { shot: frame.shot + 1, frame: frame.frame });
+  return frame.name || t("place.reference", { number: frame.frame + 1 });
 }
 
 /** Everything known about a frame, a line each. */
@@ -81,12 +82,13 @@ export function factsOf(frame, pendingKind = "") {
   return [
     `${placeOf(frame)} · ${t("fact.number", { number: frame.number })}`,
     t(`role.${frame.role}.long`),
-    frame.name,
+    frame.name && frame.shot >= 0 ? frame.name : "",
     frame.score === null
       ? ""
       : t("fact.score", { scorer: frame.scorer || t("fact.scorer"), value: frame.score.toFixed(3) }),
     frame.similarity === null ? "" : t("fact.similarity", { value: frame.similarity.toFixed(3) }),
     frame.reason ? t("fact.reason", { reason: frame.reason }) : "",
+    frame.seen ? t("fact.seen", { reason: frame.seen }) : "",
     pendingKind ? t(`pending.${pendingKind}`) : "",
   ].filter(Boolean);
 }

@@ -174,7 +174,7 @@ class Gallery {
     if (!bank) return t(this.isBank ? "gallery.empty.bank" : "gallery.empty");
     if (!bank.count) return t("gallery.sees.none");
     const used = bank.frames.filter((frame) => frame.role !== "waiting").length;
-    return t("gallery.sees", { used, count: bank.count });
+    return t(bank.policy === "window" ? "gallery.sees" : "gallery.sees.prompt", { used, count: bank.count });
   }
 
   notes(bank, { edits, problem }) {
