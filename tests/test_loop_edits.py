@@ -265,3 +265,22 @@ def test_the_bank_that_is_left_tells_of_the_clicks(loop):
     assert [(f.digest, f.why) for f in bank.dropped if f.edited] == [(second, "dropped by hand")]
     undone = bank.with_edits(NO_EDITS)
     assert second in [f.digest for f in undone.frames]
+
+
+def test_a_dropped_frame_that_no_sampler_sees_still_counts_for_new_keyframes(loop):
+    start = start_bank(torch.rand(3, 8, 8, 3), max_frames=2, sink=1, pinned=False)
+    loop = replace(loop, bank=start)
+    run(loop)
+    unseen = start.frames[1].digest
+    assert unseen not in [f.digest for f in start.used()]
+    assert run(clicked(loop, drop=(unseen,))) == ALL
+
+
+def test_clicks_hold_when_the_loops_body_makes_a_bank_of_its_own(loop):
+    first = MemoryFrame(noise_image(5, 8, 8))
+    edited = clicked(loop, drop=(first.digest,))
+    step = list_steps(edited, {})[0]
+    begin_shot(edited, step, None)
+    _, result = finish_shot(edited, step, torch.rand(4, 16, 16, 3), MemoryBank((first,)), crf=30)
+    assert result.bank.frames == ()
+    assert [f.why for f in result.bank.dropped] == ["dropped by hand"]
