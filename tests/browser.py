@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from contextlib import contextmanager
@@ -51,21 +52,31 @@ def find_chromium() -> str | None:
 
 
 @contextmanager
-def open_page(port: int, *, width: int = 2200, height: int = 1250):
-    """The front end of the server at ``port``, once its graph is ready."""
+def open_page(port: int, *, width: int = 2200, height: int = 1250, user: str = ""):
+    """The front end of the server at ``port``, once its graph is ready.
+
+    Args:
+        user: id of the user who opens it, for a server with ``--multi-user``.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=find_chromium(), args=FLAGS)
         page = browser.new_page(viewport={"width": width, "height": height})
+        if user:
+            page.add_init_script(f"localStorage['Comfy.userId'] = {json.dumps(user)}")
         page.goto(f"http://127.0.0.1:{port}/")
-        page.wait_for_function("window.app && window.app.extensionManager", timeout=60_000)
-        page.wait_for_function(
-            "Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 100",
-            timeout=60_000,
-        )
+        wait_until_ready(page)
         yield page
         browser.close()
+
+
+def wait_until_ready(page) -> None:
+    """Wait for the front end's graph, after opening or reloading it."""
+    page.wait_for_function("window.app && window.app.extensionManager", timeout=60_000)
+    page.wait_for_function(
+        "Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 100", timeout=60_000
+    )
 
 
 def load_workflow(page, workflow: dict) -> dict:

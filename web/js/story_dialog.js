@@ -9,6 +9,12 @@ import { t } from "./texts.js";
 const CHECK_AFTER_MS = 350;
 const LARGEST_FILE = 2 * 2 ** 20 - 2 ** 16; // bytes: what the server takes in one piece
 
+function download(name, text) {
+  const url = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
+  h("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
+
 export class StoryDialog {
   /**
    * `asked` is what stands on the node (see story_server.js), `save(text)` puts a script there,
@@ -61,8 +67,6 @@ export class StoryDialog {
   /** Ask again where the shots stand. */
   recheck() {
     if (!this.history || !this.element.isConnected) return;
-    const story = this.history.value;
-    if (!story.text) this.history.amend({ ...story, text: this.answers.get(story)?.text ?? null });
     this.answers.delete(this.history.value);
     this.check();
   }
@@ -215,11 +219,18 @@ export class StoryDialog {
     if (known) this.learn(story, known);
     this.showRows();
     this.refreshText();
+    if (!this.element.contains(document.activeElement)) this.takeKeyboard();
     this.saveButton.classList.remove("sm-anyway");
     this.armed = false;
     clearTimeout(this.timer);
     if (known) this.tell(known);
     else this.timer = setTimeout(() => this.check(), CHECK_AFTER_MS);
+  }
+
+  /** The control that had the keyboard is gone, and keys must not reach the canvas. */
+  takeKeyboard() {
+    if (this.tab === "table") this.table.focus(this.history.value.rows[0]?.id, "prompt");
+    if (!this.element.contains(document.activeElement)) this.tabs.find((tab) => tab.tabIndex === 0).focus();
   }
 
   showRows() {
@@ -369,10 +380,7 @@ export class StoryDialog {
     const story = this.history?.value;
     const plain = this.text !== null ? !text.trimStart().startsWith("{") : story.format === "plain";
     const name = (story?.name || this.defaultName || "story").replace(/[\\/:*?"<>|\x00-\x1f]/g, "_");
-    const url = URL.createObjectURL(new Blob([text], { type: plain ? "text/plain" : "application/json" }));
-    const link = h("a", { href: url, download: `${name}.${plain ? "txt" : "json"}` });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(url), 10_000);
+    download(`${name}.${plain ? "txt" : "json"}`, text);
   }
 
   // --- the end -------------------------------------------------------------------------------

@@ -196,12 +196,6 @@ export class History {
     this.future = [];
   }
 
-  /** The server's exact text of a value, without a step. */
-  amend(value) {
-    if (this.first === this.value) this.first = value;
-    this.value = value;
-  }
-
   undo() {
     if (!this.past.length) return false;
     this.future.push(this.value);

@@ -1,0 +1,177 @@
+"""A story in the host's own page, for the tests of the story editor and the progress display."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from pathlib import Path
+
+from browser import open_page, wait_until_ready
+from loop_graphs import loop_graph, ran, story
+
+STORY, OPEN, BODY, CLOSE = "1", "2", "3", "4"
+PLACES = {STORY: (20, 60), OPEN: (520, 60), BODY: (960, 60), CLOSE: (1240, 60)}
+ARRANGE = """(places) => {
+    for (const node of app.graph._nodes) node.pos = [...places[node.id]];
+    app.graph.getNodeById(1).setSize([470, 640]);
+    const control = app.graph.getNodeById(3).widgets.find((w) => w.name.startsWith("control"));
+    control.value = "fixed";
+    app.canvas.ds.scale = 0.85;
+    app.canvas.ds.offset = [80, 40];
+    app.canvas.setDirty(true, true);
+}"""
+ROWS = """() => [...document.querySelectorAll(".sm-editor li[data-id]")].map((row) => ({
+    label: row.dataset.label,
+    state: row.dataset.state,
+    name: row.getAttribute("aria-label"),
+    prompt: row.querySelector("[data-field=prompt]").value,
+    cut: row.querySelector("[data-field=cut]").checked,
+    picture: row.querySelector("img").getAttribute("src") ?? "",
+}))"""
+FOCUSED = """() => ({
+    act: document.activeElement.dataset.act ?? "",
+    field: document.activeElement.dataset.field ?? "",
+    row: document.activeElement.closest("li[data-id]")?.dataset.label ?? "",
+    name: document.activeElement.getAttribute("aria-label") || document.activeElement.textContent,
+    tag: document.activeElement.tagName,
+})"""
+
+
+class StoryPage:
+    """The page with a loop of quick shots in it, and the log of the shots that were made."""
+
+    def __init__(self, server, page, log: Path):
+        self.server, self.page, self.log = server, page, log
+        self.errors: list[str] = []
+        self.questions: list[str] = []
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("dialog", self._answer)
+
+    def _answer(self, dialog) -> None:
+        self.questions.append(dialog.message)
+        dialog.accept()
+
+    def load(self, script=None, *, shots=4, file="none", seconds=0.0, prefix="page", **body):
+        """Load a graph around a script; its shots are made quickly, or in ``seconds``."""
+        text = story(shots) if script is None else script
+        graph = loop_graph(text, self.log, prefix=prefix, body={"seconds": seconds, **body})
+        graph["story"]["inputs"]["file"] = file
+        numbers = dict(zip(("story", "open", "body", "close"), PLACES, strict=True))
+        api = {numbers[name]: graph[name] for name in numbers}
+        for node in api.values():
+            for name, value in node["inputs"].items():
+                if isinstance(value, list):
+                    node["inputs"][name] = [numbers[value[0]], value[1]]
+        self.page.evaluate("(g) => app.loadApiJson(g, 'story')", api)
+        self.page.wait_for_function("app.graph._nodes.length === 4")
+        self.page.evaluate(ARRANGE, PLACES)
+        self.log.unlink(missing_ok=True)
+
+    def reload(self) -> None:
+        self.page.reload()
+        wait_until_ready(self.page)
+        self.page.wait_for_function("app.graph._nodes.length === 4", timeout=30_000)
+
+    # --- queueing ---
+
+    def queue(self) -> str:
+        """Queue as the artist does; the prompt's id."""
+        known = set(self.prompts())
+        self.page.evaluate("() => app.queuePrompt(0)")
+        while not (fresh := set(self.prompts()) - known):
+            self.page.wait_for_timeout(50)
+        (prompt_id,) = fresh
+        return prompt_id
+
+    def prompts(self) -> list[str]:
+        queue = self.server.get("/queue")
+        entries = [*queue["queue_running"], *queue["queue_pending"]]
+        return [*(self.server.get("/history") or {}), *(entry[1] for entry in entries)]
+
+    def run(self) -> list[int]:
+        """Queue and wait; the shots that were made."""
+        entry = self.server.wait(self.queue())
+        assert entry["status"]["status_str"] == "success", entry["status"]["messages"]
+        return ran(self.log)
+
+    # --- the node and the editor ---
+
+    def widget(self, name: str) -> str:
+        return self.page.evaluate(
+            "(name) => app.graph.getNodeById(1).widgets.find((w) => w.name === name).value", name
+        )
+
+    def on_node(self) -> list[str]:
+        """The states that the list on Load Story shows."""
+        return self.page.evaluate(
+            "() => [...document.querySelectorAll('.sm-list > li')].map((row) => row.dataset.state)"
+        )
+
+    def wait_on_node(self, states: list[str], timeout=15_000) -> None:
+        try:
+            self.page.wait_for_function(
+                "(states) => [...document.querySelectorAll('.sm-list > li')]"
+                ".map((row) => row.dataset.state).join() === states",
+                arg=",".join(states),
+                timeout=timeout,
+            )
+        except Exception as error:
+            raise AssertionError(f"the node shows {self.on_node()}, not {states}") from error
+
+    def edit(self) -> None:
+        """Open the editor by the keyboard."""
+        self.page.locator(".sm-edit").focus()
+        self.page.keyboard.press("Enter")
+        self.page.wait_for_selector("dialog.sm-editor[open]")
+
+    def edit_table(self) -> None:
+        self.edit()
+        self.page.wait_for_selector(".sm-editor li[data-id]")
+
+    def rows(self) -> list[dict]:
+        return self.page.evaluate(ROWS)
+
+    def column(self, name: str) -> list:
+        return [row[name] for row in self.rows()]
+
+    def focused(self) -> dict:
+        return self.page.evaluate(FOCUSED)
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def tab_to(self, *, presses=400, **wanted) -> None:
+        """Press Tab until the wanted control has the keyboard."""
+        for _ in range(presses):
+            found = self.focused()
+            if all(found[key] == value for key, value in wanted.items()):
+                return
+            self.page.keyboard.press("Tab")
+        raise AssertionError(f"Tab never came to {wanted}")
+
+    def message(self) -> str:
+        return self.page.locator(".sm-message").text_content()
+
+    def wait_for_message(self, words: str) -> None:
+        self.page.wait_for_function(
+            "(words) => document.querySelector('.sm-message')?.textContent.includes(words)",
+            arg=words,
+        )
+
+    def save(self) -> None:
+        self.page.keyboard.press("Control+s")
+        self.page.wait_for_selector("dialog.sm-editor", state="detached")
+
+    def close(self) -> None:
+        self.page.keyboard.press("Escape")
+        self.page.wait_for_selector("dialog.sm-editor", state="detached")
+
+    def script(self) -> dict:
+        return json.loads(self.widget("script"))
+
+
+@contextmanager
+def open_story_page(server, log: Path, **options):
+    with open_page(server.port, **({"width": 1500, "height": 950} | options)) as page:
+        yield StoryPage(server, page, log)
