@@ -23,6 +23,7 @@ MODULES = (
     "loop_nodes",
     "one_wire",
     "evaluate",
+    "start_images",
     "tiny",
 )
 # What the pack's own page asks the server for; each lists its handlers in ROUTES.

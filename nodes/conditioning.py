@@ -78,7 +78,7 @@ def request_shot(
                 "start_image and previous_frames are both connected, and a shot begins with one of "
                 "them; connect one, or set continuity to cut to begin with start_image"
             )
-    elif start_image is not None and (shot is None or shot.shot.index == 0):
+    elif start_image is not None and _begins_with_image(shot, continuity):
         given = _require_one_image(start_image)
     memory = bank.used() if bank is not None else ()
     if len(memory) > MAX_MEMORY_FRAMES:
@@ -101,6 +101,11 @@ def request_shot(
         height, width = fit_size(source.shape[0], source.shape[1], width * height)
     seed = shot.seed(seed) if shot is not None else seed
     return ShotRequest(memory, given, width, height, length, seed)
+
+
+def _begins_with_image(shot: ShotPlan | None, continuity: str) -> bool:
+    """Whether a start image is this shot's: one that is there for the whole loop begins it only."""
+    return shot is None or shot.shot.index == 0 or shot.has_start or continuity == "cut"
 
 
 def _require_one_image(image: torch.Tensor) -> torch.Tensor:
@@ -203,8 +208,9 @@ def shot_inputs() -> list:
         io.Image.Input(
             "start_image",
             optional=True,
-            tooltip="One picture that begins the shot. In a loop it begins the first shot only; "
-            "leave it empty to begin from the prompt.",
+            tooltip="One picture that begins the shot. In a loop it begins the first shot only, "
+            "unless it is Shot Loop Open's start_image or continuity is cut. Empty: from the "
+            "prompt.",
         ),
     ]
 

@@ -34,12 +34,18 @@ def body_outputs() -> list:
         io.Int.Output(
             display_name="shot_number", tooltip="Number of the shot in the story, from 1."
         ),
+        io.Image.Output(
+            display_name="start_image",
+            tooltip="The shot's own picture of start_images, for M2V Sampler's start_image; "
+            "nothing when none are connected.",
+        ),
     ]
 
 
-def body_values(plan, bank, previous_frames) -> tuple:
+def body_values(plan, bank, previous_frames, start_image=None) -> tuple:
     shot = plan.shot
-    return plan, bank, previous_frames, plan.prompt, shot.negative or "", shot.index + 1
+    texts = (plan.prompt, shot.negative or "")
+    return plan, bank, previous_frames, *texts, shot.index + 1, start_image
 
 
 def expand(run: loop_run.LoopRun) -> tuple[dict, list]:
@@ -108,7 +114,7 @@ class LoopShot(io.ComfyNode):
     @classmethod
     async def execute(cls, loop, step, key) -> io.NodeOutput:
         run = loop_run.find_run(cls.hidden.dynprompt, loop)
-        values = body_values(*await run.begin(step))
+        values = body_values(*await run.begin(step), run.start_image(step))
         if run.steps[step].record is not None:  # found finished: the copies stay silent
             values = [ExecutionBlocker(None)] * len(values)
         return io.NodeOutput(None, *values)

@@ -13,6 +13,7 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import folder_paths
+import torch
 from comfy.cli_args import args
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import InputImpl, io, ui
@@ -60,6 +61,7 @@ class Flow:
     story: Story
     bank: object  # MemoryBank
     settings: LoopSettings
+    start_images: dict[int, torch.Tensor] = field(default_factory=dict)  # uint8, by shot index
 
 
 @dataclass
@@ -102,6 +104,11 @@ class LoopRun:
             self._show(i)
             self.done[i].set()
         return step.plan, bank, previous
+
+    def start_image(self, i: int) -> torch.Tensor | None:
+        """The picture that shot ``i`` begins with, as an IMAGE of one."""
+        pixels = self.loop.start_images.get(self.steps[i].plan.shot.index)
+        return None if pixels is None else pixels[None].float() / 255
 
     async def _wait_for(self, i: int) -> None:
         """Wait for shot ``i``, but not for one that the host passed over, nor past an interrupt."""
@@ -233,7 +240,7 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     body = json.dumps([code_version(graph.own_modules()), await graph.describe()])
     references = read_references(flow.story)
     store = ShotStore(Path(output) / STORE_FOLDER)
-    loop = Loop(flow.story, flow.settings, flow.bank, body, store, references)
+    loop = Loop(flow.story, flow.settings, flow.bank, body, store, references, flow.start_images)
     repair_folders(output, flow.settings.prefix, flow.story, store)
     known = find_folder(output, flow.settings.prefix, flow.story)
     manifest = read_manifest(known)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
+from ..storymem import start_images as start_pictures
+from ..storymem.continuity import LOOP_CONTINUITY
 from ..storymem.memory_bank import MemoryBank
 from ..storymem.shot_loop import LoopSettings, parse_shot_numbers
-from ..storymem.story import CONTINUITY_MODES
 from ..storymem.story_folder import check_name
 from ..storymem.story_output import VideoOptions
 from ..storymem.video import DEFAULT_CRF, FRAME_RATE
 from . import loop_graph, loop_run, page
 from .loop_nodes import WATCH, body_outputs, expand
+from .tensors import require_images
 from .types import Bank, Flow, Story
 
 
@@ -37,10 +39,11 @@ class ShotLoopOpen(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "continuity",
-                    options=list(CONTINUITY_MODES),
-                    default=CONTINUITY_MODES[0],
+                    options=list(LOOP_CONTINUITY),
+                    default=LOOP_CONTINUITY[0],
                     tooltip="How a shot without a cut begins: from the last frame of the shot "
-                    "before (the MI2V LoRA) or from its last five frames (the MM2V LoRA).",
+                    "before (the MI2V LoRA) or from its last five frames (the MM2V LoRA). cut: "
+                    "every shot begins anew, whatever the script says (for comparisons).",
                 ),
                 io.String.Input(
                     "filename_prefix",
@@ -109,6 +112,14 @@ class ShotLoopOpen(io.ComfyNode):
                     tooltip="What becomes of later shots when one before them changes: recompute "
                     "makes them anew from the changed memory, keep_later leaves them as they are.",
                 ),
+                io.Image.Input(
+                    "start_images",
+                    optional=True,
+                    lazy=True,
+                    tooltip="A picture for each shot, in order, that becomes its first frame (key "
+                    "images of another model). Such a shot begins with a cut. Wire start_image to "
+                    "M2V Sampler.",
+                ),
             ],
             outputs=[
                 Flow.Output(display_name="flow", tooltip="To the flow input of Shot Loop Close."),
@@ -125,13 +136,13 @@ class ShotLoopOpen(io.ComfyNode):
             return str(error)
 
     @classmethod
-    def check_lazy_status(cls, story=None, bank=None, **inputs):
+    def check_lazy_status(cls, story=None, bank=None, start_images=None, **inputs):
         # Before the story is even loaded: a loop that is not closed is told at once.
         loop_graph.check_open(cls.hidden.dynprompt, cls.hidden.unique_id)
         wired = cls.hidden.dynprompt.get_node(cls.hidden.unique_id)["inputs"]
         return [
             name
-            for name, value in (("story", story), ("bank", bank))
+            for name, value in (("story", story), ("bank", bank), ("start_images", start_images))
             if value is None and name in wired
         ]
 
@@ -149,6 +160,7 @@ class ShotLoopOpen(io.ComfyNode):
         redo_take=1,
         after_redo="recompute",
         bank=None,
+        start_images=None,
     ) -> io.NodeOutput:
         # A coroutine, because the host runs those first: a mistake shows before models are loaded.
         check_name(filename_prefix, "filename_prefix")
@@ -169,7 +181,11 @@ class ShotLoopOpen(io.ComfyNode):
         # The nodes between Open and Close run as copies; the ones that the artist sees stay silent.
         silent = [ExecutionBlocker(None)] * len(body_outputs())
         bank = MemoryBank() if bank is None else bank  # an empty bank still has its settings
-        return io.NodeOutput(loop_run.Flow(story, bank, settings), *silent)
+        pictures = {}
+        if start_images is not None:
+            images = require_images(start_images, "start_images")
+            pictures = start_pictures.from_batch(images, story)
+        return io.NodeOutput(loop_run.Flow(story, bank, settings, pictures), *silent)
 
 
 class ShotLoopClose(io.ComfyNode):

@@ -7,9 +7,10 @@ from typing import Literal
 
 import torch
 
-from .story import Shot
+from .story import CONTINUITY_MODES, Shot
 
 Mode = Literal["m2v", "mi2v", "mm2v"]
+LOOP_CONTINUITY = (*CONTINUITY_MODES, "cut")  # cut: shots know nothing of each other's frames
 GIVEN_FRAMES: dict[str, int] = {"m2v": 0, "mi2v": 1, "mm2v": 5}  # released code: 1 and 5 frames
 
 
@@ -21,6 +22,7 @@ class ShotPlan:
     story: str  # story name
     prompt: str  # character description included
     mode: Mode = "m2v"
+    has_start: bool = False  # whether it begins from a picture of its own
 
     @property
     def given_frames(self) -> int:
@@ -33,8 +35,9 @@ class ShotPlan:
 
 
 def choose_mode(shot: Shot, continuity: str, *, has_previous: bool) -> Mode:
-    """M2V after a cut, else MI2V or MM2V by the artist's choice (the shot's own choice wins)."""
-    if shot.cut or not has_previous:
+    """M2V after a cut, else MI2V or MM2V by the artist's choice (the shot's own choice wins, but
+    ``cut`` makes every shot one)."""
+    if shot.cut or not has_previous or continuity == "cut":
         return "m2v"
     return "mm2v" if (shot.continuity or continuity) == "last_five_frames" else "mi2v"
 

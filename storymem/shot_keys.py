@@ -29,7 +29,10 @@ def own_key(loop: Loop, plan: ShotPlan) -> str:
     """Hash of what a shot is, without what came before it."""
     described = asdict(plan)
     described["shot"].pop("lock")
+    described.pop("has_start")
     pictures = [MemoryFrame(loop.references[name]).digest for name in plan.shot.references]
+    if plan.has_start:
+        pictures.append(f"start {MemoryFrame(loop.start_images[plan.shot.index]).digest}")
     return digest_of(["shot", described, pictures, loop.body])
 
 

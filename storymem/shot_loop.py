@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from .continuity import ShotPlan, choose_mode
+from .continuity import LOOP_CONTINUITY, ShotPlan, choose_mode
 from .latest_results import is_held, latest_result
 from .memory_bank import MemoryBank
 from .shot_keys import bank_for_shot, needs_bank, own_key, shot_key
@@ -26,7 +26,7 @@ from .shot_store import (
     ShotStore,
     digest_of,
 )
-from .story import CONTINUITY_MODES, Shot, Story
+from .story import Shot, Story
 
 BYTES_PER_PIXEL = 0.08  # of one frame in a crf 17 mp4, generous
 PICTURE_BYTES_PER_PIXEL = 2.2  # of a lossless 8-bit PNG, generous
@@ -101,9 +101,9 @@ class Loop:
     bank: MemoryBank
     body: str  # describes the nodes that make a shot; any change in it makes another shot
     store: ShotStore
-    references: Mapping[str, torch.Tensor] = field(
-        default_factory=dict
-    )  # uint8 [H, W, 3] by file name
+    # Pictures, uint8 [H, W, 3]: by file name; by index of the shot whose first frame they are.
+    references: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    start_images: Mapping[int, torch.Tensor] = field(default_factory=dict)
 
 
 def parse_shot_numbers(text: str, count: int) -> tuple[int, ...]:
@@ -127,12 +127,19 @@ def parse_shot_numbers(text: str, count: int) -> tuple[int, ...]:
     return tuple(sorted(indices))
 
 
-def plan_shot(story: Story, settings: LoopSettings, shot: Shot, *, has_previous: bool) -> ShotPlan:
+def plan_shot(
+    story: Story,
+    settings: LoopSettings,
+    shot: Shot,
+    *,
+    has_previous: bool,
+    has_start: bool = False,
+) -> ShotPlan:
     """What the body is told about a shot: prompt, negative prompt, mode and seed are decided
-    here."""
-    if settings.continuity not in CONTINUITY_MODES:
+    here. A shot that has a start image begins with that, and so with a cut."""
+    if settings.continuity not in LOOP_CONTINUITY:
         raise ValueError(
-            f"continuity must be one of {', '.join(CONTINUITY_MODES)}, but it is "
+            f"continuity must be one of {', '.join(LOOP_CONTINUITY)}, but it is "
             f"{settings.continuity!r}"
         )
     negative = settings.negative if shot.negative is None else shot.negative
@@ -140,8 +147,9 @@ def plan_shot(story: Story, settings: LoopSettings, shot: Shot, *, has_previous:
     if shot.index in settings.redo:
         seed = int(digest_of(["take", settings.take, shot.index, shot.seed])[:8], 16)
         shot = replace(shot, seed=seed)
+    has_previous = has_previous and not has_start
     mode = choose_mode(shot, settings.continuity, has_previous=has_previous)
-    return ShotPlan(shot, story.name, story.prompt_of(shot), mode)
+    return ShotPlan(shot, story.name, story.prompt_of(shot), mode, has_start)
 
 
 def list_steps(loop: Loop, manifest: Mapping) -> list[Step]:
@@ -301,7 +309,10 @@ def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int])
     for shot in loop.story.shots[: wanted.stop]:
         before = steps[-1] if steps else None
         has_previous = before is not None and before.plan.shot.index == shot.index - 1
-        plan = plan_shot(loop.story, loop.settings, shot, has_previous=has_previous)
+        has_start = shot.index in loop.start_images
+        plan = plan_shot(
+            loop.story, loop.settings, shot, has_previous=has_previous, has_start=has_start
+        )
         step = Step(plan, own_key(loop, plan), before)
         step.key = _known_key(loop, step)
         entry = latest_result(latest, shot, loop.story)

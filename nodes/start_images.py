@@ -1,0 +1,70 @@
+"""Load Start Images: key images from a folder, one for each shot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import folder_paths
+from comfy_api.latest import io
+
+from ..storymem.start_images import as_batch, from_folder
+from .types import Story
+
+
+def find_pictures(folder: str) -> Path:
+    """A folder inside the host's input folder.
+
+    Raises:
+        ValueError: for any other place.
+    """
+    base = Path(folder_paths.get_input_directory()).resolve()
+    path = (base / folder.strip()).resolve() if "\0" not in folder else base
+    if path == base or not path.is_relative_to(base) or not path.is_dir():
+        raise ValueError(
+            f"folder must be a folder of pictures inside {base}, but it is {folder!r}; put the "
+            "pictures there, named by their shots (shot_01_01.png)"
+        )
+    return path
+
+
+class LoadStartImages(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemLoadStartImages",
+            display_name="Load Start Images",
+            category="StoryMem/story",
+            description="Reads a picture for each shot of a story from a folder: "
+            "shot_01_02.png for scene 1, shot 2. Shot Loop Open makes them the first frames of "
+            "their shots.",
+            inputs=[
+                Story.Input("story", tooltip="From Load Story: which shots there are."),
+                io.String.Input(
+                    "folder",
+                    default="start_images",
+                    tooltip="Folder inside the input folder. Every shot needs a picture, and all "
+                    "must have one size.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(
+                    display_name="images",
+                    tooltip="A picture for each shot, in order, for Shot Loop Open's start_images.",
+                )
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, folder=None, **_):
+        try:
+            files = sorted(p for p in find_pictures(folder).iterdir() if p.is_file())
+        except (AttributeError, ValueError):
+            return ""
+        return [f"{p.name}:{p.stat().st_mtime_ns}:{p.stat().st_size}" for p in files]
+
+    @classmethod
+    def execute(cls, story, folder):
+        return io.NodeOutput(as_batch(from_folder(find_pictures(folder), story), story))
+
+
+NODES = [LoadStartImages]
