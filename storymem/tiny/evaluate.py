@@ -63,7 +63,7 @@ WORDS = {
 }
 AS_DRAWN = ("full", "portraits_only", "s1", "s0", "none", "sink3", "sink0")
 KEPT = ("full", "generated", "random_frames", "spoilt_filtered", "spoilt_unfiltered", "none")
-JOINT = "all four attributes, 95 % over stories (chance 0.006)"
+JOINT = "all four attributes, 95 % (chance 0.006)"
 COMPARED = tuple(("full", other) for other in ("none", "s1", "s0", "portraits_only"))
 KEPT_COMPARED = (("generated", "random_frames"), ("spoilt_filtered", "spoilt_unfiltered"))
 
@@ -190,7 +190,7 @@ class Evaluation:
             ("kept", "As at the first appearance", "kept", KEPT),
         ):
             shown = [*rows, *((WORDS[n], cases[n][measure]) for n in names if n in cases)]
-            bars = [(w, f["joint"]["rate"], f["joint"]["stories"]) for w, f in shown]
+            bars = [(w, f["joint"]["rate"], widest(f["joint"])) for w, f in shown]
             bars = [row for row in bars if row[1] is not None]
             plots.save_bars(folder / f"{file}.png", f"{title}: {JOINT}", bars)
         by_shot = {n: cases[n]["as_drawn"]["by_shot"] for n in AS_DRAWN if n in cases}
@@ -200,7 +200,7 @@ class Evaluation:
         if "full" in cases:
             names = [*world.ATTRIBUTES, "joint", *world.KINDS]
             parts = [(n, cases["full"]["as_drawn"][n]) for n in names]
-            bars = [(name, f["rate"], f["stories"]) for name, f in parts if f["count"]]
+            bars = [(name, f["rate"], widest(f)) for name, f in parts if f["count"]]
             plots.save_bars(folder / "attributes.png", "Full method, by attribute", bars)
         for s in range(min(SHOWN, self.options.stories)):
             self._draw_story(folder / f"story_{s}.png", s)
@@ -214,6 +214,12 @@ class Evaluation:
             if name in self.frames:
                 rows.append((WORDS[name], self.frames[name][s]))
         plots.save_story(path, rows)
+
+
+def widest(found: dict) -> tuple[float, float]:
+    """Both intervals together: that over stories has no width where every story says the same."""
+    pair = (found["wilson"], found["stories"])
+    return min(low for low, _ in pair), max(high for _, high in pair)
 
 
 def evaluate(options: argparse.Namespace, paint=None, referee=None) -> Evaluation:
