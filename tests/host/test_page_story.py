@@ -23,6 +23,7 @@ pytestmark = [
     pytest.mark.skipif(find_chromium() is None, reason="no Chromium: the page is not looked at"),
 ]
 LOOK = os.environ.get("STORYMEM_SCREENSHOTS")  # a folder: pictures of the page, to be looked at
+PACK = Path(__file__).resolve().parents[2]
 JSON = {"Content-Type": "application/json"}
 
 
@@ -429,6 +430,26 @@ def test_every_control_is_reached_by_tab_and_has_a_name(page):
         "() => getComputedStyle(document.querySelector('.sm-editor :focus-visible')).outlineStyle"
     )
     assert outlined == "solid"
+
+
+def test_the_story_of_a_blueprint_is_edited_from_outside(page):
+    blueprint = json.loads((PACK / "subgraphs" / "StoryMem Story.json").read_text("utf-8"))
+    page.page.evaluate("(workflow) => app.loadGraphData(workflow)", blueprint)
+    page.page.evaluate(
+        """async () => {
+            const [node] = app.graph._nodes;
+            node.widgets.find((widget) => widget.name === "script").value = "a cat\\n---\\na dog";
+            app.canvas.select(node);
+            await app.extensionManager.command.execute("StoryMem.EditStory");
+        }"""
+    )
+    page.page.wait_for_selector(".sm-editor li[data-id]")
+    page.press("Control+End")
+    page.page.keyboard.type(" sleeps")
+    page.save()
+    queued = page.page.evaluate("async () => (await app.graphToPrompt()).output")
+    (inputs,) = (n["inputs"] for n in queued.values() if n["class_type"] == "StoryMemLoadStory")
+    assert inputs["script"] == "a cat sleeps\n---\na dog\n"
 
 
 def test_nodes_two_in_chinese_and_light(page):

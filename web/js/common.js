@@ -48,7 +48,7 @@ export function nodeOfId(id) {
   return node;
 }
 
-function linkOf(graph, id) {
+export function linkOf(graph, id) {
   return id == null ? null : graph?.getLink?.(id) ?? graph?.links?.get?.(id) ?? graph?.links?.[id] ?? null;
 }
 

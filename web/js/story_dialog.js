@@ -43,6 +43,7 @@ export class StoryDialog {
       this.showError(answer.error);
       this.showTab("text");
       this.refreshText();
+      this.raw.focus();
       return;
     }
     this.begin(answer);
@@ -127,7 +128,7 @@ export class StoryDialog {
     this.raw.addEventListener("input", () => this.typedText());
     this.panels.table.addEventListener("input", ({ target }) => {
       const name = target.dataset.head;
-      if (name) this.change(model.setFields(this.history.value, { [name]: target.value }), `head ${name}`);
+      if (name && this.history) this.change(model.setFields(this.history.value, { [name]: target.value }), `head ${name}`);
     });
     this.element.addEventListener("cancel", (event) => {
       event.preventDefault();
@@ -268,7 +269,11 @@ export class StoryDialog {
 
   learn(story, answer) {
     this.answers.set(story, answer);
-    if (!answer.error) story.rows.forEach((row, i) => this.facts.set(row.id, answer.shots[i]));
+    if (answer.error) return;
+    story.rows.forEach((row, i) => {
+      const { state, video } = answer.shots[i]; // an edited shot keeps showing what it was
+      this.facts.set(row.id, { state, video: video ?? this.facts.get(row.id)?.video ?? null });
+    });
   }
 
   tell(answer) {
@@ -326,6 +331,8 @@ export class StoryDialog {
 
   refreshText() {
     this.tabs[0].setAttribute("aria-disabled", String(this.text !== null));
+    this.format.disabled = this.text !== null; // what cannot be read cannot be written otherwise
+    if (!this.history) this.undoButton.disabled = this.redoButton.disabled = true;
     if (this.tab !== "text") return;
     const text = this.text ?? this.answers.get(this.history?.value)?.text;
     if (text != null && document.activeElement !== this.raw && this.raw.value !== text) this.raw.value = text;
@@ -334,7 +341,7 @@ export class StoryDialog {
 
   typedText() {
     this.text = this.raw.value;
-    this.tabs[0].setAttribute("aria-disabled", "true");
+    this.refreshText();
     this.armed = false;
     this.saveButton.classList.remove("sm-anyway");
     clearTimeout(this.timer);

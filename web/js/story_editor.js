@@ -6,7 +6,7 @@ import { icon } from "./icons.js";
 import { isEnded, statesFor, whenProgress } from "./runs.js";
 import { StoryDialog } from "./story_dialog.js";
 import { labelsOf } from "./story_model.js";
-import { LOAD_STORY, NO_FILE, askedBy, isLinked, kindOf, readStory, widgetOf } from "./story_server.js";
+import { LOAD_STORY, NO_FILE, askedBy, holderOf, kindOf, readStory } from "./story_server.js";
 import { t } from "./texts.js";
 
 const WIDGET = "storymem_shots";
@@ -30,19 +30,24 @@ class NodePanel {
       serialize: false, hideOnZoom: true, getMinHeight: () => SMALLEST, getValue: () => "", setValue: () => {},
     });
     widget.serialize = false;
-    for (const name of ["script", "file", "character"]) this.follow(widgetOf(node, name));
+    this.followed = new WeakSet();
     this.rows = [];
     this.later();
   }
 
-  follow(widget) {
-    if (!widget) return;
-    const { callback } = widget;
-    widget.callback = (...values) => {
-      const result = callback?.apply(widget, values);
-      this.later();
-      return result;
-    };
+  /** Read again when one of these values changes. */
+  follow() {
+    for (const name of ["script", "file", "character"]) {
+      const widget = holderOf(this.node, name)?.widget;
+      if (!widget || this.followed.has(widget)) continue;
+      this.followed.add(widget);
+      const { callback } = widget;
+      widget.callback = (...values) => {
+        const result = callback?.apply(widget, values);
+        this.later();
+        return result;
+      };
+    }
   }
 
   /** Read the script again soon, but not at every key. */
@@ -53,13 +58,13 @@ class NodePanel {
 
   async read() {
     if (!this.node.graph) return; // deleted, or in a tab that was closed
-    if (isLinked(this.node, "script") || isLinked(this.node, "file")) {
+    this.follow();
+    const asked = askedBy(this.node);
+    this.button.disabled = !asked;
+    if (!asked) {
       this.show([], t("story.linked"));
-      this.button.disabled = true;
       return;
     }
-    this.button.disabled = false;
-    const asked = askedBy(this.node);
     const answer = await readStory(asked).catch(() => null);
     if (!answer || JSON.stringify(asked) !== JSON.stringify(askedBy(this.node))) return;
     const empty = !answer.text.trim();
@@ -97,9 +102,10 @@ class NodePanel {
 
   edit() {
     const { node } = this;
-    if (this.dialog) return;
+    const asked = askedBy(node);
+    if (this.dialog || !asked) return;
     this.dialog = new StoryDialog({
-      asked: askedBy(node),
+      asked,
       running: () => statesFor(node),
       save: (text) => this.save(text),
       onClose: () => {
@@ -112,9 +118,13 @@ class NodePanel {
   }
 
   save(text) {
-    setWidget(this.node, "file", NO_FILE);
-    setWidget(this.node, "script", text);
-    this.node.graph?.setDirtyCanvas?.(true, true);
+    for (const [name, value] of [["file", NO_FILE], ["script", text]]) {
+      const held = holderOf(this.node, name);
+      if (!held || held.widget.value === value) continue;
+      held.widget.value = value;
+      held.widget.callback?.(value, app.canvas, held.node);
+    }
+    app.canvas?.setDirty(true, true);
     noteChange();
   }
 
@@ -126,13 +136,6 @@ class NodePanel {
     this.later(0);
     this.dialog?.recheck();
   }
-}
-
-function setWidget(node, name, value) {
-  const widget = widgetOf(node, name);
-  if (!widget || widget.value === value) return;
-  widget.value = value;
-  widget.callback?.(value, app.canvas, node);
 }
 
 /** Tells when a Load Story node read its script: the event's detail is the node. */
@@ -151,8 +154,25 @@ whenProgress((nodes, event) => {
   for (const node of nodes) panels.get(node)?.progressed(event);
 });
 
+/** The Load Story of a node: itself, or the one in a subgraph. */
+function panelOf(node) {
+  if (panels.has(node)) return panels.get(node);
+  return node?.subgraph ? [...everyNode(node.subgraph)].map((inner) => panels.get(inner)).find(Boolean) : null;
+}
+
+function editSelected() {
+  const selected = Object.values(app.canvas?.selected_nodes ?? {});
+  const panel = selected.map(panelOf).find(Boolean) ?? everyPanel()[0];
+  panel?.edit();
+}
+
 app.registerExtension({
   name: "StoryMem.StoryEditor",
+  commands: [{ id: "StoryMem.EditStory", label: "StoryMem: edit story", icon: "pi pi-pencil", function: editSelected }],
+  getNodeMenuItems(node) {
+    const panel = panelOf(node);
+    return panel ? [{ content: t("story.edit"), callback: () => panel.edit() }] : [];
+  },
   setup() {
     useStyles("story");
     const readAll = () => everyPanel().forEach((panel) => panel.later());
@@ -160,6 +180,7 @@ app.registerExtension({
     api.addEventListener("execution_success", readAll);
     api.addEventListener("execution_error", readAll);
     api.addEventListener("execution_interrupted", readAll);
+    app.canvas?.canvas?.addEventListener("subgraph-opened", readAll);
   },
   nodeCreated(node) {
     if (kindOf(node) === LOAD_STORY && !panels.has(node)) panels.set(node, new NodePanel(node));

@@ -1,6 +1,6 @@
 /** What the story editor asks the server, and where a Load Story node stands in its graph. */
 import { api } from "../../../scripts/api.js";
-import { everyNode, upstream } from "./common.js";
+import { everyNode, linkOf, upstream } from "./common.js";
 
 export const LOAD_STORY = "StoryMemLoadStory";
 export const LOOP_OPEN = "StoryMemShotLoopOpen";
@@ -11,13 +11,24 @@ const STORY_TYPES = new Set(["STORYMEM_STORY", "STORYMEM_FLOW", "*"]);
 
 export const kindOf = (node) => node.comfyClass ?? node.type;
 
-export function widgetOf(node, name) {
-  return node.widgets?.find((widget) => widget.name === name);
-}
+const SUBGRAPH_INPUT = "-10"; // the host's id for "comes from outside of this subgraph"
 
-/** Whether another node gives this input, so that the page does not know its value. */
-export function isLinked(node, name) {
-  return node.inputs?.some((input) => (input.widget?.name ?? input.name) === name && input.link != null);
+/**
+ * The widget that holds an input's value, as {node, widget}: the node's own, or that of the subgraph
+ * node which shows it outside. `null` when another node gives the value, which the page cannot know.
+ */
+export function holderOf(node, name) {
+  const index = node.inputs?.findIndex((input) => (input.widget?.name ?? input.name) === name) ?? -1;
+  const link = index < 0 || node.inputs[index].link == null ? null : linkOf(node.graph, node.inputs[index].link);
+  if (!link) {
+    const widget = node.widgets?.find((found) => found.name === name);
+    return widget ? { node, widget } : null;
+  }
+  if (String(link.origin_id) !== SUBGRAPH_INPUT) return null;
+  const outside = [...everyNode()].filter((found) => found.subgraph === node.graph);
+  const input = outside[0]?.inputs?.[link.origin_slot];
+  if (outside.length !== 1 || !input) return null; // of several copies, nobody knows which is meant
+  return holderOf(outside[0], input.widget?.name ?? input.name);
 }
 
 /** The Load Story nodes that a loop node gets its story from. */
@@ -29,17 +40,19 @@ export function storyNodesOf(loopNode) {
 export function prefixOf(storyNode) {
   for (const node of everyNode()) {
     if (kindOf(node) === LOOP_OPEN && storyNodesOf(node).includes(storyNode)) {
-      return String(widgetOf(node, "filename_prefix")?.value || DEFAULT_PREFIX);
+      return String(holderOf(node, "filename_prefix")?.widget.value || DEFAULT_PREFIX);
     }
   }
   return DEFAULT_PREFIX;
 }
 
-/** What stands on a Load Story node, as the server wants it. */
+/** What stands on a Load Story node, as the server wants it; `null` when another node gives it. */
 export function askedBy(node) {
-  const value = (name) => String(widgetOf(node, name)?.value ?? "");
-  const character = isLinked(node, "character") ? "" : value("character");
-  return { script: value("script"), file: value("file") || NO_FILE, character, prefix: prefixOf(node) };
+  const value = (name) => holderOf(node, name)?.widget.value;
+  const [script, file] = [value("script"), value("file")];
+  if (script === undefined || file === undefined) return null;
+  const character = String(value("character") ?? "");
+  return { script: String(script ?? ""), file: String(file || NO_FILE), character, prefix: prefixOf(node) };
 }
 
 /** A script as rows with their states. Throws only when the server does not answer. */
