@@ -1,4 +1,4 @@
-"""``python -m storymem run | train | evaluate | sheet``: the method without ComfyUI."""
+"""``python -m storymem run | train | evaluate | compare | sheet``: the method without ComfyUI."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code (see ``python -m storymem run --help``)."""
     from . import story_sheet
     from .headless import command as run
-    from .headless import evaluate
+    from .headless import compare, evaluate
     from .training import command as train
 
     parser = argparse.ArgumentParser(prog="storymem", description=__doc__)
@@ -19,6 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
         ("run", run, "Makes a story from a script."),
         ("train", train, "Trains an expert to remember, on groups of clips."),
         ("evaluate", evaluate, "Measures finished stories: the paper's numbers."),
+        ("compare", compare, "Makes the same scripts in several ways, and measures them."),
         ("sheet", story_sheet, "Draws a finished story, shots and memory, on one picture."),
     ):
         module.add_options(commands.add_parser(name, help=words, description=words))

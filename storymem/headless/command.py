@@ -16,6 +16,7 @@ from ..memory_bank import MAX_MEMORY_FRAMES, SINK_FRAMES, MemoryBank, start_bank
 from ..memory_policy import POLICIES
 from ..rope import MEMORY_ROPE_SHIFT
 from ..shot_loop import LoopSettings, Step, parse_shot_numbers
+from ..start_images import from_folder
 from ..story import Story, load_story
 from ..story_sheet import save_story_sheet
 from ..tiny import demo
@@ -100,6 +101,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="reference images: the initial memory, pinned")  # fmt: skip
     add("--bank", type=Path, help="or a saved memory bank folder")
     add("--start-image", type=Path, help="picture that begins the first shot")
+    add("--start-images", type=Path, metavar="DIR",
+        help="a picture for every shot that becomes its first frame: shot_01_01.png and so "
+        "on")  # fmt: skip
+    add("--memory", default="on", choices=("on", "off"),
+        help="off: every shot begins anew and remembers nothing (a baseline); with --t2v all "
+        "shots without start image come from text")  # fmt: skip
     add("--continuity", default="last_frame", choices=("last_frame", "last_five_frames"),
         help=f"how shots without a cut continue: {GIVEN_FRAMES['mi2v']} or "
         f"{GIVEN_FRAMES['mm2v']} frames of the shot before")  # fmt: skip
@@ -320,6 +327,10 @@ def _story(options: argparse.Namespace) -> Story:
 
 
 def _bank(options: argparse.Namespace) -> MemoryBank:
+    if options.memory == "off":
+        if options.bank or options.references or options.policy != POLICIES[0]:
+            raise ValueError("--memory off goes with neither --bank, --references nor --policy")
+        return MemoryBank()
     if options.bank and options.references:
         raise ValueError("pass either --bank or --references: a bank can hold references, too")
     if options.bank:
@@ -339,10 +350,13 @@ def _bank(options: argparse.Namespace) -> MemoryBank:
 
 
 def _work(options: argparse.Namespace, story: Story, engine: Engine) -> StoryRun:
+    has_memory = options.memory == "on"
     settings = RunSettings(
         out=options.out,
+        has_memory=has_memory,
         loop=LoopSettings(
-            continuity=options.continuity,
+            continuity=options.continuity if has_memory else "cut",
+            keep_later=not has_memory,  # no shot depends on another one
             negative=options.negative,
             start_shot=options.start_shot,
             end_shot=options.end_shot,
@@ -364,4 +378,7 @@ def _work(options: argparse.Namespace, story: Story, engine: Engine) -> StoryRun
     names = {name for shot in story.shots for name in shot.references}
     folder = options.script.parent if options.script else Path()
     references = {name: folder / name for name in sorted(names)}
-    return StoryRun(story, settings, engine, judges, _bank(options), references)
+    if any(shot.references for shot in story.shots) and not has_memory:
+        raise ValueError("--memory off, but the script names reference images; take them out")
+    pictures = from_folder(options.start_images, story) if options.start_images else None
+    return StoryRun(story, settings, engine, judges, _bank(options), references, pictures)

@@ -167,12 +167,8 @@ def measure_films(
     return measured
 
 
-def read_judges(options: argparse.Namespace) -> Judges:
-    """The models that the options name.
-
-    Raises:
-        ValueError: for a file that is missing, or is not what it should be.
-    """
+def check_model_options(options: argparse.Namespace) -> None:
+    """Raise ValueError for a file that is needed and not there; nothing is read."""
     if options.features == "viclip":
         require_file(options.viclip, "--viclip", VICLIP, "or take the stand-in: --features "
             "open_clip_frame_average with --clip")  # fmt: skip
@@ -180,7 +176,16 @@ def read_judges(options: argparse.Namespace) -> Judges:
         require_file(options.clip, "--clip", CLIP_L14)
     if options.laion:
         require_file(options.laion, "--laion", LAION_LINEAR)
-    else:
+
+
+def read_judges(options: argparse.Namespace) -> Judges:
+    """The models that the options name.
+
+    Raises:
+        ValueError: for a file that is missing, or is not what it should be.
+    """
+    check_model_options(options)
+    if not options.laion:
         logger.warning("no --laion: aesthetic quality is left out")
     kind = options.measure_device or ("cuda" if torch.cuda.is_available() else "cpu")
     if kind == "cuda" and not torch.cuda.is_available():

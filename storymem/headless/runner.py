@@ -14,6 +14,7 @@ import torch
 from ..bank_store import read_picture, save_bank
 from ..code_version import code_version
 from ..conditioning import VAE_STRIDE, check_size, fit_size, latent_frames
+from ..disk import write_whole
 from ..keyframes import choose_keyframes
 from ..latest_results import describe_result
 from ..memory_bank import MAX_MEMORY_FRAMES, MemoryBank
@@ -57,6 +58,7 @@ class RunSettings:
     threshold: float = 0.9
     max_keyframes: int = 3
     start_image: Path | None = None  # begins the first shot
+    has_memory: bool = True  # whether shots remember each other
     fps: float = FRAME_RATE
     crf: int = DEFAULT_CRF
     resume: bool = False
@@ -85,10 +87,12 @@ class StoryRun:
         judges: Judges,
         bank: MemoryBank,
         references: Mapping[str, Path],
+        start_images: Mapping[int, torch.Tensor] | None = None,
         progress: Callable[[Step, int, int], None] | None = None,
     ):
         settings.check()
-        judges.check()
+        if settings.has_memory:
+            judges.check()
         self.settings, self.engine, self.judges = settings, engine, judges
         self.progress = progress
         self.start_pixels = (
@@ -106,6 +110,7 @@ class StoryRun:
             self._describe_body(),
             ShotStore(settings.out / STORE_FOLDER),
             {name: read_picture(path) for name, path in references.items()},
+            start_images or {},
         )
 
     def plan(self) -> list[Step]:
@@ -138,6 +143,7 @@ class StoryRun:
         if todo:
             texts = [text for step in todo for text in (step.plan.prompt, step.plan.shot.negative)]
             self.engine.encode_texts(texts)
+        self._leave_script()
         before: ShotResult | None = None
         for step in steps:
             if step.record is None:
@@ -156,6 +162,12 @@ class StoryRun:
         if step.record is not None:  # found now that it is known what clicks change in it
             return
         frames = self._sample(step, bank, previous)
+        if self.settings.has_memory:
+            bank = self._remember(step, frames, bank)
+        step.record, step.result = finish_shot(self.loop, step, frames, bank, crf=self.settings.crf)
+
+    def _remember(self, step: Step, frames: torch.Tensor, bank: MemoryBank) -> MemoryBank:
+        """The bank with the shot's keyframes."""
         if self._judging is None:
             self._judging = self.judges.load(self.engine.placement.device)
         embedder, scorer = self._judging
@@ -171,13 +183,15 @@ class StoryRun:
         )
         if scorer is not None:
             scorer.release()
-        bank = bank.remember(keyframes.frames, dropped=keyframes.rejected)
-        step.record, step.result = finish_shot(self.loop, step, frames, bank, crf=self.settings.crf)
+        return bank.remember(keyframes.frames, dropped=keyframes.rejected)
 
     def _sample(self, step: Step, bank: MemoryBank, previous: torch.Tensor | None) -> torch.Tensor:
         """Frames ``[T, H, W, 3]`` of the shot, repeated ones included."""
         memory, given = bank.used(), previous
-        if given is None and step.plan.shot.index == 0:
+        own = self.loop.start_images.get(step.plan.shot.index)
+        if given is None and own is not None:
+            given = own[None].float() / 255
+        elif given is None and step.plan.shot.index == 0:
             given = self.start_pixels
         if len(memory) > MAX_MEMORY_FRAMES:
             logger.warning(
@@ -226,6 +240,14 @@ class StoryRun:
         return step.plan.shot.length or self.settings.length
 
     # --- what is left behind -----------------------------------------------------------------
+
+    def _leave_script(self) -> None:
+        """The script beside the shots: what they are measured against."""
+        source = self.loop.story.source
+        suffix = "json" if source.lstrip("\ufeff \t\r\n").startswith("{") else "txt"
+        self.settings.out.mkdir(parents=True, exist_ok=True)
+        target = self.settings.out / f"script.{suffix}"
+        write_whole(target, source.encode("utf-8", "surrogatepass"))
 
     def _show(self, step: Step) -> None:
         """The shot's video where people look, and its place in the manifest."""

@@ -1,0 +1,121 @@
+"""``python -m storymem compare``: the same scripts made in several ways, and one table of them."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import logging
+import sys
+from pathlib import Path
+
+from . import command, evaluate, parallel
+
+SYSTEMS = {
+    "storymem": "as the run options say",
+    "wan": "Wan2.2 alone: no StoryMem LoRA, no memory, every shot begins anew",
+    "two_stage": "key images first, from --start-images: each shot from its own, otherwise as wan",
+}
+EPILOG = """everything after -- goes to 'storymem run', for all systems alike; only what makes a
+system is changed. Finished shots are kept: the same command goes on where it stopped.
+
+  python -m storymem compare --scripts a.json b.json --out results --systems storymem wan \\
+      --viclip ViClip-InternVid-10M-FLT.pth -- --model Wan2.2-I2V --t2v Wan2.2-T2V --lora MI2V
+
+exit codes:
+  0    every story was made and measured
+  1    an unexpected error (with its trace)
+  2    an option, a script or a file is wrong; stories that were finished are kept
+  3    some stories could not be made or measured; the report says which
+  130  interrupted; finished shots are kept"""
+logger = logging.getLogger(__name__)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EPILOG
+    parser.add_argument("--scripts", type=Path, nargs="+", required=True, metavar="FILE")
+    parser.add_argument("--out", type=Path, required=True,
+        help="stories go to OUT/<system>/<script>, the report to OUT/report")  # fmt: skip
+    parser.add_argument("--systems", nargs="+", default=["storymem", "wan"], choices=SYSTEMS,
+        help="; ".join(f"{name}: {words}" for name, words in SYSTEMS.items()))  # fmt: skip
+    parser.add_argument("--start-images", type=Path, metavar="DIR",
+        help="for two_stage: DIR/<script>/shot_01_01.png and so on")  # fmt: skip
+    evaluate.add_model_options(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress bars, warnings only")
+    parser.add_argument("run_options", nargs="*", metavar="-- RUN OPTIONS",
+        help="see 'storymem run --help'")  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> int:
+    """The whole command; its exit code."""
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger(__package__.split(".")[0]).setLevel(
+        logging.WARNING if options.quiet else logging.INFO
+    )
+    try:
+        runs = _plan(options)
+        evaluate.check_model_options(options)
+    except ValueError as error:
+        logger.error("error: %s", error)
+        return evaluate.REFUSED
+    incomplete = False
+    for system, choices in runs:
+        logger.info("%s: %s", system, choices.out)
+        code = command.run(choices)
+        if code not in (command.DONE, command.SHOT_FAILED):
+            return code
+        incomplete |= code != command.DONE
+    try:
+        systems = {system: [options.out / system] for system in options.systems}
+        films, failures = evaluate.open_films(systems)
+        judges = evaluate.read_judges(options)
+    except ValueError as error:
+        logger.error("error: %s", error)
+        return evaluate.REFUSED
+    code = evaluate.report(films, judges, options.out / "report", failures, quiet=options.quiet)
+    return evaluate.INCOMPLETE if incomplete and code == evaluate.DONE else code
+
+
+def _plan(options: argparse.Namespace) -> list[tuple[str, argparse.Namespace]]:
+    """What is run for each system and script.
+
+    Raises:
+        ValueError: when the scripts or the options do not fit together.
+    """
+    if parallel.world_size() > 1:
+        raise ValueError(
+            "compare runs in one process; make the stories with 'storymem run' under torchrun, and "
+            "measure them with 'storymem evaluate --compare'"
+        )
+    stems = [script.stem for script in options.scripts]
+    if len(set(stems)) < len(stems):
+        raise ValueError("two scripts have the same file name; rename one")
+    missing = [str(script) for script in options.scripts if not script.is_file()]
+    if missing:
+        raise ValueError(f"there is no script {', '.join(missing)}; check the path")
+    if len(set(options.systems)) < len(options.systems):
+        raise ValueError("--systems names a system twice; name each once")
+    if ("two_stage" in options.systems) != bool(options.start_images):
+        raise ValueError("--start-images and the system two_stage go together; give both or none")
+    return [
+        (system, _choices(options, system, script))
+        for system in options.systems
+        for script in options.scripts
+    ]
+
+
+def _choices(options: argparse.Namespace, system: str, script: Path) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="storymem run", add_help=False)
+    command.add_options(parser)
+    out = options.out / system / script.stem
+    own = [str(script), "--out", str(out), "--resume", *(["--quiet"] if options.quiet else [])]
+    choices = copy.copy(parser.parse_args([*own, *options.run_options]))
+    if system == "storymem":
+        return choices
+    # What makes it StoryMem; other LoRAs, the recipe and the seeds stay as they are.
+    choices.lora = choices.lora_high = choices.lora_low = choices.bank = None
+    choices.memory, choices.references, choices.policy = "off", [], "window"
+    if system == "two_stage":
+        below = options.start_images / script.stem
+        choices.start_images = below if below.is_dir() else options.start_images
+    return choices
