@@ -272,7 +272,7 @@ def test_pictures_are_added_with_the_chooser_and_by_dragging_and_taken_off_again
     assert "notes.txt is not a picture" in gallery.inner_text()
     names = story.edits()["images"]
     assert [len(names), names[0]] == [2, "mara.png"]
-    assert len(page.evaluate("() => app.graph._nodes")) == 8, "the host opened the picture"
+    assert page.evaluate("() => app.graph._nodes.length") == 8, "the host opened the picture"
     used = story.queue()
     references = [card for card in story.shown() if card["place"] in names]
     assert [card["digest"] for card in references] == used[1]
