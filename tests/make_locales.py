@@ -7,6 +7,7 @@ written by hand; what they lack, and what they have too much, is told here and b
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -14,10 +15,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 from help_pages import with_lists
 from host_server import host_path
-from node_schemas import for_artists, load_pack, shape, texts
+from node_schemas import fingerprints, for_artists, load_pack, shape, texts
 
 PACK = Path(__file__).resolve().parent.parent
 LOCALES = PACK / "locales"
+TRANSLATED = PACK / "tests" / "golden" / "translated.json"
 
 
 def read(path: Path) -> dict:
@@ -25,6 +27,11 @@ def read(path: Path) -> dict:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--translated", action="store_true", help="the Chinese says what the English says now"
+    )
+    arguments = parser.parse_args()
     nodes = for_artists(load_pack(host_path(), PACK))
     english = {node_id: texts(node) for node_id, node in nodes.items()}
     text = json.dumps(english, indent=2, ensure_ascii=False) + "\n"
@@ -33,6 +40,16 @@ def main() -> None:
     missing = [
         *(f"locales/zh/nodeDefs.json{p}: to be written" for p in shape(english) - shape(chinese)),
         *(f"locales/zh/nodeDefs.json{p}: of nothing" for p in shape(chinese) - shape(english)),
+    ]
+    now = fingerprints(english)
+    if arguments.translated:
+        lines = json.dumps(now, indent=0, sort_keys=True) + "\n"
+        TRANSLATED.write_text(lines, encoding="utf-8")
+    before = read(TRANSLATED)
+    missing += [
+        f"locales/zh/nodeDefs.json{place}: the English has changed (then run with --translated)"
+        for place, digest in now.items()
+        if before.get(place) != digest and place in shape(chinese)
     ]
     for language, names in (("en", english), ("zh", chinese)):
         types = read(LOCALES / language / "main.json")["dataTypes"]

@@ -8,6 +8,7 @@ needs the host.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import sys
 import tempfile
@@ -172,3 +173,8 @@ def leaves(tree, path: str = "") -> dict[str, str]:
     if not isinstance(tree, dict):
         return {path: tree}
     return {p: t for key, value in tree.items() for p, t in leaves(value, f"{path}/{key}").items()}
+
+
+def fingerprints(tree) -> dict[str, str]:
+    """Every text of a tree by its place, as a short hash: what a translation was made from."""
+    return {p: hashlib.sha256(t.encode()).hexdigest()[:12] for p, t in leaves(tree).items()}

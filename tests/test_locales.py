@@ -13,7 +13,7 @@ import pytest
 from node_schemas import NOT_IN_MESSAGES, leaves, shape
 
 PACK = Path(__file__).resolve().parents[1]
-FILES = ("main", "nodeDefs", "settings")  # the host also reads commands.json
+FILES = ("main", "nodeDefs", "settings", "commands")  # what the host reads
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 SAME_IN_ALL_LANGUAGES = {"StoryMem"}
 UNFINISHED = re.compile(r"\b(TODO|FIXME|TBD|XXX)\b|待译|待翻译|^\s*$", re.IGNORECASE)
@@ -50,7 +50,7 @@ def test_no_text_is_unfinished_or_read_as_a_message_format_by_the_page(language,
     assert {p: t for p, t in texts.items() if NOT_IN_MESSAGES.search(t)} == {}
 
 
-def test_every_setting_of_the_page_has_its_texts():
+def test_every_setting_and_command_of_the_page_has_its_texts():
     scripts = (PACK / "web" / "js").glob("*.js") if (PACK / "web" / "js").is_dir() else ()
     ids = {
         name
@@ -59,7 +59,8 @@ def test_every_setting_of_the_page_has_its_texts():
             r"\bid:\s*[\"'](StoryMem\.[\w.]+)[\"']", path.read_text(encoding="utf-8")
         )
     }
-    assert {name.replace(".", "_") for name in ids} <= set(read("en", "settings"))
+    known = {*read("en", "settings"), *read("en", "commands")}
+    assert {name.replace(".", "_") for name in ids} == known
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from help_pages import with_lists
-from node_schemas import for_artists, leaves, pack_nodes, shape, texts
+from node_schemas import fingerprints, for_artists, leaves, pack_nodes, shape, texts
 
 PACK = Path(__file__).resolve().parents[2]
 HELP = PACK / "web" / "docs"
@@ -39,6 +39,16 @@ def test_chinese_texts_cover_every_node_input_and_output_and_nothing_else(wanted
     there, needed = shape(read("zh", "nodeDefs")), shape(wanted)
     assert (sorted(needed - there), sorted(there - needed)) == ([], []), (
         "first: write these by hand in locales/zh/nodeDefs.json; second: they name nothing, delete"
+    )
+
+
+def test_no_chinese_text_says_what_the_english_said_before(wanted):
+    path = PACK / "tests" / "golden" / "translated.json"
+    then, now = json.loads(path.read_text(encoding="utf-8")), fingerprints(wanted)
+    stale = sorted(place for place in now if then.get(place) != now[place])
+    assert stale == [], (
+        "translate these again in locales/zh/nodeDefs.json, then run `python tests/make_locales.py "
+        "--translated`"
     )
 
 
