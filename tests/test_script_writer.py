@@ -13,6 +13,7 @@ from storymem.script_fields import ScriptError
 from storymem.script_writer import FORMATS, Row, Script, check_written, read_script, write_script
 from storymem.story import load_story
 
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 STBENCH = Path(__file__).resolve().parents[2] / "shared" / "stbench"
 ODD_TEXTS = (
     "a cat",
@@ -206,6 +207,16 @@ Morning.
 """
     assert write_script(read_script(text), "plain") == text
     assert " = " not in write_script(read_script(text), "plain")
+
+
+def test_the_example_of_the_manual_is_read_as_it_says():
+    page = (DOCS / "scripts.md").read_text(encoding="utf-8")
+    example = page.split("```text\n")[1].split("```")[0]
+    assert_nothing_is_lost(example)
+    story = load_story(example)
+    assert story.overview == "A keeper's day.\nFrom pier to lamp."
+    assert story.shots[0].prompt == "A title card:\n---\n[lock]\n---"
+    assert story.shots[1].references == ("mara, left.png",)
 
 
 def test_json_is_written_as_in_st_bench():
