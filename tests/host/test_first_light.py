@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import pytest
 import tiny_models
+from film_files import write_viclip
 from host_server import Server, host_path
 from workflow_files import to_api
 
@@ -75,6 +76,8 @@ def server(base_folder, tmp_path_factory, host):
         (base / name).mkdir()
     (base / "custom_nodes").symlink_to(base_folder / "custom_nodes")
     tiny_models.write_shipped_names(base / "models")
+    (base / "models" / "viclip").mkdir()
+    write_viclip(base / "models" / "viclip" / "ViClip-InternVid-10M-FLT.pth")
     (base / "input" / "example.png").write_bytes((host_path() / "input/example.png").read_bytes())
     running = Server(base).start()
     yield running
@@ -189,3 +192,40 @@ def test_a_shot_blueprint_runs_as_the_body_of_a_loop(server):
     server.run(graph)
     shots = (server.base / "output" / "storymem" / "Body").glob("shot_*.mp4")
     assert [count_frames(path) for path in sorted(shots)] == [LENGTH, LENGTH - 1]
+
+
+@pytest.mark.http
+def test_the_baselines_run_and_are_measured(server):
+    """Wan2.2 alone and key images first: every shot begins anew, and only a changed one is made
+    again."""
+    from fakes import noise_image
+    from PIL import Image
+
+    pictures = server.base / "input" / "start_images"
+    pictures.mkdir()
+    for i in (1, 2):
+        Image.fromarray(noise_image(i, 48, 64).numpy()).save(pictures / f"shot_01_0{i}.png")
+    for name in ("wan", "two_stage"):
+        script = "[title: Base]\nA cat sits.\n---\n[continue]\nIt runs."
+        graph = shipped(server, f"baselines/{name}", script=script)
+        kinds = {node["class_type"]: node_id for node_id, node in graph.items()}
+        graph["measure"] = {
+            "class_type": "StoryMemEvaluateStory",
+            "inputs": {
+                "folder": [kinds["StoryMemShotLoopClose"], 2],
+                "features": "viclip",
+                "aesthetic": "none",
+                **dict.fromkeys(("viclip_name", "clip_name", "aesthetic_file"), "auto"),
+            },
+        }
+        server.run(graph)
+        folder = server.base / "output" / name / "Base"
+        films = sorted(folder.glob("shot_*.mp4"))
+        assert [count_frames(film) for film in films] == [LENGTH, LENGTH]
+        (row,) = json.loads((folder / "metrics" / "metrics.json").read_text())["stories"]
+        assert row["overall"] is not None
+        before = [film.stat().st_mtime_ns for film in films]
+        graph[kinds["StoryMemLoadStory"]]["inputs"]["script"] = script.replace("sits", "sleeps")
+        server.run(graph)
+        after = [film.stat().st_mtime_ns for film in films]
+        assert [a == b for a, b in zip(after, before, strict=True)] == [False, True]
