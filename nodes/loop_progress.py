@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
@@ -39,6 +40,7 @@ def tell(run, state: str, place: int | None = None, *, failed: bool = False, mes
         "position": 0,
         "prompt": "",
         "state": state,
+        "workflow": _workflow_id(run.metadata),
         "states": _states(steps, place, word),
         "message": message,
     }
@@ -68,6 +70,15 @@ def _states(steps, current: int | None, word: str | None) -> dict[str, str]:
         else:
             states[step.label] = "waiting"
     return states
+
+
+def _workflow_id(metadata) -> str:
+    """The id of the workflow that was queued: a page may show another one by now, whose nodes have
+    the same numbers. Empty when the host embeds no workflows."""
+    try:
+        return str(json.loads(metadata["workflow"]).get("id") or "")
+    except (KeyError, ValueError, AttributeError):
+        return ""
 
 
 def _server():

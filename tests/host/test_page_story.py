@@ -375,6 +375,16 @@ def test_the_shot_that_stopped_the_story_is_shown(page, server):
     page.load(story(3, name="Failed"), fail_on="number 2")
     server.wait(page.queue())
     page.wait_on_node(["done", "failed", "waiting"])
+    told = """async (workflow) => {
+        const { api } = await import("/scripts/api.js");
+        const detail = { node: "4", open: "2", story: "Failed", of: 3, finished: 1, position: 2 };
+        const more = { states: { "01_02": "running" }, state: "shot", prompt: "x", workflow };
+        api.dispatchEvent(new CustomEvent("storymem.progress", { detail: { ...detail, ...more } }));
+    }"""
+    page.page.evaluate(told, "of another tab, whose nodes have the same numbers")
+    assert page.on_node() == ["done", "failed", "waiting"]
+    page.page.evaluate(told, page.page.evaluate("() => app.rootGraph.id"))
+    assert page.on_node() == ["done", "running", "waiting"]
 
 
 def test_two_hundred_shots_open_at_once_and_are_typed_in_without_waiting(page):

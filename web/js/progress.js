@@ -3,7 +3,7 @@ import { app } from "../../../scripts/app.js";
 import { api } from "../../../scripts/api.js";
 import { everyNode, h, useStyles } from "./common.js";
 import { icon } from "./icons.js";
-import { forget, isEnded, takeUp } from "./runs.js";
+import { forget, isEnded, isOfThisPage, takeUp } from "./runs.js";
 import { lastRead, whenRead } from "./story_editor.js";
 import { LOOP_CLOSE, LOOP_OPEN, kindOf, storyNodesOf } from "./story_server.js";
 import { t } from "./texts.js";
@@ -99,7 +99,8 @@ async function showFromFolder(storyNode) {
 async function runningLoops() {
   try {
     const queue = await (await api.fetchApi("/queue")).json();
-    const own = queue.queue_running.filter(([, , , extra]) => !extra?.client_id || extra.client_id === api.clientId);
+    const own = queue.queue_running.filter(([, , , extra]) =>
+      (!extra?.client_id || extra.client_id === api.clientId) && isOfThisPage(extra?.extra_pnginfo?.workflow?.id));
     if (own.length) runningPrompt = own[0][1];
     return new Set(own.flatMap(([, , prompt]) => Object.keys(prompt)
       .filter((id) => [LOOP_OPEN, LOOP_CLOSE].includes(prompt[id].class_type))));

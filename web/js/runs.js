@@ -2,6 +2,7 @@
 import { nodeOfId, rootGraph } from "./common.js";
 import { storyNodesOf } from "./story_server.js";
 
+const NO_ID = "00000000-0000-0000-0000-000000000000"; // of a graph that was never a file
 const ENDED = ["stopped", "done"];
 const runs = new WeakMap(); // Load Story node -> the latest event of its run
 const listeners = new Set();
@@ -20,12 +21,17 @@ export function isEnded(event) {
   return ENDED.includes(event.state);
 }
 
+/** Whether a workflow's id is that of the one shown; another tab's nodes may have the same numbers. */
+export function isOfThisPage(workflow) {
+  const known = workflow && workflow !== NO_ID && rootGraph()?.id;
+  return !known || workflow === rootGraph().id;
+}
+
 /** Take up an event of the server; the loop's nodes, or `null` when it is of another workflow. */
 export function takeUp(event) {
   const open = nodeOfId(event.open);
   const close = nodeOfId(event.node);
-  const elsewhere = event.workflow && rootGraph()?.id && event.workflow !== rootGraph().id;
-  if (!open || !close || elsewhere) return null;
+  if (!open || !close || !isOfThisPage(event.workflow)) return null;
   const nodes = storyNodesOf(open);
   for (const node of nodes) {
     if (isEnded(event)) runs.delete(node);
