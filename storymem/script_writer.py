@@ -239,8 +239,9 @@ def _exact(key: str, value) -> str:
 def _block(tags: list[str], text: str, key: str) -> str:
     """Tags and the text below them; the text as an exact tag when it would not read back."""
     block = "\n".join([*tags, text])
-    plain = text == text.strip() and "\r\n" not in text and not SEPARATOR.search(text)
-    if plain and text and not text.startswith("\ufeff"):
+    # A text field of a browser makes "\n" of "\r", and may lose what comes after "\0".
+    plain = text and not set(text) & set("\r\0") and not SEPARATOR.search(text)
+    if plain and not text.startswith("\ufeff"):
         head, _, odd = split_tags("\n".join(tags))
         if split_tags(block) == (head, text, odd):
             return block

@@ -82,6 +82,7 @@ def assert_nothing_is_lost(text: str) -> None:
         again = read_script(written)
         assert again.format == form
         assert write_script(again, "json") == canonical
+        assert not set(written) & {"\r", "\0"}  # which a browser's text field changes
         check_written(script, written)
         for other in FORMATS:  # JSON -> plain -> JSON and the like
             assert write_script(read_script(write_script(again, other)), "json") == canonical
@@ -229,7 +230,13 @@ def test_json_is_written_as_in_st_bench():
                 "video_prompts": ["a cat", "it jumps"],
                 "cut": [True, False],
                 "first_frame_prompt": ["first", "second"],
-            }
+            },
+            {
+                "scene_num": 2,
+                "video_prompts": ["it sleeps"],
+                "cut": [True],
+                "first_frame_prompt": ["third"],
+            },
         ],
     }
     assert json.loads(write_script(read_script(json.dumps(data)), "json")) == data

@@ -115,6 +115,23 @@ def test_a_folder_of_an_earlier_version_is_read_by_its_prompts(tmp_path):
         entry = {"key": shot.label, "file": f"shot_{shot.label}.mp4", "prompt": shot.prompt}
         update_manifest(tmp_path, story, shots={shot.label: entry})
     assert states(story, tmp_path) == ["done"] * 3
+    assert states(tale("1", "two", "three"), tmp_path) == ["waiting"] * 3
+
+
+def test_a_shot_that_was_made_after_another_take_waits(folder):
+    again = {"key": "another", "file": "shot_01_01.mp4", "prompt": "one", "previous": ""}
+    step = Step(plan_shot(tale(), LoopSettings(), tale().shots[0], has_previous=False), "own")
+    update_manifest(folder, tale(), shots={"01_01": {**again, **describe_made(tale(), step)}})
+    assert states(tale(), folder) == ["done", "waiting", "waiting"]
+
+
+def test_taking_a_lock_off_or_locking_what_has_no_result_changes_nothing(folder, tmp_path):
+    make(folder, tale(lock=[None, True, None]))
+    assert states(tale(), folder) == ["done"] * 3
+    assert states(tale("one", "two", "three", "four", lock=[None, None, None, True]), folder) == [
+        *["done"] * 3,
+        "waiting",
+    ]
 
 
 @pytest.mark.parametrize("name", ["../shot_01_01.mp4", "/etc/passwd", "story.json", None, 5])
@@ -163,6 +180,7 @@ def test_a_damaged_video_has_no_poster(output, tmp_path):
         ("storymem/../..", "01_02"),
         ("storymem/Tale 龙/../../..", "01_02"),
         ("/etc", "01_02"),
+        ("storymem/../storymem/Tale 龙", "01_02"),
         ("", "01_02"),
         ("storymem\\..\\..", "01_02"),
         ("storymem/Tale 龙", "../../../../shot_01_02"),
