@@ -22,6 +22,7 @@ class Blueprint(Builder):
         self.outside: list[dict] = []  # the inputs of the one node
         self.values: list = []  # of its widgets, in their order
         self.texts = 0  # widgets of several lines
+        self.lent: list[list[str]] = []
 
     def show(self, node: dict, socket: str, name: str | None = None) -> None:
         """Make an input or a widget of a node inside one of the outside."""
@@ -45,6 +46,14 @@ class Blueprint(Builder):
             slot = [s["name"] for s in node["inputs"]].index(socket)
             self._link((self.entry, name), node, slot)
 
+    def lend(self, node: dict, *widgets: str) -> None:
+        """Show widgets of a node inside below those of ``show``, without inputs of their own.
+
+        For combos of a node that has a seed: the front end of ComfyUI 0.18 gives those another
+        widget's value when they are inputs of a blueprint that is put onto the canvas.
+        """
+        self.lent += [[str(node["id"]), widget] for widget in widgets]
+
     def _options(self, node: dict, name: str) -> dict:
         sections = self.info[node["type"]]["input"].values()
         spec = next(section[name] for section in sections if name in section)
@@ -60,20 +69,21 @@ class Blueprint(Builder):
         kind = str(uuid.uuid5(uuid.NAMESPACE_URL, f"storymem/blueprint/{self.name}"))
         outputs = [{"name": i["name"], "type": i["type"], "links": []} for i in self.exit["inputs"]]
         names = [i["name"] for i in self.outside if "widget" in i]
-        sockets = max(len(self.outside) - len(names), len(outputs))
+        rows = max(len(self.outside) - len(names), len(outputs)) + len(names) + len(self.lent)
+        height = TITLE + ROW * rows + TEXT_HEIGHT * self.texts
         node = {
             "id": len(self.nodes) + 1,
             "type": kind,
             "pos": [0, 0],
-            "size": [440, TITLE + ROW * (sockets + len(names)) + TEXT_HEIGHT * self.texts],
+            "size": [440, height],
             "flags": {},
             "order": 0,
             "mode": 0,
             "title": self.name,
             "inputs": self.outside,
             "outputs": outputs,
-            "properties": {"proxyWidgets": [["-1", name] for name in names]},
-            "widgets_values": self.values,
+            "properties": {"proxyWidgets": [*(["-1", name] for name in names), *self.lent]},
+            "widgets_values": self.values + [None] * len(self.lent),
         }
         return {
             "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"storymem/{self.name}")),

@@ -211,3 +211,13 @@ def test_an_artist_finds_a_blueprint_drops_it_and_has_the_whole_graph(path, page
     shipped_as = next(iter(expected)).split(":")[0]
     same_ids = json.loads(json.dumps(dropped).replace(f'"{outer}:', f'"{shipped_as}:'))
     assert without_notes(same_ids) == without_notes(expected)
+    # What the artist sets on the one node reaches the nodes inside.
+    page.evaluate("""() => {
+        for (const widget of window.app.graph._nodes[0].widgets) {
+            if (widget.name === "steps") widget.value = 4;
+            if (widget.name === "sampler_name") widget.value = "euler";
+        }
+    }""")
+    changed = page.evaluate("async () => (await window.app.graphToPrompt()).output")
+    samplers = [n for n in changed.values() if n["class_type"] == "StoryMemM2VSampler"]
+    assert [(n["inputs"]["steps"], n["inputs"]["sampler_name"]) for n in samplers] == [(4, "euler")]

@@ -7,7 +7,8 @@ from workflow_blueprints import Blueprint
 from .film import add_film
 from .parts import NEGATIVE, add_models, model_note
 
-SAMPLING = ("steps", "cfg", "sampler_name", "scheduler", "shift")
+SAMPLING = ("steps", "cfg", "shift")
+METHOD = ("sampler_name", "scheduler")
 SIZE = ("width", "height", "length")
 SHOT_NOTE = """# StoryMem Shot
 
@@ -74,10 +75,11 @@ def shot_blueprint(info: dict) -> dict:
         graph.show(sampler, name)
     graph.show(positive, "text", "prompt")
     graph.show(negative, "text", "negative")
-    for name in (*SIZE, "seed", "continuity", *SAMPLING):
+    for name in (*SIZE, "seed", *SAMPLING):
         graph.show(sampler, name)
     for name in ("threshold", "max_keyframes"):
         graph.show(keyframes, name)
+    graph.lend(sampler, "continuity", *METHOD)
     graph.give(decode, "IMAGE", "frames")
     graph.give(remember, "bank")
     graph.give(keyframes, "images", "keyframes")
@@ -103,6 +105,7 @@ def story_blueprint(info: dict) -> dict:
     for name in (*SIZE, "seed", *SAMPLING):
         graph.show(nodes["sampler"], name)
     graph.show(nodes["memory"], "max_frames")
+    graph.lend(nodes["sampler"], *METHOD)
     high, low, lora = parts["nodes"]["high"], parts["nodes"]["low"], parts["nodes"]["lora"]
     graph.show(high, "unet_name", "unet_high")
     graph.show(low, "unet_name", "unet_low")
