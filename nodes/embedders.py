@@ -103,7 +103,12 @@ class LoadEmbedder(io.ComfyNode):
             words.release()
 
         loaded = ClipEmbedder(
-            model, tower.shape, openai=tower.openai, encode_tokens=words, release=release
+            model,
+            tower.shape,
+            openai=tower.openai,
+            encode_tokens=words,
+            identity=tower.identity,
+            release=release,
         )
         if note := loaded.threshold_note(SIMILARITY_THRESHOLD):
             logger.warning("StoryMem: %s", note)

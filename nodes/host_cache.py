@@ -1,7 +1,8 @@
 """What the host keeps of a finished shot, and how to make it let go.
 
-The host keeps the outputs of every expanded node until the prompt ends (and longer), which is 390
-MB for each shot's decoded frames of 81 x 832 x 480. A finished shot is on disk, so its entries can go.
+The host keeps the outputs of every expanded node until the prompt ends (and longer), which is
+390 MB for each shot's decoded frames of 81 x 832 x 480. A finished shot is on disk, so its entries
+can go.
 There is no call for that. The executor is looked up among the callers of the running node, only
 what is found in the form known here is touched, and in an unknown host nothing happens.
 """

@@ -119,7 +119,8 @@ class PictureRoute:
 def bank_ui(bank: MemoryBank, hidden) -> dict:
     """The ``ui`` of a node that gives ``bank``; its pictures can be asked for from now on."""
     picture_folders().keep(shown_frames(bank))
-    graph = (hidden.extra_pnginfo or {}).get("workflow") or {}
+    given = hidden.extra_pnginfo if isinstance(hidden.extra_pnginfo, dict) else {}
+    graph = given.get("workflow") if isinstance(given.get("workflow"), dict) else {}
     # A page may show another workflow by now, whose nodes have the same numbers.
     return {"storymem_bank": [{**view_bank(bank), "workflow": str(graph.get("id") or "")}]}
 
@@ -140,6 +141,8 @@ def show_bank(bank: MemoryBank, hidden) -> dict:
     artists_node = dynprompt.get_display_node_id(node_id) if dynprompt else node_id
     if artists_node == node_id or server is None:
         return shown
+    if server.client_id is None:  # nobody asked from a page; every page would get it
+        return {}
     event = {"node": artists_node, "bank": shown["storymem_bank"][0]}
     server.send_sync(BANK_EVENT, event, server.client_id)
     return {}

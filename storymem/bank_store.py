@@ -32,6 +32,7 @@ import torch
 from PIL import Image, ImageOps
 
 from .bank_edits import BankEdits
+from .disk import remove_leftovers
 from .memory_bank import REFERENCE_SHOT, MemoryBank, MemoryFrame
 
 BANK_FILE = "bank.json"
@@ -79,9 +80,8 @@ def save_bank(folder: str | Path, bank: MemoryBank) -> Path:
         _write_atomic(folder / BANK_FILE, _to_json(bank, kept, dropped, forgotten).encode())
         for stale in before.difference(files):
             (folder / stale).unlink(missing_ok=True)
-        (folder / JOURNAL_FILE).unlink()
-        for leftover in folder.rglob(".*.tmp"):  # of a save that was killed
-            leftover.unlink(missing_ok=True)
+        (folder / JOURNAL_FILE).unlink(missing_ok=True)  # another server may save here as well
+        remove_leftovers(folder, ".*.tmp")
     except OSError as error:
         raise ValueError(
             f"the memory bank could not be saved to {folder}: {error}; choose a folder that can be "

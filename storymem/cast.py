@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 WORD = r"[^\W\d_][\w'’-]*"
 MENTION = re.compile(rf"(?<![\w@.])@({WORD})")
+POSSESSIVE = re.compile(r"['’]s$|['’-]+$")  # @Mara's lamp is Mara's
 # One or more capitalised words, then what a description goes on with.
 NAME = r"[^\W\d_a-z][\w'’-]*"
 DESCRIBED = re.compile(
@@ -39,7 +40,7 @@ def names_of(story_cast: Iterable[str], character: str, prompts: Iterable[str]) 
         elif chinese := DESCRIBED_CHINESE.match(line):
             found.append(chinese["name"])
     for prompt in prompts:
-        found += MENTION.findall(prompt)
+        found += [POSSESSIVE.sub("", name) for name in MENTION.findall(prompt)]
     once: dict[str, str] = {}
     for name in filter(None, found):
         once.setdefault(name.casefold(), name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from collections.abc import Callable
@@ -135,6 +136,7 @@ class ClipTower:
     module: torch.nn.Module
     shape: ClipShape
     openai: bool  # whether this can be OpenAI's training: the file's name claims nothing else
+    identity: str = ""  # tells two trainings of one shape, or two activations, apart
 
 
 def load_clip(path: str | Path, *, activation: str = "auto") -> ClipTower:
@@ -178,7 +180,9 @@ def load_clip(path: str | Path, *, activation: str = "auto") -> ClipTower:
         text = str(error)
         raise ValueError(text if str(path) in text else f"{path} cannot be used: {text}") from error
     logger.info("StoryMem: CLIP %s from %s, %s", shape.name, path.name, activation)
-    return ClipTower(module.eval().requires_grad_(False), shape, openai)
+    sample = tower["proj"].contiguous().numpy().tobytes()  # no two trainings share it
+    identity = f"{activation} {hashlib.sha256(sample).hexdigest()[:16]}"
+    return ClipTower(module.eval().requires_grad_(False), shape, openai, identity)
 
 
 def normalise(pixels: torch.Tensor) -> torch.Tensor:
@@ -221,9 +225,11 @@ class ClipEmbedder(Embedder):
         *,
         openai: bool = True,
         encode_tokens: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        identity: str = "",
         release: Callable[[], None] | None = None,
     ):
         super().__init__(release)
+        self.identity = identity
         self._encode, self._image = encode, shape.image
         self._encode_tokens = encode_tokens
         self.calibrated = shape.name == "ViT-B/32" and openai

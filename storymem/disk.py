@@ -6,10 +6,12 @@ import hashlib
 import logging
 import os
 import threading
+import time
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+ABANDONED_SECONDS = 600  # no small file takes longer to write
 logger = logging.getLogger(__name__)
 
 
@@ -83,3 +85,11 @@ def telling(what: str, place: str | Path):
             f"{what} could not be written to {place}: {error}. Shots finished before are kept; "
             "free some space or make the folder writable, then queue again"
         ) from error
+
+
+def remove_leftovers(folder: Path, pattern: str) -> None:
+    """Remove half-written files of programs that were killed, but none that is being written."""
+    for leftover in folder.rglob(pattern):
+        with suppress(FileNotFoundError):
+            if time.time() - leftover.stat().st_mtime > ABANDONED_SECONDS:
+                leftover.unlink()

@@ -25,6 +25,7 @@ class Embedder:
 
     name = ""
     calibrated = False
+    identity = ""  # tells two files of one kind apart
 
     def __init__(self, release: Callable[[], None] | None = None) -> None:
         self._cache: OrderedDict[str, torch.Tensor] = OrderedDict()

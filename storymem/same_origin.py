@@ -11,8 +11,9 @@ def is_same_origin(headers: Mapping[str, str]) -> bool:
 
     Programs outside of browsers send neither header.
     """
-    if headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-        return False
+    site = headers.get("Sec-Fetch-Site")  # no page can set it; plain http lacks it
+    if site is not None and site != "none":
+        return site == "same-origin"  # behind a proxy Host is another name than in Origin
     origin = headers.get("Origin")
     if origin is None:
         return True

@@ -21,6 +21,8 @@ from .memory_policy import POLICIES
 from .shot_store import describe_bank, digest_of
 from .story import Shot
 
+RELATED_BY = [f"storymem/{name}.py" for name in ("listening", "embedders", "clip", "clip_text")]
+
 if TYPE_CHECKING:
     from .shot_loop import Loop
 
@@ -88,9 +90,10 @@ def _changed_by_hand(loop: Loop, shot: Shot, bank: MemoryBank) -> list | None:
     clicked = replace(clicked, policy=loop.bank.policy)
     if clicked.policy == "relevant" and has_to_choose(clicked):
         # What is related to the prompt is not known without the pictures; this decides it.
-        name = getattr(loop.bank.embedder, "name", "")
+        embedder = loop.bank.embedder
+        name = f"{embedder.name} {embedder.identity}" if embedder else ""
         places = [clicked.max_frames, clicked.sink, clicked.pinned_indices()]
-        code = code_version(["storymem/listening.py"])
+        code = code_version(RELATED_BY)
         return ["relevant", name, code, places, [f.digest for f in clicked.frames]]
     seen = _seen(listen(clicked, loop.story, shot))
     try:

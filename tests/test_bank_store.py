@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from dataclasses import fields, replace
 
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image
 
 from storymem import bank_store
 from storymem.bank_store import load_bank, read_picture, save_bank
-from storymem.memory_bank import REFERENCE_SHOT, MemoryBank, MemoryFrame
+from storymem.memory_bank import REFERENCE_SHOT, MemoryBank, MemoryFrame, start_bank
 
 
 def small_bank() -> MemoryBank:
@@ -323,3 +324,15 @@ def test_a_save_cut_off_at_any_write_leaves_the_old_bank_or_the_new_one(
     assert_same_bank(load_bank(tmp_path), new)
     assert not list(tmp_path.rglob("*.tmp"))
     assert not list(tmp_path.glob("*.saving"))
+
+
+def test_a_save_leaves_files_alone_that_another_server_is_writing(tmp_path):
+    bank = start_bank([torch.rand(4, 4, 3)])
+    save_bank(tmp_path, bank)
+    fresh, old = tmp_path / ".bank.json.1.tmp", tmp_path / ".bank.json.2.tmp"
+    for path in (fresh, old):
+        path.write_text("half")
+    os.utime(old, (1, 1))
+    save_bank(tmp_path, bank)
+    assert fresh.exists()
+    assert not old.exists()

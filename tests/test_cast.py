@@ -71,3 +71,9 @@ def test_a_script_may_list_its_cast_and_keeps_it(form):
 def test_a_cast_that_is_no_list_of_names_is_told():
     with pytest.raises(ValueError, match="cast must be a list of names"):
         load_story({"cast": 7, "scenes": [{"video_prompts": ["a"], "cut": [True]}]})
+
+
+def test_a_possessive_mark_names_nobody_new():
+    names = names_of(["Mara"], "", ["@Mara's lamp lights '@Pip'.", "@Jean-Luc's"])
+    assert names == ("Mara", "Pip", "Jean-Luc")
+    assert without_marks("@Mara's lamp") == "Mara's lamp"

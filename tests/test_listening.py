@@ -213,3 +213,10 @@ def test_window_asks_nobody(loop):
             raise AssertionError("the paper's window needs no embedder")
 
     assert len(run(with_policy(loop, "window", embedder=Untouchable()))) == 9
+
+
+def test_another_clip_file_of_the_same_shape_makes_anew_what_it_chooses(loop):
+    one, other = WordEmbedder(), WordEmbedder()
+    one.identity, other.identity = "quick_gelu 01ab", "quick_gelu 77ff"
+    run(with_policy(loop, "relevant", embedder=one))
+    assert list(run(with_policy(loop, "relevant", embedder=other))) == [5, 6, 7, 8]

@@ -28,7 +28,8 @@ def story(name: str, count: int = 3, *, prompt: str = "a dog", **values) -> Stor
     )
     similarity = np.full((count, count), 0.5) + np.eye(count) * 0.5
     full = dict.fromkeys(COLUMNS, 0.5) | values
-    return StoryNumbers(name, Path("stories") / name, shots, full, similarity, ((0, 1),)[: count - 1])
+    pairs = ((0, 1),)[: count - 1]
+    return StoryNumbers(name, Path("stories") / name, shots, full, similarity, pairs)
 
 
 def measurement(systems, **more) -> Measurement:

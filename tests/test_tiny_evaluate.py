@@ -179,7 +179,9 @@ def test_stories_are_told_to_the_librarys_own_parser():
 
 
 def test_random_frames_are_as_many_and_from_anywhere():
-    frames = (torch.rand(17, 96, 96, 3) * 255).to(torch.uint8)
+    grain = torch.randint(0, 60, (17, 96, 96, 3), generator=torch.Generator().manual_seed(0))
+    views = torch.tensor([(180, 10, 10), (10, 180, 10), (10, 10, 180)]).repeat_interleave(6, 0)
+    frames = (views[:17, None, None] + grain).to(torch.uint8)  # three views, no frame like another
     semantic = player.remember(frames, player.MemoryBank(), player.Case("a"), 0, 0)
     case = player.Case("b", selection="random")
     random = player.remember(frames, player.MemoryBank(), case, 0, 0)

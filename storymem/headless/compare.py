@@ -66,7 +66,10 @@ def run(options: argparse.Namespace) -> int:
             return code
         incomplete |= code != command.DONE
     try:
-        systems = {system: [options.out / system] for system in options.systems}
+        systems = {  # an earlier comparison may have left other stories beside these
+            system: [options.out / system / script.stem for script in options.scripts]
+            for system in options.systems
+        }
         films, failures = evaluate.open_films(systems)
         judges = evaluate.read_judges(options)
     except ValueError as error:

@@ -64,7 +64,13 @@ class Judges:
                 )
             return on_device(module, device)(tokens)
 
-        return ClipEmbedder(encode, tower.shape, openai=tower.openai, encode_tokens=encode_tokens)
+        return ClipEmbedder(
+            encode,
+            tower.shape,
+            openai=tower.openai,
+            encode_tokens=encode_tokens,
+            identity=tower.identity,
+        )
 
     def _load_scorer(self, device: torch.device) -> Scorer | None:
         if self.scorer == "none":
