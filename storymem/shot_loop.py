@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from .continuity import LOOP_CONTINUITY, ShotPlan, choose_mode
-from .latest_results import is_held, latest_result
+from .latest_results import is_held, latest_results
 from .memory_bank import MemoryBank
 from .shot_keys import bank_for_shot, needs_bank, own_key, shot_key
 from .shot_store import (
@@ -229,6 +229,7 @@ def finish_shot(
         "label": shot.label,
         "shot": shot.index,
         "prompt": step.plan.prompt,
+        "shot_prompt": shot.prompt,
         "negative": shot.negative,
         "mode": step.plan.mode,
         "seed": shot.seed,
@@ -304,7 +305,7 @@ def check_disk(store: ShotStore, needed: int, free: int | None = None) -> str:
 
 def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int]) -> list[Step]:
     find: Callable[[str], Record | None] = loop.store.find
-    latest: Mapping = manifest.get("shots", {})
+    latest = latest_results(manifest.get("shots", {}), loop.story)
     steps: list[Step] = []
     for shot in loop.story.shots[: wanted.stop]:
         before = steps[-1] if steps else None
@@ -315,7 +316,7 @@ def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int])
         )
         step = Step(plan, own_key(loop, plan), before)
         step.key = _known_key(loop, step)
-        entry = latest_result(latest, shot, loop.story)
+        entry = latest[shot.index]
         if shot.index not in damaged:
             locked = shot.lock and shot.index not in loop.settings.redo
             if locked and entry and (record := find(entry["key"])):

@@ -64,7 +64,8 @@ def _results(folder: Path, story: Story, store: ShotStore) -> dict[str, dict]:
         record = by_content.get(checksum(path)) or _newest(records, label, story)
         if record is not None:
             facts = record.facts
-            kept = {name: facts[name] for name in ("own", "prompt", "seed") if name in facts}
+            names = ("own", "prompt", "shot_prompt", "seed")
+            kept = {name: facts[name] for name in names if name in facts}
             results[label] = {"key": record.key, **kept}
     return results
 

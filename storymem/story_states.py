@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .latest_results import latest_result
+from .latest_results import latest_results
 from .shot_loop import Step
 from .shot_store import digest_of
 from .story import Shot, Story
@@ -33,8 +33,7 @@ def shot_states(story: Story, folder: Path | None) -> list[ShotState]:
     failed = manifest.get("failed") if manifest.get("stopped") else None
     found: list[ShotState] = []
     previous: str | None = ""  # key of the shot before; None: it will be another one
-    for shot in story.shots:
-        entry = latest_result(manifest["shots"], shot, story)
+    for shot, entry in zip(story.shots, latest_results(manifest["shots"], story), strict=True):
         video = _video(folder, entry)
         if video and shot.lock:
             state = LOCKED

@@ -8,7 +8,7 @@ import pytest
 import torch
 from fakes import noise_image
 
-from storymem.latest_results import describe_result, latest_result, moved_results
+from storymem.latest_results import describe_result, latest_results, moved_results
 from storymem.memory_bank import MemoryBank, MemoryFrame
 from storymem.shot_loop import (
     SPARE_BYTES,
@@ -166,9 +166,75 @@ def test_a_part_moves_the_results_of_shots_that_it_does_not_come_to(loop):
     keys = {name: manifest["shots"][f"01_0{i}"]["key"] for i, name in enumerate("abcd", 1)}
     longer = replace(loop, story=cuts("axbcd", lock=[None, None, True, True, None]))
     run(replace(longer, settings=replace(loop.settings, end_shot=2)), manifest)
-    found = {s.prompt: latest_result(manifest["shots"], s) for s in longer.story.shots}
+    results = latest_results(manifest["shots"], longer.story)
+    found = {s.prompt: entry for s, entry in zip(longer.story.shots, results, strict=True)}
     assert {name: found[name].get("key") for name in "abcd"} == keys
     assert run(longer, manifest) == [5]
+
+
+def listed(loop, manifest) -> list[str]:
+    """Of each shot, the label that its kept film had when it was made."""
+    return [s.record.facts["label"] if s.record else "" for s in list_steps(loop, manifest)]
+
+
+def test_a_locked_shot_that_was_never_made_takes_no_film_of_the_same_prompt(loop):
+    manifest = {"shots": {}}
+    twice = cuts(["a", "She waits.", "c", "She waits."], lock=[None, True, None, True])
+    part = replace(loop, story=twice, settings=replace(loop.settings, end_shot=3))
+    assert run(part, manifest) == [1, 2, 3]
+    whole = replace(loop, story=twice)
+    assert listed(whole, manifest) == ["01_01", "01_02", "01_03", ""]
+    assert run(whole, manifest) == [4]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "films"),
+    [
+        ("awcw", "xawcw", ["", "01_01", "01_02", "01_03", "01_04"]),
+        ("aww", "xaww", ["", "01_01", "01_02", "01_03"]),
+        ("www", "xwww", ["", "01_01", "01_02", "01_03"]),
+        ("aww", "ww", ["01_02", "01_03"]),
+        ("awcw", "waw", ["01_02", "01_01", "01_04"]),
+        ("awcw", "wxcwaw", ["01_02", "", "01_03", "01_04", "01_01", ""]),
+        ("abc", "cba", ["01_03", "01_02", "01_01"]),
+        ("a" * 11, "x" + "a" * 11, ["", *(f"01_{i:02d}" for i in range(1, 12))]),
+    ],
+)
+def test_locked_shots_of_one_prompt_keep_their_own_films_when_others_move(
+    loop, before, after, films
+):
+    manifest = {"shots": {}}
+    run(replace(loop, story=cuts(before)), manifest)
+    moved = replace(loop, story=cuts(after, lock=[True] * len(after)))
+    for _ in range(2):  # as it is, and after a run that wrote it down and was stopped
+        assert listed(moved, manifest) == films
+        steps = list_steps(moved, manifest)
+        manifest["shots"].update(moved_results(manifest["shots"], moved.story, steps))
+    assert run(moved, manifest) == [i for i, film in enumerate(films, 1) if not film]
+    assert [film or f"01_{i:02d}" for i, film in enumerate(films, 1)] == listed(moved, manifest)
+
+
+def test_a_prompt_of_several_lines_is_not_the_one_of_its_last_line(loop):
+    manifest = {"shots": {}}
+    run(replace(loop, story=cuts(["x\nb"])), manifest)
+    assert run(replace(loop, story=cuts(["b"])), {"shots": dict(manifest["shots"])}) == [1]
+    locked = replace(loop, story=cuts(["x\nb", "b"], lock=[None, True]))
+    assert run(locked, {"shots": {"01_02": manifest["shots"]["01_01"]}}) == [2]
+
+
+def test_films_of_earlier_versions_are_found_by_the_end_of_the_whole_prompt():
+    old = {"01_01": {"key": "k", "prompt": "Mara is a woman.\nMara sits."}}
+    assert latest_results(old, cuts(["x", "@Mara sits."])) == [{}, old["01_01"]]
+
+
+def test_four_hundred_moved_shots_are_found_fast():
+    import time
+
+    entries = {f"01_{i:02d}": {"key": f"{i}", "prompt": f"shot {i}"} for i in range(1, 401)}
+    begin = time.perf_counter()
+    found = latest_results(entries, cuts(["new", *(e["prompt"] for e in entries.values())]))
+    assert found[1:] == list(entries.values())
+    assert time.perf_counter() - begin < 2
 
 
 def test_a_plan_says_mode_negative_and_prompt(loop):
