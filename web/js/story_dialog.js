@@ -27,6 +27,8 @@ export class StoryDialog {
     this.fromFile = asked.file !== NO_FILE && asked.file !== "";
     this.history = null; // until the script is read; null as well while its text has an error
     this.text = null; // the text tab's content when it is no story
+    this.dropped = null; // such a text that was undone, and the story it was undone to
+    this.reading = 0; // counts what is read, so that an answer to an older text is left aside
     useStyles("story");
     this.build();
   }
@@ -36,11 +38,10 @@ export class StoryDialog {
     this.element.showModal();
     this.say(t("story.reading"));
     const answer = await this.ask(() => readStory(this.asked));
-    if (!answer) return;
-    this.original = answer.text;
-    if (answer.error) {
-      this.text = answer.text;
-      this.showError(answer.error);
+    this.original = answer ? answer.text : this.fromFile ? null : this.asked.script;
+    if (!answer || answer.error) {
+      this.text = this.original;
+      if (answer) this.showError(answer.error);
       this.showTab("text");
       this.refreshText();
       this.raw.focus();
@@ -52,9 +53,13 @@ export class StoryDialog {
 
   begin(answer) {
     const story = model.storyOf(answer);
-    if (this.history) this.history.set(story, "text");
-    else this.history = new model.History(story);
-    this.text = null;
+    if (this.history) {
+      this.history.set(story, "text");
+    } else {
+      this.history = new model.History(story);
+      this.differs = answer.text !== this.original; // what stands on the node could not be read
+    }
+    this.text = this.dropped = null;
     this.defaultName = answer.default_name;
     this.learn(story, answer);
     this.refresh();
@@ -155,8 +160,9 @@ export class StoryDialog {
     if (!(event.ctrlKey || event.metaKey) || event.altKey) return;
     const key = event.key.toLowerCase();
     const inText = event.target === this.raw; // the browser's own undo is right there
-    if (key === "s") this.finish();
-    else if (key === "z" && !inText) this.step(event.shiftKey ? "redo" : "undo");
+    if (key === "s") {
+      if (!event.repeat) this.finish(); // a key held down answers no question
+    } else if (key === "z" && !inText) this.step(event.shiftKey ? "redo" : "undo");
     else if (key === "y" && !inText) this.step("redo");
     else return;
     event.preventDefault();
@@ -194,28 +200,45 @@ export class StoryDialog {
   change(story, kind = null) {
     if (!this.history) return;
     this.history.set(story, kind);
+    this.dropped = null;
     this.refresh();
   }
 
   step(name) {
-    if (!this.history?.[name]()) return;
-    this.text = null;
+    if (!this.history || (this.text !== null && name === "redo")) return;
+    if (this.text !== null) {
+      this.dropped = { story: this.history.value, text: this.text };
+      this.text = null;
+      this.reading += 1;
+    } else if (name === "redo" && this.canRestore()) {
+      this.text = this.dropped.text;
+      this.dropped = null;
+      this.showTab("text");
+      this.refreshText();
+      this.readText(this.text);
+      return;
+    } else if (!this.history[name]()) {
+      return;
+    }
     this.refresh();
     this.say(t(`story.${name}.done`));
+  }
+
+  /** Whether Redo brings back a text that is no story. */
+  canRestore() {
+    return this.dropped !== null && this.dropped.story === this.history?.value;
   }
 
   // --- what the server says ------------------------------------------------------------------
 
   refresh() {
-    const { value: story, past, future } = this.history;
+    const story = this.history.value;
     for (const name of ["name", "character", "overview"]) {
       const control = this[name].querySelector("[data-head]");
       if (control.value !== story[name].replace(/\r\n?/g, "\n")) control.value = story[name];
     }
     this.name.querySelector("input").placeholder = this.defaultName ?? "";
     this.format.value = story.format;
-    this.undoButton.disabled = !past.length;
-    this.redoButton.disabled = !future.length;
     const known = this.answers.get(story);
     if (known) this.learn(story, known);
     this.showRows();
@@ -331,8 +354,10 @@ export class StoryDialog {
 
   refreshText() {
     this.tabs[0].setAttribute("aria-disabled", String(this.text !== null));
-    this.format.disabled = this.text !== null; // what cannot be read cannot be written otherwise
-    if (!this.history) this.undoButton.disabled = this.redoButton.disabled = true;
+    this.format.disabled = !this.history || this.text !== null; // what cannot be read cannot be rewritten
+    const { past, future } = this.history ?? { past: [], future: [] };
+    this.undoButton.disabled = !past.length && !(this.history && this.text !== null);
+    this.redoButton.disabled = this.text !== null || !(future.length || this.canRestore());
     if (this.tab !== "text") return;
     const text = this.text ?? this.answers.get(this.history?.value)?.text;
     if (text != null && document.activeElement !== this.raw && this.raw.value !== text) this.raw.value = text;
@@ -341,6 +366,7 @@ export class StoryDialog {
 
   typedText() {
     this.text = this.raw.value;
+    this.reading += 1;
     this.refreshText();
     this.armed = false;
     this.saveButton.classList.remove("sm-anyway");
@@ -351,8 +377,9 @@ export class StoryDialog {
   /** Make a story of what was typed as text. */
   async readText(text = this.raw.value) {
     clearTimeout(this.timer);
+    const reading = ++this.reading;
     const answer = await this.ask(() => readStory({ ...this.asked, script: text, file: NO_FILE }));
-    if (!answer || text !== (this.text ?? text)) return null;
+    if (!answer || reading !== this.reading) return null;
     if (answer.error) {
       this.text = text;
       this.showError(answer.error);
@@ -394,7 +421,7 @@ export class StoryDialog {
 
   isChanged() {
     if (this.text !== null) return this.text !== this.original;
-    return Boolean(this.history) && this.history.value !== this.history.first;
+    return Boolean(this.history) && (this.differs || this.history.value !== this.history.first);
   }
 
   /** The script as it stands; `null` when the server does not answer. */
@@ -405,6 +432,16 @@ export class StoryDialog {
   }
 
   async finish() {
+    if (this.finishing) return;
+    this.finishing = true;
+    try {
+      await this.saveAndClose();
+    } finally {
+      this.finishing = false;
+    }
+  }
+
+  async saveAndClose() {
     clearTimeout(this.timer);
     if (this.text !== null && this.raw.value === this.text) await this.readText(this.text);
     if (!this.isChanged()) {
@@ -416,7 +453,7 @@ export class StoryDialog {
       this.change(model.setFields(story, { name: this.defaultName })); // the file's name was the story's
     }
     const text = await this.currentText();
-    if (text === null) return;
+    if (text === null || !this.element.isConnected) return;
     const error = this.text !== null || this.answers.get(this.history?.value)?.error;
     if (error && !this.armed) {
       this.armed = true;
