@@ -126,6 +126,8 @@ export class StoryTable {
         if (control.checked !== Boolean(row[name])) control.checked = Boolean(row[name]);
         continue;
       }
+      // Spaces and empty lines that mean nothing stay while the artist types on.
+      if (JSON.stringify(valueOf(name, control.value)) === JSON.stringify(row[name])) continue;
       const text = textOf(row, name);
       // What a browser makes of line ends is not a change: the row keeps its own.
       if (control.value !== text.replace(/\r\n?/g, "\n")) control.value = text;
