@@ -18,11 +18,14 @@ export function readEdits(text) {
     if (!Array.isArray(list) || list.some((item) => typeof item !== "string")) throw new Error(kind);
     edits[kind] = [...list];
   }
-  return edits;
+  const labels = given.names ?? {}; // digest -> whom the frame shows
+  if (typeof labels !== "object" || Array.isArray(labels)) throw new Error("names");
+  if (Object.values(labels).some((label) => typeof label !== "string")) throw new Error("names");
+  return { ...edits, names: { ...labels } };
 }
 
 export function writeEdits(edits) {
-  const filled = Object.entries(edits).filter(([, list]) => list.length);
+  const filled = Object.entries(edits).filter(([, value]) => Object.keys(value).length);
   return filled.length ? JSON.stringify(Object.fromEntries(filled)) : "";
 }
 
@@ -31,7 +34,7 @@ export function countEdits(edits) {
 }
 
 export function withoutClicks(edits) {
-  return { pin: [], unpin: [], drop: [], keep: [], images: edits.images };
+  return { pin: [], unpin: [], drop: [], keep: [], images: edits.images, names: edits.names };
 }
 
 function names(list, digest) {
