@@ -34,6 +34,7 @@ DONE, REFUSED, NOT_INSTALLED, FAILED, INTERRUPTED = 0, 2, 3, 4, 130
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 WORKFLOW = PACK / "workflows" / "storymem_tiny_cpu.json"
 CARRIED = ("__init__.py", "nodes", "storymem", "web", "locales")  # what a host needs of the pack
+IN_TWO_PROCESSES = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 START_SECONDS, STORY_SECONDS = 180, 1800  # how long a host may take
 logger = logging.getLogger("storymem")
 
@@ -118,7 +119,7 @@ def run_tests(options: argparse.Namespace, host: Path | None) -> int:
     if host:
         requirements.insert(0, host / "requirements.txt")
     python = set_up(options, requirements)
-    result = subprocess.run([python, "-m", "pytest", "tests"], cwd=PACK)
+    result = subprocess.run([python, "-m", "pytest", "tests", *IN_TWO_PROCESSES], cwd=PACK)
     return DONE if result.returncode == 0 else FAILED
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 PACK = Path(__file__).resolve().parent.parent
+if "PYTEST_XDIST_WORKER" in os.environ:  # the processes share the processor, and servers inherit it
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def load_library() -> None:
@@ -69,6 +72,8 @@ def pytest_report_header(config):
 
 
 def pytest_collection_modifyitems(config, items):
+    # The longest file first: two processes then end at about the same time.
+    items.sort(key=lambda item: item.path.name != "test_shot_loop_http.py")
     if HOST is not None:
         return
     skip = pytest.mark.skip(reason="no ComfyUI found: set COMFYUI_PATH or put one at ~/ComfyUI")
