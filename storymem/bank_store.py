@@ -51,6 +51,7 @@ _FIELDS = {  # name in bank.json and in MemoryFrame -> accepted types
     "reason": (str,),
     "pinned": (bool,),
     "name": (str,),
+    "prompt": (str,),
     "edited": (str,),
 }
 _EDITED = {"frames": ("", "pin", "unpin", "keep"), "dropped": ("", "drop")}

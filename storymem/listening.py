@@ -1,8 +1,8 @@
 """Memory that listens to the prompt: the frames that one shot sees under the bank's policy.
 
 The names of the story's cast tie frames to those whom they show: by the artist's label (the frame's
-name, a word written in the gallery), else by the prompt of the shot that the frame is from. A frame
-that came with a file is known by the file's name.
+name, a word written in the gallery), else by the prompt of the shot that the frame is from, as it
+was when the shot was made. A frame that came with a file is known by the file's name.
 """
 
 from __future__ import annotations
@@ -52,9 +52,24 @@ def who_is_shown(bank: MemoryBank, frame, story: Story, names: tuple[str, ...]) 
         return named_in(label, names)
     if found := named_in(FILE_SIGNS.sub(" ", frame.name), names):
         return found
-    if frame.story == story.name and 0 <= frame.shot < len(story.shots):
+    if frame.story != story.name:
+        return ()
+    if frame.prompt:
+        return named_in(frame.prompt, names)
+    if 0 <= frame.shot < len(story.shots):  # of an earlier version, which did not write it down
         return named_in(story.shots[frame.shot].prompt, names)
     return ()
+
+
+def with_prompt(bank: MemoryBank, story: Story, shot: Shot) -> MemoryBank:
+    """``bank`` whose frames from ``shot`` know its prompt, wherever the shot stands later."""
+
+    def told(frame):
+        own = frame.story == story.name and frame.shot == shot.index and not frame.prompt
+        return replace(frame, prompt=shot.prompt) if own else frame
+
+    frames, dropped = (tuple(map(told, part)) for part in (bank.frames, bank.dropped))
+    return replace(bank, frames=frames, dropped=dropped)
 
 
 def _most_related(bank: MemoryBank, prompt: str, places: dict) -> Choice:

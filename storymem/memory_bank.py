@@ -62,6 +62,7 @@ class MemoryFrame:
     reason: str = ""  # why it was kept (or dropped), in the artist's words
     pinned: bool = False
     name: str = ""  # the artist's own label, may be empty
+    prompt: str = ""  # of the shot that it is from, which may have moved or changed since
     edited: str = ""  # what a click did to it: pin, unpin, drop or keep (see BankEdits)
 
     def __post_init__(self) -> None:

@@ -16,16 +16,10 @@ import torch
 
 from .continuity import LOOP_CONTINUITY, ShotPlan, choose_mode
 from .latest_results import is_held, latest_results
+from .listening import with_prompt
 from .memory_bank import MemoryBank
 from .shot_keys import bank_for_shot, needs_bank, own_key, shot_key
-from .shot_store import (
-    TAIL_FRAMES,
-    DamagedError,
-    Record,
-    ShotResult,
-    ShotStore,
-    digest_of,
-)
+from .shot_store import TAIL_FRAMES, DamagedError, Record, ShotResult, ShotStore, digest_of
 from .story import Shot, Story
 
 BYTES_PER_PIXEL = 0.08  # of one frame in a crf 17 mp4, generous
@@ -237,7 +231,7 @@ def finish_shot(
         "previous": step.previous,
         "body": digest_of(loop.body),
     }
-    bank = bank.with_edits(loop.bank.edits)
+    bank = with_prompt(bank.with_edits(loop.bank.edits), loop.story, shot)
     return loop.store.commit(step.key, frames[given:], bank, facts, crf=crf, metadata=metadata)
 
 

@@ -83,11 +83,12 @@ class ListedFrame:
     story: str
     shot: int
     name: str
+    prompt: str
 
     @classmethod
     def of(cls, entry: Mapping) -> ListedFrame:
         order = (entry["shot"], entry["frame"])
-        where = (entry["story"], entry["shot"], entry["name"])
+        where = (entry["story"], entry["shot"], entry["name"], entry.get("prompt", ""))
         return cls(entry["sha256"], order, entry["pinned"], entry.get("edited", ""), *where)
 
 
@@ -290,8 +291,9 @@ def describe_bank(bank: MemoryBank) -> dict:
 
     def entry(frame: MemoryFrame) -> dict:
         provenance = {f.name: getattr(frame, f.name) for f in fields(frame) if f.name != "image"}
-        if not frame.edited:  # as before there were clicks: shots are found by a hash of this
-            del provenance["edited"]
+        for name in ("edited", "prompt"):  # as before there were these: a hash of it finds shots
+            if not provenance[name]:
+                del provenance[name]
         return {"sha256": frame.digest, **provenance}
 
     return {

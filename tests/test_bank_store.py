@@ -25,7 +25,17 @@ def small_bank() -> MemoryBank:
             MemoryFrame(
                 noise_image(1), "Tale", 0, 0, 3.1000000000000005, "hpsv3", None, "first good"
             ),
-            MemoryFrame(noise_image(2, 31, 17), "Tale", 0, 12, 4.2, "hpsv3", 1 / 3, "differs"),
+            MemoryFrame(
+                noise_image(2, 31, 17),
+                "Tale",
+                0,
+                12,
+                4.2,
+                "hpsv3",
+                1 / 3,
+                "differs",
+                prompt="猫\n@A",
+            ),
             MemoryFrame(noise_image(3), "Tale", 11, 2, None, "", -0.25, "differs", pinned=True),
         ),
         max_frames=7,
@@ -52,6 +62,15 @@ def test_a_bank_read_back_is_the_same_to_the_bit(tmp_path):
     bank = small_bank()
     save_bank(tmp_path / "bank", bank)
     assert_same_bank(load_bank(tmp_path / "bank"), bank)
+
+
+def test_a_bank_of_an_earlier_version_has_frames_without_prompts(tmp_path):
+    save_bank(tmp_path, small_bank())
+    document = json.loads((tmp_path / "bank.json").read_text(encoding="utf-8"))
+    for entry in (*document["frames"], *document["dropped"]):
+        del entry["prompt"]
+    (tmp_path / "bank.json").write_text(json.dumps(document))
+    assert [frame.prompt for frame in load_bank(tmp_path).frames] == [""] * 4
 
 
 def test_a_list_reordered_and_marked_by_an_editor_loads_in_order_of_the_story(tmp_path):

@@ -10,8 +10,10 @@ from fakes import noise_image
 
 from storymem.bank_edits import BankEdits
 from storymem.embedders import Embedder, LayoutEmbedder
+from storymem.latest_results import describe_result
 from storymem.listening import listen
 from storymem.memory_bank import MemoryBank, MemoryFrame, start_bank
+from storymem.shot_keys import bank_for_shot
 from storymem.shot_loop import Loop, LoopSettings, begin_shot, finish_shot, list_steps
 from storymem.shot_store import ShotStore
 from storymem.story import load_story
@@ -80,6 +82,18 @@ def test_frames_of_another_story_show_nobody_by_its_prompts():
     tale = story()
     others = tuple(replace(f, story="Land") for f in bank_after(8).frames)
     assert seen(listen(replace(bank_after(8), frames=others), tale, tale.shots[8])) == [0, 5, 6, 7]
+
+
+def test_a_frame_shows_whom_its_prompt_named_wherever_its_shot_stands_now():
+    tale = story(["Mara is new here.", *PROMPTS])
+    bank = bank_after(9)
+    frames = [frame(i, prompt=prompt) for i, prompt in enumerate(PROMPTS)]  # as if never moved
+    told = replace(bank, frames=(*frames, frame(20, prompt="Pip swims.")))
+    assert 1 in seen(listen(told, tale, tale.shots[9]))
+    assert 20 in seen(listen(told, tale, tale.shots[9]))
+    assert 1 not in seen(listen(bank, tale, tale.shots[9]))  # an earlier version's: shot 2 by place
+    other = replace(told, frames=tuple(replace(f, story="Land") for f in told.frames))
+    assert 1 not in seen(listen(other, tale, tale.shots[9]))
 
 
 def test_names_of_reference_pictures_are_given_in_order():
@@ -159,10 +173,10 @@ def with_policy(loop, policy, **settings):
     return replace(loop, bank=replace(loop.bank, policy=policy, **settings))
 
 
-def run(loop, until=99) -> dict[int, list[int]]:
+def run(loop, until=99, manifest=None) -> dict[int, list[int]]:
     """Make what is to be made; what each shot whose body ran saw (shots from 0)."""
-    made, before = {}, None
-    for step in list_steps(loop, {"shots": {}})[:until]:
+    made, before, manifest = {}, None, manifest or {"shots": {}}
+    for step in list_steps(loop, manifest)[:until]:
         index = step.plan.shot.index
         if step.record is None:
             bank, _ = begin_shot(loop, step, before)
@@ -171,6 +185,7 @@ def run(loop, until=99) -> dict[int, list[int]]:
                 bank = bank.remember([frame(index)])
                 step.record, _ = finish_shot(loop, step, torch.rand(4, 16, 16, 3), bank, crf=30)
         before = loop.store.load(step.record)
+        manifest["shots"][step.label] = describe_result(step)
     return made
 
 
@@ -196,6 +211,20 @@ def test_a_run_that_was_cut_off_goes_on_where_it_was(loop, policy):
     rest = run(listening)
     assert list(first) + list(rest) == list(range(9))
     assert run(listening) == {}
+
+
+def test_the_frames_of_a_locked_shot_that_moved_keep_their_names(loop):
+    """Its memory is the one of the old script, in which the second shot, not the third, was Pip."""
+    listening, manifest = with_policy(loop, "entities"), {"shots": {}}
+    run(listening, manifest=manifest)
+    prompts = ["Mara is new here.", *PROMPTS, "Pip sleeps."]
+    held = [{"prompt": text, "lock": text == "Pip returns."} for text in prompts]
+    moved = replace(listening, story=story(held))
+    step = list_steps(moved, manifest)[9]
+    assert step.reason == "locked"
+    for bank in (loop.store.load(step.record).bank, loop.store.outline(step.record)):
+        bank = bank_for_shot(moved, moved.story.shots[10], bank)
+        assert bank.choice.reasons[1] == "shows Pip"
 
 
 def test_labels_make_anew_only_what_they_change(loop):
