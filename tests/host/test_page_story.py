@@ -301,6 +301,68 @@ def test_a_script_with_an_error_is_shown_as_it_is(page):
     assert "[length: 80]" in page.widget("script")
 
 
+def test_a_script_corrected_or_loaded_where_none_could_be_read_is_kept(page, tmp_path):
+    page.load("[length: 80]\nbroken")
+    page.edit()
+    page.wait_for_message("4n+1")
+    text = page.page.locator(".sm-raw")
+    text.fill("she walks")
+    page.page.wait_for_function("() => document.querySelector('.sm-summary').textContent")
+    page.close()
+    assert "without saving" in page.questions[-1]
+    page.edit()
+    page.wait_for_message("4n+1")
+    text.fill("she walks")
+    page.save()
+    assert page.widget("script") == "she walks"
+    page.load("")
+    page.edit()
+    page.page.wait_for_selector(".sm-editor.sm-wrong")
+    chosen = tmp_path / "loaded.txt"
+    chosen.write_text("she loads", encoding="utf-8")
+    page.page.locator(".sm-editor input[type=file]").set_input_files(chosen)
+    page.wait_for_message("loaded.txt: 1 shots")
+    page.save()
+    assert page.widget("script") == "she loads"
+
+
+def test_a_text_with_an_error_is_undone_and_comes_back(page):
+    page.load("she walks")
+    page.edit_table()
+    page.page.get_by_role("tab", name="Text").click()
+    text = page.page.locator(".sm-raw")
+    text.fill("[length: 80]\na slip")
+    page.wait_for_message("4n+1")
+    page.page.get_by_role("button", name="Undo").click()
+    assert text.input_value() == "she walks"
+    page.page.get_by_role("button", name="Redo").click()
+    page.wait_for_message("4n+1")
+    assert text.input_value() == "[length: 80]\na slip"
+    page.page.keyboard.down("Control")
+    for _ in range(4):  # held down, so that it repeats
+        page.page.keyboard.down("s")
+        page.page.wait_for_timeout(60)
+    page.wait_for_message("Save once more")
+    page.page.keyboard.up("s")
+    page.page.keyboard.up("Control")
+    page.close()
+    assert page.widget("script") == "she walks"
+
+
+def test_reference_pictures_are_typed_key_by_key(page):
+    page.load("she walks")
+    page.edit_table()
+    page.page.locator("[data-label='01_01'] [data-act=more]").click()
+    pictures = page.page.locator("[data-field=reference_images]")
+    pictures.click()
+    page.page.keyboard.type("my face.png\nb.png")
+    assert pictures.input_value() == "my face.png\nb.png"
+    page.page.get_by_role("combobox", name="Format").select_option("json")
+    page.save()
+    (scene,) = page.script()["scenes"]
+    assert scene["reference_images"] == [["my face.png", "b.png"]]
+
+
 def test_a_script_of_a_file_moves_to_the_node_and_between_the_formats(page, server, tmp_path):
     before = (server.base / "input" / "Filed.txt").read_bytes()
     page.load("", file="Filed.txt")

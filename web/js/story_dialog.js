@@ -215,13 +215,20 @@ export class StoryDialog {
       this.dropped = null;
       this.showTab("text");
       this.refreshText();
+      this.keepKeyboard(name);
       this.readText(this.text);
       return;
     } else if (!this.history[name]()) {
       return;
     }
     this.refresh();
+    this.keepKeyboard(name);
     this.say(t(`story.${name}.done`));
+  }
+
+  /** A button that can do no more would let the keyboard go. */
+  keepKeyboard(name) {
+    if (document.activeElement?.disabled) this[name === "undo" ? "redoButton" : "undoButton"].focus();
   }
 
   /** Whether Redo brings back a text that is no story. */
