@@ -223,6 +223,23 @@ def test_changes_are_undone_one_by_one_and_all_at_once(story):
     assert story.shown() == cards
 
 
+def test_whom_a_frame_shows_outlives_the_clicks(story):
+    first, second = story.shown()[:2]
+    names = {first["digest"]: "Mara, Pip"}
+    story.page.evaluate(
+        """(text) => {
+            app.graph.getNodeById(2).widgets.find((w) => w.name === "edits").value = text;
+        }""",
+        json.dumps({"names": names}),
+    )
+    story.focus(second["digest"])
+    story.press("d")
+    assert story.edits() == {"drop": [second["digest"]], "names": names}
+    story.gallery().get_by_role("button", name="Undo all changes").click()
+    story.press()
+    assert story.edits() == {"names": names}
+
+
 def test_a_frame_is_enlarged_and_the_focus_comes_back(story):
     cards = story.shown()
     story.focus(cards[3]["digest"])
