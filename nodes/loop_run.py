@@ -20,6 +20,7 @@ from comfy_api.latest import InputImpl, io, ui
 
 from ..storymem.bank_store import read_picture, save_bank
 from ..storymem.code_version import code_version
+from ..storymem.disk import telling
 from ..storymem.latest_results import moved_results
 from ..storymem.shot_loop import (
     Loop,
@@ -35,7 +36,13 @@ from ..storymem.shot_loop import (
 )
 from ..storymem.shot_store import ShotResult, ShotStore
 from ..storymem.story import Story
-from ..storymem.story_folder import claim_folder, find_folder, read_manifest, update_manifest
+from ..storymem.story_folder import (
+    claim_folder,
+    find_folder,
+    leave_script,
+    read_manifest,
+    update_manifest,
+)
 from ..storymem.story_output import ShownStory, VideoOptions
 from ..storymem.story_repair import repair_folders
 from . import host_cache
@@ -254,6 +261,8 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     # Before another shot takes the label of a kept one, and the run may end before the last.
     if moved := moved_results(manifest["shots"], flow.story, steps):
         update_manifest(folder, flow.story, shots=moved)
+    with telling("the script", folder):
+        leave_script(folder, flow.story)  # a run that stops has films of it, too
     replaced = VERSIONS.replaced(graph.files())
     executor = host_cache.find_executor()
     run = LoopRun(loop, graph, steps, options, folder, metadata, executor, replaced)

@@ -128,6 +128,16 @@ def update_manifest(folder: Path, story: Story, **changes) -> None:
     write_whole(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False).encode())
 
 
+def leave_script(folder: Path, story: Story) -> None:
+    """The script beside the shots, which are measured against it; one, in the format it has now."""
+    suffixes = ["json", "txt"]
+    if not story.source.lstrip("\ufeff \t\r\n").startswith("{"):
+        suffixes.reverse()
+    target, stale = (folder / f"script.{suffix}" for suffix in suffixes)
+    write_whole(target, story.source.encode("utf-8", "surrogatepass"))
+    stale.unlink(missing_ok=True)
+
+
 def show_file(source: Path, target: Path) -> None:
     """Put a copy of a record's file where the artist looks, in one step.
 

@@ -11,11 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .disk import telling, write_whole
+from .disk import telling
 from .latest_results import describe_result
 from .shot_loop import LoopSettings, Step
 from .story import Story
-from .story_folder import folder_name, read_manifest, remove_shown, show_file, update_manifest
+from .story_folder import (
+    folder_name,
+    leave_script,
+    read_manifest,
+    remove_shown,
+    show_file,
+    update_manifest,
+)
 from .story_states import describe_made
 from .video import DEFAULT_CRF, FRAME_RATE, clip_fades, join_videos, write_subtitles
 
@@ -82,9 +89,7 @@ class ShownStory:
                 write_subtitles(
                     video.with_suffix(".srt"), self._captions(chosen, fades), fps=self.options.fps
                 )
-            source = self.story.source
-            suffix = "json" if source.lstrip("\ufeff \t\r\n").startswith("{") else "txt"
-            write_whole(self.folder / f"script.{suffix}", source.encode("utf-8", "surrogatepass"))
+            leave_script(self.folder, self.story)
             update_manifest(self.folder, self.story, stopped="", video=video.name)
         return video
 

@@ -24,7 +24,7 @@ from storymem.shot_loop import (
 )
 from storymem.shot_store import ShotStore
 from storymem.story import load_story
-from storymem.story_folder import check_name, claim_folder, folder_name
+from storymem.story_folder import check_name, claim_folder, folder_name, leave_script
 
 PROMPTS = ("a", "b", "c", "d")
 
@@ -312,3 +312,11 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
     (tmp_path / "p" / "Tale").mkdir(parents=True)
     (tmp_path / "p" / "Tale" / "holiday.mp4").write_text("mine")
     assert claim_folder(tmp_path, "p", story()).name == "Tale_2"
+
+
+def test_only_the_newest_script_lies_beside_the_shots(tmp_path):
+    plain = '\ufeff a cat\n---\n"{}" is on its collar'
+    for source, name in [('{"scenes": 1}', "json"), (plain, "txt"), (' {"scenes": 2}', "json")]:
+        leave_script(tmp_path, replace(story(), source=source))
+        assert [path.name for path in tmp_path.iterdir()] == [f"script.{name}"]
+        assert (tmp_path / f"script.{name}").read_text(encoding="utf-8") == source

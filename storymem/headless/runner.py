@@ -14,7 +14,6 @@ import torch
 from ..bank_store import read_picture, save_bank
 from ..code_version import code_version
 from ..conditioning import VAE_STRIDE, check_size, fit_size, latent_frames
-from ..disk import write_whole
 from ..keyframes import choose_keyframes
 from ..latest_results import describe_result
 from ..memory_bank import MAX_MEMORY_FRAMES, MemoryBank
@@ -31,7 +30,7 @@ from ..shot_loop import (
 )
 from ..shot_store import ShotResult, ShotStore
 from ..story import Story
-from ..story_folder import read_manifest, show_file, update_manifest
+from ..story_folder import leave_script, read_manifest, show_file, update_manifest
 from ..video import DEFAULT_CRF, FRAME_RATE, join_videos
 from .engine import Engine
 from .judges import Judges
@@ -143,7 +142,8 @@ class StoryRun:
         if todo:
             texts = [text for step in todo for text in (step.plan.prompt, step.plan.shot.negative)]
             self.engine.encode_texts(texts)
-        self._leave_script()
+        self.settings.out.mkdir(parents=True, exist_ok=True)
+        leave_script(self.settings.out, self.loop.story)
         before: ShotResult | None = None
         for step in steps:
             if step.record is None:
@@ -240,14 +240,6 @@ class StoryRun:
         return step.plan.shot.length or self.settings.length
 
     # --- what is left behind -----------------------------------------------------------------
-
-    def _leave_script(self) -> None:
-        """The script beside the shots: what they are measured against."""
-        source = self.loop.story.source
-        suffix = "json" if source.lstrip("\ufeff \t\r\n").startswith("{") else "txt"
-        self.settings.out.mkdir(parents=True, exist_ok=True)
-        target = self.settings.out / f"script.{suffix}"
-        write_whole(target, source.encode("utf-8", "surrogatepass"))
 
     def _show(self, step: Step) -> None:
         """The shot's video where people look, and its place in the manifest."""
