@@ -354,6 +354,16 @@ def test_a_shot_that_raises_is_named_with_its_prompt_and_cause_and_the_rest_stay
     assert json.loads((folder / "story.json").read_text())["stopped"] == ""
 
 
+def test_a_story_that_stopped_has_the_script_of_its_films(host, log):
+    folder = Path(host.run(loop_graph(story(2), log))["folder"])
+    assert [path.name for path in folder.glob("script.*")] == ["script.json"]
+    plain = "[title: Tale]\n---\nshot number 1\n---\nwhat fails"
+    with pytest.raises(RuntimeError, match="on purpose"):
+        host.run(loop_graph(plain, log, body={"fail_on": "what fails"}))
+    assert [path.name for path in folder.glob("script.*")] == ["script.txt"]
+    assert (folder / "script.txt").read_text() == plain
+
+
 def test_the_last_shot_may_fail_too(host, log):
     with pytest.raises(RuntimeError, match="stopped in shot 2"):
         host.run(loop_graph(story(2), log, body={"fail_on": "number 2"}))
