@@ -41,18 +41,14 @@ DROPPED_FOLDER = "dropped"
 FORMAT, VERSION = "storymem-bank", 1
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _PLACE = re.compile(r"shot_(\d+)_frame_(\d+)")
+_TEXTS = ("story", "scorer", "reason", "name", "prompt", "edited")
 _FIELDS = {  # name in bank.json and in MemoryFrame -> accepted types
-    "story": (str,),
+    **dict.fromkeys(_TEXTS, (str,)),
     "shot": (int,),
     "frame": (int,),
     "score": (int, float, type(None)),
-    "scorer": (str,),
     "similarity": (int, float, type(None)),
-    "reason": (str,),
     "pinned": (bool,),
-    "name": (str,),
-    "prompt": (str,),
-    "edited": (str,),
 }
 _EDITED = {"frames": ("", "pin", "unpin", "keep"), "dropped": ("", "drop")}
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from ..bank_store import read_picture, save_bank
 from ..code_version import code_version
 from ..conditioning import VAE_STRIDE, check_size, fit_size, latent_frames
 from ..keyframes import choose_keyframes
-from ..latest_results import describe_result
+from ..latest_results import describe_result, moved_results
 from ..memory_bank import MAX_MEMORY_FRAMES, MemoryBank
 from ..shot_loop import (
     Loop,
@@ -144,6 +144,9 @@ class StoryRun:
             self.engine.encode_texts(texts)
         self.settings.out.mkdir(parents=True, exist_ok=True)
         leave_script(self.settings.out, self.loop.story)
+        latest = read_manifest(self.settings.out)["shots"]
+        if moved := moved_results(latest, self.loop.story, steps):  # before others take their place
+            update_manifest(self.settings.out, self.loop.story, shots=moved)
         before: ShotResult | None = None
         for step in steps:
             if step.record is None:
