@@ -3,7 +3,7 @@ import { app } from "../../../scripts/app.js";
 import { api } from "../../../scripts/api.js";
 import { everyNode, h, useStyles } from "./common.js";
 import { icon } from "./icons.js";
-import { forget, isEnded, isOfThisPage, takeUp } from "./runs.js";
+import { forget, heardSoFar, isEnded, isOfThisPage, takeUp } from "./runs.js";
 import { lastRead, whenRead } from "./story_editor.js";
 import { LOOP_CLOSE, LOOP_OPEN, kindOf, storyNodesOf } from "./story_server.js";
 import { t } from "./texts.js";
@@ -13,6 +13,7 @@ const HEIGHT = 48; // pixels: a line, a bar, and the host's margin of 10 around 
 const HEIGHT_RUNNING = 80; // and a button
 const lines = new WeakMap(); // loop node -> ProgressLine
 let runningPrompt = null; // id of the prompt that the host runs for this page
+const endedLoops = new Set(); // of that prompt: its id and the id of an Open or Close
 
 class ProgressLine {
   constructor(node) {
@@ -79,13 +80,16 @@ function show(event) {
   const loop = takeUp(event);
   if (!loop) return;
   for (const node of [loop.open, loop.close]) lineOf(node).show({ ...event, running: true });
+  // The host lists the prompt as running for a moment longer.
+  if (isEnded(event)) for (const id of [event.open, event.node]) endedLoops.add(`${runningPrompt} ${id}`);
 }
 
 /** After a reload: what the story's folder says, until the next event. */
-async function showFromFolder(storyNode) {
+async function showFromFolder({ node: storyNode, before }) {
   const shots = lastRead(storyNode)?.shots ?? [];
   const finished = shots.filter(({ state }) => state === "done" || state === "locked").length;
   const running = await runningLoops();
+  if (heardSoFar() !== before) return; // an event came meanwhile, and knows better
   for (const node of everyNode()) {
     if (![LOOP_OPEN, LOOP_CLOSE].includes(kindOf(node)) || !storyNodesOf(node).includes(storyNode)) continue;
     const isRunning = running.has(String(node.id));
@@ -102,8 +106,9 @@ async function runningLoops() {
     const own = queue.queue_running.filter(([, , , extra]) =>
       (!extra?.client_id || extra.client_id === api.clientId) && isOfThisPage(extra?.extra_pnginfo?.workflow?.id));
     if (own.length) runningPrompt = own[0][1];
-    return new Set(own.flatMap(([, , prompt]) => Object.keys(prompt)
-      .filter((id) => [LOOP_OPEN, LOOP_CLOSE].includes(prompt[id].class_type))));
+    return new Set(own.flatMap(([, promptId, prompt]) => Object.keys(prompt)
+      .filter((id) => [LOOP_OPEN, LOOP_CLOSE].includes(prompt[id].class_type))
+      .filter((id) => !endedLoops.has(`${promptId} ${id}`))));
   } catch {
     return new Set();
   }
@@ -125,7 +130,10 @@ app.registerExtension({
   setup() {
     useStyles("story");
     api.addEventListener("storymem.progress", ({ detail }) => show(detail));
-    api.addEventListener("execution_start", ({ detail }) => { runningPrompt = detail?.prompt_id ?? null; });
+    api.addEventListener("execution_start", ({ detail }) => {
+      runningPrompt = detail?.prompt_id ?? null;
+      endedLoops.clear();
+    });
     for (const kind of ["execution_success", "execution_error", "execution_interrupted"]) api.addEventListener(kind, ended);
     whenRead.addEventListener("read", ({ detail }) => showFromFolder(detail));
   },

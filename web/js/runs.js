@@ -6,6 +6,12 @@ const NO_ID = "00000000-0000-0000-0000-000000000000"; // of a graph that was nev
 const ENDED = ["stopped", "done"];
 const runs = new WeakMap(); // Load Story node -> the latest event of its run
 const listeners = new Set();
+let heard = 0;
+
+/** How much was heard of runs so far: what was asked for before the latest word may be stale. */
+export function heardSoFar() {
+  return heard;
+}
 
 /** `listener(loadStoryNodes, event)` is called for every event; `null` when a run ended untold. */
 export function whenProgress(listener) {
@@ -32,6 +38,7 @@ export function takeUp(event) {
   const open = nodeOfId(event.open);
   const close = nodeOfId(event.node);
   if (!open || !close || !isOfThisPage(event.workflow)) return null;
+  heard += 1;
   const nodes = storyNodesOf(open);
   for (const node of nodes) {
     if (isEnded(event)) runs.delete(node);
@@ -43,6 +50,7 @@ export function takeUp(event) {
 
 /** Forget a run whose end nobody told of, such as after a crash of the server. */
 export function forget(nodes) {
+  heard += 1;
   for (const node of nodes) runs.delete(node);
   for (const listener of listeners) listener(nodes, null);
 }

@@ -3,7 +3,7 @@ import { app } from "../../../scripts/app.js";
 import { api } from "../../../scripts/api.js";
 import { everyNode, h, noteChange, useStyles } from "./common.js";
 import { icon } from "./icons.js";
-import { isEnded, statesFor, whenProgress } from "./runs.js";
+import { heardSoFar, isEnded, statesFor, whenProgress } from "./runs.js";
 import { StoryDialog } from "./story_dialog.js";
 import { labelsOf } from "./story_model.js";
 import { LOAD_STORY, NO_FILE, askedBy, holderOf, kindOf, readStory } from "./story_server.js";
@@ -65,12 +65,13 @@ class NodePanel {
       this.show([], t("story.linked"));
       return;
     }
+    const before = heardSoFar();
     const answer = await readStory(asked).catch(() => null);
     if (!answer || JSON.stringify(asked) !== JSON.stringify(askedBy(this.node))) return;
     const empty = !answer.text.trim();
     this.show(answer.shots, answer.error && !empty ? t("story.broken", answer) : "", empty);
     this.answer = answer;
-    whenRead.dispatchEvent(new CustomEvent("read", { detail: this.node }));
+    whenRead.dispatchEvent(new CustomEvent("read", { detail: { node: this.node, before } }));
   }
 
   show(rows, message, empty = false) {
@@ -138,7 +139,8 @@ class NodePanel {
   }
 }
 
-/** Tells when a Load Story node read its script: the event's detail is the node. */
+/** Tells when a Load Story node read its script: the event's detail has the node, and how much was
+ * heard of runs before it asked. */
 export const whenRead = new EventTarget();
 
 /** The states that the server last told for a Load Story node. */
