@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -56,13 +57,17 @@ class Judges:
         tower = load_clip(self.clip)
         encode = on_device(tower.module, device)
 
-        def encode_tokens(tokens: torch.Tensor) -> torch.Tensor:
+        @cache
+        def text_tower() -> Callable[[torch.Tensor], torch.Tensor]:
             if (module := load_clip_text(self.clip, tower)) is None:
                 raise ValueError(
                     f"{self.clip} holds an image tower only, so that pictures cannot be compared "
                     "with words; pass a whole CLIP ViT-B/32 file, such as OpenAI's ViT-B-32.pt"
                 )
-            return on_device(module, device)(tokens)
+            return on_device(module, device)
+
+        def encode_tokens(tokens: torch.Tensor) -> torch.Tensor:
+            return text_tower()(tokens)
 
         return ClipEmbedder(
             encode,
