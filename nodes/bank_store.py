@@ -10,6 +10,7 @@ from comfy_api.latest import io
 
 from ..storymem.bank_store import load_bank, save_bank
 from ..storymem.memory_policy import POLICIES
+from .folders import find_inside
 from .memory_bank import BANK_TOOLTIP, check_policy, policy_inputs
 from .page import HIDDEN, show_bank
 from .types import Bank
@@ -18,8 +19,8 @@ from .types import Bank
 def inside(root: str, name: str) -> Path:
     """``root/name``, which must lie inside ``root``."""
     base = Path(root).resolve()
-    folder = (base / name.strip()).resolve()
-    if not name.strip() or folder == base or not folder.is_relative_to(base) or "\0" in name:
+    folder = find_inside(base, name.strip())
+    if folder is None:
         raise ValueError(
             f"folder must name a folder inside {base}, such as storymem/my_bank, but it is {name!r}"
         )

@@ -22,6 +22,7 @@ from ..storymem.metric_report import (
 from ..storymem.metrics import Judges, measure_story
 from ..storymem.story_film import StoryFilm, open_film
 from ..storymem.weights import CLIP_L14, LAION_LINEAR, VICLIP
+from .folders import find_inside
 from .host_models import HostModel, file_options, released_after, weights_path
 from .scorers import L14_NAMES
 
@@ -38,8 +39,8 @@ def find_story(folder: str) -> Path:
         ValueError: for any other place.
     """
     base = Path(folder_paths.get_output_directory()).resolve()
-    path = (base / folder.strip()).resolve() if "\0" not in folder else base
-    if path == base or not path.is_relative_to(base) or not path.is_dir():
+    path = find_inside(base, folder.strip())
+    if path is None or not path.is_dir():
         raise ValueError(
             f"folder must be a story's folder inside {base}, but it is {folder!r}; connect the "
             "folder output of Shot Loop Close, or type a name such as storymem/my_story"

@@ -46,6 +46,7 @@ from ..storymem.story_folder import (
 from ..storymem.story_output import ShownStory, VideoOptions
 from ..storymem.story_repair import repair_folders
 from . import host_cache
+from .folders import find_inside
 from .loop_graph import LoopGraph
 from .loop_progress import say, tell
 
@@ -299,8 +300,8 @@ def read_references(story: Story) -> dict:
     folder = Path(folder_paths.get_input_directory()).resolve()
     for shot in story.shots:
         for name in shot.references:
-            path = (folder / name).resolve()
-            if not path.is_relative_to(folder) or not path.is_file():
+            path = find_inside(folder, name)
+            if path is None or not path.is_file():
                 raise ValueError(
                     f"{shot} names the reference image {name!r}, which is not in the input folder "
                     f"({folder}); put it there or correct the name"

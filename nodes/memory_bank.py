@@ -19,6 +19,7 @@ from ..storymem.memory_bank import (
 )
 from ..storymem.memory_policy import POLICIES
 from ..storymem.pictures import contact_sheet
+from .folders import find_inside
 from .page import HIDDEN, show_bank
 from .tensors import require_images
 from .types import Bank, Embedder, Keyframes
@@ -194,9 +195,9 @@ def _edit_images(edits: BankEdits) -> list[tuple[str, Path]]:
         ValueError: for a name that is no file in there.
     """
     folder = Path(folder_paths.get_input_directory()).resolve()
-    found = [(name, (folder / name).resolve()) for name in edits.images]
+    found = [(name, find_inside(folder, name)) for name in edits.images]
     for name, path in found:
-        if not path.is_relative_to(folder) or not path.is_file():
+        if path is None or not path.is_file():
             raise ValueError(
                 f"edits names the picture {name!r}, which is not in the input folder ({folder}); "
                 "put it there, or take it out in the memory gallery"

@@ -8,6 +8,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..storymem.start_images import as_batch, from_folder
+from .folders import find_inside
 from .types import Story
 
 
@@ -18,8 +19,8 @@ def find_pictures(folder: str) -> Path:
         ValueError: for any other place.
     """
     base = Path(folder_paths.get_input_directory()).resolve()
-    path = (base / folder.strip()).resolve() if "\0" not in folder else base
-    if path == base or not path.is_relative_to(base) or not path.is_dir():
+    path = find_inside(base, folder.strip())
+    if path is None or not path.is_dir():
         raise ValueError(
             f"folder must be a folder of pictures inside {base}, but it is {folder!r}; put the "
             "pictures there, named by their shots (shot_01_01.png)"

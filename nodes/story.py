@@ -8,6 +8,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..storymem.story import DEFAULT_NAME, load_story, summarise
+from .folders import find_inside
 from .types import Story
 
 NO_FILE = "none"
@@ -99,9 +100,8 @@ def _load(script: str, file: str, character: str):
 
 
 def _read(name: str) -> str:
-    folder = Path(folder_paths.get_input_directory()).resolve()
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder) or path.suffix.lower() not in SUFFIXES:
+    path = find_inside(folder_paths.get_input_directory(), name)
+    if path is None or path.suffix.lower() not in SUFFIXES:
         raise ValueError(
             f"file must be a .json or .txt file in the input folder, but it is {name!r}"
         )

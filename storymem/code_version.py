@@ -17,8 +17,8 @@ NO_INFLUENCE = {
         "storymem": "__init__ bank_edits bank_store bank_view code_version disk latest_results "
         "loop_state pictures plain_script script_fields shot_keys shot_loop shot_store story "
         "story_folder story_output story_repair thumbnails video",
-        "nodes": "__init__ host_cache loop_graph loop_nodes loop_progress loop_run one_wire page "
-        "shot_loop story types",
+        "nodes": "__init__ folders host_cache loop_graph loop_nodes loop_progress loop_run "
+        "one_wire page shot_loop story types",
     }.items()
     for name in names.split()
 }
