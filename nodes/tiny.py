@@ -36,8 +36,10 @@ class TinyTextEncoder(io.ComfyNode):
                     "prompt",
                     multiline=True,
                     default="Bomo jumps, Fipi stands, meadow, still",
-                    tooltip="Names of the big one: " + ", ".join(world.NAMES[0]) + ". Of the "
-                    "small one: " + ", ".join(world.NAMES[1]) + ". Actions: "
+                    tooltip="".join(
+                        f"Names of the {kind} one: {', '.join(names)}. "
+                        for kind, names in zip(world.KINDS, world.NAMES, strict=True)
+                    ) + "Two characters a shot at most. Actions: "
                     + ", ".join(world.ACTIONS) + ". Places: " + ", ".join(world.PLACES)
                     + ". Cameras: " + ", ".join(world.CAMERAS) + ". Other words are passed over.",
                 ),
@@ -94,8 +96,8 @@ class TinyPortrait(io.ComfyNode):
                     "character",
                     world.KINDS,
                     "big",
-                    "Who it is: the big one with two eyes or the small one with one eye. In the "
-                    "prompt, the name tells which.",
+                    "Who it is: the big one with two eyes, the small one with one eye, or the tall "
+                    "one with legs and a visor. In the prompt, the name tells which.",
                 ),
                 *(
                     choice(name, values, default, f"The character's {name}.")

@@ -21,11 +21,11 @@ def referee():
     return judge.Judge()
 
 
-def shots_with(stories, *, both: bool, count: int):
-    """One frame each, the middle one, of shots with one or two characters."""
-    chosen = (stories.scenes.visible.all(1) == both).nonzero()[:count, 0]
+def shots_with(stories, *, both: bool, count: int, whole: bool = False):
+    """The middle frame, or all, of shots with one or two characters."""
+    chosen = (stories.scenes.visible.sum(1) == (2 if both else 1)).nonzero()[:count, 0]
     scenes = stories.scenes[chosen]
-    return scenes.at(torch.full((len(chosen), 1), 8))
+    return scenes if whole else scenes.at(torch.full((len(chosen), 1), 8))
 
 
 def test_the_same_seed_gives_the_same_stories_and_another_seed_others():
@@ -60,7 +60,7 @@ def test_prompts_say_who_and_what_but_never_how_they_look(stories):
 
 
 def test_a_name_tells_the_kind_but_not_the_look(stories):
-    assert not set(world.NAMES[0]) & set(world.NAMES[1])
+    assert len({name for names in world.NAMES for name in names}) == 30
     name, look = stories.name[:, 0], world.look_number(stories.look[:, 0])
     looks_by_name = [set(look[name == n].tolist()) for n in name.unique()]
     assert max(len(found) for found in looks_by_name) > 1
@@ -81,20 +81,30 @@ def test_a_continuing_shot_begins_with_the_frames_that_the_last_one_ended_with(s
 
 
 def test_two_characters_never_touch_and_stay_in_the_picture(stories):
-    both = stories.scenes.visible.all(1)
     x, zoom = stories.scenes.x, stories.scenes.zoom
-    assert (x[both, 0] - x[both, 1]).abs().min() >= sum(world.RADII)
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        both = stories.scenes.visible[:, [one, other]].all(1)
+        gap = (x[both, one] - x[both, other]).abs().min()
+        assert gap >= world.RADII[one] + world.RADII[other]
     for kind, radius in enumerate(world.RADII):
         seen = stories.scenes.visible[:, kind]
         edge = ((x[seen, kind] - world.CENTRE[0]).abs() + radius * 0.9) * zoom[seen]
         assert edge.max() <= 48
 
 
+def test_a_story_has_one_to_three_characters_and_a_shot_shows_two_at_most(stories):
+    assert set(stories.cast.sum(1).tolist()) == {1, 2, 3}
+    assert not (stories.visible & ~stories.cast[:, None]).any()
+    assert set(stories.visible.sum(-1).flatten().tolist()) == {0, 1, 2}
+    only = world.sample_stories(5, seed=7, characters=2)
+    assert (only.cast.sum(1) == 2).all()
+
+
 def test_the_judge_reads_the_truth(referee, stories):
-    alone, together = (shots_with(stories, both=b, count=24) for b in (False, True))
+    alone, together = (shots_with(stories, both=b, count=24, whole=True) for b in (False, True))
     for scenes in (alone, together):
         found = judge.agreement(referee, picture.render(scenes), scenes)
-        assert found["joint"] >= 0.99, found
+        assert found["joint"] == 1, found
         assert found["characters"] >= 24
 
 
@@ -158,13 +168,14 @@ def fake_corpus() -> corpus.Corpus:
     number = torch.arange(4)[:, None] * 100.0 + torch.arange(7) * 10
     frames = number[..., None, None, None, None].expand(4, 7, 5, 16, 2, 2)
     images = (number[..., None] + torch.arange(3))[..., None, None, None].expand(4, 7, 3, 16, 2, 2)
-    faces = -(torch.arange(4)[:, None] * 100.0 + torch.arange(2) + 1)
+    faces = -(torch.arange(4)[:, None] * 100.0 + torch.arange(3) + 1)
     return corpus.Corpus(
         stories=drawn,
         shots=frames,
         known=frames + 5,
         images=images,
-        portraits=faces[..., None, None, None].expand(4, 2, 16, 2, 2),
+        portraits=faces[..., None, None, None].expand(4, 3, 16, 2, 2),
+        cast=drawn.cast,
         grey=torch.full((5, 16, 2, 2), 0.5),
         near=torch.zeros(4, 7, 5, 2, 2),
         words=torch.ones(4, 7, 6, dtype=torch.long),
@@ -175,16 +186,42 @@ def fake_corpus() -> corpus.Corpus:
 
 def test_memory_comes_from_the_same_story_but_never_from_the_shot_itself():
     data = fake_corpus()
-    batch = corpus.draw(data, 200, 4, torch.Generator().manual_seed(0), portraits_first=0.5)
-    memory = batch.clean[:, :4, 0, 0, 0]
+    how = {"portraits_first": 0.5, "strangers": 0.0}
+    batch = corpus.draw(data, 200, 5, torch.Generator().manual_seed(0), **how)
+    memory = batch.clean[:, :5, 0, 0, 0]
     is_face = memory < 0
     assert 0.3 < is_face[:, 0].float().mean() < 0.7
-    assert torch.equal(is_face[:, 0], is_face[:, 1])
-    assert not is_face[:, 2:].any()
+    faces = torch.where(is_face[:, 0], data.cast[batch.story].sum(1), 0)
+    assert torch.equal(is_face.sum(1), faces)
+    assert not is_face[:, 3:].any()
     story, shot = memory.abs() // 100, (memory % 100) // 10
-    assert torch.equal(story, batch.story[:, None].float().expand(-1, 4))
+    assert torch.equal(story, batch.story[:, None].float().expand(-1, 5))
     assert (shot != batch.shot[:, None])[~is_face].all()
-    assert (shot[:, 2] <= shot[:, 3]).all()
+    assert (shot[:, 3] <= shot[:, 4]).all()
+
+
+def test_portraits_are_of_the_cast_in_order_and_of_those_in_the_shot_where_room_is_short():
+    data, generator = fake_corpus(), torch.Generator().manual_seed(0)
+    how = {"portraits_first": 1.0, "strangers": 0.0}
+    batch = corpus.draw(data, 100, 4, generator, **how)
+    for s, memory in zip(batch.story.tolist(), batch.clean[:, :4, 0, 0, 0], strict=True):
+        cast = data.cast[s].nonzero()[:, 0]
+        assert (-memory[: len(cast)] % 100 - 1).tolist() == cast.tolist()
+    batch = corpus.draw(data, 100, 1, generator, **how)
+    kind = (-batch.clean[:, 0, 0, 0, 0] % 100 - 1).long()
+    visible = data.visible[batch.story, batch.shot]
+    seen = visible.gather(1, kind[:, None])[:, 0] | ~visible.any(1)
+    assert seen.all()
+
+
+def test_strangers_come_beside_portraits_only():
+    data, generator = fake_corpus(), torch.Generator().manual_seed(0)
+    batch = corpus.draw(data, 300, 5, generator, strangers=1.0)
+    memory = batch.clean[:, :5, 0, 0, 0]
+    odd = (memory.abs() // 100 != batch.story[:, None]) & (memory >= 0)
+    begins_with_faces = memory[:, 0] < 0
+    assert not odd[~begins_with_faces].any()
+    assert 0.2 < odd[begins_with_faces][:, 3:].float().mean() < 0.5
 
 
 def test_only_continuing_shots_are_given_frames_and_the_mask_says_which():

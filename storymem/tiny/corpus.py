@@ -11,8 +11,9 @@ from . import picture, text, vae, world
 
 IMAGES = 3  # memory candidates of a shot: frame 0 and two others
 PORTRAITS_FIRST = 0.75  # of the samples begin their memory with the portraits
+STRANGERS = 0.1  # of those have frames that may be another story's: portraits are to be trusted
 CONTINUED = 0.5  # of the continuing shots are trained as such, the others as cuts
-TEXT_DROP = 0.12
+TEXT_DROP = 0.1
 MEMORY_NOISE = 0.05  # at most, on the memory's clean latents
 JUNK_MEMORY = 0.25  # of the samples: noise alone where memory is denoised, as sampling may leave it
 FOREGROUND_WEIGHT = 4.0
@@ -27,12 +28,13 @@ class Corpus:
     shots: torch.Tensor  # [S, K, F, ...]
     known: torch.Tensor  # [S, K, F, ...]: the frames a continuing shot is given, then grey
     images: torch.Tensor  # [S, K, IMAGES, ...], encoded alone
-    portraits: torch.Tensor  # [S, 2, ...]
+    portraits: torch.Tensor  # [S, P, ...]
+    cast: torch.Tensor  # bool [S, P]
     grey: torch.Tensor  # [F, ...]
     near: torch.Tensor  # [S, K, F, h, w]: where characters are
     words: torch.Tensor  # int64 [S, K, 6]
     begins: torch.Tensor  # int64 [S, K]
-    visible: torch.Tensor  # bool [S, K, 2]
+    visible: torch.Tensor  # bool [S, K, P]
 
 
 class LatentCodec:
@@ -63,9 +65,17 @@ class LatentCodec:
 
 
 @torch.no_grad()
-def build(codec: LatentCodec, *, stories: int, seed: int, dtype, at_once: int = 8) -> Corpus:
+def build(
+    codec: LatentCodec,
+    *,
+    stories: int,
+    seed: int,
+    dtype,
+    at_once: int = 8,
+    characters: int | None = None,
+) -> Corpus:
     """Render and encode stories, ``at_once`` at a time."""
-    drawn = world.sample_stories(stories, seed=seed)
+    drawn = world.sample_stories(stories, seed=seed, characters=characters)
     device, shots = codec.device, drawn.place.shape[1]
     colours = picture.palette(device)
     generator = torch.Generator().manual_seed(seed)
@@ -76,11 +86,16 @@ def build(codec: LatentCodec, *, stories: int, seed: int, dtype, at_once: int = 
     given = begins + 3 * (begins == world.FIVE_FRAMES)  # pixel frames: 0, 1 or 5
     time = torch.arange(world.FRAMES, device=device)
     columns = {"shots": [], "known": [], "images": [], "near": []}
+    grey = torch.full((1, world.FRAMES, world.SIZE, world.SIZE, 3), 0.5, device=device)
+    grey = codec.encode(grey)[0]
     for part in torch.arange(len(scenes), device=device).split(at_once * shots):
         clips = picture.render(scenes[part], colours)
         columns["shots"].append(codec.encode(clips))
-        is_given = (time[None] < given[part, None])[..., None, None, None]
-        columns["known"].append(codec.encode(torch.where(is_given, clips, 0.5)))
+        goes_on = begins[part] != world.CUT
+        is_given = (time[None] < given[part][goes_on, None])[..., None, None, None]
+        known = grey.repeat(len(part), 1, 1, 1, 1)
+        known[goes_on] = codec.encode(torch.where(is_given, clips[goes_on], 0.5)).to(known)
+        columns["known"].append(known)
         picked = clips.gather(
             1, moments[part, :, None, None, None].expand(-1, -1, *clips.shape[2:])
         )
@@ -92,19 +107,19 @@ def build(codec: LatentCodec, *, stories: int, seed: int, dtype, at_once: int = 
     found = {name: torch.cat(values).to(dtype) for name, values in columns.items()}
     faces = [
         codec.encode(picture.render(world.portraits(look.to(device), kind), colours))[:, 0]
-        for kind in range(2)
+        for kind in range(len(world.KINDS))
         for look in drawn.look[:, kind].split(at_once * shots)
     ]
     prompts = [[text.tokens(drawn.prompt(s, k)) for k in range(shots)] for s in range(stories)]
-    grey = torch.full((1, world.FRAMES, world.SIZE, world.SIZE, 3), 0.5, device=device)
     return Corpus(
         stories=drawn,
         shots=found["shots"].unflatten(0, (stories, shots)),
         known=found["known"].unflatten(0, (stories, shots)),
         images=found["images"][:, 0].unflatten(0, (stories, shots, IMAGES)),
         near=found["near"].unflatten(0, (stories, shots)),
-        portraits=torch.cat(faces).unflatten(0, (2, stories)).transpose(0, 1).to(dtype),
-        grey=codec.encode(grey)[0].to(dtype),
+        portraits=torch.cat(faces).unflatten(0, (-1, stories)).transpose(0, 1).to(dtype),
+        cast=drawn.cast.to(device),
+        grey=grey.to(dtype),
         words=torch.tensor(prompts, device=device),
         begins=drawn.begins.to(device),
         visible=drawn.visible.to(device),
@@ -133,8 +148,13 @@ def draw(
     *,
     portraits_first: float = PORTRAITS_FIRST,
     continued: float = CONTINUED,
+    strangers: float = STRANGERS,
 ) -> Batch:
-    """Random shots with memory from the other shots and the portraits of their story."""
+    """Random shots with memory from the other shots and the portraits of their story.
+
+    Portraits come first, in the order of kinds; where there is less room than characters, those
+    that the shot shows are among them.
+    """
     device = corpus.words.device
     stories, shots = corpus.words.shape[:2]
 
@@ -154,16 +174,18 @@ def draw(
         others = (k[:, None] + 1 + integers(shots - 1, memory_frames)) % shots
         others = others.sort(1).values
         which = integers(2, memory_frames) * (1 + integers(IMAGES - 1, memory_frames))
-        memory = corpus.images[s[:, None], others, which].float()
-        first = chance(portraits_first).view(-1, 1, 1, 1)
-        if memory_frames > 1:
-            faces = [corpus.portraits[s, kind].float() for kind in range(2)]
-            for kind, face in enumerate(faces):
-                memory[:, kind] = torch.where(first, face, memory[:, kind])
-        else:  # one that the shot shows
-            seen = corpus.visible[s, k]
-            kind = torch.where(seen.all(1), integers(2), (~seen[:, 0]).long())
-            memory[:, 0] = torch.where(first, corpus.portraits[s, kind].float(), memory[:, 0])
+        first = chance(portraits_first)
+        odd = (first & chance(strangers))[:, None] & (integers(2, memory_frames) == 0)
+        whose = torch.where(odd, integers(stories)[:, None], s[:, None])
+        memory = corpus.images[whose, others, which].float()
+        order = torch.rand(size, len(world.KINDS), generator=generator, device=device)
+        order = order - corpus.visible[s, k].float() + 2 * (~corpus.cast[s]).float()
+        shown = (order.argsort(1).argsort(1) < memory_frames) & corpus.cast[s] & first[:, None]
+        kinds = (~shown).to(torch.uint8).argsort(dim=1, stable=True)  # those shown, in order
+        for slot in range(min(memory_frames, len(world.KINDS))):
+            face = corpus.portraits[s, kinds[:, slot]].float()
+            is_face = (slot < shown.sum(1)).view(-1, 1, 1, 1)
+            memory[:, slot] = torch.where(is_face, face, memory[:, slot])
         noise = torch.randn(memory.shape, generator=generator, device=device)
         level = MEMORY_NOISE * torch.rand(size, 1, 1, 1, 1, generator=generator, device=device)
         known = torch.cat([memory + level * noise, known], 1)

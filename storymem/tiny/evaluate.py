@@ -77,9 +77,8 @@ class Evaluation:
             options.stories, shots=options.shots, seed=EVALUATION_SEED
         )
         long, absent = options.long_shots, min(ABSENT, options.long_shots - 2)
-        self.long = returning(options.stories, shots=long, absent=absent, seed=RETURN_SEED)
-        self.back = torch.zeros_like(self.long.visible)
-        self.back[:, 1 + absent :, 0] = True  # the returning character's shots
+        how = {"shots": long, "absent": absent, "seed": RETURN_SEED}
+        self.long, self.back = returning(options.stories, **how)
         self.found: dict = {"cases": {}, "comparisons": {}}
         self.seen: dict[str, torch.Tensor] = {}
         self.frames: dict[str, list[list[torch.Tensor]]] = {}
@@ -100,7 +99,9 @@ class Evaluation:
             / stories.place.numel(),
         }
         if is_return:
-            shows = measures.memory_shows(played, stories.visible, 0)[self.back[..., 0]]
+            kinds = range(len(world.KINDS))
+            shows = [measures.memory_shows(played, stories, kind) for kind in kinds]
+            shows = torch.stack(shows, -1)[self.back]
             result["returns_with_the_character_in_memory"] = shows.float().mean().item()
         if case.name.startswith("seam_"):
             result["seams"] = measures.seams(played, self.stories.begins != world.CUT)
@@ -129,7 +130,7 @@ class Evaluation:
             truth.append(self.referee.identify(clips, visible).cpu())
             back = codec.decode(codec.encode(clips))
             restored.append(self.referee.identify(back, visible).cpu())
-        shape = (*self.stories.place.shape, 2, 4)
+        shape = (*self.stories.visible.shape, 4)
         for name, seen in (("judge", truth), ("vae", restored)):
             looks = torch.cat(seen).view(shape)
             found = measures.identity(looks, self.stories.look, self.stories.visible)

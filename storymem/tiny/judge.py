@@ -17,7 +17,8 @@ AREA_COST = (
 )
 SCALES = (1.0, 1.1, 1.2)
 JUDGED_FRAMES = (0, 4, 8, 12, 16)  # one per latent frame
-APART = 16.0  # pixels: the small one's centre is never this near to the big one's
+APART = 16.0  # pixels: no two characters' centres are this near to each other on both axes
+LOOKED_FOR = (0, 2, 1)  # kinds from the largest to the smallest, which may fit a part of another
 FRAMES_AT_ONCE = 8  # 486 maps of 48x48 each: 36 MB in float32
 SIDE = (
     world.SIZE // 2
@@ -35,11 +36,11 @@ def _centre(shift: torch.Tensor) -> torch.Tensor:
 
 
 class Judge:
-    """Templates of all looks of both kinds, as spectra on one device."""
+    """Templates of all looks of all kinds, as spectra on one device."""
 
     def __init__(self, device: torch.device | str = "cpu", *, scales: tuple[float, ...] = SCALES):
         self.device = torch.device(device)
-        self._spectra = [self._templates(kind, scales) for kind in range(2)]
+        self._spectra = [self._templates(kind, scales) for kind in range(len(world.KINDS))]
 
     def _templates(self, kind: int, scales: tuple[float, ...]):
         axis = torch.arange(world.SIZE, device=self.device, dtype=torch.float32)
@@ -101,7 +102,7 @@ class Judge:
 
         Args:
             frames: [N, 96, 96, 3], 0 ... 1.
-            kind: 0 for the big character, 1 for the small one.
+            kind: index into ``world.KINDS``.
             avoid: [N, 2], another character's centre, which is not this one's;
                 NaN where there is none.
 
@@ -131,17 +132,17 @@ class Judge:
 
         Args:
             clips: [N, T, 96, 96, 3], 0 ... 1.
-            visible: bool [N, 2], which kinds the prompt asks for.
+            visible: bool [N, P], which kinds the prompt asks for; two at most.
 
         Returns:
-            int64 [N, 2, 4]; -1 for a kind that is not asked for.
+            int64 [N, P, 4]; -1 for a kind that is not asked for.
         """
         visible = visible.to(self.device)
         frames = [t for t in JUDGED_FRAMES if t < clips.shape[1]]
         looks = world.all_looks().to(self.device)
-        found = torch.full((len(clips), 2, 4), -1, device=self.device)
+        found = torch.full((*visible.shape, 4), -1, device=self.device)
         centre = torch.full((len(clips), len(frames), 2), torch.nan, device=self.device)
-        for kind in range(2):
+        for kind in LOOKED_FOR:
             who = visible[:, kind].nonzero()[:, 0]
             if not len(who):
                 continue
@@ -149,7 +150,7 @@ class Judge:
             costs = self.costs(picked, kind, avoid=centre[who].flatten(0, 1))
             best = costs.unflatten(0, (-1, len(frames))).sum(1).argmin(-1)
             found[who, kind] = looks[best]
-            if kind == 0:
+            if kind != LOOKED_FOR[-1]:
                 at = self.locate(picked, kind, best.repeat_interleave(len(frames)))
                 centre[who] = at.unflatten(0, (-1, len(frames)))
         return found

@@ -10,9 +10,8 @@ from .statistics import difference, mean, rate
 
 
 def see(referee, played: Played, visible: torch.Tensor) -> torch.Tensor:
-    """The looks that the judge sees, int64 [S, K, 2, 4]; -1 where nobody is asked for."""
-    stories, shots = visible.shape[:2]
-    seen = torch.full((stories, shots, 2, 4), -1)
+    """The looks that the judge sees, int64 [S, K, P, 4]; -1 where nobody is asked for."""
+    seen = torch.full((*visible.shape, 4), -1)
     given = torch.tensor(played.given)
     for count in given.unique().tolist():  # shots of one length at a time
         places = (given == count).nonzero().tolist()
@@ -24,8 +23,8 @@ def see(referee, played: Played, visible: torch.Tensor) -> torch.Tensor:
 
 
 def first_seen(seen: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
-    """The look at a character's first appearance, [S, 2, 4], and nothing later."""
-    first = visible.int().argmax(1)  # [S, 2]
+    """The look at a character's first appearance, [S, P, 4], and nothing later."""
+    first = visible.int().argmax(1)  # [S, P]
     index = first[:, None, :, None].expand(-1, 1, -1, 4)
     return seen.gather(1, index)[:, 0]
 
@@ -34,9 +33,9 @@ def identity(seen: torch.Tensor, look: torch.Tensor, visible: torch.Tensor) -> d
     """Rates of the looks that were asked for: by attribute, joint, by shot and by character.
 
     Args:
-        seen: [S, K, 2, 4].
-        look: [S, 2, 4].
-        visible: bool [S, K, 2], which of them are counted.
+        seen: [S, K, P, 4].
+        look: [S, P, 4].
+        visible: bool [S, K, P], which of them are counted.
     """
     right = seen == look[:, None]
     joint = right.all(-1)
@@ -60,16 +59,17 @@ def compare(one: torch.Tensor, other: torch.Tensor, look, visible) -> dict:
     return difference(*right, visible)
 
 
-def memory_shows(played: Played, visible: torch.Tensor, kind: int) -> torch.Tensor:
+def memory_shows(played: Played, stories: world.Stories, kind: int) -> torch.Tensor:
     """Whether the memory that a shot saw held a picture of a shot with this character, [S, K].
 
     A portrait counts for its own character.
     """
+    place = stories.cast[:, :kind].sum(-1).tolist()  # of the kind's portrait
     return torch.tensor(
         [
             [
                 any(
-                    f.frame == kind if f.shot < 0 else bool(visible[s, f.shot, kind])
+                    f.frame == place[s] if f.shot < 0 else bool(stories.visible[s, f.shot, kind])
                     for f in frames
                 )
                 for frames in shots

@@ -7,7 +7,7 @@ import math
 
 import torch
 
-from .world import CENTRE, RADII, SIZE, Scenes
+from .world import CENTRE, FEET, RADII, SIZE, Scenes
 
 CREAM = (0.97, 0.94, 0.86)
 # Per place: sky top, sky bottom, hills, ground; then horizon y; hill height and period; three
@@ -90,12 +90,16 @@ def draw_sprite(u, v, look, kind: int, scale, hues) -> tuple[list[torch.Tensor],
     # The antenna's ball is orange, its stem and the hat nearly black, the cone white.
     is_ball = (accessory == 1) * _cover(ball, scale)
     extra_cover, body_cover = _cover(extra, scale), _cover(body, scale)
-    if kind == 0:
-        eye_u, eye, pupil = u.abs() - 0.31, 0.21, 0.11
+    legs = torch.zeros_like(body_cover)
+    if kind == 2:  # a visor, and legs
+        white = _cover(_box(u, v - 0.02, 0.62, 0.25), scale)
+        dark = _cover(_box(u, v - 0.02, 0.48, 0.12), scale)
+        legs = _cover(_box(u.abs() - 0.38, v - FEET[2] + 0.55, 0.14, 0.55), scale)
     else:
-        eye_u, eye, pupil = u, 0.30, 0.16
-    white = _cover(_disc(eye_u, v - 0.02, eye), scale)
-    dark = _cover(_disc(eye_u, v - 0.02, pupil), scale)
+        eye_u, eye, pupil = (u.abs() - 0.31, 0.21, 0.11) if kind == 0 else (u, 0.30, 0.16)
+        white = _cover(_disc(eye_u, v - 0.02, eye), scale)
+        dark = _cover(_disc(eye_u, v - 0.02, pupil), scale)
+    legs = legs * (1 - body_cover)
     channels = []
     for c in range(3):
         colour = hues[:, c][hue]
@@ -104,7 +108,9 @@ def draw_sprite(u, v, look, kind: int, scale, hues) -> tuple[list[torch.Tensor],
         colour = colour + (0.06 - colour) * dark
         thing = torch.where(accessory == 2, (0.98, 0.98, 1.0)[c], 0.07)
         thing = thing + ((1.0, 0.55, 0.05)[c] - thing) * is_ball
-        channels.append(colour * body_cover * (1 - extra_cover) + thing * extra_cover)
+        colour = colour * body_cover + 0.07 * legs
+        channels.append(colour * (1 - extra_cover) + thing * extra_cover)
+    body_cover = body_cover + legs
     return channels, body_cover + extra_cover - body_cover * extra_cover
 
 
@@ -132,7 +138,7 @@ def render(scenes: Scenes, colours: Palette | None = None) -> torch.Tensor:
         value = value + (row[:, 6 + c] - value) * on_hill
         channels.append(value + (row[:, 9 + c] - value) * on_ground)
     light = row[:, 18]
-    for kind in range(2):
+    for kind in range(len(RADII)):
         u = (px - scenes.x[:, kind, :, None, None]) / RADII[kind]
         v = (py - scenes.y[:, kind, :, None, None]) / RADII[kind]
         look = scenes.look[:, kind].T[..., None, None, None]  # [4, N, 1, 1, 1]
@@ -146,15 +152,18 @@ def render(scenes: Scenes, colours: Palette | None = None) -> torch.Tensor:
 
 
 def foreground(scenes: Scenes) -> torch.Tensor:
-    """float32 [N, T, H, W]: 1 within 1.6 radii of a visible character, else 0."""
+    """float32 [N, T, H, W]: 1 on and around a visible character, else 0."""
     axis = torch.arange(SIZE, device=scenes.x.device) + 0.5
     zoom = scenes.zoom[:, :, None, None]
     px = (axis.view(1, 1, 1, -1) - CENTRE[0]) / zoom + CENTRE[0]
     py = (axis.view(1, 1, -1, 1) - CENTRE[1]) / zoom + CENTRE[1]
     inside = torch.zeros_like(px + py)
-    for kind in range(2):
+    for kind in range(len(RADII)):
         u = (px - scenes.x[:, kind, :, None, None]) / RADII[kind]
-        v = (py - scenes.y[:, kind, :, None, None]) / RADII[kind] + 0.3
-        near = (_box(u, v, 1.15, 1.7) < 0) & scenes.visible[:, kind, None, None, None]
+        v = (py - scenes.y[:, kind, :, None, None]) / RADII[kind]
+        low, high = -2.0, FEET[kind] + 0.4  # from above the accessory to below the feet
+        near = (_box(u, v - (low + high) / 2, 1.15, (high - low) / 2) < 0) & scenes.visible[
+            :, kind, None, None, None
+        ]
         inside = torch.maximum(inside, near.to(px))
     return inside

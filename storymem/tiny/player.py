@@ -167,9 +167,10 @@ def tell(stories: world.Stories, number: int, case: Case) -> Story:
 
 
 def portraits(stories: world.Stories, number: int) -> list[torch.Tensor]:
-    """Of the big character and the small one, float32 [96, 96, 3]."""
+    """Of the story's characters in the order of kinds, float32 [96, 96, 3]."""
     look = stories.look[number]
-    return [picture.render(world.portraits(look[[k]], k))[0, 0] for k in range(2)]
+    kinds = stories.cast[number].nonzero()[:, 0].tolist()
+    return [picture.render(world.portraits(look[[k]], k))[0, 0] for k in kinds]
 
 
 def play(
@@ -248,14 +249,34 @@ def corrupt(frames: torch.Tensor) -> torch.Tensor:
     return torch.cat([spoilt, frames[CORRUPTED_FRAMES:]])
 
 
-def returning(count: int, *, shots: int, absent: int, seed: int) -> world.Stories:
-    """Stories of cuts in which the big one is away for ``absent`` shots and then comes back."""
-    drawn = world.sample_stories(count, shots=shots, seed=seed)
-    visible = torch.ones(count, shots, 2, dtype=torch.bool)
-    visible[:, 1 : 1 + absent, 0] = False
-    return replace(
+def returning(
+    count: int, *, shots: int, absent: int, seed: int, characters: int = 2
+) -> tuple[world.Stories, torch.Tensor]:
+    """Stories of cuts in which somebody is away for ``absent`` shots and then comes back.
+
+    The one who returns is there in the first shot and again after the absence, with one of the
+    others; meanwhile the others are there, or nobody where there are no others.
+
+    Returns:
+        the stories, and bool [S, K, P]: the returning character's shots after the absence.
+    """
+    drawn = world.sample_stories(count, shots=shots, seed=seed, characters=characters)
+    draw = torch.Generator().manual_seed(seed + 1)
+    chance = torch.rand(count, shots, len(world.KINDS), generator=draw)
+    who = torch.where(drawn.cast, chance[:, 0], 2.0).argmin(-1)
+    returner = torch.zeros_like(drawn.cast)
+    returner[torch.arange(count), who] = True
+    others = drawn.cast & ~returner
+    rank = torch.where(others[:, None], chance, 2.0).argsort(-1).argsort(-1)
+    is_away = torch.zeros(shots, 1, dtype=torch.bool)
+    is_away[1 : 1 + absent] = True
+    there = others[:, None] & (rank < torch.where(is_away, world.ON_STAGE, world.ON_STAGE - 1))
+    visible = torch.where(is_away, there, there | returner[:, None])
+    back = returner[:, None] & (torch.arange(shots) > absent)[:, None]
+    stories = replace(
         drawn,
         visible=visible,
         begins=torch.zeros_like(drawn.begins),
         scenes=replace(drawn.scenes, visible=visible.flatten(0, 1)),
     )
+    return stories, back

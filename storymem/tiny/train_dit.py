@@ -18,14 +18,14 @@ from pathlib import Path
 
 import torch
 
-from . import corpus, dit, files, judge, text, vae
+from . import corpus, dit, files, judge, text, vae, world
 from .training import Training
 
 logger = logging.getLogger(__name__)
 
 TRAIN_SEED, TEST_SEED = 2_000, 910_000
 DIT_FILE = files.FILES["diffusion_models"]
-MEMORY_SHARES = (0.06, 0.10, 0.18, 0.18, 0.18, 0.15, 0.15)  # of M = 0 ... 6
+MEMORY_SHARES = (6, 9, 12, 15, 15, 12, 13, 6, 5, 4, 3)  # of M = 0 ... 10, per cent
 PROBE_LEVEL, PROBE_MEMORY = 0.8, 4
 
 
@@ -92,7 +92,7 @@ def probe(model, held_out: corpus.Corpus, words: Words, dtype, *, size: int = 12
 def identity(
     model, held_out, codec, words, referee, dtype, *, shots: int, memory: str, **how
 ) -> dict:
-    """The judge on sampled held-out shots with ``memory`` of portraits, or none."""
+    """The judge on sampled held-out shots with ``memory`` of three portraits, or none."""
     device = held_out.words.device
     generator = torch.Generator(device).manual_seed(1)
     stories, per_story = held_out.words.shape[:2]
@@ -102,9 +102,9 @@ def identity(
     mask = torch.zeros(shots, known.shape[1], device=device)
     frames = 0
     if memory == "portraits":
-        frames = 2
+        frames = held_out.portraits.shape[1]
         known = torch.cat([held_out.portraits[s].float(), known], 1)
-        mask = torch.cat([torch.ones(shots, 2, device=device), mask], 1)
+        mask = torch.cat([torch.ones(shots, frames, device=device), mask], 1)
     embedded = words(held_out.words[s, k])
     with torch.autocast(device.type, dtype, enabled=dtype is not None):
         latents = dit.sample(
@@ -156,18 +156,21 @@ def train(args: argparse.Namespace) -> dict:
     codec = corpus.LatentCodec(module, device)
     stored = torch.bfloat16 if on_gpu else torch.float32
     at_once = 8 if on_gpu else 1
-    data = corpus.build(codec, stories=args.stories, seed=TRAIN_SEED, dtype=stored, at_once=at_once)
-    held_out = corpus.build(
-        codec, stories=args.test_stories, seed=TEST_SEED, dtype=stored, at_once=at_once
-    )
-    logger.info("%d stories encoded after %.1f s", args.stories, time.perf_counter() - began)
+    how = {"dtype": stored, "at_once": at_once}
     words = Words(device)
     model, training = start(args, device)
+    # Other stories after every resumption, so that many are met and few are held.
+    data = corpus.build(codec, stories=args.stories, seed=TRAIN_SEED + training.steps, **how)
+    held_out = corpus.build(
+        codec, stories=args.test_stories, seed=TEST_SEED, characters=len(world.KINDS), **how
+    )
+    logger.info("%d stories encoded after %.1f s", args.stories, time.perf_counter() - began)
     if args.compile:
+        torch._dynamo.config.recompile_limit = 64  # eleven lengths, with and without gradients
         model.compile_repeated_blocks()
     generator = torch.Generator(device).manual_seed(args.seed + training.steps)
     chooser = torch.Generator().manual_seed(args.seed + training.steps)
-    shares = torch.tensor(MEMORY_SHARES)
+    shares = torch.tensor(MEMORY_SHARES, dtype=torch.float32)
     referee = judge.Judge(device)
     log = (args.out / "dit_metrics.jsonl").open("a")
 

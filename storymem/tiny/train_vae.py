@@ -32,10 +32,11 @@ FOREGROUND_WEIGHT = 1.0  # added near characters
 
 
 def training_scenes(stories: int, device) -> world.Scenes:
-    """All shots of the training stories, and for every story a portrait of both characters."""
+    """All shots of the training stories, and for every story a portrait of each kind."""
     drawn = world.sample_stories(stories, seed=TRAIN_SEED)
     parts = [drawn.scenes]
-    parts += [world.portraits(drawn.look[:, kind], kind, frames=world.FRAMES) for kind in range(2)]
+    kinds = range(len(world.KINDS))
+    parts += [world.portraits(drawn.look[:, kind], kind, frames=world.FRAMES) for kind in kinds]
     fields = [f for f in world.Scenes.__dataclass_fields__]
     return world.Scenes(*(torch.cat([getattr(p, f) for p in parts]) for f in fields)).to(device)
 
@@ -129,7 +130,10 @@ def evaluate(model: vae.ClipVAE, device, *, stories: int = 16, referee: judge.Ju
     by_clip = psnr(clips, restored)
     moments = clips[:, 8:9]  # as memory frames are encoded: alone, from the middle of a shot
     faces = torch.cat(
-        [picture.render(world.portraits(drawn.look[:, k].to(device), k)) for k in range(2)]
+        [
+            picture.render(world.portraits(drawn.look[:, k].to(device), k))
+            for k in range(len(world.KINDS))
+        ]
     )
     result = {
         "psnr": by_clip.mean().item(),
@@ -190,7 +194,11 @@ def train(args: argparse.Namespace) -> dict:
     torch.manual_seed(args.seed)
     began = time.perf_counter()
     args.out.mkdir(parents=True, exist_ok=True)
-    module = vae.build(args.base).to(device)
+    module = vae.build(args.base)
+    if args.begin_with:
+        vae.load_host_file(module, args.begin_with)
+        module.requires_grad_(True)
+    module = module.to(device)
     training = Training(module, lr=args.lr, betas=(0.9, 0.99), ema_decay=0.999)
     resumed = training.load(args.state)
     generator = torch.Generator(device).manual_seed(args.seed + training.steps)
@@ -297,6 +305,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="storymem.tiny.train_vae", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--state", type=Path, required=True, help="folder of the resumable state")
+    parser.add_argument("--begin-with", type=Path, help="a VAE file to go on from, at step 0")
     parser.add_argument("--minutes", type=float, default=9, help="wall-clock limit of this command")
     parser.add_argument("--total-minutes", type=float, default=15, help="training time in all")
     parser.add_argument("--max-steps", type=int, default=10**9)

@@ -1,6 +1,7 @@
-"""The story world: seeded stories about two characters, as numbers.
+"""The story world: seeded stories about one to three characters, as numbers.
 
-A character's *kind* (big with two eyes, small with one eye) follows from its name in the prompt.
+A character's *kind* (big with two eyes, small with one eye, tall with legs and a visor) follows
+from its name in the prompt; a story has at most one of each kind, a shot shows at most two.
 Its *look* (hue, pattern, shape, accessory: 162 identities) is drawn anew in every story and never
 said, so that only memory can tell how a character looks. Everything follows from an integer seed:
 stories are drawn on the CPU; ``picture`` draws them on any device.
@@ -22,11 +23,16 @@ ACCESSORIES = ("hat", "antenna", "cone")
 ATTRIBUTES = {"hue": HUES, "pattern": PATTERNS, "shape": SHAPES, "accessory": ACCESSORIES}
 LOOK_COUNTS = tuple(len(values) for values in ATTRIBUTES.values())
 LOOKS = math.prod(LOOK_COUNTS)
-KINDS = ("big", "small")
-RADII = (16.0, 11.0)  # pixels at zoom 1, by kind
+KINDS = ("big", "small", "tall")
+RADII = (16.0, 11.0, 12.0)  # of the body, pixels at zoom 1, by kind
+FEET = (1.0, 1.0, 23 / 12)  # how far below the body's centre the ground is, radii, by kind
+CAST_SHARES = (0.2, 0.4, 0.4)  # of stories with 1, 2 and 3 characters
+EMPTY_SHARE = 0.05  # of the shots that begin with a cut: nobody is there
+ON_STAGE = 2  # characters that a shot shows at most: the prompt has two slots for names
 NAMES = (
     ("Bomo", "Boru", "Dalgo", "Gorba", "Hobor", "Lumbo", "Morgo", "Obero", "Rumbo", "Tolbo"),
     ("Fipi", "Kiki", "Lini", "Mitzi", "Nipi", "Pimi", "Riki", "Siri", "Tili", "Zizi"),
+    ("Anka", "Elko", "Janto", "Katzu", "Panko", "Sanda", "Tanko", "Vanto", "Wenko", "Yanda"),
 )
 ACTIONS = ("stands", "advances", "retreats", "jumps", "hops", "sways", "shakes", "circles")
 PLACES = ("meadow", "beach", "city", "forest", "snow", "night")
@@ -41,7 +47,7 @@ CUT, FIRST_FRAME, FIVE_FRAMES = 0, 1, 2  # how a shot begins: M2V, MI2V, MM2V
 
 @dataclasses.dataclass(frozen=True)
 class Scenes:
-    """``N`` clips as numbers. ``P`` is (big, small); a look is (hue, pattern, shape, accessory)."""
+    """``N`` clips as numbers. ``P`` are the kinds; a look is (hue, pattern, shape, accessory)."""
 
     look: torch.Tensor  # int64 [N, P, 4]
     visible: torch.Tensor  # bool [N, P]
@@ -65,11 +71,11 @@ class Scenes:
 
     def at(self, frames) -> Scenes:
         """The same clips at other moments: ``frames`` is int64 [N, T']."""
-        pick2 = frames[:, None].expand(-1, 2, -1)
+        by_kind = frames[:, None].expand(-1, len(KINDS), -1)
         return dataclasses.replace(
             self,
-            x=self.x.gather(2, pick2),
-            y=self.y.gather(2, pick2),
+            x=self.x.gather(2, by_kind),
+            y=self.y.gather(2, by_kind),
             scroll=self.scroll.gather(1, frames),
             zoom=self.zoom.gather(1, frames),
         )
@@ -81,6 +87,7 @@ class Stories:
 
     look: torch.Tensor  # int64 [S, P, 4]
     name: torch.Tensor  # int64 [S, P]
+    cast: torch.Tensor  # bool [S, P]: who is in the story
     visible: torch.Tensor  # bool [S, K, P]
     action: torch.Tensor  # int64 [S, K, P]
     place: torch.Tensor  # int64 [S, K]
@@ -91,7 +98,7 @@ class Stories:
     def prompt(self, story: int, shot: int) -> str:
         """What the artist would type, e.g. ``Bomo jumps, Fipi stands, meadow, still``."""
         words = []
-        for kind in range(2):
+        for kind in range(len(KINDS)):
             if self.visible[story, shot, kind]:
                 name = NAMES[kind][int(self.name[story, kind])]
                 words.append(f"{name} {ACTIONS[int(self.action[story, shot, kind])]}")
@@ -132,47 +139,68 @@ def _action_paths() -> torch.Tensor:
 
 
 # Where a character may be, by (alone, left of the other, right of it) and kind: low, high x.
-_LANES = torch.tensor([[[26, 70], [20, 76]], [[24, 34], [19, 34]], [[62, 72], [62, 77]]]).float()
+_LANES = torch.tensor(
+    [
+        [[26, 70], [20, 76], [21, 75]],
+        [[24, 34], [19, 34], [20, 34]],
+        [[62, 72], [62, 77], [62, 76]],
+    ]
+).float()
 
 
-def sample_stories(count: int, *, shots: int = 7, seed: int) -> Stories:
-    """Draw stories on the CPU; fewer ``shots`` give the beginnings of the same stories."""
+def sample_stories(
+    count: int, *, shots: int = 7, seed: int, characters: int | None = None
+) -> Stories:
+    """Draw stories on the CPU; fewer ``shots`` give the beginnings of the same stories.
+
+    Args:
+        characters: how many each story has, 1 to 3; drawn (``CAST_SHARES``) without it.
+    """
     g = torch.Generator().manual_seed(seed)
 
     def integers(high: int, *shape: int) -> torch.Tensor:
         return torch.randint(high, (count, *shape), generator=g)
 
-    look = torch.stack([integers(n, 2) for n in LOOK_COUNTS], -1)
-    name = integers(len(NAMES[0]), 2)
+    kinds = len(KINDS)
+    look = torch.stack([integers(n, kinds) for n in LOOK_COUNTS], -1)
+    name = integers(len(NAMES[0]), kinds)
+    shares = torch.tensor(CAST_SHARES).cumsum(0)
+    size = 1 + (torch.rand(count, 1, generator=g) >= shares[:-1]).sum(-1)
+    if characters is not None:
+        size = torch.full_like(size, characters)
+    cast = torch.rand(count, kinds, generator=g).argsort(-1).argsort(-1) < size[:, None]
     paths = _action_paths()
-    rest = torch.tensor([GROUND - radius for radius in RADII])
+    rest = torch.tensor([GROUND - f * r for f, r in zip(FEET, RADII, strict=True)])
     columns: dict[str, list[torch.Tensor]] = {}
     before: dict[str, torch.Tensor] = {}
     for shot in range(shots):
         begins = torch.tensor([CUT, CUT, CUT, FIRST_FRAME, FIVE_FRAMES])[integers(5)]
-        cast, place, side = integers(4), integers(len(PLACES)), integers(2)
+        place, side = integers(len(PLACES)), integers(2)
+        on_stage = 1 + integers(ON_STAGE)
+        on_stage *= torch.rand(count, generator=g) >= EMPTY_SHARE
         if shot == 0:
             begins = torch.zeros_like(begins)
             before = {
-                "visible": torch.zeros(count, 2, dtype=torch.bool),
+                "visible": torch.zeros(count, kinds, dtype=torch.bool),
                 "place": place,
                 "side": side,
             }
         cut = begins == CUT
-        # Cast 0 is the big one alone, 1 the small one, 2 and 3 both.
-        drawn = torch.stack([cast != 1, cast != 0], -1)
+        order = torch.where(cast, torch.rand(count, kinds, generator=g), 2.0).argsort(-1)
+        drawn = cast & (order.argsort(-1) < on_stage[:, None])
         visible = torch.where(cut[:, None], drawn, before["visible"])
         place = torch.where(cut, place, before["place"])
         side = torch.where(cut, side, before["side"])
-        action, camera = integers(len(ACTIONS), 2), integers(len(CAMERAS))
-        both = visible.all(-1, keepdim=True)
-        lane = torch.where(both, 1 + torch.stack([side, 1 - side], -1), torch.zeros_like(action))
-        low, high = _LANES[lane, torch.arange(2)].unbind(-1)
-        start = torch.rand(count, 2, generator=g)
+        action, camera = integers(len(ACTIONS), kinds), integers(len(CAMERAS))
+        both = visible.sum(-1, keepdim=True) == 2
+        first = visible.int().cumsum(-1) == 1  # of the two
+        lane = torch.where(both, 1 + (first.int() + side[:, None]) % 2, 0)
+        low, high = _LANES[lane, torch.arange(kinds)].unbind(-1)
+        start = torch.rand(count, kinds, generator=g)
         start = torch.where(
             action == 1, start * 0.4, torch.where(action == 2, 1 - start * 0.4, start)
         )
-        x0, y0 = low + start * (high - low), rest.expand(count, 2)
+        x0, y0 = low + start * (high - low), rest.expand(count, kinds)
         zoom0, scroll0 = torch.ones(count), torch.rand(count, generator=g) * 96
         if shot:
             keep = cut[:, None]
@@ -213,23 +241,23 @@ def sample_stories(count: int, *, shots: int = 7, seed: int) -> Stories:
         **{k: told[k].flatten(0, 1) for k in ("visible", "x", "y", "place", "scroll", "zoom")},
     )
     told = {key: told[key] for key in ("visible", "action", "place", "camera", "begins")}
-    return Stories(look=look, name=name, scenes=scenes, **told)
+    return Stories(look=look, name=name, cast=cast, scenes=scenes, **told)
 
 
 def portraits(look: torch.Tensor, kind: int, *, frames: int = 1) -> Scenes:
     """Each look (int64 [N, 4]) alone in the studio, large: the reference images of a story."""
     n = look.shape[0]
-    visible = torch.zeros(n, 2, dtype=torch.bool, device=look.device)
+    visible = torch.zeros(n, len(KINDS), dtype=torch.bool, device=look.device)
     visible[:, kind] = True
 
     def constant(value: float, *shape: int) -> torch.Tensor:
         return torch.full((n, *shape, frames), value, device=look.device)
 
     return Scenes(
-        look=look[:, None].expand(-1, 2, -1),
+        look=look[:, None].expand(-1, len(KINDS), -1),
         visible=visible,
-        x=constant(CENTRE[0], 2),
-        y=constant(CENTRE[1], 2),
+        x=constant(CENTRE[0], len(KINDS)),
+        y=constant(CENTRE[1], len(KINDS)),
         place=torch.full((n,), STUDIO, device=look.device),
         scroll=constant(0.0),
         zoom=constant(PORTRAIT_ZOOM),

@@ -52,7 +52,7 @@ def tiny_graph(info: dict) -> dict:
         column.add(
             "StoryMemTinyPortrait", title=f"Portrait: the {kind} one", character=kind, **look
         )
-        for kind, look in zip(world.KINDS, looks, strict=True)
+        for kind, look in zip(world.KINDS, looks, strict=False)
     ]
     bank = column.add(
         "StoryMemMemoryBank",
