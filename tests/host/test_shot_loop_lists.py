@@ -98,8 +98,9 @@ def test_frames_in_parts_are_joined_in_order(host, log):
 
 def test_an_alpha_channel_is_left_out(host, log):
     graph = loop_graph(story(2), log)
-    mask = {"value": 1.0, "width": 64, "height": 48}
-    graph["mask"] = {"class_type": "SolidMask", "inputs": mask}
+    # A mask for every frame: older hosts cut the frames down to the number of masks.
+    mask = {"image": ["body", 0], "channel": "red"}
+    graph["mask"] = {"class_type": "ImageToMask", "inputs": mask}
     alpha = {"image": ["body", 0], "alpha": ["mask", 0]}
     graph["alpha"] = {"class_type": "JoinImageWithAlpha", "inputs": alpha}
     graph["close"]["inputs"]["frames"] = ["alpha", 0]
