@@ -36,6 +36,13 @@ class Corpus:
     begins: torch.Tensor  # int64 [S, K]
     visible: torch.Tensor  # bool [S, K, P]
 
+    def replace(self, at: int, fresh: Corpus) -> None:
+        """Put the stories of ``fresh`` in the place of those from ``at`` on; words stay behind."""
+        for field in dataclasses.fields(self):
+            if field.name not in ("stories", "grey"):
+                ours, theirs = getattr(self, field.name), getattr(fresh, field.name)
+                ours[at : at + len(theirs)] = theirs
+
 
 class LatentCodec:
     """Pixels to normalised latents and back, in the arithmetic of one device."""

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from . import corpus, dit, files, judge, text, vae, world
+from . import corpus, dit, files, judge, speed, text, vae, world
 from .training import Training
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ TRAIN_SEED, TEST_SEED = 2_000, 910_000
 DIT_FILE = files.FILES["diffusion_models"]
 MEMORY_SHARES = (6, 9, 12, 15, 15, 12, 13, 6, 5, 4, 3)  # of M = 0 ... 10, per cent
 PROBE_LEVEL, PROBE_MEMORY = 0.8, 4
+BATCH_PARTS = ("clean", "known", "mask", "junk", "weight", "words")  # that a step reads
 
 
 class Words:
@@ -49,7 +50,7 @@ def flow_loss(model, batch: corpus.Batch, sigma, noise, embedded, dtype, memory_
         memory = torch.where(junk, noise[:, :memory_frames], noisy[:, :memory_frames])
         noisy = torch.cat([memory, noisy[:, memory_frames:]], 1)
     device = noisy.device.type
-    with torch.autocast(device, dtype, enabled=dtype is not None):
+    with torch.autocast(device, dtype, enabled=dtype is not None, cache_enabled=False):
         velocity = dit.predict(
             model, noisy, batch.mask, batch.known, sigma, embedded, memory_frames=memory_frames
         )
@@ -115,13 +116,24 @@ def identity(
     return judge.agreement(referee, clips, scenes), clips
 
 
+def is_hidden_matrix(name: str, parameter: torch.nn.Parameter) -> bool:
+    return name.startswith("blocks.") and parameter.ndim == 2
+
+
 def start(args: argparse.Namespace, device) -> tuple[torch.nn.Module, Training]:
     """The model, resumed from the state where there is one."""
     model = dit.build(layers=args.layers, ffn=args.ffn)
     model.rope = dit.KnownPositions(model.rope)
+    speed.quicken(model)
     model = model.to(device)
     training = Training(
-        model, lr=args.lr, betas=(0.9, 0.98), ema_decay=0.9995, clip=1.0, weight_decay=0.01
+        model,
+        lr=args.lr,
+        betas=(0.9, 0.98),
+        ema_decay=0.9995,
+        clip=1.0,
+        weight_decay=0.01,
+        by_muon=is_hidden_matrix if args.optimizer == "muon" else lambda name, p: False,
     )
     resumed = training.load(args.state)
     logger.info("%d parameters, resumed=%s", sum(p.numel() for p in model.parameters()), resumed)
@@ -159,7 +171,7 @@ def train(args: argparse.Namespace) -> dict:
     how = {"dtype": stored, "at_once": at_once}
     words = Words(device)
     model, training = start(args, device)
-    # Other stories after every resumption, so that many are met and few are held.
+    # A few stories at a time are held and renewed, so that none is met often.
     data = corpus.build(codec, stories=args.stories, seed=TRAIN_SEED + training.steps, **how)
     held_out = corpus.build(
         codec, stories=args.test_stories, seed=TEST_SEED, characters=len(world.KINDS), **how
@@ -172,6 +184,7 @@ def train(args: argparse.Namespace) -> dict:
     chooser = torch.Generator().manual_seed(args.seed + training.steps)
     shares = torch.tensor(MEMORY_SHARES, dtype=torch.float32)
     referee = judge.Judge(device)
+    steps = speed.ShapedSteps(training.parameters, captures=on_gpu and args.compile)
     log = (args.out / "dit_metrics.jsonl").open("a")
 
     def report(full: bool, **more) -> dict:
@@ -196,14 +209,28 @@ def train(args: argparse.Namespace) -> dict:
     deadline = began + args.minutes * 60
     last = since = None
     shown_at, next_report = training.steps, training.seconds + args.report_seconds
-    while time.perf_counter() < deadline and training.steps < args.max_steps:
+    total = args.total_minutes * 60
+    while (
+        time.perf_counter() < deadline
+        and training.steps < args.max_steps
+        and training.seconds < total
+    ):
         m = int(torch.multinomial(shares, 1, generator=chooser))
+        if args.renew_steps and training.steps % args.renew_steps == 0:
+            at = training.steps // args.renew_steps * at_once % (args.stories - at_once + 1)
+            seed = TRAIN_SEED + 1 + training.steps
+            data.replace(at, corpus.build(codec, stories=at_once, seed=seed, **how))
         batch = corpus.draw(data, args.batch, m, generator)
         u = torch.rand(args.batch, generator=generator, device=device)
         noise = torch.randn(batch.clean.shape, generator=generator, device=device)
-        loss, _ = flow_loss(model, batch, dit.shifted(u), noise, words(batch.words), dtype, m)
-        loss.backward()
-        norm = training.apply(training.rate(args.total_minutes * 60))
+
+        def work(clean, known, mask, junk, weight, tokens, sigma, noise, m=m):
+            batch = corpus.Batch(clean, known, mask, junk, weight, tokens, None, None)
+            return flow_loss(model, batch, sigma, noise, words(tokens), dtype, m)[0]
+
+        inputs = [getattr(batch, name) for name in BATCH_PARTS]
+        loss = steps.run(m, work, [*inputs, dit.shifted(u), noise])
+        norm = training.apply(training.rate(total))
         if since is None:  # the first step compiles, outside the training time
             loss.item()
             since = last = time.perf_counter()
@@ -221,7 +248,7 @@ def train(args: argparse.Namespace) -> dict:
             continue
         if training.steps % args.log_steps == 0:
             step_ms = 1e3 * (now - since) / max(1, training.steps - shown_at)
-            rate = training.rate(args.total_minutes * 60)
+            rate = training.rate(total)
             line = (training.steps, value, norm.item(), rate, step_ms)
             logger.info("%6d loss %.4f norm %.2f rate %.1e %.1f ms/step", *line)
             shown_at, since = training.steps, now
@@ -254,14 +281,16 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--export-only", action="store_true", help="write the file from --state")
     parser.add_argument("--vae", type=Path, help="VAE file; default: the shipped one")
     parser.add_argument("--minutes", type=float, default=9, help="wall-clock limit of this command")
-    parser.add_argument("--total-minutes", type=float, default=35, help="training time in all")
+    parser.add_argument("--total-minutes", type=float, default=20, help="training time in all")
     parser.add_argument("--max-steps", type=int, default=10**9)
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--optimizer", choices=("muon", "adamw"), default="muon")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--ffn", type=int, default=832)
-    parser.add_argument("--stories", type=int, default=4000)
+    parser.add_argument("--stories", type=int, default=3000, help="held at a time")
+    parser.add_argument("--renew-steps", type=int, default=50, help="between fresh stories")
     parser.add_argument("--test-stories", type=int, default=64)
     parser.add_argument("--judged-shots", type=int, default=128)
     parser.add_argument("--sample-steps", type=int, default=20)

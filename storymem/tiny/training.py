@@ -1,12 +1,15 @@
-"""What both trainings share: weights, their average, AdamW, a rate that follows the clock."""
+"""What both trainings share: weights, their average, optimizers, a rate that follows the clock."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+
+from .muon import StackedMuon
 
 SHARD_BYTES = 15_000_000  # a file of the state; small enough to carry anywhere
 WARM_UP_STEPS = 300
@@ -23,7 +26,8 @@ class Training:
     """A module in training, resumable from a folder.
 
     ``seconds`` is the training time spent, over all commands; the learning rate follows its share
-    of the total, so that a training may be cut into commands of any length.
+    of the total, so that a training may be cut into commands of any length. AdamW steps the
+    parameters, Muon those that ``by_muon`` (name, parameter) picks, both at one learning rate.
     """
 
     def __init__(
@@ -35,19 +39,24 @@ class Training:
         ema_decay: float,
         clip: float = 0.5,
         weight_decay: float = 0.0,
+        by_muon: Callable[[str, torch.nn.Parameter], bool] = lambda name, parameter: False,
     ):
         self.module, self.lr, self.ema_decay, self.clip = module, lr, ema_decay, clip
         self.names = [name for name, _ in module.named_parameters()]
         self.parameters = list(module.parameters())
         self.device = self.parameters[0].device
         self.ema = [p.detach().clone() for p in self.parameters]
+        named = list(zip(self.names, self.parameters, strict=True))
+        matrices = [p for name, p in named if by_muon(name, p)]
+        self.is_muons = [by_muon(name, p) for name, p in named]
         self.optimizer = torch.optim.AdamW(
-            self.parameters,
+            [p for p, muons in zip(self.parameters, self.is_muons, strict=True) if not muons],
             lr=lr,
             betas=betas,
             weight_decay=weight_decay,
             fused=self.device.type == "cuda",
         )
+        self.muon = StackedMuon(matrices, lr=lr, weight_decay=weight_decay) if matrices else None
         self.steps, self.seconds = 0, 0.0
 
     def rate(self, total_seconds: float) -> float:
@@ -58,11 +67,12 @@ class Training:
 
     def apply(self, rate: float) -> torch.Tensor:
         """One step on the gradients that are there; their norm."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in filter(None, (self.optimizer, self.muon)):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         self.steps += 1
         decay = min(self.ema_decay, (self.steps + 1) / (self.steps + 10))
         torch._foreach_lerp_(self.ema, self.parameters, 1 - decay)
@@ -81,16 +91,19 @@ class Training:
         from safetensors.torch import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
-        moments = [self.optimizer.state[p] for p in self.parameters]
+        owners = [self.muon if muons else self.optimizer for muons in self.is_muons]
+        moments = [o.state[p] for o, p in zip(owners, self.parameters, strict=True)]
         values = {
             "weights": self.parameters,
             "ema": self.ema,
-            "moment1": [m["exp_avg"] for m in moments],
-            "moment2": [m["exp_avg_sq"] for m in moments],
+            "moment1": [m.get("momentum_buffer", m.get("exp_avg")) for m in moments],
+            "moment2": [m.get("exp_avg_sq") for m in moments],  # Muon has none
         }
         for part, dtype in STATE_PARTS.items():
             shards, size = [{}], 0
             for name, value in zip(self.names, values[part], strict=True):
+                if value is None:
+                    continue
                 value = value.detach().to(dtype).cpu().contiguous()
                 size += value.nbytes
                 if size > SHARD_BYTES and shards[-1]:
@@ -121,9 +134,13 @@ class Training:
         for i, (name, p) in enumerate(zip(self.names, self.parameters, strict=True)):
             p.copy_(found["weights"][name])
             self.ema[i].copy_(found["ema"].get(name, found["weights"][name]))
+            first = found["moment1"].get(name, torch.zeros_like(p)).to(p)
+            if self.is_muons[i]:
+                self.muon.state[p] = {"momentum_buffer": first}
+                continue
             self.optimizer.state[p] = {
                 "step": step.clone(),
-                "exp_avg": found["moment1"].get(name, torch.zeros_like(p)).to(p),
+                "exp_avg": first,
                 "exp_avg_sq": found["moment2"].get(name, torch.zeros_like(p)).to(p),
             }
         return True
