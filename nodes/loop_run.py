@@ -22,6 +22,7 @@ from ..storymem.bank_store import read_picture, save_bank
 from ..storymem.code_version import code_version
 from ..storymem.disk import telling
 from ..storymem.latest_results import moved_results
+from ..storymem.shot_keys import with_settings
 from ..storymem.shot_loop import (
     Loop,
     LoopSettings,
@@ -178,7 +179,7 @@ class LoopRun:
         """The story video and what lies beside it."""
         last = self.steps[-1]
         bank = (last.result or self.loop.store.load(last.record)).bank
-        bank = bank.with_edits(self.loop.bank.edits)
+        bank = with_settings(self.loop, bank)
         video = self.shown().show_story(self.steps, self.metadata)
         save_bank(self.folder / "bank", bank)
         self.ended.set()

@@ -142,6 +142,7 @@ def _to_json(bank: MemoryBank, kept: dict, dropped: dict, forgotten: dict) -> st
         for key in ("score", "similarity"):  # JSON has no NaN
             if provenance[key] is not None and not math.isfinite(provenance[key]):
                 provenance[key] = None
+        provenance["name"] = bank.edits.label_of(frame.digest) or frame.name
         return {"file": name, **provenance, "sha256": frame.digest}
 
     document = {

@@ -19,6 +19,7 @@ DESCRIBED = re.compile(
     r"(?:,|:|：|，| is | are | was | wears | has |\s[-–—]\s)"
 )
 DESCRIBED_CHINESE = re.compile(r"^\W*(?P<name>[\u4e00-\u9fff·]{2,6}?)\s*(?:是|：|:|，|,)")
+LABEL_SIGNS = re.compile(r"[,;，；、/\n]|\s(?:and|&|\+)\s|\s和\s")  # between names in a label
 NO_NAMES = frozenset(  # a line may begin with these and speak of nobody by name
     word
     for line in (
@@ -45,6 +46,12 @@ def names_of(story_cast: Iterable[str], character: str, prompts: Iterable[str]) 
     for name in filter(None, found):
         once.setdefault(name.casefold(), name)
     return tuple(once.values())
+
+
+def names_in_label(label: str) -> tuple[str, ...]:
+    """The names that an artist wrote about a picture: ``Mara, Pip``."""
+    parts = (part.strip().removeprefix("@") for part in LABEL_SIGNS.split(label))
+    return tuple(part for part in parts if any(map(str.isalpha, part)))
 
 
 def named_in(prompt: str, names: Iterable[str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import torch
 
 from .continuity import ShotPlan
 from .memory_bank import MemoryBank
-from .shot_keys import own_key, shot_key
+from .shot_keys import own_key, shot_key, with_settings
 from .shot_loop import Loop, Step, begin_shot, finish_shot, plan_shot
 from .shot_store import Record, ShotResult
 
@@ -65,7 +65,7 @@ class LoopState:
     def reuse(self, body: str, record: Record) -> LoopState:
         """The state after a shot that was found finished."""
         step = replace(self.next_step(body), record=record)
-        bank = self.loop.store.load(record).bank.with_edits(self.loop.bank.edits)
+        bank = with_settings(self.loop, self.loop.store.load(record).bank)
         return LoopState(self.loop, bank, (*self.steps, step))
 
     def finish(self, body: str, frames, bank: MemoryBank, **options) -> LoopState:
@@ -73,4 +73,5 @@ class LoopState:
         step = self.next_step(body)
         loop = replace(self.loop, body=body)
         record, result = finish_shot(loop, step, frames, bank, **options)
-        return LoopState(self.loop, result.bank, (*self.steps, replace(step, record=record)))
+        bank = with_settings(loop, result.bank)
+        return LoopState(self.loop, bank, (*self.steps, replace(step, record=record)))

@@ -119,7 +119,8 @@ class MemoryBank:
     lists the last candidates that were not kept, each with its reason, for the artist to see.
     ``edits`` are the artist's clicks; they hold for frames that come later too. ``policy`` says
     how a shot's frames are chosen when there are more than places; ``choice`` is what it chose for
-    the shot that this bank was handed to, and ``seen`` what the shot before saw, with reasons.
+    the shot that this bank was handed to; ``seen`` what the last shot saw under a policy other than
+    the window, with reasons; ``shows`` whom the prompts and file names say that each frame shows.
     """
 
     frames: tuple[MemoryFrame, ...] = ()
@@ -131,6 +132,7 @@ class MemoryBank:
     embedder: object = field(default=None, repr=False)  # of pictures and texts, for relevant
     choice: Choice | None = None
     seen: Mapping[str, str] = field(default_factory=dict)  # digest -> reason
+    shows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # digest -> names
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
@@ -260,10 +262,7 @@ class MemoryBank:
 
     def _changed(self, **changes) -> MemoryBank:
         """A new bank with other frames, for which nothing is chosen yet."""
-        seen = self.seen
-        if self.choice is not None:
-            seen = {self.frames[i].digest: why for i, why in self.choice.reasons.items()}
-        return replace(self, choice=None, seen=seen, **changes)
+        return replace(self, choice=None, **changes)
 
     def _edits_without(self, frames: tuple[MemoryFrame, ...], indices: Iterable[int]) -> BankEdits:
         """The clicks on all but these frames: a later change by number counts instead."""

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from .bank_view import UNSEEN, frame_roles, roles_tell, seen_reasons
 from .keyframes import Keyframes
 from .memory_bank import MemoryBank, MemoryFrame
 
 BACKGROUND, TEXT, FAINT = (24, 26, 30), (230, 230, 230), (110, 114, 122)
 KEPT, REJECTED, SCORE = (90, 200, 120), (235, 95, 85), (240, 180, 70)
-LINE, PINNED = (100, 160, 250), (200, 130, 250)
+LINE, PINNED, CHOSEN = (100, 160, 250), (200, 130, 250), (70, 190, 190)
 THUMBNAIL = (208, 128)  # width and height of the box a frame is fitted into
 CAPTION_LINES = 6
 GAP = 12
 PLOT = (1120, 300)
+NOTHING: Mapping[str, str] = {}
+SEES = {  # by which shot the roles tell of
+    "next": "the next shot sees {used} of {all} frames",
+    "this": "this shot sees {used} of {all} frames, chosen by its prompt",
+    "last": "the last shot saw {used} of {all} frames; the next one's prompt chooses for that one",
+    "open": "the next shot's prompt chooses {places} of {all} frames",
+}
 MAX_SHEET_FRAMES = 200  # of each kind: a sheet of more is no longer looked at
 
 
@@ -65,28 +73,26 @@ def story_sheet(
 
 
 def _bank_rows(canvas: _Canvas, bank: MemoryBank) -> None:
-    used = set(bank.used_indices())
-    sink = min(bank.sink, bank.max_frames)
-    groups: dict[str, list[tuple[int, MemoryFrame]]]
-    groups = {"sink": [], "pinned": [], "window": [], "waiting": []}
-    for i, frame in enumerate(bank.frames):
-        if i not in used:
-            groups["waiting"].append((i, frame))
-        elif i < sink:
-            groups["sink"].append((i, frame))
-        else:
-            groups["pinned" if frame.pinned else "window"].append((i, frame))
+    tell, roles = roles_tell(bank), frame_roles(bank)
+    counts = {"used": sum(role not in UNSEEN for role in roles), "all": len(bank)}
+    counts["places"] = bank.max_frames
     canvas.heading(
-        f"Memory bank: the next shot sees {len(used)} of {len(bank)} frames (max_frames "
-        f"{bank.max_frames}, sink {bank.sink}); {len(bank.dropped)} dropped"
+        f"Memory bank: {SEES[tell].format(**counts)} (max_frames {bank.max_frames}, sink "
+        f"{bank.sink}, policy {bank.policy}); {len(bank.dropped)} dropped"
     )
+    shot = "this shot" if tell == "this" else f"the {'last' if tell == 'last' else 'next'} shot"
+    always = ", always seen" if tell == "next" or bank.policy == "relevant" else ""
     for name, title, colour in (
-        ("sink", "Sink, the first frames, always seen", KEPT),
+        ("sink", f"Sink, the first frames{always}", KEPT),
         ("pinned", "Pinned, always seen", PINNED),
         ("window", "Window, the most recent frames", LINE),
-        ("waiting", "In the bank, but not seen by the next shot", FAINT),
+        ("seen", f"Seen by {shot}, chosen by its prompt", CHOSEN),
+        ("open", "The next shot's prompt decides", FAINT),
+        ("waiting", f"In the bank, but not seen by {shot}", FAINT),
     ):
-        canvas.row(f"{title}: {len(groups[name])}", _cells(groups[name], colour))
+        found = [(i, frame) for i, frame in enumerate(bank.frames) if roles[i] == name]
+        if found or name in ("sink", "pinned", "window", "waiting"):
+            canvas.row(f"{title}: {len(found)}", _cells(found, colour, seen_reasons(bank)))
     canvas.row(f"Dropped: {len(bank.dropped)}", _cells(enumerate(bank.dropped), REJECTED))
 
 
@@ -185,7 +191,9 @@ def _ticks(count: int) -> Iterable[int]:
 
 
 def _cells(
-    frames: Iterable[tuple[int | None, MemoryFrame]], colour
+    frames: Iterable[tuple[int | None, MemoryFrame]],
+    colour,
+    seen: Mapping[str, str] = NOTHING,
 ) -> list[tuple[Image.Image, str, tuple]]:
     """Thumbnails with captions and numbers from 1; of very many frames the first and the last."""
     shown = list(frames)
@@ -197,7 +205,10 @@ def _cells(
         picture = Image.fromarray(frame.image.numpy())
         thumbnail = ImageOps.contain(picture, THUMBNAIL, Image.Resampling.BILINEAR)
         number = "" if index is None else f"{index + 1}: "
-        cells.append((thumbnail, number + caption(frame), PINNED if frame.pinned else colour))
+        text = number + caption(frame)
+        if frame.digest in seen:
+            text += f"\nseen: {seen[frame.digest]}"
+        cells.append((thumbnail, text, PINNED if frame.pinned else colour))
     return cells
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from .bank_edits import NO_EDITS
 from .code_version import code_version
 from .continuity import ShotPlan
-from .listening import has_to_choose, listen
+from .listening import has_to_choose, listen, with_names
 from .memory_bank import MemoryBank, MemoryFrame
 from .memory_policy import POLICIES
 from .shot_store import describe_bank, digest_of
@@ -78,9 +78,15 @@ def bank_at_start(loop: Loop, shot: Shot, bank: MemoryBank) -> MemoryBank:
 
 def bank_for_shot(loop: Loop, shot: Shot, bank: MemoryBank) -> MemoryBank:
     """``bank_at_start`` with the artist's clicks and what the policy chooses for the shot."""
+    return listen(bank_at_start(loop, shot, with_settings(loop, bank)), loop.story, shot)
+
+
+def with_settings(loop: Loop, bank: MemoryBank) -> MemoryBank:
+    """A shot's bank, perhaps of an earlier run, with the clicks and the policy of this one."""
     settings = {"policy": loop.bank.policy, "embedder": loop.bank.embedder}
-    bank = replace(bank.with_edits(loop.bank.edits), **settings)
-    return listen(bank_at_start(loop, shot, bank), loop.story, shot)
+    if loop.bank.policy == POLICIES[0]:
+        settings["seen"] = {}
+    return with_names(replace(bank.with_edits(loop.bank.edits), **settings), loop.story)
 
 
 def _changed_by_hand(loop: Loop, shot: Shot, bank: MemoryBank) -> list | None:

@@ -312,6 +312,7 @@ def _read_bank(entry: Mapping, read: Callable[[Mapping], object]) -> MemoryBank:
         sink=entry["sink"],
         dropped=dropped,
         edits=BankEdits.of(kept, dropped),
+        seen=entry.get("seen", {}),
     )
 
 
@@ -329,7 +330,7 @@ def _write_record(folder: Path, key: str, frames: int, facts: Mapping, bank: Mem
         "frames": frames,
         "files": {name: checksum(folder / name) for name in files},
         "facts": dict(facts),
-        "bank": describe_bank(bank),
+        "bank": {**describe_bank(bank), **({"seen": dict(bank.seen)} if bank.seen else {})},
     }
     # The text is checked as it stands, so that NaN scores and the like survive as they are.
     text = json.dumps(body, ensure_ascii=False)

@@ -28,12 +28,25 @@ ARRANGE = """(places) => {
 SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False}
 
 
-def story_graph(log: Path, *, shots=6, max_frames=4, sink=1) -> dict:
+def prepare_base(base: Path, base_folder: Path, *, folder: str = "renamed") -> Path:
+    """A base folder for a server of its own, in which the pack's folder has another name."""
+    for name in ("models", "input", "output", "temp", "custom_nodes", "user/default"):
+        (base / name).mkdir(parents=True)
+    for source, name in (("ComfyUI-StoryMem", folder), ("storymem-test-nodes",) * 2):
+        (base / "custom_nodes" / name).symlink_to((base_folder / "custom_nodes" / source).resolve())
+    (base / "user" / "default" / "comfy.settings.json").write_text(json.dumps(SETTINGS))
+    return base
+
+
+def story_graph(
+    log: Path, *, shots=6, max_frames=4, sink=1, policy="window", script: str | None = None
+) -> dict:
     """A loop whose shots are quick pictures; each leaves the digests that it saw in the log."""
     return {
-        "1": _node("StoryMemLoadStory", script=story(shots), file="none"),
+        "1": _node("StoryMemLoadStory", script=script or story(shots), file="none"),
         "2": _node(
-            "StoryMemMemoryBank", max_frames=max_frames, sink=sink, pin_references=True, edits=""
+            "StoryMemMemoryBank", max_frames=max_frames, sink=sink, pin_references=True, edits="",
+            policy=policy,
         ),
         "3": _node(
             "StoryMemShotLoopOpen", story=["1", 0], bank=["2", 0], continuity="last_frame",
@@ -106,6 +119,7 @@ class StoryPage:
                 role: card.dataset.role,
                 label: card.querySelector(".storymem-role").textContent,
                 place: card.querySelector(".storymem-place").textContent,
+                who: card.querySelector(".storymem-who").textContent,
                 next: card.querySelector(".storymem-next").textContent,
                 acts: [...card.querySelectorAll(".storymem-act:not([hidden])")]
                     .map((button) => button.dataset.act),

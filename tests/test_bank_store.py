@@ -13,6 +13,7 @@ from fakes import noise_image
 from PIL import Image
 
 from storymem import bank_store
+from storymem.bank_edits import BankEdits
 from storymem.bank_store import load_bank, read_picture, save_bank
 from storymem.memory_bank import REFERENCE_SHOT, MemoryBank, MemoryFrame, start_bank
 
@@ -355,3 +356,10 @@ def test_a_save_leaves_files_alone_that_another_server_is_writing(tmp_path):
     save_bank(tmp_path, bank)
     assert fresh.exists()
     assert not old.exists()
+
+
+def test_whom_the_artist_named_stays_with_a_saved_bank(tmp_path):
+    bank = small_bank()
+    labels = ((bank.frames[1].digest, "Mara, Pip"), (bank.frames[0].digest, ""))
+    save_bank(tmp_path, bank.with_edits(BankEdits(names=labels)))
+    assert [f.name for f in load_bank(tmp_path).frames] == ["Ána", "Mara, Pip", "", ""]

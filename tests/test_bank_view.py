@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from PIL import Image
 from storymem.bank_edits import BankEdits
 from storymem.bank_view import MAX_SHOWN, frame_roles, shown_frames, view_bank
 from storymem.memory_bank import MemoryBank, MemoryFrame
+from storymem.memory_policy import Choice
 from storymem.same_origin import is_same_origin
 from storymem.shot_store import ShotStore
 from storymem.thumbnails import LARGE, PictureFolders, is_digest, read_small, shrink
@@ -36,6 +38,54 @@ def test_each_frame_says_what_it_is_to_the_next_shot():
     assert (view["max_frames"], view["sink"], view["count"]) == (4, 2, 7)
     used = {f.digest for f in bank.used()}
     assert {s["digest"] for s in view["frames"] if s["role"] != "waiting"} == used
+
+
+def seen_by(indices: dict[int, str], count=6, **settings) -> MemoryBank:
+    bank = bank_of(count, max_frames=3, sink=1, **{"policy": "entities", **settings})
+    return replace(bank, seen={bank.frames[i].digest: why for i, why in indices.items()})
+
+
+def test_a_policy_that_asks_the_prompt_tells_what_the_last_shot_saw():
+    bank = seen_by({0: "sink: one of the first frames", 2: "shows Mara", 3: "recent"})
+    assert frame_roles(bank) == ("sink", "waiting", "seen", "seen", "waiting", "waiting")
+    view = view_bank(bank)
+    assert (view["tell"], view["policy"]) == ("last", "entities")
+    assert [f["seen"] for f in view["frames"]][1:4] == ["", "shows Mara", "recent"]
+    assert (
+        frame_roles(bank.with_pins(pin=[5]))[5] == "pinned"
+    )  # the next shot sees it, whoever asks
+
+
+def test_a_policy_that_asks_the_prompt_says_so_before_the_first_shot():
+    assert view_bank(seen_by({}))["tell"] == "open"
+    assert frame_roles(seen_by({}).with_pins(pin=[2])) == ("open", "open", "pinned", *["open"] * 3)
+    assert frame_roles(seen_by({}, policy="relevant")) == ("sink", *["open"] * 5)
+    with_room = seen_by({0: "there was room for all"}, count=3)
+    assert frame_roles(with_room) == ("sink", "window", "window")
+    assert view_bank(with_room)["tell"] == "next"
+    assert {f["seen"] for f in view_bank(with_room)["frames"]} == {""}
+
+
+def test_a_bank_on_its_way_to_a_shot_tells_what_was_chosen_for_that():
+    chosen = Choice((1, 4, 5), {1: "pinned", 4: "related to the prompt (0.31)", 5: "recent"})
+    view = view_bank(replace(seen_by({0: "recent"}), choice=chosen))
+    assert view["tell"] == "this"
+    assert [f["role"] for f in view["frames"]] == [
+        "waiting",
+        "seen",
+        *["waiting"] * 2,
+        *["seen"] * 2,
+    ]
+    assert [f["seen"] for f in view["frames"]][::4] == ["", "related to the prompt (0.31)"]
+
+
+def test_whom_frames_show_is_told_and_who_says_so():
+    bank = bank_of(3)
+    digests = [f.digest for f in bank.frames]
+    labels = BankEdits(names=((digests[0][:12], "Pip"), (digests[1], "")))
+    bank = replace(bank.with_edits(labels), shows={digests[1]: ("Mara", "Pip")})
+    told = [(f["label"], f["shows"]) for f in view_bank(bank)["frames"]]
+    assert told == [("Pip", ""), ("", "Mara, Pip"), (None, "")]
 
 
 def test_the_facts_of_a_frame_are_told_and_hold_no_pixels():

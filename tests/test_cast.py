@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from storymem.cast import named_in, names_of, without_marks
+from storymem.cast import named_in, names_in_label, names_of, without_marks
 from storymem.script_writer import read_script, write_script
 from storymem.story import load_story
 
@@ -77,3 +77,19 @@ def test_a_possessive_mark_names_nobody_new():
     names = names_of(["Mara"], "", ["@Mara's lamp lights '@Pip'.", "@Jean-Luc's"])
     assert names == ("Mara", "Pip", "Jean-Luc")
     assert without_marks("@Mara's lamp") == "Mara's lamp"
+
+
+@pytest.mark.parametrize(
+    ("label", "names"),
+    [
+        ("Mara", ("Mara",)),
+        ("Mara, @Pip;  the old cat", ("Mara", "Pip", "the old cat")),
+        ("Mara and Pip & Ada + Bo", ("Mara", "Pip", "Ada", "Bo")),
+        ("小美，阿福、老王 和 小李", ("小美", "阿福", "老王", "小李")),
+        ("Sandy", ("Sandy",)),
+        ("", ()),
+        (" , 12; -", ()),
+    ],
+)
+def test_a_label_holds_one_name_or_several(label, names):
+    assert names_in_label(label) == names

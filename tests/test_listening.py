@@ -11,9 +11,9 @@ from fakes import noise_image
 from storymem.bank_edits import BankEdits
 from storymem.embedders import Embedder, LayoutEmbedder
 from storymem.latest_results import describe_result
-from storymem.listening import listen
+from storymem.listening import known_names, listen, with_names
 from storymem.memory_bank import MemoryBank, MemoryFrame, start_bank
-from storymem.shot_keys import bank_for_shot
+from storymem.shot_keys import bank_for_shot, with_settings
 from storymem.shot_loop import Loop, LoopSettings, begin_shot, finish_shot, list_steps
 from storymem.shot_store import ShotStore
 from storymem.story import load_story
@@ -50,7 +50,10 @@ def test_someone_who_returns_is_in_view_again():
 
 def test_nothing_is_chosen_while_every_frame_has_a_place():
     tale = story()
-    assert listen(bank_after(4), tale, tale.shots[8]).choice is None
+    bank = listen(bank_after(4), tale, tale.shots[8])
+    assert bank.choice is None
+    assert bank.seen == {frame(shot).digest: "there was room for all" for shot in range(4)}
+    assert listen(replace(bank, policy="window"), tale, tale.shots[8]).seen == {}
 
 
 def test_the_character_block_is_no_mention():
@@ -68,6 +71,25 @@ def test_labels_count_before_prompts():
     by_name = by_name.with_edits(BankEdits(names=((frame(1).digest, "nobody"),)))
     chosen = listen(by_name, tale, tale.shots[8])
     assert chosen.choice.reasons[0] == "shows Pip"
+
+
+def test_whom_an_artist_names_is_one_of_the_cast():
+    tale = story(character="", prompts=["A woman walks.", *["Ada rows."] * 7, "A woman returns."])
+    returns = replace(tale.shots[8], prompt="Ada returns with a heron & a cat.")
+    assert known_names(bank_after(8), tale) == ()
+    labels = ((frame(0).digest, "Ada and @heron, 7"), (frame(2).digest, "a cat"))
+    bank = bank_after(8, sink=0).with_edits(BankEdits(names=labels))
+    assert known_names(bank, tale) == ("Ada", "heron", "a cat")
+    bank = listen(bank, tale, returns)
+    assert {bank.choice.reasons[i] for i in (0, 2)} == {"shows heron", "shows a cat"}
+
+
+def test_whom_the_frames_show_by_themselves_is_there_to_look_at():
+    labels = BankEdits(names=((frame(0).digest, "Pip"),))
+    bank = with_names(bank_after(2).with_edits(labels), story())
+    assert bank.shows == {frame(0).digest: ("Mara",), frame(1).digest: ("Pip",)}
+    nobody = story(character="", prompts=["Rain."])
+    assert with_names(bank_after(2), nobody).shows == {}
 
 
 def test_a_file_name_that_names_nobody_leaves_it_to_the_prompt():
@@ -234,6 +256,24 @@ def test_labels_make_anew_only_what_they_change(loop):
     relabelled = replace(listening, bank=listening.bank.with_edits(edits))
     # Shots 7 and 8 are about Mara, whose newest frames no longer have the fourth among them.
     assert run(relabelled) == {6: [0, 2, 4, 5], 7: [0, 4, 5, 6], 8: [0, 1, 3, 7]}
+
+
+def test_what_the_last_shot_saw_and_the_policy_outlive_a_restart(loop):
+    listening, manifest = with_policy(loop, "entities"), {"shots": {}}
+    run(listening, manifest=manifest)
+    last = list_steps(listening, manifest)[-1].record
+    bank = with_settings(listening, loop.store.load(last).bank)
+    assert (bank.policy, bank.seen[frame(1).digest]) == ("entities", "shows Pip")
+    assert [f.shot for f in bank.frames if f.digest in bank.seen] == [0, 1, 6, 7]
+    assert bank.shows[frame(8).digest] == ("Pip",)
+    assert with_settings(loop, bank).seen == {}  # the window tells by itself
+
+
+def test_a_record_without_what_was_seen_is_still_read(loop):
+    run(loop)
+    last = list_steps(loop, {})[-1].record
+    assert "seen" not in last.bank
+    assert with_settings(with_policy(loop, "entities"), loop.store.load(last).bank).seen == {}
 
 
 def test_window_asks_nobody(loop):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from fakes import LabelEmbedder, LabelScorer, label_frames, noise_image
@@ -9,7 +11,15 @@ from fakes import LabelEmbedder, LabelScorer, label_frames, noise_image
 from storymem import pictures
 from storymem.keyframes import Keyframes, choose_keyframes
 from storymem.memory_bank import MemoryBank, MemoryFrame, start_bank
-from storymem.pictures import KEPT, PINNED, REJECTED, caption, contact_sheet, decision_picture
+from storymem.pictures import (
+    CHOSEN,
+    KEPT,
+    PINNED,
+    REJECTED,
+    caption,
+    contact_sheet,
+    decision_picture,
+)
 
 
 def count(picture: torch.Tensor, colour) -> int:
@@ -79,6 +89,16 @@ def test_the_sheet_shows_each_frame_once_in_its_group():
         assert thumbnails(sheet, label) == 1, label
     assert count(sheet, PINNED) > 300
     assert count(sheet, REJECTED) > 300
+
+
+def test_the_sheet_of_a_policy_shows_what_the_last_shot_saw():
+    frames = tuple(MemoryFrame(image, shot=i) for i, image in enumerate(label_frames(range(6))))
+    bank = MemoryBank(frames, max_frames=3, sink=1, policy="entities")
+    seen = {frames[0].digest: "sink: one of the first frames", frames[2].digest: "shows Mara"}
+    nobody, told = contact_sheet(bank), contact_sheet(replace(bank, seen=seen))
+    assert (count(nobody, CHOSEN), count(told, CHOSEN) > 300) == (0, True)
+    for label in range(6):
+        assert thumbnails(nobody, label) == thumbnails(told, label) == 1, label
 
 
 def test_captions_say_what_why_and_whether_it_is_pinned():

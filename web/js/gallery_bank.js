@@ -6,24 +6,37 @@ import { t } from "./texts.js";
 export const LARGE = 1024;
 const SMALL = 192;
 const MAX_SHOWN = 200;
-const ROLES = ["sink", "window", "pinned", "waiting", "dropped"];
+const ROLES = ["sink", "window", "pinned", "seen", "open", "waiting", "dropped"];
+const TELLS = ["next", "this", "last", "open"]; // of which shot the roles tell
+const REASONS = [ // of the memory's policies, as the server words them
+  [/^shows (.+)$/, "why.shows"],
+  [/^related to the prompt \((.+)\)$/, "why.related"],
+  [/^sink: /, "why.sink"],
+  [/^recent$/, "why.recent"],
+  [/^pinned$/, "why.pinned"],
+  [/^there was room for all$/, "why.room"],
+];
 const EDITS = ["", "pin", "unpin", "drop", "keep"];
 const DIGEST = /^[0-9a-f]{64}$/;
 
 /** What the server sent or a workflow file holds, made safe; null when it is no bank. */
 export function readBank(value) {
   if (!value || !Array.isArray(value.frames) || !Array.isArray(value.dropped)) return null;
+  const policy = text(value.policy) || "window";
+  const before = policy === "window" ? "next" : "last"; // in workflows of earlier versions
+  const tell = TELLS.includes(value.tell) ? value.tell : before;
   return {
     max_frames: whole(value.max_frames),
     sink: whole(value.sink),
-    policy: text(value.policy) || "window",
+    policy,
+    tell,
     count: Math.max(whole(value.count), value.frames.length),
-    frames: readFrames(value.frames),
-    dropped: readFrames(value.dropped),
+    frames: readFrames(value.frames, tell),
+    dropped: readFrames(value.dropped, tell),
   };
 }
 
-function readFrames(list) {
+function readFrames(list, tell) {
   return list
     .filter((f) => f && DIGEST.test(f.digest) && ROLES.includes(f.role))
     .slice(-MAX_SHOWN)
@@ -41,6 +54,9 @@ function readFrames(list) {
       pinned: f.pinned === true,
       name: text(f.name),
       seen: text(f.seen),
+      tell,
+      label: typeof f.label === "string" ? text(f.label) : null,
+      shows: text(f.shows),
     }));
 }
 
@@ -77,19 +93,35 @@ export function placeOf(frame) {
   return frame.name || t("place.reference", { number: frame.frame + 1 });
 }
 
+/** Whom a frame shows: what the artist wrote, else what its prompt or file tells. */
+export function whoIsOn(frame, label) {
+  return label === "" ? t("who.nobody") : label ?? frame.shows;
+}
+
+function whyOf(reason) {
+  for (const [pattern, key] of REASONS) {
+    const match = pattern.exec(reason);
+    if (match) return t(key, { what: match[1] });
+  }
+  return reason;
+}
+
 /** Everything known about a frame, a line each. */
-export function factsOf(frame, pendingKind = "") {
+export function factsOf(frame, pendingKind = "", who = { label: frame.label, isNew: false }) {
+  const names = whoIsOn(frame, who.label);
   return [
     `${placeOf(frame)} · ${t("fact.number", { number: frame.number })}`,
-    t(`role.${frame.role}.long`),
+    t([`role.${frame.role}.${frame.tell}`, `role.${frame.role}.long`]),
+    names ? t(who.label === null ? "fact.who" : "fact.who.own", { names }) : "",
     frame.name && frame.shot >= 0 ? frame.name : "",
     frame.score === null
       ? ""
       : t("fact.score", { scorer: frame.scorer || t("fact.scorer"), value: frame.score.toFixed(3) }),
     frame.similarity === null ? "" : t("fact.similarity", { value: frame.similarity.toFixed(3) }),
     frame.reason ? t("fact.reason", { reason: frame.reason }) : "",
-    frame.seen ? t("fact.seen", { reason: frame.seen }) : "",
+    frame.seen ? t(`fact.seen.${frame.tell}`, { reason: whyOf(frame.seen) }) : "",
     pendingKind ? t(`pending.${pendingKind}`) : "",
+    who.isNew ? t("pending.name") : "",
   ].filter(Boolean);
 }
 

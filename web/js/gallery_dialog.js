@@ -12,6 +12,25 @@ export function enlarge(index, { count, look, act }) {
   const picture = h("img", { alt: "" });
   const facts = h("div", { class: "storymem-dialog-facts" });
   const buttons = h("div", { class: "storymem-dialog-actions" });
+  const names = h("input", {
+    type: "text",
+    class: "storymem-name",
+    maxlength: 200,
+    onchange: () => {
+      act("name", look(index).frame, names.value);
+      draw();
+    },
+    onkeydown: (event) => {
+      event.stopPropagation(); // arrows move in the text
+      if (event.isComposing) return;
+      if (event.key === "Enter") names.blur();
+      if (event.key !== "Escape") return;
+      event.preventDefault(); // leaves the text, not the dialog
+      draw();
+      close.focus();
+    },
+  });
+  const who = h("label", { class: "storymem-dialog-who" }, h("span", {}, t("who.label")), names);
   const step = (by) => h("button", {
     type: "button",
     "aria-label": t(by < 0 ? "act.previous" : "act.next"),
@@ -24,16 +43,20 @@ export function enlarge(index, { count, look, act }) {
     { class: "storymem-dialog", "aria-label": t("gallery.label") },
     stage,
     facts,
+    who,
     h("div", { class: "storymem-dialog-bar" }, buttons, close),
   );
 
   function draw() {
-    const { frame, pending, actions } = look(index);
+    const { frame, pending, actions, who: shown } = look(index);
     picture.src = pictureUrl(frame, LARGE);
     picture.alt = placeOf(frame);
-    facts.replaceChildren(...factsOf(frame, pending).map((line) => h("div", {}, line)));
+    facts.replaceChildren(...factsOf(frame, pending, shown).map((line) => h("div", {}, line)));
     const focused = document.activeElement?.dataset?.act;
-    buttons.replaceChildren(...actions.map((name) => h("button", {
+    who.hidden = !actions.includes("name");
+    names.value = shown.label ?? frame.shows;
+    names.placeholder = t(frame.shows ? "who.nobody" : "who.hint");
+    buttons.replaceChildren(...actions.filter((name) => name !== "name").map((name) => h("button", {
       type: "button",
       "data-act": name,
       onclick: () => {

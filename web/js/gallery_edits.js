@@ -24,6 +24,39 @@ export function readEdits(text) {
   return { ...edits, names: { ...labels } };
 }
 
+/** Whom the artist wrote that a frame shows; null when nothing was written. */
+export function labelOf(edits, frame) {
+  const found = Object.keys(edits.names).find((digits) => names([digits], frame.digest));
+  return found === undefined ? null : edits.names[found];
+}
+
+/** What a typed text means for a frame: null for what is known anyway, empty for nobody. */
+export function labelFrom(text, frame) {
+  const label = text.trim();
+  return label === frame.shows ? null : label;
+}
+
+export function wantLabel(edits, frame, label) {
+  const others = Object.entries(edits.names).filter(([digits]) => !names([digits], frame.digest));
+  if (label !== null) others.push([frame.digest, label]);
+  return { ...edits, names: Object.fromEntries(others) };
+}
+
+export function isRenamed(edits, frame) {
+  return labelOf(edits, frame) !== frame.label;
+}
+
+/** Whether something of the edits is still to take effect on a frame. */
+export function isPending(edits, frame) {
+  return isRenamed(edits, frame) || pending(edits, frame) !== "";
+}
+
+/** New edits without what is still to take effect on a frame. */
+export function undone(edits, frame) {
+  const named = isRenamed(edits, frame) ? wantLabel(edits, frame, frame.label) : edits;
+  return want(named, frame, applied(frame));
+}
+
 export function writeEdits(edits) {
   const filled = Object.entries(edits).filter(([, value]) => Object.keys(value).length);
   return filled.length ? JSON.stringify(Object.fromEntries(filled)) : "";

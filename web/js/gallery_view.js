@@ -1,15 +1,16 @@
 /** The gallery on a node: thumbnails with what each is, drawn from a plain model. */
-import { FactBubble, factsOf, inputUrl, pictureUrl, placeOf } from "./gallery_bank.js";
+import { FactBubble, factsOf, inputUrl, pictureUrl, placeOf, whoIsOn } from "./gallery_bank.js";
 import { h } from "./common.js";
 import { t } from "./texts.js";
 
 const BUBBLE = new FactBubble();
-const KEYS = { p: "pin", d: "drop", Delete: "drop", Backspace: "drop", r: "restore", u: "undo" };
+const KEYS = { p: "pin", d: "drop", Delete: "drop", Backspace: "drop", r: "restore", u: "undo", t: "name" };
+const MAX_NAMES = 200; // characters
 
 /**
  * `act(name, item)` is called for every click; names: enlarge, pin, unpin, drop, restore, undo (item
- * is the model's), remove (a file name), undo_all, clear, start_over; `addFiles(files)` for pictures
- * and `addUrl(url)` for one that was dragged from the page.
+ * is the model's), remove (a file name), undo_all, clear, start_over, and name with what was typed;
+ * `addFiles(files)` for pictures and `addUrl(url)` for one that was dragged from the page.
  */
 export class GalleryView {
   constructor({ act, addFiles, addUrl, takesPictures }) {
@@ -116,10 +117,13 @@ export class GalleryView {
       img: h("img", { alt: "", loading: "lazy", decoding: "async", draggable: "false" }),
       role: h("span", { class: "storymem-role" }),
       place: h("span", { class: "storymem-place" }),
+      who: h("span", { class: "storymem-who", hidden: true }),
       next: h("span", { class: "storymem-next" }),
       pin: button("pin"),
       drop: button("drop"),
+      name: button("name"),
       undo: button("undo"),
+      field: null, // in which names are typed
     };
     card.picture = h(
       "button",
@@ -133,13 +137,56 @@ export class GalleryView {
       { class: "storymem-card", role: "listitem", "data-key": key },
       card.picture,
       card.place,
+      card.who,
       card.next,
-      h("div", { class: "storymem-acts" }, card.pin, card.drop, card.undo),
+      h("div", { class: "storymem-acts" }, card.pin, card.drop, card.name, card.undo),
     );
     return card;
   }
 
-  #dress(card, { frame, pending, actions }) {
+  /** A field for whom the frame shows: Enter keeps, Escape leaves; the mouse elsewhere keeps, too. */
+  #openName(element) {
+    const card = this.cards.get(element.dataset.key);
+    const { frame, who } = this.items.get(element.dataset.key);
+    if (card.field) return;
+    const before = who.label ?? frame.shows;
+    const close = (keep) => {
+      if (!card.field) return;
+      const hadFocus = document.activeElement === field;
+      const { value } = field;
+      card.field = null;
+      field.remove();
+      card.who.hidden = !card.who.textContent;
+      if (hadFocus) card.picture.focus({ preventScroll: true });
+      const item = this.items.get(card.element.dataset.key);
+      if (keep && item && value.trim() !== before) this.act("name", item, value);
+    };
+    const field = h("input", {
+      type: "text",
+      class: "storymem-name",
+      maxlength: MAX_NAMES,
+      placeholder: t(frame.shows ? "who.nobody" : "who.hint"),
+      "aria-label": t("who.long", { place: placeOf(frame) }),
+      onblur: () => close(true),
+      onkeydown: (event) => {
+        event.stopPropagation(); // letters are letters here
+        if (event.isComposing) return; // Enter chooses a Chinese word
+        if (event.key === "Enter" || event.key === "Escape") {
+          event.preventDefault();
+          close(event.key === "Enter");
+        }
+      },
+    });
+    field.value = before;
+    card.field = field;
+    card.who.hidden = true;
+    card.who.after(field);
+    this.#reveal(card.element);
+    field.focus({ preventScroll: true });
+    field.select();
+  }
+
+  #dress(card, { frame, pending, actions, who }) {
     const source = pictureUrl(frame);
     if (card.img.getAttribute("src") !== source || card.element.classList.contains("gone")) {
       card.element.classList.remove("gone");
@@ -150,7 +197,10 @@ export class GalleryView {
     card.role.textContent = t(`role.${frame.role}`);
     card.place.textContent = placeOf(frame);
     card.next.textContent = pending ? t(`next.${pending}`) : "";
-    card.picture.setAttribute("aria-label", `${t("act.enlarge")}: ${factsOf(frame, pending).join(". ")}`);
+    card.who.textContent = whoIsOn(frame, who.label);
+    card.who.dataset.state = who.isNew ? "new" : who.label === null ? "known" : "own";
+    card.who.hidden = !card.who.textContent || card.field !== null;
+    card.picture.setAttribute("aria-label", `${t("act.enlarge")}: ${factsOf(frame, pending, who).join(". ")}`);
     const place = placeOf(frame);
     const set = (button, names) => {
       const name = names.find((candidate) => actions.includes(candidate));
@@ -162,6 +212,7 @@ export class GalleryView {
     };
     set(card.pin, ["pin", "unpin"]);
     set(card.drop, ["drop", "restore"]);
+    set(card.name, ["name"]);
     set(card.undo, ["undo"]);
   }
 
@@ -246,7 +297,7 @@ export class GalleryView {
   #tell(element) {
     const card = element.closest?.(".storymem-card");
     const item = card && this.items.get(card.dataset.key);
-    if (item) BUBBLE.show(card, factsOf(item.frame, item.pending));
+    if (item && !element.matches(".storymem-name")) BUBBLE.show(card, factsOf(item.frame, item.pending, item.who));
     else BUBBLE.hide();
   }
 
@@ -272,7 +323,8 @@ export class GalleryView {
   #do(name, button) {
     BUBBLE.hide();
     const card = button.closest(".storymem-card");
-    this.act(name, card ? this.items.get(card.dataset.key) : button.dataset.name);
+    if (name === "name") return this.#openName(card);
+    return this.act(name, card ? this.items.get(card.dataset.key) : button.dataset.name);
   }
 
   #key(event) {
@@ -293,7 +345,8 @@ export class GalleryView {
     const chosen = name === "pin" && !actions.includes("pin") ? "unpin" : name;
     if (chosen && actions.includes(chosen)) {
       event.preventDefault();
-      this.act(chosen, this.items.get(card.dataset.key));
+      if (chosen === "name") this.#openName(card);
+      else this.act(chosen, this.items.get(card.dataset.key));
     }
   }
 
@@ -325,7 +378,7 @@ export class GalleryView {
   #rove() {
     for (const [key, card] of this.cards) {
       const reachable = key === this.current ? "0" : "-1";
-      for (const button of [card.picture, card.pin, card.drop, card.undo]) {
+      for (const button of [card.picture, card.pin, card.drop, card.name, card.undo]) {
         if (button.getAttribute("tabindex") !== reachable) button.setAttribute("tabindex", reachable);
       }
     }

@@ -36,7 +36,7 @@ class Gallery {
     this.message = "";
     this.view = new GalleryView({
       takesPictures: this.isBank,
-      act: (name, item) => this.act(name, item),
+      act: (name, item, text) => this.act(name, item, text),
       addFiles: (files) => this.addFiles(files),
       addUrl: (url) => this.addUrl(url),
     });
@@ -94,7 +94,7 @@ class Gallery {
     noteChange();
   }
 
-  act(name, item) {
+  act(name, item, text = "") {
     if (name === "enlarge") return this.enlarge(item);
     const { edits, problem } = this.readEdits();
     if (name === "start_over" && problem === "broken") return this.write(edit.readEdits(""));
@@ -109,9 +109,14 @@ class Gallery {
         const pinned = edit.pinnedIfKept(edits, frame);
         return this.write(edit.want(edits, frame, { kept: true, pinned }));
       }
-      case "undo": return this.write(edit.want(edits, frame, edit.applied(frame)));
+      case "name": {
+        const label = edit.labelFrom(text, frame);
+        if (label === edit.labelOf(edits, frame)) return undefined;
+        return this.write(edit.wantLabel(edits, frame, label));
+      }
+      case "undo": return this.write(edit.undone(edits, frame));
       case "undo_all": return this.write(this.frames.reduce(
-        (all, one) => (edit.pending(edits, one) ? edit.want(all, one, edit.applied(one)) : all),
+        (all, one) => (edit.isPending(edits, one) ? edit.undone(all, one) : all),
         edits,
       ));
       case "clear": return this.write(edit.withoutClicks(edits));
@@ -129,7 +134,7 @@ class Gallery {
     enlarge(Math.max(0, digests.indexOf(item.frame)), {
       count: () => digests.length,
       look: (index) => this.look(digests[index]),
-      act: (name, frame) => this.act(name, { frame }),
+      act: (name, frame, text) => this.act(name, { frame }, text),
     });
   }
 
@@ -142,9 +147,12 @@ class Gallery {
       // A picture that is kept elsewhere in the bank would not come back a second time.
       if (next.kept) actions.push("drop");
       else if (frame.role !== "dropped" || !this.keptDigests.has(frame.digest)) actions.push("restore");
-      if (pending) actions.push("undo");
+      actions.push("name");
+      if (edit.isPending(edits, frame)) actions.push("undo");
     }
-    return { frame, pending, actions };
+    const label = problem ? frame.label : edit.labelOf(edits, frame);
+    const who = { label, isNew: !problem && edit.isRenamed(edits, frame) };
+    return { frame, pending, actions, who };
   }
 
   get keptDigests() {
@@ -164,7 +172,7 @@ class Gallery {
       kept,
       dropped,
       images: images.map((name) => ({ name, isNew: !names.has(name), canRemove: !state.problem })),
-      undo: [...kept, ...dropped].filter(({ pending }) => pending).length,
+      undo: [...kept, ...dropped].filter(({ actions }) => actions.includes("undo")).length,
       clear: this.isBank ? edit.countEdits(state.edits) : 0,
       broken: state.problem === "broken",
     });
@@ -173,8 +181,9 @@ class Gallery {
   status(bank) {
     if (!bank) return t(this.isBank ? "gallery.empty.bank" : "gallery.empty");
     if (!bank.count) return t("gallery.sees.none");
-    const used = bank.frames.filter((frame) => frame.role !== "waiting").length;
-    return t(bank.policy === "window" ? "gallery.sees" : "gallery.sees.prompt", { used, count: bank.count });
+    const used = bank.frames.filter((frame) => !["waiting", "open"].includes(frame.role)).length;
+    const places = Math.min(bank.max_frames, bank.count);
+    return t(`gallery.sees.${bank.tell}`, { used, places, count: bank.count });
   }
 
   notes(bank, { edits, problem }) {
@@ -187,7 +196,7 @@ class Gallery {
     if (bank && pinned > bank.max_frames) {
       notes.push(t("gallery.too_many", { pinned, max: bank.max_frames }));
     }
-    const changes = problem ? 0 : this.frames.filter((frame) => edit.pending(edits, frame)).length;
+    const changes = problem ? 0 : this.frames.filter((frame) => edit.isPending(edits, frame)).length;
     if (changes) notes.push(t("gallery.takes_effect", { count: changes }));
     if (this.message) notes.push(this.message);
     return notes;
