@@ -52,13 +52,6 @@ def tell(run, state: str, place: int | None = None, *, failed: bool = False, mes
     server.send_sync(EVENT, facts, server.client_id)
 
 
-def say(text: str, node_id: str) -> None:
-    """A line on the artist's node."""
-    send = getattr(_server(), "send_progress_text", None)
-    if send is not None:
-        send(text, node_id)
-
-
 def _states(steps, current: int | None, word: str | None) -> dict[str, str]:
     """One word for each shot by its label; ``word`` is that of the current one, if it has any."""
     states = {}

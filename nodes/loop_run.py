@@ -49,7 +49,7 @@ from ..storymem.story_repair import repair_folders
 from . import host_cache
 from .folders import find_inside
 from .loop_graph import LoopGraph
-from .loop_progress import say, tell
+from .loop_progress import tell
 
 STORE_FOLDER = (
     ".storymem"  # in the output folder: finished shots, whatever prefix and name they have
@@ -105,7 +105,6 @@ class LoopRun:
             await self._wait_for(earlier[-1])
         self.current = i
         step, before = self.steps[i], self._before(i)
-        say(f"{step.plan.shot}, {i + 1} of {len(self.steps)}", self.graph.close_id)
         bank, previous = begin_shot(self.loop, step, before)
         if step.record is None:
             tell(self, "shot", i)
