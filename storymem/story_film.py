@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from .latest_results import is_held
 from .story import Story, load_story
+from .story_folder import read_manifest
 from .video import read_info
 
 SCRIPTS = ("script.json", "script.txt")  # what the nodes and the runner leave beside the shots
@@ -52,10 +54,11 @@ def open_film(folder: Path, script: Path | None = None, *, partial: bool = False
 
     Args:
         script: the script, where ``folder`` does not hold it.
-        partial: measure what is there when shots are missing.
+        partial: measure what is there when shots are missing, or made from older prompts.
 
     Raises:
-        ValueError: without a script, when shots are missing, or a video cannot be read.
+        ValueError: without a script, when shots are missing or made from older prompts, or a video
+            cannot be read.
     """
     if not is_story_folder(folder):
         raise ValueError(
@@ -64,11 +67,19 @@ def open_film(folder: Path, script: Path | None = None, *, partial: bool = False
         )
     story = read_script(script or _script_in(folder))
     files = {shot.label: _file_of(folder, shot.label) for shot in story.shots}
+    shown = {label for label, path in files.items() if path}
+    if not script and (outdated := sorted(shown & _outdated(folder, story))):
+        if not partial:
+            raise ValueError(
+                f"{_some(outdated)} of '{story.name}' in {folder} were made from older prompts, as "
+                "after a run that stopped; finish the story, or measure the others (partial)"
+            )
+        files.update(dict.fromkeys(outdated))
     missing = [label for label, path in files.items() if path is None]
     if len(missing) == len(files) or (missing and not partial):
         raise ValueError(
             f"{folder} lacks {len(missing)} of the {len(files)} shots of '{story.name}': "
-            f"{', '.join(missing[:8])}{' ...' if len(missing) > 8 else ''}; finish the story, or "
+            f"{_some(missing)}; finish the story, or "
             "measure what is there (partial)"
         )
     shots = []
@@ -161,6 +172,23 @@ def _script_in(folder: Path) -> Path:
         f"{folder} holds no script ({' or '.join(SCRIPTS)}); put the story's script there under "
         "that name"
     )
+
+
+def _outdated(folder: Path, story: Story) -> set[str]:
+    """Shots whose films show another prompt than the script has now; locked ones are meant to."""
+    made = read_manifest(folder)["shots"]
+    return {
+        shot.label
+        for shot in story.shots
+        if isinstance(entry := made.get(shot.label), Mapping)
+        and "shot_prompt" in entry
+        and not shot.lock
+        and is_held(entry, shot)
+    }
+
+
+def _some(labels: Sequence[str]) -> str:
+    return f"{', '.join(labels[:8])}{' ...' if len(labels) > 8 else ''}"
 
 
 def _file_of(folder: Path, label: str) -> Path | None:

@@ -324,6 +324,25 @@ def test_a_character_description_is_no_part_of_a_shots_prompt(tmp_path, folder):
     assert open_film(folder, path).shots[0].prompt == "shot number 1 of tale"
 
 
+def test_films_of_older_prompts_are_not_measured_against_the_new_script(tmp_path):
+    """As when an edited story stopped before all of its shots were made anew."""
+    folder = write_story(tmp_path / "tale", SIZES[:3])
+    made = {
+        f"01_0{i}": {"shot_prompt": f"shot number {i} of tale", "file": f"shot_01_0{i}.mp4"}
+        for i in (1, 2, 3)
+    }
+    made["01_02"]["shot_prompt"] = "what it said before"
+    (folder / "story.json").write_text(json.dumps({"shots": made}))
+    with pytest.raises(ValueError, match=r"01_02 of 'tale' .* were made from older prompts"):
+        open_film(folder)
+    assert [s.label for s in open_film(folder, partial=True).shots] == ["01_01", "01_03"]
+    assert len(open_film(folder, folder / "script.json").shots) == 3  # a script that was chosen
+    script = json.loads((folder / "script.json").read_text())
+    script["scenes"][0]["lock"] = [False, True, False]
+    (folder / "script.json").write_text(json.dumps(script))
+    assert len(open_film(folder).shots) == 3  # locked: it is meant to stay
+
+
 def test_what_is_missing_is_told(tmp_path):
     with pytest.raises(ValueError, match="there is no folder"):
         find_stories(tmp_path / "nowhere")
