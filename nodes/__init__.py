@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 
 from comfy_api.latest import ComfyExtension, io
 
@@ -35,9 +36,10 @@ class StoryMemExtension(ComfyExtension):
 
     async def on_load(self) -> None:
         import_module(".tiny", __package__).register_weights()
-        add_routes = import_module(".page", __package__).add_routes
+        page = import_module(".page", __package__)
+        page.serve_web_files(Path(__file__).absolute().parent.parent)
         for name in PAGE_MODULES:
-            add_routes(import_module(f".{name}", __package__).ROUTES)
+            page.add_routes(import_module(f".{name}", __package__).ROUTES)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         nodes: list[type[io.ComfyNode]] = []

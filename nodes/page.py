@@ -17,6 +17,7 @@ from pathlib import Path
 import folder_paths
 from aiohttp import web
 from comfy_api.latest import io
+from yarl import URL
 
 from ..storymem.bank_view import shown_frames, view_bank
 from ..storymem.memory_bank import MemoryBank
@@ -28,6 +29,7 @@ PREFIX = "/storymem/"
 MAX_BODY = 2 * 2**20  # bytes of a JSON body
 PICTURE_CACHE = "private, max-age=31536000, immutable"  # a digest always names the same picture
 PICTURES_AT_ONCE = 2  # a page asks for hundreds; a running sampler needs the processor too
+PLAIN_NAME = "comfyui-storymem"  # of the pack, where its folder's name cannot be part of an address
 BANK_EVENT = "storymem.bank"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 logger = logging.getLogger(__name__)
@@ -50,6 +52,25 @@ def add_routes(routes: Mapping[tuple[str, str], Handler]) -> None:
             raise ValueError(f"routes of this pack begin with {PREFIX}, but this one is {path}")
         if server is not None:
             server.routes.route(method, path)(guard(handler))
+
+
+def serve_web_files(pack: Path) -> None:
+    """Serve the page's own files under another name, when they cannot be under the folder's.
+
+    The host lists them percent-encoded, as an address must be. Its web server (aiohttp) keeps the
+    prefix of a folder encoded, too, but looks for it in the decoded address, and finds nothing: a
+    space or a letter outside of ASCII in the folder's name, and each file is "not found". Help
+    pages and templates are asked for under the folder's name whatever is done here.
+    """
+    folders = getattr(sys.modules.get("nodes"), "EXTENSION_WEB_DIRS", {})
+    if URL.build(path=f"/{pack.name}").raw_path == f"/{pack.name}" or pack.name not in folders:
+        return
+    folders[PLAIN_NAME] = folders.pop(pack.name)
+    logger.warning(
+        "StoryMem: ComfyUI cannot show the help pages and the templates of a folder called %r; "
+        "rename it to ComfyUI-StoryMem (letters from a to z, no spaces) and start ComfyUI again",
+        pack.name,
+    )
 
 
 def guard(handler: Handler) -> Handler:

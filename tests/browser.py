@@ -52,20 +52,31 @@ def find_chromium() -> str | None:
 
 
 @contextmanager
-def open_page(port: int, *, width: int = 2200, height: int = 1250, user: str = ""):
+def open_page(
+    port: int,
+    *,
+    width: int = 2200,
+    height: int = 1250,
+    user: str = "",
+    machine: str = "127.0.0.1",
+):
     """The front end of the server at ``port``, once its graph is ready.
 
     Args:
         user: id of the user who opens it, for a server with ``--multi-user``.
+        machine: what the browser knows the server's machine as.
     """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+        browser = driver.chromium.launch(
+            executable_path=find_chromium(),
+            args=[*FLAGS, f"--host-resolver-rules=MAP {machine} 127.0.0.1"],
+        )
         page = browser.new_page(viewport={"width": width, "height": height})
         if user:
             page.add_init_script(f"localStorage['Comfy.userId'] = {json.dumps(user)}")
-        page.goto(f"http://127.0.0.1:{port}/")
+        page.goto(f"http://{machine}:{port}/")
         wait_until_ready(page)
         yield page
         browser.close()
