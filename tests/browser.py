@@ -16,6 +16,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+HOST_ERRORS = ("getCanvas: canvas is null",)  # ComfyUI 0.18's page, while a busy machine loads it
 LOAD_AND_READ = """async (workflow) => {
     await window.app.loadGraphData(workflow);
     const known = window.LiteGraph.registered_node_types;
@@ -80,6 +81,18 @@ def open_page(
         wait_until_ready(page)
         yield page
         browser.close()
+
+
+def collect_errors(page) -> list[str]:
+    """A list that fills with the page's errors, but not with those that the host is known for."""
+    errors: list[str] = []
+
+    def take(error) -> None:
+        if str(error) not in HOST_ERRORS:
+            errors.append(str(error))
+
+    page.on("pageerror", take)
+    return errors
 
 
 def wait_until_ready(page) -> None:

@@ -9,7 +9,7 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
-from browser import open_page
+from browser import collect_errors, open_page
 from loop_graphs import story
 
 PLACES = {  # of the nodes on the canvas
@@ -76,8 +76,7 @@ class StoryPage:
 
     def __init__(self, server, page, log: Path):
         self.server, self.page, self.log = server, page, log
-        self.errors: list[str] = []
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.errors = collect_errors(page)
 
     def load(self, **options) -> None:
         self.page.evaluate("(g) => app.loadApiJson(g, 'gallery')", story_graph(self.log, **options))

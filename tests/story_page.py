@@ -6,7 +6,7 @@ import json
 from contextlib import contextmanager
 from pathlib import Path
 
-from browser import open_page, wait_until_ready
+from browser import collect_errors, open_page, wait_until_ready
 from loop_graphs import loop_graph, ran, story
 
 STORY, OPEN, BODY, CLOSE = "1", "2", "3", "4"
@@ -42,9 +42,8 @@ class StoryPage:
 
     def __init__(self, server, page, log: Path):
         self.server, self.page, self.log = server, page, log
-        self.errors: list[str] = []
+        self.errors = collect_errors(page)
         self.questions: list[str] = []
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("dialog", self._answer)
 
     def _answer(self, dialog) -> None:
