@@ -1,26 +1,32 @@
 """Speed and agreement of one shot on 1, 2, 4 ... GPUs, at A14B shape with random weights.
 
-    python tests/bench_parallel.py --gpus 1 2 --out figures.json
+    python tests/bench_parallel.py --gpus 1 2 --out figures.jsonl
 
-It starts torchrun itself, once per number of GPUs, and prints one JSON document: seconds a step,
-speed-up against one GPU, peak memory, and the distance of the latents from one GPU's. Each worker
-makes one expert with seeded random weights (28 GB in bf16) and reuses it for both noise levels:
-compute and traffic are those of two experts, weights fit one card. ``--layers 4`` for a quick look.
-Two shapes are run: the recipe's (M = 10, 832x480, 81 frames; 48 360 tokens, which 2, 4 and 8
-divide) and one whose tokens they do not divide. ``floor`` is how far the latents of one GPU move
-when the noise they start from moves by half a bf16 digit: what equal means at this precision.
+It starts torchrun itself, once per number of GPUs, and prints (and appends to ``--out``) one line
+of JSON per figure as soon as it is known: seconds of every denoising step (two forwards, the
+guidance's), their middle without the first, which warms up, the speed-up and the relative distance
+of the latents from the first number's, peak memory of GPU 0. Each worker makes one expert with
+seeded random weights (28 GB in bf16) for both noise levels: compute and traffic are those of two
+experts, weights fit one card. ``--layers`` cuts the depth, the shape stays.
+
+float32 with few layers shows that the split is exact, for tokens that the GPUs divide and for
+tokens that they do not; bf16 shows the recipe's size (M = 10, 832x480, 81 frames: 48 360 tokens).
+``without_exchange`` is the distance if every GPU saw its own tokens only: what wrong would be.
+``floor`` is how far the latents move, on the largest number of GPUs, when the noise that they start
+from moves by half a digit of the weights' type: what equal means at this precision.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib.util
 import json
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,14 +34,37 @@ import torch
 
 PACK = Path(__file__).resolve().parent.parent
 A14B = {"num_attention_heads": 40, "attention_head_dim": 128, "ffn_dim": 13824, "text_dim": 4096}
-SHAPES = {  # memory frames, shot frames, latent height, latent width
-    "M=10 832x480x81": (10, 21, 60, 104),
-    "M=2 400x272x9, tokens do not divide": (2, 3, 34, 50),
-}
-
-
 SMOKE = {"num_attention_heads": 4, "attention_head_dim": 128, "ffn_dim": 256, "text_dim": 64}
-SMOKE_SHAPES = {"smoke": (2, 2, 4, 6)}
+EXACT_LAYERS = 4
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    shape: tuple[int, int, int, int]  # memory frames, shot frames, latent height, latent width
+    dtype: str
+    layers: int
+    attention: str = "native"
+
+    @property
+    def tokens(self) -> int:
+        memory, frames, height, width = self.shape
+        return (memory + frames) * (height // 2) * (width // 2)
+
+
+def list_cases(options: argparse.Namespace) -> list[Case]:
+    """In the order of the runs: cases of one expert stand together, the optional ones last."""
+    few = min(EXACT_LAYERS, options.layers)
+    if options.smoke:
+        even = ("smoke", (2, 2, 4, 6))  # gloo cannot gather parts of different sizes
+        return [Case(*even, "float32", few), Case(*even, "bfloat16", options.layers)]
+    even = ("M=2 384x272x9", (2, 3, 34, 48))
+    uneven = ("M=2 400x272x9", (2, 3, 34, 50))
+    recipe = ("M=10 832x480x81", (10, 21, 60, 104))
+    exact = [Case(*shape, "float32", few) for shape in (even, uneven)]
+    first, *others = options.attention
+    shapes = [Case(*shape, "bfloat16", options.layers, first) for shape in (uneven, recipe)]
+    return exact + shapes + [replace(shapes[-1], attention=other) for other in others]
 
 
 def load_storymem() -> None:
@@ -55,12 +84,10 @@ def make_expert(layers: int, sizes: dict, dtype: torch.dtype, device: torch.devi
 
     with torch.device("meta"):
         model = WanTransformer3DModel(in_channels=36, out_channels=16, num_layers=layers, **sizes)
-    rope = type(model.rope)(sizes["attention_head_dim"], (1, 2, 2), 1024)
-    model = model.to_empty(device=device)
-    model.rope = rope.to(device)  # its tables are buffers, which to_empty leaves undefined
+    model.rope = type(model.rope)(sizes["attention_head_dim"], (1, 2, 2), 1024).to(device)
     generator = torch.Generator(device).manual_seed(1)
     keep = model._keep_in_fp32_modules
-    for name, parameter in model.named_parameters():
+    for name, parameter in list(model.named_parameters()):
         noise = torch.randn(parameter.shape, generator=generator, device=device)
         if parameter.ndim > 1 and "table" not in name:
             noise /= parameter[0].numel() ** 0.5
@@ -69,108 +96,160 @@ def make_expert(layers: int, sizes: dict, dtype: torch.dtype, device: torch.devi
         else:
             noise *= 0.05
         kind = torch.float32 if any(part in name for part in keep) else dtype
-        parameter.data = noise.to(kind)
-        parameter.requires_grad_(False)
+        module, _, leaf = name.rpartition(".")
+        drawn = torch.nn.Parameter(noise.to(kind), requires_grad=False)
+        setattr(model.get_submodule(module), leaf, drawn)  # one by one: float32 fills a card
     return model.eval()
+
+
+def draw_inputs(case: Case, text_dim: int):
+    from storymem.headless.sampling import ShotInputs, draw_noise
+
+    memory, frames, height, width = case.shape
+    generator = torch.Generator().manual_seed(1)
+    return ShotInputs(
+        noise=draw_noise(1, memory, frames, height, width),
+        positive=torch.randn(1, 512, text_dim, generator=generator),
+        negative=torch.randn(1, 512, text_dim, generator=generator),
+        condition=torch.randn(1, 20, memory + frames, height, width, generator=generator),
+        memory_frames=memory,
+    )
+
+
+def move_noise(inputs, dtype: torch.dtype):
+    """The same inputs with the noise moved by about half a digit of ``dtype``."""
+    wobble = torch.randn(inputs.noise.shape, generator=torch.Generator().manual_seed(2))
+    moved = inputs.noise.double() * (1 + torch.finfo(dtype).eps / 4 * wobble.double())
+    return replace(inputs, noise=moved.float())
+
+
+def distance(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one - other).norm() / other.norm())
+
+
+def forget_other_tokens(expert) -> list[tuple]:
+    """Let every process attend to its own tokens only; the processors and what they had."""
+    processors = list(expert.attn_processors.values())
+    known = [(processor, processor._parallel_config) for processor in processors]
+    for processor in processors:
+        processor._parallel_config = None
+    return known
 
 
 def work(options: argparse.Namespace) -> None:
     load_storymem()
     from storymem.headless import parallel
     from storymem.headless.positions import install_memory_positions
-    from storymem.headless.sampling import Recipe, ShotInputs, denoise, draw_noise
+    from storymem.headless.sampling import Recipe, denoise
 
     device = parallel.join(options.device)
-    sizes, shapes = (SMOKE, SMOKE_SHAPES) if options.smoke else (A14B, SHAPES)
-    expert = make_expert(options.layers, sizes, getattr(torch, options.dtype), device)
-    install_memory_positions(expert)
-    count = parallel.world_size()
-    if count > 1:
-        parallel.spread(expert, device)
-    results = {}
-    for name, (memory, frames, height, width) in shapes.items():
-        tokens = (memory + frames) * (height // 2) * (width // 2)
-        even = parallel.fit_split(expert, tokens) if count > 1 else True
-        generator = torch.Generator().manual_seed(1)
-        inputs = ShotInputs(
-            noise=draw_noise(1, memory, frames, height, width),
-            positive=torch.randn(1, 512, sizes["text_dim"], generator=generator),
-            negative=torch.randn(1, 512, sizes["text_dim"], generator=generator),
-            condition=torch.randn(1, 20, memory + frames, height, width, generator=generator),
-            memory_frames=memory,
-        )
+    on_cuda = device.type == "cuda"
+    torch.backends.cudnn.allow_tf32 = False  # float32 is to be float32
+    count, folder = parallel.world_size(), Path(options.work)
+    sizes = SMOKE if options.smoke else A14B
+    recipe = Recipe(steps=options.steps)
+
+    def tell(case: Case, **figures) -> None:
+        if parallel.rank() > 0:
+            return
+        seconds = round(time.time() - options.began, 1)
+        name = {"case": case.name, "dtype": case.dtype, "layers": case.layers}
+        name |= {"tokens": case.tokens, "attention": case.attention}
+        line = json.dumps({"at": seconds, "gpus": count, **name, **figures})
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+        if options.out:
+            with options.out.open("a") as file:
+                file.write(line + "\n")
+
+    expert, made = None, None
+    for number, case in enumerate(list_cases(options)):
+        dtype = getattr(torch, case.dtype)
+        if made != (case.layers, case.dtype):
+            expert = None
+            gc.collect()  # hooks and modules hold each other
+            began = time.perf_counter()
+            expert, made = make_expert(case.layers, sizes, dtype, device), (case.layers, case.dtype)
+            install_memory_positions(expert)
+            if count > 1:
+                parallel.spread(expert, device)
+            tell(case, expert_made_in=round(time.perf_counter() - began, 1))
+        expert.set_attention_backend(case.attention)
+        even = parallel.fit_split(expert, case.tokens) if count > 1 else True
+        inputs = draw_inputs(case, sizes["text_dim"])
+        if on_cuda:
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
         times = [time.perf_counter()]
 
-        def on_step(done, total, times=times):
-            if device.type == "cuda":
+        def on_step(done: int, steps: int, times: list[float] = times) -> None:
+            if on_cuda:
                 torch.cuda.synchronize()
             times.append(time.perf_counter())
 
-        recipe = Recipe(steps=options.steps)
         latents = denoise((expert,), inputs, recipe, device=device, on_step=on_step)
-        steps = [b - a for a, b in pairwise(times)][1:]  # the first warms up
-        peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0
-        results[name] = {
-            "tokens": tokens,
-            "even": even,
-            "seconds_a_step": sorted(steps)[len(steps) // 2],
-            "peak_gib": round(peak, 1),
-        }
-        if count == 1:
-            wobble = torch.randn(inputs.noise.shape, generator=generator)
-            moved = inputs.noise * (1 + 2**-9 * wobble)
-            other = denoise((expert,), replace(inputs, noise=moved), recipe, device=device)
-            results[name]["floor"] = float((other - latents).norm() / latents.norm())
-        if parallel.rank() == 0:
-            torch.save(latents, Path(options.work) / f"{count}_{len(results)}.pt")
-    if parallel.rank() == 0:
-        (Path(options.work) / f"{count}.json").write_text(json.dumps(results))
+        steps = [b - a for a, b in pairwise(times)]
+        warm = sorted(steps[1:] or steps)
+        middle = warm[len(warm) // 2]
+        figures = {"even": even, "steps": [round(step, 4) for step in steps], "step": middle}
+        figures["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 1) if on_cuda else 0
+        reference = folder / f"{number}.pt"
+        if count == options.gpus[0]:
+            if parallel.rank() == 0:
+                torch.save((latents, middle), reference)
+        elif reference.exists():
+            alone, seconds = torch.load(reference)
+            figures["rel_l2"] = distance(latents, alone)
+            figures["speed_up"] = round(seconds / middle, 3)
+        tell(case, **figures)
+        if count > 1 and dtype == torch.float32:
+            lone = forget_other_tokens(expert)
+            other = denoise((expert,), inputs, recipe, device=device)
+            tell(case, without_exchange=distance(other, latents))
+            for processor, config in lone:
+                processor._parallel_config = config
+        if count == options.gpus[-1] and case.attention == options.attention[0]:
+            moved = move_noise(inputs, dtype)
+            other = denoise((expert,), moved, recipe, device=device)
+            tell(case, floor=distance(other, latents))
     parallel.leave()
 
 
-def compare(options: argparse.Namespace) -> dict:
-    figures: dict = {"layers": options.layers, "dtype": options.dtype, "steps": options.steps}
+def launch(options: argparse.Namespace) -> int:
+    """Run every number of GPUs, also after one that failed; how many failed."""
+    began, failed = time.time(), 0
     with tempfile.TemporaryDirectory() as folder:
         for count in options.gpus:
-            own = ["--work", folder, "--layers", options.layers, "--steps", options.steps]
-            own += ["--smoke"] if options.smoke else []
-            own += ["--dtype", options.dtype, "--device", options.device]
-            launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", count]
-            command = [sys.executable, *launch, __file__, *own]
-            subprocess.run([str(part) for part in command], check=True)
-        first = options.gpus[0]
-        for count in options.gpus:
-            found = json.loads((Path(folder) / f"{count}.json").read_text())
-            for number, (name, result) in enumerate(found.items(), 1):
-                entry = figures.setdefault(name, {})
-                entry[f"{count} GPU"] = result
-                reference, latents = (
-                    torch.load(Path(folder) / f"{n}_{number}.pt") for n in (first, count)
-                )
-                result["rel_l2"] = float((latents - reference).norm() / reference.norm())
-                alone = entry[f"{first} GPU"]["seconds_a_step"]
-                result["speed_up"] = round(alone / result["seconds_a_step"], 2)
-    return figures
+            # --standalone looks the machine's own name up, which need not resolve: name the address
+            torchrun = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
+            own = [*sys.argv[1:], "--work", folder, "--began", began]
+            command = [sys.executable, *torchrun, "--nproc-per-node", count, __file__, *own]
+            failed += subprocess.run([str(part) for part in command]).returncode != 0
+    return failed
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gpus", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--layers", type=int, default=40)
-    parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
+    parser.add_argument("--steps", type=int, default=3, help="2 forwards each; the first warms up")
+    parser.add_argument(
+        "--attention",
+        nargs="+",
+        default=["native"],
+        help="diffusers' names, such as native and _native_cudnn; all but the first at the "
+        "recipe's size only",
+    )
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, to try the script itself")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--work", help=argparse.SUPPRESS)
+    parser.add_argument("--began", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
         work(options)
-        return
-    text = json.dumps(compare(options), indent=1)
-    sys.stdout.write(text + "\n")
-    if options.out:
-        options.out.write_text(text + "\n")
+    else:
+        sys.exit(launch(options))
 
 
 if __name__ == "__main__":

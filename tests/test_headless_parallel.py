@@ -20,9 +20,10 @@ SHAPES = [[2, 2, 4, 6], [2, 3, 6, 6], [0, 3, 6, 6]]
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> list[dict]:
     target = tmp_path_factory.mktemp("parallel") / "results.json"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--local-addr", "127.0.0.1"]  # the machine's own name need not resolve
     run = subprocess.run(
-        [*command, "2", str(WORKER), str(target), json.dumps(SHAPES)],
+        [*command, "--nproc-per-node", "2", str(WORKER), str(target), json.dumps(SHAPES)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
