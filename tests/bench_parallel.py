@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
@@ -149,19 +150,22 @@ def work(options: argparse.Namespace) -> None:
     sizes = SMOKE if options.smoke else A14B
     recipe = Recipe(steps=options.steps)
 
-    def tell(case: Case, **figures) -> None:
+    def write(**line) -> None:
         if parallel.rank() > 0:
             return
-        seconds = round(time.time() - options.began, 1)
-        name = {"case": case.name, "dtype": case.dtype, "layers": case.layers}
-        name |= {"tokens": case.tokens, "attention": case.attention}
-        line = json.dumps({"at": seconds, "gpus": count, **name, **figures})
-        sys.stdout.write(line + "\n")
+        text = json.dumps({"at": round(time.time() - options.began, 1), "gpus": count, **line})
+        sys.stdout.write(text + "\n")
         sys.stdout.flush()
         if options.out:
             with options.out.open("a") as file:
-                file.write(line + "\n")
+                file.write(text + "\n")
 
+    def tell(case: Case, **figures) -> None:
+        name = {"case": case.name, "dtype": case.dtype, "layers": case.layers}
+        write(**name, tokens=case.tokens, attention=case.attention, **figures)
+
+    card = torch.cuda.get_device_name(device) if on_cuda else "CPU"
+    write(card=card, torch=torch.__version__, diffusers=version("diffusers"), steps=options.steps)
     expert, made = None, None
     for number, case in enumerate(list_cases(options)):
         dtype = getattr(torch, case.dtype)
