@@ -29,7 +29,7 @@ class VideoInfo(NamedTuple):
     width: int
     height: int
     codec: str
-    pixel_format: str
+    pixel_format: str | None  # None: the file does not tell
     extradata: bytes
     delay: int = 0  # frames by which decoding runs ahead of showing; one frame alone has none
 
@@ -102,12 +102,13 @@ def read_info(path: str | Path) -> VideoInfo:
             stream = container.streams.video[0]
             context = stream.codec_context
             times = [packet.dts or 0 for packet in container.demux(stream) if packet.size]
+            pixels = context.format  # where it is unknown, PyAV 17.1.0 dies of context.pix_fmt
             return VideoInfo(
                 len(times),
                 context.width,
                 context.height,
                 context.name,
-                context.pix_fmt,
+                pixels.name if pixels else None,
                 bytes(context.extradata or b""),
                 round(
                     max(0, -min(times, default=0) * stream.time_base * (stream.average_rate or 0))

@@ -71,7 +71,7 @@ def spread(transformer: torch.nn.Module, device: torch.device) -> None:
         config = ContextParallelConfig(ulysses_degree=dist.get_world_size(), ulysses_anything=True)
     except (ImportError, TypeError) as error:
         raise ValueError(
-            "several GPUs need diffusers 0.42 or newer; pip install -U -r requirements-headless.txt"
+            "several GPUs need diffusers 0.41 or newer; pip install -U -r requirements-headless.txt"
         ) from error
     if device.type != "cpu":
         transformer.enable_parallelism(config=config)
