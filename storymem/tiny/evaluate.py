@@ -8,26 +8,18 @@ that is cut short leaves what it has), plots, and pictures of whole stories.
 from __future__ import annotations
 
 import argparse
-import json
-import logging
-import os
-import sys
-import time
-from dataclasses import asdict
-from pathlib import Path
 
 import torch
 
-from . import demo, files, judge, measures, picture, plots, world
-from .player import Case, load_painter, play, returning
-
-logger = logging.getLogger(__name__)
+from ..continuity import GIVEN_FRAMES, MODE_OF_CHOICE
+from . import flow, measures, picture, plots, trials, world
+from .player import CONTINUITY, Case, Played, returning
+from .statistics import widest
 
 EVALUATION_SEED, RETURN_SEED = 920_000, 930_000  # never in training, nor in choosing anything
 SHOWN = 4  # stories that are drawn
 ABSENT = 9  # shots for which the returning character is away, of LONG_SHOTS
 SHOTS, LONG_SHOTS = 7, 12
-SECONDS = 540  # no new case is begun after that
 
 FULL = Case("full")
 NO_MEMORY = {"portraits": False, "remembers": False, "max_frames": 0}
@@ -45,6 +37,8 @@ CASES = (
     Case("seam_cut", begins=world.CUT),
     Case("seam_mi2v", begins=world.FIRST_FRAME),
     Case("seam_mm2v", begins=world.FIVE_FRAMES),
+    Case("seam_mi2v_matched", begins=world.FIRST_FRAME, matches_colour=True),
+    Case("seam_mm2v_matched", begins=world.FIVE_FRAMES, matches_colour=True),
 )
 # The portraits are not pinned, so that only the sink can hold them.
 RETURNS = (Case("sink3", pinned=False), Case("sink0", pinned=False, sink=0))
@@ -68,57 +62,89 @@ COMPARED = tuple(("full", other) for other in ("none", "s1", "s0", "portraits_on
 KEPT_COMPARED = (("generated", "random_frames"), ("spoilt_filtered", "spoilt_unfiltered"))
 
 
-class Evaluation:
+class Evaluation(trials.Trials):
     """The stories, the judge, and what was found so far."""
 
+    file = "evaluation.json"
+
     def __init__(self, options: argparse.Namespace, paint, referee):
-        self.options, self.paint, self.referee = options, paint, referee
+        super().__init__(options, paint, referee)
         self.stories = world.sample_stories(
             options.stories, shots=options.shots, seed=EVALUATION_SEED
         )
         long, absent = options.long_shots, min(ABSENT, options.long_shots - 2)
         how = {"shots": long, "absent": absent, "seed": RETURN_SEED}
         self.long, self.back = returning(options.stories, **how)
-        self.found: dict = {"cases": {}, "comparisons": {}}
         self.seen: dict[str, torch.Tensor] = {}
         self.frames: dict[str, list[list[torch.Tensor]]] = {}
 
-    def run(self, case: Case) -> None:
-        began = time.perf_counter()
+    def measure(self, case: Case) -> dict:
         is_return = case in RETURNS
         stories = self.long if is_return else self.stories
-        workers = self.options.workers
-        played = play(stories, case, self.paint, seed=self.options.seed, workers=workers)
-        seen = measures.see(self.referee, played, stories.visible)
+        played = self.play(stories, case)
+        seen = self.see(played, stories.visible)
         asked = self.back if is_return else stories.visible
         result = {
-            "case": asdict(case),
             "as_drawn": measures.identity(seen, stories.look, asked),
             "kept": measures.kept(seen, stories.visible),
             "memory_frames": sum(len(m) for shots in played.memory for m in shots)
             / stories.place.numel(),
         }
         if is_return:
-            kinds = range(len(world.KINDS))
-            shows = [measures.memory_shows(played, stories, kind) for kind in kinds]
-            shows = torch.stack(shows, -1)[self.back]
+            shows = measures.memory_shows(played, stories)[self.back]
             result["returns_with_the_character_in_memory"] = shows.float().mean().item()
         if case.name.startswith("seam_"):
-            result["seams"] = measures.seams(played, self.stories.begins != world.CUT)
-        result["seconds"] = round(time.perf_counter() - began, 1)
-        self.found["cases"][case.name] = result
+            name = case.name.removeprefix("seam_")
+            goes_on = self.stories.begins != world.CUT
+            result["seams"] = self._clocked("seams", self.seams, name, played, goes_on)
         self.seen[case.name] = seen
         self.frames[case.name] = [
             [clip[len(clip) // 2] for clip in shots] for shots in played.shots[:SHOWN]
         ]
-        logger.info(
-            "%-18s joint %.3f of %d, kept %s, %.0f s",
-            case.name,
-            result["as_drawn"]["joint"]["rate"],
-            result["as_drawn"]["joint"]["count"],
-            result["kept"]["joint"]["rate"],
-            result["seconds"],
-        )
+        return result
+
+    def in_words(self, found: dict) -> str:
+        joint, kept = found["as_drawn"]["joint"], found["kept"]["joint"]["rate"]
+        words = f"joint {joint['rate']} of {joint['count']}, kept {kept}"
+        if seams := found.get("seams"):
+            words += f", seam {seams['step']['mean']}, usual {seams['usual']['mean']}"
+        return words
+
+    def seams(self, name: str, played: Played, asked: torch.Tensor) -> dict:
+        """Figures of the seams where ``asked`` is set; the frames around them are kept as a file
+        where there is no OpenCV to measure their optical flow."""
+        found = measures.seams(played, asked)
+        if asked[: flow.STORIES].any():
+            windows = flow.cut_out(played, asked)
+            if flow.is_possible():
+                self.found.setdefault("flow", {})[name] = flow.measure(
+                    windows, self.options.workers
+                )
+            else:
+                found["flow"] = "not measured: OpenCV is missing; see storymem.tiny.flow"
+                self.options.out.mkdir(parents=True, exist_ok=True)
+                windows.save(self.options.out / f"seams_{name}.npz")
+        return found
+
+    def true_seams(self, device) -> None:
+        """The seams of the stories as they are drawn: what a perfect model would leave."""
+        stories = self.stories
+        begins, shape = stories.begins.tolist(), stories.begins.shape
+        shots: list[list[torch.Tensor]] = [[] for _ in begins]
+        repeated: list[list[torch.Tensor]] = [[] for _ in begins]
+        for number, scene in enumerate(torch.arange(shape.numel()).split(1)):
+            s, k = divmod(number, shape[1])
+            clip = picture.render(stories.scenes[scene].to(device))[0]
+            clip = clip.mul(255).round().to(torch.uint8).cpu()
+            choice = CONTINUITY.get(begins[s][k], "cut")
+            taken_off = GIVEN_FRAMES[MODE_OF_CHOICE[choice]]
+            shots[s].append(clip[taken_off:])
+            repeated[s].append(clip[:taken_off])
+        truth = Played(shots, repeated, memory=[], banks=[])
+        self.found["true_seams"] = {
+            name: self.seams(f"truth_{name}", truth, stories.begins == value)
+            for name, value in (("mi2v", world.FIRST_FRAME), ("mm2v", world.FIVE_FRAMES))
+        }
 
     def ceilings(self, codec) -> None:
         """The judge on the truth, and on what the VAE makes of it."""
@@ -135,9 +161,8 @@ class Evaluation:
             looks = torch.cat(seen).view(shape)
             found = measures.identity(looks, self.stories.look, self.stories.visible)
             self.found.setdefault("ceilings", {})[name] = found
-        logger.info(
-            "ceilings %s", {k: v["joint"]["rate"] for k, v in self.found["ceilings"].items()}
-        )
+        rates = {name: f["joint"]["rate"] for name, f in self.found["ceilings"].items()}
+        trials.logger.info("ceilings %s", rates)
 
     def compare(self) -> None:
         stories, seen = self.stories, self.seen
@@ -148,11 +173,8 @@ class Evaluation:
                 compared[f"{one} - {other}"] = measures.compare(*pair)
         for one, other in KEPT_COMPARED:
             if one in seen and other in seen:
-                later = stories.visible & (stories.visible.int().cumsum(1) > 1)
-                same = [
-                    (s == measures.first_seen(s, stories.visible)[:, None]).all(-1)
-                    for s in (seen[one], seen[other])
-                ]
+                later = measures.later_appearances(stories.visible)
+                same = [measures.is_kept(s, stories.visible) for s in (seen[one], seen[other])]
                 compared[f"{one} - {other}, kept"] = measures.difference(*same, later)
         if "sink3" in seen and "sink0" in seen:
             pair = (seen["sink3"], seen["sink0"], self.long.look, self.back)
@@ -173,13 +195,9 @@ class Evaluation:
             met["sink"] = joint["sink3"]["stories"][0] > joint["sink0"]["stories"][1]
         return met
 
-    def write(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.compare()
-        (folder / "evaluation.json").write_text(json.dumps(self.found, indent=1))
-
-    def draw(self, folder: Path) -> None:
+    def draw(self) -> None:
         """Plots, and the middle frame of every shot of the first stories."""
+        folder = self.options.out
         cases, ceilings = self.found["cases"], self.found.get("ceilings", {})
         rows = [
             (f"ceiling: {words}", ceilings[name])
@@ -206,7 +224,7 @@ class Evaluation:
         for s in range(min(SHOWN, self.options.stories)):
             self._draw_story(folder / f"story_{s}.png", s)
 
-    def _draw_story(self, path: Path, s: int) -> None:
+    def _draw_story(self, path, s: int) -> None:
         shots = self.stories.place.shape[1]
         scenes = self.stories.scenes[torch.arange(s * shots, (s + 1) * shots)]
         middle = picture.render(scenes.at(torch.full((shots, 1), world.FRAMES // 2)))[:, 0]
@@ -217,66 +235,36 @@ class Evaluation:
         plots.save_story(path, rows)
 
 
-def widest(found: dict) -> tuple[float, float]:
-    """Both intervals together: that over stories has no width where every story says the same."""
-    pair = (found["wilson"], found["stories"])
-    return min(low for low, _ in pair), max(high for _, high in pair)
-
-
 def evaluate(options: argparse.Namespace, paint=None, referee=None) -> Evaluation:
     """Everything the options ask for; ``paint`` and ``referee`` in place of the model and judge."""
-    began = time.perf_counter()
-    if paint is None:
-        model = options.weights or files.require("diffusion_models")
-        where = (options.vae or files.require("vae"), options.device)
-        paint = load_painter(model, *where, steps=options.steps, cfg=options.cfg)
-    work = Evaluation(options, paint, referee or judge.Judge(options.device))
-    settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()}
-    work.found["settings"] = {**settings, "command": " ".join(sys.argv)}
+    paint, referee = trials.prepare(options, paint, referee)
+    work = Evaluation(options, paint, referee)
     wanted = [
         case for case in (*CASES, *RETURNS) if not options.cases or case.name in options.cases
     ]
     if not options.cases and hasattr(paint, "codec"):
         work.ceilings(paint.codec)
-    for case in sorted(wanted, key=lambda case: case not in (*CASES[:6], *RETURNS)):
-        if time.perf_counter() - began > options.seconds:
-            logger.warning("no time left for %s", case.name)
-            continue
-        work.run(case)
-        work.write(options.out)
-    work.found["seconds"] = round(time.perf_counter() - began, 1)
-    work.write(options.out)
-    work.draw(options.out)
-    logger.info("bars met: %s; %s", work.found["bars"], options.out)
+    if any(case.name.startswith("seam_") for case in wanted):
+        work.true_seams(options.device)
+    work.run(sorted(wanted, key=lambda case: case not in (*CASES[:6], *RETURNS)))
+    work.write()
+    work.draw()
+    trials.logger.info("bars met: %s; %s", work.found["bars"], options.out)
     return work
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="storymem.tiny.evaluate", description=__doc__)
-    add = parser.add_argument
-    add("--out", type=Path, required=True, help="folder of the results")
-    add("--weights", type=Path, help="DiT file in the host's layout; default: the shipped one")
-    add("--vae", type=Path, help="VAE file; default: the shipped one")
-    add("--stories", type=int, default=64)
-    add("--shots", type=int, default=SHOTS, help="of the stories")
-    add("--long-shots", type=int, default=LONG_SHOTS, help="of those with a returning character")
-    add("--cases", nargs="+", default=[], choices=[case.name for case in (*CASES, *RETURNS)])
-    add("--steps", type=int, default=demo.RECIPE["steps"])
-    add("--cfg", type=float, default=demo.RECIPE["cfg"])
-    add("--seed", type=int, default=0, help="of the noise")
-    add("--seconds", type=float, default=SECONDS, help="after which no new case is begun")
-    add("--workers", type=int, default=min(12, os.cpu_count() or 1), help="choosing keyframes")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser = trials.parser("storymem.tiny.evaluate", __doc__, (*CASES, *RETURNS))
+    parser.add_argument("--shots", type=int, default=SHOTS, help="of the stories")
+    parser.add_argument(
+        "--long-shots", type=int, default=LONG_SHOTS, help="of those with a returning character"
+    )
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
-    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
-    logging.getLogger("storymem.keyframes").setLevel(logging.ERROR)  # a line for every shot
     options = parse(argv)
-    if options.device != "cpu":
-        torch.set_num_threads(1)  # the workers have the processor's cores
-    torch.set_float32_matmul_precision("high")
+    trials.start(options)
     evaluate(options)
 
 

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import torch
 
+from ..colour import lab_statistics
+from ..frames import in_batches
 from . import world
 from .player import Played
-from .statistics import difference, mean, rate
+from .statistics import difference, mean, rate, ratio
+
+JUDGED_AT_ONCE = 64  # clips
+AGAIN = ("error", "drift")  # figures of the frames that a continuing shot repeats
 
 
 def see(referee, played: Played, visible: torch.Tensor) -> torch.Tensor:
     """The looks that the judge sees, int64 [S, K, P, 4]; -1 where nobody is asked for."""
     seen = torch.full((*visible.shape, 4), -1)
     given = torch.tensor(played.given)
+    device = getattr(referee, "device", "cpu")
     for count in given.unique().tolist():  # shots of one length at a time
-        places = (given == count).nonzero().tolist()
-        clips = torch.stack([played.shots[s][k] for s, k in places]).float() / 255
-        found = referee.identify(clips, torch.stack([visible[s, k] for s, k in places])).cpu()
-        for (s, k), looks in zip(places, found, strict=True):
-            seen[s, k] = looks
+        asked = visible.any(-1) & (given == count)
+        for places in in_batches(asked.nonzero().tolist(), JUDGED_AT_ONCE):
+            s, k = torch.tensor(places).T
+            clips = torch.stack([played.shots[s][k] for s, k in places]).to(device)
+            seen[s, k] = referee.identify(clips.float() / 255, visible[s, k]).cpu()
     return seen
 
 
@@ -47,10 +55,20 @@ def identity(seen: torch.Tensor, look: torch.Tensor, visible: torch.Tensor) -> d
     return found
 
 
-def kept(seen: torch.Tensor, visible: torch.Tensor) -> dict:
-    """Rates of later appearances that show the look of the first one."""
-    later = visible & (visible.int().cumsum(1) > 1)
-    return identity(seen, first_seen(seen, visible), later)
+def later_appearances(visible: torch.Tensor) -> torch.Tensor:
+    """All but everybody's first, bool [S, K, P]."""
+    return visible & (visible.int().cumsum(1) > 1)
+
+
+def is_kept(seen: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+    """Whether an appearance shows the look of the character's first one, bool [S, K, P]."""
+    return (seen == first_seen(seen, visible)[:, None]).all(-1)
+
+
+def kept(seen: torch.Tensor, visible: torch.Tensor, asked: torch.Tensor | None = None) -> dict:
+    """Rates of later appearances that show the look of the first one; ``asked`` picks some."""
+    asked = later_appearances(visible) if asked is None else asked
+    return identity(seen, first_seen(seen, visible), asked)
 
 
 def compare(one: torch.Tensor, other: torch.Tensor, look, visible) -> dict:
@@ -59,39 +77,56 @@ def compare(one: torch.Tensor, other: torch.Tensor, look, visible) -> dict:
     return difference(*right, visible)
 
 
-def memory_shows(played: Played, stories: world.Stories, kind: int) -> torch.Tensor:
-    """Whether the memory that a shot saw held a picture of a shot with this character, [S, K].
+def memory_shows(played: Played, stories: world.Stories) -> torch.Tensor:
+    """Whether the memory that a shot saw held a picture of a shot with a character, [S, K, P].
 
     A portrait counts for its own character.
     """
-    place = stories.cast[:, :kind].sum(-1).tolist()  # of the kind's portrait
-    return torch.tensor(
-        [
-            [
-                any(
-                    f.frame == place[s] if f.shot < 0 else bool(stories.visible[s, f.shot, kind])
-                    for f in frames
-                )
-                for frames in shots
-            ]
-            for s, shots in enumerate(played.memory)
-        ]
-    )
+    shows = torch.zeros_like(stories.visible)
+    kinds = [cast.nonzero()[:, 0] for cast in stories.cast]  # of the portraits, in order
+    for s, shots in enumerate(played.memory):
+        for k, frames in enumerate(shots):
+            for shot in {frame.shot for frame in frames if frame.shot >= 0}:
+                shows[s, k] |= stories.visible[s, shot]
+            shows[s, k, kinds[s][[frame.frame for frame in frames if frame.shot < 0]]] = True
+    return shows
+
+
+def bank_shows(played: Played, stories: world.Stories) -> torch.Tensor:
+    """Whether the whole bank held a picture of an earlier shot with a character, [S, K, P]."""
+    shows = torch.zeros_like(stories.visible)
+    for s, bank in enumerate(played.banks):
+        for shot in {frame.shot for frame in bank.frames if frame.shot >= 0}:
+            shows[s, shot + 1 :] |= stories.visible[s, shot]
+    return shows
 
 
 def seams(played: Played, asked: torch.Tensor) -> dict:
     """How shots join the ones before them, where ``asked`` (bool [S, K]) is set.
 
     ``step``: mean absolute difference over the seam, in per cent of white; ``motion``: how much
-    the step over the seam differs from the step before it. ``usual`` is the step inside shots.
+    the step over the seam differs from the step before it. ``usual`` is the step inside shots,
+    ``ratio`` is step by usual. ``error`` is how far the repeated frames, which came off, are from
+    the frames that they repeat, and ``drift`` how far their mean colour is, in CIE Lab.
     """
-    shape = asked.shape
-    step, motion, usual = (torch.zeros(shape) for _ in range(3))
+    names = ("step", "motion", "usual", *AGAIN)
+    parts = {name: torch.zeros(asked.shape) for name in names}
+    knows_lab = find_spec("kornia") is not None
     for s, k in asked.nonzero().tolist():
         earlier, last = played.shots[s][k - 1][-2:].float() / 2.55
         first, second = played.shots[s][k][:2].float() / 2.55
-        step[s, k] = (first - last).abs().mean()
-        motion[s, k] = ((first - last) - (last - earlier)).abs().mean()
-        usual[s, k] = ((last - earlier).abs().mean() + (second - first).abs().mean()) / 2
-    parts = {"step": step, "motion": motion, "usual": usual}
-    return {name: mean(values, asked) for name, values in parts.items()}
+        parts["step"][s, k] = (first - last).abs().mean()
+        parts["motion"][s, k] = ((first - last) - (last - earlier)).abs().mean()
+        inside = (last - earlier).abs().mean() + (second - first).abs().mean()
+        parts["usual"][s, k] = inside / 2
+        again = played.repeated[s][k].float()
+        if len(again):
+            meant = played.shots[s][k - 1][-len(again) :].float()
+            parts["error"][s, k] = (again - meant).abs().mean() / 2.55
+            if knows_lab:
+                colours = [lab_statistics(clip / 255)[0] for clip in (again, meant)]
+                parts["drift"][s, k] = (colours[0] - colours[1]).norm()
+    repeats = asked & (torch.tensor(played.given) > 0)
+    found = {n: mean(parts[n], repeats if n in AGAIN else asked) for n in parts}
+    found["ratio"] = ratio(parts["step"], parts["usual"], asked)
+    return found if knows_lab else found | {"drift": "not measured: it needs kornia"}

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from .statistics import widest
+
 BACKGROUND, INK, FAINT, LINE = (255, 255, 255), (30, 32, 36), (150, 154, 160), (225, 227, 230)
 COLOURS = ((40, 110, 190), (220, 120, 40), (70, 150, 80), (180, 70, 130), (120, 100, 190))
 LABELS = 300  # pixels left of the bars
@@ -46,8 +48,10 @@ def save_bars(
     picture.save(path)
 
 
-def save_lines(path: Path, title: str, lines: dict[str, Sequence[dict]]) -> None:
-    """Rates by shot, each line with its intervals over stories."""
+def save_lines(
+    path: Path, title: str, lines: dict[str, Sequence[dict]], ticks: Sequence[str] = ()
+) -> None:
+    """Rates by shot, or by ``ticks``, each line with its intervals."""
     width, height = 980, 420
     picture = Image.new("RGB", (width, height), BACKGROUND)
     draw = ImageDraw.Draw(picture)
@@ -63,13 +67,14 @@ def save_lines(path: Path, title: str, lines: dict[str, Sequence[dict]]) -> None
         draw.line([at(0, tick / 10), at(longest - 1, tick / 10)], fill=LINE)
         draw.text((14, at(0, tick / 10)[1] - 7), f"{tick / 10:.1f}", fill=FAINT, font=_font(12))
     for shot in range(longest):
-        draw.text((at(shot, 0)[0] - 4, bottom + 8), str(shot + 1), fill=FAINT, font=_font(12))
+        words = ticks[shot] if ticks else str(shot + 1)
+        draw.text((at(shot, 0)[0] - 4, bottom + 8), words, fill=FAINT, font=_font(12))
     for number, (name, values) in enumerate(lines.items()):
         colour = COLOURS[number % len(COLOURS)]
         shown = [(k, value) for k, value in enumerate(values) if value["count"]]
         draw.line([at(k, value["rate"]) for k, value in shown], fill=colour, width=3)
         for k, value in shown:
-            low, high = value["stories"]
+            low, high = widest(value)
             shift = 3 * number
             (across, one), (_, other) = at(k, low), at(k, high)
             draw.line([(across + shift, one), (across + shift, other)], fill=colour, width=1)

@@ -65,6 +65,23 @@ def mean(values: torch.Tensor, asked: torch.Tensor) -> dict:
     }
 
 
+def ratio(values: torch.Tensor, base: torch.Tensor, asked: torch.Tensor) -> dict:
+    """The sum of ``values`` by that of ``base`` over [stories, ...], the interval over stories."""
+    over, under = (torch.where(asked, v.double(), 0).flatten(1).sum(1) for v in (values, base))
+    whole = under.sum().item()
+    return {
+        "ratio": over.sum().item() / whole if whole else None,
+        "count": int(asked.sum()),
+        "stories": bootstrap(over, under),
+    }
+
+
+def widest(found: dict) -> tuple[float, float]:
+    """Both intervals together: that over stories has no width where every story says the same."""
+    pair = (found["wilson"], found["stories"])
+    return min(low for low, _ in pair), max(high for _, high in pair)
+
+
 def difference(one: torch.Tensor, other: torch.Tensor, asked: torch.Tensor) -> dict:
     """Rate of ``one`` less that of ``other`` on the same trials, the interval over stories."""
     gap = torch.where(asked, one.double() - other.double(), 0).flatten(1).sum(1)

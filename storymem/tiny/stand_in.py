@@ -1,0 +1,109 @@
+"""What CLIP would know of the tiny world's pictures and prompts, for the policy ``relevant``.
+
+Real CLIP has never seen these pictures. The stand-in sees which kinds of characters a picture shows
+(as the judge finds them) and before which backdrop; of a prompt it reads which kinds it names and
+which place. It knows no looks, and nothing of the shot that a picture is from. Figures that rest on
+it say so: with real CLIP they may be lower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from ..embedders import Embedder
+from ..frames import in_batches
+from ..memory_bank import MemoryFrame
+from . import picture, text, world
+from .judge import AREA_COST, SCALES, Judge
+
+FIT = 0.25  # of what a character without any fault would gain: less is nobody
+EMBEDDED_AT_ONCE = 64  # pictures
+TOP, BOTTOM = slice(0, 12), slice(86, 96)  # rows of the picture that nobody covers
+SAMPLES = 8  # of each place, at several scrolls, whose mean colours stand for it
+
+
+class StandIn(Embedder):
+    """Pictures and prompts as unit vectors: kinds of characters, then places."""
+
+    name = "tiny_world_stand_in"
+
+    def __init__(self, device: torch.device | str = "cpu"):
+        super().__init__()
+        self.judge = Judge(device, scales=(*SCALES, world.PORTRAIT_ZOOM))
+        self._known: dict[str, torch.Tensor] = {}
+        self._places = _place_colours().to(self.judge.device)
+
+    def embed_each(self, frames: Sequence[MemoryFrame]) -> torch.Tensor:
+        """Vectors of many frames; each picture is looked at once, together with all new ones."""
+        new = {f.digest: f.image for f in frames if f.digest not in self._known}
+        for digests in in_batches(new, EMBEDDED_AT_ONCE):
+            rows = self._embed(torch.stack([new[digest] for digest in digests])).cpu()
+            rows = rows / rows.norm(dim=-1, keepdim=True)
+            self._known.update(zip(digests, rows, strict=True))
+        return torch.stack([self._known[frame.digest] for frame in frames])
+
+    def _embed(self, frames: torch.Tensor) -> torch.Tensor:
+        pixels = frames.to(self.judge.device).float() / 255
+        return torch.cat([self.who(pixels).float(), self._backdrop(pixels)], 1)
+
+    def _embed_text(self, text_: str) -> torch.Tensor:
+        words = text.parse(text_)
+        named = [bool({n.lower() for n in names} & {words[0], words[2]}) for names in world.NAMES]
+        places = [place == words[4] for place in world.PLACES]
+        return torch.tensor([*named, *places, False]).float()
+
+    def who(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Which kinds are seen, bool [N, P]: the best fit of all, then the best beside it."""
+        seen = torch.zeros(len(pixels), len(world.KINDS), dtype=torch.bool, device=pixels.device)
+        centre = torch.full((len(pixels), 2), torch.nan, device=pixels.device)
+        kinds = range(len(world.KINDS))
+        for turn in range(world.ON_STAGE):
+            costs = torch.stack([self.judge.costs(pixels, k, avoid=centre) for k in kinds], 1)
+            costs = costs.masked_fill(seen[..., None], torch.inf)
+            best, look = costs.min(-1)
+            kind = best.argmin(1)
+            fits = best < -FIT * AREA_COST * self._areas(pixels.device)
+            found = fits.gather(1, kind[:, None])[:, 0]
+            if turn:
+                found &= seen.any(1)
+            seen[torch.arange(len(seen)), kind] |= found
+            for k in kinds if turn + 1 < world.ON_STAGE else ():
+                who = (found & (kind == k)).nonzero()[:, 0]
+                if len(who):
+                    centre[who] = self.judge.locate(pixels[who], k, look[who, k])
+        return seen
+
+    @staticmethod
+    def _areas(device) -> torch.Tensor:
+        """Of the smallest body of each kind at half size, pixels."""
+        return torch.tensor([(r / 2) ** 2 * 1.8 for r in world.RADII], device=device)
+
+    def _backdrop(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The nearest place, one-hot [N, places and the studio]."""
+        away = torch.cdist(_strips(pixels), self._places)
+        return torch.nn.functional.one_hot(away.argmin(1), len(self._places)).float()
+
+
+def _strips(pixels: torch.Tensor) -> torch.Tensor:
+    """Median colours of the sky's top and of the ground, [N, 6]."""
+    parts = (pixels[:, rows].flatten(1, 2).median(1).values for rows in (TOP, BOTTOM))
+    return torch.cat(list(parts), 1)
+
+
+def _place_colours() -> torch.Tensor:
+    """[places and the studio, 6]."""
+    count = len(world.PLACES) + 1
+    empty = world.portraits(torch.zeros(count, 4, dtype=torch.long), 0)
+    place = torch.arange(count)
+    scenes = world.Scenes(
+        look=empty.look,
+        visible=torch.zeros_like(empty.visible),
+        x=empty.x,
+        y=empty.y,
+        place=place,
+        scroll=empty.scroll,
+        zoom=torch.ones_like(empty.zoom),
+    )
+    return _strips(picture.render(scenes)[:, 0])
