@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from storymem.memory_bank import MemoryFrame
+from storymem.memory_bank import MemoryBank, MemoryFrame
 from storymem.tiny import measures, picture, player, returns, stand_in, world
 
 
@@ -62,6 +62,14 @@ def test_memory_shows_those_of_a_frames_shot_and_a_portraits_own():
     assert not shows[0].any()
     assert shows[1].tolist() == [False, True, False]
     assert torch.equal(shows[2], stories.visible[0, 0] | shows[1])
+
+
+def test_the_bank_shows_those_of_its_frames_in_later_shots_only():
+    stories, _ = player.returning(1, shots=3, absent=1, seed=1, characters=3)
+    seen = MemoryFrame(torch.zeros(8, 8, 3, dtype=torch.uint8), shot=1)
+    shows = measures.bank_shows(player.Played([], [], [], [MemoryBank((seen,))]), stories)[0]
+    assert not shows[:2].any()
+    assert torch.equal(shows[2], stories.visible[0, 1])
 
 
 # --- what stands in for CLIP ---------------------------------------------------------------------

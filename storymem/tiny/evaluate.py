@@ -99,7 +99,7 @@ class Evaluation(trials.Trials):
             result["seams"] = self._clocked("seams", self.seams, name, played, goes_on)
         self.seen[case.name] = seen
         self.frames[case.name] = [
-            [clip[len(clip) // 2] for clip in shots] for shots in played.shots[:SHOWN]
+            [clip[len(clip) // 2].clone() for clip in shots] for shots in played.shots[:SHOWN]
         ]
         return result
 

@@ -93,7 +93,7 @@ def memory_shows(played: Played, stories: world.Stories) -> torch.Tensor:
 
 
 def bank_shows(played: Played, stories: world.Stories) -> torch.Tensor:
-    """Whether the whole bank held a picture of an earlier shot with a character, [S, K, P]."""
+    """Whether the bank as a whole held a picture of an earlier shot with a character, [S, K, P]."""
     shows = torch.zeros_like(stories.visible)
     for s, bank in enumerate(played.banks):
         for shot in {frame.shot for frame in bank.frames if frame.shot >= 0}:

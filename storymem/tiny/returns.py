@@ -120,7 +120,7 @@ class Returns(trials.Trials):
         self.seen[case.name] = seen
         first = self.rows(CASTS[-1]).start
         self.frames[case.name] = [
-            [clip[len(clip) // 2] for clip in shots]
+            [clip[len(clip) // 2].clone() for clip in shots]
             for shots in played.shots[first : first + SHOWN]
         ]
         return found
