@@ -195,6 +195,17 @@ def test_what_is_wrong_is_told_before_anything_is_loaded(
         "width must be a multiple of 16": lambda: run(script, out, i2v, "--width", "50"),
         "length must be 4n+1": lambda: run(script, out, i2v, "--length", "10"),
         "steps must be 1 or more": lambda: run(script, out, i2v, "--steps", "0"),
+        "fps must be between 1 and 240": lambda: run(script, out, i2v, "--fps", "0"),
+        "threshold must be a number": lambda: run(script, out, i2v, "--threshold", "nan"),
+        "max_keyframes must be 1 or more": lambda: run(script, out, i2v, "--max-keyframes", "0"),
+        "lora_strength must be a number": lambda: run(script, out, i2v, "--lora-strength", "inf"),
+        "cfg must be 0 or more": lambda: run(script, out, i2v, "--cfg-low", "nan"),
+        "shift must be above 0": lambda: run(script, out, i2v, "--shift", "nan"),
+        "rope_shift must be a whole number": lambda: run(script, out, i2v, "--rope-shift", "-1"),
+        "scorer-threshold must be a number": lambda: run(
+            script, out, i2v, "--scorer", "sharpness", "--scorer-threshold", "nan"
+        ),
+        "tale.txt is a file; choose a folder": lambda: run(script, script / "below", i2v),
         "redo_shots names 9": lambda: run(script, out, i2v, "--redo", "9"),
         "end_shot is 7": lambda: run(script, out, i2v, "--end-shot", "7"),
         "needs a GPU": lambda: run(script, out, i2v, "--offload", "model"),

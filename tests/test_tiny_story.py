@@ -140,6 +140,8 @@ def test_missing_weights_and_mixed_models_are_told_before_anything_is_made(
     assert "train_dit" in caplog.text
     assert run("run", "--tiny", "--model", tmp_path, "--out", out) == 2
     assert "either --tiny or --model" in caplog.text
+    assert run("run", "--tiny", "--tiny-weights", tmp_path / "missing", "--out", out) == 2
+    assert "check --tiny-weights" in caplog.text
     assert run("run", "story.txt", "--out", out) == 2
     assert "--tiny for the tiny demo model" in caplog.text
     assert not out.exists()

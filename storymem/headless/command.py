@@ -290,6 +290,8 @@ def _tiny_files(options: argparse.Namespace) -> ModelFiles:
     for name in ("model", "t2v", "lora", "lora_high", "extra_lora_high"):
         if getattr(options, name):
             raise ValueError(f"pass either --tiny or --{name.replace('_', '-')}, not both")
+    if options.tiny_weights and not options.tiny_weights.is_dir():
+        raise ValueError(f"there is no folder {options.tiny_weights}; check --tiny-weights")
     return TinyFiles.find(options.tiny_weights)
 
 

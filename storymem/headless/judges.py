@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -37,6 +38,10 @@ class Judges:
         ):
             if value not in known:
                 raise ValueError(f"{what} must be one of {', '.join(known)}, but it is {value!r}")
+        if self.scorer_threshold is not None and not math.isfinite(self.scorer_threshold):
+            raise ValueError(
+                f"scorer-threshold must be a number, but it is {self.scorer_threshold}"
+            )
         if self.embedder == "clip":
             require_file(self.clip, "--clip", CLIP_B32, "or choose --embedder no_weights (rough)")
         if self.scorer == "laion":

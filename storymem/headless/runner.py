@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -31,7 +32,7 @@ from ..shot_loop import (
 from ..shot_store import ShotResult, ShotStore
 from ..story import Story
 from ..story_folder import leave_script, read_manifest, show_file, update_manifest
-from ..video import DEFAULT_CRF, FRAME_RATE, join_videos
+from ..video import DEFAULT_CRF, FRAME_RATE, as_rate, join_videos
 from .engine import Engine
 from .judges import Judges
 from .sampling import ShotInputs, draw_noise, lay_out_condition
@@ -69,6 +70,15 @@ class RunSettings:
             raise ValueError(
                 f"size_rule must be one of {', '.join(SIZE_RULES)}, but it is {self.size_rule!r}"
             )
+        as_rate(self.fps)
+        for name in ("threshold", "lora_strength"):
+            if not math.isfinite(value := getattr(self, name)):
+                raise ValueError(f"{name} must be a number, but it is {value}")
+        if self.max_keyframes < 1:
+            raise ValueError(f"max_keyframes must be 1 or more, but it is {self.max_keyframes}")
+        there = next(path for path in (self.out, *self.out.absolute().parents) if path.exists())
+        if not there.is_dir():
+            raise ValueError(f"--out is {self.out}, but {there} is a file; choose a folder")
 
 
 class ShotFailed(RuntimeError):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from ..conditioning import LATENT_CHANNELS, ShotConditioning, draw_memory_noise
-from ..rope import MEMORY_ROPE_SHIFT
+from ..rope import MEMORY_ROPE_SHIFT, check_memory_span
 from .positions import set_memory_frames
 
 SAMPLERS = ("uni_pc", "euler")
@@ -36,12 +37,13 @@ class Recipe:
             )
         if self.steps < 1:
             raise ValueError(f"steps must be 1 or more, but it is {self.steps}")
-        if self.shift <= 0:
+        if not 0 < self.shift < math.inf:
             raise ValueError(f"shift must be above 0 (the recipe's is 4), but it is {self.shift}")
         if not 0 <= self.boundary <= 1:
             raise ValueError(f"boundary must be from 0 to 1, but it is {self.boundary}")
-        if min(self.cfg, self.cfg_low) < 0:
+        if not all(0 <= cfg < math.inf for cfg in (self.cfg, self.cfg_low)):
             raise ValueError(f"cfg must be 0 or more, but it is {self.cfg} and {self.cfg_low}")
+        check_memory_span(0, self.rope_shift)
 
     def guidance(self, *, high: bool) -> float:
         return self.cfg if high or self.cfg_low == 0 else self.cfg_low
