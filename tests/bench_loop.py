@@ -54,11 +54,7 @@ def gaps(log: Path) -> list[float]:
     lines = [line.split() for line in path.read_text().splitlines()]
     path.unlink()
     times = [(kind, float(value)) for kind, value in lines]
-    return [
-        1000 * (b[1] - a[1])
-        for a, b in pairwise(times)
-        if (a[0], b[0]) == ("end", "begin")
-    ]
+    return [1000 * (b[1] - a[1]) for a, b in pairwise(times) if (a[0], b[0]) == ("end", "begin")]
 
 
 def timed(server: Server, graph: dict) -> float:
