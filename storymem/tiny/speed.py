@@ -66,6 +66,8 @@ def quicken(model) -> None:
 class ShapedSteps:
     """``work(*tensors) -> loss`` with its gradients; on CUDA captured once for each ``key``.
 
+    To capture, everything from the model's first use on must run on one stream of its own
+    (``torch.cuda.set_stream``): autograd waits for the stream on which a parameter was first used.
     Inputs of one key must have one shape each time. What ``work`` reads besides must stay where it
     is in memory.
     """
@@ -98,14 +100,11 @@ class ShapedSteps:
             loss = work(*places)
             return loss, torch.autograd.grad(loss, self.parameters)
 
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UPS):
-                once()
-        torch.cuda.current_stream().wait_stream(stream)
+        for _ in range(WARM_UPS):
+            once()
+        stream = torch.cuda.current_stream()
         self._pool = self._pool or torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        with torch.cuda.graph(graph, pool=self._pool, stream=stream):
             loss, gradients = once()
         return graph, places, loss.detach(), gradients

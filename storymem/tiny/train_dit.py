@@ -155,6 +155,8 @@ def train(args: argparse.Namespace) -> dict:
     device = torch.device(args.device)
     on_gpu = device.type == "cuda"
     dtype = torch.bfloat16 if on_gpu else None
+    if on_gpu:
+        torch.cuda.set_stream(torch.cuda.Stream())
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = True
     torch.manual_seed(args.seed)
