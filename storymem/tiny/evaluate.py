@@ -217,7 +217,7 @@ class Evaluation(trials.Trials):
         if lines:
             plots.save_lines(folder / "by_shot.png", "Joint identity by shot", lines)
         if "full" in cases:
-            names = [*world.ATTRIBUTES, "joint", *world.KINDS]
+            names = [*world.ATTRIBUTES, "joint", *world.KINDS, "alone", "together"]
             parts = [(n, cases["full"]["as_drawn"][n]) for n in names]
             bars = [(name, f["rate"], widest(f)) for name, f in parts if f["count"]]
             plots.save_bars(folder / "attributes.png", "Full method, by attribute", bars)

@@ -38,7 +38,8 @@ def first_seen(seen: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
 
 
 def identity(seen: torch.Tensor, look: torch.Tensor, visible: torch.Tensor) -> dict:
-    """Rates of the looks that were asked for: by attribute, joint, by shot and by character.
+    """Rates of the looks that were asked for: by attribute, joint, and the joint one by character,
+    by shot, of those ``alone`` in their shot and of those who share it (``together``).
 
     Args:
         seen: [S, K, P, 4].
@@ -51,6 +52,9 @@ def identity(seen: torch.Tensor, look: torch.Tensor, visible: torch.Tensor) -> d
     found["joint"] = rate(joint, visible)
     for kind, name in enumerate(world.KINDS):
         found[name] = rate(joint[..., kind], visible[..., kind])
+    is_alone = visible.sum(-1, keepdim=True) == 1
+    found["alone"] = rate(joint, visible & is_alone)
+    found["together"] = rate(joint, visible & ~is_alone)
     found["by_shot"] = [rate(joint[:, k], visible[:, k]) for k in range(visible.shape[1])]
     return found
 
