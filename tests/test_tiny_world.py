@@ -270,3 +270,11 @@ def test_there_is_nothing_to_resume_in_an_empty_folder(tmp_path):
     assert not state.load(tmp_path)
     with pytest.raises(RuntimeError, match="--lr"):
         state.recover(tmp_path)
+
+
+def test_whoever_is_named_first_the_slots_are_in_the_order_that_training_knows():
+    told = text.parse("Bomo hops, Fipi jumps, snow, still")
+    assert told == ["bomo", "hops", "fipi", "jumps", "snow", "still"]
+    assert text.parse("Fipi jumps, Bomo hops, snow, still") == told
+    assert text.parse("Anka, Fipi sways") == ["fipi", "sways", "anka", None, None, None]
+    assert text.parse("Fipi jumps") == ["fipi", "jumps", None, None, None, None]
