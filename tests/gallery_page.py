@@ -110,8 +110,15 @@ class StoryPage:
         )
         return self.page.locator(f".storymem-gallery[data-test-node='{node_id}']")
 
+    def settle(self) -> None:
+        """Wait until the page has drawn what it was told: it draws in its next frame."""
+        self.page.evaluate(
+            "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
+
     def shown(self, node_id: int = 2) -> list[dict]:
-        """What the cards of a gallery say, in order."""
+        """What the cards of a gallery say, in order, once they are drawn."""
+        self.settle()
         return self.gallery(node_id).evaluate(
             """(gallery) => [...gallery.querySelectorAll(".storymem-card")].map((card) => ({
                 digest: card.dataset.key.slice(1, 65),
@@ -134,7 +141,7 @@ class StoryPage:
     def press(self, *keys: str) -> None:
         for key in keys:
             self.page.keyboard.press(key)
-        self.page.wait_for_timeout(120)  # the next frame draws
+        self.settle()
 
     def focus(self, digest: str, node_id: int = 2) -> None:
         card = self.gallery(node_id).locator(f".storymem-card[data-key*='{digest}']").first
