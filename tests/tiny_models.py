@@ -121,8 +121,6 @@ def write_shipped_names(models: Path) -> None:
         for seed, noise in enumerate(("high", "low"), start=1):
             name = f"wan2.2_{kind}_{noise}_noise_14B_fp8_scaled.safetensors"
             write_dit(models / "diffusion_models" / name, in_channels=channels, seed=seed)
-    # In place of the tiny demo model, which may not be trained yet.
-    write_dit(models / "diffusion_models" / "storymem_tiny_m2v.safetensors", seed=1)
     for seed, noise in enumerate(("high", "low"), start=1):
         write_lora(models / "loras" / f"storymem_mi2v_{noise}_noise.safetensors", seed=seed)
         name = f"wan2.2_i2v_lightx2v_4steps_lora_v1_{noise}_noise.safetensors"
