@@ -51,6 +51,7 @@ TINY_DEFAULTS = {
     "threshold": demo.KEYFRAME_THRESHOLD,
     "embedder": "no_weights",
     "negative": "",
+    "seed": demo.SEED,
     **{name: demo.RECIPE[name] for name in ("steps", "cfg", "shift", "sampler", "rope_shift")},
 }
 logger = logging.getLogger(__name__)

@@ -16,6 +16,8 @@ of yours: it shows how memory works, not what StoryMem can do.
 colours and hats, queue again, and the characters are others **in every shot**.
 - Set *max_frames* of *Memory Bank* to 0 (and *pin_references* off): without memory every shot \
 shows somebody else.
+- A shot of two sometimes shows one of them twice: the model is small. Another *seed* of *M2V \
+Sampler* makes another story.
 - Set *rope_shift* of *M2V Sampler* to 0 or 1: the shot takes memory for its own beginning.
 - The words of this world are in the tooltip of *Tiny Text Encoder*. With real Wan models use \
 *CLIP Text Encode* in its place, and *Load StoryMem LoRA*: see `storymem_story`.
@@ -114,15 +116,15 @@ def tiny_graph(info: dict) -> dict:
         frames=(decode, "IMAGE"),
         bank=(remember, "bank"),
     )
-    column.y += 320  # the node shows the film
+    column.y += 440  # the node shows the film, as high as it is wide
     column.add("StoryMemPreviewMemoryBank", bank=(close, "bank"))
     graph.group("5  The film", column.nodes, "#a1309b")
 
-    graph.note((0, -600), (900, 460), "A story on the tiny model", NOTE)
+    graph.note((0, -440), (900, 320), "A story on the tiny model", NOTE)
     text = FILES_NOTE.format(
         m2v=files.FILES["diffusion_models"], vae=files.FILES["vae"], variable=files.VARIABLE
     )
-    graph.note((940, -600), (640, 240), "Model files", text)
+    graph.note((940, -440), (640, 200), "Model files", text)
     return graph.file()
 
 
