@@ -1,12 +1,13 @@
-"""Draws ``workflows/*.jpg``, the cards of the template browser: ``python make_thumbnails.py``.
+"""Draws ``workflows/*.jpg``, the template browser's cards: ``make_thumbnails.py [name ...]``.
 
 The host's page shows ``<name>.jpg`` beside ``<name>.json``, cut to a square, with a badge in the
-upper left corner. All pictures are drawn here.
+upper left corner. All pictures are drawn here, but those of the tiny model, which are its own.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -270,20 +271,24 @@ def low_vram() -> Card:
 
 
 def tiny_cpu() -> Card:
+    """Portraits and shots of the demo, which the tiny model makes here: half a minute."""
+    from storymem import __main__ as program
     from storymem.tiny import demo
+    from storymem.video import read_frames
 
     card = Card("Try it on any CPU", "a tiny model that comes with the pack")
-    for i in range(5):
-        y = 258 + 23 * i
-        for x in (172, 322):
-            leg = [v * FINE for v in (x, y, x + 18, y + 8)]
-            card.draw.rectangle(leg, fill=PALE)
-    chip = [v * FINE for v in (190, 238, 322, 370)]
-    card.draw.rounded_rectangle(chip, 10 * FINE, fill="#0c0f14", outline=PALE, width=3 * FINE)
-    card.text((219, 286), "CPU", 36, INK)
+    with tempfile.TemporaryDirectory() as folder:
+        assert program.main(["run", "--tiny", "--quiet", "--out", f"{folder}/story"]) == 0
+        paths = [Path(folder, f"story/shot_01_0{number}.mp4") for number in (1, 2, 5, 8)]
+        shots = [Image.fromarray(list(read_frames(path))[8]) for path in paths]
     for i, picture in enumerate(demo.portraits()):
-        pixels = (picture.squeeze().numpy() * 255).round().astype(np.uint8)
-        card.frame(Image.fromarray(pixels), 60 + 226 * i, 66, 166, 166, edge=GOLD)
+        y = 76 + 166 * i
+        for row in range(2):
+            card.wire((138, y + 60), (188, 134 + 160 * row), GOLD if i else TEAL, 3)
+        pixels = (picture.numpy() * 255).round().astype(np.uint8)
+        card.frame(Image.fromarray(pixels), 20, y, 120, 120, edge=GOLD)
+    for i, picture in enumerate(shots):
+        card.frame(picture, 188 + 158 * (i % 2), 62 + 160 * (i // 2), 150, 150)
     return card
 
 
@@ -300,6 +305,8 @@ CARDS = {
 
 def main() -> None:
     for name, draw in CARDS.items():
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
         draw().save(PACK / "workflows" / f"{name}.jpg")
 
 
