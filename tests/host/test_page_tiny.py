@@ -1,0 +1,163 @@
+"""End to end with the tiny model's trained weights: a real server, the host's page, the judge.
+
+Each test begins with the same finished story, whose shots are kept: only what it changes is made.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import tiny_models
+from browser import SHOW_ALL, find_chromium, load_workflow, open_page, wait_until_ready
+from gallery_page import prepare_base
+from host_server import Server, host_path
+from tiny_page import FIRST, OWN_CONTROLS, SECOND, TinyPage, script
+
+from storymem.tiny import world
+
+pytestmark = [
+    pytest.mark.http,
+    pytest.mark.skipif(find_chromium() is None, reason="no Chromium: the page is not looked at"),
+]
+LOOK = os.environ.get("STORYMEM_SCREENSHOTS")  # a folder: pictures of the page, to be looked at
+
+
+@pytest.fixture(scope="module")
+def server(base_folder, tmp_path_factory, host):
+    """A server with stand-ins for the large models, so that no template misses a file."""
+    base = prepare_base(
+        tmp_path_factory.mktemp("tiny_server"), base_folder, folder="ComfyUI-StoryMem"
+    )
+    tiny_models.write_shipped_names(base / "models")
+    picture = host_path() / "input" / "example.png"
+    (base / "input" / "example.png").write_bytes(picture.read_bytes())
+    running = Server(base, "--disable-api-nodes", env={"OMP_NUM_THREADS": "1"}).start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def shared(server, tmp_path_factory):
+    """The page with the finished story in it."""
+    with open_page(server.port, width=2400, height=1250) as page:
+        tiny = TinyPage(server, page, tmp_path_factory.mktemp("log") / "log")
+        tiny.open_template()
+        tiny.shorten()
+        tiny.first_run = tiny.run()
+        tiny.workflow = page.evaluate("() => app.graph.serialize()")
+        yield tiny
+
+
+@pytest.fixture
+def tiny(shared):
+    load_workflow(shared.page, shared.workflow)
+    shared.page.evaluate(SHOW_ALL)
+    assert shared.run() == [], "finished shots are found again"
+    shared.wait_on_node(["done"] * 3)
+    yield shared
+    assert shared.errors == []
+
+
+def look(tiny, name: str) -> None:
+    if LOOK:
+        tiny.page.wait_for_timeout(1000)
+        tiny.page.screenshot(path=str(Path(LOOK) / f"{name}.png"))
+
+
+def test_the_template_films_its_story_with_the_look_of_the_portrait_in_view(tiny):
+    assert tiny.first_run == [1, 2, 3]
+    assert tiny.looks() == [FIRST] * 3
+    assert [card["role"] for card in tiny.cards()][:2] == ["sink", "waiting"]
+    look(tiny, "tiny-dark")
+
+
+def test_every_template_that_the_server_offers_opens_with_no_node_missing(tiny, server):
+    offered = server.get("/workflow_templates")["ComfyUI-StoryMem"]
+    assert len(offered) == 7
+    for name in offered:
+        template = server.get(f"/api/workflow_templates/ComfyUI-StoryMem/{name}.json")
+        seen = load_workflow(tiny.page, template)
+        assert (seen["missing"], seen["nodes"]) == ([], len(template["nodes"])), name
+
+
+def test_a_pin_and_a_drop_by_keyboard_change_how_the_character_looks(tiny):
+    first, second = (card["digest"] for card in tiny.cards()[:2])
+    tiny.focus(first)
+    tiny.press("d", "ArrowRight", "p")
+    changed = [tiny.card(digest)["next"] for digest in (first, second)]
+    assert changed == ["next: dropped", "next: pinned"]
+    look(tiny, "tiny-pending")
+    assert tiny.run() == [1, 2, 3]
+    assert tiny.looks() == [SECOND] * 3
+    assert tiny.card(first)["role"] == "dropped"
+    assert "unpin" in tiny.card(second)["acts"]
+    # Undone by keyboard, the story is the first one again, and nothing has to be made.
+    tiny.focus(first)
+    tiny.press("r")
+    tiny.focus(second)
+    tiny.press("p")
+    assert tiny.widget("edits", "StoryMemMemoryBank") == ""
+    assert tiny.run() == []
+    assert tiny.looks() == [FIRST] * 3
+
+
+def test_an_edited_shot_and_those_after_it_are_made_again_but_a_locked_one_stays(tiny):
+    tiny.edit_table()
+    tiny.tab_to(row="01_03", field="lock")
+    tiny.press("Space")
+    tiny.page.locator("[data-label='01_02'] textarea").first.focus()
+    tiny.press("Control+a")
+    tiny.page.keyboard.type("Bomo circles, snow, still")
+    tiny.save()
+    tiny.wait_on_node(["done", "waiting", "locked"])
+    assert tiny.run() == [2]
+    tiny.wait_on_node(["done", "done", "locked"])
+    tiny.edit_table()
+    tiny.tab_to(row="01_03", field="lock")
+    tiny.press("Space")
+    tiny.save()
+    tiny.wait_on_node(["done", "done", "waiting"])
+    assert tiny.run() == [3]
+    assert tiny.looks() == [FIRST] * 3
+
+
+def test_a_reload_in_the_middle_shows_the_run_and_cancelling_keeps_what_is_finished(tiny, server):
+    shots = [f"Bomo jumps, {place}, still" for place in world.PLACES]
+    tiny.put({"StoryMemLoadStory": {"script": script("Stopped", *shots)}})
+    tiny.page.wait_for_timeout(1000)  # the host keeps its draft half a second later
+    prompt_id = tiny.queue()
+    tiny.wait_on_node(["done", "running"] + ["waiting"] * (len(shots) - 2), timeout=90_000)
+    tiny.page.reload()
+    wait_until_ready(tiny.page)
+    cancel = tiny.page.get_by_role("button", name="Cancel, keep finished shots").first
+    cancel.focus()
+    tiny.press("Enter")
+    assert server.wait(prompt_id)["status"]["messages"][-1][0] == "execution_interrupted"
+    tiny.page.wait_for_function(
+        "() => document.querySelector('.sm-progress').dataset.state === 'stopped'"
+    )
+    kept = len(tiny.made())
+    assert 1 <= kept < len(shots)
+    tiny.wait_on_node(["done"] * kept + ["waiting"] * (len(shots) - kept))
+    tiny.put({"StoryMemLoadStory": {"script": script("Stopped", *shots[: kept + 1])}})
+    assert tiny.run() == [kept + 1]
+    assert tiny.looks("Stopped")[-1] == FIRST
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_every_control_of_the_pack_on_the_canvas_is_reached_by_tab(tiny, theme):
+    page = tiny.page
+    put = "([name, value]) => app.extensionManager.setting.set(name, value)"
+    page.evaluate(put, ["Comfy.ColorPalette", theme])
+    look(tiny, f"tiny-{theme}-after")
+    wanted = page.evaluate(OWN_CONTROLS)
+    assert len(wanted) > 10
+    assert all(wanted)
+    page.evaluate("() => document.querySelector('[data-seen=\"0\"]').focus()")
+    reached = {"0"}
+    for _ in range(3 * len(wanted)):
+        tiny.press("Tab")
+        reached.add(page.evaluate("() => document.activeElement.dataset.seen"))
+    assert {str(i) for i in range(len(wanted))} <= reached, wanted
