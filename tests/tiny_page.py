@@ -116,6 +116,16 @@ class TinyPage(StoryPage):
             for look in seen.tolist()
         ]
 
+    def room_below_film(self) -> tuple[float, float]:
+        """Width of Shot Loop Close, and pixels between it and the title of the node below."""
+        close, preview = self.page.evaluate(
+            """() => ["StoryMemShotLoopClose", "StoryMemPreviewMemoryBank"].map((kind) => {
+                const node = app.graph._nodes.find((n) => n.comfyClass === kind);
+                return [...node.pos, ...node.size];
+            })"""
+        )
+        return close[2], preview[1] - 30 - close[1] - close[3]
+
     # --- the gallery on Memory Bank ---
 
     def card(self, digest: str) -> dict:

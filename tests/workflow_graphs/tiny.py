@@ -116,7 +116,7 @@ def tiny_graph(info: dict) -> dict:
         frames=(decode, "IMAGE"),
         bank=(remember, "bank"),
     )
-    column.y += 440  # the node shows the film, as high as it is wide
+    column.y += 520  # the node shows the film, as high as it is wide, and while it runs a button
     column.add("StoryMemPreviewMemoryBank", bank=(close, "bank"))
     graph.group("5  The film", column.nodes, "#a1309b")
 

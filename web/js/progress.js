@@ -37,10 +37,11 @@ class ProgressLine {
     return this.cancel.hidden ? HEIGHT : HEIGHT_RUNNING;
   }
 
+  /** Make room below, and never at the side: the host asks as much width as a square film is high. */
   fit() {
     const { node } = this;
-    const [width, height] = node.computeSize();
-    if (node.size[1] < height) node.setSize([Math.max(node.size[0], width), height]);
+    const [, height] = node.computeSize();
+    if (node.size[1] < height) node.setSize([node.size[0], height]);
     node.graph?.setDirtyCanvas?.(true, true);
   }
 
