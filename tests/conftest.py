@@ -84,14 +84,6 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_terminal_summary(terminalreporter):
-    from storymem.tiny import files
-
-    if files.find("diffusion_models") is None:
-        terminalreporter.section("NOBODY JUDGED WHETHER CHARACTERS STAY THE SAME", sep="!")
-        terminalreporter.line(
-            f"The tiny model's weights ({files.FILES['diffusion_models']}) are not there: that "
-            "memory carries a look from shot to shot is untested."
-        )
     if HOST is None:
         terminalreporter.section("THE HOST SUITE DID NOT RUN", sep="!")
         terminalreporter.line(

@@ -13,10 +13,6 @@ from PIL import Image
 from storymem.tiny import demo, files, judge, world
 
 KEPT_SHOTS = 3
-MISSING = (
-    f"the tiny model is not trained yet: no {files.FILES['diffusion_models']} in {files.SHIPPED} "
-    "(python -m storymem.tiny.train_dit makes it)"
-)
 
 
 @pytest.fixture
@@ -236,7 +232,6 @@ def test_stories_in_one_batch_are_the_headless_runners_stories(stand_in):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(files.find("diffusion_models") is None, reason=MISSING)
 def test_a_character_looks_at_shot_three_as_it_did_at_shot_one(tmp_path):
     """The whole road on the CPU: portraits, memory, three shots, the judge that learns nothing."""
     from storymem.video import read_frames

@@ -56,10 +56,11 @@ def test_the_stock_loaders_list_the_files_that_are_there_once_and_no_other(
             folder_paths.folder_names_and_paths[kind][0][:] = paths
 
 
-def test_the_pack_shows_the_shipped_vae_by_itself(host):
+def test_the_pack_shows_the_shipped_files_by_itself(host):
     import folder_paths
 
-    assert files.FILES["vae"] in folder_paths.get_filename_list("vae")
+    for kind, name in files.FILES.items():
+        assert name in folder_paths.get_filename_list(kind)
 
 
 def test_the_text_encoder_says_what_it_understood(tiny, caplog):
@@ -82,9 +83,7 @@ def test_a_portrait_has_the_look_that_was_chosen(tiny):
 
 
 @pytest.mark.http
-def test_the_one_command_makes_the_shipped_workflows_story(
-    host, stand_in, tmp_path, monkeypatch, caplog
-):
+def test_the_one_command_makes_the_shipped_workflows_story(host, tmp_path, monkeypatch, caplog):
     """``try_it.py`` beside a ComfyUI, shortened: a server of its own, the film, the sheet."""
     caplog.set_level("INFO", logger="storymem")
     workflow = json.loads(try_it.WORKFLOW.read_text(encoding="utf-8"))
@@ -97,7 +96,6 @@ def test_the_one_command_makes_the_shipped_workflows_story(
     short = tmp_path / "short.json"
     short.write_text(json.dumps(workflow), encoding="utf-8")
     monkeypatch.setattr(try_it, "WORKFLOW", short)
-    monkeypatch.setenv(files.VARIABLE, str(stand_in))
     out = tmp_path / "film"
     assert try_it.main(["story", "--here", "--out", str(out)]) == 0
     made = {path.name for path in out.iterdir()}
