@@ -9,7 +9,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -27,7 +27,9 @@ TITLES = {
     "single_shot": "prompt following, single shot",
     "overall": "cross-shot consistency, overall",
     "top10": "cross-shot consistency, top-10",
+    "identity": "later appearances that keep the look",
 }
+STAND_INS = {"clip_average_": "open_clip frame average", "tiny_world_": "tiny world"}
 DIGITS = 4  # as the paper prints them
 HEAT = ((0.0, (8, 12, 48)), (0.5, (160, 44, 96)), (0.8, (240, 150, 60)), (1.0, (255, 250, 205)))
 HEAT_SIZE = 768  # pixels, about
@@ -74,18 +76,25 @@ class Measurement:
             )
         if self.judges["features"].startswith("ViCLIP") and self.judges["features"] != PAPER:
             notes.append(f"the paper measures with {PAPER}")
+        if prefix := _prefix_of(self.columns):
+            notes.append(
+                f"columns {prefix}... are a stand-in's ({STAND_INS[prefix]}): they do not compare "
+                "with the paper's"
+            )
         notes += [f"{folder} was not measured: {why}" for folder, why in self.failures.items()]
         return notes
 
 
 def title_of(column: str) -> str:
     """A column's name in words; a stand-in's says that it is one."""
-    for key, words in TITLES.items():
-        if column == key:
-            return words
-        if column.endswith(f"_{key}"):
-            return f"{words} (open_clip frame average)"
-    return column
+    prefix = _prefix_of([column])
+    words = TITLES.get(column.removeprefix(prefix), column)
+    return f"{words} ({STAND_INS[prefix]})" if prefix else words
+
+
+def _prefix_of(columns: Iterable[str]) -> str:
+    """What begins the names of a stand-in's columns; empty for the paper's."""
+    return next((p for p in STAND_INS for column in columns if column.startswith(p)), "")
 
 
 def write_report(folder: Path, measured: Measurement) -> Path:
@@ -145,7 +154,7 @@ def _plain(table: Mapping[str, Mapping[str, Estimate]]) -> dict:
 
 
 def _shots_of(system: str, story: StoryNumbers) -> list[dict]:
-    prefix = next((c[: -len("global")] for c in story.values if c.endswith("global")), "")
+    prefix = _prefix_of(story.values)
     return [
         {
             "system": system,

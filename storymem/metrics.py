@@ -57,6 +57,7 @@ class FilmFeatures:
 
     name = ""
     prefix = ""
+    measures: tuple[str, ...] = ("global", "single_shot", "overall", "top10")  # its columns
     context = 0  # tokens of a text that it reads
 
     def video(self, frames: Sequence[np.ndarray]) -> np.ndarray:
@@ -69,6 +70,10 @@ class FilmFeatures:
 
     def read_ahead(self, texts: Sequence[str]) -> None:
         """Told all texts before the first clip, it may read them and let its text tower go."""
+
+    def of_story(self, prompts: Sequence[str], clips: np.ndarray) -> Mapping[str, float | None]:
+        """Measures beside the usual ones, from the shots' prompts and vectors ``[N, D]``."""
+        return {}
 
     def is_cut(self, text: str) -> bool:
         """Whether ``text`` is longer than what it reads of it."""
@@ -147,8 +152,7 @@ class Judges:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        prefix = self.features.prefix
-        own = [f"{prefix}{name}" for name in ("global", "single_shot", "overall", "top10")]
+        own = [f"{self.features.prefix}{name}" for name in self.features.measures]
         return (self.aesthetic.column, *own) if self.aesthetic else tuple(own)
 
     def describe(self) -> dict:
@@ -265,8 +269,9 @@ def _numbers(film, judges, name, clips, whole, scores, pictures) -> StoryNumbers
         "single_shot": mean(following),
         "overall": mean([similarity[i, j] for i, j in all_pairs(len(prompts))]),
         "top10": mean([similarity[i, j] for i, j in pairs]),
+        **features.of_story(prompts, clips),
     }
-    values = {f"{features.prefix}{key}": value for key, value in values.items()}
+    values = {f"{features.prefix}{key}": values[key] for key in features.measures}
     if judges.aesthetic:
         values = {judges.aesthetic.column: mean(graded), **values}
     shots = tuple(

@@ -18,6 +18,7 @@ from ..story_film import StoryFilm, find_stories, name_apart, open_film
 from ..weights import CLIP_L14, LAION_LINEAR, VICLIP
 from .judges import on_device, require_file
 
+TINY_WORLD = "tiny_world"
 DONE, REFUSED, INCOMPLETE, INTERRUPTED = 0, 2, 3, 130
 EXIT_CODES = """exit codes:
   0    everything was measured
@@ -48,9 +49,10 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     """What measures; shared with the command that also makes the stories."""
     group = parser.add_argument_group("what measures (local files; nothing is downloaded)")
     add = group.add_argument
-    add("--features", default="viclip", choices=FEATURES,
+    add("--features", default="viclip", choices=(*FEATURES, TINY_WORLD),
         help="viclip: the paper's. open_clip_frame_average: a stand-in from --clip alone, in "
-        "columns of its own")  # fmt: skip
+        "columns of its own. tiny_world: stories of the tiny model, by its judge, without "
+        "weights, in columns of its own")  # fmt: skip
     add("--viclip", type=Path, help="ViClip-InternVid-10M-FLT.pth")
     add("--clip", type=Path, help="CLIP ViT-L/14, for aesthetic quality and for the stand-in")
     add("--laion", type=Path, help="sa_0_4_vit_l_14_linear.pth; without it aesthetic quality is "
@@ -169,6 +171,13 @@ def measure_films(
 
 def check_model_options(options: argparse.Namespace) -> None:
     """Raise ValueError for a file that is needed and not there; nothing is read."""
+    if options.features == TINY_WORLD:
+        if options.laion:
+            raise ValueError(
+                f"--features {TINY_WORLD} measures no aesthetic quality, since the predictor knows "
+                "no such pictures; leave out --laion"
+            )
+        return
     if options.features == "viclip":
         require_file(options.viclip, "--viclip", VICLIP, "or take the stand-in: --features "
             "open_clip_frame_average with --clip")  # fmt: skip
@@ -185,11 +194,15 @@ def read_judges(options: argparse.Namespace) -> Judges:
         ValueError: for a file that is missing, or is not what it should be.
     """
     check_model_options(options)
-    if not options.laion:
-        logger.warning("no --laion: aesthetic quality is left out")
     kind = options.measure_device or ("cuda" if torch.cuda.is_available() else "cpu")
     if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError("--measure-device cuda was asked for, but torch sees no GPU; use cpu")
+    if options.features == TINY_WORLD:
+        from ..tiny.film_features import TinyWorld
+
+        return Judges(TinyWorld(kind))
+    if not options.laion:
+        logger.warning("no --laion: aesthetic quality is left out")
     uses_clip = options.features != "viclip" or options.laion
     files = MetricFiles(options.viclip, options.clip if uses_clip else None, options.laion)
     wrap = partial(on_device, device=torch.device(kind))

@@ -8,6 +8,8 @@ shot add up.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from . import picture, world
@@ -127,18 +129,26 @@ class Judge:
             found.append(maps.amin((2, 3, 4)))
         return torch.cat(found)
 
-    def identify(self, clips: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+    def identify(
+        self,
+        clips: torch.Tensor,
+        visible: torch.Tensor,
+        *,
+        at: Sequence[int] | None = JUDGED_FRAMES,
+    ) -> torch.Tensor:
         """The looks in each clip.
 
         Args:
             clips: [N, T, 96, 96, 3], 0 ... 1.
             visible: bool [N, P], which kinds the prompt asks for; two at most.
+            at: the frames that are looked at; ``None``: all.
 
         Returns:
             int64 [N, P, 4]; -1 for a kind that is not asked for.
         """
         visible = visible.to(self.device)
-        frames = [t for t in JUDGED_FRAMES if t < clips.shape[1]]
+        length = clips.shape[1]
+        frames = [t for t in (range(length) if at is None else at) if t < length]
         looks = world.all_looks().to(self.device)
         found = torch.full((*visible.shape, 4), -1, device=self.device)
         centre = torch.full((len(clips), len(frames), 2), torch.nan, device=self.device)

@@ -29,9 +29,14 @@ class StandIn(Embedder):
 
     name = "tiny_world_stand_in"
 
-    def __init__(self, device: torch.device | str = "cpu"):
+    def __init__(
+        self,
+        device: torch.device | str = "cpu",
+        *,
+        scales: tuple[float, ...] = (*SCALES, world.PORTRAIT_ZOOM),
+    ):
         super().__init__()
-        self.judge = Judge(device, scales=(*SCALES, world.PORTRAIT_ZOOM))
+        self.judge = Judge(device, scales=scales)
         self._known: dict[str, torch.Tensor] = {}
         self._places = _place_colours().to(self.judge.device)
 
@@ -44,14 +49,24 @@ class StandIn(Embedder):
             self._known.update(zip(digests, rows, strict=True))
         return torch.stack([self._known[frame.digest] for frame in frames])
 
+    def look_at(self, frames: torch.Tensor) -> torch.Tensor:
+        """0 or 1 for each kind and each place: ``uint8 [N, H, W, 3]`` -> [N, kinds + places]."""
+        return self._embed(frames)
+
+    @staticmethod
+    def kinds_named(prompt: str) -> list[int]:
+        """The kinds of the characters that a prompt names, in the order of kinds."""
+        words = text.parse(prompt)
+        told = {words[0], words[2]} - {None}
+        return [k for k, names in enumerate(world.NAMES) if told & {n.lower() for n in names}]
+
     def _embed(self, frames: torch.Tensor) -> torch.Tensor:
         pixels = frames.to(self.judge.device).float() / 255
         return torch.cat([self.who(pixels).float(), self._backdrop(pixels)], 1)
 
     def _embed_text(self, text_: str) -> torch.Tensor:
-        words = text.parse(text_)
-        named = [bool({n.lower() for n in names} & {words[0], words[2]}) for names in world.NAMES]
-        places = [place == words[4] for place in world.PLACES]
+        named = [kind in self.kinds_named(text_) for kind in range(len(world.KINDS))]
+        places = [place == text.parse(text_)[4] for place in world.PLACES]
         return torch.tensor([*named, *places, False]).float()
 
     def who(self, pixels: torch.Tensor) -> torch.Tensor:
