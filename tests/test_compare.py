@@ -215,13 +215,26 @@ def test_one_command_fills_the_table(scripts, pictures, tmp_path, models, sample
 def test_a_comparison_that_cannot_work_makes_nothing(scripts, tmp_path, models, caplog):
     out = tmp_path / "out"
     viclip = ("--viclip", models["--viclip"])
+    broken, referring = tmp_path / "broken.json", tmp_path / "referring.txt"
+    broken.write_text("{")
+    referring.write_text("[reference_images: cat.png]\nthe cat sits\n")
     wrong = {
         "ViCLIP needs a weights file": (scripts,),
         "--start-images and the system two_stage": (scripts, *viclip, "--systems", "two_stage"),
         "two scripts have the same": ([scripts[0], scripts[0]], *viclip),
         "there is no script": ([tmp_path / "none.txt"], *viclip),
         "names a system twice": (scripts, *viclip, "--systems", "wan", "wan"),
-    }
+        # What would stop a later story is told before the first one is made.
+        "cannot be read as a script": ([scripts[0], broken], *viclip),
+        "systems without memory cannot see": ([scripts[0], referring], *viclip),
+        "lacks a picture for 3 of the 3": (
+            scripts, *viclip, "--systems", "two_stage", "--start-images", tmp_path
+        ),
+        "there is no picture in": (scripts, *viclip, "--references", tmp_path),
+        "which --systems does not name": (
+            scripts, *viclip, "--systems", "wan", "--references", tmp_path
+        ),
+    }  # fmt: skip
     for words, (files, *more) in wrong.items():
         caplog.clear()
         assert compare(models, out, files, *more) == 2, words

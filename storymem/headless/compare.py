@@ -8,6 +8,8 @@ import logging
 import sys
 from pathlib import Path
 
+from ..start_images import SUFFIXES, from_folder
+from ..story_film import read_script
 from . import command, evaluate, parallel
 
 SYSTEMS = {
@@ -40,6 +42,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="; ".join(f"{name}: {words}" for name, words in SYSTEMS.items()))  # fmt: skip
     parser.add_argument("--start-images", type=Path, metavar="DIR",
         help="for two_stage: DIR/<script>/shot_01_01.png and so on")  # fmt: skip
+    parser.add_argument("--references", type=Path, metavar="DIR",
+        help="for storymem: the pictures in DIR/<script> are the initial memory, by name, as by "
+        "'storymem run --references'")  # fmt: skip
     evaluate.add_model_options(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars, warnings only")
     parser.add_argument("run_options", nargs="*", metavar="-- RUN OPTIONS",
@@ -100,11 +105,46 @@ def _plan(options: argparse.Namespace) -> list[tuple[str, argparse.Namespace]]:
         raise ValueError("--systems names a system twice; name each once")
     if ("two_stage" in options.systems) != bool(options.start_images):
         raise ValueError("--start-images and the system two_stage go together; give both or none")
+    if options.references and "storymem" not in options.systems:
+        raise ValueError("--references are for the system storymem, which --systems does not name")
+    _check_scripts(options)
     return [
         (system, _choices(options, system, script))
         for system in options.systems
         for script in options.scripts
     ]
+
+
+def _check_scripts(options: argparse.Namespace) -> None:
+    """Raise ValueError for what would stop a later story, when the first ones are made."""
+    for script in options.scripts:
+        story = read_script(script)
+        if options.systems != ["storymem"] and any(shot.references for shot in story.shots):
+            raise ValueError(
+                f"{script} names reference images, which systems without memory cannot see; take "
+                "them out of the script and give them by --references"
+            )
+        if options.start_images:
+            from_folder(_start_images(options, script), story)
+        if options.references:
+            _references(options, script)
+
+
+def _start_images(options: argparse.Namespace, script: Path) -> Path:
+    below = options.start_images / script.stem
+    return below if below.is_dir() else options.start_images
+
+
+def _references(options: argparse.Namespace, script: Path) -> list[Path]:
+    folder = options.references / script.stem
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    found = [path for path in found if path.suffix.lower() in SUFFIXES]
+    if not found:
+        raise ValueError(
+            f"there is no picture in {folder}; give --references a folder that has a folder of "
+            "pictures for each script, named as the script"
+        )
+    return found
 
 
 def _choices(options: argparse.Namespace, system: str, script: Path) -> argparse.Namespace:
@@ -114,11 +154,12 @@ def _choices(options: argparse.Namespace, system: str, script: Path) -> argparse
     own = [str(script), "--out", str(out), "--resume", *(["--quiet"] if options.quiet else [])]
     choices = copy.copy(parser.parse_args([*own, *options.run_options]))
     if system == "storymem":
+        if options.references:
+            choices.references = _references(options, script)
         return choices
     # What makes it StoryMem; other LoRAs, the recipe and the seeds stay as they are.
     choices.lora = choices.lora_high = choices.lora_low = choices.bank = None
     choices.memory, choices.references, choices.policy = "off", [], "window"
     if system == "two_stage":
-        below = options.start_images / script.stem
-        choices.start_images = below if below.is_dir() else options.start_images
+        choices.start_images = _start_images(options, script)
     return choices
