@@ -69,7 +69,12 @@ class Played:
 
 
 def tell(stories: world.Stories, number: int, case: Case) -> Story:
-    """A drawn story as a script, read by the library's own parser."""
+    """A drawn story, read by the library's own parser."""
+    return load_story(script_of(stories, number, case))
+
+
+def script_of(stories: world.Stories, number: int, case: Case) -> dict:
+    """A drawn story as a script in ST-Bench's form."""
     begins = stories.begins[number].tolist()
     if case.begins is not None:
         begins = [case.begins if value != world.CUT else value for value in begins]
@@ -81,7 +86,7 @@ def tell(stories: world.Stories, number: int, case: Case) -> Story:
         shots.append(entry)
     scenes = [{"video_prompts": shots}]
     cast = list(names(stories, number))
-    return load_story({"story_name": f"story {number}", "cast": cast, "scenes": scenes})
+    return {"story_name": f"story {number}", "cast": cast, "scenes": scenes}
 
 
 def names(stories: world.Stories, number: int) -> tuple[str, ...]:
