@@ -18,7 +18,7 @@ from storymem.story import load_story
 from storymem.story_film import open_film
 from storymem.tiny import files, picture, world
 from storymem.tiny.film_features import NOBODY, TinyWorld, keeps_look, look_of
-from storymem.tiny.scripts import returning_casts, write_stories
+from storymem.tiny.scripts import main, returning_casts, write_stories
 
 COLUMNS = ("tiny_world_single_shot", "tiny_world_overall", "tiny_world_identity")
 
@@ -158,3 +158,23 @@ def test_one_command_tells_memory_from_no_memory_on_the_tiny_model(tales, tmp_pa
     assert kept["two_stage"] > kept["wan"] + 0.3  # the key images are the world's own
     bank = json.loads((out / "storymem" / "story_01" / "bank" / "bank.json").read_text())
     assert "reference" in json.dumps(bank)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (["--stories", "0"], "--stories must be 1 or more"),
+        (["--shots", "3"], "--shots must be 4 or more"),
+        (["--out", "file/inside"], "--out cannot be made"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_anything_is_drawn(
+    wrong, words, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(SystemExit) as stopped:
+        main(["--out", "tales", *wrong])
+    assert stopped.value.code == 2
+    assert words in capsys.readouterr().err
+    assert not list(tmp_path.glob("tales/*"))

@@ -28,6 +28,7 @@ from .player import Case, names, play, portraits, script_of
 
 SEED = 950_000  # never in training, nor in choosing anything
 DRAWN_FOR_ONE = 40  # stories to choose from for each one that is written
+MIN_SHOTS = 4  # in fewer, nearly nobody goes and comes back
 KEY_IMAGES = ("made", "drawn")
 FROM_PORTRAITS = Case("key_images", remembers=False, begins=world.CUT)
 KEY_IMAGE_SEED = 1  # of the noise: key images are no frames of the full method's shots
@@ -54,7 +55,8 @@ def returning_casts(count: int, *, shots: int, seed: int) -> list[tuple[world.St
     pairs = [story for pair in zip(*found, strict=False) for story in pair]
     if len(pairs) < count:
         raise ValueError(
-            f"too few stories of {shots} shots in which everybody returns; take 4 shots or more"
+            f"too few stories of {shots} shots in which everybody returns; "
+            f"take {MIN_SHOTS} shots or more"
         )
     return pairs[:count]
 
@@ -129,7 +131,15 @@ def main(argv: list[str] | None = None) -> None:
     add("--seed", type=int, default=SEED, help="of the stories")
     add("--key-images", default=KEY_IMAGES[0], choices=KEY_IMAGES)
     options = parser.parse_args(argv)
+    if options.stories < 1:
+        parser.error("--stories must be 1 or more")
+    if options.shots < MIN_SHOTS:
+        parser.error(f"--shots must be {MIN_SHOTS} or more: everybody returns")
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--out cannot be made: {error}")
     paint = None
     if options.key_images == "made":
         model, vae = files.require("diffusion_models"), files.require("vae")
