@@ -29,6 +29,7 @@ def tell(run, state: str, place: int | None = None, *, failed: bool = False, mes
     # The host may still know how a shot began that failed in the last run, and not begin it again.
     word = {"started": "running", "shot": "running", "stopped": failed and "failed"}.get(state)
     facts = {
+        "prompt_id": run.prompt_id,
         "node": dynprompt.get_display_node_id(graph.close_id),
         "open": dynprompt.get_display_node_id(graph.open_id),
         "story": run.loop.story.name,

@@ -17,6 +17,7 @@ import torch
 from comfy.cli_args import args
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import InputImpl, io, ui
+from comfy_execution.utils import get_executing_context
 
 from ..storymem.bank_store import read_picture, save_bank
 from ..storymem.code_version import code_version
@@ -85,6 +86,7 @@ class LoopRun:
     metadata: dict[str, str]
     executor: object
     replaced: dict[str, list[int]]
+    prompt_id: str
     clones: dict[int, list[str]] = field(default_factory=dict)
     current: int | None = None
     done: dict[int, asyncio.Event] = field(default_factory=dict)
@@ -213,13 +215,14 @@ class LoopRun:
             f"continue there."
         )
         logger.warning("StoryMem: %s", line)
-        tell(self, "stopped", self.current, failed=bool(failed), message=line)
         if "exception_message" in error and cause not in ("", line):
             error["exception_message"] = line[0].upper() + line[1:] + "\n"
         try:
             update_manifest(self.folder, self.loop.story, stopped=line, failed=failed)
         except OSError as trouble:
             logger.warning("StoryMem: %s could not be updated: %s", self.folder, trouble)
+        # Last: the page reads the folder when it hears of the end.
+        tell(self, "stopped", self.current, failed=bool(failed), message=line)
 
     def watched_files(self) -> list[str]:
         """Files that must stay as they are for the result to stand."""
@@ -266,7 +269,8 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
         leave_script(folder, flow.story)  # a run that stops has films of it, too
     replaced = VERSIONS.replaced(graph.files())
     executor = host_cache.find_executor()
-    run = LoopRun(loop, graph, steps, options, folder, metadata, executor, replaced)
+    prompt_id = get_executing_context().prompt_id
+    run = LoopRun(loop, graph, steps, options, folder, metadata, executor, replaced, prompt_id)
     run.done = {i: asyncio.Event() for i in run.todo}
     if run.todo:
         store.keep_pictures([*flow.bank.frames, *flow.bank.dropped])

@@ -261,7 +261,8 @@ def page(host, monkeypatch):
 
 
 def test_the_page_is_told_how_far_the_story_is(host, log, page):
-    host.run(loop_graph(story(3), log), extra_data=CLIENT)
+    host.run(loop_graph(story(3), log), extra_data=CLIENT, prompt_id="the prompt")
+    assert {event["prompt_id"] for event in page()} == {"the prompt"}
     steps = [(e["state"], e["position"], e["finished"], e["states"]) for e in page()]
     states = [(state, place, finished) for state, place, finished, _ in steps]
     assert states == [

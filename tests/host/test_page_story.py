@@ -441,6 +441,24 @@ def test_cancelling_keeps_finished_shots_and_a_reload_shows_the_run_again(page, 
     )
 
 
+def test_a_stopped_story_stays_stopped_while_the_host_still_lists_its_prompt(page, server):
+    page.load(story(6, name="Listed"), seconds=0.8)
+    prompt_id = page.queue()
+    page.wait_on_node(["done", "running"] + ["waiting"] * 4, timeout=20_000)
+    running = json.dumps(server.get("/queue"))
+    page.page.route(
+        "**/api/queue", lambda route: route.fulfill(body=running, content_type="application/json")
+    )
+    with page.page.expect_response("**/api/queue"):  # the page reads after the end, and is misled
+        page.page.get_by_role("button", name="Cancel, keep finished shots").first.click()
+        server.wait(prompt_id)
+    state = "() => document.querySelector('.sm-progress').dataset.state"
+    page.page.wait_for_function(f"({state})() === 'stopped'")
+    page.page.wait_for_timeout(1500)  # the last reading begins half a second after the end
+    assert page.page.evaluate(state) == "stopped"
+    assert page.page.locator(".sm-cancel").first.is_hidden()
+
+
 def test_the_shot_that_stopped_the_story_is_shown(page, server):
     page.load(story(3, name="Failed"), fail_on="number 2")
     server.wait(page.queue())

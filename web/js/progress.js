@@ -13,7 +13,7 @@ const HEIGHT = 48; // pixels: a line, a bar, and the host's margin of 10 around 
 const HEIGHT_RUNNING = 80; // and a button
 const lines = new WeakMap(); // loop node -> ProgressLine
 let runningPrompt = null; // id of the prompt that the host runs for this page
-const endedLoops = new Set(); // of that prompt: its id and the id of an Open or Close
+const ended = new Set(); // ids of prompts, and of loop nodes with their prompt's id before them
 
 class ProgressLine {
   constructor(node) {
@@ -81,8 +81,7 @@ function show(event) {
   const loop = takeUp(event);
   if (!loop) return;
   for (const node of [loop.open, loop.close]) lineOf(node).show({ ...event, running: true });
-  // The host lists the prompt as running for a moment longer.
-  if (isEnded(event)) for (const id of [event.open, event.node]) endedLoops.add(`${runningPrompt} ${id}`);
+  if (isEnded(event)) for (const id of [event.open, event.node]) ended.add(`${event.prompt_id} ${id}`);
 }
 
 /** After a reload: what the story's folder says, until the next event. */
@@ -100,24 +99,25 @@ async function showFromFolder({ node: storyNode, before }) {
   }
 }
 
-/** Ids of the loop nodes in the prompt that the host runs now. */
+/** Ids of the loop nodes in the prompt that the host runs now; it lists one for a moment after its end. */
 async function runningLoops() {
   try {
     const queue = await (await api.fetchApi("/queue")).json();
-    const own = queue.queue_running.filter(([, , , extra]) =>
+    const own = queue.queue_running.filter(([, promptId, , extra]) => !ended.has(promptId) &&
       (!extra?.client_id || extra.client_id === api.clientId) && isOfThisPage(extra?.extra_pnginfo?.workflow?.id));
     if (own.length) runningPrompt = own[0][1];
     return new Set(own.flatMap(([, promptId, prompt]) => Object.keys(prompt)
       .filter((id) => [LOOP_OPEN, LOOP_CLOSE].includes(prompt[id].class_type))
-      .filter((id) => !endedLoops.has(`${promptId} ${id}`))));
+      .filter((id) => !ended.has(`${promptId} ${id}`))));
   } catch {
     return new Set();
   }
 }
 
 /** The host ended a prompt: a line that still says "running" never got its last event. */
-function ended() {
-  runningPrompt = null;
+function end({ detail }) {
+  ended.add(detail?.prompt_id);
+  if (runningPrompt === detail?.prompt_id) runningPrompt = null;
   for (const node of everyNode()) {
     const line = lines.get(node);
     if (!line || line.cancel.hidden) continue;
@@ -133,9 +133,8 @@ app.registerExtension({
     api.addEventListener("storymem.progress", ({ detail }) => show(detail));
     api.addEventListener("execution_start", ({ detail }) => {
       runningPrompt = detail?.prompt_id ?? null;
-      endedLoops.clear();
     });
-    for (const kind of ["execution_success", "execution_error", "execution_interrupted"]) api.addEventListener(kind, ended);
+    for (const kind of ["execution_success", "execution_error", "execution_interrupted"]) api.addEventListener(kind, end);
     whenRead.addEventListener("read", ({ detail }) => showFromFolder(detail));
   },
 });
