@@ -91,6 +91,14 @@ def ran(log: Path) -> list[int]:
     return [int(line.split()[1]) for line in lines if line.startswith("end")]
 
 
+def decoded(path) -> list[bytes]:
+    """Every frame of a video, bit for bit."""
+    import av
+
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24").tobytes() for frame in container.decode(video=0)]
+
+
 def lines_of(log: Path) -> list[str]:
     lines = log.read_text().splitlines() if log.exists() else []
     log.unlink(missing_ok=True)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import contextmanager
 from pathlib import Path
 
 from browser import collect_errors, open_page, wait_until_ready
+from gallery_page import SETTINGS
+from host_server import Server
 from loop_graphs import loop_graph, ran, story
 
 STORY, OPEN, BODY, CLOSE = "1", "2", "3", "4"
@@ -166,11 +169,41 @@ class StoryPage:
         self.page.keyboard.press("Escape")
         self.page.wait_for_selector("dialog.sm-editor", state="detached")
 
+    def close_all(self) -> None:
+        """Take away a dialog that a failed test left open."""
+        self.page.evaluate("() => document.querySelector('dialog.sm-editor')?.remove()")
+
     def script(self) -> dict:
         return json.loads(self.widget("script"))
 
 
 @contextmanager
-def open_story_page(server, log: Path, **options):
-    with open_page(server.port, **({"width": 1500, "height": 950} | options)) as page:
+def story_server(base: Path, base_folder: Path):
+    """A server of several users in an empty folder; the pack's folder has another name there."""
+    for name in ("models", "input", "output", "temp", "custom_nodes", "user"):
+        (base / name).mkdir(parents=True)
+    for source, name in (("ComfyUI-StoryMem", "renamed"), ("storymem-test-nodes",) * 2):
+        (base / "custom_nodes" / name).symlink_to((base_folder / "custom_nodes" / source).resolve())
+    (base / "input" / "Filed.txt").write_text("from a file\n---\n[continue]\nits second shot")
+    running = Server(base, "--disable-api-nodes", "--multi-user").start()
+    yield running
+    running.stop()
+
+
+@contextmanager
+def open_story_page(server, log: Path, *, user: str, **options):
+    """The page of a new user of the server."""
+    known = server.post("/users", {"username": user})
+    folder = server.base / "user" / known
+    folder.mkdir(exist_ok=True)
+    (folder / "comfy.settings.json").write_text(json.dumps(SETTINGS))
+    size = {"width": 1500, "height": 950} | options
+    with open_page(server.port, user=known, **size) as page:
         yield StoryPage(server, page, log)
+
+
+def look(page: StoryPage, name: str) -> None:
+    """Take a picture of the page, where somebody wants to look at it."""
+    if folder := os.environ.get("STORYMEM_SCREENSHOTS"):
+        page.page.wait_for_timeout(500)
+        page.page.screenshot(path=str(Path(folder) / f"{name}.png"))

@@ -184,3 +184,17 @@ def clips(host):
     store = sys.modules[host._test].CLIPS
     store.clear()
     return store
+
+
+@pytest.fixture
+def log(tmp_path) -> Path:
+    """Where the test nodes write down what they did."""
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def fresh(host) -> None:
+    """An empty output folder and empty caches."""
+    shutil.rmtree(host.base / "output", ignore_errors=True)
+    (host.base / "output").mkdir()
+    host.restart()

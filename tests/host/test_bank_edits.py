@@ -20,11 +20,6 @@ COUNT = 6
 CLIENT = {"client_id": "test"}  # somebody looks on
 
 
-@pytest.fixture
-def log(tmp_path):
-    return tmp_path / "log"
-
-
 @pytest.fixture(autouse=True)
 def fresh(host):
     for name in ("output", "input"):

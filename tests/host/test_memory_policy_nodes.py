@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 import torch
 from clip_files import tiny_clip
@@ -13,16 +11,7 @@ from loop_graphs import loop_graph, ran, story
 PROMPTS = ["@Mara walks", "@Pip barks", *["Mara rows"] * 5, "Pip returns"]
 
 
-@pytest.fixture
-def log(tmp_path):
-    return tmp_path / "log"
-
-
-@pytest.fixture(autouse=True)
-def fresh(host):
-    shutil.rmtree(host.base / "output", ignore_errors=True)
-    (host.base / "output").mkdir()
-    host.restart()
+pytestmark = pytest.mark.usefixtures("fresh")
 
 
 def graph(log, **inputs) -> dict:

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
-from loop_graphs import edited, loop_graph, ran, story
+from loop_graphs import decoded, edited, loop_graph, ran, story
 
-
-@pytest.fixture(autouse=True)
-def fresh(host):
-    shutil.rmtree(host.base / "output", ignore_errors=True)
-    (host.base / "output").mkdir()
-    host.restart()
+pytestmark = pytest.mark.usefixtures("fresh")
 
 
 def one_wire(script, log, count, **body) -> dict:
@@ -61,13 +55,6 @@ def one_wire(script, log, count, **body) -> dict:
         "inputs": {"value": ["join", 1], "key": "bank"},
     }
     return graph
-
-
-def decoded(path):
-    import av
-
-    with av.open(str(path)) as container:
-        return [frame.to_ndarray(format="rgb24").tobytes() for frame in container.decode(video=0)]
 
 
 def test_one_wire_gives_the_same_story_as_the_shot_loop(host, tmp_path):

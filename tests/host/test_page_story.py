@@ -1,52 +1,31 @@
-"""The story editor and the progress display: routes over HTTP, and the page in headless Chromium.
-
-The server knows several users, and the pack's folder has another name.
-"""
+"""The story editor in the host's page, in headless Chromium; see ``story_page.py``."""
 
 from __future__ import annotations
 
-import io
 import json
-import os
 from pathlib import Path
 
 import pytest
 from browser import find_chromium
-from gallery_page import SETTINGS, ask
-from host_server import Server
-from loop_graphs import ran, story
-from PIL import Image
-from story_page import open_story_page
+from loop_graphs import story
+from story_page import look, open_story_page, story_server
 
 pytestmark = [
     pytest.mark.http,
     pytest.mark.skipif(find_chromium() is None, reason="no Chromium: the page is not looked at"),
 ]
-LOOK = os.environ.get("STORYMEM_SCREENSHOTS")  # a folder: pictures of the page, to be looked at
 PACK = Path(__file__).resolve().parents[2]
-JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
 def server(base_folder, host, tmp_path_factory):
-    base = tmp_path_factory.mktemp("story_server")
-    for name in ("models", "input", "output", "temp", "custom_nodes", "user"):
-        (base / name).mkdir(parents=True)
-    for source, name in (("ComfyUI-StoryMem", "renamed"), ("storymem-test-nodes",) * 2):
-        (base / "custom_nodes" / name).symlink_to((base_folder / "custom_nodes" / source).resolve())
-    (base / "input" / "Filed.txt").write_text("from a file\n---\n[continue]\nits second shot")
-    running = Server(base, "--disable-api-nodes", "--multi-user").start()
-    yield running
-    running.stop()
+    with story_server(tmp_path_factory.mktemp("story_server"), base_folder) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def shared(server, tmp_path_factory):
-    user = server.post("/users", {"username": "Mira"})
-    folder = server.base / "user" / user
-    folder.mkdir(exist_ok=True)
-    (folder / "comfy.settings.json").write_text(json.dumps(SETTINGS))
-    with open_story_page(server, tmp_path_factory.mktemp("log") / "log", user=user) as page:
+    with open_story_page(server, tmp_path_factory.mktemp("log") / "log", user="Mira") as page:
         yield page
 
 
@@ -54,161 +33,8 @@ def shared(server, tmp_path_factory):
 def page(shared):
     """The shared page with no dialog open."""
     yield shared
-    shared.page.evaluate("() => document.querySelector('dialog.sm-editor')?.remove()")
+    shared.close_all()
     assert shared.errors == []
-
-
-def look(page, name: str) -> None:
-    if LOOK:
-        page.page.wait_for_timeout(500)
-        page.page.screenshot(path=str(Path(LOOK) / f"{name}.png"))
-
-
-def tell(server, path: str, body, **headers) -> tuple[int, dict]:
-    status, _, answer = ask(
-        server, path, method="POST", body=json.dumps(body).encode(), headers=JSON | headers
-    )
-    return status, json.loads(answer) if status == 200 else {}
-
-
-def everything_below(folder: Path) -> dict:
-    parts = (folder / name for name in ("input", "output", "user"))
-    return {p: p.stat().st_mtime_ns for part in parts for p in part.rglob("*")}
-
-
-# --- routes ----------------------------------------------------------------------------------
-
-
-def test_a_script_is_read_and_written_back(server):
-    data = {"script": story(2, name="Read"), "file": "none", "character": "", "prefix": "page"}
-    status, read = tell(server, "/storymem/story", data)
-    assert (status, read["error"], read["name"], read["format"]) == (200, "", "Read", "json")
-    assert [(s["label"], s["state"], s["video"]) for s in read["shots"]] == [
-        ("01_01", "waiting", None),
-        ("01_02", "waiting", None),
-    ]
-    status, written = tell(server, "/storymem/script", {**read, "format": "plain"})
-    assert status == 200
-    assert written["script"] == (
-        "[title: Read]\n---\nshot number 1\n---\n[continue]\nshot number 2\n"
-    )
-    assert (written["error"], len(written["shots"])) == ("", 2)
-
-
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        ({"script": ""}, "the script is empty"),
-        ({"script": '{"story_name": '}, "not valid JSON"),
-        ({"script": "a\n---\n[seed: x]\nb"}, "needs a number"),
-        ({"script": "", "file": "../../secret.json"}, "in the input folder"),
-        ({"script": "", "file": "/etc/passwd"}, "in the input folder"),
-        ({"script": "", "file": "gone.txt"}, "cannot be read"),
-        ({"script": "a", "file": "Filed.txt"}, "both a script and the file"),
-    ],
-)
-def test_what_is_wrong_with_a_script_is_told_in_the_parsers_words(server, body, words):
-    status, answer = tell(server, "/storymem/story", body)
-    assert status == 200
-    assert words in answer["error"]
-    assert answer["shots"] == []
-
-
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        ({}, "shots must be a list"),
-        ({"shots": [{"prompt": "a", "cut": True, "scene": 1}], "format": "yaml"}, "format must be"),
-        ({"shots": [{"prompt": "", "cut": True, "scene": 1}]}, "the prompt is empty"),
-        ({"shots": [{"prompt": "a", "cut": True, "scene": 1, "length": 80}]}, "4n+1"),
-    ],
-)
-def test_what_is_wrong_with_rows_is_told(server, body, words):
-    status, answer = tell(server, "/storymem/script", body)
-    assert status == 200
-    assert words in answer["error"]
-
-
-def test_other_sites_and_large_or_malformed_requests_are_refused(server):
-    before = everything_below(server.base)
-    for path in ("/storymem/story", "/storymem/script"):
-        assert tell(server, path, {"script": "a"}, Origin="http://evil.example")[0] == 403
-        assert tell(server, path, {"script": "a"}, **{"Sec-Fetch-Site": "cross-site"})[0] == 403
-        assert tell(server, path, {"script": "x" * 2**21})[0] == 413
-        assert tell(server, path, ["a"])[0] == 400
-        assert tell(server, path, {"prefix": 5})[0] == 400
-        assert ask(server, path, method="POST", body=b"{", headers=JSON)[0] == 400
-        assert ask(server, path)[0] in (404, 405)  # and nothing is changed by asking
-    poster = "/storymem/poster?folder=page/Tale&shot=01_01"
-    assert ask(server, poster, headers={"Sec-Fetch-Site": "cross-site"})[0] == 403
-    assert ask(server, poster, method="POST", body=b"{}")[0] == 405
-    assert everything_below(server.base) == before
-
-
-def test_posters_are_of_this_output_folder_only(page, server):
-    page.load(shots=2)
-    assert page.run() == [1, 2]
-    (server.base / "shot_01_01.mp4").write_bytes(
-        (server.base / "output/page/Tale/shot_01_01.mp4").read_bytes()
-    )
-    before = everything_below(server.base)
-    status, headers, body = ask(server, "/storymem/poster?folder=page/Tale&shot=01_02")
-    assert (status, headers["Content-Type"]) == (200, "image/jpeg")
-    assert Image.open(io.BytesIO(body)).size == (64, 48)
-    key = next((server.base / "output/.storymem/shots").glob("*/*")).name
-    assert ask(server, f"/api/storymem/poster?record={key}&size=32")[0] == 200
-    for query in (
-        "folder=..&shot=01_01", "folder=page/../..&shot=01_01", "folder=page%2F..%2F..&shot=01_01",
-        f"folder={server.base}&shot=01_01", "folder=page/Tale&shot=01_09", "folder=page/Tale",
-        "folder=page/Tale&shot=..%2f01_01", "folder=page%00&shot=01_01", "record=..", "",
-        f"record={'0' * 64}", "folder=page/Tale&shot=01_01&size=-1", "folder=page\\..&shot=01_01",
-    ):  # fmt: skip
-        assert ask(server, f"/storymem/poster?{query}")[0] == 404, query
-    assert everything_below(server.base) == before
-
-
-# --- the page --------------------------------------------------------------------------------
-
-
-def test_a_shot_edited_by_keyboard_and_all_after_it_are_made_again(page):
-    page.load(story(4, name="Edited"))
-    assert page.run() == [1, 2, 3, 4]
-    page.wait_on_node(["done"] * 4)
-    page.edit_table()
-    assert page.column("state") == ["done"] * 4
-    assert all("/storymem/poster?" in source for source in page.column("picture"))
-    assert page.focused()["row"] == "01_01"  # the keyboard is where the work is
-    page.tab_to(row="01_03", field="prompt")
-    page.press("Control+End")
-    page.page.keyboard.type(", at night")
-    page.page.wait_for_function(
-        "() => document.querySelectorAll('.sm-editor li[data-state=waiting]').length === 2"
-    )
-    assert page.column("state") == ["done", "done", "waiting", "waiting"]
-    look(page, "editor-edited")
-    page.save()
-    assert page.script()["scenes"][0]["video_prompts"][2] == "shot number 3, at night"
-    assert page.focused()["name"] == "Edit story"
-    page.wait_on_node(["done", "done", "waiting", "waiting"])
-    assert page.run() == [3, 4]
-    page.wait_on_node(["done"] * 4)
-
-
-def test_a_locked_shot_stays_when_one_before_it_changes(page):
-    page.load(story(3, name="Locked", cuts=[True, True, True]))
-    assert page.run() == [1, 2, 3]
-    page.edit_table()
-    page.tab_to(row="01_02", field="lock")
-    page.press("Space")
-    page.tab_to(row="01_03", field="prompt")  # on to the next shot, and back up to the first
-    page.page.locator("[data-label='01_01'] textarea").first.focus()
-    page.press("Control+End")
-    page.page.keyboard.type("!")
-    page.save()
-    assert page.script()["scenes"][0]["lock"] == [None, True, None]
-    page.wait_on_node(["waiting", "locked", "done"])
-    assert page.run() == [1]
-    page.wait_on_node(["done", "locked", "done"])
 
 
 def test_what_nobody_changed_stays_byte_by_byte(page):
@@ -392,87 +218,6 @@ def test_a_script_of_a_file_moves_to_the_node_and_between_the_formats(page, serv
     assert page.column("prompt") == ["one", "two", "three"]
     page.save()
     assert page.widget("script") == chosen.read_text()
-
-
-def test_cancelling_keeps_finished_shots_and_a_reload_shows_the_run_again(page, server):
-    page.load(story(10, name="Stopped"), seconds=0.8)
-    prompt_id = page.queue()
-    line = page.page.locator(".sm-progress .sm-line").first
-    page.page.wait_for_function(
-        "() => document.querySelector('.sm-progress')?.textContent.startsWith('shot 2 of 10')",
-        timeout=20_000,
-    )
-    assert "shot 2 of 10: shot number 2" in line.text_content()
-    page.wait_on_node(["done", "running"] + ["waiting"] * 8)
-    widgets = page.page.evaluate(
-        """() => app.graph._nodes.filter((n) => n.comfyClass === "StoryMemShotLoopClose")
-            .flatMap((node) => node.widgets.map((widget) => widget.name))"""
-    )
-    assert "storymem_progress" in widgets
-    assert "$$node-text-preview" not in widgets, "the shot is told of twice"
-    look(page, "progress")
-    page.reload()
-    page.page.wait_for_function(
-        "() => document.querySelector('.sm-list > li')?.dataset.state === 'done'"
-    )
-    cancel = page.page.get_by_role("button", name="Cancel, keep finished shots").first
-    cancel.wait_for()
-    bar = page.page.get_by_role("progressbar", name="Progress of the story").first
-    assert bar.get_attribute("aria-valuemax") == "10"
-    cancel.focus()
-    page.press("Enter")
-    entry = server.wait(prompt_id)
-    assert entry["status"]["messages"][-1][0] == "execution_interrupted"
-    made = len(ran(page.log))
-    page.page.wait_for_function(
-        "() => document.querySelector('.sm-progress').dataset.state === 'stopped'"
-    )
-    assert cancel.is_hidden()
-    done = json.loads((server.base / "output/page/Stopped/story.json").read_text())["shots"]
-    assert 1 <= made - 1 <= len(done) <= made < 10  # one may have been stopped while it was kept
-    page.wait_on_node(["done"] * len(done) + ["waiting"] * (10 - len(done)))
-    assert f"{len(done)} of 10 shots" in line.text_content()
-    rest = page.run()
-    assert rest == list(range(rest[0], 11))
-    assert len(done) < rest[0] <= made + 1
-    page.wait_on_node(["done"] * 10)
-    page.page.wait_for_function(
-        "() => document.querySelector('.sm-progress').dataset.state === 'done'"
-    )
-
-
-def test_a_stopped_story_stays_stopped_while_the_host_still_lists_its_prompt(page, server):
-    page.load(story(6, name="Listed"), seconds=0.8)
-    prompt_id = page.queue()
-    page.wait_on_node(["done", "running"] + ["waiting"] * 4, timeout=20_000)
-    running = json.dumps(server.get("/queue"))
-    page.page.route(
-        "**/api/queue", lambda route: route.fulfill(body=running, content_type="application/json")
-    )
-    with page.page.expect_response("**/api/queue"):  # the page reads after the end, and is misled
-        page.page.get_by_role("button", name="Cancel, keep finished shots").first.click()
-        server.wait(prompt_id)
-    state = "() => document.querySelector('.sm-progress').dataset.state"
-    page.page.wait_for_function(f"({state})() === 'stopped'")
-    page.page.wait_for_timeout(1500)  # the last reading begins half a second after the end
-    assert page.page.evaluate(state) == "stopped"
-    assert page.page.locator(".sm-cancel").first.is_hidden()
-
-
-def test_the_shot_that_stopped_the_story_is_shown(page, server):
-    page.load(story(3, name="Failed"), fail_on="number 2")
-    server.wait(page.queue())
-    page.wait_on_node(["done", "failed", "waiting"])
-    told = """async (workflow) => {
-        const { api } = await import("/scripts/api.js");
-        const detail = { node: "4", open: "2", story: "Failed", of: 3, finished: 1, position: 2 };
-        const more = { states: { "01_02": "running" }, state: "shot", prompt: "x", workflow };
-        api.dispatchEvent(new CustomEvent("storymem.progress", { detail: { ...detail, ...more } }));
-    }"""
-    page.page.evaluate(told, "of another tab, whose nodes have the same numbers")
-    assert page.on_node() == ["done", "failed", "waiting"]
-    page.page.evaluate(told, page.page.evaluate("() => app.rootGraph.id"))
-    assert page.on_node() == ["done", "running", "waiting"]
 
 
 def test_two_hundred_shots_open_at_once_and_are_typed_in_without_waiting(page):

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 from loop_graphs import loop_graph, ran, renamed, story
 
-
-@pytest.fixture
-def log(tmp_path):
-    return tmp_path / "log"
-
-
-@pytest.fixture(autouse=True)
-def fresh(host):
-    shutil.rmtree(host.base / "output", ignore_errors=True)
-    (host.base / "output").mkdir()
-    host.restart()
+pytestmark = pytest.mark.usefixtures("fresh")
 
 
 def first_pixel(path) -> int:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from loop_graphs import OTHER_GRAPH, edited, lines_of, loop_graph, ran, story
+from loop_graphs import OTHER_GRAPH, decoded, edited, lines_of, loop_graph, ran, story
 
 pytestmark = [pytest.mark.http, pytest.mark.slow]
 
@@ -34,13 +34,6 @@ def base(tmp_path, base_folder):
     for name in ("models", "custom_nodes"):
         (base / name).symlink_to(base_folder / name)
     return base
-
-
-def decoded(path) -> list[bytes]:
-    import av
-
-    with av.open(str(path)) as container:
-        return [frame.to_ndarray(format="rgb24").tobytes() for frame in container.decode(video=0)]
 
 
 def result_of(base: Path, name="Tale") -> dict:

@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from loop_graphs import loop_graph, ran, story
+from loop_graphs import decoded, loop_graph, ran, story
 
-
-@pytest.fixture
-def log(tmp_path):
-    return tmp_path / "log"
-
-
-@pytest.fixture(autouse=True)
-def fresh(host):
-    shutil.rmtree(host.base / "output", ignore_errors=True)
-    (host.base / "output").mkdir()
-    host.restart()
-
-
-def decoded(path) -> list[bytes]:
-    import av
-
-    with av.open(str(path)) as container:
-        return [frame.to_ndarray(format="rgb24").tobytes() for frame in container.decode(video=0)]
+pytestmark = pytest.mark.usefixtures("fresh")
 
 
 def filtered(graph) -> dict:

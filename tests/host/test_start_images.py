@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +15,7 @@ from PIL import Image
 RED, GREEN, BLUE, GREY = 0xFF0000, 0x00FF00, 0x0000FF, 0x808080
 
 
-@pytest.fixture
-def log(tmp_path):
-    return tmp_path / "log"
-
-
-@pytest.fixture(autouse=True)
-def fresh(host):
-    shutil.rmtree(host.base / "output", ignore_errors=True)
-    (host.base / "output").mkdir()
-    host.restart()
+pytestmark = pytest.mark.usefixtures("fresh")
 
 
 def with_pictures(log, colours, script=None, **opened) -> dict:

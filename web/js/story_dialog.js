@@ -1,9 +1,8 @@
 /** The story editor: a dialog over the page with a table of shots, the script as text, and undo. */
 import { h, useStyles } from "./common.js";
-import { icon } from "./icons.js";
+import { buildControls, listen } from "./story_frame.js";
 import * as model from "./story_model.js";
 import { NO_FILE, readStory, writeScript } from "./story_server.js";
-import { StoryTable } from "./story_table.js";
 import { t } from "./texts.js";
 
 const CHECK_AFTER_MS = 350;
@@ -30,7 +29,11 @@ export class StoryDialog {
     this.dropped = null; // such a text that was undone, and the story it was undone to
     this.reading = 0; // counts what is read, so that an answer to an older text is left aside
     useStyles("story");
-    this.build();
+    Object.assign(this, buildControls(this));
+    this.note.hidden = !this.fromFile;
+    this.note.textContent = this.fromFile ? t("story.from_file", { file: this.asked.file }) : "";
+    this.showTab("table");
+    listen(this);
   }
 
   async open() {
@@ -75,97 +78,6 @@ export class StoryDialog {
     if (!this.history || !this.element.isConnected) return;
     this.answers.delete(this.history.value);
     this.check();
-  }
-
-  // --- building ------------------------------------------------------------------------------
-
-  build() {
-    const button = (name, mark, action, extra = {}) => h("button", {
-      type: "button", "data-act": name, onclick: action, title: t(`story.${name}.long`),
-      "aria-label": t(`story.${name}`), ...extra,
-    }, mark ? icon(mark) : null, h("span", {}, t(`story.${name}`)));
-    const head = (name, tag, attributes = {}) => h("label", { class: `sm-head-${name}` },
-      h("span", {}, t(`story.${name}`)),
-      h(tag, { "data-head": name, "aria-label": t(`story.${name}`), title: t(`story.${name}.long`), ...attributes }));
-    this.table = new StoryTable((name, id, value) => this.act(name, id, value));
-    this.name = head("name", "input", { type: "text", autocomplete: "off" });
-    this.character = head("character", "textarea", { rows: 2 });
-    this.overview = head("overview", "textarea", { rows: 2 });
-    this.format = h("select", { "aria-label": t("story.format"), title: t("story.format.long") },
-      h("option", { value: "json" }, "JSON"), h("option", { value: "plain" }, t("story.plain")));
-    this.file = h("input", { type: "file", accept: ".json,.txt", hidden: true, "aria-hidden": "true", tabindex: "-1" });
-    this.raw = h("textarea", { class: "sm-raw", spellcheck: "false", "aria-label": t("story.text") });
-    this.message = h("div", { class: "sm-message", role: "status", "aria-live": "polite" });
-    this.summary = h("span", { class: "sm-summary" });
-    this.note = h("p", { class: "sm-note", hidden: true });
-    this.undoButton = button("undo", "undo", () => this.step("undo"), { "aria-keyshortcuts": "Control+Z" });
-    this.redoButton = button("redo", "redo", () => this.step("redo"), { "aria-keyshortcuts": "Control+Y" });
-    this.saveButton = button("save", null, () => this.finish(), { class: "sm-primary", "aria-keyshortcuts": "Control+S" });
-    this.tabs = ["table", "text"].map((name) => h("button", {
-      type: "button", role: "tab", id: `sm-tab-${name}`, "aria-controls": `sm-panel-${name}`,
-      "data-tab": name, onclick: () => this.chooseTab(name),
-    }, t(`story.tab.${name}`)));
-    this.panels = {
-      table: h("div", { class: "sm-panel", role: "tabpanel", id: "sm-panel-table", "aria-labelledby": "sm-tab-table" },
-        h("div", { class: "sm-heads" }, this.name, this.character, this.overview), this.table.element,
-        button("add_last", "add", () => this.act("add", null), { class: "sm-add-last" })),
-      text: h("div", { class: "sm-panel", role: "tabpanel", id: "sm-panel-text", "aria-labelledby": "sm-tab-text", hidden: true }, this.raw),
-    };
-    const tablist = h("div", { role: "tablist", class: "sm-tabs", onkeydown: (event) => this.arrowTab(event) }, ...this.tabs);
-    this.element = h("dialog", { class: "sm-editor", "aria-labelledby": "sm-editor-title" },
-      h("header", {},
-        h("h2", { id: "sm-editor-title" }, t("story.title")), this.summary,
-        h("div", { class: "sm-space" }),
-        this.undoButton, this.redoButton,
-        h("label", { class: "sm-format" }, h("span", {}, t("story.format")), this.format),
-        button("import", null, () => this.file.click()), button("export", null, () => this.exportFile()),
-        button("close", "close", () => this.leave(), { class: "sm-close" })),
-      tablist, this.note, this.panels.table, this.panels.text, this.file,
-      h("footer", {}, this.message, this.saveButton));
-    this.tellNote();
-    this.showTab("table");
-    this.listen();
-  }
-
-  listen() {
-    this.format.addEventListener("change", () => this.change(model.setFields(this.history.value, { format: this.format.value })));
-    this.file.addEventListener("change", () => this.importFile());
-    this.raw.addEventListener("input", () => this.typedText());
-    this.panels.table.addEventListener("input", ({ target }) => {
-      const name = target.dataset.head;
-      if (name && this.history) this.change(model.setFields(this.history.value, { [name]: target.value }), `head ${name}`);
-    });
-    this.element.addEventListener("cancel", (event) => {
-      event.preventDefault();
-      this.leave();
-    });
-    this.element.addEventListener("keydown", (event) => this.pressed(event));
-    // Nothing that is done here is meant for the canvas below.
-    for (const kind of ["keyup", "keypress", "copy", "paste", "cut", "pointerdown", "wheel", "contextmenu", "drop", "dragover"]) {
-      this.element.addEventListener(kind, (event) => event.stopPropagation());
-    }
-  }
-
-  tellNote() {
-    this.note.hidden = !this.fromFile;
-    this.note.textContent = this.fromFile ? t("story.from_file", { file: this.asked.file }) : "";
-  }
-
-  pressed(event) {
-    event.stopPropagation();
-    if (event.key === "Escape" && !event.isComposing) {
-      event.preventDefault(); // else a second one would close the dialog without asking
-      this.leave();
-    }
-    if (!(event.ctrlKey || event.metaKey) || event.altKey) return;
-    const key = event.key.toLowerCase();
-    const inText = event.target === this.raw; // the browser's own undo is right there
-    if (key === "s") {
-      if (!event.repeat) this.finish(); // a key held down answers no question
-    } else if (key === "z" && !inText) this.step(event.shiftKey ? "redo" : "undo");
-    else if (key === "y" && !inText) this.step("redo");
-    else return;
-    event.preventDefault();
   }
 
   // --- changes -------------------------------------------------------------------------------

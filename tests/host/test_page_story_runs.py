@@ -1,0 +1,157 @@
+"""Runs of a story in the host's page: what is made again, progress, cancel, reload, failure."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from browser import find_chromium
+from loop_graphs import ran, story
+from story_page import look, open_story_page, story_server
+
+pytestmark = [
+    pytest.mark.http,
+    pytest.mark.skipif(find_chromium() is None, reason="no Chromium: the page is not looked at"),
+]
+
+
+@pytest.fixture(scope="module")
+def server(base_folder, host, tmp_path_factory):
+    with story_server(tmp_path_factory.mktemp("story_server"), base_folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared(server, tmp_path_factory):
+    with open_story_page(server, tmp_path_factory.mktemp("log") / "log", user="Mira") as page:
+        yield page
+
+
+@pytest.fixture
+def page(shared):
+    """The shared page with no dialog open."""
+    yield shared
+    shared.close_all()
+    assert shared.errors == []
+
+
+def test_a_shot_edited_by_keyboard_and_all_after_it_are_made_again(page):
+    page.load(story(4, name="Edited"))
+    assert page.run() == [1, 2, 3, 4]
+    page.wait_on_node(["done"] * 4)
+    page.edit_table()
+    assert page.column("state") == ["done"] * 4
+    assert all("/storymem/poster?" in source for source in page.column("picture"))
+    assert page.focused()["row"] == "01_01"  # the keyboard is where the work is
+    page.tab_to(row="01_03", field="prompt")
+    page.press("Control+End")
+    page.page.keyboard.type(", at night")
+    page.page.wait_for_function(
+        "() => document.querySelectorAll('.sm-editor li[data-state=waiting]').length === 2"
+    )
+    assert page.column("state") == ["done", "done", "waiting", "waiting"]
+    look(page, "editor-edited")
+    page.save()
+    assert page.script()["scenes"][0]["video_prompts"][2] == "shot number 3, at night"
+    assert page.focused()["name"] == "Edit story"
+    page.wait_on_node(["done", "done", "waiting", "waiting"])
+    assert page.run() == [3, 4]
+    page.wait_on_node(["done"] * 4)
+
+
+def test_a_locked_shot_stays_when_one_before_it_changes(page):
+    page.load(story(3, name="Locked", cuts=[True, True, True]))
+    assert page.run() == [1, 2, 3]
+    page.edit_table()
+    page.tab_to(row="01_02", field="lock")
+    page.press("Space")
+    page.tab_to(row="01_03", field="prompt")  # on to the next shot, and back up to the first
+    page.page.locator("[data-label='01_01'] textarea").first.focus()
+    page.press("Control+End")
+    page.page.keyboard.type("!")
+    page.save()
+    assert page.script()["scenes"][0]["lock"] == [None, True, None]
+    page.wait_on_node(["waiting", "locked", "done"])
+    assert page.run() == [1]
+    page.wait_on_node(["done", "locked", "done"])
+
+
+def test_cancelling_keeps_finished_shots_and_a_reload_shows_the_run_again(page, server):
+    page.load(story(10, name="Stopped"), seconds=0.8)
+    prompt_id = page.queue()
+    line = page.page.locator(".sm-progress .sm-line").first
+    page.page.wait_for_function(
+        "() => document.querySelector('.sm-progress')?.textContent.startsWith('shot 2 of 10')",
+        timeout=20_000,
+    )
+    assert "shot 2 of 10: shot number 2" in line.text_content()
+    page.wait_on_node(["done", "running"] + ["waiting"] * 8)
+    widgets = page.page.evaluate(
+        """() => app.graph._nodes.filter((n) => n.comfyClass === "StoryMemShotLoopClose")
+            .flatMap((node) => node.widgets.map((widget) => widget.name))"""
+    )
+    assert "storymem_progress" in widgets
+    assert "$$node-text-preview" not in widgets, "the shot is told of twice"
+    look(page, "progress")
+    page.reload()
+    page.page.wait_for_function(
+        "() => document.querySelector('.sm-list > li')?.dataset.state === 'done'"
+    )
+    cancel = page.page.get_by_role("button", name="Cancel, keep finished shots").first
+    cancel.wait_for()
+    bar = page.page.get_by_role("progressbar", name="Progress of the story").first
+    assert bar.get_attribute("aria-valuemax") == "10"
+    cancel.focus()
+    page.press("Enter")
+    entry = server.wait(prompt_id)
+    assert entry["status"]["messages"][-1][0] == "execution_interrupted"
+    made = len(ran(page.log))
+    page.page.wait_for_function(
+        "() => document.querySelector('.sm-progress').dataset.state === 'stopped'"
+    )
+    assert cancel.is_hidden()
+    done = json.loads((server.base / "output/page/Stopped/story.json").read_text())["shots"]
+    assert 1 <= made - 1 <= len(done) <= made < 10  # one may have been stopped while it was kept
+    page.wait_on_node(["done"] * len(done) + ["waiting"] * (10 - len(done)))
+    assert f"{len(done)} of 10 shots" in line.text_content()
+    rest = page.run()
+    assert rest == list(range(rest[0], 11))
+    assert len(done) < rest[0] <= made + 1
+    page.wait_on_node(["done"] * 10)
+    page.page.wait_for_function(
+        "() => document.querySelector('.sm-progress').dataset.state === 'done'"
+    )
+
+
+def test_a_stopped_story_stays_stopped_while_the_host_still_lists_its_prompt(page, server):
+    page.load(story(6, name="Listed"), seconds=0.8)
+    prompt_id = page.queue()
+    page.wait_on_node(["done", "running"] + ["waiting"] * 4, timeout=20_000)
+    running = json.dumps(server.get("/queue"))
+    page.page.route(
+        "**/api/queue", lambda route: route.fulfill(body=running, content_type="application/json")
+    )
+    with page.page.expect_response("**/api/queue"):  # the page reads after the end, and is misled
+        page.page.get_by_role("button", name="Cancel, keep finished shots").first.click()
+        server.wait(prompt_id)
+    state = "() => document.querySelector('.sm-progress').dataset.state"
+    page.page.wait_for_function(f"({state})() === 'stopped'")
+    page.page.wait_for_timeout(1500)  # the last reading begins half a second after the end
+    assert page.page.evaluate(state) == "stopped"
+    assert page.page.locator(".sm-cancel").first.is_hidden()
+
+
+def test_the_shot_that_stopped_the_story_is_shown(page, server):
+    page.load(story(3, name="Failed"), fail_on="number 2")
+    server.wait(page.queue())
+    page.wait_on_node(["done", "failed", "waiting"])
+    told = """async (workflow) => {
+        const { api } = await import("/scripts/api.js");
+        const detail = { node: "4", open: "2", story: "Failed", of: 3, finished: 1, position: 2 };
+        const more = { states: { "01_02": "running" }, state: "shot", prompt: "x", workflow };
+        api.dispatchEvent(new CustomEvent("storymem.progress", { detail: { ...detail, ...more } }));
+    }"""
+    page.page.evaluate(told, "of another tab, whose nodes have the same numbers")
+    assert page.on_node() == ["done", "failed", "waiting"]
+    page.page.evaluate(told, page.page.evaluate("() => app.rootGraph.id"))
+    assert page.on_node() == ["done", "running", "waiting"]

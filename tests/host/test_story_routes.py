@@ -1,0 +1,121 @@
+"""The routes of the story editor over HTTP, on a server of several users."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from gallery_page import ask
+from loop_graphs import loop_graph, story
+from PIL import Image
+from story_page import story_server
+
+pytestmark = pytest.mark.http
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def server(base_folder, host, tmp_path_factory):
+    with story_server(tmp_path_factory.mktemp("story_server"), base_folder) as running:
+        yield running
+
+
+def tell(server, path: str, body, **headers) -> tuple[int, dict]:
+    status, _, answer = ask(
+        server, path, method="POST", body=json.dumps(body).encode(), headers=JSON | headers
+    )
+    return status, json.loads(answer) if status == 200 else {}
+
+
+def everything_below(folder: Path) -> dict:
+    parts = (folder / name for name in ("input", "output", "user"))
+    return {p: p.stat().st_mtime_ns for part in parts for p in part.rglob("*")}
+
+
+def test_a_script_is_read_and_written_back(server):
+    data = {"script": story(2, name="Read"), "file": "none", "character": "", "prefix": "page"}
+    status, read = tell(server, "/storymem/story", data)
+    assert (status, read["error"], read["name"], read["format"]) == (200, "", "Read", "json")
+    assert [(s["label"], s["state"], s["video"]) for s in read["shots"]] == [
+        ("01_01", "waiting", None),
+        ("01_02", "waiting", None),
+    ]
+    status, written = tell(server, "/storymem/script", {**read, "format": "plain"})
+    assert status == 200
+    assert written["script"] == (
+        "[title: Read]\n---\nshot number 1\n---\n[continue]\nshot number 2\n"
+    )
+    assert (written["error"], len(written["shots"])) == ("", 2)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"script": ""}, "the script is empty"),
+        ({"script": '{"story_name": '}, "not valid JSON"),
+        ({"script": "a\n---\n[seed: x]\nb"}, "needs a number"),
+        ({"script": "", "file": "../../secret.json"}, "in the input folder"),
+        ({"script": "", "file": "/etc/passwd"}, "in the input folder"),
+        ({"script": "", "file": "gone.txt"}, "cannot be read"),
+        ({"script": "a", "file": "Filed.txt"}, "both a script and the file"),
+    ],
+)
+def test_what_is_wrong_with_a_script_is_told_in_the_parsers_words(server, body, words):
+    status, answer = tell(server, "/storymem/story", body)
+    assert status == 200
+    assert words in answer["error"]
+    assert answer["shots"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({}, "shots must be a list"),
+        ({"shots": [{"prompt": "a", "cut": True, "scene": 1}], "format": "yaml"}, "format must be"),
+        ({"shots": [{"prompt": "", "cut": True, "scene": 1}]}, "the prompt is empty"),
+        ({"shots": [{"prompt": "a", "cut": True, "scene": 1, "length": 80}]}, "4n+1"),
+    ],
+)
+def test_what_is_wrong_with_rows_is_told(server, body, words):
+    status, answer = tell(server, "/storymem/script", body)
+    assert status == 200
+    assert words in answer["error"]
+
+
+def test_other_sites_and_large_or_malformed_requests_are_refused(server):
+    before = everything_below(server.base)
+    for path in ("/storymem/story", "/storymem/script"):
+        assert tell(server, path, {"script": "a"}, Origin="http://evil.example")[0] == 403
+        assert tell(server, path, {"script": "a"}, **{"Sec-Fetch-Site": "cross-site"})[0] == 403
+        assert tell(server, path, {"script": "x" * 2**21})[0] == 413
+        assert tell(server, path, ["a"])[0] == 400
+        assert tell(server, path, {"prefix": 5})[0] == 400
+        assert ask(server, path, method="POST", body=b"{", headers=JSON)[0] == 400
+        assert ask(server, path)[0] in (404, 405)  # and nothing is changed by asking
+    poster = "/storymem/poster?folder=page/Tale&shot=01_01"
+    assert ask(server, poster, headers={"Sec-Fetch-Site": "cross-site"})[0] == 403
+    assert ask(server, poster, method="POST", body=b"{}")[0] == 405
+    assert everything_below(server.base) == before
+
+
+def test_posters_are_of_this_output_folder_only(server, tmp_path):
+    server.run(loop_graph(story(2), tmp_path / "log", prefix="page"))
+    (server.base / "shot_01_01.mp4").write_bytes(
+        (server.base / "output/page/Tale/shot_01_01.mp4").read_bytes()
+    )
+    before = everything_below(server.base)
+    status, headers, body = ask(server, "/storymem/poster?folder=page/Tale&shot=01_02")
+    assert (status, headers["Content-Type"]) == (200, "image/jpeg")
+    assert Image.open(io.BytesIO(body)).size == (64, 48)
+    key = next((server.base / "output/.storymem/shots").glob("*/*")).name
+    assert ask(server, f"/api/storymem/poster?record={key}&size=32")[0] == 200
+    for query in (
+        "folder=..&shot=01_01", "folder=page/../..&shot=01_01", "folder=page%2F..%2F..&shot=01_01",
+        f"folder={server.base}&shot=01_01", "folder=page/Tale&shot=01_09", "folder=page/Tale",
+        "folder=page/Tale&shot=..%2f01_01", "folder=page%00&shot=01_01", "record=..", "",
+        f"record={'0' * 64}", "folder=page/Tale&shot=01_01&size=-1", "folder=page\\..&shot=01_01",
+    ):  # fmt: skip
+        assert ask(server, f"/storymem/poster?{query}")[0] == 404, query
+    assert everything_below(server.base) == before
