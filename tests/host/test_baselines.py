@@ -98,6 +98,8 @@ def film_of(server: Server, tale: Path, name: str):
         missing = set(load_workflow(page, workflow)["missing"])
         assert missing <= {"UNETLoader", "CLIPLoader", "VAELoader"}, "only the files are missing"
         page.evaluate(TAKE_TINY_MODEL, [script, recipe, files.FILES])
+        if page.locator(".p-dialog").count():  # of older front ends: which models are missing
+            page.keyboard.press("Escape")
         page.get_by_role("button", name="Run", exact=True).first.click()
         page.wait_for_function("window.app.ui.lastQueueSize > 0", timeout=30_000)
         for prompt_id in iter(lambda: queued(server), None):

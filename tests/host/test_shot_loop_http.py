@@ -153,9 +153,9 @@ def test_cancel_keeps_finished_shots_and_the_next_run_goes_on(start_server, base
     assert done >= 1
     manifest = json.loads((base / "output" / "loop" / "Tale" / "story.json").read_text())
     assert "cancelled" in manifest["stopped"]
-    lines_of(log)
+    made = len(ran(log))  # the host may still have a shot that was stopped while it was kept
     server.run(graph)
-    assert ran(log) == list(range(done + 1, 5))
+    assert ran(log) in (list(range(n + 1, 5)) for n in {done, made})
 
     # A failing shot over HTTP: the history names it, its prompt and the cause.
     switch = tmp_path / "switch"

@@ -83,6 +83,10 @@ def test_the_host_encodes_one_image_as_diffusers_does(stock, ours, clips):
 
 
 def test_the_host_decodes_as_diffusers_does(stock, ours, crops):
+    import comfyui_version
+
+    if comfyui_version.__version__ == "0.18.0":
+        pytest.xfail("its Wan decoder changes light after the fifth frame; 0.18.1 mended that")
     latents = stock.encode(crops[0, :9])
     host_pixels = stock.decode(latents)[0]
     pixels = (ours.decode(latents).sample[0].permute(1, 2, 3, 0) + 1) / 2
