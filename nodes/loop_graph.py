@@ -82,6 +82,10 @@ class LoopGraph:
     def node(self, node_id: str) -> dict:
         return self.dynprompt.get_node(node_id)
 
+    def shown_ids(self) -> set[str]:
+        """Ids by which the host tells of this loop's own nodes: what Close adds goes by Close's."""
+        return {self.dynprompt.get_real_node_id(n) for n in (self.open_id, self.close_id)}
+
     def clone(
         self, shot: int, shot_node: str, fresh: dict[str, str], salt: str = ""
     ) -> tuple[dict, dict[str, list]]:

@@ -202,12 +202,18 @@ class LoopRun:
 
     def report_stop(self) -> None:
         error = host_cache.last_error(self.executor) or {}
+        is_own = error.get("node_id") in self.graph.shown_ids()
         cause = error.get("exception_message", "").strip()
+        if cause and not is_own:
+            cause = f"another node of the workflow failed ({error.get('node_type')})"
         where, failed = "before its first shot", ""
-        if self.current is not None and self.steps[self.current].record is None:
-            where = f"in {self.steps[self.current].plan.shot}"
-            cause = cause.removeprefix(f"{self.steps[self.current].plan.shot} ")
-            failed = self.steps[self.current].label if "exception_message" in error else ""
+        step = None if self.current is None else self.steps[self.current]
+        if step is not None and step.record is None:
+            where = f"in {step.plan.shot}"
+            cause = cause.removeprefix(f"{step.plan.shot} ")
+            failed = step.label if is_own and "exception_message" in error else ""
+        elif step is not None:
+            where = f"after {step.plan.shot}" if self.todo else "while its shots were joined"
         finished = sum(step.record is not None for step in self.steps)
         line = (
             f"the story '{self.loop.story.name}' stopped {where}: {cause or 'cancelled'}\n"
@@ -215,7 +221,7 @@ class LoopRun:
             f"continue there."
         )
         logger.warning("StoryMem: %s", line)
-        if "exception_message" in error and cause not in ("", line):
+        if is_own and cause not in ("", line):
             error["exception_message"] = line[0].upper() + line[1:] + "\n"
         try:
             update_manifest(self.folder, self.loop.story, stopped=line, failed=failed)
@@ -262,10 +268,11 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     )
     disk = check_disk(store, needed)
     folder = claim_folder(output, flow.settings.prefix, flow.story)
-    # Before another shot takes the label of a kept one, and the run may end before the last.
-    if moved := moved_results(manifest["shots"], flow.story, steps):
-        update_manifest(folder, flow.story, shots=moved)
+    check_apart(graph.dynprompt, folder, loop, steps)
     with telling("the script", folder):
+        # Before another shot takes the label of a kept one, and the run may end before the last.
+        moved = moved_results(manifest["shots"], flow.story, steps)
+        update_manifest(folder, flow.story, stopped="", failed="", shots=moved)
         leave_script(folder, flow.story)  # a run that stops has films of it, too
     replaced = VERSIONS.replaced(graph.files())
     executor = host_cache.find_executor()
@@ -282,6 +289,23 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     run.watcher = asyncio.get_running_loop().create_task(run.watch())
     _RUNS.setdefault(graph.dynprompt, []).append(run)
     return run
+
+
+def check_apart(dynprompt, folder: Path, loop: Loop, steps: list[Step]) -> None:
+    """Raise ValueError when another loop of the prompt writes other shots over this one's."""
+
+    def marks(loop: Loop, steps: list[Step]) -> tuple:
+        return loop.body, [step.own for step in steps], steps[0].key
+
+    wanted = set(loop.settings.range(loop.story))
+    for run in _RUNS.get(dynprompt, ()):
+        shared = wanted & set(run.loop.settings.range(run.loop.story))
+        if run.folder == folder and shared and marks(run.loop, run.steps) != marks(loop, steps):
+            raise ValueError(
+                f"two loops of this workflow make the story '{loop.story.name}' in different ways, "
+                f"and both write to {folder.name}; give each Shot Loop Open a filename_prefix of "
+                "its own"
+            )
 
 
 def find_run(dynprompt, close_id: str) -> LoopRun:

@@ -17,7 +17,7 @@ from ..storymem.script_view import script_of_view, view_script
 from ..storymem.script_writer import check_written, read_script, write_script
 from ..storymem.story import Story, load_story
 from ..storymem.story_folder import find_folder
-from ..storymem.story_states import shot_states
+from ..storymem.story_states import script_mark, shot_states
 from .loop_run import STORE_FOLDER
 from .page import read_json
 from .story import NO_FILE, read_source
@@ -116,7 +116,8 @@ def _states(story: Story, prefix: str, shots: list[dict]) -> dict:
             video["version"] = version
         facts = {"label": shot.label, "number": shot.number, "state": found.state, "video": video}
         shown.append({**row, **facts})
-    return {"shots": shown, "folder": subfolder, "warnings": list(story.warnings)}
+    facts = {"folder": subfolder, "warnings": list(story.warnings), "mark": script_mark(story)}
+    return {"shots": shown, **facts}
 
 
 def _text(asked: Mapping, key: str) -> str:

@@ -83,7 +83,7 @@ def telling(what: str, place: str | Path):
     except OSError as error:
         raise StoreError(
             f"{what} could not be written to {place}: {error}. Shots finished before are kept; "
-            "free some space or make the folder writable, then queue again"
+            "free some space or make the folder writable, then start the story again"
         ) from error
 
 

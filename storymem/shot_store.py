@@ -244,9 +244,8 @@ class ShotStore:
     def _remove_abandoned(self) -> None:
         """Drop what killed processes left half written."""
         for folder in (self.root / "writing").glob("*"):
-            host, separator, rest = folder.name.partition(f"{socket.gethostname()}-")
-            process = rest.partition("-")[0]
-            here = not host and separator and process.isdigit()
+            host, _, process = folder.name.rpartition("-")[0].rpartition("-")
+            here = host == socket.gethostname() and process.isdigit()
             try:
                 old = time.time() - folder.stat().st_mtime > ABANDONED_SECONDS
             except OSError:

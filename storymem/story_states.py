@@ -37,13 +37,20 @@ def shot_states(story: Story, folder: Path | None) -> list[ShotState]:
         video = _video(folder, entry)
         if video and shot.lock:
             state = LOCKED
+        elif failed == shot.label:
+            state = FAILED  # whatever is there, the run was about to replace it
         elif video and previous is not None and _is_made_from(entry, story, shot, previous):
             state = DONE
         else:
-            state = FAILED if failed == shot.label else WAITING
+            state = WAITING
         previous = entry["key"] if state in (DONE, LOCKED) else None
         found.append(ShotState(state, video))
     return found
+
+
+def script_mark(story: Story) -> str:
+    """The same for the same shots: whether a run is of the script that the page shows."""
+    return digest_of([story.name, *(_describe(story, shot) for shot in story.shots)])[:16]
 
 
 def describe_made(story: Story, step: Step) -> dict:

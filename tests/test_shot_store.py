@@ -154,10 +154,11 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
     left = writing / f"{socket.gethostname()}-{dead.stdout.strip()}-abc"
     alive = writing / f"{socket.gethostname()}-{os.getpid()}-abc"
     elsewhere = writing / "another-machine-7-abc"
-    for folder in (left, alive, elsewhere):
+    namesake = writing / f"{socket.gethostname()}-{dead.stdout.strip()}-7-abc"  # a longer name
+    for folder in (left, alive, elsewhere, namesake):
         folder.mkdir(parents=True)
     commit(ShotStore(tmp_path))
-    assert sorted(writing.iterdir()) == sorted([alive, elsewhere])
+    assert sorted(writing.iterdir()) == sorted([alive, elsewhere, namesake])
 
 
 def _commit_at_once(root, barrier):
@@ -187,7 +188,7 @@ def test_processes_that_write_the_same_shot_at_once_do_not_harm_each_other(tmp_p
 @pytest.mark.parametrize("blocked", ["shots", "writing", "pictures"])
 def test_a_folder_that_cannot_be_written_is_told(tmp_path, blocked):
     (tmp_path / blocked).write_text("a file where a folder should be")
-    with pytest.raises(StoreError, match=r"could not be written to .* queue again"):
+    with pytest.raises(StoreError, match=r"could not be written to .* start the story again"):
         commit(ShotStore(tmp_path))
     assert ShotStore(tmp_path).find(KEY) is None
 

@@ -6,7 +6,6 @@ descriptions (``/object_info``), so that order and kinds of widgets are the host
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 
 WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
@@ -322,7 +321,6 @@ class Builder:
 
     def file(self) -> dict:
         return {
-            "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"storymem/{self.name}")),
             "revision": 0,
             "last_node_id": len(self.nodes),
             "last_link_id": len(self.links),

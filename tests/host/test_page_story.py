@@ -320,3 +320,65 @@ def test_nodes_two_in_chinese_and_light(page):
     assert page.script()["scenes"][0]["video_prompts"][0] == "shot number 1!"
     inputs = page.page.evaluate("async () => (await app.graphToPrompt()).output['1'].inputs")
     assert set(inputs) == {"script", "file", "character"}
+
+
+def test_what_is_typed_while_the_server_answers_a_save_is_saved_too(page):
+    page.load(story(2, name="Slow"))
+    page.edit_table()
+    page.page.locator("[data-label='01_02'] textarea").first.focus()
+    page.press("Control+End")
+    page.page.evaluate(
+        """async () => {
+            const { api } = await import("/scripts/api.js");
+            api.fetchApi = async function (path, ...more) {
+                if (path === "/storymem/script") await new Promise((go) => setTimeout(go, 1000));
+                return Object.getPrototypeOf(this).fetchApi.call(this, path, ...more);
+            };
+        }"""
+    )
+    page.page.keyboard.type(" first")
+    page.press("Control+s")
+    page.page.keyboard.type(" second")
+    page.page.wait_for_selector("dialog.sm-editor", state="detached")
+    page.page.evaluate("""async () => { delete (await import("/scripts/api.js")).api.fetchApi; }""")
+    assert page.script()["scenes"][0]["video_prompts"][1] == "shot number 2 first second"
+
+
+def test_news_of_a_run_leave_an_error_of_the_text_in_view(page):
+    page.load(story(2, name="Told"))
+    page.edit_table()
+    page.page.locator("[data-tab=text]").click()
+    page.page.locator(".sm-raw").focus()
+    page.press("Control+End")
+    page.page.keyboard.type("]]")
+    page.wait_for_message("not valid JSON")
+    page.press("Control+s")
+    page.wait_for_message("once more")
+    asked = page.message()
+    page.page.evaluate(
+        """async () => {
+            const { api } = await import("/scripts/api.js");
+            const detail = { node: "4", open: "2", story: "Told", of: 2, finished: 1, position: 1 };
+            const states = { "01_01": "done" };
+            const all = { ...detail, states, state: "finished", workflow: app.rootGraph.id };
+            api.dispatchEvent(new CustomEvent("storymem.progress", { detail: all }));
+        }"""
+    )
+    page.page.wait_for_timeout(1000)
+    assert page.message() == asked
+    page.close()
+
+
+def test_a_template_opened_twice_is_two_workflows(page):
+    template = json.loads((PACK / "workflows" / "storymem_core_loop.json").read_text("utf-8"))
+    opened = [
+        page.page.evaluate(
+            """async (workflow) => {
+                await app.loadGraphData(workflow, true, true, "template");
+                return app.rootGraph.id;
+            }""",
+            template,
+        )
+        for _ in range(2)
+    ]
+    assert opened[0] != opened[1]

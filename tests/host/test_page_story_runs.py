@@ -143,15 +143,85 @@ def test_a_stopped_story_stays_stopped_while_the_host_still_lists_its_prompt(pag
 
 def test_the_shot_that_stopped_the_story_is_shown(page, server):
     page.load(story(3, name="Failed"), fail_on="number 2")
+    page.page.evaluate("""async () => {
+        const { api } = await import("/scripts/api.js");
+        const keep = ({ detail }) => { window.script = detail.script; };
+        api.addEventListener("storymem.progress", keep);
+    }""")
     server.wait(page.queue())
     page.wait_on_node(["done", "failed", "waiting"])
     told = """async (workflow) => {
         const { api } = await import("/scripts/api.js");
         const detail = { node: "4", open: "2", story: "Failed", of: 3, finished: 1, position: 2 };
         const more = { states: { "01_02": "running" }, state: "shot", prompt: "x", workflow };
-        api.dispatchEvent(new CustomEvent("storymem.progress", { detail: { ...detail, ...more } }));
+        const all = { ...detail, ...more, script: window.script };
+        api.dispatchEvent(new CustomEvent("storymem.progress", { detail: all }));
     }"""
     page.page.evaluate(told, "of another tab, whose nodes have the same numbers")
     assert page.on_node() == ["done", "failed", "waiting"]
     page.page.evaluate(told, page.page.evaluate("() => app.rootGraph.id"))
     assert page.on_node() == ["done", "running", "waiting"]
+
+
+def test_a_stop_in_a_part_of_the_story_stays_to_be_read(page, server):
+    page.load(story(6, name="Part"), fail_on="number 2")
+    page.page.evaluate(
+        """() => {
+            const { widgets } = app.graph.getNodeById(2);
+            widgets.find((widget) => widget.name === "end_shot").value = 3;
+        }"""
+    )
+    server.wait(page.queue())
+    page.wait_on_node(["done", "failed"] + ["waiting"] * 4)
+    page.page.wait_for_timeout(1500)  # the last reading begins half a second after the end
+    line = page.page.locator(".sm-progress .sm-line").first
+    assert "stopped: 1 of 3" in line.text_content()
+    assert "on purpose" in line.get_attribute("title")
+
+
+def test_a_story_edited_while_it_runs_does_not_take_the_states_of_the_old_one(page, server):
+    page.load(story(4, name="Written on"), seconds=1.0)
+    prompt_id = page.queue()
+    page.wait_on_node(["done", "running", "waiting", "waiting"], timeout=20_000)
+    prompts = ["a new first shot", *(f"shot number {i}" for i in range(1, 5))]
+    page.page.evaluate(
+        """(script) => {
+            const { widgets } = app.graph.getNodeById(1);
+            const widget = widgets.find((found) => found.name === "script");
+            widget.value = script;
+            widget.callback(script);
+        }""",
+        story(prompts=prompts, name="Written on"),
+    )
+    page.wait_on_node(["waiting"] * 5)
+    assert page.page.locator(".sm-cancel").first.is_visible()
+    server.wait(prompt_id)
+    page.wait_on_node(["waiting"] * 5)
+
+
+ENDED = """() => {
+    const line = document.querySelector(".sm-progress");
+    return line.querySelector(".sm-cancel").hidden && line.dataset.state === "finished";
+}"""
+
+
+def test_a_run_that_ended_while_nobody_listened_does_not_run_for_ever(page, server):
+    page.load(story(3, name="Asleep"), seconds=1.0)
+    prompt_id = page.queue()
+    page.wait_on_node(["done", "running", "waiting"], timeout=20_000)
+    page.page.context.set_offline(True)
+    page.page.evaluate("""async () => (await import("/scripts/api.js")).api.socket.close()""")
+    assert server.wait(prompt_id)["status"]["status_str"] == "success"
+    page.page.context.set_offline(False)
+    page.page.wait_for_function(ENDED)
+    page.wait_on_node(["done"] * 3)
+
+
+def test_a_server_that_died_is_not_shown_as_running(page, server):
+    page.load(story(6, name="Killed"), seconds=1.0)
+    page.queue()
+    page.wait_on_node(["done", "running"] + ["waiting"] * 4, timeout=20_000)
+    server.kill()
+    server.start()
+    page.page.wait_for_function(ENDED, timeout=60_000)
+    assert "running" not in page.on_node()

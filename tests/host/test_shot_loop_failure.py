@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from loop_graphs import loop_graph, ran, story
+from loop_graphs import loop_graph, ran, renamed, story
 
 pytestmark = pytest.mark.usefixtures("fresh")
 
@@ -83,3 +83,94 @@ def test_what_the_host_keeps_of_a_finished_shot_is_let_go(host):
             if isinstance(value, torch.Tensor)
         ]
         assert held == [], cache
+
+
+# --- whose failure it is, and when ------------------------------------------------------------
+
+
+def manifest(host, name="Tale") -> dict:
+    return json.loads((host.base / "output" / "loop" / name / "story.json").read_text())
+
+
+def page_states(host, graph) -> list[str]:
+    """What the page is told of each shot while it asks the server."""
+    routes = host.pack("nodes.story_routes")
+    answer = routes.read_story(graph["story"]["inputs"]["script"], "none", "", "loop")
+    return [shot["state"] for shot in answer["shots"]]
+
+
+def test_a_cancel_after_a_shot_is_kept_does_not_say_before_the_first(host, log, monkeypatch):
+    import nodes
+
+    loop_run = host.pack("nodes.loop_run")
+    finish_shot = loop_run.finish_shot
+
+    def cancelled(loop, step, *inputs, **options):
+        made = finish_shot(loop, step, *inputs, **options)
+        if step.plan.shot.index == cancelled.at:
+            nodes.interrupt_processing(True)
+        return made
+
+    monkeypatch.setattr(loop_run, "finish_shot", cancelled)
+    for cancelled.at, where in ((1, "in shot 3"), (2, "while its shots were joined")):
+        with pytest.raises(RuntimeError):
+            host.run(loop_graph(story(3), log))
+        assert where in manifest(host)["stopped"]
+        assert f"{cancelled.at + 1} of 3 shots are finished" in manifest(host)["stopped"]
+
+
+def test_of_two_loops_only_the_one_that_failed_is_blamed(host, log):
+    first = loop_graph(story(3, name="One"), log)
+    second = loop_graph(story(3, name="Two"), log, body={"seed": 99, "fail_on": "number 2"})
+    with pytest.raises(RuntimeError) as failure:
+        host.run({**first, **renamed(second, "_b")})
+    assert "'Two' stopped in shot 2" in str(failure.value)
+    assert "'One'" not in str(failure.value)
+    assert manifest(host, "Two")["failed"] == "01_02"
+    assert manifest(host, "One")["failed"] == ""
+    assert "another node of the workflow failed" in manifest(host, "One")["stopped"]
+    assert "on purpose" not in manifest(host, "One")["stopped"]
+
+
+def test_two_loops_never_write_different_shots_to_one_folder(host, log):
+    first = loop_graph(story(2), log)
+    second = renamed(loop_graph(story(2), log, body={"seed": 99}), "_b")
+    with pytest.raises(RuntimeError, match="give each Shot Loop Open a filename_prefix of its own"):
+        host.run({**first, **second})
+    second["open_b"]["inputs"]["filename_prefix"] = "other"
+    out = host.run({**first, **second})
+    assert out["bank"].frames[0].digest != out["bank_b"].frames[0].digest
+    # Parts of one story may be made in different ways.
+    first["open"]["inputs"]["end_shot"] = 1
+    second["open_b"]["inputs"] |= {"start_shot": 2, "filename_prefix": "loop"}
+    assert host.run({**first, **second})["folder"] == out["folder"]
+
+
+def test_a_shot_that_failed_is_not_shown_as_failed_while_it_is_made_again(host, log, monkeypatch):
+    switch = log.with_name("switch")
+    switch.write_text("number 2")
+    graph = loop_graph(story(3), log, body={"fail_on": f"@{switch}"})
+    with pytest.raises(RuntimeError, match="on purpose"):
+        host.run(graph)
+    assert page_states(host, graph) == ["done", "failed", "waiting"]
+    switch.unlink()
+    loop_run = host.pack("nodes.loop_run")
+    finish_shot, seen = loop_run.finish_shot, []
+
+    def look(loop, step, *inputs, **options):
+        seen.append(page_states(host, graph))
+        return finish_shot(loop, step, *inputs, **options)
+
+    monkeypatch.setattr(loop_run, "finish_shot", look)
+    host.run(graph)
+    assert seen == [["done", "waiting", "waiting"], ["done", "done", "waiting"]]
+
+
+def test_a_shot_that_failed_with_another_setting_is_not_called_done(host, log):
+    graph = loop_graph(story(3), log)
+    host.run(graph)
+    with pytest.raises(RuntimeError, match="on purpose"):
+        host.run(loop_graph(story(3), log, body={"seed": 8, "fail_on": "number 1"}))
+    assert page_states(host, graph) == ["failed", "waiting", "waiting"]
+    host.run(graph)
+    assert page_states(host, graph) == ["done"] * 3

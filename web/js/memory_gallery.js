@@ -307,6 +307,7 @@ function receive(id, value) {
   if (!bank) return;
   if (value.workflow && value.workflow !== rootGraph()?.id) {
     const waiting = elsewhere.get(value.workflow) ?? new Map();
+    waiting.delete(id); // a Map keeps the place of what it knows
     waiting.set(id, bank);
     elsewhere.set(value.workflow, waiting);
     return;

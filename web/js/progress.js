@@ -60,9 +60,17 @@ class ProgressLine {
     this.fit();
   }
 
-  /** Whether the line already tells as much as the story's folder does. */
+  /** Whether the line already tells as much as the story's folder does, or more: why it stopped. */
   isUpToDate(of, finished, running) {
-    return !this.cancel.hidden || (!running && this.of === of && this.finished === finished);
+    if (!this.cancel.hidden) return true;
+    return !running && (this.element.dataset.state === "stopped" || (this.of === of && this.finished === finished));
+  }
+
+  /** The run is over, and nobody told how: the next reading of the folder says where it stands. */
+  letGo() {
+    this.cancel.hidden = true;
+    this.of = null;
+    forget(storyNodesOf(this.node));
   }
 
   async stop() {
@@ -118,11 +126,13 @@ async function runningLoops() {
 function end({ detail }) {
   ended.add(detail?.prompt_id);
   if (runningPrompt === detail?.prompt_id) runningPrompt = null;
+  letGo();
+}
+
+function letGo() {
   for (const node of everyNode()) {
     const line = lines.get(node);
-    if (!line || line.cancel.hidden) continue;
-    line.cancel.hidden = true;
-    forget(storyNodesOf(node));
+    if (line && !line.cancel.hidden) line.letGo();
   }
 }
 
@@ -135,6 +145,7 @@ app.registerExtension({
       runningPrompt = detail?.prompt_id ?? null;
     });
     for (const kind of ["execution_success", "execution_error", "execution_interrupted"]) api.addEventListener(kind, end);
+    api.addEventListener("reconnected", letGo); // what ended meanwhile told nobody
     whenRead.addEventListener("read", ({ detail }) => showFromFolder(detail));
   },
 });

@@ -18,9 +18,11 @@ export function whenProgress(listener) {
   listeners.add(listener);
 }
 
-/** States by label of the run in progress of a Load Story node; empty without one. */
-export function statesFor(node) {
-  return runs.get(node)?.states ?? {};
+/** States by label of the run in progress of a Load Story node; empty without one, or when it is of
+ * another script than the one marked `script`: the artist went on writing. */
+export function statesFor(node, script) {
+  const run = runs.get(node);
+  return run && run.script === script ? run.states : {};
 }
 
 export function isEnded(event) {

@@ -17,7 +17,7 @@ function download(name, text) {
 export class StoryDialog {
   /**
    * `asked` is what stands on the node (see story_server.js), `save(text)` puts a script there,
-   * `running` gives the states of a run in progress by label.
+   * `running(mark)` gives the states of a run in progress of the script marked so, by label.
    */
   constructor({ asked, save, running, onClose }) {
     Object.assign(this, { asked, save, running, onClose });
@@ -179,7 +179,7 @@ export class StoryDialog {
   showRows() {
     const { rows } = this.history.value;
     const labels = model.labelsOf(rows);
-    const running = this.running?.() ?? {};
+    const running = this.running?.(this.answers.get(this.history.value)?.mark) ?? {};
     const facts = new Map(rows.map((row, i) => {
       const known = this.facts.get(row.id);
       return [row.id, running[labels[i]] ? { ...known, state: running[labels[i]] } : known];
@@ -204,7 +204,7 @@ export class StoryDialog {
       this.learn(story, answer);
       this.showRows();
       this.refreshText();
-      this.tell(answer);
+      if (this.text === null && !this.armed) this.tell(answer); // else another error is shown
     }
     return answer;
   }
@@ -363,16 +363,16 @@ export class StoryDialog {
   async saveAndClose() {
     clearTimeout(this.timer);
     if (this.text !== null && this.raw.value === this.text) await this.readText(this.text);
-    if (!this.isChanged()) {
-      this.close();
-      return;
-    }
+    if (!this.isChanged()) return void this.close();
     const story = this.history?.value;
     if (this.text === null && this.fromFile && !story.name && this.defaultName) {
       this.change(model.setFields(story, { name: this.defaultName })); // the file's name was the story's
     }
+    const [now, typed] = [this.history?.value, this.text];
     const text = await this.currentText();
     if (text === null || !this.element.isConnected) return;
+    // Typed on while the server answered.
+    if (now !== this.history?.value || typed !== this.text) return void (await this.saveAndClose());
     const error = this.text !== null || this.answers.get(this.history?.value)?.error;
     if (error && !this.armed) {
       this.armed = true;

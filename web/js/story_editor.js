@@ -69,8 +69,8 @@ class NodePanel {
     const answer = await readStory(asked).catch(() => null);
     if (!answer || JSON.stringify(asked) !== JSON.stringify(askedBy(this.node))) return;
     const empty = !answer.text.trim();
-    this.show(answer.shots, answer.error && !empty ? t("story.broken", answer) : "", empty);
     this.answer = answer;
+    this.show(answer.shots, answer.error && !empty ? t("story.broken", answer) : "", empty);
     whenRead.dispatchEvent(new CustomEvent("read", { detail: { node: this.node, before } }));
   }
 
@@ -82,7 +82,7 @@ class NodePanel {
 
   /** Show rows with the states of a run in progress. */
   refresh() {
-    const running = statesFor(this.node);
+    const running = statesFor(this.node, this.answer?.mark);
     const labels = labelsOf(this.rows);
     this.states = this.rows.map((row, i) => running[labels[i]] ?? row.state);
     const done = this.states.filter((state) => ["done", "locked"].includes(state)).length;
@@ -107,7 +107,7 @@ class NodePanel {
     if (this.dialog || !asked) return;
     this.dialog = new StoryDialog({
       asked,
-      running: () => statesFor(node),
+      running: (mark) => statesFor(node, mark),
       save: (text) => this.save(text),
       onClose: () => {
         this.dialog = null;
