@@ -116,6 +116,7 @@ def read_manifest(folder: Path | None) -> dict:
     for key, empty in (("shots", {}), ("prompts", [])):
         if not isinstance(manifest.get(key), type(empty)):
             manifest[key] = empty
+    manifest["prompts"] = [mark for mark in manifest["prompts"] if isinstance(mark, str)]
     return manifest
 
 

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +47,7 @@ class ShownStory:
     story: Story
     settings: LoopSettings
     options: VideoOptions
+    name: str = ""  # of the story video; empty: the story's own
 
     def show_shot(self, step: Step) -> Path:
         """Put a finished shot where the artist looks."""
@@ -67,6 +68,13 @@ class ShownStory:
             update_manifest(self.folder, self.story, shots={step.label: entry})
         return target
 
+    def show_again(self, steps: Sequence[Step]) -> None:
+        """Put finished shots there whose visible file is missing, older or damaged."""
+        manifest = read_manifest(self.folder)
+        for step in steps:
+            if not self._is_shown(step, manifest):
+                self.show_shot(step)
+
     def show_story(self, steps: list[Step], metadata: Mapping[str, str]) -> Path:
         """Write the story video and what lies beside it; the video's path.
 
@@ -78,9 +86,7 @@ class ShownStory:
         video = self.folder / f"{self._stem(wanted)}.mp4"
         with telling("the story video", video):
             manifest = read_manifest(self.folder)
-            for step in steps:
-                if not self._is_shown(step, manifest):
-                    self.show_shot(step)
+            self.show_again(steps)
             remove_shown(self.folder, manifest, [shot.label for shot in self.story.shots])
             fades = self._fades(chosen)
             if not self._join(chosen, video, metadata, fades) and not any(fades):
@@ -98,7 +104,7 @@ class ShownStory:
         return [video, *(self.folder / f"shot_{step.label}.mp4" for step in steps)]
 
     def _stem(self, wanted: range) -> str:
-        name = folder_name(self.story.name)
+        name = self.name or folder_name(self.story.name)
         if re.match(r"shot_\d+_\d+$", name, re.IGNORECASE):  # the name of a shot's own file
             name = f"story_{name}"
         if len(wanted) == len(self.story.shots):

@@ -14,10 +14,12 @@ from PIL import Image
 
 from .bank_store import load_bank
 from .pictures import story_sheet
+from .story_film import watch
 from .story_folder import read_manifest
-from .video import read_frames, read_info
+from .video import read_info
 
 SHEET = "contact_sheet.png"
+SHOT = re.compile(r"shot_\d+_\d+\.mp4")
 FRAMES = 5  # of each shot
 logger = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.INFO)
     try:
         logger.info("contact sheet: %s", save_story_sheet(options.folder, options.to))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         logger.error("error: %s", error)
         return 2
     return 0
@@ -45,7 +47,8 @@ def save_story_sheet(folder: str | Path, target: str | Path | None = None) -> Pa
         target: where to write it; ``contact_sheet.png`` in the folder when not given.
 
     Raises:
-        ValueError: for a folder without finished shots.
+        ValueError: for a folder without finished shots, or with one that cannot be read.
+        OSError: when ``target`` cannot be written.
     """
     folder = Path(folder)
     shots = list(_shots(folder))
@@ -62,7 +65,8 @@ def save_story_sheet(folder: str | Path, target: str | Path | None = None) -> Pa
 def _shots(folder: Path) -> Iterator[tuple[str, list[np.ndarray]]]:
     """Title and a few frames of every shot that the folder shows, in order."""
     entries = read_manifest(folder)["shots"]
-    for path in sorted(folder.glob("shot_*.mp4"), key=_place):
+    shots = (path for path in folder.glob("shot_*.mp4") if SHOT.fullmatch(path.name))
+    for path in sorted(shots, key=_place):
         label = path.stem.removeprefix("shot_")
         entry = entries.get(label)
         prompt = entry.get("prompt") if isinstance(entry, Mapping) else None
@@ -76,6 +80,6 @@ def _place(path: Path) -> list[int]:
 
 def _pick(path: Path) -> list[np.ndarray]:
     """Evenly spaced frames, first and last included."""
-    count = read_info(path).frames
-    wanted = {round(i * (count - 1) / (FRAMES - 1)) for i in range(FRAMES)}
-    return [frame for i, frame in enumerate(read_frames(path)) if i in wanted]
+    last = read_info(path).frames - 1
+    wanted = {round(i * last / (FRAMES - 1)) for i in range(FRAMES)}
+    return [frame for _, frame in watch(path, wanted.__contains__, last)]

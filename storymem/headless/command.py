@@ -33,8 +33,8 @@ DONE, BROKEN, REFUSED, SHOT_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 EXIT_CODES = """exit codes:
   0    the story is finished
   1    an unexpected error (with its trace)
-  2    an option, the script or a file is wrong; nothing was loaded or made
-  3    a shot failed; finished shots are kept: run again with --resume
+  2    an option, the script or a file is wrong; nothing was made
+  3    a shot failed or could not be written; finished shots are kept: run again with --resume
   130  interrupted; finished shots are kept: run again with --resume
 Under torchrun, torchrun's own exit code is 1 for all but 0; the log says which it was."""
 NEGATIVE = (  # Wan2.2's own, as its authors publish it
@@ -48,6 +48,7 @@ TINY_DEFAULTS = {
     "height": demo.SIZE,
     "length": demo.LENGTH,
     "max_frames": demo.MAX_MEMORY_FRAMES,
+    "sink": SINK_FRAMES,
     "threshold": demo.KEYFRAME_THRESHOLD,
     "embedder": "no_weights",
     "negative": "",
@@ -115,8 +116,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--end-shot", type=int, default=0, help="last shot to work on; 0: the last one")
     add("--redo", default="", help="shots to make again with another seed, such as '3, 5-7'")
     add("--take", type=int, default=1, help="another take of --redo, another seed")
-    add("--max-frames", type=int, default=MAX_MEMORY_FRAMES, help="memory frames a shot sees")
-    add("--sink", type=int, default=SINK_FRAMES, help="first keyframes that always stay")
+    add("--max-frames", type=int, default=MAX_MEMORY_FRAMES,
+        help="memory frames a shot sees; with --bank as the bank has it, unless given")  # fmt: skip
+    add("--sink", type=int, default=SINK_FRAMES,
+        help="first keyframes that always stay; with --bank likewise")  # fmt: skip
     add("--policy", default=POLICIES[0], choices=POLICIES,
         help="which frames a shot sees when there are more than --max-frames: the first and the "
         "latest (the paper), those related to the prompt (needs --embedder clip), or those that "
@@ -152,6 +155,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _settle(options: argparse.Namespace) -> None:
+    options.given = {name for name in TINY_DEFAULTS if getattr(options, name) is not None}
     for name, value in (TINY_DEFAULTS if options.tiny else options.usual).items():
         if getattr(options, name) is None:
             setattr(options, name, value)
@@ -222,8 +226,11 @@ def _drive(options: argparse.Namespace, engine: Engine) -> int:
         logger.error("interrupted; run again with --resume to go on")
         return INTERRUPTED
     bars.close()
-    sheet = save_story_sheet(options.out)
-    logger.info("finished: %s, contact sheet: %s", video, sheet)
+    logger.info("finished: %s", video)
+    try:
+        logger.info("contact sheet: %s", save_story_sheet(options.out))
+    except (ValueError, OSError) as error:  # the story is there, and whole
+        logger.warning("no contact sheet could be drawn: %s", error)
     return DONE
 
 
@@ -288,7 +295,8 @@ def _files(options: argparse.Namespace) -> ModelFiles:
 def _tiny_files(options: argparse.Namespace) -> ModelFiles:
     from ..tiny.engine import TinyFiles
 
-    for name in ("model", "t2v", "lora", "lora_high", "extra_lora_high"):
+    loras = ("lora", "lora_high", "lora_low", "extra_lora_high", "extra_lora_low")
+    for name in ("model", "t2v", *loras):
         if getattr(options, name):
             raise ValueError(f"pass either --tiny or --{name.replace('_', '-')}, not both")
     if options.tiny_weights and not options.tiny_weights.is_dir():
@@ -337,7 +345,9 @@ def _bank(options: argparse.Namespace) -> MemoryBank:
     if options.bank and options.references:
         raise ValueError("pass either --bank or --references: a bank can hold references, too")
     if options.bank:
-        return replace(load_bank(options.bank), policy=options.policy)
+        wanted = {name: getattr(options, name) for name in ("max_frames", "sink")}
+        wanted = {name: value for name, value in wanted.items() if name in options.given}
+        return replace(load_bank(options.bank), policy=options.policy, **wanted)
     pictures = [read_picture(path).float() / 255 for path in options.references]
     if options.tiny and not pictures:
         pictures = demo.portraits(options.tiny_looks)

@@ -15,8 +15,9 @@ import torch
 from ..bank_store import read_picture, save_bank
 from ..code_version import code_version
 from ..conditioning import VAE_STRIDE, check_size, fit_size, latent_frames
+from ..disk import telling
 from ..keyframes import choose_keyframes
-from ..latest_results import describe_result, moved_results
+from ..latest_results import moved_results
 from ..memory_bank import MAX_MEMORY_FRAMES, MemoryBank
 from ..shot_loop import (
     Loop,
@@ -31,15 +32,16 @@ from ..shot_loop import (
 )
 from ..shot_store import ShotResult, ShotStore
 from ..story import Story
-from ..story_folder import leave_script, read_manifest, show_file, update_manifest
-from ..video import DEFAULT_CRF, FRAME_RATE, as_rate, join_videos
+from ..story_folder import leave_script, read_manifest, update_manifest
+from ..story_output import ShownStory, VideoOptions
+from ..video import DEFAULT_CRF, FRAME_RATE, as_rate
 from .engine import Engine
 from .judges import Judges
 from .sampling import ShotInputs, draw_noise, lay_out_condition
 
 SIZE_RULES = ("exact", "memory_aspect")
 STORE_FOLDER = ".shots"  # finished shots by content, below the output folder
-STORY_VIDEO = "story.mp4"
+STORY_VIDEO = "story"  # .mp4
 BANK_FOLDER = "bank"
 logger = logging.getLogger(__name__)
 
@@ -76,7 +78,10 @@ class RunSettings:
                 raise ValueError(f"{name} must be a number, but it is {value}")
         if self.max_keyframes < 1:
             raise ValueError(f"max_keyframes must be 1 or more, but it is {self.max_keyframes}")
-        there = next(path for path in (self.out, *self.out.absolute().parents) if path.exists())
+        try:
+            there = next(path for path in (self.out, *self.out.absolute().parents) if path.exists())
+        except OSError as error:
+            raise ValueError(f"--out cannot be a folder: {error}; choose another") from error
         if not there.is_dir():
             raise ValueError(f"--out is {self.out}, but {there} is a file; choose a folder")
 
@@ -126,7 +131,8 @@ class StoryRun:
         """The shots of the run, finished or to be made; checks what can be checked beforehand.
 
         Raises:
-            ValueError: for a folder with another run's shots, and a disk that is too full.
+            ValueError: for a folder with another run's shots or that cannot be written, a disk that
+                is too full, shots too short to continue, and weights of another kind.
         """
         out = self.settings.out
         manifest = read_manifest(out)
@@ -138,9 +144,36 @@ class StoryRun:
         steps = list_steps(self.loop, manifest)
         for step in steps:
             check_size(self.settings.width, self.settings.height, self._length(step))
+            self._check_given_frames(step)
+        todo = any(step.record is None for step in steps)
+        if todo and self.settings.has_memory and self._judging is None:
+            self._judging = self.judges.load(self.engine.placement.device)
         size = (self.settings.width, self.settings.height, self.settings.length)
         logger.info("disk: %s", check_disk(self.loop.store, estimate_bytes(steps, *size)))
+        with telling("the story", out):
+            out.mkdir(parents=True, exist_ok=True)
+            leave_script(out, self.loop.story)  # a run that stops has films of it, too
         return steps
+
+    def _check_given_frames(self, step: Step) -> None:
+        """Raise ValueError for a shot to be made that repeats more frames than there are."""
+        given, shot = step.plan.given_frames, step.plan.shot
+        if step.record is not None or not given:
+            return
+        if self._length(step) <= given:
+            raise ValueError(
+                f"{shot} has {self._length(step)} frames, of which {given} repeat the shot before "
+                "it: nothing is left; make it longer"
+            )
+        before = step.before
+        if before is None:
+            return
+        left = self._length(before) - before.plan.given_frames
+        if (left := before.record.frames if before.record else left) < given:
+            raise ValueError(
+                f"{shot} continues from the last {given} frames of the shot before it, but that "
+                f"one has only {left}; make it longer, or choose last_frame"
+            )
 
     def run(self, steps: list[Step]) -> Path:
         """Make the missing shots, one after the other, and the story video; its path.
@@ -152,11 +185,17 @@ class StoryRun:
         if todo:
             texts = [text for step in todo for text in (step.plan.prompt, step.plan.shot.negative)]
             self.engine.encode_texts(texts)
-        self.settings.out.mkdir(parents=True, exist_ok=True)
-        leave_script(self.settings.out, self.loop.story)
-        latest = read_manifest(self.settings.out)["shots"]
-        if moved := moved_results(latest, self.loop.story, steps):  # before others take their place
-            update_manifest(self.settings.out, self.loop.story, shots=moved)
+        try:
+            return self._make_all(steps)
+        except ValueError as error:
+            raise ShotFailed(str(error)) from error
+
+    def _make_all(self, steps: list[Step]) -> Path:
+        out, story = self.settings.out, self.loop.story
+        shown = ShownStory(out, story, self.loop.settings, self._video_options(), STORY_VIDEO)
+        if moved := moved_results(read_manifest(out)["shots"], story, steps):
+            with telling("the story", out):  # before others take their place
+                update_manifest(out, story, shots=moved)
         before: ShotResult | None = None
         for step in steps:
             if step.record is None:
@@ -165,8 +204,14 @@ class StoryRun:
                 except (ValueError, RuntimeError, OSError) as error:
                     raise ShotFailed(f"{step.plan.shot} failed: {error}") from error
             before = step.result
-            self._show(step)
-        return self._finish(steps, before)
+            shown.show_again([step])
+        video = shown.show_story(steps, {})
+        if before is not None:
+            save_bank(out / BANK_FOLDER, before.bank.with_edits(self.loop.bank.edits))
+        return video
+
+    def _video_options(self) -> VideoOptions:
+        return VideoOptions(self.settings.fps, self.settings.crf, subtitles=False)
 
     # --- one shot ----------------------------------------------------------------------------
 
@@ -181,8 +226,6 @@ class StoryRun:
 
     def _remember(self, step: Step, frames: torch.Tensor, bank: MemoryBank) -> MemoryBank:
         """The bank with the shot's keyframes."""
-        if self._judging is None:
-            self._judging = self.judges.load(self.engine.placement.device)
         embedder, scorer = self._judging
         keyframes = choose_keyframes(
             frames[step.plan.given_frames :],
@@ -251,34 +294,6 @@ class StoryRun:
 
     def _length(self, step: Step) -> int:
         return step.plan.shot.length or self.settings.length
-
-    # --- what is left behind -----------------------------------------------------------------
-
-    def _show(self, step: Step) -> None:
-        """The shot's video where people look, and its place in the manifest."""
-        name = f"shot_{step.label}.mp4"
-        out = self.settings.out
-        entries = read_manifest(out)["shots"]
-        entry = {
-            **describe_result(step),
-            "file": name,
-            "frames": step.record.frames,
-        }
-        if entries.get(step.label) == entry and (out / name).is_file():
-            return
-        show_file(step.record.video, out / name)
-        update_manifest(out, self.loop.story, shots={step.label: entry})
-
-    def _finish(self, steps: list[Step], last: ShotResult | None) -> Path:
-        out = self.settings.out
-        target = out / STORY_VIDEO
-        partial = target.with_name(f".{STORY_VIDEO}")
-        videos = [step.record.video for step in steps]
-        join_videos(videos, partial, fps=self.settings.fps, crf=self.settings.crf)
-        partial.replace(target)
-        if last is not None:
-            save_bank(out / BANK_FOLDER, last.bank.with_edits(self.loop.bank.edits))
-        return target
 
     def _describe_body(self) -> str:
         """Everything that decides a shot's pixels and is no part of the shot, as text."""

@@ -237,13 +237,21 @@ def to_host(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def load_host_file(vae, path) -> None:
-    """Load a VAE file of the host's layout into an AutoencoderKLWan."""
+    """Load a VAE file of the host's layout into an AutoencoderKLWan.
+
+    Raises:
+        ValueError: for a file that is no Wan VAE of this shape.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    found = load_file(str(path))
     own = vae.state_dict()
     names = {key: host_key(key) for key in own}
-    missing = sorted(set(names.values()) - set(found))
-    if missing:
-        raise ValueError(f"{path} is no Wan VAE of this shape: {missing[0]} is missing.")
-    vae.load_state_dict({key: found[name].to(own[key].dtype) for key, name in names.items()})
+    try:
+        found = load_file(str(path))
+        missing = sorted(set(names.values()) - set(found))
+        if missing:
+            raise ValueError(f"{missing[0]} is missing")
+        vae.load_state_dict({key: found[name].to(own[key].dtype) for key, name in names.items()})
+    except (ValueError, RuntimeError, OSError, SafetensorError) as error:
+        raise ValueError(f"{path} is no Wan VAE of this shape: {error}") from error

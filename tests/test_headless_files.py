@@ -1,0 +1,153 @@
+"""Files of ``python -m storymem run``: what is in the way, damaged, or of an older story."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+pytest.importorskip("diffusers")
+pytest.importorskip("peft")
+
+import tiny_diffusers
+from PIL import Image
+
+from storymem import __main__ as program
+from storymem.bank_store import load_bank
+from storymem.headless import engine as engine_module
+from storymem.video import read_info
+
+pytestmark = pytest.mark.slow  # whole stories on tiny weights
+
+STORY = "a red dog walks\n---\n[continue]\nthe dog sits\n---\nthe woman runs at night\n"
+FAST = "--embedder no_weights --width 48 --height 32 --length 9 --steps 1 --cfg 1 --device cpu"
+
+
+@pytest.fixture(scope="module")
+def i2v(tmp_path_factory):
+    return tiny_diffusers.write_i2v(tmp_path_factory.mktemp("i2v"))
+
+
+@pytest.fixture
+def script(tmp_path):
+    path = tmp_path / "tale.txt"
+    path.write_text(STORY)
+    return path
+
+
+@pytest.fixture
+def run(script, i2v):
+    def start(out, *more) -> int:
+        arguments = ["run", script, "--out", out, "--model", i2v, "--quiet", *FAST.split(), *more]
+        return program.main([str(argument) for argument in arguments])
+
+    return start
+
+
+def height_of(path) -> int:
+    with Image.open(path) as picture:
+        return picture.height
+
+
+@pytest.fixture
+def nothing_loads(monkeypatch):
+    monkeypatch.setattr(engine_module, "load_experts", None)
+    monkeypatch.setattr(engine_module, "encode_texts", None)
+
+
+def test_a_damaged_visible_shot_is_put_there_again(run, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    assert run(out) == 0
+    monkeypatch.setattr(engine_module, "load_experts", None)  # no shot is made again
+    whole = (out / "shot_01_02.mp4").read_bytes()
+    for damage in (0, len(whole) // 2):
+        os.truncate(out / "shot_01_02.mp4", damage)
+        assert run(out, "--resume") == 0
+        assert (out / "shot_01_02.mp4").read_bytes() == whole
+
+
+def test_a_part_of_the_story_leaves_the_whole_film_alone(run, tmp_path):
+    out = tmp_path / "out"
+    assert run(out) == 0
+    film = (out / "story.mp4").read_bytes()
+    assert run(out, "--resume", "--end-shot", "1") == 0
+    assert (out / "story.mp4").read_bytes() == film
+    assert read_info(out / "story_shots_01-01.mp4").frames == 9
+
+
+def test_shots_that_the_script_no_longer_has_go(run, script, tmp_path):
+    out = tmp_path / "out"
+    assert run(out) == 0
+    before = height_of(out / "contact_sheet.png")
+    (out / "shot_test.mp4").write_bytes(b"")  # the artist's own is nobody's business
+    script.write_text(STORY.split("\n---")[0])
+    assert run(out, "--resume") == 0
+    assert sorted(path.name for path in out.glob("*.mp4")) == [
+        "shot_01_01.mp4",
+        "shot_test.mp4",
+        "story.mp4",
+    ]
+    assert read_info(out / "story.mp4").frames == 9
+    assert height_of(out / "contact_sheet.png") < before
+
+
+def test_what_is_in_the_way_is_named_and_nothing_is_lost(run, tmp_path, caplog):
+    out = tmp_path / "out"
+    (out / "script.txt").mkdir(parents=True)
+    assert run(out) == 2
+    assert "the story could not be written" in caplog.text
+    (out / "script.txt").rmdir()
+    (out / "story.mp4").mkdir()
+    assert run(out) == 3
+    assert "the story video could not be written" in caplog.text
+    (out / "story.mp4").rmdir()
+    (out / "bank").write_text("a file")
+    assert run(out, "--resume") == 3
+    assert "the memory bank could not be saved" in caplog.text
+    (out / "bank").unlink()
+    assert run(out, "--resume") == 0
+    manifest = json.loads((out / "story.json").read_text())
+    (out / "story.json").write_text(json.dumps({**manifest, "prompts": [5, "x", None]}))
+    assert run(out, "--resume") == 0
+    assert run(tmp_path / ("n" * 300)) == 2
+    assert "--out cannot be a folder" in caplog.text
+
+
+def test_shots_that_cannot_work_are_told_before_anything_is_loaded(
+    run, script, tmp_path, nothing_loads, caplog
+):
+    out = tmp_path / "out"
+    assert run(out, "--length", "1") == 2
+    assert "of which 1 repeat the shot before it: nothing is left" in caplog.text
+    assert run(out, "--length", "5", "--continuity", "last_five_frames") == 2
+    assert "of which 5 repeat" in caplog.text
+    script.write_text("[length: 1]\na dog walks\n---\n[continue]\nthe dog sits\n")
+    assert run(out, "--continuity", "last_five_frames") == 2
+    assert "that one has only 1; make it longer, or choose last_frame" in caplog.text
+    junk = tmp_path / "junk.safetensors"
+    junk.write_bytes(b"no weights")
+    script.write_text(STORY)
+    assert run(out, "--embedder", "clip", "--clip", junk) == 2
+    assert "junk.safetensors" in caplog.text
+    assert not out.exists()
+
+
+def test_a_saved_bank_takes_the_places_that_are_asked_for(run, tmp_path):
+    assert run(tmp_path / "first", "--max-frames", "6", "--end-shot", "1") == 0
+    saved = ("--bank", tmp_path / "first" / "bank", "--end-shot", "1")
+    assert run(tmp_path / "same", *saved) == 0
+    assert load_bank(tmp_path / "same" / "bank").max_frames == 6
+    assert run(tmp_path / "small", *saved, "--max-frames", "2", "--sink", "0") == 0
+    bank = load_bank(tmp_path / "small" / "bank")
+    assert (bank.max_frames, bank.sink) == (2, 0)
+
+
+def test_a_sheet_that_cannot_be_written_is_told(run, tmp_path, caplog):
+    out = tmp_path / "out"
+    assert run(out, "--end-shot", "1") == 0
+    assert program.main(["sheet", str(out), "--to", str(tmp_path / "gone" / "sheet.png")]) == 2
+    assert "gone" in caplog.text
+    os.truncate(out / "shot_01_01.mp4", 50)
+    assert program.main(["sheet", str(out)]) == 2
+    assert "cannot be read as a video" in caplog.text
