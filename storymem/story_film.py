@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .cast import without_marks
 from .latest_results import is_held
 from .story import Story, load_story
 from .story_folder import read_manifest
@@ -24,7 +25,7 @@ class ShotFilm:
     """One shot: what it should show, and the file that shows it."""
 
     label: str  # scene_shot, such as 01_02
-    prompt: str  # the shot's own, without the character description
+    prompt: str  # the shot's own, without the character description, as the text encoder reads it
     path: Path
     frames: int
     width: int
@@ -65,7 +66,8 @@ def open_film(folder: Path, script: Path | None = None, *, partial: bool = False
             f"{folder} holds no shots (shot_01_01.mp4 and so on); choose the folder that Shot Loop "
             "Close or 'storymem run' wrote"
         )
-    story = read_script(script or _script_in(folder))
+    # A script without a title is called as its folder: its own file is called as all others.
+    story = read_script(script) if script else read_script(_script_in(folder), folder.name)
     files = {shot.label: _file_of(folder, shot.label) for shot in story.shots}
     shown = {label for label, path in files.items() if path}
     if not script and (outdated := sorted(shown & _outdated(folder, story))):
@@ -89,8 +91,8 @@ def open_film(folder: Path, script: Path | None = None, *, partial: bool = False
             if info.frames < 1:
                 raise ValueError(f"{path} has no frame; make the shot again")
             size = (info.frames, info.width, info.height)
-            shots.append(ShotFilm(shot.label, shot.prompt, path, *size))
-    return StoryFilm(story.name, story.overview, folder, tuple(shots))
+            shots.append(ShotFilm(shot.label, without_marks(shot.prompt), path, *size))
+    return StoryFilm(story.name, without_marks(story.overview), folder, tuple(shots))
 
 
 def find_stories(folder: Path) -> list[Path]:
@@ -112,14 +114,14 @@ def find_stories(folder: Path) -> list[Path]:
     return below
 
 
-def read_script(path: Path) -> Story:
-    """A script file.
+def read_script(path: Path, default_name: str = "") -> Story:
+    """A script file; without a title it is called ``default_name``, else as its file.
 
     Raises:
         ValueError: when it cannot be read, naming it.
     """
     try:
-        return load_story(path.read_text(encoding="utf-8"), default_name=path.stem)
+        return load_story(path.read_text(encoding="utf-8"), default_name=default_name or path.stem)
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read as a script: {error}") from error
 
@@ -196,13 +198,24 @@ def _file_of(folder: Path, label: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def name_apart(films: Sequence[StoryFilm]) -> Mapping[str, StoryFilm]:
-    """Films by the names of their stories; those of one name also by their folders."""
-    names = [film.name for film in films]
+def name_apart(systems: Mapping[str, Sequence[StoryFilm]]) -> dict[str, dict[str, StoryFilm]]:
+    """Every system's films by the names of their stories, which tell what belongs together; a name
+    that some system has twice stands with the folder's name in all of them.
+
+    Raises:
+        ValueError: when the folders of one system have the same name, too.
+    """
+    shared = set()
+    for films in systems.values():
+        names = [film.name for film in films]
+        shared |= {name for name in names if names.count(name) > 1}
     named = {
-        f"{film.name} ({film.folder.name})" if names.count(film.name) > 1 else film.name: film
-        for film in films
+        system: {
+            f"{film.name} ({film.folder.name})" if film.name in shared else film.name: film
+            for film in films
+        }
+        for system, films in systems.items()
     }
-    if len(named) != len(films):
+    if any(len(named[system]) != len(films) for system, films in systems.items()):
         raise ValueError("two stories of one system have the same name and the same folder name")
     return named

@@ -175,10 +175,10 @@ def test_what_does_not_go_together_is_told(scripts, pictures, tmp_path, models, 
     assert not out.exists()
 
 
-def compare(models, out: Path, scripts, *more) -> int:
+def compare(models, out: Path, scripts, *more, run=()) -> int:
     arguments = ["compare", "--scripts", *scripts, "--out", out, "--quiet", *more]
     choices = ["--model", models["--model"], "--t2v", models["--t2v"], *FAST.split()]
-    return program.main([str(part) for part in (*arguments, "--", *choices)])
+    return program.main([str(part) for part in (*arguments, "--", *choices, *run)])
 
 
 @pytest.mark.slow
@@ -240,3 +240,52 @@ def test_a_comparison_that_cannot_work_makes_nothing(scripts, tmp_path, models, 
         assert compare(models, out, files, *more) == 2, words
         assert words in caplog.text
     assert not out.exists()
+
+
+@pytest.mark.slow
+def test_what_would_stop_a_later_story_is_told_before_the_first(
+    scripts, tmp_path, models, samples, caplog
+):
+    out, short, gone = tmp_path / "out", tmp_path / "short.txt", tmp_path / "gone.txt"
+    short.write_text("one shot\n")
+    gone.write_text("[reference_images: cat.png]\nthe cat sits\n")
+    viclip = ("--viclip", models["--viclip"], "--measure-device", "cpu")
+    ours = (*viclip, "--systems", "storymem")
+    junk = tmp_path / "junk.pth"
+    junk.write_bytes(b"no weights")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "report").write_text("a file")
+    assert compare(models, out, [scripts[0], gone], *ours) == 2
+    assert "reference images that are not there" in caplog.text
+    assert compare(models, out, [scripts[0], short], *ours, run=("--end-shot", "3")) == 2
+    assert "end_shot is 3" in caplog.text
+    assert compare(models, out, scripts, "--viclip", junk, "--systems", "wan") == 2
+    assert "junk.pth" in caplog.text
+    assert compare(models, tmp_path / "full", scripts, *ours) == 2
+    assert "the report cannot be written to" in caplog.text
+    assert samples == []
+
+
+@pytest.mark.slow
+def test_a_story_that_failed_is_named_and_its_old_shots_are_not_measured(
+    scripts, tmp_path, models, samples, monkeypatch
+):
+    out = tmp_path / "out"
+    ours = ("--viclip", models["--viclip"], "--measure-device", "cpu", "--systems", "storymem")
+    assert compare(models, out, scripts, *ours, run=("--out", tmp_path / "elsewhere")) == 0
+    assert not (tmp_path / "elsewhere").exists()  # what makes a system is not for the run
+    sample = Engine.sample
+
+    def fails_at_first(self, kind, inputs, **options):
+        if not samples:
+            samples.append("failed")
+            raise RuntimeError("out of memory")
+        return sample(self, kind, inputs, **options)
+
+    samples.clear()
+    monkeypatch.setattr(Engine, "sample", fails_at_first)
+    assert compare(models, out, scripts, *ours, run=("--steps", "1")) == 3
+    data = json.loads((out / "report" / "metrics.json").read_text())
+    assert "could not be made" in json.dumps(data)
+    rows = list(csv.DictReader(io.StringIO((out / "report" / "stories.csv").read_text())))
+    assert [row["story"] for row in rows] == ["two"]

@@ -180,3 +180,35 @@ def test_two_hundred_shots_stay_under_four_gigabytes(models, tmp_path):
     # The frames alone are 2.8 GB. Measured: 0.93 GB, most of it torch, open_clip and the models.
     peak = int(done.stdout.split()[-1])  # KiB
     assert 0.3 * 1024**2 < peak < 1.5 * 1024**2
+
+
+def test_stories_without_titles_are_paired_by_their_folders(models, tmp_path):
+    """Their scripts are all called alike, and a mark on a name is not for the text encoder."""
+    for system, names in (("first", ("a", "b")), ("second", ("b", "c"))):
+        for name in names:
+            folder = write_story(tmp_path / system / name, [(9, 32, 48)])
+            (folder / "script.json").unlink()
+            (folder / "script.txt").write_text("@Mara walks to the sea\n")
+    report = tmp_path / "report"
+    compared = ("--compare", tmp_path / "first", tmp_path / "second")
+    assert (
+        evaluate(*compared, "--out", report, *options(models, "--viclip", "--clip", "--laion")) == 0
+    )
+    rows = list(csv.DictReader(io.StringIO((report / "stories.csv").read_text())))
+    assert [row["story"] for row in rows] == ["a", "b", "b", "c"]
+    data = json.loads((report / "metrics.json").read_text())
+    assert data["differences_from_first"]["second"]["single_shot"]["stories"] == 1
+    shots = list(csv.DictReader(io.StringIO((report / "shots.csv").read_text())))
+    assert {row["prompt"] for row in shots} == {"Mara walks to the sea"}
+
+
+def test_a_report_that_cannot_be_written_is_told_before_the_work(
+    stories, models, tmp_path, monkeypatch, caplog
+):
+    from storymem.headless import evaluate as command
+
+    monkeypatch.setattr(command, "measure_films", None)
+    (tmp_path / "file").write_text("")
+    arguments = (stories / "ours" / "one", "--out", tmp_path / "file" / "report")
+    assert evaluate(*arguments, *options(models, "--viclip")) == 2
+    assert "the report cannot be written to" in caplog.text

@@ -378,7 +378,9 @@ def test_a_damaged_video_is_named(tmp_path, judges):
 def test_stories_of_one_name_are_told_apart_by_their_folders(tmp_path):
     films = [open_film(write_story(tmp_path / f, SIZES[:1])) for f in ("a", "b")]
     other = open_film(write_story(tmp_path / "c", SIZES[:1], name="other"))
-    assert list(name_apart([*films, other])) == ["tale (a)", "tale (b)", "other"]
+    named = name_apart({"one": [*films, other], "two": [films[1]]})
+    assert list(named["one"]) == ["tale (a)", "tale (b)", "other"]
+    assert list(named["two"]) == ["tale (b)"]  # what belongs together is called the same
 
 
 def test_frames_are_the_files_own(tmp_path):

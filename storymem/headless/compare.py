@@ -8,6 +8,7 @@ import logging
 import sys
 from pathlib import Path
 
+from ..shot_loop import LoopSettings, parse_shot_numbers
 from ..start_images import SUFFIXES, from_folder
 from ..story_film import read_script
 from . import command, evaluate, parallel
@@ -57,31 +58,36 @@ def run(options: argparse.Namespace) -> int:
     logging.getLogger(__package__.split(".")[0]).setLevel(
         logging.WARNING if options.quiet else logging.INFO
     )
+    report = options.out / "report"
     try:
         runs = _plan(options)
         evaluate.check_model_options(options)
+        evaluate.read_judges(options)  # told now, and not after hours; they do not stay in memory
+        evaluate.check_out(report)
     except ValueError as error:
         logger.error("error: %s", error)
         return evaluate.REFUSED
-    incomplete = False
+    made: dict[str, list[Path]] = {}
+    failed: dict[str, str] = {}
     for system, choices in runs:
         logger.info("%s: %s", system, choices.out)
         code = command.run(choices)
-        if code not in (command.DONE, command.SHOT_FAILED):
+        if code == command.SHOT_FAILED:  # what an earlier run left there is of other options
+            failed[str(choices.out)] = f"{choices.out} could not be made; see above why"
+        elif code != command.DONE:
             return code
-        incomplete |= code != command.DONE
+        else:
+            made.setdefault(system, []).append(choices.out)
+    if not made:
+        logger.error("error: no story could be made")
+        return evaluate.INCOMPLETE
     try:
-        systems = {  # an earlier comparison may have left other stories beside these
-            system: [options.out / system / script.stem for script in options.scripts]
-            for system in options.systems
-        }
-        films, failures = evaluate.open_films(systems)
+        films, failures = evaluate.open_films(made)
         judges = evaluate.read_judges(options)
     except ValueError as error:
         logger.error("error: %s", error)
         return evaluate.REFUSED
-    code = evaluate.report(films, judges, options.out / "report", failures, quiet=options.quiet)
-    return evaluate.INCOMPLETE if incomplete and code == evaluate.DONE else code
+    return evaluate.report(films, judges, report, failed | failures, quiet=options.quiet)
 
 
 def _plan(options: argparse.Namespace) -> list[tuple[str, argparse.Namespace]]:
@@ -108,11 +114,16 @@ def _plan(options: argparse.Namespace) -> list[tuple[str, argparse.Namespace]]:
     if options.references and "storymem" not in options.systems:
         raise ValueError("--references are for the system storymem, which --systems does not name")
     _check_scripts(options)
-    return [
+    runs = [
         (system, _choices(options, system, script))
         for system in options.systems
         for script in options.scripts
     ]
+    for _, choices in runs:
+        story = read_script(choices.script)
+        LoopSettings(start_shot=choices.start_shot, end_shot=choices.end_shot).range(story)
+        parse_shot_numbers(choices.redo, len(story.shots))
+    return runs
 
 
 def _check_scripts(options: argparse.Namespace) -> None:
@@ -124,6 +135,9 @@ def _check_scripts(options: argparse.Namespace) -> None:
                 f"{script} names reference images, which systems without memory cannot see; take "
                 "them out of the script and give them by --references"
             )
+        names = {script.parent / name for shot in story.shots for name in shot.references}
+        if gone := sorted(str(path) for path in names if not path.is_file()):
+            raise ValueError(f"{script} names reference images that are not there: {gone[0]}")
         if options.start_images:
             from_folder(_start_images(options, script), story)
         if options.references:
@@ -151,8 +165,8 @@ def _choices(options: argparse.Namespace, system: str, script: Path) -> argparse
     parser = argparse.ArgumentParser(prog="storymem run", add_help=False)
     command.add_options(parser)
     out = options.out / system / script.stem
-    own = [str(script), "--out", str(out), "--resume", *(["--quiet"] if options.quiet else [])]
-    choices = copy.copy(parser.parse_args([*own, *options.run_options]))
+    own = ["--out", str(out), "--resume", *(["--quiet"] if options.quiet else [])]
+    choices = copy.copy(parser.parse_args([str(script), *options.run_options, *own]))
     if system == "storymem":
         if options.references:
             choices.references = _references(options, script)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -72,6 +73,7 @@ def run(options: argparse.Namespace) -> int:
         systems = _systems(options)
         films, failures = open_films(systems, script=options.script, partial=options.partial)
         judges = read_judges(options)
+        check_out(options.out)
     except ValueError as error:
         logger.error("error: %s", error)
         return REFUSED
@@ -94,6 +96,7 @@ def report(
             logger.error("error: no story could be measured: %s", "; ".join(failures.values()))
             return REFUSED
         result = Measurement(measured, judges.columns, judges.describe(), failures)
+        sys.stdout.write(as_table(result) + "\n")  # first: a full disk does not take it
         page = write_report(out, result)
     except KeyboardInterrupt:
         logger.error("interrupted; nothing was written")
@@ -101,11 +104,26 @@ def report(
     except OSError as error:
         logger.error("error: the report could not be written to %s: %s", out, error)
         return REFUSED
-    sys.stdout.write(as_table(result) + "\n")
     for note in result.all_notes():
         logger.warning("note: %s", note)
     logger.info("report: %s", page)
     return INCOMPLETE if failures else DONE
+
+
+def check_out(out: Path) -> None:
+    """Make the report's folder.
+
+    Raises:
+        ValueError: when it cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"the report cannot be written to {out}: {error}; choose another folder"
+        ) from error
 
 
 def open_films(
@@ -121,7 +139,8 @@ def open_films(
     if script and sum(map(len, folders.values())) > 1:
         raise ValueError("--script is for one story, but there are several; put a script.json or "
             "script.txt into each story's folder")  # fmt: skip
-    films, failures = {}, {}
+    films: dict[str, list[StoryFilm]] = {}
+    failures: dict[str, str] = {}
     for name, paths in folders.items():
         opened = []
         for path in paths:
@@ -131,10 +150,10 @@ def open_films(
                 failures[str(path)] = str(error)
                 logger.warning("%s", error)
         if opened:
-            films[name] = dict(name_apart(opened))
+            films[name] = opened
     if not films:
         raise ValueError(next(iter(failures.values())))
-    return films, failures
+    return name_apart(films), failures
 
 
 def measure_films(
