@@ -295,33 +295,6 @@ def test_the_story_of_a_blueprint_is_edited_from_outside(page):
     assert inputs["script"] == "a cat sleeps\n---\na dog\n"
 
 
-def test_nodes_two_in_chinese_and_light(page):
-    page.load(story(3, name="Edited2"))
-    page.page.evaluate(
-        """async () => {
-            const set = (id, value) => app.extensionManager.setting.set(id, value);
-            await set("Comfy.VueNodes.Enabled", true);
-            await set("Comfy.ColorPalette", "light");
-            await set("Comfy.Locale", "zh");
-        }"""
-    )
-    page.reload()
-    assert page.page.locator(".sm-edit").text_content() == "编辑故事"
-    page.wait_on_node(["waiting"] * 3)
-    assert page.run() == [1, 2, 3]
-    page.wait_on_node(["done"] * 3)
-    assert page.page.locator(".sm-progress").first.text_content().startswith("完成")
-    look(page, "nodes-two-light")
-    page.edit_table()
-    page.press("Control+End")
-    page.page.keyboard.type("!")
-    look(page, "editor-light")
-    page.save()
-    assert page.script()["scenes"][0]["video_prompts"][0] == "shot number 1!"
-    inputs = page.page.evaluate("async () => (await app.graphToPrompt()).output['1'].inputs")
-    assert set(inputs) == {"script", "file", "character"}
-
-
 def test_what_is_typed_while_the_server_answers_a_save_is_saved_too(page):
     page.load(story(2, name="Slow"))
     page.edit_table()
@@ -382,3 +355,30 @@ def test_a_template_opened_twice_is_two_workflows(page):
         for _ in range(2)
     ]
     assert opened[0] != opened[1]
+
+
+def test_nodes_two_in_chinese_and_light(page):
+    page.load(story(3, name="Edited2"))
+    page.page.evaluate(
+        """async () => {
+            const set = (id, value) => app.extensionManager.setting.set(id, value);
+            await set("Comfy.VueNodes.Enabled", true);
+            await set("Comfy.ColorPalette", "light");
+            await set("Comfy.Locale", "zh");
+        }"""
+    )
+    page.reload()
+    assert page.page.locator(".sm-edit").text_content() == "编辑故事"
+    page.wait_on_node(["waiting"] * 3)
+    assert page.run() == [1, 2, 3]
+    page.wait_on_node(["done"] * 3)
+    assert page.page.locator(".sm-progress").first.text_content().startswith("完成")
+    look(page, "nodes-two-light")
+    page.edit_table()
+    page.press("Control+End")
+    page.page.keyboard.type("!")
+    look(page, "editor-light")
+    page.save()
+    assert page.script()["scenes"][0]["video_prompts"][0] == "shot number 1!"
+    inputs = page.page.evaluate("async () => (await app.graphToPrompt()).output['1'].inputs")
+    assert set(inputs) == {"script", "file", "character"}
