@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
 import re
 import shutil
 from collections.abc import Mapping
@@ -143,11 +144,12 @@ def resume(
     if not checkpoints:
         raise ValueError(f"there is no checkpoint in {out} to resume from; leave --resume out")
     folder = checkpoints[-1][1]
-    state = torch.load(folder / STATE_FILE, map_location="cpu", weights_only=True)
+    state = _read_state(folder)
+    trained = state["settings"]
     changed = {
-        key: (state["settings"].get(key), value)
+        key: (trained.get(key), value)
         for key, value in settings.items()
-        if state["settings"].get(key) != value
+        if trained.get(key) != value
     }
     if changed:
         words = "; ".join(f"{key} was {old}, now {new}" for key, (old, new) in changed.items())
@@ -160,3 +162,24 @@ def resume(
             parameters[name].copy_(value)
     optimizer.load_state_dict(state["optimizer"])
     return state["step"]
+
+
+def _read_state(folder: Path) -> dict:
+    """What a training is resumed from.
+
+    Raises:
+        ValueError: when the file is missing or damaged.
+    """
+    file = folder / STATE_FILE
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict) or not {"step", "settings", "weights", "optimizer"} <= set(
+            state
+        ):
+            raise ValueError("parts of it are missing")
+    except (OSError, EOFError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{file} is damaged: {error}; remove {folder.name} to go on from the checkpoint before "
+            "it, or begin anew in another --out"
+        ) from error
+    return state

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -195,3 +196,11 @@ def _check_out(settings: TrainSettings) -> None:
         )
     if settings.resume and not found:
         raise ValueError(f"there is no checkpoint in {settings.out}; leave --resume out")
+    try:
+        settings.out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=settings.out):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"checkpoints cannot be written to {settings.out}: {error}; choose another --out"
+        ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +41,8 @@ class ExampleSettings:
     def __post_init__(self) -> None:
         if self.max_memory < 1:
             raise ValueError(f"max_memory must be 1 or more, but it is {self.max_memory}")
-        if len(self.modes) != 3 or min(self.modes) < 0 or sum(self.modes) <= 0:
+        is_share = [0 <= share < math.inf for share in self.modes]
+        if len(self.modes) != 3 or not all(is_share) or sum(self.modes) <= 0:
             raise ValueError(
                 f"modes must be three shares (M2V, MI2V, MM2V), such as 0.5 0.25 0.25, not "
                 f"{self.modes}"
@@ -82,9 +84,7 @@ def find_groups(folder: Path) -> list[list[Clip]]:
         if len(clips) < 2:
             logger.warning("%s is left out: memory comes from other clips, so it needs two", group)
             continue
-        groups.append(
-            [Clip(p, p.with_suffix(".txt").read_text(encoding="utf-8").strip()) for p in clips]
-        )
+        groups.append([Clip(p, _caption(p.with_suffix(".txt"))) for p in clips])
     if not groups:
         raise ValueError(
             f"{folder} holds no groups: make one folder per scene or character, each with two "
@@ -174,6 +174,13 @@ def read_places(path: Path, places: list[float], size: tuple[int, int]) -> torch
     return _read(path, [int(place * count) for place in places], size)
 
 
+def _caption(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}; save it as UTF-8") from error
+
+
 def _count(path: Path) -> tuple[int, float]:
     import av
 
@@ -191,13 +198,18 @@ def _read(path: Path, indices: list[int], size: tuple[int, int]) -> torch.Tensor
     import av
 
     wanted, found = set(indices), {}
-    with av.open(str(path)) as container:
-        for i, frame in enumerate(container.decode(video=0)):
-            if i in wanted:
-                pixels = torch.from_numpy(frame.to_ndarray(format="rgb24"))
-                found[i] = fill(pixels, size)
-            if len(found) == len(wanted):
-                break
+    try:
+        with av.open(str(path)) as container:
+            for i, frame in enumerate(container.decode(video=0)):
+                if i in wanted:
+                    pixels = torch.from_numpy(frame.to_ndarray(format="rgb24"))
+                    found[i] = fill(pixels, size)
+                if len(found) == len(wanted):
+                    break
+    except (av.error.FFmpegError, OSError, IndexError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a video: {error}; take it out of the data, or replace it"
+        ) from error
     if len(found) < len(wanted):
         raise ValueError(f"{path} ends before frame {max(wanted)}; it may be cut off")
     return torch.stack([found[i] for i in indices])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +26,7 @@ class NoiseLevels:
     def __post_init__(self) -> None:
         if self.expert not in EXPERTS:
             raise ValueError(f"expert must be high or low, but it is {self.expert!r}")
-        if not 0 < self.boundary < 1 or self.shift <= 0:
+        if not 0 < self.boundary < 1 or not 0 < self.shift < math.inf:
             raise ValueError(
                 f"boundary must be between 0 and 1 and shift above 0, but they are {self.boundary} "
                 f"and {self.shift}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -54,8 +55,12 @@ class TrainSettings:
         for name in ("steps", "accumulate", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, but it is {getattr(self, name)}")
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate must be above 0, but it is {self.learning_rate}")
+        for name in ("learning_rate", "clip_norm", "alpha"):
+            if not 0 < (value := getattr(self, name)) < math.inf:
+                raise ValueError(f"{name} must be above 0, but it is {value}")
+        for name in ("keep", "warmup", "weight_decay"):
+            if not 0 <= (value := getattr(self, name)) < math.inf:
+                raise ValueError(f"{name} must be 0 or more, but it is {value}")
         check_size(self.examples.width, self.examples.height, self.examples.length)
 
     def identity(self) -> dict:
