@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import pickle
 import re
 import shutil
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from ..headless.adapters import (
 from ..lora import LORA_ALPHA, TARGETS, target_modules
 
 STATE_FILE = "training_state.pt"
+STATE_PARTS = {"step": int, "settings": dict, "weights": dict, "optimizer": dict}
 FOLDER = re.compile(r"checkpoint-(\d+)$")
 KEY_PREFIX = "base_model.model."  # as the release has it
 
@@ -38,8 +38,10 @@ def lora_config(rank: int, alpha: float, use_rslora: bool, targets: tuple[str, .
             f"target modules must be some of {', '.join(TARGETS)}, but {unknown or 'none'} were "
             "given"
         )
-    if rank < 1 or alpha <= 0:
-        raise ValueError(f"rank must be 1 or more and alpha above 0, not {rank} and {alpha}")
+    if rank < 1 or not 0 < alpha < math.inf:
+        raise ValueError(
+            f"rank must be 1 or more and alpha above 0 and finite, not {rank} and {alpha}"
+        )
     return LoraConfig(
         r=rank,
         lora_alpha=alpha,
@@ -92,7 +94,7 @@ def save(
     dtype: torch.dtype = torch.float32,
     keep: int = 0,
 ) -> Path:
-    """Write ``out/checkpoint-<step>``, whole or not at all; of older ones ``keep`` stay."""
+    """Write ``out/checkpoint-<step>``, whole or not at all; the newest ``keep`` stay, 0: all."""
     from safetensors.torch import save_file
 
     folder = out / f"checkpoint-{step:06d}"
@@ -116,7 +118,7 @@ def save(
     if folder.exists():
         shutil.rmtree(folder)
     os.rename(partial, folder)
-    if keep:
+    if keep > 0:
         for _, old in list_checkpoints(out)[:-keep]:
             shutil.rmtree(old)
     return folder
@@ -138,13 +140,13 @@ def resume(
     """Load the newest checkpoint below ``out``; the step to go on with.
 
     Raises:
-        ValueError: when there is none, or it was trained in another way.
+        ValueError: when there is none, it is damaged, or it was trained in another way.
     """
     checkpoints = list_checkpoints(out)
     if not checkpoints:
         raise ValueError(f"there is no checkpoint in {out} to resume from; leave --resume out")
     folder = checkpoints[-1][1]
-    state = _read_state(folder)
+    state = read_state(folder)
     trained = state["settings"]
     changed = {
         key: (trained.get(key), value)
@@ -155,31 +157,42 @@ def resume(
         words = "; ".join(f"{key} was {old}, now {new}" for key, (old, new) in changed.items())
         raise ValueError(f"{folder} was trained with other settings: {words}; use the same ones")
     parameters = dict(trainable(transformer))
-    if parameters.keys() != state["weights"].keys():
+    sizes = {name: getattr(value, "shape", None) for name, value in state["weights"].items()}
+    if sizes != {name: value.shape for name, value in parameters.items()}:
         raise ValueError(f"{folder} holds other weights than this model has; use the same model")
+    try:
+        optimizer.load_state_dict(state["optimizer"])
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise _damaged(folder, error) from error
     with torch.no_grad():
         for name, value in state["weights"].items():
             parameters[name].copy_(value)
-    optimizer.load_state_dict(state["optimizer"])
     return state["step"]
 
 
-def _read_state(folder: Path) -> dict:
-    """What a training is resumed from.
+def read_state(folder: Path, *, is_mapped: bool = False) -> dict:
+    """What a training is resumed from; ``is_mapped`` leaves the weights on the disk.
 
     Raises:
         ValueError: when the file is missing or damaged.
     """
     file = folder / STATE_FILE
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-        if not isinstance(state, dict) or not {"step", "settings", "weights", "optimizer"} <= set(
-            state
-        ):
-            raise ValueError("parts of it are missing")
-    except (OSError, EOFError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
-        raise ValueError(
-            f"{file} is damaged: {error}; remove {folder.name} to go on from the checkpoint before "
-            "it, or begin anew in another --out"
-        ) from error
+        state = torch.load(str(file), map_location="cpu", weights_only=True, mmap=is_mapped)
+    except Exception as error:  # damaged bytes fail in any way
+        raise _damaged(folder, error) from error
+    if not isinstance(state, dict):
+        raise _damaged(folder, "it holds no parts")
+    for name, kind in STATE_PARTS.items():
+        if not isinstance(state.get(name), kind):
+            raise _damaged(folder, f"its {name} is missing")
     return state
+
+
+def _damaged(folder: Path, reason: object) -> ValueError:
+    lines = str(reason).splitlines() or [type(reason).__name__]
+    return ValueError(
+        f"{folder / STATE_FILE} is missing or damaged ({lines[0].split('. ')[0]}); take "
+        f"{folder.name} out of {folder.parent} to go on from the checkpoint before it, or begin "
+        "anew in another --out"
+    )

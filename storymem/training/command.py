@@ -62,7 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--learning-rate", type=float, default=1e-4)
     add("--warmup", type=int, default=100, help="steps")
     add("--weight-decay", type=float, default=0.01)
-    add("--clip-norm", type=float, default=1.0)
+    add("--clip-norm", type=float, default=1.0, help="longer gradients are cut to it; above 0")
     add("--save-every", type=int, default=500, help="steps")
     add("--keep", type=int, default=3, help="checkpoints kept; 0: all")
     add("--save-dtype", choices=tuple(DTYPES), default="float32", help="of LoRA files")
@@ -196,6 +196,8 @@ def _check_out(settings: TrainSettings) -> None:
         )
     if settings.resume and not found:
         raise ValueError(f"there is no checkpoint in {settings.out}; leave --resume out")
+    if settings.resume:
+        checkpoints.read_state(found[-1][1], is_mapped=True)
     try:
         settings.out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=settings.out):

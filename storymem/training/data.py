@@ -41,8 +41,8 @@ class ExampleSettings:
     def __post_init__(self) -> None:
         if self.max_memory < 1:
             raise ValueError(f"max_memory must be 1 or more, but it is {self.max_memory}")
-        is_share = [0 <= share < math.inf for share in self.modes]
-        if len(self.modes) != 3 or not all(is_share) or sum(self.modes) <= 0:
+        are_shares = all(share >= 0 for share in self.modes) and 0 < sum(self.modes) < math.inf
+        if len(self.modes) != 3 or not are_shares:
             raise ValueError(
                 f"modes must be three shares (M2V, MI2V, MM2V), such as 0.5 0.25 0.25, not "
                 f"{self.modes}"
@@ -178,7 +178,15 @@ def _caption(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read: {error}; save it as UTF-8") from error
+        raise ValueError(
+            f"{path} cannot be read as UTF-8 text: {error}; save it again as UTF-8"
+        ) from error
+
+
+def _unreadable(path: Path, reason: object) -> ValueError:
+    return ValueError(
+        f"{path} cannot be read as a video: {reason}; take it out of the data, or replace it"
+    )
 
 
 def _count(path: Path) -> tuple[int, float]:
@@ -190,7 +198,7 @@ def _count(path: Path) -> tuple[int, float]:
             rate = float(stream.average_rate or FRAME_RATE)
             return sum(1 for packet in container.demux(stream) if packet.size), rate
     except (av.error.FFmpegError, OSError, IndexError) as error:
-        raise ValueError(f"{path} cannot be read as a video: {error}") from error
+        raise _unreadable(path, error) from error
 
 
 def _read(path: Path, indices: list[int], size: tuple[int, int]) -> torch.Tensor:
@@ -207,11 +215,9 @@ def _read(path: Path, indices: list[int], size: tuple[int, int]) -> torch.Tensor
                 if len(found) == len(wanted):
                     break
     except (av.error.FFmpegError, OSError, IndexError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a video: {error}; take it out of the data, or replace it"
-        ) from error
+        raise _unreadable(path, error) from error
     if len(found) < len(wanted):
-        raise ValueError(f"{path} ends before frame {max(wanted)}; it may be cut off")
+        raise _unreadable(path, f"it ends before frame {max(wanted)}")
     return torch.stack([found[i] for i in indices])
 
 

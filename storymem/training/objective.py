@@ -28,8 +28,8 @@ class NoiseLevels:
             raise ValueError(f"expert must be high or low, but it is {self.expert!r}")
         if not 0 < self.boundary < 1 or not 0 < self.shift < math.inf:
             raise ValueError(
-                f"boundary must be between 0 and 1 and shift above 0, but they are {self.boundary} "
-                f"and {self.shift}"
+                "boundary must be between 0 and 1 and shift above 0 and finite, but they are "
+                f"{self.boundary} and {self.shift}"
             )
 
     def draw(self, generator: torch.Generator) -> torch.Tensor:

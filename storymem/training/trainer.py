@@ -57,10 +57,15 @@ class TrainSettings:
                 raise ValueError(f"{name} must be 1 or more, but it is {getattr(self, name)}")
         for name in ("learning_rate", "clip_norm", "alpha"):
             if not 0 < (value := getattr(self, name)) < math.inf:
-                raise ValueError(f"{name} must be above 0, but it is {value}")
-        for name in ("keep", "warmup", "weight_decay"):
+                raise ValueError(f"{name} must be above 0 and finite, but it is {value}")
+        for name, words in (
+            ("keep", " (0 keeps all)"),
+            ("warmup", ""),
+            ("weight_decay", " and finite"),
+            ("workers", ""),
+        ):
             if not 0 <= (value := getattr(self, name)) < math.inf:
-                raise ValueError(f"{name} must be 0 or more, but it is {value}")
+                raise ValueError(f"{name} must be 0 or more{words}, but it is {value}")
         check_size(self.examples.width, self.examples.height, self.examples.length)
 
     def identity(self) -> dict:
@@ -189,7 +194,10 @@ class Trainer:
             batch_size=None,
             num_workers=settings.workers,
         )
-        yield from zip(mine, loader, strict=True)
+        try:
+            yield from zip(mine, loader, strict=True)
+        except ValueError as error:  # a worker puts its traceback in front of what is wrong
+            raise ValueError(str(error).rpartition("\nValueError: ")[2].strip()) from error
 
     def loss(self, example: Example, index: int) -> torch.Tensor:
         """The loss of example ``index``: its noise and noise level depend on the index alone."""
