@@ -8,8 +8,6 @@ import sys
 
 import folder_paths
 
-from ..storymem.story_states import script_mark
-
 EVENT = "storymem.progress"
 PROMPT_CHARACTERS = 60
 
@@ -44,7 +42,7 @@ def tell(run, state: str, place: int | None = None, *, failed: bool = False, mes
         "prompt": "",
         "state": state,
         "workflow": _workflow_id(run.metadata),
-        "script": script_mark(run.loop.story),
+        "script": run.script_mark,
         "states": _states(steps, place, word),
         "message": message,
     }

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -47,6 +48,7 @@ from ..storymem.story_folder import (
 )
 from ..storymem.story_output import ShownStory, VideoOptions
 from ..storymem.story_repair import repair_folders
+from ..storymem.story_states import script_mark
 from . import host_cache
 from .folders import find_inside
 from .loop_graph import LoopGraph
@@ -93,6 +95,10 @@ class LoopRun:
     finish_nodes: dict[int, str] = field(default_factory=dict)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     watcher: asyncio.Task | None = None
+
+    @cached_property
+    def script_mark(self) -> str:
+        return script_mark(self.loop.story)
 
     @property
     def todo(self) -> list[int]:

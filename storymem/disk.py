@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import tempfile
 import threading
 import time
 import uuid
@@ -84,6 +85,22 @@ def telling(what: str, place: str | Path):
         raise StoreError(
             f"{what} could not be written to {place}: {error}. Shots finished before are kept; "
             "free some space or make the folder writable, then start the story again"
+        ) from error
+
+
+def check_out(folder: Path, what: str) -> None:
+    """Make the folder that an ``--out`` names and try to write there, before hours of work.
+
+    Raises:
+        ValueError: when that cannot be done; ``what`` is what was to be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"{what} cannot be written to {folder}: {error}; choose another --out"
         ) from error
 
 

@@ -99,3 +99,11 @@ def golden():
         return json.loads((PACK / "tests" / "golden" / name).read_text(encoding="utf-8"))
 
     return read
+
+
+@pytest.fixture(scope="session")
+def i2v(tmp_path_factory) -> Path:
+    """A folder of tiny random weights in the layout of Wan2.2-I2V; nobody writes into it."""
+    import tiny_diffusers
+
+    return tiny_diffusers.write_i2v(tmp_path_factory.mktemp("i2v"))

@@ -10,7 +10,6 @@ import pytest
 pytest.importorskip("diffusers")
 pytest.importorskip("peft")
 
-import tiny_diffusers
 from PIL import Image
 
 from storymem import __main__ as program
@@ -22,11 +21,6 @@ pytestmark = pytest.mark.slow  # whole stories on tiny weights
 
 STORY = "a red dog walks\n---\n[continue]\nthe dog sits\n---\nthe woman runs at night\n"
 FAST = "--embedder no_weights --width 48 --height 32 --length 9 --steps 1 --cfg 1 --device cpu"
-
-
-@pytest.fixture(scope="module")
-def i2v(tmp_path_factory):
-    return tiny_diffusers.write_i2v(tmp_path_factory.mktemp("i2v"))
 
 
 @pytest.fixture

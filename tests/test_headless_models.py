@@ -281,29 +281,24 @@ def test_a_recipe_that_cannot_work_is_refused(wrong):
 # --- folders ----------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def i2v_folder(tmp_path_factory):
-    return tiny_diffusers.write_i2v(tmp_path_factory.mktemp("i2v"))
-
-
 CPU = models.Placement(torch.device("cpu"), torch.float32)
 
 
-def test_a_whole_folder_loads_and_its_texts_are_those_of_diffusers(i2v_folder):
+def test_a_whole_folder_loads_and_its_texts_are_those_of_diffusers(i2v):
     from diffusers import WanImageToVideoPipeline
 
-    models.check_folder(i2v_folder, models.I2V_CHANNELS)
-    texts = models.encode_texts(i2v_folder, CPU, ["a red dog", "", "a red dog"])
-    pipeline = WanImageToVideoPipeline.from_pretrained(i2v_folder)
+    models.check_folder(i2v, models.I2V_CHANNELS)
+    texts = models.encode_texts(i2v, CPU, ["a red dog", "", "a red dog"])
+    pipeline = WanImageToVideoPipeline.from_pretrained(i2v)
     expected = pipeline.encode_prompt("a red dog", "", max_sequence_length=512)
     assert list(texts) == ["a red dog", ""]
     assert torch.allclose(texts["a red dog"], expected[0], atol=1e-6)
     assert torch.allclose(texts[""], expected[1], atol=1e-6)
-    assert len(models.load_experts(i2v_folder, torch.float32)) == 2
+    assert len(models.load_experts(i2v, torch.float32)) == 2
 
 
-def test_the_vae_goes_from_pixels_to_latents_and_back(i2v_folder):
-    vae = models.WanVae.load(i2v_folder, CPU)
+def test_the_vae_goes_from_pixels_to_latents_and_back(i2v):
+    vae = models.WanVae.load(i2v, CPU)
     pixels = torch.rand(5, 32, 48, 3)
     raw = vae.encode(pixels)
     assert raw.shape == (1, 16, 2, 4, 6)
@@ -319,11 +314,11 @@ def test_the_vae_goes_from_pixels_to_latents_and_back(i2v_folder):
     assert float(decoded.max()) <= 1
 
 
-def test_a_folder_that_is_none_or_of_another_model_is_refused_in_words(i2v_folder, tmp_path):
+def test_a_folder_that_is_none_or_of_another_model_is_refused_in_words(i2v, tmp_path):
     with pytest.raises(ValueError, match=r"no model_index\.json; download Wan-AI/Wan2\.2-I2V"):
         models.check_folder(tmp_path, models.I2V_CHANNELS)
     with pytest.raises(ValueError, match=r"takes 36 channels where Wan2\.2-T2V"):
-        models.check_folder(i2v_folder, models.T2V_CHANNELS)
+        models.check_folder(i2v, models.T2V_CHANNELS)
     (tmp_path / "model_index.json").write_text("{}")
     with pytest.raises(ValueError, match="has no folder transformer"):
         models.check_folder(tmp_path, models.I2V_CHANNELS)

@@ -33,11 +33,6 @@ STORY = "a red dog walks\n---\n[continue]\nthe dog sits\n---\nthe woman runs at 
 FAST = "--embedder no_weights --width 48 --height 32 --length 9 --steps 2 --cfg 2 --device cpu"
 
 
-@pytest.fixture(scope="module")
-def i2v(tmp_path_factory) -> Path:
-    return tiny_diffusers.write_i2v(tmp_path_factory.mktemp("i2v"))
-
-
 @pytest.fixture
 def script(tmp_path) -> Path:
     path = tmp_path / "tale.txt"

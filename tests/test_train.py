@@ -332,11 +332,6 @@ def test_memory_reaches_the_loss(data, tmp_path):
 # --- command ----------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def i2v(tmp_path_factory) -> Path:
-    return tiny_diffusers.write_i2v(tmp_path_factory.mktemp("i2v"))
-
-
 def command(data: Path, model: Path, out: Path, *more: str) -> int:
     sizes = "--width 32 --height 32 --length 5 --rank 4 --steps 2 --workers 0 --device cpu --quiet"
     arguments = ["train", data, "--model", model, "--out", out, *sizes.split(), *more]

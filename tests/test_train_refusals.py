@@ -12,21 +12,16 @@ pytest.importorskip("accelerate")
 
 import av
 import numpy as np
-import tiny_diffusers
 import torch
 
 from storymem import __main__ as program
+from storymem import disk
 from storymem.training import checkpoints
 from storymem.training import command as training
 from storymem.training.data import read_stretch
 from storymem.video import write_video
 
 FAST = "--width 32 --height 32 --length 5 --max-memory 2 --rank 2 --workers 0 --device cpu --quiet"
-
-
-@pytest.fixture(scope="module")
-def i2v(tmp_path_factory) -> Path:
-    return tiny_diffusers.write_i2v(tmp_path_factory.mktemp("i2v"))
 
 
 @pytest.fixture
@@ -92,7 +87,7 @@ def test_a_folder_that_is_read_only_is_told_before_anything_is_loaded(
         raise PermissionError(13, "Permission denied", str(dir))
 
     monkeypatch.setattr(training, "_train", None)
-    monkeypatch.setattr(training.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(disk.tempfile, "TemporaryFile", refuse)
     assert train() == 2
     assert f"checkpoints cannot be written to {tmp_path / 'out'}" in caplog.text
 

@@ -345,8 +345,8 @@ def _bank(options: argparse.Namespace) -> MemoryBank:
     if options.bank and options.references:
         raise ValueError("pass either --bank or --references: a bank can hold references, too")
     if options.bank:
-        wanted = {name: getattr(options, name) for name in ("max_frames", "sink")}
-        wanted = {name: value for name, value in wanted.items() if name in options.given}
+        given = options.given & {"max_frames", "sink"}
+        wanted = {name: getattr(options, name) for name in given}
         return replace(load_bank(options.bank), policy=options.policy, **wanted)
     pictures = [read_picture(path).float() / 255 for path in options.references]
     if options.tiny and not pictures:

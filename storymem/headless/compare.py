@@ -8,6 +8,7 @@ import logging
 import sys
 from pathlib import Path
 
+from ..disk import check_out
 from ..shot_loop import LoopSettings, parse_shot_numbers
 from ..start_images import SUFFIXES, from_folder
 from ..story_film import read_script
@@ -61,9 +62,8 @@ def run(options: argparse.Namespace) -> int:
     report = options.out / "report"
     try:
         runs = _plan(options)
-        evaluate.check_model_options(options)
         evaluate.read_judges(options)  # told now, and not after hours; they do not stay in memory
-        evaluate.check_out(report)
+        check_out(report, evaluate.REPORT)
     except ValueError as error:
         logger.error("error: %s", error)
         return evaluate.REFUSED

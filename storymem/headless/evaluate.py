@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
 
+from ..disk import check_out
 from ..metric_models import FEATURES, MetricFiles, load_judges
 from ..metric_report import Measurement, as_table, write_report
 from ..metrics import Judges, StoryNumbers, measure_story
@@ -20,6 +20,7 @@ from ..weights import CLIP_L14, LAION_LINEAR, VICLIP
 from .judges import on_device, require_file
 
 TINY_WORLD = "tiny_world"
+REPORT = "the report"
 DONE, REFUSED, INCOMPLETE, INTERRUPTED = 0, 2, 3, 130
 EXIT_CODES = """exit codes:
   0    everything was measured
@@ -73,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
         systems = _systems(options)
         films, failures = open_films(systems, script=options.script, partial=options.partial)
         judges = read_judges(options)
-        check_out(options.out)
+        check_out(options.out, REPORT)
     except ValueError as error:
         logger.error("error: %s", error)
         return REFUSED
@@ -108,22 +109,6 @@ def report(
         logger.warning("note: %s", note)
     logger.info("report: %s", page)
     return INCOMPLETE if failures else DONE
-
-
-def check_out(out: Path) -> None:
-    """Make the report's folder.
-
-    Raises:
-        ValueError: when it cannot be written.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise ValueError(
-            f"the report cannot be written to {out}: {error}; choose another folder"
-        ) from error
 
 
 def open_films(

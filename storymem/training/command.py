@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-import tempfile
 from pathlib import Path
 
 import torch
 
+from ..disk import check_out
 from ..headless.command import BROKEN, DONE, INTERRUPTED, REFUSED
 from ..headless.models import (
     DTYPES,
@@ -198,11 +198,4 @@ def _check_out(settings: TrainSettings) -> None:
         raise ValueError(f"there is no checkpoint in {settings.out}; leave --resume out")
     if settings.resume:
         checkpoints.read_state(found[-1][1], is_mapped=True)
-    try:
-        settings.out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=settings.out):
-            pass
-    except OSError as error:
-        raise ValueError(
-            f"checkpoints cannot be written to {settings.out}: {error}; choose another --out"
-        ) from error
+    check_out(settings.out, "checkpoints")

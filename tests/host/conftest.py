@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from host_server import Server, host_path
+from story_page import open_story_page, story_server
 
 PACK = Path(__file__).resolve().parents[2]
 
@@ -198,3 +199,26 @@ def fresh(host) -> None:
     shutil.rmtree(host.base / "output", ignore_errors=True)
     (host.base / "output").mkdir()
     host.restart()
+
+
+# --- a story in the host's page; other modules have a server and a page of their own ----------
+
+
+@pytest.fixture(scope="module")
+def server(base_folder, host, tmp_path_factory):
+    with story_server(tmp_path_factory.mktemp("story_server"), base_folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared(server, tmp_path_factory):
+    with open_story_page(server, tmp_path_factory.mktemp("log") / "log", user="Mira") as page:
+        yield page
+
+
+@pytest.fixture
+def page(shared):
+    """The shared page with no dialog open."""
+    yield shared
+    shared.close_all()
+    assert shared.errors == []

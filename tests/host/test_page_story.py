@@ -8,33 +8,13 @@ from pathlib import Path
 import pytest
 from browser import find_chromium
 from loop_graphs import story
-from story_page import look, open_story_page, story_server
+from story_page import look
 
 pytestmark = [
     pytest.mark.http,
     pytest.mark.skipif(find_chromium() is None, reason="no Chromium: the page is not looked at"),
 ]
 PACK = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def server(base_folder, host, tmp_path_factory):
-    with story_server(tmp_path_factory.mktemp("story_server"), base_folder) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def shared(server, tmp_path_factory):
-    with open_story_page(server, tmp_path_factory.mktemp("log") / "log", user="Mira") as page:
-        yield page
-
-
-@pytest.fixture
-def page(shared):
-    """The shared page with no dialog open."""
-    yield shared
-    shared.close_all()
-    assert shared.errors == []
 
 
 def test_what_nobody_changed_stays_byte_by_byte(page):

@@ -7,32 +7,12 @@ import json
 import pytest
 from browser import find_chromium
 from loop_graphs import ran, story
-from story_page import look, open_story_page, story_server
+from story_page import look
 
 pytestmark = [
     pytest.mark.http,
     pytest.mark.skipif(find_chromium() is None, reason="no Chromium: the page is not looked at"),
 ]
-
-
-@pytest.fixture(scope="module")
-def server(base_folder, host, tmp_path_factory):
-    with story_server(tmp_path_factory.mktemp("story_server"), base_folder) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def shared(server, tmp_path_factory):
-    with open_story_page(server, tmp_path_factory.mktemp("log") / "log", user="Mira") as page:
-        yield page
-
-
-@pytest.fixture
-def page(shared):
-    """The shared page with no dialog open."""
-    yield shared
-    shared.close_all()
-    assert shared.errors == []
 
 
 def test_a_shot_edited_by_keyboard_and_all_after_it_are_made_again(page):

@@ -10,16 +10,9 @@ import pytest
 from gallery_page import ask
 from loop_graphs import loop_graph, story
 from PIL import Image
-from story_page import story_server
 
 pytestmark = pytest.mark.http
 JSON = {"Content-Type": "application/json"}
-
-
-@pytest.fixture(scope="module")
-def server(base_folder, host, tmp_path_factory):
-    with story_server(tmp_path_factory.mktemp("story_server"), base_folder) as running:
-        yield running
 
 
 def tell(server, path: str, body, **headers) -> tuple[int, dict]:
