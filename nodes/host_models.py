@@ -47,9 +47,10 @@ class HostModel:
 
     def __call__(self, *tensors: torch.Tensor) -> torch.Tensor:
         """Run the module on ``tensors`` with the model loaded; the result is on the CPU."""
-        patcher = self._load()
-        management.load_models_gpu([patcher], memory_required=self._working_memory)
+        # Loading too: weights moved in one mode cannot be used after a move in the other.
         with torch.inference_mode():
+            patcher = self._load()
+            management.load_models_gpu([patcher], memory_required=self._working_memory)
             result = patcher.model(*(t.to(patcher.load_device) for t in tensors))
         return result.float().cpu().clone()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -19,8 +20,16 @@ def host_path() -> Path | None:
     return path if (path / "main.py").is_file() else None
 
 
+def host_arguments() -> list[str]:
+    """How the tests start the host: STORYMEM_HOST_ARGS, else ``--cpu``.
+
+    ``STORYMEM_HOST_ARGS=--force-fp32`` runs them on a graphics card.
+    """
+    return shlex.split(os.environ.get("STORYMEM_HOST_ARGS", "--cpu"))
+
+
 class Server:
-    """A real ``main.py --cpu`` server in a process of its own."""
+    """A real ``main.py`` server in a process of its own."""
 
     def __init__(
         self, base: Path, *arguments: str, checkout: Path | None = None, env: dict | None = None
@@ -39,7 +48,7 @@ class Server:
         command = [
             sys.executable,
             "main.py",
-            "--cpu",
+            *host_arguments(),
             "--port",
             str(self.port),
             "--base-directory",

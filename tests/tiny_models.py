@@ -56,12 +56,12 @@ def write_dit(
     return path
 
 
-def write_vae(path: Path, *, seed: int = 0) -> Path:
-    """A Wan2.1-shaped VAE for the stock VAELoader."""
+def write_vae(path: Path, *, seed: int = 0, dim: int = 8) -> Path:
+    """A Wan2.1-shaped VAE for the stock VAELoader; the real one has ``dim`` 96."""
     from comfy.ldm.wan.vae import WanVAE
 
     model = WanVAE(
-        dim=8,
+        dim=dim,
         z_dim=16,
         dim_mult=[1, 2, 4, 4],
         num_res_blocks=2,

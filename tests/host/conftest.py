@@ -15,7 +15,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from host_server import Server, host_path
+from host_server import Server, host_arguments, host_path
 from story_page import open_story_page, story_server
 
 PACK = Path(__file__).resolve().parents[2]
@@ -127,9 +127,9 @@ class Host:
 
 @pytest.fixture(scope="session")
 def host(base_folder) -> Host:
-    """The host in this process, CPU only, with the pack, the test nodes and the tiny models."""
+    """The host in this process, with the pack, the test nodes and the tiny models."""
     path = host_path()
-    sys.argv = ["main.py", "--cpu", "--base-directory", str(base_folder)]
+    sys.argv = ["main.py", *host_arguments(), "--base-directory", str(base_folder)]
     sys.path.insert(0, str(path))
     import warnings
 

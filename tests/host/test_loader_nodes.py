@@ -57,6 +57,12 @@ def embedder(kind="clip", **inputs) -> dict:
     return node("StoryMemLoadEmbedder", embedder=kind, **({"clip_name": "auto"} | inputs))
 
 
+def is_on_cpu() -> bool:
+    import comfy.model_management
+
+    return comfy.model_management.get_torch_device().type == "cpu"
+
+
 def embed_graph(**inputs) -> dict:
     return {
         "one": clip_of("one"),
@@ -81,8 +87,11 @@ def test_a_clip_file_in_the_models_folder_selects_keyframes(host, clips, models,
     squashed = host.pack("storymem.clip").squashed(frames, 224)
     with torch.inference_mode():
         expected = torch.nn.functional.normalize(model.encode_image(squashed), dim=-1)
-    # The same weights in the same code, once through the host: no difference at all.
-    assert torch.equal(values["embedder"].embed(frames), expected)
+    # The same weights in the same code, once through the host: no difference at all on a CPU.
+    found = values["embedder"].embed(frames)
+    if is_on_cpu():
+        assert torch.equal(found, expected)
+    assert (found - expected).abs().max() < 1e-5
 
 
 def test_extra_model_paths_are_searched(host, clips, models, tmp_path):
@@ -190,7 +199,8 @@ def test_hpsv3_runs_under_the_hosts_model_management(host, clips, models, monkey
     import comfy.model_management
 
     model = values["scorer"]._run
-    assert any(m.model is model._patcher for m in comfy.model_management.current_loaded_models)
+    known = any(m.model is model._patcher for m in comfy.model_management.current_loaded_models)
+    assert known == is_on_cpu(), "it leaves a graphics card as soon as the frames are chosen"
     kinds = {
         type(part).__module__ for part in model.module.modules() if hasattr(part, "in_features")
     }
@@ -220,7 +230,8 @@ def test_hpsv3_with_only_part_of_its_weights_loaded_gives_the_same_score(host, t
     lent = [part for part in model.modules() if getattr(part, "comfy_cast_weights", False)]
     assert len(lent) > 30
     with torch.inference_mode():
-        assert library.Hpsv3Scorer(model).score(image) == expected
+        score = library.Hpsv3Scorer(model).score(image)
+    assert score == (expected if is_on_cpu() else pytest.approx(expected, abs=1e-4))
 
 
 def test_release_takes_only_our_model_off_the_device(host, monkeypatch):

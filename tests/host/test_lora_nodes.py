@@ -125,6 +125,32 @@ def test_a_scale_of_alpha_over_rank_would_be_told_apart(m2v, adapters):
     assert rel_l2(effective(high)[name], merged) > 1e-2
 
 
+def quantize(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights as Comfy-Org's fp8_scaled files hold them."""
+    quantized = dict(state, scaled_fp8=torch.zeros(2, dtype=torch.float8_e4m3fn))
+    for name in target_modules(3):
+        weight = state[f"{name}.weight"]
+        scale = weight.abs().max() / 448
+        quantized[f"{name}.weight"] = (weight / scale).to(torch.float8_e4m3fn)
+        quantized[f"{name}.scale_weight"] = scale
+    return quantized
+
+
+def test_the_lora_is_as_strong_on_fp8_scaled_files(m2v, adapters):
+    import comfy.sd
+
+    state, merged = adapters["high"][2], adapters["high"][1]
+    model = comfy.sd.load_diffusion_model_state_dict(quantize(state))
+    plain = {name: weight.dequantize() for name, weight in effective(model).items()}
+    high, _, report = load(m2v, model_high=model, lora_low="none")
+    assert "30 of 30 modules" in report
+    for name, weight in effective(high).items():
+        wanted = (merged[f"{name}.weight"] - state[f"{name}.weight"]).flatten()
+        change = (weight.dequantize() - plain[name]).cpu().flatten()
+        # Rounding to fp8 is noise beside the change; its strength is the projection onto it.
+        assert float(change @ wanted / (wanted @ wanted)) == pytest.approx(1, abs=0.05), name
+
+
 REPACKED = {
     "no prefix": lambda s: {k.removeprefix("base_model.model."): v for k, v in s.items()},
     "default adapter": lambda s: {

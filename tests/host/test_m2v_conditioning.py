@@ -33,7 +33,7 @@ def received(m2v, model=None, **shot) -> dict[int, torch.Tensor]:
 
     def spy(apply_model, args):
         for i, which in enumerate(args["cond_or_uncond"]):
-            seen[which] = args["c"]["c_concat"].chunk(len(args["cond_or_uncond"]))[i].clone()
+            seen[which] = args["c"]["c_concat"].chunk(len(args["cond_or_uncond"]))[i].cpu()
         return apply_model(args["input"], args["timestep"], **args["c"])
 
     watched = (model or m2v.high).clone()
@@ -45,8 +45,9 @@ def received(m2v, model=None, **shot) -> dict[int, torch.Tensor]:
 def encoded(m2v, pixels: torch.Tensor) -> torch.Tensor:
     """Normalised latents of one video ``[T, H, W, 3]``, by the VAE's module itself."""
     video = (pixels * 2 - 1).permute(3, 0, 1, 2)[None].float()
+    module = m2v.vae.first_stage_model
     with torch.inference_mode():
-        latents = m2v.vae.first_stage_model.encode(video)
+        latents = module.encode(video.to(next(module.parameters()).device)).cpu()
     mean, std = (
         torch.tensor([float(v) for v in s.split()]).view(1, 16, 1, 1, 1) for s in (MEAN, STD)
     )

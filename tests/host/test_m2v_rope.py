@@ -41,10 +41,9 @@ def forward(model, x, t: float = 700.0, **options) -> torch.Tensor:
     import comfy.model_management
 
     comfy.model_management.load_models_gpu([model])
+    given = (part.to(model.load_device) for part in (x, torch.tensor([t]), text()))
     with torch.inference_mode():
-        return model.model.diffusion_model(
-            x, torch.tensor([t]), context=text(), transformer_options=options
-        )
+        return model.model.diffusion_model(*given, transformer_options=options).cpu()
 
 
 @pytest.mark.parametrize("shift", [1, 2, 5])
