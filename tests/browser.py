@@ -95,6 +95,18 @@ def collect_errors(page) -> list[str]:
     return errors
 
 
+def wait_for_draft(page, text: str) -> None:
+    """Wait until the host has kept the workflow in the browser, as it does soon after a change.
+
+    ``text`` is something of the workflow's JSON that an earlier draft does not have.
+    """
+    page.wait_for_function(
+        r"""(text) => [localStorage, sessionStorage].flatMap((kept) => Object.values(kept))
+            .some((value) => value.replaceAll("\\", "").includes(text))""",
+        arg=text,
+    )
+
+
 def wait_until_ready(page) -> None:
     """Wait for the front end's graph, after opening or reloading it."""
     page.wait_for_function("window.app && window.app.extensionManager", timeout=60_000)

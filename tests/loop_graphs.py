@@ -84,6 +84,15 @@ def renamed(graph: dict, suffix: str) -> dict:
     return {node_id + suffix: node for node_id, node in graph.items()}
 
 
+def hold(log: Path, number: int) -> None:
+    """Keep the bodies with this log waiting from that shot on, until ``release``."""
+    Path(f"{log}.hold").write_text(str(number))
+
+
+def release(log: Path) -> None:
+    Path(f"{log}.hold").unlink(missing_ok=True)
+
+
 def ran(log: Path) -> list[int]:
     """The shots whose body ran to its end, in order; the log is emptied."""
     lines = log.read_text().splitlines() if log.exists() else []

@@ -10,7 +10,7 @@ from pathlib import Path
 from browser import collect_errors, open_page, wait_until_ready
 from gallery_page import SETTINGS
 from host_server import Server
-from loop_graphs import loop_graph, ran, story
+from loop_graphs import loop_graph, ran, release, story
 
 STORY, OPEN, BODY, CLOSE = "1", "2", "3", "4"
 PLACES = {STORY: (20, 60), OPEN: (520, 60), BODY: (960, 60), CLOSE: (1240, 60)}
@@ -68,6 +68,7 @@ class StoryPage:
         self.page.wait_for_function("app.graph._nodes.length === 4")
         self.page.evaluate(ARRANGE, PLACES)
         self.log.unlink(missing_ok=True)
+        release(self.log)
 
     def reload(self) -> None:
         self.page.reload()

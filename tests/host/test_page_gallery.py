@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from browser import find_chromium
+from browser import find_chromium, wait_for_draft
 from gallery_page import open_story, prepare_base
 from host_server import Server
+from loop_graphs import hold, release
 from PIL import Image
 
 pytestmark = [
@@ -230,33 +231,58 @@ def test_pictures_are_added_with_the_chooser_and_by_dragging_and_taken_off_again
 def test_a_reload_in_the_middle_of_a_run_loses_nothing(story, server):
     page = story.page
     known = set(server.get("/history"))
+    hold(story.log, 3)
     page.evaluate(
         """() => {
-            const put = { seconds: 0.9, seed: 11 };
-            for (const widget of app.graph.getNodeById(4).widgets) {
-                if (widget.name in put) widget.value = put[widget.name];
-            }
+            const { widgets } = app.graph.getNodeById(4);
+            widgets.find((widget) => widget.name === "seed").value = 11;
             app.queuePrompt(0);
         }"""
     )
-    page.wait_for_function("app.graph.getNodeById(2).storymemGallery.bank.frames.length < 9")
-    page.wait_for_timeout(200)
+    page.wait_for_function("app.graph.getNodeById(2).storymemGallery.bank.frames.at(-1).shot === 1")
     clicked = story.shown()[1]["digest"]
     story.focus(clicked)
     story.press("p")
-    page.wait_for_timeout(1000)  # the host keeps its draft half a second later
+    wait_for_draft(page, json.dumps({"pin": [clicked]}, separators=(",", ":")))
     assert set(server.get("/history")) == known, "the run is still going on"
     page.reload()
     page.wait_for_function("window.app?.graph?._nodes?.length === 8", timeout=60_000)
     page.wait_for_function("document.querySelectorAll('.storymem-card').length > 0")
     again = {card["digest"]: card for card in story.shown()}
     assert again[clicked]["next"] == "next: pinned"
+    release(story.log)
     (fresh,) = wait_until(page, lambda: set(server.get("/history")) - known)
     assert server.get(f"/history/{fresh}")[fresh]["status"]["status_str"] == "success"
     page.wait_for_timeout(300)
     cards = story.shown()
     assert {card["place"][:6] for card in cards} >= {"shot 1", "shot 6"}
     assert [card["digest"] for card in cards if card["next"] == "next: pinned"] == [clicked]
+    assert story.shown(6) == cards == story.shown(8)
+
+
+def test_what_ran_while_the_page_was_closed_is_shown_when_it_is_opened_again(story, server):
+    page, address = story.page, story.page.url
+    known = set(server.get("/history"))
+    hold(story.log, 3)
+    page.evaluate(
+        """() => {
+            const { widgets } = app.graph.getNodeById(4);
+            widgets.find((widget) => widget.name === "seed").value = 12;
+            app.queuePrompt(0);
+        }"""
+    )
+    page.wait_for_function("app.graph.getNodeById(2).storymemGallery.bank.frames.at(-1).shot === 1")
+    early = [card["digest"] for card in story.shown()]
+    wait_for_draft(page, early[-1])
+    page.goto("about:blank")
+    release(story.log)
+    wait_until(page, lambda: set(server.get("/history")) - known)
+    page.goto(address)
+    page.wait_for_function("window.app?.graph?._nodes?.length === 8", timeout=60_000)
+    page.wait_for_function("document.querySelectorAll('.storymem-card').length > 6")
+    cards = story.shown()
+    assert [card["digest"] for card in cards][: len(early)] == early
+    assert cards[-1]["place"].startswith("shot 6")
     assert story.shown(6) == cards == story.shown(8)
 
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from browser import find_chromium
+from browser import find_chromium, wait_for_draft
 from gallery_page import open_story, prepare_base
 from host_server import Server
 
@@ -173,7 +173,7 @@ def test_names_by_mouse_make_anew_what_they_change_and_outlive_clicks_and_a_relo
     story.gallery().get_by_role("button", name="Undo all changes").click()
     story.press()
     assert story.edits() == {"names": names}, "what is in effect stays"
-    page.wait_for_timeout(1500)  # the host keeps its draft
+    wait_for_draft(page, json.dumps({"names": names}, separators=(",", ":")))
     page.reload()
     page.wait_for_function("window.app?.graph?._nodes?.length === 8", timeout=60_000)
     page.wait_for_function("document.querySelectorAll('.storymem-card').length > 0")

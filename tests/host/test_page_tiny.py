@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 import tiny_models
-from browser import SHOW_ALL, find_chromium, load_workflow, open_page, wait_until_ready
+from browser import (
+    SHOW_ALL,
+    find_chromium,
+    load_workflow,
+    open_page,
+    wait_for_draft,
+    wait_until_ready,
+)
 from gallery_page import prepare_base
 from host_server import Server, host_path
 from tiny_page import FIRST, OWN_CONTROLS, SECOND, TinyPage, script
@@ -128,7 +135,7 @@ def test_an_edited_shot_and_those_after_it_are_made_again_but_a_locked_one_stays
 def test_a_reload_in_the_middle_shows_the_run_and_cancelling_keeps_what_is_finished(tiny, server):
     shots = [f"Bomo jumps, {place}, still" for place in world.PLACES]
     tiny.put({"StoryMemLoadStory": {"script": script("Stopped", *shots)}})
-    tiny.page.wait_for_timeout(1000)  # the host keeps its draft half a second later
+    wait_for_draft(tiny.page, "Stopped")
     prompt_id = tiny.queue()
     tiny.wait_on_node(["done", "running"] + ["waiting"] * (len(shots) - 2), timeout=90_000)
     tiny.page.reload()

@@ -11,6 +11,7 @@ from pathlib import Path
 import folder_paths
 import psutil
 import torch
+from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
 
 
@@ -67,6 +68,9 @@ class TestBody(io.ComfyNode):
             _note(f"{log}.times", f"begin {time.time()!r}")
             seen = " ".join(frame.digest for frame in bank.used())
             _note(f"{log}.used", f"{shot.shot.index + 1} {seen}")
+        while log and _is_held(log, shot.shot.index + 1):
+            throw_exception_if_processing_interrupted()
+            time.sleep(0.02)
         time.sleep(seconds)
         if fail_on.startswith("@"):  # a file that says it, so that the graph stays the same
             fail_on = Path(fail_on[1:]).read_text() if Path(fail_on[1:]).exists() else ""
@@ -203,6 +207,14 @@ class TestFileLoader:
             path = Path(folder_paths.get_input_directory()) / name
             self.loaded = (name, int(path.read_text()))
         return (torch.full_like(images, self.loaded[1] / 255),)
+
+
+def _is_held(log: str, number: int) -> bool:
+    """Whether a test holds back this shot, see ``loop_graphs.hold``."""
+    try:
+        return number >= int(Path(f"{log}.hold").read_text())
+    except FileNotFoundError:
+        return False
 
 
 def _note(log: str, line: str) -> None:

@@ -1,6 +1,8 @@
 /** What the pack's widgets share: elements, the host's graph, and telling the host of changes. */
 import { app } from "../../../scripts/app.js";
 
+export const NO_ID = "00000000-0000-0000-0000-000000000000"; // of a graph that was never a file
+
 /** `h("button", { class: "x", onclick: f, "aria-label": "y" }, "text", child)`; text stays text. */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);

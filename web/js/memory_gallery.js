@@ -4,7 +4,7 @@
  */
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
-import { everyNode, nodeOfId, noteChange, rootGraph, soon, upstream, useStyles } from "./common.js";
+import { NO_ID, everyNode, nodeOfId, noteChange, rootGraph, soon, upstream, useStyles } from "./common.js";
 import { continues, readBank } from "./gallery_bank.js";
 import { enlarge } from "./gallery_dialog.js";
 import * as edit from "./gallery_edits.js";
@@ -22,6 +22,7 @@ const EMPTY_HEIGHT = 76;
 const HEIGHT = 216;
 const WIDTH = 400;
 const IMAGE_TYPES = ["image/png", "image/jpeg", "image/webp"];
+const LATEST_RUNS = 8; // of whatever workflow, among which that of a workflow is looked for
 const DRAFT_MS = 3000; // a running story is put into the browser's draft at most this often
 
 const kindOf = (node) => node?.comfyClass ?? node?.constructor?.comfyClass;
@@ -299,12 +300,15 @@ function announce(node, bank) {
 
 // Banks of workflows that are open, but not in view: by workflow, in the order they came.
 const elsewhere = new Map();
+let caughtUp = ""; // the workflow that was asked for
+let heard = 0; // banks that the server told of
 let changed = false;
 let draftTimer = 0;
 
 function receive(id, value) {
   const bank = readBank(value);
   if (!bank) return;
+  heard += 1;
   if (value.workflow && value.workflow !== rootGraph()?.id) {
     const waiting = elsewhere.get(value.workflow) ?? new Map();
     waiting.delete(id); // a Map keeps the place of what it knows
@@ -314,6 +318,26 @@ function receive(id, value) {
   }
   const node = nodeOfId(id);
   if (node) announce(node, bank);
+}
+
+/** What the latest run of this workflow gave while the page was closed, or cut off from the server. */
+async function catchUp() {
+  const { id } = rootGraph();
+  const before = heard;
+  const isOurs = (prompt) => prompt[3]?.extra_pnginfo?.workflow?.id === id;
+  try {
+    const paths = ["/queue", `/history?max_items=${LATEST_RUNS}`];
+    const [queue, history] = await Promise.all(paths.map(async (path) => (await api.fetchApi(path)).json()));
+    if (heard !== before || rootGraph().id !== id || queue.queue_running.some(isOurs)) return;
+    const latest = Object.values(history).filter(({ prompt }) => isOurs(prompt)).at(-1);
+    for (const [node, output] of Object.entries(latest?.outputs ?? {})) {
+      const bank = output[PROPERTY]?.at(-1);
+      const shown = galleryOf(nodeOfId(node))?.own;
+      if (bank && JSON.stringify(readBank(bank)) !== JSON.stringify(shown)) receive(node, bank);
+    }
+  } catch {
+    // The server is away; the page asks again when it is back.
+  }
 }
 
 /** Into the browser's draft of the workflow, so that a reload shows the same; no step to undo. */
@@ -341,6 +365,7 @@ app.registerExtension({
       if (banks?.length) receive(String(detail.display_node ?? detail.node), banks.at(-1));
     });
     api.addEventListener("storymem.bank", ({ detail }) => receive(String(detail.node), detail.bank));
+    api.addEventListener("reconnected", catchUp);
     for (const end of ["execution_success", "execution_error", "execution_interrupted"]) {
       api.addEventListener(end, runEnded);
     }
@@ -372,6 +397,9 @@ app.registerExtension({
       const node = nodeOfId(id);
       if (node) announce(node, bank);
     }
+    const isNew = rootGraph()?.id !== caughtUp; // and no undo of a step
+    caughtUp = rootGraph()?.id;
+    if (isNew && caughtUp && caughtUp !== NO_ID) catchUp();
     drawAll();
   },
 });

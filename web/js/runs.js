@@ -1,8 +1,7 @@
 /** Runs of stories that the server tells of, by the nodes that they concern. */
-import { nodeOfId, rootGraph } from "./common.js";
+import { NO_ID, nodeOfId, rootGraph } from "./common.js";
 import { storyNodesOf } from "./story_server.js";
 
-const NO_ID = "00000000-0000-0000-0000-000000000000"; // of a graph that was never a file
 const ENDED = ["stopped", "done"];
 const runs = new WeakMap(); // Load Story node -> the latest event of its run
 const listeners = new Set();
