@@ -1,14 +1,17 @@
 """What a shot of the shipped workflows needs on a graphics card with so much memory.
 
-    python tests/bench_card.py --free 79 23 15 11 --low-vram 11 7 --out cards.jsonl
+    python tests/bench_card.py --free 79 23 15 11 --low-vram 11 7 --judges 15 --out cards.jsonl
 
 On a machine with one large NVIDIA card. A process of its own takes all of the card's memory but so
 many GiB; then a real host (COMFYUI_PATH, else ~/ComfyUI) makes one shot of ``storymem_story`` with
-ten memory frames, or of ``storymem_low_vram`` with five, over HTTP. Models have the real shapes and
-names (fp8_scaled experts, LoRAs of rank 128, the VAE) and random weights, so only time and memory
-mean anything; a text encoder that hashes words stands where umt5-xxl would. Each figure is written
-when it is known. The weights take 16 GB of disk. How fast weights stream in is this machine's own.
-Without a card the same is done with tiny weights and pictures, to see that it runs.
+ten memory frames, or of ``storymem_low_vram`` with five, over HTTP. With ``--judges`` CLIP ViT-B/32
+and HPSv3 choose the keyframes of the former, as in the paper.
+
+Models have the real shapes and names (fp8_scaled experts, LoRAs of rank 128, the VAE) and random
+weights, so that only time and memory mean anything; HPSv3 finds no frame good enough and looks at
+all of them. A text encoder that hashes words stands where umt5-xxl would. The weights take 16 GB of
+disk, and HPSv3 17 more. How fast weights stream in is this machine's own. Each figure is written
+when it is known. Without a card the same is done with tiny weights, to see that it runs.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ import tiny_models
 import torch
 from bench_m2v import FULL, HOST, TINY
 from host_server import Server
+from hpsv3_files import weight_shapes
 from safetensors.torch import save_file
 from workflow_files import to_api
 
@@ -43,6 +47,12 @@ HAS_CARD = torch.cuda.is_available()
 DEVICE = "cuda" if HAS_CARD else "cpu"
 SHAPE = FULL if HAS_CARD else TINY
 STEPS = 4
+QWEN_TEXT = {
+    "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,
+    "num_attention_heads": 28, "num_key_value_heads": 4,
+}  # fmt: skip
+QWEN_VISION = {"depth": 32, "embed_dim": 1280, "mlp_ratio": 4}
+VOCABULARY = 151_658
 SCRIPT = "[title: Card]\nMara walks along the pier at dawn."
 WORKFLOWS = {"storymem_story": 10, "storymem_low_vram": 5}  # memory frames in view
 HOLD = """
@@ -97,6 +107,27 @@ def write_lora(path: Path) -> None:
     save_file(state, path)
 
 
+def write_judges(models: Path) -> None:
+    """CLIP ViT-B/32 and HPSv3 (Qwen2-VL-7B), the latter in bf16 as it is released."""
+    import open_clip
+
+    clip = open_clip.create_model("ViT-B-32-quickgelu")
+    (models / "clip_vision").mkdir()
+    save_file(clip.state_dict(), models / "clip_vision" / "ViT-B-32.safetensors")
+    text, vision = QWEN_TEXT, QWEN_VISION
+    if not HAS_CARD:
+        text = {**text, "num_hidden_layers": 1, "intermediate_size": 64}
+        vision = {**vision, "depth": 1}
+    state = {}
+    for key, shape in weight_shapes(text, vision, VOCABULARY).items():
+        value = torch.randn(shape, device=DEVICE) * (shape[-1] ** -0.5 if len(shape) > 1 else 0)
+        if "norm" in key and key.endswith("weight"):
+            value += 1
+        state[key] = (value if key.startswith("rm_head") else value.bfloat16()).cpu()
+    (models / "aesthetics").mkdir()
+    save_file(state, models / "aesthetics" / "HPSv3.safetensors")
+
+
 def write_models(models: Path) -> None:
     """Random files under the shipped workflows' names; both experts are links to one file."""
     for folder in ("diffusion_models", "loras", "vae", "text_encoders"):
@@ -116,7 +147,7 @@ def write_models(models: Path) -> None:
 # --- the shot -------------------------------------------------------------------------------------
 
 
-def graph(server: Server, name: str) -> dict:
+def graph(server: Server, name: str, judges: bool) -> dict:
     """The shipped workflow with one shot, its memory full of reference images, and few steps."""
     workflow = json.loads((PACK / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
     prompt = to_api(workflow, server.get("/object_info"))
@@ -131,6 +162,10 @@ def graph(server: Server, name: str) -> dict:
                 inputs["steps"] = STEPS
                 inputs |= {} if HAS_CARD else {"width": 64, "height": 48, "length": 17}
                 size = {key: inputs[key] for key in ("width", "height")}
+            case "StoryMemLoadEmbedder" if judges:
+                inputs["embedder"] = "clip"
+            case "StoryMemLoadScorer" if judges:
+                inputs["scorer"] = "hpsv3"
             case "StoryMemMemoryBank":
                 inputs["images"] = ["pictures", 0]
     prompt["pictures"] = {
@@ -175,12 +210,12 @@ class Meter(threading.Thread):
             self.ram = max(self.ram, self.process.memory_info().rss)
 
 
-def measure(base: Path, name: str, free: float) -> dict:
+def measure(base: Path, name: str, free: float, judges: bool = False) -> dict:
     """One shot with ``free`` GiB of the card left to the host."""
     shutil.rmtree(base / "output", ignore_errors=True)  # or the shot is found again
     (base / "output").mkdir()
     server, meter = Server(base, "--front-end-root", str(base / "page")), Meter()
-    result = {"workflow": name}
+    result = {"workflow": name, "judges": judges}
     with card_with(free):
         before = used()
         if HAS_CARD:
@@ -189,7 +224,7 @@ def measure(base: Path, name: str, free: float) -> dict:
             meter.process = psutil.Process(server.start().process.pid)
             meter.start()
             start = time.monotonic()
-            server.run(graph(server, name), timeout=400)
+            server.run(graph(server, name, judges), timeout=400)
             result["seconds"] = round(time.monotonic() - start, 1)
             result["gib_used"] = round((meter.card - before) / GIB, 2)
             result["gib_of_ram"] = round(meter.ram / GIB, 1)
@@ -201,7 +236,7 @@ def measure(base: Path, name: str, free: float) -> dict:
     result["steps"] = re.findall(
         rf" {STEPS}/{STEPS} \[[^\]]*, +([\d.]+ ?(?:s/it|it/s))", server.log()
     )
-    server.log_path.rename(base / f"{name}_{free:g}.log")
+    server.log_path.rename(base / f"{name}_{free:g}{'_judges' * judges}.log")
     return result
 
 
@@ -209,6 +244,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--free", type=float, nargs="*", default=[], help="GiB, storymem_story")
     parser.add_argument("--low-vram", type=float, nargs="*", default=[], help="GiB, that workflow")
+    parser.add_argument("--judges", type=float, nargs="*", default=[], help="GiB, with HPSv3")
     parser.add_argument("--out", type=Path, required=True, help="JSON lines are added here")
     parser.add_argument("--models", type=Path, help="keep the weights here, or take them from here")
     options = parser.parse_args()
@@ -230,12 +266,15 @@ def main() -> None:
             start = time.monotonic()
             write_models(models)
             print(f"weights: {time.monotonic() - start:.0f} s", flush=True)
+        if options.judges and not (models / "aesthetics").is_dir():
+            write_judges(models)
         if options.models:
             (base / "models").symlink_to(models.resolve())
-        cases = [("storymem_story", free) for free in options.free]
-        cases += [("storymem_low_vram", free) for free in options.low_vram]
-        for name, free in cases:
-            line = json.dumps(measure(base, name, free))
+        cases = [("storymem_story", free, False) for free in options.free]
+        cases += [("storymem_low_vram", free, False) for free in options.low_vram]
+        cases += [("storymem_story", free, True) for free in options.judges]
+        for case in cases:
+            line = json.dumps(measure(base, *case))
             print(line, flush=True)
             with options.out.open("a") as out:
                 out.write(line + "\n")
