@@ -89,8 +89,9 @@ class LoadEmbedder(io.ComfyNode):
             ],
         )
 
+    # The host runs asynchronous nodes first: a file that cannot be used is told before any shot.
     @classmethod
-    def execute(cls, embedder, clip_name, activation="auto", download=False):
+    async def execute(cls, embedder, clip_name, activation="auto", download=False):
         if embedder == "no_weights":
             return io.NodeOutput(LayoutEmbedder())
         model, tower, path = open_tower(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import comfy.model_management as management
 import comfy.model_patcher
+import comfy.utils
 import folder_paths
 import torch
 
@@ -51,6 +52,7 @@ class HostModel:
         with torch.inference_mode():
             patcher = self._load()
             management.load_models_gpu([patcher], memory_required=self._working_memory)
+            bring_the_rest(patcher.model, patcher.load_device)
             result = patcher.model(*(t.to(patcher.load_device) for t in tensors))
         return result.float().cpu().clone()
 
@@ -60,6 +62,21 @@ class HostModel:
             return
         others = [m for m in management.current_loaded_models if m.model is not self._patcher]
         management.free_memory(1e30, self._patcher.load_device, keep_loaded=others)
+
+
+def bring_the_rest(model: torch.nn.Module, device: torch.device) -> None:
+    """Put on ``device`` what the host leaves behind when a model fits there in part.
+
+    Layers of the host's classes compute with weights that lie elsewhere. Of others it loads the
+    largest that fit, and no buffers that stand alone.
+    """
+    for part in model.modules():
+        for name, buffer in part.named_buffers(recurse=False):
+            setattr(part, name, buffer.to(device))
+        if not hasattr(part, "comfy_cast_weights"):
+            for name, weight in part.named_parameters(recurse=False):
+                if weight.device != device:
+                    comfy.utils.set_attr_param(part, name, weight.to(device))
 
 
 @contextlib.contextmanager

@@ -119,8 +119,9 @@ class LoadScorer(io.ComfyNode):
             ],
         )
 
+    # The host runs asynchronous nodes first: a file that cannot be used is told before any shot.
     @classmethod
-    def execute(
+    async def execute(
         cls,
         scorer,
         score_file,

@@ -23,11 +23,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import safe_open
 
 from .aesthetics import Scorer
 from .clip import normalise
 from .frames import smart_size
-from .weights import read_state_dict
+from .weights import read_state_dict, unreadable
 
 HPSV3_PIXELS = 200_704  # 256 * 28 * 28: minimum and maximum at once
 IMAGE_TOKEN = 151655  # <|image_pad|>
@@ -107,6 +108,29 @@ def load_hpsv3(
     Raises:
         ValueError: when the file is not HPSv3, naming it, or transformers is missing.
     """
+    shape = shape or Hpsv3Shape()
+    model = _assemble(path, read_state_dict(path), dtype, shape)
+    _round_frequencies(model, shape)
+    logger.info("StoryMem: HPSv3 from %s, %s", Path(path).name, dtype)
+    return model.eval().requires_grad_(False)
+
+
+def check_hpsv3(path: str | Path, *, shape: Hpsv3Shape | None = None) -> None:
+    """Raise what ``load_hpsv3`` would, without reading the weights: names and shapes only."""
+    if Path(path).suffix != ".safetensors":
+        return
+    try:
+        with safe_open(path, framework="pt") as file:
+            shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
+    except Exception as error:  # the reader has several of its own
+        raise unreadable(path, error) from error
+    state = {key: torch.empty(size, device="meta") for key, size in shapes.items()}
+    _assemble(path, state, torch.bfloat16, shape or Hpsv3Shape())
+
+
+def _assemble(
+    path: str | Path, state: dict[str, torch.Tensor], dtype: torch.dtype, shape: Hpsv3Shape
+) -> Hpsv3Model:
     try:
         from transformers.models.qwen2_vl import configuration_qwen2_vl as configuration
         from transformers.models.qwen2_vl import modeling_qwen2_vl as modeling
@@ -115,8 +139,6 @@ def load_hpsv3(
             f"HPSv3 needs transformers with Qwen2-VL ({error}); update ComfyUI's requirements: "
             "pip install -r requirements.txt"
         ) from error
-    shape = shape or Hpsv3Shape()
-    state = read_state_dict(path)
     try:
         text, vision = _configs(state, shape, configuration)
     except (KeyError, ValueError) as error:
@@ -144,9 +166,7 @@ def load_hpsv3(
         raise ValueError(
             f"{path} is not a whole HPSv3: {' '.join(str(error).split())[:300]}"
         ) from error
-    _round_frequencies(model, shape)
-    logger.info("StoryMem: HPSv3 from %s, %s", Path(path).name, dtype)
-    return model.eval().requires_grad_(False)
+    return model
 
 
 def _reward_head(width: int) -> torch.nn.Sequential:

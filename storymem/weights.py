@@ -109,11 +109,7 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     except (
         Exception
     ) as error:  # each reader has errors of its own; the artist needs the file's name
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(
-            f"{path} cannot be read as a weights file ({reason[0]}); it may be cut short: "
-            "download it again"
-        ) from error
+        raise unreadable(path, error) from error
     while isinstance(loaded, dict) and isinstance(nested := _nested(loaded), dict):
         loaded = nested
     tensors = {}
@@ -122,6 +118,14 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     if not tensors:
         raise ValueError(f"{path} holds no weights; choose another file")
     return tensors
+
+
+def unreadable(path: str | Path, error: Exception) -> ValueError:
+    reason = str(error).strip().splitlines() or [type(error).__name__]
+    return ValueError(
+        f"{path} cannot be read as a weights file ({reason[0]}); it may be cut short: "
+        "download it again"
+    )
 
 
 def _nested(loaded: dict) -> object:

@@ -11,7 +11,13 @@ import torch
 from hpsv3_files import weight_shapes
 from safetensors.torch import save_file
 
-from storymem.hpsv3 import Hpsv3Scorer, Hpsv3Shape, image_patches, load_hpsv3
+from storymem.hpsv3 import (
+    Hpsv3Scorer,
+    Hpsv3Shape,
+    check_hpsv3,
+    image_patches,
+    load_hpsv3,
+)
 
 pytest.importorskip("transformers", reason="HPSv3 runs on the host's transformers")
 TINY = Hpsv3Shape(head_dim=16, vision_heads=2)
@@ -175,6 +181,23 @@ def test_an_incomplete_file_is_named(tmp_path):
     save_file(weights, tmp_path / "part.safetensors")
     with pytest.raises(ValueError, match=r"part\.safetensors is not a whole HPSv3.*merger"):
         load_hpsv3(tmp_path / "part.safetensors", shape=TINY)
+
+
+def test_a_file_is_checked_without_reading_its_weights(tmp_path, weights_file, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("the weights were read")
+
+    monkeypatch.setattr("storymem.hpsv3.read_state_dict", never)
+    check_hpsv3(weights_file, shape=TINY)
+    whole = weights_file.read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"cut\.safetensors cannot be read.*download it again"):
+        check_hpsv3(tmp_path / "cut.safetensors", shape=TINY)
+    weights = tiny_weights()
+    weights["rm_head.5.weight"] = torch.zeros(3, 16)
+    save_file(weights, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match=r"other\.safetensors is not a whole HPSv3.*rm_head"):
+        check_hpsv3(tmp_path / "other.safetensors", shape=TINY)
 
 
 def test_the_shape_of_the_real_model_follows_from_its_weights():

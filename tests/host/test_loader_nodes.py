@@ -228,10 +228,47 @@ def test_hpsv3_with_only_part_of_its_weights_loaded_gives_the_same_score(host, t
     patcher = comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
     patcher.load(cpu, lowvram_model_memory=1)
     lent = [part for part in model.modules() if getattr(part, "comfy_cast_weights", False)]
-    assert len(lent) > 30
+    kinds = {type(part).__name__ for part in lent}
+    assert kinds == {"Linear", "Conv3d", "LayerNorm", "Embedding"}
     with torch.inference_mode():
         score = library.Hpsv3Scorer(model).score(image)
     assert score == (expected if is_on_cpu() else pytest.approx(expected, abs=1e-4))
+
+
+def an_input(part) -> torch.Tensor | None:
+    """Something on another device for a layer to compute with; ``None`` for other modules."""
+    match type(part).__name__:
+        case "Linear":
+            return torch.empty(2, part.in_features, device="meta")
+        case "Conv3d":
+            return torch.empty(1, part.in_channels, *part.kernel_size, device="meta")
+        case "LayerNorm":
+            return torch.empty(2, *part.normalized_shape, device="meta")
+        case "Embedding":
+            return torch.empty(2, dtype=torch.long, device="meta")
+
+
+def test_hpsv3_with_weights_left_behind_computes_on_the_device(host, tmp_path):
+    """The meta device stands for a card: some layers refuse weights of another device there."""
+    golden_tests = load_golden_tests()
+    save_file(golden_tests.tiny_weights(), tmp_path / "HPSv3.safetensors")
+    library, node_module = host.pack("storymem.hpsv3"), host.pack("nodes.hpsv3")
+    tiny = library.Hpsv3Shape(head_dim=16, vision_heads=2)
+    model = library.load_hpsv3(tmp_path / "HPSv3.safetensors", dtype=torch.float32, shape=tiny)
+    layers = [part for part in model.modules() if an_input(part) is not None]
+    assert {type(part) for part in layers} == set(node_module.HOST_CLASSES)
+    with torch.inference_mode():
+        with pytest.raises(RuntimeError, match="device"):
+            model.visual.merger.ln_q(an_input(model.visual.merger.ln_q))
+        node_module.hostable(model)
+        host.pack("nodes.host_models").bring_the_rest(model, torch.device("meta"))
+        for part in model.modules():
+            if part in layers:
+                assert part.weight.device.type == "cpu"
+                assert part(an_input(part)).device.type == "meta", type(part)
+            else:
+                rest = [*part.parameters(recurse=False), *part.buffers(recurse=False)]
+                assert all(tensor.device.type == "meta" for tensor in rest), type(part)
 
 
 def test_release_takes_only_our_model_off_the_device(host, monkeypatch):

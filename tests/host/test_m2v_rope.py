@@ -40,9 +40,9 @@ def forward(model, x, t: float = 700.0, **options) -> torch.Tensor:
     """One forward of a loaded patcher, as ``apply_model`` calls the diffusion model."""
     import comfy.model_management
 
-    comfy.model_management.load_models_gpu([model])
     given = (part.to(model.load_device) for part in (x, torch.tensor([t]), text()))
-    with torch.inference_mode():
+    with torch.inference_mode():  # loading too, as in the host's executor
+        comfy.model_management.load_models_gpu([model])
         return model.model.diffusion_model(*given, transformer_options=options).cpu()
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+from keyframe_graphs import node, scorer, select
 from loop_graphs import loop_graph, ran, renamed, story
 
 pytestmark = pytest.mark.usefixtures("fresh")
@@ -63,6 +65,27 @@ def test_an_output_folder_that_cannot_be_written_is_told_before_any_shot(host, l
     (host.base / "output" / ".storymem").write_text("a file where the folder should be")
     with pytest.raises(RuntimeError, match="could not be written"):
         host.run(loop_graph(story(2), log))
+
+
+@pytest.mark.parametrize("judge", ["scorer", "embedder"])
+def test_a_judge_that_cannot_be_read_is_told_before_any_shot(host, log, judge):
+    folder, name = {
+        "scorer": ("aesthetics", "HPSv3.safetensors"),
+        "embedder": ("clip_vision", "ViT-B-32.pt"),
+    }[judge]
+    graph = loop_graph(story(2), log)
+    (host.base / "models" / folder).mkdir(exist_ok=True)
+    (host.base / "models" / folder / name).write_bytes(b"cut short")
+    graph["scorer"] = scorer("hpsv3")
+    graph["embedder"] = node("StoryMemLoadEmbedder", embedder="clip", clip_name="auto")
+    judges = {judge: [judge, 0]}
+    graph["select"] = select(["body", 0], shot=["open", 1], **judges)
+    graph["remember"] = node("StoryMemRemember", keyframes=["select", 0], bank=["open", 2])
+    graph["close"]["inputs"]["bank"] = ["remember", 0]
+    with pytest.raises(RuntimeError, match=rf"{re.escape(name)} cannot be read"):
+        host.run(graph)
+    assert ran(log) == []
+    (host.base / "models" / folder / name).unlink()
 
 
 def test_what_the_host_keeps_of_a_finished_shot_is_let_go(host):
