@@ -47,8 +47,8 @@ cfg, sampler, shift and boundary are the full recipe's.
 of the working memory, 18 % of the attention's work, and half the steps.
 
 **Measured** on one H200 with that much of its memory left free, fp8 files of the real shapes, \
-random weights, ComfyUI 0.33: this graph runs in 5 GiB, and the full recipe in 11 GiB, but not in 7. \
-What does not fit streams in from RAM. Other cards and real weights were not measured.
+random weights, ComfyUI 0.33: this graph runs in 5 GiB, and the full recipe in 11 GiB, but not \
+in 7. What does not fit streams in from RAM. Other cards and real weights were not measured.
 
 If tiles show as seams, raise *overlap* to 96; if you have the memory, use *VAE Decode* instead.
 """
