@@ -19,6 +19,8 @@ pytestmark = [
 JSON = {"Content-Type": "application/json"}
 OWN_EXTENSIONS = """() => app.extensions.map((extension) => extension.name)
     .filter((name) => name.startsWith("StoryMem.")).sort()"""
+SHARED_ID = "7d1ba9a2-5a5c-4d3b-9a54-3c0d6a8f2b11"  # of a workflow file that both have
+WITH_ID = "(id) => app.loadGraphData({ ...app.graph.serialize(), id })"
 LISTEN = """async () => {
     const { api } = await import("/scripts/api.js");
     window.heard = [];
@@ -84,6 +86,7 @@ def test_what_one_user_runs_stays_out_of_the_page_of_another(serve, tmp_path):
         (folder / "comfy.settings.json").write_text(settings)
     with open_story(server, tmp_path / "log", user=users["Mira"]) as mira:
         mira.load()
+        mira.page.evaluate(WITH_ID, SHARED_ID)
         context = mira.page.context.browser.new_context(viewport={"width": 1700, "height": 1100})
         page = context.new_page()
         page.add_init_script(f"localStorage['Comfy.userId'] = {json.dumps(users['Noor'])}")
@@ -102,6 +105,10 @@ def test_what_one_user_runs_stays_out_of_the_page_of_another(serve, tmp_path):
         assert page.locator(".sm-cancel:visible, .sm-list [data-state=running]").count() == 0
         assert "工作流" not in noor.gallery().inner_text()
         assert "4 帧" in mira.gallery().inner_text()
+        # Noor loads Mira's file, and still has no memory of what Mira ran.
+        page.evaluate(WITH_ID, SHARED_ID)
+        page.wait_for_timeout(1000)
+        assert noor.shown() == []
         # Each changes a memory of their own; the finished shots belong to both.
         mira.focus(mira.shown()[1]["digest"])
         mira.press("p")

@@ -276,23 +276,25 @@ const drawAll = soon(() => {
 
 /** Show a bank on the node that gave it, and on the Memory Bank that it grew from. */
 function announce(node, bank) {
-  const gallery = galleryOf(node);
-  if (gallery) gallery.own = bank;
-  const isClose = kindOf(node) === CLOSE;
-  if (isClose) {
+  const shows = [[galleryOf(node), "own"]];
+  if (kindOf(node) === CLOSE) {
     // The loop's end tells what the last Remember in it would tell.
     for (const inside of upstream(node, CARRIERS, (n) => kindOf(n) === OPEN)) {
-      if (kindOf(inside) === REMEMBER && galleryOf(inside)) galleryOf(inside).own = bank;
+      if (kindOf(inside) === REMEMBER) shows.push([galleryOf(inside), "own"]);
     }
   }
   if (kindOf(node) !== MEMORY_BANK) {
     for (const source of upstream(node, CARRIERS)) {
       if (kindOf(source) === MEMORY_BANK && galleryOf(source)) {
-        galleryOf(source).story = bank;
+        shows.push([galleryOf(source), "story"]);
         break;
       }
     }
   }
+  const words = JSON.stringify(bank);
+  const news = shows.filter(([gallery, as]) => gallery && JSON.stringify(gallery[as]) !== words);
+  if (!news.length) return;
+  for (const [gallery, as] of news) gallery[as] = bank;
   changed = true;
   drawAll();
   keepDraft();
@@ -324,16 +326,16 @@ function receive(id, value) {
 async function catchUp() {
   const { id } = rootGraph();
   const before = heard;
-  const isOurs = (prompt) => prompt[3]?.extra_pnginfo?.workflow?.id === id;
+  const isShared = api.user && api.user !== "default"; // a server of several users, who may load one file
+  const isOurs = ([, , , extra]) => extra?.extra_pnginfo?.workflow?.id === id &&
+    (!isShared || extra.client_id === api.clientId);
   try {
     const paths = ["/queue", `/history?max_items=${LATEST_RUNS}`];
     const [queue, history] = await Promise.all(paths.map(async (path) => (await api.fetchApi(path)).json()));
     if (heard !== before || rootGraph().id !== id || queue.queue_running.some(isOurs)) return;
     const latest = Object.values(history).filter(({ prompt }) => isOurs(prompt)).at(-1);
     for (const [node, output] of Object.entries(latest?.outputs ?? {})) {
-      const bank = output[PROPERTY]?.at(-1);
-      const shown = galleryOf(nodeOfId(node))?.own;
-      if (bank && JSON.stringify(readBank(bank)) !== JSON.stringify(shown)) receive(node, bank);
+      if (output[PROPERTY]?.length) receive(node, output[PROPERTY].at(-1));
     }
   } catch {
     // The server is away; the page asks again when it is back.
