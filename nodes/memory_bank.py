@@ -186,6 +186,14 @@ class MemoryBankNode(io.ComfyNode):
                 max_frames,
                 MAX_MEMORY_FRAMES,
             )
+        if 0 < max_frames <= sink:
+            logger.warning(
+                "StoryMem: the sink of %d fills all %d places of the memory, so that no shot sees "
+                "what came after; set sink to %d",
+                sink,
+                max_frames,
+                max_frames // 3,
+            )
         return io.NodeOutput(bank, ui=show_bank(bank, cls.hidden))
 
 

@@ -119,7 +119,8 @@ class LoadScorer(io.ComfyNode):
             ],
         )
 
-    # The host runs asynchronous nodes first: a file that cannot be used is told before any shot.
+    # The host runs asynchronous nodes first: a .safetensors file that cannot be used is told before
+    # any shot.
     @classmethod
     async def execute(
         cls,

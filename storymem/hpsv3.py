@@ -140,21 +140,10 @@ def _assemble(
             "pip install -r requirements.txt"
         ) from error
     try:
-        text, vision = _configs(state, shape, configuration)
-    except (KeyError, ValueError) as error:
-        raise ValueError(
-            f"{path} is not HPSv3: it lacks {error}; choose HPSv3.safetensors"
-        ) from error
-    # Before 4.52 the text model was called Qwen2VLModel.
-    text_class = getattr(modeling, "Qwen2VLTextModel", None) or modeling.Qwen2VLModel
-    with torch.device("meta"):  # no memory for weights that are replaced at once
-        model = Hpsv3Model(
-            modeling.Qwen2VisionTransformerPretrainedModel._from_config(
-                vision, attn_implementation="sdpa"
-            ),
-            text_class._from_config(text, attn_implementation="sdpa"),
-            _reward_head(text.hidden_size),
-        )
+        model = _empty(*_configs(state, shape, configuration), modeling)
+    except (KeyError, ValueError, IndexError, ZeroDivisionError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{path} is not HPSv3: {reason}; choose HPSv3.safetensors") from error
     wanted = model.state_dict().keys()
     weights = {}
     for key in [key for key in state if key in wanted]:
@@ -167,6 +156,20 @@ def _assemble(
             f"{path} is not a whole HPSv3: {' '.join(str(error).split())[:300]}"
         ) from error
     return model
+
+
+def _empty(text, vision, modeling) -> Hpsv3Model:
+    """The model without weights."""
+    # Before 4.52 the text model was called Qwen2VLModel.
+    text_class = getattr(modeling, "Qwen2VLTextModel", None) or modeling.Qwen2VLModel
+    with torch.device("meta"):  # no memory for weights that are replaced at once
+        return Hpsv3Model(
+            modeling.Qwen2VisionTransformerPretrainedModel._from_config(
+                vision, attn_implementation="sdpa"
+            ),
+            text_class._from_config(text, attn_implementation="sdpa"),
+            _reward_head(text.hidden_size),
+        )
 
 
 def _reward_head(width: int) -> torch.nn.Sequential:

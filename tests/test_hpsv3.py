@@ -193,6 +193,14 @@ def test_a_file_is_checked_without_reading_its_weights(tmp_path, weights_file, m
     (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"cut\.safetensors cannot be read.*download it again"):
         check_hpsv3(tmp_path / "cut.safetensors", shape=TINY)
+    for key in ("model.embed_tokens.weight", "visual.patch_embed.proj.weight"):
+        weights = {
+            **tiny_weights(),
+            key: torch.zeros(4, 2) if "embed_tokens" in key else torch.ones(()),
+        }
+        save_file(weights, tmp_path / "odd.safetensors")
+        with pytest.raises(ValueError, match=r"odd\.safetensors is not HPSv3"):
+            check_hpsv3(tmp_path / "odd.safetensors", shape=TINY)
     weights = tiny_weights()
     weights["rm_head.5.weight"] = torch.zeros(3, 16)
     save_file(weights, tmp_path / "other.safetensors")

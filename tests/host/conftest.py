@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from host_server import Server, host_arguments, host_path
+from loop_graphs import release
 from story_page import open_story_page, story_server
 
 PACK = Path(__file__).resolve().parents[2]
@@ -220,5 +221,6 @@ def shared(server, tmp_path_factory):
 def page(shared):
     """The shared page with no dialog open."""
     yield shared
+    release(shared.log)  # what a failed test still holds back
     shared.close_all()
     assert shared.errors == []

@@ -253,6 +253,15 @@ def test_more_than_ten_memory_frames_is_said_aloud(host, caplog):
     assert "max_frames is 16, but the model was trained with up to 10" in caplog.text
 
 
+def test_a_sink_that_leaves_no_place_for_what_came_after_is_warned_about(host, caplog):
+    for max_frames, sink in ((0, 3), (3, 1), (4, 3)):
+        host.run({"bank": start(max_frames=max_frames, sink=sink), "r": record(["bank", 0], "b")})
+    assert "no shot sees" not in caplog.text
+    host.run({"bank": start(max_frames=3, sink=3), "r": record(["bank", 0], "b")})
+    assert "the sink of 3 fills all 3 places" in caplog.text
+    assert "set sink to 1" in caplog.text
+
+
 def test_more_references_than_places_is_an_error(host, clips):
     clips["many"] = torch.rand(12, 8, 8, 3)
     with pytest.raises(RuntimeError, match="12 frames are pinned but only max_frames = 10"):

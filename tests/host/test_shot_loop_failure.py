@@ -82,10 +82,12 @@ def test_a_judge_that_cannot_be_read_is_told_before_any_shot(host, log, judge):
     graph["select"] = select(["body", 0], shot=["open", 1], **judges)
     graph["remember"] = node("StoryMemRemember", keyframes=["select", 0], bank=["open", 2])
     graph["close"]["inputs"]["bank"] = ["remember", 0]
-    with pytest.raises(RuntimeError, match=rf"{re.escape(name)} cannot be read"):
-        host.run(graph)
+    try:
+        with pytest.raises(RuntimeError, match=rf"{re.escape(name)} cannot be read"):
+            host.run(graph)
+    finally:
+        (host.base / "models" / folder / name).unlink()
     assert ran(log) == []
-    (host.base / "models" / folder / name).unlink()
 
 
 def test_what_the_host_keeps_of_a_finished_shot_is_let_go(host):

@@ -22,9 +22,9 @@ take turns, and the one that waits lies there.
 3. Faster: activate the two bypassed *4-step LoRA* nodes (select both, Ctrl+B) and set steps 4, \
 cfg 1, euler, simple, shift 5 in *M2V Sampler*. 10 times fewer model calls, 1.2 GB more RAM a file.
 
-**Still out of memory?** In this order: *length* 49, then *max_frames* 3, then width and height \
-512x288; start ComfyUI with `--lowvram` on versions without dynamic memory. **Room left?** The \
-other way round: first 832x480, then *max_frames* 10, then *length* 81, then 40 steps.
+**Still out of memory?** In this order: *length* 49, then *max_frames* 3 and *sink* 1, then width \
+and height 512x288; start ComfyUI with `--lowvram` on versions without dynamic memory. **Room \
+left?** The other way round: first 832x480, then *max_frames* 10, then *length* 81, then 40 steps.
 
 A shot that fails leaves the finished ones on disk: change the setting and queue again. (A \
 changed size or length makes all shots anew.)
@@ -47,8 +47,8 @@ cfg, sampler, shift and boundary are the full recipe's.
 of the working memory, 18 % of the attention's work, and half the steps.
 
 **Measured** on one H200 with that much of its memory left free, fp8 files of the real shapes, \
-random weights, ComfyUI 0.33: this graph runs in 5 GiB, and the full recipe in 11 GiB, but not \
-in 7. What does not fit streams in from RAM. Other cards and real weights were not measured.
+random weights, ComfyUI 0.33: this graph runs in 5 GiB, *storymem_story* in 11 GiB, but not in 7. \
+What does not fit streams in from RAM. Other cards and real weights were not measured.
 
 If tiles show as seams, raise *overlap* to 96; if you have the memory, use *VAE Decode* instead.
 """

@@ -88,6 +88,17 @@ export function inputUrl(name) {
   return api.apiURL(`/view?${query}`);
 }
 
+/** Put a picture into the host's input folder; its name there. */
+export async function upload(file) {
+  const body = new FormData();
+  body.append("image", file);
+  body.append("type", "input");
+  const answer = await api.fetchApi("/upload/image", { method: "POST", body });
+  if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
+  const { name, subfolder } = await answer.json();
+  return subfolder ? `${subfolder}/${name}` : name;
+}
+
 export function placeOf(frame) {
   if (frame.shot >= 0) return t("place.shot", { shot: frame.shot + 1, frame: frame.frame });
   return frame.name || t("place.reference", { number: frame.frame + 1 });

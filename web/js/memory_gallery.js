@@ -4,11 +4,12 @@
  */
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
-import { NO_ID, everyNode, nodeOfId, noteChange, rootGraph, soon, upstream, useStyles } from "./common.js";
-import { continues, readBank } from "./gallery_bank.js";
+import { everyNode, nodeOfId, noteChange, rootGraph, soon, upstream, useStyles } from "./common.js";
+import { continues, readBank, upload } from "./gallery_bank.js";
 import { enlarge } from "./gallery_dialog.js";
 import * as edit from "./gallery_edits.js";
 import { GalleryView } from "./gallery_view.js";
+import { missedOutputs, watchRuns } from "./missed_runs.js";
 import { t } from "./texts.js";
 
 const MEMORY_BANK = "StoryMemMemoryBank";
@@ -22,7 +23,6 @@ const EMPTY_HEIGHT = 76;
 const HEIGHT = 216;
 const WIDTH = 400;
 const IMAGE_TYPES = ["image/png", "image/jpeg", "image/webp"];
-const LATEST_RUNS = 8; // of whatever workflow, among which that of a workflow is looked for
 const DRAFT_MS = 3000; // a running story is put into the browser's draft at most this often
 
 const kindOf = (node) => node?.comfyClass ?? node?.constructor?.comfyClass;
@@ -259,16 +259,6 @@ function hideSheet(node) {
   node.onDrawBackground = () => {}; // where the classic canvas adds the picture
 }
 
-async function upload(file) {
-  const body = new FormData();
-  body.append("image", file);
-  body.append("type", "input");
-  const answer = await api.fetchApi("/upload/image", { method: "POST", body });
-  if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
-  const { name, subfolder } = await answer.json();
-  return subfolder ? `${subfolder}/${name}` : name;
-}
-
 const drawAll = soon(() => {
   for (const node of everyNode()) galleryOf(node)?.draw();
   app.canvas?.setDirty?.(true, true);
@@ -302,15 +292,13 @@ function announce(node, bank) {
 
 // Banks of workflows that are open, but not in view: by workflow, in the order they came.
 const elsewhere = new Map();
-let caughtUp = ""; // the workflow that was asked for
-let heard = 0; // banks that the server told of
+let heard = 0; // banks that the server told of, for the workflow in view
 let changed = false;
 let draftTimer = 0;
 
 function receive(id, value) {
   const bank = readBank(value);
   if (!bank) return;
-  heard += 1;
   if (value.workflow && value.workflow !== rootGraph()?.id) {
     const waiting = elsewhere.get(value.workflow) ?? new Map();
     waiting.delete(id); // a Map keeps the place of what it knows
@@ -318,28 +306,22 @@ function receive(id, value) {
     elsewhere.set(value.workflow, waiting);
     return;
   }
+  heard += 1;
   const node = nodeOfId(id);
   if (node) announce(node, bank);
 }
 
-/** What the latest run of this workflow gave while the page was closed, or cut off from the server. */
+/** Show what a run gave while the page was closed, or cut off from the server. */
 async function catchUp() {
-  const { id } = rootGraph();
   const before = heard;
-  const isShared = api.user && api.user !== "default"; // a server of several users, who may load one file
-  const isOurs = ([, , , extra]) => extra?.extra_pnginfo?.workflow?.id === id &&
-    (!isShared || extra.client_id === api.clientId);
-  try {
-    const paths = ["/queue", `/history?max_items=${LATEST_RUNS}`];
-    const [queue, history] = await Promise.all(paths.map(async (path) => (await api.fetchApi(path)).json()));
-    if (heard !== before || rootGraph().id !== id || queue.queue_running.some(isOurs)) return;
-    const latest = Object.values(history).filter(({ prompt }) => isOurs(prompt)).at(-1);
-    for (const [node, output] of Object.entries(latest?.outputs ?? {})) {
-      if (output[PROPERTY]?.length) receive(node, output[PROPERTY].at(-1));
-    }
-  } catch {
-    // The server is away; the page asks again when it is back.
-  }
+  const outputs = await missedOutputs().catch(() => null); // the server is away: asked again later
+  if (!outputs || heard !== before) return;
+  const banks = Object.entries(outputs)
+    .map(([id, output]) => [nodeOfId(id), readBank(output[PROPERTY]?.at(-1))])
+    .filter(([node, bank]) => node && bank)
+    .sort(([, one], [, other]) => one.count - other.count); // a bank only grows
+  for (const [node, bank] of banks) announce(node, bank);
+  runEnded();
 }
 
 /** Into the browser's draft of the workflow, so that a reload shows the same; no step to undo. */
@@ -367,7 +349,7 @@ app.registerExtension({
       if (banks?.length) receive(String(detail.display_node ?? detail.node), banks.at(-1));
     });
     api.addEventListener("storymem.bank", ({ detail }) => receive(String(detail.node), detail.bank));
-    api.addEventListener("reconnected", catchUp);
+    watchRuns(soon(catchUp));
     for (const end of ["execution_success", "execution_error", "execution_interrupted"]) {
       api.addEventListener(end, runEnded);
     }
@@ -399,9 +381,7 @@ app.registerExtension({
       const node = nodeOfId(id);
       if (node) announce(node, bank);
     }
-    const isNew = rootGraph()?.id !== caughtUp; // and no undo of a step
-    caughtUp = rootGraph()?.id;
-    if (isNew && caughtUp && caughtUp !== NO_ID) catchUp();
+    catchUp();
     drawAll();
   },
 });

@@ -1,0 +1,71 @@
+/** Runs that this browser queued and whose end no page heard: closed, or cut off from the server. */
+import { api } from "../../../scripts/api.js";
+import { NO_ID, rootGraph } from "./common.js";
+
+const KEY = "storymem.runs"; // in the browser's storage, for each user of the server
+const MOST = 50;
+const ENDS = ["execution_success", "execution_error", "execution_interrupted"];
+
+const keyOf = () => `${KEY}.${api.user ?? ""}`;
+
+/** `[{ workflow, prompt }]`, oldest first. */
+function read() {
+  try {
+    const runs = JSON.parse(localStorage.getItem(keyOf()) ?? "[]");
+    return runs.filter((run) => typeof run?.workflow === "string" && typeof run.prompt === "string");
+  } catch {
+    return [];
+  }
+}
+
+function write(runs) {
+  try {
+    localStorage.setItem(keyOf(), JSON.stringify(runs.slice(-MOST)));
+  } catch {
+    // A browser that keeps nothing has nothing to catch up with.
+  }
+}
+
+function queued(workflow, prompt) {
+  if (workflow && workflow !== NO_ID && prompt) write([...read(), { workflow, prompt }]);
+}
+
+/** This run is no news any more, and no run of its workflow before it. */
+function heard(prompt) {
+  const runs = read();
+  const at = runs.findIndex((run) => run.prompt === prompt);
+  if (at >= 0) write(runs.filter(({ workflow }, i) => i > at || workflow !== runs[at].workflow));
+}
+
+async function get(path) {
+  return (await api.fetchApi(path)).json();
+}
+
+/** What the newest missed run of the shown workflow gave, by node; `null` when none was missed. */
+export async function missedOutputs() {
+  const id = rootGraph()?.id;
+  const missed = read().filter(({ workflow }) => workflow === id).reverse();
+  if (!missed.length) return null;
+  const queue = await get("/queue"); // first: what ends now is in the history afterwards
+  const waiting = new Set([...queue.queue_running, ...queue.queue_pending].map(([, prompt]) => prompt));
+  for (const { prompt } of missed) {
+    if (waiting.has(prompt)) continue;
+    const entry = (await get(`/history/${prompt}`))[prompt];
+    if (rootGraph()?.id !== id) return null; // asked again when that workflow is shown
+    heard(prompt);
+    if (entry) return entry.outputs ?? null;
+  }
+  return null;
+}
+
+/** Keep account of runs; `ask()` is called when one may have been missed. */
+export function watchRuns(ask) {
+  const { queuePrompt } = api;
+  api.queuePrompt = async function (...given) {
+    const answer = await queuePrompt.apply(this, given);
+    queued(given[1]?.workflow?.id, answer?.prompt_id);
+    return answer;
+  };
+  for (const end of ENDS) api.addEventListener(end, ({ detail }) => heard(detail?.prompt_id));
+  for (const sign of ["reconnected", "status"]) api.addEventListener(sign, ask);
+}
