@@ -149,6 +149,13 @@ def test_who_is_on_a_frame_is_written_by_keyboard(story):
         assert of_shot(story, 1)[0]["who"] == "Mara"
 
 
+# Nothing is pending on the card: the page has what the last run made of it, read or remembered.
+IN_EFFECT = """(digest) => {
+    const card = document.querySelector(`.storymem-card[data-key*='${digest}']`);
+    return card && card.querySelector("[data-act=undo]").hidden;
+}"""
+
+
 def test_names_by_mouse_make_anew_what_they_change_and_outlive_clicks_and_a_reload(story):
     page = story.page
     card, other = of_shot(story, 4)[-1], of_shot(story, 1)[0]
@@ -176,7 +183,7 @@ def test_names_by_mouse_make_anew_what_they_change_and_outlive_clicks_and_a_relo
     wait_for_draft(page, json.dumps({"names": names}, separators=(",", ":")))
     page.reload()
     page.wait_for_function("window.app?.graph?._nodes?.length === 8", timeout=60_000)
-    page.wait_for_function("document.querySelectorAll('.storymem-card').length > 0")
+    page.wait_for_function(IN_EFFECT, arg=card["digest"])
     (again,) = [one for one in story.shown() if one["digest"] == card["digest"]]
     assert (again["who"], again["acts"]) == ("<b>Pip</b>", ["pin", "drop", "name"])
 

@@ -4,6 +4,7 @@ import { NO_ID, rootGraph } from "./common.js";
 
 const KEY = "storymem.runs"; // in the browser's storage, for each user of the server
 const MOST = 50;
+const KEPT_MS = 10_000; // by then the host has what was heard in the browser's draft of the workflow
 const ENDS = ["execution_success", "execution_error", "execution_interrupted"];
 
 const keyOf = () => `${KEY}.${api.user ?? ""}`;
@@ -30,8 +31,15 @@ function queued(workflow, prompt) {
   if (workflow && workflow !== NO_ID && prompt) write([...read(), { workflow, prompt }]);
 }
 
-/** This run is no news any more, and no run of its workflow before it. */
+const over = new Set(); // runs whose end this page heard
+
 function heard(prompt) {
+  over.add(prompt);
+  setTimeout(() => forget(prompt), KEPT_MS); // a page that is loaded again before that asks for it
+}
+
+/** This run is no news any more, and no run of its workflow before it. */
+function forget(prompt) {
   const runs = read();
   const at = runs.findIndex((run) => run.prompt === prompt);
   if (at >= 0) write(runs.filter(({ workflow }, i) => i > at || workflow !== runs[at].workflow));
@@ -44,15 +52,18 @@ async function get(path) {
 /** What the newest missed run of the shown workflow gave, by node; `null` when none was missed. */
 export async function missedOutputs() {
   const id = rootGraph()?.id;
-  const missed = read().filter(({ workflow }) => workflow === id).reverse();
+  const runs = read().filter(({ workflow }) => workflow === id);
+  const missed = runs.slice(runs.findLastIndex(({ prompt }) => over.has(prompt)) + 1).reverse();
   if (!missed.length) return null;
   const queue = await get("/queue"); // first: what ends now is in the history afterwards
-  const waiting = new Set([...queue.queue_running, ...queue.queue_pending].map(([, prompt]) => prompt));
+  const [running, pending] = [queue.queue_running, queue.queue_pending]
+    .map((entries) => new Set(entries.map(([, prompt]) => prompt)));
   for (const { prompt } of missed) {
-    if (waiting.has(prompt)) continue;
+    if (running.has(prompt)) return null; // it tells itself, and what is older is no news
+    if (pending.has(prompt)) continue;
     const entry = (await get(`/history/${prompt}`))[prompt];
     if (rootGraph()?.id !== id) return null; // asked again when that workflow is shown
-    heard(prompt);
+    forget(prompt);
     if (entry) return entry.outputs ?? null;
   }
   return null;
