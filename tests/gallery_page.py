@@ -25,6 +25,8 @@ ARRANGE = """(places) => {
     app.canvas.ds.offset = [60, 60];
     app.canvas.setDirty(true, true);
 }"""
+# Files that are opened have an id, graphs of the API's format have none in older pages.
+WITH_ID = "(id) => app.loadGraphData({ ...app.graph.serialize(), id })"
 SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False}
 
 

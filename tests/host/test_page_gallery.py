@@ -7,11 +7,12 @@ import io
 import json
 import os
 import time
+import uuid
 from pathlib import Path
 
 import pytest
 from browser import find_chromium, wait_for_draft
-from gallery_page import open_story, prepare_base
+from gallery_page import WITH_ID, open_story, prepare_base
 from host_server import Server
 from loop_graphs import hold, release
 from PIL import Image
@@ -263,6 +264,7 @@ def test_a_reload_in_the_middle_of_a_run_loses_nothing(story, server):
 
 def test_what_ran_while_the_page_was_closed_is_shown_when_it_is_opened_again(story, server):
     page, address = story.page, story.page.url
+    page.evaluate(WITH_ID, str(uuid.uuid4()))
     known = set(server.get("/history"))
     hold(story.log, 3)
     page.evaluate(
@@ -280,7 +282,9 @@ def test_what_ran_while_the_page_was_closed_is_shown_when_it_is_opened_again(sto
     wait_until(page, lambda: set(server.get("/history")) - known)
     page.goto(address)
     page.wait_for_function("window.app?.graph?._nodes?.length === 8", timeout=60_000)
-    page.wait_for_function("document.querySelectorAll('.storymem-card').length > 6")
+    page.wait_for_function(
+        "app.graph.getNodeById(2).storymemGallery.bank?.frames.at(-1).shot === 5", timeout=60_000
+    )
     cards = story.shown()
     assert [card["digest"] for card in cards][: len(early)] == early
     assert cards[-1]["place"].startswith("shot 6")

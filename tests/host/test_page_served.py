@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 from browser import find_chromium, open_page, wait_until_ready
-from gallery_page import SETTINGS, StoryPage, ask, open_story, prepare_base
+from gallery_page import SETTINGS, WITH_ID, StoryPage, ask, open_story, prepare_base
 from host_server import Server
 
 pytestmark = [
@@ -20,7 +20,6 @@ JSON = {"Content-Type": "application/json"}
 OWN_EXTENSIONS = """() => app.extensions.map((extension) => extension.name)
     .filter((name) => name.startsWith("StoryMem.")).sort()"""
 SHARED_ID = "7d1ba9a2-5a5c-4d3b-9a54-3c0d6a8f2b11"  # of a workflow file that both have
-WITH_ID = "(id) => app.loadGraphData({ ...app.graph.serialize(), id })"
 LISTEN = """async () => {
     const { api } = await import("/scripts/api.js");
     window.heard = [];
