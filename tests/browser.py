@@ -108,11 +108,15 @@ def wait_for_draft(page, text: str) -> None:
 
 
 def wait_until_ready(page) -> None:
-    """Wait for the front end's graph, after opening or reloading it."""
+    """Wait for the front end's first workflow, after opening or reloading it.
+
+    Before that it would put its own in the place of what a test loads.
+    """
     page.wait_for_function("window.app && window.app.extensionManager", timeout=60_000)
     page.wait_for_function(
         "Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 100", timeout=60_000
     )
+    page.wait_for_function("app.extensionManager.workflow?.activeWorkflow", timeout=60_000)
 
 
 def load_workflow(page, workflow: dict) -> dict:
