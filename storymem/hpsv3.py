@@ -78,10 +78,6 @@ class Hpsv3Model(torch.nn.Module):
         self.visual, self.model, self.rm_head = visual, model, rm_head
 
     def forward(self, patches: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-        for module in self.modules():
-            # A host that keeps part of the weights elsewhere may leave these small ones behind.
-            if hasattr(module, "inv_freq"):
-                module.inv_freq = module.inv_freq.to(patches.device)
         before, after = _instruction()
         count = int(grid[0].prod()) // MERGE**2
         sequence = [*before, *[IMAGE_TOKEN] * count, *after]

@@ -92,19 +92,8 @@ def write_expert(path: Path) -> None:
 
 
 def write_lora(path: Path) -> None:
-    """The released M2V LoRA's form: PEFT keys, rank 128, all attention and feed-forward layers."""
-    width, inner = SHAPE["dim"], SHAPE["ffn_dim"]
-    sizes = {"ffn.0": (inner, width), "ffn.2": (width, inner)}
-    for part in ("self_attn", "cross_attn"):
-        sizes |= {f"{part}.{name}": (width, width) for name in "qkvo"}
-    state = {}
-    for layer in range(SHAPE["num_layers"]):
-        for name, (outputs, inputs) in sizes.items():
-            key = f"base_model.model.blocks.{layer}.{name}"
-            for part, shape in (("A", (128, inputs)), ("B", (outputs, 128))):
-                value = 1e-3 * torch.randn(shape, device=DEVICE, dtype=torch.bfloat16)
-                state[f"{key}.lora_{part}.weight"] = value.cpu()
-    save_file(state, path)
+    size = {"layers": SHAPE["num_layers"], "width": SHAPE["dim"], "inner": SHAPE["ffn_dim"]}
+    tiny_models.write_lora(path, **size, dtype=torch.bfloat16)
 
 
 def write_judges(models: Path) -> None:

@@ -83,18 +83,29 @@ def write_all(models: Path) -> None:
     write_vae(models / "vae" / "tiny_vae.safetensors", seed=5)
 
 
-def write_lora(path: Path, *, seed: int = 0, rank: int = 128, layers: int = 3) -> Path:
-    """A StoryMem LoRA of the official kind for the tiny DiT: PEFT keys, rank 128, no alpha."""
+def write_lora(
+    path: Path,
+    *,
+    seed: int = 0,
+    rank: int = 128,
+    layers: int = 3,
+    width: int = 256,
+    inner: int = 256,
+    dtype: torch.dtype = torch.float32,
+) -> Path:
+    """A StoryMem LoRA of the official kind, for the tiny DiT: PEFT keys, rank 128, no alpha."""
     generator = torch.Generator().manual_seed(seed)
-    sizes = {"ffn.0": (256, 256), "ffn.2": (256, 256)}
+    sizes = {"ffn.0": (inner, width), "ffn.2": (width, inner)}
     for attention in ("self_attn", "cross_attn"):
-        sizes |= {f"{attention}.{part}": (256, 256) for part in "qkvo"}
+        sizes |= {f"{attention}.{part}": (width, width) for part in "qkvo"}
     state = {}
     for layer in range(layers):
         for name, (outputs, inputs) in sizes.items():
             key = f"base_model.model.blocks.{layer}.{name}"
-            state[f"{key}.lora_A.weight"] = 0.02 * torch.randn(rank, inputs, generator=generator)
-            state[f"{key}.lora_B.weight"] = 0.002 * torch.randn(outputs, rank, generator=generator)
+            down = 0.02 * torch.randn(rank, inputs, generator=generator)
+            up = 0.002 * torch.randn(outputs, rank, generator=generator)
+            state[f"{key}.lora_A.weight"] = down.to(dtype)
+            state[f"{key}.lora_B.weight"] = up.to(dtype)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(state, str(path))
     return path

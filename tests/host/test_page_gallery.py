@@ -230,18 +230,31 @@ def test_pictures_are_added_with_the_chooser_and_by_dragging_and_taken_off_again
     assert story.edits() == {"images": names[1:]}
 
 
+def put_seed(page, seed: int) -> None:
+    """Another seed for the loop's body, so that every shot is made anew."""
+    page.evaluate(
+        """(seed) => {
+            const { widgets } = app.graph.getNodeById(4);
+            widgets.find((widget) => widget.name === "seed").value = seed;
+        }""",
+        seed,
+    )
+
+
+def begin_two_shots(story, *, seed: int) -> None:
+    """Queue the story anew; its third shot is held back, and the gallery shows the second's."""
+    hold(story.log, 3)
+    put_seed(story.page, seed)
+    story.page.evaluate("() => { app.queuePrompt(0); }")
+    story.page.wait_for_function(
+        "app.graph.getNodeById(2).storymemGallery.bank.frames.at(-1).shot === 1"
+    )
+
+
 def test_a_reload_in_the_middle_of_a_run_loses_nothing(story, server):
     page = story.page
     known = set(server.get("/history"))
-    hold(story.log, 3)
-    page.evaluate(
-        """() => {
-            const { widgets } = app.graph.getNodeById(4);
-            widgets.find((widget) => widget.name === "seed").value = 11;
-            app.queuePrompt(0);
-        }"""
-    )
-    page.wait_for_function("app.graph.getNodeById(2).storymemGallery.bank.frames.at(-1).shot === 1")
+    begin_two_shots(story, seed=11)
     clicked = story.shown()[1]["digest"]
     story.focus(clicked)
     story.press("p")
@@ -266,15 +279,7 @@ def test_what_ran_while_the_page_was_closed_is_shown_when_it_is_opened_again(sto
     page, address = story.page, story.page.url
     page.evaluate(WITH_ID, str(uuid.uuid4()))
     known = set(server.get("/history"))
-    hold(story.log, 3)
-    page.evaluate(
-        """() => {
-            const { widgets } = app.graph.getNodeById(4);
-            widgets.find((widget) => widget.name === "seed").value = 12;
-            app.queuePrompt(0);
-        }"""
-    )
-    page.wait_for_function("app.graph.getNodeById(2).storymemGallery.bank.frames.at(-1).shot === 1")
+    begin_two_shots(story, seed=12)
     early = [card["digest"] for card in story.shown()]
     wait_for_draft(page, early[-1])
     page.goto("about:blank")
@@ -294,12 +299,7 @@ def test_what_ran_while_the_page_was_closed_is_shown_when_it_is_opened_again(sto
 def test_an_older_file_of_a_workflow_keeps_the_memory_it_was_saved_with(story):
     page, cards = story.page, story.shown()
     older = page.evaluate("() => app.graph.serialize()")
-    page.evaluate(
-        """() => {
-            const { widgets } = app.graph.getNodeById(4);
-            widgets.find((widget) => widget.name === "seed").value = 13;
-        }"""
-    )
+    put_seed(page, 13)
     story.queue()
     assert not {card["digest"] for card in cards} & {card["digest"] for card in story.shown()}
     page.evaluate("(graph) => app.loadGraphData(graph)", older)

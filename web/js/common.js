@@ -3,6 +3,9 @@ import { app } from "../../../scripts/app.js";
 
 export const NO_ID = "00000000-0000-0000-0000-000000000000"; // of a graph that was never a file
 
+/** The host's events of which a prompt's last one is. */
+export const PROMPT_ENDS = ["execution_success", "execution_error", "execution_interrupted"];
+
 /** `h("button", { class: "x", onclick: f, "aria-label": "y" }, "text", child)`; text stays text. */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);

@@ -4,7 +4,7 @@
  */
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
-import { everyNode, nodeOfId, noteChange, rootGraph, soon, upstream, useStyles } from "./common.js";
+import { PROMPT_ENDS, everyNode, nodeOfId, noteChange, rootGraph, soon, upstream, useStyles } from "./common.js";
 import { continues, readBank, upload } from "./gallery_bank.js";
 import { enlarge } from "./gallery_dialog.js";
 import * as edit from "./gallery_edits.js";
@@ -350,9 +350,7 @@ app.registerExtension({
     });
     api.addEventListener("storymem.bank", ({ detail }) => receive(String(detail.node), detail.bank));
     watchRuns(soon(catchUp));
-    for (const end of ["execution_success", "execution_error", "execution_interrupted"]) {
-      api.addEventListener(end, runEnded);
-    }
+    for (const end of PROMPT_ENDS) api.addEventListener(end, runEnded);
   },
 
   nodeCreated(node) {

@@ -1,11 +1,10 @@
 /** Runs that this browser queued and whose end no page heard: closed, or cut off from the server. */
 import { api } from "../../../scripts/api.js";
-import { NO_ID, rootGraph } from "./common.js";
+import { NO_ID, PROMPT_ENDS, rootGraph } from "./common.js";
 
 const KEY = "storymem.runs"; // in the browser's storage, for each user of the server
 const MOST = 50;
 const KEPT_MS = 10_000; // by then the host has what was heard in the browser's draft of the workflow
-const ENDS = ["execution_success", "execution_error", "execution_interrupted"];
 
 const keyOf = () => `${KEY}.${api.user ?? ""}`;
 
@@ -77,6 +76,6 @@ export function watchRuns(ask) {
     queued(given[1]?.workflow?.id, answer?.prompt_id);
     return answer;
   };
-  for (const end of ENDS) api.addEventListener(end, ({ detail }) => heard(detail?.prompt_id));
+  for (const end of PROMPT_ENDS) api.addEventListener(end, ({ detail }) => heard(detail?.prompt_id));
   for (const sign of ["reconnected", "status"]) api.addEventListener(sign, ask);
 }

@@ -1,7 +1,7 @@
 /** On Shot Loop Open and Close: which shot is being made, how far the story is, and a way to stop. */
 import { app } from "../../../scripts/app.js";
 import { api } from "../../../scripts/api.js";
-import { everyNode, h, useStyles } from "./common.js";
+import { PROMPT_ENDS, everyNode, h, useStyles } from "./common.js";
 import { icon } from "./icons.js";
 import { forget, heardSoFar, isEnded, isOfThisPage, takeUp } from "./runs.js";
 import { lastRead, whenRead } from "./story_editor.js";
@@ -144,7 +144,7 @@ app.registerExtension({
     api.addEventListener("execution_start", ({ detail }) => {
       runningPrompt = detail?.prompt_id ?? null;
     });
-    for (const kind of ["execution_success", "execution_error", "execution_interrupted"]) api.addEventListener(kind, end);
+    for (const kind of PROMPT_ENDS) api.addEventListener(kind, end);
     api.addEventListener("reconnected", letGo); // what ended meanwhile told nobody
     whenRead.addEventListener("read", ({ detail }) => showFromFolder(detail));
   },

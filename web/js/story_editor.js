@@ -1,7 +1,7 @@
 /** On Load Story: a list of the shots with their states, and the story editor. */
 import { app } from "../../../scripts/app.js";
 import { api } from "../../../scripts/api.js";
-import { everyNode, h, noteChange, useStyles } from "./common.js";
+import { PROMPT_ENDS, everyNode, h, noteChange, useStyles } from "./common.js";
 import { icon } from "./icons.js";
 import { heardSoFar, isEnded, statesFor, whenProgress } from "./runs.js";
 import { StoryDialog } from "./story_dialog.js";
@@ -178,10 +178,7 @@ app.registerExtension({
   setup() {
     useStyles("story");
     const readAll = () => everyPanel().forEach((panel) => panel.later());
-    api.addEventListener("reconnected", readAll);
-    api.addEventListener("execution_success", readAll);
-    api.addEventListener("execution_error", readAll);
-    api.addEventListener("execution_interrupted", readAll);
+    for (const sign of ["reconnected", ...PROMPT_ENDS]) api.addEventListener(sign, readAll);
     app.canvas?.canvas?.addEventListener("subgraph-opened", readAll);
   },
   nodeCreated(node) {
