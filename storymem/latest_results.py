@@ -65,11 +65,6 @@ def latest_results(latest: Mapping, story: Story) -> list[Mapping]:
     return found
 
 
-def latest_result(latest: Mapping, shot: Shot, story: Story) -> Mapping:
-    """What the manifest knows of one shot of ``story``."""
-    return latest_results(latest, story)[shot.index]
-
-
 def is_held(entry: Mapping, shot: Shot) -> bool:
     """Whether a result was made for another prompt than the shot has now."""
     return not _is_made_for(entry, without_marks(shot.prompt))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from contextlib import contextmanager
 
 FLAGS = [
@@ -16,6 +17,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PATIENCE = 60  # seconds for what the page does in one, where nothing else runs
 HOST_ERRORS = ("getCanvas: canvas is null",)  # ComfyUI 0.18's page, while a busy machine loads it
 LOAD_AND_READ = """async (workflow) => {
     await window.app.loadGraphData(workflow);
@@ -75,6 +77,7 @@ def open_page(
             args=[*FLAGS, f"--host-resolver-rules=MAP {machine} 127.0.0.1"],
         )
         page = browser.new_page(viewport={"width": width, "height": height})
+        page.set_default_timeout(1000 * PATIENCE)
         if user:
             page.add_init_script(f"localStorage['Comfy.userId'] = {json.dumps(user)}")
         page.goto(f"http://{machine}:{port}/")
@@ -95,6 +98,23 @@ def collect_errors(page) -> list[str]:
     return errors
 
 
+def eventually(page, look_up):
+    """What ``look_up`` gives once it gives something true; in the end what it gives then.
+
+    The page must go on meanwhile, and a busy machine may take long: ``assert eventually(...)``.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while not (found := look_up()) and time.monotonic() < deadline:
+        page.wait_for_timeout(50)
+    return found
+
+
+def wait_for_text(page, locator, text: str) -> None:
+    """Wait until the first element of ``locator`` shows this text; the error says what it shows."""
+    if not eventually(page, lambda: text in locator.first.inner_text()):
+        raise AssertionError(f"{text!r} is not in {locator.first.inner_text()!r}")
+
+
 def wait_for_draft(page, text: str) -> None:
     """Wait until the host has kept the workflow in the browser, as it does soon after a change.
 
@@ -112,11 +132,11 @@ def wait_until_ready(page) -> None:
 
     Before that it would put its own in the place of what a test loads.
     """
-    page.wait_for_function("window.app && window.app.extensionManager", timeout=60_000)
+    page.wait_for_function("window.app && window.app.extensionManager")
     page.wait_for_function(
-        "Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 100", timeout=60_000
+        "Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 100"
     )
-    page.wait_for_function("app.extensionManager.workflow?.activeWorkflow", timeout=60_000)
+    page.wait_for_function("app.extensionManager.workflow?.activeWorkflow")
 
 
 def load_workflow(page, workflow: dict) -> dict:

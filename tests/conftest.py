@@ -41,6 +41,7 @@ def load_helper(name: str, folder: str = "") -> None:
 
 load_library()
 load_helper("fakes")
+load_helper("work")
 load_helper("viclip_case", "golden")
 load_helper("film_files")
 load_helper("clip_files")

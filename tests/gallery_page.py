@@ -9,7 +9,7 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
-from browser import collect_errors, open_page
+from browser import collect_errors, eventually, open_page
 from loop_graphs import story
 
 PLACES = {  # of the nodes on the canvas
@@ -24,6 +24,11 @@ ARRANGE = """(places) => {
     app.canvas.ds.scale = 0.9;
     app.canvas.ds.offset = [60, 60];
     app.canvas.setDirty(true, true);
+}"""
+HEAR = """async () => {
+    const { api } = await import("/scripts/api.js");
+    window.ended ??= new Set();
+    api.addEventListener("execution_success", ({ detail }) => window.ended.add(detail.prompt_id));
 }"""
 # Files that are opened have an id, graphs of the API's format have none in older pages.
 WITH_ID = "(id) => app.loadGraphData({ ...app.graph.serialize(), id })"
@@ -90,6 +95,7 @@ class StoryPage:
         used = Path(f"{self.log}.used")
         used.unlink(missing_ok=True)
         known = set(self.server.get("/history") or {})
+        self.page.evaluate(HEAR)
         self.page.evaluate("() => app.queuePrompt(0)")
         deadline = time.monotonic() + 120
         while not (fresh := set(self.server.get("/history") or {}) - known):
@@ -97,7 +103,8 @@ class StoryPage:
             self.page.wait_for_timeout(100)  # not sleep: the page must go on meanwhile
         status = self.server.get(f"/history/{(prompt_id := fresh.pop())}")[prompt_id]["status"]
         assert status["status_str"] == "success", status["messages"]
-        self.page.wait_for_timeout(300)  # the page draws what it was told
+        self.page.wait_for_function("(id) => window.ended.has(id)", arg=prompt_id)
+        self.settle()
         lines = used.read_text().splitlines() if used.exists() else []
         return {int(line.split()[0]): line.split()[1:] for line in lines}
 
@@ -133,6 +140,13 @@ class StoryPage:
                     .map((button) => button.dataset.act),
             }))"""
         )
+
+    def become(self, cards: list[dict], node_id: int = 2) -> None:
+        """Wait until a gallery shows these cards."""
+        eventually(self.page, lambda: self.shown(node_id) == cards)
+        shown = self.shown(node_id)
+        if shown != cards:
+            raise AssertionError(f"node {node_id} shows {shown}, not {cards}")
 
     def edits(self) -> dict:
         text = self.page.evaluate(

@@ -73,7 +73,7 @@ class StoryPage:
     def reload(self) -> None:
         self.page.reload()
         wait_until_ready(self.page)
-        self.page.wait_for_function("app.graph._nodes.length === 4", timeout=30_000)
+        self.page.wait_for_function("app.graph._nodes.length === 4")
 
     # --- queueing ---
 
@@ -110,7 +110,7 @@ class StoryPage:
             "() => [...document.querySelectorAll('.sm-list > li')].map((row) => row.dataset.state)"
         )
 
-    def wait_on_node(self, states: list[str], timeout=15_000) -> None:
+    def wait_on_node(self, states: list[str], timeout: int | None = None) -> None:
         try:
             self.page.wait_for_function(
                 "(states) => [...document.querySelectorAll('.sm-list > li')]"

@@ -101,7 +101,7 @@ def film_of(server: Server, tale: Path, name: str):
         if page.locator(".p-dialog").count():  # of older front ends: which models are missing
             page.keyboard.press("Escape")
         page.get_by_role("button", name="Run", exact=True).first.click()
-        page.wait_for_function("window.app.ui.lastQueueSize > 0", timeout=30_000)
+        page.wait_for_function("window.app.ui.lastQueueSize > 0")
         for prompt_id in iter(lambda: queued(server), None):
             assert server.wait(prompt_id, 600)["status"]["status_str"] == "success", server.log()
     return open_film(server.base / "output" / name / "story_01")

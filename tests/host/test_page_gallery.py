@@ -6,12 +6,11 @@ import base64
 import io
 import json
 import os
-import time
 import uuid
 from pathlib import Path
 
 import pytest
-from browser import find_chromium, wait_for_draft
+from browser import eventually, find_chromium, wait_for_draft, wait_for_text
 from gallery_page import WITH_ID, open_story, prepare_base
 from host_server import Server
 from loop_graphs import hold, release
@@ -166,9 +165,8 @@ def test_changes_are_undone_one_by_one_and_all_at_once(story):
     # The host's own undo knows the changes too.
     story.focus(cards[1]["digest"])
     story.press("p", "Control+z")
-    story.page.wait_for_timeout(600)
-    assert story.edits() == {}
-    assert story.shown() == cards
+    assert eventually(story.page, lambda: story.edits() == {})
+    story.become(cards)
 
 
 def test_a_frame_is_enlarged_and_the_focus_comes_back(story):
@@ -216,8 +214,7 @@ def test_pictures_are_added_with_the_chooser_and_by_dragging_and_taken_off_again
         base64.b64encode(picture.getvalue()).decode(),
     )
     gallery.locator(".storymem-image").nth(1).wait_for()
-    page.wait_for_timeout(300)
-    assert "notes.txt is not a picture" in gallery.inner_text()
+    wait_for_text(page, gallery, "notes.txt is not a picture")
     names = story.edits()["images"]
     assert [len(names), names[0]] == [2, "mara.png"]
     assert page.evaluate("() => app.graph._nodes.length") == 8, "the host opened the picture"
@@ -261,18 +258,19 @@ def test_a_reload_in_the_middle_of_a_run_loses_nothing(story, server):
     wait_for_draft(page, json.dumps({"pin": [clicked]}, separators=(",", ":")))
     assert set(server.get("/history")) == known, "the run is still going on"
     page.reload()
-    page.wait_for_function("window.app?.graph?._nodes?.length === 8", timeout=60_000)
+    page.wait_for_function("window.app?.graph?._nodes?.length === 8")
     page.wait_for_function("document.querySelectorAll('.storymem-card').length > 0")
     again = {card["digest"]: card for card in story.shown()}
     assert again[clicked]["next"] == "next: pinned"
     release(story.log)
-    (fresh,) = wait_until(page, lambda: set(server.get("/history")) - known)
+    (fresh,) = eventually(page, lambda: set(server.get("/history")) - known)
     assert server.get(f"/history/{fresh}")[fresh]["status"]["status_str"] == "success"
-    page.wait_for_timeout(300)
+    page.wait_for_function(LAST_SHOT)
     cards = story.shown()
     assert {card["place"][:6] for card in cards} >= {"shot 1", "shot 6"}
     assert [card["digest"] for card in cards if card["next"] == "next: pinned"] == [clicked]
-    assert story.shown(6) == cards == story.shown(8)
+    story.become(cards, 6)
+    story.become(cards, 8)
 
 
 def test_what_ran_while_the_page_was_closed_is_shown_when_it_is_opened_again(story, server):
@@ -284,16 +282,15 @@ def test_what_ran_while_the_page_was_closed_is_shown_when_it_is_opened_again(sto
     wait_for_draft(page, early[-1])
     page.goto("about:blank")
     release(story.log)
-    wait_until(page, lambda: set(server.get("/history")) - known)
+    assert eventually(page, lambda: set(server.get("/history")) - known)
     page.goto(address)
-    page.wait_for_function("window.app?.graph?._nodes?.length === 8", timeout=60_000)
-    page.wait_for_function(
-        "app.graph.getNodeById(2).storymemGallery.bank?.frames.at(-1).shot === 5", timeout=60_000
-    )
+    page.wait_for_function("window.app?.graph?._nodes?.length === 8")
+    page.wait_for_function(LAST_SHOT)
     cards = story.shown()
     assert [card["digest"] for card in cards][: len(early)] == early
     assert cards[-1]["place"].startswith("shot 6")
-    assert story.shown(6) == cards == story.shown(8)
+    story.become(cards, 6)
+    story.become(cards, 8)
 
 
 def test_an_older_file_of_a_workflow_keeps_the_memory_it_was_saved_with(story):
@@ -303,17 +300,7 @@ def test_an_older_file_of_a_workflow_keeps_the_memory_it_was_saved_with(story):
     story.queue()
     assert not {card["digest"] for card in cards} & {card["digest"] for card in story.shown()}
     page.evaluate("(graph) => app.loadGraphData(graph)", older)
-    page.wait_for_timeout(500)
-    assert story.shown() == cards
-
-
-def wait_until(page, look_up, seconds: float = 60):
-    """What ``look_up`` gives once it gives something."""
-    deadline = time.monotonic() + seconds
-    while not (found := look_up()):
-        assert time.monotonic() < deadline
-        page.wait_for_timeout(100)
-    return found
+    story.become(cards)
 
 
 def test_the_same_in_the_new_nodes_and_in_a_light_theme(story):
@@ -321,10 +308,10 @@ def test_the_same_in_the_new_nodes_and_in_a_light_theme(story):
     put = "async ([name, value]) => app.extensionManager.setting.set(name, value)"
     page.evaluate(put, ["Comfy.VueNodes.Enabled", True])
     page.wait_for_selector("[data-node-id] .storymem-gallery")
-    page.wait_for_timeout(500)
-    assert story.shown() == cards
-    box = story.gallery().bounding_box()
-    assert 150 < box["height"] < 700, "the gallery scrolls, it does not stretch its node"
+    story.become(cards)
+    assert eventually(page, lambda: 150 < story.gallery().bounding_box()["height"] < 700), (
+        "the gallery scrolls, it does not stretch its node"
+    )
     story.focus(cards[6]["digest"])
     story.press("p", "ArrowRight", "d")
     assert story.edits() == {"pin": [cards[6]["digest"]], "drop": [cards[7]["digest"]]}
@@ -332,12 +319,14 @@ def test_the_same_in_the_new_nodes_and_in_a_light_theme(story):
     page.evaluate(put, ["Comfy.ColorPalette", "light"])
     look(story, "vue-light")
     page.evaluate(put, ["Comfy.VueNodes.Enabled", False])
-    page.wait_for_timeout(500)
+    assert eventually(page, lambda: story.shown()[6:7] and story.shown()[6]["next"])
     assert story.shown()[6]["next"] == "next: pinned"
     look(story, "light")
     page.evaluate(put, ["Comfy.ColorPalette", "dark"])
 
 
+# The page was told of the bank after the last shot.
+LAST_SHOT = "app.graph.getNodeById(2).storymemGallery.bank?.frames.at(-1).shot === 5"
 SEND = """([node, bank]) => comfyAPI.api.api.dispatchCustomEvent("storymem.bank", { node, bank })"""
 
 
@@ -356,28 +345,37 @@ def bank_of(count: int, workflow: str = "") -> dict:
     }  # fmt: skip
 
 
+# How many cards a gallery makes or moves when it is drawn again; see bench_page.py for the times.
+CARDS_MADE = """async (id) => {
+    const gallery = app.graph.getNodeById(id).storymemGallery;
+    let made = 0;
+    const watch = new MutationObserver((changes) => {
+        for (const { target, addedNodes } of changes) {
+            if (target.matches(".storymem-grid")) made += addedNodes.length;
+        }
+    });
+    watch.observe(gallery.view.element, { childList: true, subtree: true });
+    gallery.draw();
+    await new Promise((done) => setTimeout(done));
+    watch.disconnect();
+    return made;
+}"""
+
+
 def test_a_long_story_is_shown_smoothly_and_its_words_stay_words(story):
     page = story.page
     page.on("dialog", lambda dialog: story.errors.append(dialog.message))
     asked = []
     page.on("request", lambda request: asked.append(request.url))
     page.evaluate(SEND, ["2", bank_of(200)])
-    page.wait_for_timeout(600)
-    assert len(story.shown()) == 232
+    assert eventually(page, lambda: len(story.shown()) == 232)
     assert "40 earlier frames are not shown" in story.gallery().inner_text()
+    first = story.gallery().locator(".storymem-card")
+    wait_for_text(page, first, "picture gone")  # what is not there has a place all the same
+    page.wait_for_timeout(500)  # pictures out of sight are not asked for later either
     pictures = [url for url in asked if "/storymem/picture/" in url]
-    assert 0 < len(pictures) < 150, "pictures out of sight are not asked for"
-    first = story.gallery().locator(".storymem-card").first
-    assert "picture gone" in first.inner_text(), "what is not there has a place all the same"
-    drawn = page.evaluate(
-        """() => {
-            const gallery = app.graph.getNodeById(2).storymemGallery;
-            const begin = performance.now();
-            for (let i = 0; i < 5; i++) gallery.draw();
-            return (performance.now() - begin) / 5;
-        }"""
-    )
-    assert drawn < 250, f"{drawn:.0f} ms to draw 232 frames again"
+    assert 0 < len(pictures) < 150
+    assert page.evaluate(CARDS_MADE, 2) == 0, "drawn again, the cards stay"
     story.focus(f"{150:064x}")
     story.press("p", "End", "r")
     assert story.edits() == {"pin": [f"{150:064x}"], "keep": [f"{231:064x}"]}
@@ -393,14 +391,13 @@ def test_a_long_story_is_shown_smoothly_and_its_words_stay_words(story):
 def test_a_bank_of_another_workflow_waits_until_that_one_is_opened(story):
     page = story.page
     page.evaluate(SEND, ["8", bank_of(3)])
-    page.wait_for_timeout(200)
+    assert eventually(page, lambda: len(story.shown(8)) == 3 + 32)
     before = story.shown()
     page.evaluate(SEND, ["8", bank_of(5, workflow="another")])
     page.wait_for_timeout(200)
     assert story.shown() == before
     page.evaluate("() => app.loadGraphData({ ...app.graph.serialize(), id: 'another' })")
-    page.wait_for_timeout(500)
-    assert len(story.shown()) == 5 + 32
+    assert eventually(page, lambda: len(story.shown()) == 5 + 32)
 
 
 def test_a_loop_body_in_a_subgraph_shows_its_memory_and_changes_it(story):
@@ -431,7 +428,5 @@ def test_a_loop_body_in_a_subgraph_shows_its_memory_and_changes_it(story):
     assert story.edits() == {"pin": [outer[1]["digest"]]}
     # A Remember that no Memory Bank feeds is only looked at.
     page.evaluate("() => app.graph.remove(app.graph.getNodeById(2))")
-    page.wait_for_timeout(200)
-    preview = story.gallery(8)
-    assert "No Memory Bank node feeds this memory" in preview.inner_text()
+    wait_for_text(page, story.gallery(8), "No Memory Bank node feeds this memory")
     assert {tuple(card["acts"]) for card in story.shown(8)} == {()}

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from browser import find_chromium, wait_for_draft
+from browser import eventually, find_chromium, wait_for_draft, wait_for_text
 from gallery_page import open_story, prepare_base
 from host_server import Server
 
@@ -144,9 +144,8 @@ def test_who_is_on_a_frame_is_written_by_keyboard(story):
         story.press("Enter")
         assert story.edits() != {}
         undo()
-        page.wait_for_timeout(600)
-        assert story.edits() == {}
-        assert of_shot(story, 1)[0]["who"] == "Mara"
+        assert eventually(page, lambda: story.edits() == {})
+        assert eventually(page, lambda: of_shot(story, 1)[0]["who"] == "Mara")
 
 
 # Nothing is pending on the card: the page has what the last run made of it, read or remembered.
@@ -182,7 +181,7 @@ def test_names_by_mouse_make_anew_what_they_change_and_outlive_clicks_and_a_relo
     assert story.edits() == {"names": names}, "what is in effect stays"
     wait_for_draft(page, json.dumps({"names": names}, separators=(",", ":")))
     page.reload()
-    page.wait_for_function("window.app?.graph?._nodes?.length === 8", timeout=60_000)
+    page.wait_for_function("window.app?.graph?._nodes?.length === 8")
     page.wait_for_function(IN_EFFECT, arg=card["digest"])
     (again,) = [one for one in story.shown() if one["digest"] == card["digest"]]
     assert (again["who"], again["acts"]) == ("<b>Pip</b>", ["pin", "drop", "name"])
@@ -217,9 +216,8 @@ def test_before_the_first_shot_it_is_said_that_the_prompt_decides(story):
     ]
     facts = {"policy": "entities", "tell": "open", "max_frames": 4, "sink": 1, "count": 6}
     story.page.evaluate(send, ["2", {**facts, "frames": frames, "dropped": []}])
-    story.page.wait_for_timeout(300)
-    text = story.gallery().inner_text()
-    assert "The next shot sees 4 of 6 frames. Which ones depends on its prompt." in text
+    said = "The next shot sees 4 of 6 frames. Which ones depends on its prompt."
+    wait_for_text(story.page, story.gallery(), said)
     assert {card["label"] for card in story.shown()} == {"open"}
 
 
@@ -227,12 +225,13 @@ def test_names_and_roles_in_the_new_nodes_in_a_light_theme_and_in_chinese(story)
     page = story.page
     story.load(script=json.dumps(SCRIPT), policy="entities")
     story.queue()
+    cards = story.shown()
     put = "async ([name, value]) => app.extensionManager.setting.set(name, value)"
     page.evaluate(put, ["Comfy.ColorPalette", "light"])
     look(story, "names-light")
     page.evaluate(put, ["Comfy.VueNodes.Enabled", True])
     page.wait_for_selector("[data-node-id] .storymem-gallery")
-    page.wait_for_timeout(500)
+    story.become(cards)
     card, seen = of_shot(story, 1)[0], of_shot(story, 2)[0]
     story.focus(card["digest"])
     story.press("t")
@@ -244,7 +243,7 @@ def test_names_and_roles_in_the_new_nodes_in_a_light_theme_and_in_chinese(story)
     page.evaluate(put, ["Comfy.ColorPalette", "dark"])
     page.evaluate(put, ["Comfy.Locale", "zh"])
     page.wait_for_timeout(2000)  # the host puts every node up anew
-    assert "上一个镜头看到了 21 帧中的 4 帧" in story.gallery().inner_text()
+    wait_for_text(page, story.gallery(), "上一个镜头看到了 21 帧中的 4 帧")
     assert "画面人物（你写的）：Pip" in facts(story, card["digest"])
     assert "画面里有 Pip" in facts(story, seen["digest"])
     look(story, "names-zh")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from browser import find_chromium, wait_for_draft
+from browser import find_chromium, wait_for_draft, wait_for_text
 from loop_graphs import hold, ran, release, story
 from story_page import look
 
@@ -62,10 +62,9 @@ def test_cancelling_keeps_finished_shots_and_a_reload_shows_the_run_again(page, 
     prompt_id = page.queue()
     line = page.page.locator(".sm-progress .sm-line").first
     page.page.wait_for_function(
-        "() => document.querySelector('.sm-progress')?.textContent.startsWith('shot 2 of 10')",
-        timeout=20_000,
+        "() => document.querySelector('.sm-progress')?.textContent.startsWith('shot 2 of 10')"
     )
-    assert "shot 2 of 10: shot number 2" in line.text_content()
+    wait_for_text(page.page, line, "shot 2 of 10: shot number 2")
     page.wait_on_node(["done", "running"] + ["waiting"] * 8)
     widgets = page.page.evaluate(
         """() => app.graph._nodes.filter((n) => n.comfyClass === "StoryMemShotLoopClose")
@@ -96,7 +95,7 @@ def test_cancelling_keeps_finished_shots_and_a_reload_shows_the_run_again(page, 
     kept = json.loads((server.base / "output/page/Stopped/story.json").read_text())["shots"]
     assert len(kept) == 1
     page.wait_on_node(["done"] + ["waiting"] * 9)
-    assert "1 of 10 shots" in line.text_content()
+    wait_for_text(page.page, line, "1 of 10 shots")
     assert page.run() == list(range(2, 11))
     page.wait_on_node(["done"] * 10)
     page.page.wait_for_function(
@@ -108,7 +107,7 @@ def test_a_stopped_story_stays_stopped_while_the_host_still_lists_its_prompt(pag
     page.load(story(6, name="Listed"))
     hold(page.log, 2)
     prompt_id = page.queue()
-    page.wait_on_node(["done", "running"] + ["waiting"] * 4, timeout=20_000)
+    page.wait_on_node(["done", "running"] + ["waiting"] * 4)
     running = json.dumps(server.get("/queue"))
     page.page.route(
         "**/api/queue", lambda route: route.fulfill(body=running, content_type="application/json")
@@ -142,7 +141,7 @@ def test_the_shot_that_stopped_the_story_is_shown(page, server):
     page.page.evaluate(told, "of another tab, whose nodes have the same numbers")
     assert page.on_node() == ["done", "failed", "waiting"]
     page.page.evaluate(told, page.page.evaluate("() => app.rootGraph.id"))
-    assert page.on_node() == ["done", "running", "waiting"]
+    page.wait_on_node(["done", "running", "waiting"])
 
 
 def test_a_stop_in_a_part_of_the_story_stays_to_be_read(page, server):
@@ -156,16 +155,16 @@ def test_a_stop_in_a_part_of_the_story_stays_to_be_read(page, server):
     server.wait(page.queue())
     page.wait_on_node(["done", "failed"] + ["waiting"] * 4)
     page.page.wait_for_timeout(1500)  # the last reading begins half a second after the end
-    line = page.page.locator(".sm-progress .sm-line").first
-    assert "stopped: 1 of 3" in line.text_content()
-    assert "on purpose" in line.get_attribute("title")
+    line = page.page.locator(".sm-progress .sm-line")
+    wait_for_text(page.page, line, "stopped: 1 of 3")
+    assert "on purpose" in line.first.get_attribute("title")
 
 
 def test_a_story_edited_while_it_runs_does_not_take_the_states_of_the_old_one(page, server):
     page.load(story(4, name="Written on"))
     hold(page.log, 2)
     prompt_id = page.queue()
-    page.wait_on_node(["done", "running", "waiting", "waiting"], timeout=20_000)
+    page.wait_on_node(["done", "running", "waiting", "waiting"])
     prompts = ["a new first shot", *(f"shot number {i}" for i in range(1, 5))]
     page.page.evaluate(
         """(script) => {
@@ -193,7 +192,7 @@ def test_a_run_that_ended_while_nobody_listened_does_not_run_for_ever(page, serv
     page.load(story(3, name="Asleep"))
     hold(page.log, 2)
     prompt_id = page.queue()
-    page.wait_on_node(["done", "running", "waiting"], timeout=20_000)
+    page.wait_on_node(["done", "running", "waiting"])
     page.page.context.set_offline(True)
     page.page.evaluate("""async () => (await import("/scripts/api.js")).api.socket.close()""")
     release(page.log)
@@ -207,8 +206,8 @@ def test_a_server_that_died_is_not_shown_as_running(page, server):
     page.load(story(6, name="Killed"))
     hold(page.log, 2)
     page.queue()
-    page.wait_on_node(["done", "running"] + ["waiting"] * 4, timeout=20_000)
+    page.wait_on_node(["done", "running"] + ["waiting"] * 4)
     server.kill()
     server.start()
-    page.page.wait_for_function(ENDED, timeout=60_000)
+    page.page.wait_for_function(ENDED)
     assert "running" not in page.on_node()

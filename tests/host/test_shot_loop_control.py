@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from loop_graphs import edited, lines_of, loop_graph, ran, story
+from work import count_calls
 
 STBENCH = Path(__file__).resolve().parents[3] / "shared" / "stbench"
 
@@ -290,26 +291,33 @@ def test_strange_stories_run(host, log):
     assert ran(log) == []
 
 
-def test_a_story_of_two_hundred_shots_queues_fast_and_does_not_overflow(host, log):
+def test_a_story_of_two_hundred_shots_is_checked_with_little_work_and_does_not_overflow(host, log):
     import execution
 
-    graph = loop_graph(story(200), log, body={"width": 16, "height": 16, "length": 5})
-    graph["open"]["inputs"]["continuity"] = "last_frame"
-    begin = time.monotonic()
-    valid, *_ = asyncio.run(execution.validate_prompt("p", graph, None))
-    assert valid
-    assert time.monotonic() - begin < 5
+    def graph_of(shots: int) -> dict:
+        graph = loop_graph(story(shots), log, body={"width": 16, "height": 16, "length": 5})
+        graph["open"]["inputs"]["continuity"] = "last_frame"
+        return graph
+
+    def check(graph: dict) -> None:
+        valid, *_ = asyncio.run(execution.validate_prompt("p", graph, None))
+        assert valid
+
+    graph = graph_of(200)
+    check(graph)  # what is done once is done
+    short, long = (count_calls(lambda g=g: check(g)) for g in (graph_of(50), graph))
+    assert long < 4.5 * short
     host.run(graph)
     assert ran(log) == list(range(1, 201))
 
 
 def test_a_shot_begins_as_soon_as_the_one_before_it_is_finished(host, log, monkeypatch):
     """The look-out for shots that never finish must not be what wakes the next one."""
-    monkeypatch.setattr(host.pack("nodes.loop_run"), "POLL_SECONDS", 30)
+    monkeypatch.setattr(host.pack("nodes.loop_run"), "POLL_SECONDS", 100)
     begin = time.monotonic()
     host.run(loop_graph(story(3), log))
     assert ran(log) == [1, 2, 3]
-    assert time.monotonic() - begin < 20
+    assert time.monotonic() - begin < 100, "a shot waited for the look-out"
 
 
 @pytest.mark.skipif(not STBENCH.is_dir(), reason="no ST-Bench scripts here")

@@ -54,14 +54,14 @@ def test_a_body_that_gives_nothing_is_told_and_does_not_hang(host, log, count, c
     begun = time.monotonic()
     import nodes
 
-    stop = threading.Timer(30, nodes.interrupt_processing)  # a hang fails, and does not stand still
+    stop = threading.Timer(120, nodes.interrupt_processing)  # a hang fails
     stop.start()
     try:
         with pytest.raises(RuntimeError, match=r"shot 1 .*gave nothing"):
             host.run(filtered(loop_graph(story(count), log)))
     finally:
         stop.cancel()
-    assert time.monotonic() - begun < 25
+    assert time.monotonic() - begun < 110, "it was the timer that ended it"
     assert ran(log) == [1]
 
 
