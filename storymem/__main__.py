@@ -24,7 +24,10 @@ def main(arguments: list[str] | None = None) -> int:
     ):
         module.add_options(commands.add_parser(name, help=words, description=words))
         commands.choices[name].set_defaults(module=module)
-    options = parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        hint = "; options of 'storymem run' come after --" if options.command == "compare" else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     return options.module.run(options)
 
 

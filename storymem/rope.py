@@ -36,6 +36,19 @@ def check_memory_span(memory_frames: int, offset: int) -> None:
             raise ValueError(f"{name} must be a whole number of 0 or more, but it is {value}")
 
 
+def check_reach(memory_frames: int, rope_shift: int, shot_frames: int, positions: int) -> None:
+    """Raise ValueError when a model's table of ``positions`` ends before memory or shot do."""
+    for reached, what in (
+        (memory_frames * rope_shift, f"{memory_frames} memory frames {rope_shift} apart"),
+        (shot_frames - 1, f"{shot_frames} latent frames of a shot"),
+    ):
+        if reached >= positions:
+            raise ValueError(
+                f"{what} reach position {reached}, but the model's table ends at {positions - 1}; "
+                "use fewer memory frames, a smaller rope_shift or a shorter shot"
+            )
+
+
 def encode_with_memory(original: Callable, memory_frames: int, rope_shift: int) -> Callable:
     """``rope_encode`` with memory at ``-M*S, ..., -S`` and the shot from 0.
 

@@ -121,9 +121,16 @@ def read_script(path: Path, default_name: str = "") -> Story:
         ValueError: when it cannot be read, naming it.
     """
     try:
-        return load_story(path.read_text(encoding="utf-8"), default_name=default_name or path.stem)
+        text = path.read_text(encoding="utf-8")
+        begin = text.removeprefix("\ufeff").lstrip()[:1]
+        if path.suffix.lower() == ".json" and begin and begin not in "{[":
+            raise ValueError("a JSON script begins with {; save plain text as .txt")
+        return load_story(text, default_name=default_name or path.stem)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as a script: {error}") from error
+        words = getattr(error, "strerror", None) or error
+        if isinstance(error, UnicodeDecodeError):
+            words = "it is not UTF-8 text"
+        raise ValueError(f"{path} cannot be read as a script: {words}") from error
 
 
 def frame_counts(film: StoryFilm) -> list[int]:

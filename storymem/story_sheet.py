@@ -34,7 +34,11 @@ def run(options: argparse.Namespace) -> int:
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.INFO)
     try:
         logger.info("contact sheet: %s", save_story_sheet(options.folder, options.to))
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        target = options.to or options.folder
+        logger.error("error: the sheet cannot be written to %s: %s", target, error.strerror)
+        return 2
+    except ValueError as error:
         logger.error("error: %s", error)
         return 2
     return 0

@@ -154,8 +154,15 @@ def choose_folder(wanted: Path | None) -> Path:
     numbers = ["", *(f"_{n}" for n in range(2, 1000))]
     tries = [wanted] if wanted else [Path(f"tiny_story{number}") for number in numbers]
     for path in tries:
-        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-            return path.resolve()
+        try:
+            if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+                path.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=path):
+                    return path.resolve()
+        except OSError as error:  # now, and not after the installation
+            raise Stop(
+                REFUSED, f"{path} cannot be written: {error}; choose another --out"
+            ) from error
     raise Stop(REFUSED, f"{tries[-1]} holds something already; choose another --out")
 
 
@@ -257,7 +264,8 @@ class Page:
             if self.server.poll() is not None:
                 raise Stop(FAILED, f"ComfyUI stopped:\n{self.tail()}")
             try:
-                if answer := ask():
+                answer = ask()  # no :=, so that older Pythons can say that they are too old
+                if answer:
                     return answer
             except OSError:  # not up yet, or busy
                 pass

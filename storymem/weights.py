@@ -46,7 +46,7 @@ CLIP_B32 = WeightsSource(
     sha256="40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
 )
 CLIP_L14 = WeightsSource(
-    title="The LAION aesthetic predictor (its CLIP ViT-L/14)",
+    title="CLIP ViT-L/14 (of the LAION aesthetic predictor and of the stand-in for ViCLIP)",
     file="ViT-L-14.pt",
     folder="clip_vision",
     page="https://github.com/openai/CLIP",
@@ -121,10 +121,12 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
 
 
 def unreadable(path: str | Path, error: Exception) -> ValueError:
-    reason = str(error).strip().splitlines() or [type(error).__name__]
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    # torch goes on with how to run a file's code all the same, which nobody should.
+    reason = lines[0].partition(" Re-running")[0].rstrip(". ")
     return ValueError(
-        f"{path} cannot be read as a weights file ({reason[0]}); it may be cut short: "
-        "download it again"
+        f"{path} cannot be read as a weights file ({reason}); it may be cut short, or hold code or "
+        "something else: download it again"
     )
 
 

@@ -242,6 +242,27 @@ def test_a_comparison_that_cannot_work_makes_nothing(scripts, tmp_path, models, 
     assert not out.exists()
 
 
+def test_run_options_in_the_wrong_place_are_told_of(scripts, tmp_path, caplog, capsys):
+    from storymem import __main__ as program
+
+    def compare_tiny(*more: str) -> int:
+        files = map(str, scripts)
+        out = str(tmp_path / "out")
+        own = ("--scripts", *files, "--out", out, "--features", "tiny_world")
+        return program.main(["compare", *own, *more])
+
+    assert compare_tiny() == 2
+    assert "--tiny for the tiny demo model (options of 'storymem run' come after --)" in caplog.text
+    with pytest.raises(SystemExit):
+        compare_tiny("--tiny")
+    assert "unrecognized arguments: --tiny; options of 'storymem run' come after --" in (
+        capsys.readouterr().err
+    )
+    assert compare_tiny("--", "--tiny", "--out", "elsewhere") == 2
+    assert "--out stands before --" in caplog.text
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 def test_what_would_stop_a_later_story_is_told_before_the_first(
     scripts, tmp_path, models, samples, caplog
@@ -258,7 +279,7 @@ def test_what_would_stop_a_later_story_is_told_before_the_first(
     assert compare(models, out, [scripts[0], gone], *ours) == 2
     assert "reference images that are not there" in caplog.text
     assert compare(models, out, [scripts[0], short], *ours, run=("--end-shot", "3")) == 2
-    assert "end_shot is 3" in caplog.text
+    assert "--end-shot is 3" in caplog.text
     assert compare(models, out, scripts, "--viclip", junk, "--systems", "wan") == 2
     assert "junk.pth" in caplog.text
     assert compare(models, tmp_path / "full", scripts, *ours) == 2
@@ -272,8 +293,7 @@ def test_a_story_that_failed_is_named_and_its_old_shots_are_not_measured(
 ):
     out = tmp_path / "out"
     ours = ("--viclip", models["--viclip"], "--measure-device", "cpu", "--systems", "storymem")
-    assert compare(models, out, scripts, *ours, run=("--out", tmp_path / "elsewhere")) == 0
-    assert not (tmp_path / "elsewhere").exists()  # what makes a system is not for the run
+    assert compare(models, out, scripts, *ours) == 0
     sample = Engine.sample
 
     def fails_at_first(self, kind, inputs, **options):

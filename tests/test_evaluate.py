@@ -152,7 +152,12 @@ def test_what_is_wrong_is_told_before_anything_is_measured(stories, models, tmp_
         "--script is for one story": (
             stories / "wan", "--script", one / "script.json", *out, *viclip
         ),
-        "aesthetic_every must be 1": (one, *out, *viclip, "--aesthetic-every", "0"),
+        "--aesthetic-every must be 1": (
+            one, *out, "--features", "tiny_world", "--aesthetic-every", "0"
+        ),
+        "CLIP ViT-L/14 (of the LAION aesthetic predictor and of the stand-in": (
+            one, *out, "--features", "open_clip_frame_average"
+        ),
     }  # fmt: skip
     for words, arguments in wrong.items():
         caplog.clear()

@@ -75,6 +75,9 @@ def test_memory_beyond_the_models_table_is_refused():
     set_memory_frames(model, 6)
     with pytest.raises(ValueError, match="reach position 1200"):
         model.rope(torch.zeros(1, 36, 8, 4, 4))
+    set_memory_frames(model, 1)
+    with pytest.raises(ValueError, match="1025 latent frames of a shot reach position 1024"):
+        model.rope(torch.zeros(1, 36, 1026, 4, 4))
 
 
 def test_memory_on_a_model_without_memory_positions_is_refused():

@@ -180,10 +180,15 @@ def test_what_is_wrong_is_told_before_anything_is_loaded(
     out, missing = tmp_path / "out", tmp_path / "missing"
     text = tmp_path / "no.json"
     text.write_text("{")
+    plain = tmp_path / "plain.json"
+    plain.write_text("null")
     wrong = {
         "no model_index.json": lambda: run(script, out, missing),
-        "cannot be read": lambda: run(missing, out, i2v),
-        "not valid JSON": lambda: run(text, out, i2v),
+        "missing cannot be read as a script: No such file": lambda: run(missing, out, i2v),
+        "no.json cannot be read as a script: the script begins like JSON but is not valid JSON": (
+            lambda: run(text, out, i2v)
+        ),
+        "begins with {; save plain text as .txt": lambda: run(plain, out, i2v),
         "CLIP ViT-B/32 needs a weights file": lambda: run(script, out, i2v, "--embedder", "clip"),
         "no LoRA folder": lambda: run(script, out, i2v, "--lora", missing),
         "pass both --lora-high": lambda: run(script, out, i2v, "--lora-high", missing),
@@ -192,17 +197,24 @@ def test_what_is_wrong_is_told_before_anything_is_loaded(
         "steps must be 1 or more": lambda: run(script, out, i2v, "--steps", "0"),
         "fps must be between 1 and 240": lambda: run(script, out, i2v, "--fps", "0"),
         "threshold must be a number": lambda: run(script, out, i2v, "--threshold", "nan"),
-        "max_keyframes must be 1 or more": lambda: run(script, out, i2v, "--max-keyframes", "0"),
-        "lora_strength must be a number": lambda: run(script, out, i2v, "--lora-strength", "inf"),
+        "--max-keyframes must be 1 or more": lambda: run(script, out, i2v, "--max-keyframes", "0"),
+        "--lora-strength must be a number": lambda: run(script, out, i2v, "--lora-strength", "inf"),
         "cfg must be 0 or more": lambda: run(script, out, i2v, "--cfg-low", "nan"),
         "shift must be above 0": lambda: run(script, out, i2v, "--shift", "nan"),
-        "rope_shift must be a whole number": lambda: run(script, out, i2v, "--rope-shift", "-1"),
+        "--rope-shift must be a whole number": lambda: run(script, out, i2v, "--rope-shift", "-1"),
+        "seed must be between 0": lambda: run(script, out, i2v, "--seed", "-1"),
+        "6 memory frames 200 apart reach position 1200": lambda: run(
+            script, out, i2v, "--rope-shift", "200"
+        ),
+        "latent frames of a shot reach position 1024": lambda: run(
+            script, out, i2v, "--length", "4097"
+        ),
         "scorer-threshold must be a number": lambda: run(
             script, out, i2v, "--scorer", "sharpness", "--scorer-threshold", "nan"
         ),
         "tale.txt is a file; choose a folder": lambda: run(script, script / "below", i2v),
-        "redo_shots names 9": lambda: run(script, out, i2v, "--redo", "9"),
-        "end_shot is 7": lambda: run(script, out, i2v, "--end-shot", "7"),
+        "--redo names 9": lambda: run(script, out, i2v, "--redo", "9"),
+        "--end-shot is 7": lambda: run(script, out, i2v, "--end-shot", "7"),
         "needs a GPU": lambda: run(script, out, i2v, "--offload", "model"),
         "LAION aesthetic predictor": lambda: run(script, out, i2v, "--scorer", "laion"),
         "missing cannot be read as a picture": lambda: run(
@@ -214,6 +226,13 @@ def test_what_is_wrong_is_told_before_anything_is_loaded(
         assert call() == 2, words
         assert words in caplog.text
     assert not out.exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no folder that nobody can write to")
+def test_a_folder_that_cannot_be_written_is_no_full_disk(script, i2v, monkeypatch, caplog):
+    monkeypatch.setattr(engine_module, "encode_texts", None)
+    assert run(script, Path("/proc/story"), i2v) == 2
+    assert "the story cannot be written to /proc/story" in caplog.text
 
 
 def test_a_lora_of_another_model_is_told_before_anything_is_loaded(

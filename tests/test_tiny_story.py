@@ -138,9 +138,20 @@ def test_missing_weights_and_mixed_models_are_told_before_anything_is_made(
     assert "either --tiny or --model" in caplog.text
     assert run("run", "--tiny", "--tiny-weights", tmp_path / "missing", "--out", out) == 2
     assert "check --tiny-weights" in caplog.text
+    assert run("run", "--tiny", "--tiny-weights", tmp_path, "--out", out) == 2
+    assert f"{tmp_path} has no file of a tiny model" in caplog.text
     assert run("run", "story.txt", "--out", out) == 2
     assert "--tiny for the tiny demo model" in caplog.text
     assert not out.exists()
+
+
+def test_try_it_refuses_a_folder_that_cannot_be_written_before_it_installs(tmp_path, monkeypatch):
+    from storymem import try_it
+
+    monkeypatch.setattr(try_it, "set_up", None)
+    (tmp_path / "file").write_text("")
+    out = str(tmp_path / "file" / "story")
+    assert try_it.main(["story", "--headless", "--out", out]) == try_it.REFUSED
 
 
 @pytest.mark.slow

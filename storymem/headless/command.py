@@ -11,154 +11,40 @@ from pathlib import Path
 import torch
 
 from ..bank_store import load_bank, read_picture
-from ..continuity import GIVEN_FRAMES
-from ..memory_bank import MAX_MEMORY_FRAMES, SINK_FRAMES, MemoryBank, start_bank
+from ..memory_bank import MemoryBank, start_bank
 from ..memory_policy import POLICIES
-from ..rope import MEMORY_ROPE_SHIFT
 from ..shot_loop import LoopSettings, Step, parse_shot_numbers
 from ..start_images import from_folder
 from ..story import Story, load_story
+from ..story_film import read_script
 from ..story_sheet import save_story_sheet
 from ..tiny import demo
 from ..tiny import files as tiny_files
 from . import parallel
 from .adapters import find_lora_files
 from .engine import Engine, ModelFiles
-from .judges import EMBEDDERS, SCORERS, Judges
-from .models import DTYPES, OFFLOADS, Placement
-from .runner import SIZE_RULES, RunSettings, ShotFailed, StoryRun
-from .sampling import SAMPLERS, Recipe
+from .judges import Judges
+from .models import DTYPES, Placement
+from .run_options import add_options as add_options  # of this command, for the program
+from .run_options import in_options, settle
+from .runner import RunSettings, ShotFailed, StoryRun
+from .sampling import Recipe
 
 DONE, BROKEN, REFUSED, SHOT_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
-EXIT_CODES = """exit codes:
-  0    the story is finished
-  1    an unexpected error (with its trace)
-  2    an option, the script or a file is wrong; nothing was made
-  3    a shot failed or could not be written; finished shots are kept: run again with --resume
-  130  interrupted; finished shots are kept: run again with --resume
-Under torchrun, torchrun's own exit code is 1 for all but 0; the log says which it was."""
-NEGATIVE = (  # Wan2.2's own, as its authors publish it
-    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，"
-    "低质量，JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，"
-    "毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
-)
-# What --tiny changes of the defaults below: the tiny model's size and recipe.
-TINY_DEFAULTS = {
-    "width": demo.SIZE,
-    "height": demo.SIZE,
-    "length": demo.LENGTH,
-    "max_frames": demo.MAX_MEMORY_FRAMES,
-    "sink": SINK_FRAMES,
-    "threshold": demo.KEYFRAME_THRESHOLD,
-    "embedder": "no_weights",
-    "negative": "",
-    "seed": demo.SEED,
-    **{name: demo.RECIPE[name] for name in ("steps", "cfg", "shift", "sampler", "rope_shift")},
-}
 logger = logging.getLogger(__name__)
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = EXIT_CODES
-    parser.add_argument("script", type=Path, nargs="?", help="story script: .json (ST-Bench form) "
-        "or .txt; with --tiny it may be left out")  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, help="folder for shots, video and bank")
-    parser.add_argument("--resume", action="store_true", help="go on with the shots in --out")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars, warnings only")
+def check(options: argparse.Namespace) -> tuple[ModelFiles, Placement, Recipe]:
+    """Which models work, where and how, by the options alone; nothing big is read.
 
-    models = parser.add_argument_group("models (local folders and files; nothing is downloaded)")
-    add = models.add_argument
-    add("--model", type=Path, help="folder of Wan-AI/Wan2.2-I2V-A14B-Diffusers")
-    add("--tiny", action="store_true", help="the tiny demo model in place of Wan2.2: a toy world "
-        "at 96x96, on any CPU")  # fmt: skip
-    add("--tiny-weights", type=Path, metavar="FOLDER", help=f"of your own tiny model; default: "
-        f"{tiny_files.VARIABLE}, else the one that comes with the pack")  # fmt: skip
-    add("--tiny-looks", nargs=2, metavar=("BIG", "SMALL"), default=demo.LOOKS,
-        help="looks of the two characters of --tiny, which the first memory shows; default: "
-        f"'{demo.LOOKS[0]}' '{demo.LOOKS[1]}'")  # fmt: skip
-    add("--t2v", type=Path, help="folder of Wan2.2-T2V-A14B-Diffusers: makes a first shot that has "
-        "no reference, start image or memory")  # fmt: skip
-    add("--lora", type=Path, help="StoryMem LoRA folder, such as Wan2.2-MI2V-A14B")
-    add("--lora-high", type=Path, help="or the high-noise file alone")
-    add("--lora-low", type=Path, help="with the low-noise file")
-    add("--lora-scale", default="auto", choices=("auto", "rslora", "standard"),
-        help="auto reads alpha/sqrt(rank) for files as the release has them")  # fmt: skip
-    add("--lora-strength", type=float, default=1.0, help="1.0 is as trained")
-    add("--extra-lora-high", type=Path, help="another Wan LoRA, such as a 4-step distill one")
-    add("--extra-lora-low", type=Path)
-    add("--embedder", default="clip", choices=EMBEDDERS, help="clip: as in the paper, needs --clip")
-    add("--clip", type=Path, help="CLIP ViT-B/32 weights file, for keyframe selection")
-    add("--scorer", default="none", choices=SCORERS, help="what keeps poor frames out of memory")
-    add("--scorer-threshold", type=float, help="lowest good score; default: the scorer's own")
-    add("--laion-clip", type=Path, help="CLIP ViT-L/14 weights file, for --scorer laion")
-    add("--laion-head", type=Path, help="the predictor's head, for --scorer laion")
-    add("--hpsv3", type=Path, help="HPSv3.safetensors, for --scorer hpsv3 (the paper's)")
-
-    story = parser.add_argument_group("story")
-    add = story.add_argument
-    add("--character", default="", help="description put before every prompt, after the script's")
-    add("--negative", default=NEGATIVE, help="negative prompt of shots whose script says none")
-    add("--references", type=Path, nargs="+", default=[], metavar="IMAGE",
-        help="reference images: the initial memory, pinned")  # fmt: skip
-    add("--bank", type=Path, help="or a saved memory bank folder")
-    add("--start-image", type=Path, help="picture that begins the first shot")
-    add("--start-images", type=Path, metavar="DIR",
-        help="a picture for every shot that becomes its first frame: shot_01_01.png and so "
-        "on")  # fmt: skip
-    add("--memory", default="on", choices=("on", "off"),
-        help="off: every shot begins anew and remembers nothing (a baseline); with --t2v all "
-        "shots without start image come from text")  # fmt: skip
-    add("--continuity", default="last_frame", choices=("last_frame", "last_five_frames"),
-        help=f"how shots without a cut continue: {GIVEN_FRAMES['mi2v']} or "
-        f"{GIVEN_FRAMES['mm2v']} frames of the shot before")  # fmt: skip
-    add("--start-shot", type=int, default=1, help="first shot to work on")
-    add("--end-shot", type=int, default=0, help="last shot to work on; 0: the last one")
-    add("--redo", default="", help="shots to make again with another seed, such as '3, 5-7'")
-    add("--take", type=int, default=1, help="another take of --redo, another seed")
-    add("--max-frames", type=int, default=MAX_MEMORY_FRAMES,
-        help="memory frames a shot sees; with --bank as the bank has it, unless given")  # fmt: skip
-    add("--sink", type=int, default=SINK_FRAMES,
-        help="first keyframes that always stay; with --bank likewise")  # fmt: skip
-    add("--policy", default=POLICIES[0], choices=POLICIES,
-        help="which frames a shot sees when there are more than --max-frames: the first and the "
-        "latest (the paper), those related to the prompt (needs --embedder clip), or those that "
-        "show who appears")  # fmt: skip
-    add("--threshold", type=float, default=0.9, help="similarity below which a frame is new")
-    add("--max-keyframes", type=int, default=3, help="keyframes per shot")
-
-    recipe = parser.add_argument_group("sampling (defaults: the released recipe)")
-    add = recipe.add_argument
-    for name, default in (("width", 832), ("height", 480), ("length", 81), ("seed", 0)):
-        add(f"--{name}", type=int, default=default)
-    add("--size-rule", default="exact", choices=SIZE_RULES)
-    add("--steps", type=int, default=40)
-    add("--cfg", type=float, default=3.5)
-    add("--cfg-low", type=float, default=0.0, help="of the low-noise expert; 0: the same")
-    add("--shift", type=float, default=4.0)
-    add("--boundary", type=float, default=0.9)
-    add("--sampler", default="uni_pc", choices=SAMPLERS)
-    add("--rope-shift", type=int, default=MEMORY_ROPE_SHIFT, help="S of the memory positions")
-    add("--fps", type=float, default=16.0, help="of the videos")
-
-    machine = parser.add_argument_group("machine")
-    add = machine.add_argument
-    add("--device", choices=("cuda", "cpu"), help="default: cuda when there is one")
-    add("--dtype", choices=tuple(DTYPES), help="of the experts; default bfloat16, float32 on cpu")
-    add("--offload", choices=OFFLOADS, help="model: one expert on the GPU at a time (default on "
-        "cuda); group: block by block, slower, for small cards; none: everything on the "
-        "GPU")  # fmt: skip
-    add("--vae-tiling", action="store_true", help="encode and decode in tiles: less memory")
-    # Options that nobody gave are settled when it is known which model works.
-    usual = {name: parser.get_default(name) for name in TINY_DEFAULTS}
-    parser.set_defaults(usual=usual, **dict.fromkeys(TINY_DEFAULTS))
-
-
-def _settle(options: argparse.Namespace) -> None:
-    options.given = {name for name in TINY_DEFAULTS if getattr(options, name) is not None}
-    for name, value in (TINY_DEFAULTS if options.tiny else options.usual).items():
-        if getattr(options, name) is None:
-            setattr(options, name, value)
+    Raises:
+        ValueError: for what is missing, or does not go together.
+    """
+    settle(options)
+    kind = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    files = _files(options)
+    files.check()
+    return files, _placement(options, kind), _recipe(options)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -167,15 +53,10 @@ def run(options: argparse.Namespace) -> int:
     logging.getLogger(__package__.split(".")[0]).setLevel(
         logging.WARNING if options.quiet else logging.INFO
     )
-    _settle(options)
     try:
-        kind = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        files = _files(options)
-        files.check()
-        recipe = _recipe(options)
-        placement = _placement(options, kind)
+        files, placement, recipe = check(options)
     except ValueError as error:
-        logger.error("error: %s", error)
+        logger.error("error: %s", in_options(error))
         return REFUSED
     if parallel.world_size() == 1:
         return _drive(options, _engine(options)(files, placement, recipe))
@@ -183,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         logger.error("error: --tiny works in one process; start it without torchrun")
         return REFUSED
     try:
-        device = parallel.join(kind)
+        device = parallel.join(placement.device.type)
     except ValueError as error:
         logger.error("error: %s", error)
         return REFUSED
@@ -207,10 +88,11 @@ def _drive(options: argparse.Namespace, engine: Engine) -> int:
         work = _work(options, story, engine)
         steps = work.plan()
     except ValueError as error:
-        logger.error("error: %s", error)
+        logger.error("error: %s", in_options(error))
         return REFUSED
     todo = sum(step.record is None for step in steps)
-    logger.info("%s: %d shots, %d to make", story.name, len(steps), todo)
+    shots = f"{len(steps)} shot{'s' * (len(steps) != 1)}"
+    logger.info("%s: %s, %d to make", story.name, shots, todo)
     bars = Bars(todo, engine.recipe.steps, quiet=options.quiet)
     work.progress = bars.tell
     try:
@@ -218,7 +100,7 @@ def _drive(options: argparse.Namespace, engine: Engine) -> int:
             video = work.run(steps)
     except ShotFailed as error:
         bars.close()
-        logger.error("error: %s", error)
+        logger.error("error: %s", in_options(error))
         logger.debug("", exc_info=True)
         return SHOT_FAILED
     except KeyboardInterrupt:
@@ -301,6 +183,7 @@ def _tiny_files(options: argparse.Namespace) -> ModelFiles:
             raise ValueError(f"pass either --tiny or --{name.replace('_', '-')}, not both")
     if options.tiny_weights and not options.tiny_weights.is_dir():
         raise ValueError(f"there is no folder {options.tiny_weights}; check --tiny-weights")
+    tiny_files.check_own(options.tiny_weights)
     return TinyFiles.find(options.tiny_weights)
 
 
@@ -328,11 +211,7 @@ def _story(options: argparse.Namespace) -> Story:
         if not options.tiny:
             raise ValueError("pass a story script, such as story.txt")
         return load_story(demo.SCRIPT, character=options.character)
-    try:
-        text = options.script.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{options.script} cannot be read: {error}") from error
-    story = load_story(text, default_name=options.script.stem)
+    story = read_script(options.script)
     character = "\n".join(part for part in (story.character, options.character) if part)
     return replace(story, character=character)
 

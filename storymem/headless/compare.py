@@ -12,7 +12,7 @@ from ..disk import check_out
 from ..shot_loop import LoopSettings, parse_shot_numbers
 from ..start_images import SUFFIXES, from_folder
 from ..story_film import read_script
-from . import command, evaluate, parallel
+from . import command, evaluate, parallel, run_options
 
 SYSTEMS = {
     "storymem": "as the run options say",
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         evaluate.read_judges(options)  # told now, and not after hours; they do not stay in memory
         check_out(report, evaluate.REPORT)
     except ValueError as error:
-        logger.error("error: %s", error)
+        logger.error("error: %s", run_options.in_options(error))
         return evaluate.REFUSED
     made: dict[str, list[Path]] = {}
     failed: dict[str, str] = {}
@@ -101,6 +101,8 @@ def _plan(options: argparse.Namespace) -> list[tuple[str, argparse.Namespace]]:
             "compare runs in one process; make the stories with 'storymem run' under torchrun, and "
             "measure them with 'storymem evaluate --compare'"
         )
+    if any(word.partition("=")[0] == "--out" for word in options.run_options):
+        raise ValueError("--out stands before --: stories go to OUT/<system>/<script>")
     stems = [script.stem for script in options.scripts]
     if len(set(stems)) < len(stems):
         raise ValueError("two scripts have the same file name; rename one")
@@ -120,6 +122,10 @@ def _plan(options: argparse.Namespace) -> list[tuple[str, argparse.Namespace]]:
         for script in options.scripts
     ]
     for _, choices in runs:
+        try:
+            command.check(choices)
+        except ValueError as error:
+            raise ValueError(f"{error} (options of 'storymem run' come after --)") from error
         story = read_script(choices.script)
         LoopSettings(start_shot=choices.start_shot, end_shot=choices.end_shot).range(story)
         parse_shot_numbers(choices.redo, len(story.shots))
@@ -163,7 +169,7 @@ def _references(options: argparse.Namespace, script: Path) -> list[Path]:
 
 def _choices(options: argparse.Namespace, system: str, script: Path) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="storymem run", add_help=False)
-    command.add_options(parser)
+    run_options.add_options(parser)
     out = options.out / system / script.stem
     own = ["--out", str(out), "--resume", *(["--quiet"] if options.quiet else [])]
     choices = copy.copy(parser.parse_args([str(script), *options.run_options, *own]))

@@ -67,6 +67,10 @@ class ModelFiles:
                     "LoRA needs peft; pip install -r requirements-headless.txt"
                 ) from error
 
+    def positions(self) -> int:
+        """How many temporal positions the experts' table has, on either side of 0."""
+        return int(read_config(self.i2v, "transformer").get("rope_max_seq_len", 1024))
+
     def t2v_boundary(self) -> float:
         """The boundary that the T2V experts were trained with."""
         index = check_folder(self.t2v, T2V_CHANNELS, ("transformer",))

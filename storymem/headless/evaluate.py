@@ -175,6 +175,10 @@ def measure_films(
 
 def check_model_options(options: argparse.Namespace) -> None:
     """Raise ValueError for a file that is needed and not there; nothing is read."""
+    if options.aesthetic_every < 1:
+        raise ValueError(
+            f"--aesthetic-every must be 1 or more, but it is {options.aesthetic_every}"
+        )
     if options.features == TINY_WORLD:
         if options.laion:
             raise ValueError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..rope import MEMORY_ROPE_SHIFT, check_memory_span, temporal_positions
+from ..rope import MEMORY_ROPE_SHIFT, check_memory_span, check_reach, temporal_positions
 
 
 class MemoryRotaryEmbed(nn.Module):
@@ -31,17 +31,10 @@ class MemoryRotaryEmbed(nn.Module):
             size // patch
             for size, patch in zip((frames, height, width), table.patch_size, strict=True)
         )
-        positions = temporal_positions(
-            self.memory_frames, frames - self.memory_frames, offset=self.rope_shift
-        ).long()
-        last = int(positions.abs().max())
-        if last >= table.max_seq_len:
-            raise ValueError(
-                f"{self.memory_frames} memory frames {self.rope_shift} apart reach position "
-                f"{last}, but the model's table ends at {table.max_seq_len - 1}; use fewer memory "
-                "frames or a smaller rope_shift"
-            )
-        positions = positions.to(table.freqs_cos.device)
+        shot_frames = frames - self.memory_frames
+        check_reach(self.memory_frames, self.rope_shift, shot_frames, table.max_seq_len)
+        positions = temporal_positions(self.memory_frames, shot_frames, offset=self.rope_shift)
+        positions = positions.long().to(table.freqs_cos.device)
         sizes = (table.t_dim, table.h_dim, table.w_dim)
         sign = torch.where(positions < 0, -1.0, 1.0).to(table.freqs_sin.dtype)[:, None]
 

@@ -15,10 +15,12 @@ import torch
 from ..bank_store import read_picture, save_bank
 from ..code_version import code_version
 from ..conditioning import VAE_STRIDE, check_size, fit_size, latent_frames
-from ..disk import telling
+from ..disk import check_out, telling
 from ..keyframes import choose_keyframes
 from ..latest_results import moved_results
 from ..memory_bank import MAX_MEMORY_FRAMES, MemoryBank
+from ..rope import check_reach
+from ..script_fields import MAX_SEED
 from ..shot_loop import (
     Loop,
     LoopSettings,
@@ -76,6 +78,8 @@ class RunSettings:
         for name in ("threshold", "lora_strength"):
             if not math.isfinite(value := getattr(self, name)):
                 raise ValueError(f"{name} must be a number, but it is {value}")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise ValueError(f"seed must be between 0 and {MAX_SEED}, but it is {self.seed}")
         if self.max_keyframes < 1:
             raise ValueError(f"max_keyframes must be 1 or more, but it is {self.max_keyframes}")
         try:
@@ -145,13 +149,14 @@ class StoryRun:
         for step in steps:
             check_size(self.settings.width, self.settings.height, self._length(step))
             self._check_given_frames(step)
+            self._check_positions(step)
         todo = any(step.record is None for step in steps)
         if todo and self.settings.has_memory and self._judging is None:
             self._judging = self.judges.load(self.engine.placement.device)
+        check_out(out, "the story")
         size = (self.settings.width, self.settings.height, self.settings.length)
         logger.info("disk: %s", check_disk(self.loop.store, estimate_bytes(steps, *size)))
         with telling("the story", out):
-            out.mkdir(parents=True, exist_ok=True)
             leave_script(out, self.loop.story)  # a run that stops has films of it, too
         return steps
 
@@ -174,6 +179,19 @@ class StoryRun:
                 f"{shot} continues from the last {given} frames of the shot before it, but that "
                 f"one has only {left}; make it longer, or choose last_frame"
             )
+
+    def _check_positions(self, step: Step) -> None:
+        """Raise ValueError for a shot to be made that might see more memory than positions reach.
+
+        Of how many frames that is, only the most is known before the shots are made.
+        """
+        if step.record is not None:
+            return
+        most = len(self.loop.bank.frames) + step.plan.shot.index * self.settings.max_keyframes
+        most = min(most, self.loop.bank.max_frames) if self.settings.has_memory else 0
+        shot_frames = latent_frames(self._length(step))
+        files, shift = self.engine.files, self.engine.recipe.rope_shift
+        check_reach(most, shift, shot_frames, files.positions())
 
     def run(self, steps: list[Step]) -> Path:
         """Make the missing shots, one after the other, and the story video; its path.

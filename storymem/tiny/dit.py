@@ -10,6 +10,7 @@ from . import vae
 
 MASK_CHANNELS = 4
 IN_CHANNELS = vae.CHANNELS * 2 + MASK_CHANNELS
+POSITIONS = 128  # temporal positions in its rotary table, on either side of 0
 SHIFT = 3.0  # of the noise schedule, in training and in sampling
 
 
@@ -27,7 +28,7 @@ def build(*, layers: int = 6, ffn: int = 832, heads: int = 2):
         ffn_dim=ffn,
         num_layers=layers,
         cross_attn_norm=True,
-        rope_max_seq_len=128,
+        rope_max_seq_len=POSITIONS,
     )
 
 

@@ -22,10 +22,17 @@ class TinyFiles(ModelFiles):
     def check(self) -> None:
         require_diffusers()
 
+    def positions(self) -> int:
+        return dit.POSITIONS
+
     @classmethod
     def find(cls, own: Path | None = None) -> TinyFiles:
         """The shipped files, or those in a folder of your own."""
-        return cls(files.require("diffusion_models", own), vae=files.require("vae", own))
+        dit_file, vae_file = (files.require(kind, own) for kind in ("diffusion_models", "vae"))
+        for path in (dit_file, vae_file):
+            if files.SHIPPED.absolute() not in path.parents:
+                logger.info("the tiny model is your own: %s", path)
+        return cls(dit_file, vae=vae_file)
 
 
 class TinyEngine(Engine):

@@ -21,6 +21,17 @@ def folders(own: Path | None = None) -> list[Path]:
     return [*([Path(own).expanduser()] if own else []), SHIPPED]
 
 
+def check_own(own: Path | None = None) -> None:
+    """Raise ValueError for a folder of one's own that has none of the files: the shipped model in
+    their place would be taken for it."""
+    for folder in folders(own)[:-1]:
+        if not any((folder / k / n).is_file() or (folder / n).is_file() for k, n in FILES.items()):
+            raise ValueError(
+                f"{folder} has no file of a tiny model, neither {' nor '.join(FILES.values())}; "
+                f"check --tiny-weights or {VARIABLE}"
+            )
+
+
 def find(kind: str, own: Path | None = None) -> Path | None:
     """The file of a kind (``diffusion_models`` or ``vae``), in a folder of that name or flat."""
     name = FILES[kind]

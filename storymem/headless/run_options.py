@@ -1,0 +1,166 @@
+"""The options of ``python -m storymem run``: their defaults, also of the tiny model, and names."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from ..continuity import GIVEN_FRAMES
+from ..memory_bank import MAX_MEMORY_FRAMES, SINK_FRAMES
+from ..memory_policy import POLICIES
+from ..rope import MEMORY_ROPE_SHIFT
+from ..tiny import demo
+from ..tiny import files as tiny_files
+from .judges import EMBEDDERS, SCORERS
+from .models import DTYPES, OFFLOADS
+from .runner import SIZE_RULES
+from .sampling import SAMPLERS
+
+EXIT_CODES = """exit codes:
+  0    the story is finished
+  1    an unexpected error (with its trace)
+  2    an option, the script or a file is wrong; nothing was made
+  3    a shot failed or could not be written; finished shots are kept: run again with --resume
+  130  interrupted; finished shots are kept: run again with --resume
+Under torchrun, torchrun's own exit code is 1 for all but 0; the log says which it was."""
+NEGATIVE = (  # Wan2.2's own, as its authors publish it
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，"
+    "低质量，JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，"
+    "毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
+)
+# What --tiny changes of the defaults below: the tiny model's size and recipe.
+TINY_DEFAULTS = {
+    "width": demo.SIZE,
+    "height": demo.SIZE,
+    "length": demo.LENGTH,
+    "max_frames": demo.MAX_MEMORY_FRAMES,
+    "sink": SINK_FRAMES,
+    "threshold": demo.KEYFRAME_THRESHOLD,
+    "embedder": "no_weights",
+    "negative": "",
+    "seed": demo.SEED,
+    **{name: demo.RECIPE[name] for name in ("steps", "cfg", "shift", "sampler", "rope_shift")},
+}
+# Words of the library, which are inputs of the nodes, and the options that stand for them here.
+OPTION_OF = {
+    "redo_shots": "--redo",
+    **{
+        name: f"--{name.replace('_', '-')}"
+        for name in (
+            "start_shot", "end_shot", "max_frames", "max_keyframes", "rope_shift", "size_rule",
+            "lora_strength",
+        )
+    },
+}  # fmt: skip
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EXIT_CODES
+    parser.add_argument("script", type=Path, nargs="?", help="story script: .json (ST-Bench form) "
+        "or .txt; with --tiny it may be left out")  # fmt: skip
+    parser.add_argument("--out", type=Path, required=True, help="folder for shots, video and bank")
+    parser.add_argument("--resume", action="store_true", help="go on with the shots in --out")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars, warnings only")
+
+    models = parser.add_argument_group("models (local folders and files; nothing is downloaded)")
+    add = models.add_argument
+    add("--model", type=Path, help="folder of Wan-AI/Wan2.2-I2V-A14B-Diffusers")
+    add("--tiny", action="store_true", help="the tiny demo model in place of Wan2.2: a toy world "
+        "at 96x96, on any CPU")  # fmt: skip
+    add("--tiny-weights", type=Path, metavar="FOLDER", help=f"of your own tiny model; default: "
+        f"{tiny_files.VARIABLE}, else the one that comes with the pack")  # fmt: skip
+    add("--tiny-looks", nargs=2, metavar=("BIG", "SMALL"), default=demo.LOOKS,
+        help="looks of the two characters of --tiny, which the first memory shows; default: "
+        f"'{demo.LOOKS[0]}' '{demo.LOOKS[1]}'")  # fmt: skip
+    add("--t2v", type=Path, help="folder of Wan2.2-T2V-A14B-Diffusers: makes a first shot that has "
+        "no reference, start image or memory")  # fmt: skip
+    add("--lora", type=Path, help="StoryMem LoRA folder, such as Wan2.2-MI2V-A14B")
+    add("--lora-high", type=Path, help="or the high-noise file alone")
+    add("--lora-low", type=Path, help="with the low-noise file")
+    add("--lora-scale", default="auto", choices=("auto", "rslora", "standard"),
+        help="auto reads alpha/sqrt(rank) for files as the release has them")  # fmt: skip
+    add("--lora-strength", type=float, default=1.0, help="1.0 is as trained")
+    add("--extra-lora-high", type=Path, help="another Wan LoRA, such as a 4-step distill one")
+    add("--extra-lora-low", type=Path)
+    add("--embedder", default="clip", choices=EMBEDDERS, help="clip: as in the paper, needs --clip")
+    add("--clip", type=Path, help="CLIP ViT-B/32 weights file, for keyframe selection")
+    add("--scorer", default="none", choices=SCORERS, help="what keeps poor frames out of memory")
+    add("--scorer-threshold", type=float, help="lowest good score; default: the scorer's own")
+    add("--laion-clip", type=Path, help="CLIP ViT-L/14 weights file, for --scorer laion")
+    add("--laion-head", type=Path, help="the predictor's head, for --scorer laion")
+    add("--hpsv3", type=Path, help="HPSv3.safetensors, for --scorer hpsv3 (the paper's)")
+
+    story = parser.add_argument_group("story")
+    add = story.add_argument
+    add("--character", default="", help="description put before every prompt, after the script's")
+    add("--negative", default=NEGATIVE, help="negative prompt of shots whose script says none")
+    add("--references", type=Path, nargs="+", default=[], metavar="IMAGE",
+        help="reference images: the initial memory, pinned")  # fmt: skip
+    add("--bank", type=Path, help="or a saved memory bank folder")
+    add("--start-image", type=Path, help="picture that begins the first shot")
+    add("--start-images", type=Path, metavar="DIR",
+        help="a picture for every shot that becomes its first frame: shot_01_01.png and so "
+        "on")  # fmt: skip
+    add("--memory", default="on", choices=("on", "off"),
+        help="off: every shot begins anew and remembers nothing (a baseline); with --t2v all "
+        "shots without start image come from text")  # fmt: skip
+    add("--continuity", default="last_frame", choices=("last_frame", "last_five_frames"),
+        help=f"how shots without a cut continue: {GIVEN_FRAMES['mi2v']} or "
+        f"{GIVEN_FRAMES['mm2v']} frames of the shot before")  # fmt: skip
+    add("--start-shot", type=int, default=1, help="first shot to work on")
+    add("--end-shot", type=int, default=0, help="last shot to work on; 0: the last one")
+    add("--redo", default="", help="shots to make again with another seed, such as '3, 5-7'")
+    add("--take", type=int, default=1, help="another take of --redo, another seed")
+    add("--max-frames", type=int, default=MAX_MEMORY_FRAMES,
+        help="memory frames a shot sees; with --bank as the bank has it, unless given")  # fmt: skip
+    add("--sink", type=int, default=SINK_FRAMES,
+        help="first keyframes that always stay; with --bank likewise")  # fmt: skip
+    add("--policy", default=POLICIES[0], choices=POLICIES,
+        help="which frames a shot sees when there are more than --max-frames: the first and the "
+        "latest (the paper), those related to the prompt (needs --embedder clip), or those that "
+        "show who appears")  # fmt: skip
+    add("--threshold", type=float, default=0.9, help="similarity below which a frame is new")
+    add("--max-keyframes", type=int, default=3, help="keyframes per shot")
+
+    recipe = parser.add_argument_group("sampling (defaults: the released recipe)")
+    add = recipe.add_argument
+    for name, default in (("width", 832), ("height", 480), ("length", 81), ("seed", 0)):
+        add(f"--{name}", type=int, default=default)
+    add("--size-rule", default="exact", choices=SIZE_RULES)
+    add("--steps", type=int, default=40)
+    add("--cfg", type=float, default=3.5)
+    add("--cfg-low", type=float, default=0.0, help="of the low-noise expert; 0: the same")
+    add("--shift", type=float, default=4.0)
+    add("--boundary", type=float, default=0.9)
+    add("--sampler", default="uni_pc", choices=SAMPLERS)
+    add("--rope-shift", type=int, default=MEMORY_ROPE_SHIFT, help="S of the memory positions")
+    add("--fps", type=float, default=16.0, help="of the videos")
+
+    machine = parser.add_argument_group("machine")
+    add = machine.add_argument
+    add("--device", choices=("cuda", "cpu"), help="default: cuda when there is one")
+    add("--dtype", choices=tuple(DTYPES), help="of the experts; default bfloat16, float32 on cpu")
+    add("--offload", choices=OFFLOADS, help="model: one expert on the GPU at a time (default on "
+        "cuda); group: block by block, slower, for small cards; none: everything on the "
+        "GPU")  # fmt: skip
+    add("--vae-tiling", action="store_true", help="encode and decode in tiles: less memory")
+    # Options that nobody gave are settled when it is known which model works.
+    usual = {name: parser.get_default(name) for name in TINY_DEFAULTS}
+    parser.set_defaults(usual=usual, **dict.fromkeys(TINY_DEFAULTS))
+
+
+def settle(options: argparse.Namespace) -> None:
+    """Give the options that nobody gave the values of the model that works; once."""
+    if hasattr(options, "given"):
+        return
+    options.given = {name for name in TINY_DEFAULTS if getattr(options, name) is not None}
+    for name, value in (TINY_DEFAULTS if options.tiny else options.usual).items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+
+
+def in_options(error: Exception) -> str:
+    """An error in the words of the command line."""
+    return re.sub(rf"(?<![-\w])({'|'.join(OPTION_OF)})\b", lambda m: OPTION_OF[m[1]], str(error))
