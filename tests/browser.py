@@ -35,6 +35,12 @@ LOAD_AND_READ = """async (workflow) => {
         })),
     };
 }"""
+HEAR = """async () => {
+    const { api } = await import("/scripts/api.js");
+    if (window.ended) return;
+    window.ended = new Set();
+    api.addEventListener("execution_success", ({ detail }) => window.ended.add(detail.prompt_id));
+}"""
 SHOW_ALL = """() => {
     const nodes = window.app.graph._nodes;
     const left = Math.min(...nodes.map((n) => n.pos[0]));
@@ -98,15 +104,33 @@ def collect_errors(page) -> list[str]:
     return errors
 
 
-def eventually(page, look_up):
+def eventually(page, look_up, seconds: float = PATIENCE):
     """What ``look_up`` gives once it gives something true; in the end what it gives then.
 
     The page must go on meanwhile, and a busy machine may take long: ``assert eventually(...)``.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + seconds
     while not (found := look_up()) and time.monotonic() < deadline:
         page.wait_for_timeout(50)
     return found
+
+
+def settle(page) -> None:
+    """Wait until the page has drawn what it was told: it draws in its next frame."""
+    page.evaluate(
+        "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )
+
+
+def hear_ends(page) -> None:
+    """From now on the page keeps which prompts it heard the end of; see ``wait_for_end``."""
+    page.evaluate(HEAR)
+
+
+def wait_for_end(page, prompt_id: str) -> None:
+    """Wait until the page has heard, and drawn, all that a successful prompt told it."""
+    page.wait_for_function("(id) => window.ended.has(id)", arg=prompt_id)
+    settle(page)
 
 
 def wait_for_text(page, locator, text: str) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
-from browser import collect_errors, eventually, open_page
+from browser import collect_errors, eventually, hear_ends, open_page, settle, wait_for_end
 from loop_graphs import story
 
 PLACES = {  # of the nodes on the canvas
@@ -24,11 +23,6 @@ ARRANGE = """(places) => {
     app.canvas.ds.scale = 0.9;
     app.canvas.ds.offset = [60, 60];
     app.canvas.setDirty(true, true);
-}"""
-HEAR = """async () => {
-    const { api } = await import("/scripts/api.js");
-    window.ended ??= new Set();
-    api.addEventListener("execution_success", ({ detail }) => window.ended.add(detail.prompt_id));
 }"""
 # Files that are opened have an id, graphs of the API's format have none in older pages.
 WITH_ID = "(id) => app.loadGraphData({ ...app.graph.serialize(), id })"
@@ -95,16 +89,13 @@ class StoryPage:
         used = Path(f"{self.log}.used")
         used.unlink(missing_ok=True)
         known = set(self.server.get("/history") or {})
-        self.page.evaluate(HEAR)
+        hear_ends(self.page)
         self.page.evaluate("() => app.queuePrompt(0)")
-        deadline = time.monotonic() + 120
-        while not (fresh := set(self.server.get("/history") or {}) - known):
-            assert time.monotonic() < deadline, self.server.log()[-2000:]
-            self.page.wait_for_timeout(100)  # not sleep: the page must go on meanwhile
+        fresh = eventually(self.page, lambda: set(self.server.get("/history") or {}) - known)
+        assert fresh, self.server.log()[-2000:]
         status = self.server.get(f"/history/{(prompt_id := fresh.pop())}")[prompt_id]["status"]
         assert status["status_str"] == "success", status["messages"]
-        self.page.wait_for_function("(id) => window.ended.has(id)", arg=prompt_id)
-        self.settle()
+        wait_for_end(self.page, prompt_id)
         lines = used.read_text().splitlines() if used.exists() else []
         return {int(line.split()[0]): line.split()[1:] for line in lines}
 
@@ -119,15 +110,9 @@ class StoryPage:
         )
         return self.page.locator(f".storymem-gallery[data-test-node='{node_id}']")
 
-    def settle(self) -> None:
-        """Wait until the page has drawn what it was told: it draws in its next frame."""
-        self.page.evaluate(
-            "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-        )
-
     def shown(self, node_id: int = 2) -> list[dict]:
         """What the cards of a gallery say, in order, once they are drawn."""
-        self.settle()
+        settle(self.page)
         return self.gallery(node_id).evaluate(
             """(gallery) => [...gallery.querySelectorAll(".storymem-card")].map((card) => ({
                 digest: card.dataset.key.slice(1, 65),
@@ -157,7 +142,7 @@ class StoryPage:
     def press(self, *keys: str) -> None:
         for key in keys:
             self.page.keyboard.press(key)
-        self.settle()
+        settle(self.page)
 
     def focus(self, digest: str, node_id: int = 2) -> None:
         card = self.gallery(node_id).locator(f".storymem-card[data-key*='{digest}']").first

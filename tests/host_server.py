@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -28,6 +29,13 @@ def host_arguments() -> list[str]:
     return shlex.split(os.environ.get("STORYMEM_HOST_ARGS", "--cpu"))
 
 
+def find_port() -> int:
+    """A port of this machine that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class Server:
     """A real ``main.py`` server in a process of its own."""
 
@@ -38,13 +46,12 @@ class Server:
         self.checkout = checkout or host_path()
         self.arguments = arguments
         self.env = env or {}
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = find_port()
         self.log_path = base / f"server-{self.port}.log"
         self.process: subprocess.Popen | None = None
 
-    def start(self, timeout: float = 120) -> Server:
+    def start(self, timeout: float = 240) -> Server:
+        begin = len(self.log()) if self.log_path.exists() else 0  # a restart goes on in its log
         command = [
             sys.executable,
             "main.py",
@@ -63,13 +70,17 @@ class Server:
             )
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
+            said = self.log()[begin:]
             if self.process.poll() is not None:
-                raise RuntimeError(f"the server stopped:\n{self.log()[-3000:]}")
-            try:
-                self.get("/system_stats")
-                return self
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
+                if not begin and "address already in use" in said:  # taken since it was found free
+                    self.port = find_port()
+                    return self.start(timeout)
+                raise RuntimeError(f"the server stopped:\n{said[-3000:]}")
+            if "To see the GUI go to" in said:  # its own words: nobody else answers at its port
+                with suppress(OSError):
+                    self.get("/system_stats")
+                    return self
+            time.sleep(0.2)
         raise RuntimeError(f"the server did not answer in {timeout} s:\n{self.log()[-3000:]}")
 
     def log(self) -> str:
@@ -106,6 +117,14 @@ class Server:
         except urllib.error.HTTPError as error:
             raise RuntimeError(error.read().decode(errors="replace")) from None
         return json.loads(body) if body else None
+
+    def wait_until(self, look_up, timeout: float = 120) -> None:
+        """Wait until ``look_up`` gives something true, while the server lives."""
+        deadline = time.monotonic() + timeout
+        while not look_up():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"not seen in {timeout} s:\n{self.log()[-3000:]}")
+            time.sleep(0.02)
 
     def queue(self, prompt: dict, **extra) -> str:
         return self.post("/prompt", {"prompt": prompt, **extra})["prompt_id"]

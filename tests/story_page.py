@@ -7,7 +7,7 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 
-from browser import collect_errors, open_page, wait_until_ready
+from browser import collect_errors, eventually, open_page, wait_until_ready
 from gallery_page import SETTINGS
 from host_server import Server
 from loop_graphs import loop_graph, ran, release, story
@@ -81,9 +81,7 @@ class StoryPage:
         """Queue as the artist does; the prompt's id."""
         known = set(self.prompts())
         self.page.evaluate("() => app.queuePrompt(0)")
-        while not (fresh := set(self.prompts()) - known):
-            self.page.wait_for_timeout(50)
-        (prompt_id,) = fresh
+        (prompt_id,) = eventually(self.page, lambda: set(self.prompts()) - known)
         return prompt_id
 
     def prompts(self) -> list[str]:

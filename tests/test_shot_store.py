@@ -163,7 +163,7 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
 
 def _commit_at_once(root, barrier):
     store = ShotStore(root)
-    barrier.wait(30)
+    barrier.wait(120)
     commit(store)
     assert store.find(KEY) is not None
 
@@ -171,12 +171,14 @@ def _commit_at_once(root, barrier):
 def test_processes_that_write_the_same_shot_at_once_do_not_harm_each_other(tmp_path):
     context = multiprocessing.get_context("fork")
     barrier = context.Barrier(4)
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
     workers = [context.Process(target=_commit_at_once, args=(tmp_path, barrier)) for _ in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(60)
+        worker.join(150)
+    torch.set_num_threads(before)
     assert [worker.exitcode for worker in workers] == [0] * 4
     assert ShotStore(tmp_path).find(KEY) is not None
     assert list((tmp_path / "writing").iterdir()) == []

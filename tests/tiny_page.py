@@ -6,6 +6,7 @@ import re
 from functools import cache
 
 import torch
+from browser import eventually, hear_ends, settle, wait_for_end
 from story_page import StoryPage
 
 
@@ -80,19 +81,17 @@ class TinyPage(StoryPage):
         known = set(self.prompts())
         self.logged = len(self.server.log())
         self.page.keyboard.press("Control+Enter")
-        while not (fresh := set(self.prompts()) - known):
-            self.page.wait_for_timeout(50)
-        (prompt_id,) = fresh
+        (prompt_id,) = eventually(self.page, lambda: set(self.prompts()) - known)
         return prompt_id
 
     def run(self) -> list[int]:
         """Queue and wait; the shots that were made."""
+        hear_ends(self.page)
         prompt_id = self.queue()
-        while prompt_id not in self.server.get("/history"):
-            self.page.wait_for_timeout(100)  # not sleep: the page must go on meanwhile
+        assert eventually(self.page, lambda: prompt_id in self.server.get("/history"), seconds=300)
         status = self.server.get(f"/history/{prompt_id}")[prompt_id]["status"]
         assert status["status_str"] == "success", status["messages"]
-        self.page.wait_for_timeout(300)  # the page draws what it was told
+        wait_for_end(self.page, prompt_id)
         return self.made()
 
     def made(self) -> list[int]:
@@ -133,6 +132,7 @@ class TinyPage(StoryPage):
 
     def cards(self) -> list[dict]:
         """The frames of the memory: digest, role, what changes on the next queue, buttons."""
+        settle(self.page)
         return self._bank().evaluate(
             """(gallery) => [...gallery.querySelectorAll(".storymem-card")].map((card) => ({
                 digest: card.dataset.key.slice(1, 65),

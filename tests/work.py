@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 
@@ -15,9 +16,12 @@ def count_calls(task: Callable[[], object]) -> int:
         calls += event in ("call", "c_call")
 
     before = sys.getprofile()
+    gc.collect()
+    gc.disable()  # finalizers of what was there before are no work of the task
     sys.setprofile(count)
     try:
         task()
     finally:
         sys.setprofile(before)
+        gc.enable()
     return calls

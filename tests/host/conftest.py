@@ -74,7 +74,7 @@ class Host:
             "none": execution.CacheType.NONE,
         }[cache]
         self.executor = execution.PromptExecutor(
-            self, cache_type=kind, cache_args={"lru": 50, "ram": 2.0, "ram_inactive": 0.0}
+            self, cache_type=kind, cache_args={"lru": 50, "ram": 0.1, "ram_inactive": 0.0}
         )
 
     def pack(self, module: str):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -162,8 +161,7 @@ def test_a_server_that_is_killed_goes_on_with_the_same_records(start_server, tmp
     edits = {"drop": [saved["frames"][1]["sha256"]]}
     lines_of(log)
     server.queue(clicked(edits))
-    while not log.exists() or "end 4" not in log.read_text():
-        time.sleep(0.02)
+    server.wait_until(lambda: log.exists() and "end 4" in log.read_text())
     server.kill()
     finished = len({path.name for path in store.glob("*/*")} - first)  # of shots 3, 4, 5 and 6
     assert finished >= 1

@@ -74,7 +74,8 @@ def test_the_memory_is_shown_in_order_with_what_each_frame_is(story):
         assert story.shown(node_id) == cards
     gallery = story.gallery()
     assert "4 of 18 frames" in gallery.inner_text()
-    assert gallery.locator("img").first.evaluate("(img) => img.naturalWidth") == 192
+    picture = gallery.locator("img").first
+    assert eventually(story.page, lambda: picture.evaluate("(img) => img.naturalWidth") == 192)
     raw = story.page.evaluate(
         """() => {
             const widget = app.graph.getNodeById(2).widgets.find((w) => w.name === "edits");
@@ -184,7 +185,7 @@ def test_a_frame_is_enlarged_and_the_focus_comes_back(story):
     assert "Dropped on the next queue" in dialog.inner_text()
     look(story, "dialog")
     story.press("Escape")
-    assert dialog.count() == 0
+    dialog.wait_for(state="detached")
     assert story.focused()["key"] == cards[3]["digest"]
     assert story.edits() == {"drop": [cards[4]["digest"]]}
 
@@ -244,7 +245,7 @@ def begin_two_shots(story, *, seed: int) -> None:
     put_seed(story.page, seed)
     story.page.evaluate("() => { app.queuePrompt(0); }")
     story.page.wait_for_function(
-        "app.graph.getNodeById(2).storymemGallery.bank.frames.at(-1).shot === 1"
+        "app.graph.getNodeById(2).storymemGallery.bank?.frames.at(-1)?.shot === 1"
     )
 
 
@@ -309,9 +310,8 @@ def test_the_same_in_the_new_nodes_and_in_a_light_theme(story):
     page.evaluate(put, ["Comfy.VueNodes.Enabled", True])
     page.wait_for_selector("[data-node-id] .storymem-gallery")
     story.become(cards)
-    assert eventually(page, lambda: 150 < story.gallery().bounding_box()["height"] < 700), (
-        "the gallery scrolls, it does not stretch its node"
-    )
+    box = eventually(page, lambda: story.gallery().bounding_box())
+    assert 150 < box["height"] < 700, "the gallery scrolls, it does not stretch its node"
     story.focus(cards[6]["digest"])
     story.press("p", "ArrowRight", "d")
     assert story.edits() == {"pin": [cards[6]["digest"]], "drop": [cards[7]["digest"]]}
@@ -326,7 +326,7 @@ def test_the_same_in_the_new_nodes_and_in_a_light_theme(story):
 
 
 # The page was told of the bank after the last shot.
-LAST_SHOT = "app.graph.getNodeById(2).storymemGallery.bank?.frames.at(-1).shot === 5"
+LAST_SHOT = "app.graph.getNodeById(2).storymemGallery.bank?.frames.at(-1)?.shot === 5"
 SEND = """([node, bank]) => comfyAPI.api.api.dispatchCustomEvent("storymem.bank", { node, bank })"""
 
 
@@ -373,7 +373,7 @@ def test_a_long_story_is_shown_smoothly_and_its_words_stay_words(story):
     first = story.gallery().locator(".storymem-card")
     wait_for_text(page, first, "picture gone")  # what is not there has a place all the same
     page.wait_for_timeout(500)  # pictures out of sight are not asked for later either
-    pictures = [url for url in asked if "/storymem/picture/" in url]
+    pictures = {url for url in asked if "/storymem/picture/" in url}
     assert 0 < len(pictures) < 150
     assert page.evaluate(CARDS_MADE, 2) == 0, "drawn again, the cards stay"
     story.focus(f"{150:064x}")

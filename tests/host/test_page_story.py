@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from browser import find_chromium, wait_for_text
+from browser import find_chromium, wait_for_draft, wait_for_text
 from loop_graphs import story
 from story_page import look
 
@@ -36,15 +36,25 @@ def test_what_nobody_changed_stays_byte_by_byte(page):
     assert page.widget("script") == odd
 
 
+# Keeps everything that the editor says: an answer of the server soon takes the place of a message.
+LISTEN = """() => {
+    window.said = [];
+    const message = document.querySelector(".sm-message");
+    const changes = { childList: true, characterData: true, subtree: true };
+    new MutationObserver(() => window.said.push(message.textContent)).observe(message, changes);
+}"""
+
+
 def test_shots_are_added_moved_split_and_taken_away(page):
     page.load(story(4, name="Order", cuts=[True, False, True, True]))
     page.edit_table()
+    page.page.evaluate(LISTEN)
     page.press("Alt+ArrowDown")  # the first one, from its prompt
     prompts = ["shot number 2", "shot number 1", "shot number 3", "shot number 4"]
     assert page.column("prompt") == prompts
     assert page.column("cut")[0]  # a story begins with a cut
     assert (page.focused()["row"], page.focused()["field"]) == ("01_02", "prompt")
-    assert "Now shot 2" in page.message()
+    assert any("Now shot 2" in words for words in page.page.evaluate("said"))
     page.tab_to(row="01_03", act="toggle_scene")
     page.press("Enter")
     assert page.column("label") == ["01_01", "01_02", "02_01", "02_02"]
@@ -286,8 +296,9 @@ def test_what_is_typed_while_the_server_answers_a_save_is_saved_too(page):
     page.page.evaluate(
         """async () => {
             const { api } = await import("/scripts/api.js");
+            const answered = new Promise((answer) => { window.answer = answer; });
             api.fetchApi = async function (path, ...more) {
-                if (path === "/storymem/script") await new Promise((go) => setTimeout(go, 1000));
+                if (path === "/storymem/script") await answered;
                 return Object.getPrototypeOf(this).fetchApi.call(this, path, ...more);
             };
         }"""
@@ -295,6 +306,7 @@ def test_what_is_typed_while_the_server_answers_a_save_is_saved_too(page):
     page.page.keyboard.type(" first")
     page.press("Control+s")
     page.page.keyboard.type(" second")
+    page.page.evaluate("() => window.answer()")
     page.page.wait_for_selector("dialog.sm-editor", state="detached")
     page.page.evaluate("""async () => { delete (await import("/scripts/api.js")).api.fetchApi; }""")
     assert page.script()["scenes"][0]["video_prompts"][1] == "shot number 2 first second"
@@ -350,6 +362,7 @@ def test_nodes_two_in_chinese_and_light(page):
             await set("Comfy.Locale", "zh");
         }"""
     )
+    wait_for_draft(page.page, '"Edited2"')
     page.reload()
     assert page.page.locator(".sm-edit").text_content() == "编辑故事"
     page.wait_on_node(["waiting"] * 3)

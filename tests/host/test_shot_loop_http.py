@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import random
 import shutil
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -72,7 +72,8 @@ def test_only_what_changed_runs_again_and_memory_stays_flat(start_server, base, 
     expected = result_of(base)
 
     rss = shots_rss(server, tmp_path / "big", shots=12)
-    growth = (rss[-1] - rss[3]) / (len(rss) - 4) / 2**20  # the first shots warm the host up
+    # The first shots warm the host up, and at one moment a batch may still be held.
+    growth = (min(rss[-3:]) - min(rss[2:5])) / (len(rss) - 5) / 2**20
     assert growth < 20, f"{growth:.1f} MB a shot: {[round(r / 2**20) for r in rss]}"
 
     server.stop()
@@ -155,8 +156,7 @@ def test_cancel_keeps_finished_shots_and_the_next_run_goes_on(start_server, base
     graph = loop_graph(story(4), log)
     hold(log, 2)
     prompt_id = server.queue(graph)
-    while not log.exists() or "begin 2" not in log.read_text():
-        time.sleep(0.05)
+    server.wait_until(lambda: log.exists() and "begin 2" in log.read_text())
     server.post("/interrupt", {})
     entry = server.wait(prompt_id)
     assert entry["status"]["messages"][-1][0] == "execution_interrupted"
@@ -187,15 +187,8 @@ def test_cancel_keeps_finished_shots_and_the_next_run_goes_on(start_server, base
     # A second server on the same folder, at the same time.
     other = start_server(*QUICK_START, output=base)
     slow = loop_graph(story(3, name="Shared"), log, body={"seconds": 0.2})
-    results = []
-    threads = [
-        threading.Thread(target=lambda s=s: results.append(s.run(slow))) for s in (server, other)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(results) == 2
+    with ThreadPoolExecutor(2) as pool:
+        assert len(list(pool.map(lambda one: one.run(slow), (server, other)))) == 2
     shown = result_of(base, "Shared")
     assert [len(shown[f"shot_01_0{i}.mp4"]) for i in (1, 2, 3)] == [13, 8, 8]
     assert len(finished_shots(base)) >= 3
