@@ -317,11 +317,11 @@ def _say(keyframes: Keyframes, shot: int) -> None:
         )
     else:
         logger.info(
-            "StoryMem: shot %d: %d of %d frames are keyframes (threshold %.2f, %d passes)\n%s",
+            "StoryMem: shot %d: %d of %d frames are keyframes (threshold %.2f, %s)\n%s",
             shot + 1,
             len(keyframes.frames),
             decision.count,
             decision.threshold,
-            decision.passes,
+            "1 pass" if decision.passes == 1 else f"{decision.passes} passes",
             keyframes.describe(),
         )

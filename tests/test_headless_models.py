@@ -15,6 +15,7 @@ import tiny_diffusers
 
 from storymem.headless import adapters, models, sampling
 from storymem.headless.positions import install_memory_positions, set_memory_frames
+from storymem.headless.run_options import in_options
 from storymem.lora import read_lora, target_modules
 
 
@@ -78,6 +79,12 @@ def test_memory_beyond_the_models_table_is_refused():
     set_memory_frames(model, 1)
     with pytest.raises(ValueError, match="1025 latent frames of a shot reach position 1024"):
         model.rope(torch.zeros(1, 36, 1026, 4, 4))
+
+
+def test_errors_name_options_but_leave_paths_alone():
+    error = ValueError("/a/max_frames/b and C:\\end_shot: start_shot is 7, redo_shots names 9")
+    told = in_options(error)
+    assert told == "/a/max_frames/b and C:\\end_shot: --start-shot is 7, --redo names 9"
 
 
 def test_memory_on_a_model_without_memory_positions_is_refused():

@@ -162,5 +162,6 @@ def settle(options: argparse.Namespace) -> None:
 
 
 def in_options(error: Exception) -> str:
-    """An error in the words of the command line."""
-    return re.sub(rf"(?<![-\w])({'|'.join(OPTION_OF)})\b", lambda m: OPTION_OF[m[1]], str(error))
+    """An error in the words of the command line; what is part of a path stays."""
+    names = "|".join(OPTION_OF)
+    return re.sub(rf"(?<![-\w/\\])({names})(?![\w/\\])", lambda m: OPTION_OF[m[1]], str(error))

@@ -28,11 +28,7 @@ class TinyFiles(ModelFiles):
     @classmethod
     def find(cls, own: Path | None = None) -> TinyFiles:
         """The shipped files, or those in a folder of your own."""
-        dit_file, vae_file = (files.require(kind, own) for kind in ("diffusion_models", "vae"))
-        for path in (dit_file, vae_file):
-            if files.SHIPPED.absolute() not in path.parents:
-                logger.info("the tiny model is your own: %s", path)
-        return cls(dit_file, vae=vae_file)
+        return cls(files.require("diffusion_models", own), vae=files.require("vae", own))
 
 
 class TinyEngine(Engine):
@@ -58,6 +54,9 @@ class TinyEngine(Engine):
 
     def _load(self, kind: str) -> tuple[torch.nn.Module, ...]:
         if not self._experts:
+            for path in (self.files.i2v, self.files.vae):
+                if files.SHIPPED.absolute() not in path.parents:
+                    logger.info("not the shipped tiny model: %s", path)
             expert = dit.load_host_file(self.files.i2v)
             if self.placement.dtype != torch.float32:
                 expert = expert.to(self.placement.dtype)
