@@ -11,6 +11,7 @@ from ..storymem.clip_text import load_clip_text
 from ..storymem.embedders import LayoutEmbedder
 from ..storymem.keyframes import SIMILARITY_THRESHOLD
 from ..storymem.weights import CLIP_B32, WeightsSource
+from .folders import tells_host_places
 from .host_models import HostModel, file_options, weights_path
 from .types import Embedder
 
@@ -91,6 +92,7 @@ class LoadEmbedder(io.ComfyNode):
 
     # The host runs asynchronous nodes first: a file that cannot be used is told before any shot.
     @classmethod
+    @tells_host_places
     async def execute(cls, embedder, clip_name, activation="auto", download=False):
         if embedder == "no_weights":
             return io.NodeOutput(LayoutEmbedder())

@@ -10,6 +10,7 @@ import folder_paths
 import torch
 from comfy_api.latest import io, ui
 
+from ..storymem.messages import shown
 from ..storymem.metric_models import FEATURES, MetricFiles, load_judges
 from ..storymem.metric_report import (
     Measurement,
@@ -22,7 +23,7 @@ from ..storymem.metric_report import (
 from ..storymem.metrics import Judges, measure_story
 from ..storymem.story_film import StoryFilm, open_film
 from ..storymem.weights import CLIP_L14, LAION_LINEAR, VICLIP
-from .folders import find_inside
+from .folders import find_inside, tells_host_places
 from .host_models import HostModel, file_options, released_after, weights_path
 from .scorers import L14_NAMES
 
@@ -42,8 +43,9 @@ def find_story(folder: str) -> Path:
     path = find_inside(base, folder.strip())
     if path is None or not path.is_dir():
         raise ValueError(
-            f"folder must be a story's folder inside {base}, but it is {folder!r}; connect the "
-            "folder output of Shot Loop Close, or type a name such as storymem/my_story"
+            "folder must be a story's folder inside the output folder, but it is "
+            f"{shown(folder)}; connect the folder output of Shot Loop Close, or type a name such "
+            "as storymem/my_story"
         )
     return path
 
@@ -189,6 +191,7 @@ class EvaluateStory(io.ComfyNode):
         return [f"{p.name}:{p.stat().st_mtime_ns}:{p.stat().st_size}" for p in files]
 
     @classmethod
+    @tells_host_places
     def execute(
         cls,
         folder,

@@ -1,14 +1,77 @@
-"""Names from users, kept inside the host's folders."""
+"""Names from users, kept inside the host's folders, and the host's folders in messages."""
 
 from __future__ import annotations
 
+import inspect
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
+
+import folder_paths
 
 
 def find_inside(root: str | Path, name: str) -> Path | None:
     """``root/name`` without links and ``..``; ``None`` unless it is something below ``root``."""
     if "\0" in name:
         return None
-    base = Path(root).resolve()
-    path = (base / name).resolve()
+    try:
+        base = Path(root).resolve()
+        path = (base / name).resolve()
+    except (OSError, ValueError, RuntimeError):  # too long, no Unicode, links in a circle
+        return None
     return path if path != base and path.is_relative_to(base) else None
+
+
+def short_places(text: str) -> str:
+    """``text`` with the host's folders by their names: ``output/storymem``, not the whole path."""
+    for root, name in _host_folders():
+        text = text.replace(root, name)
+    return text
+
+
+@contextmanager
+def host_places() -> Iterator[None]:
+    """Errors in here call the host's folders by their names."""
+    try:
+        yield
+    except ValueError as error:
+        error.args = (short_places(str(error)),)
+        raise
+
+
+def tells_host_places(execute: Callable) -> Callable:
+    """A node's ``execute`` whose errors call the host's folders by their names."""
+    if inspect.iscoroutinefunction(execute):
+
+        @wraps(execute)
+        async def told(*args, **kwargs):
+            with host_places():
+                return await execute(*args, **kwargs)
+
+    else:
+
+        @wraps(execute)
+        def told(*args, **kwargs):
+            with host_places():
+                return execute(*args, **kwargs)
+
+    return told
+
+
+def _host_folders() -> list[tuple[str, str]]:
+    """Whole paths and names, the deepest first."""
+    named = {
+        folder_paths.get_output_directory(): "output",
+        folder_paths.get_input_directory(): "input",
+        folder_paths.get_temp_directory(): "temp",
+        folder_paths.models_dir: "models",
+        folder_paths.base_path: "ComfyUI",
+    }
+    for kind in folder_paths.folder_names_and_paths:
+        for root in folder_paths.get_folder_paths(kind):
+            named.setdefault(root, f"models/{kind}")
+    found = {os.path.realpath(root): name for root, name in named.items()}
+    found.update({os.path.abspath(root): name for root, name in named.items()})
+    return sorted(found.items(), key=lambda item: len(item[0]), reverse=True)

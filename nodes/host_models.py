@@ -90,6 +90,15 @@ def released_after(*users) -> Iterator[None]:
                 user.release()
 
 
+@contextlib.contextmanager
+def told_as(path: str, name: str) -> Iterator[None]:
+    """Errors about the file at ``path`` call it by the name that the artist chose."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(path), name)) from None
+
+
 def register_folder(folder: str) -> None:
     """Make ``models/<folder>`` known to the host (``extra_model_paths`` may add to it)."""
     folder_paths.add_model_folder_path(folder, os.path.join(folder_paths.models_dir, folder))

@@ -17,6 +17,7 @@ from ..storymem.keyframes import (
     choose_keyframes,
 )
 from ..storymem.pictures import decision_picture
+from .folders import tells_host_places
 from .host_models import released_after
 from .tensors import require_images
 from .types import Bank, Embedder, Keyframes, Scorer, Shot
@@ -128,6 +129,7 @@ class KeyframeSelect(io.ComfyNode):
         )
 
     @classmethod
+    @tells_host_places
     def execute(
         cls,
         frames,

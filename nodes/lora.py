@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 from weakref import WeakValueDictionary
 
 import comfy.lora
-import comfy.utils
 import folder_paths
 import torch
 from comfy_api.latest import io
@@ -22,6 +20,9 @@ from ..storymem.lora import (
     read_lora,
     target_modules,
 )
+from ..storymem.weights_file import read_state_dict
+from .folders import tells_host_places
+from .host_models import told_as
 from .types import Shot
 from .wan_models import require_pair, require_wan
 
@@ -50,26 +51,11 @@ def load_file(name: str) -> LoraFile:
     key = (path, status.st_mtime_ns, status.st_size)
     file = _FILES.get(key)
     if file is None:
-        file = LoraFile(name, read_lora(_read_state(path, name), name))
+        with told_as(path, name):
+            state = read_state_dict(path)
+        file = LoraFile(name, read_lora(state, name))
         _FILES[key] = file
     return file
-
-
-def _read_state(path: str, name: str) -> dict:
-    if path.lower().endswith((".safetensors", ".sft")):
-        return comfy.utils.load_torch_file(path, safe_load=True)
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise ValueError(
-            f"{name} holds more than tensors, or is damaged, and was not opened; use the "
-            ".safetensors file"
-        ) from None  # torch advises to open it with weights_only=False, which would run its code
-    except (EOFError, OSError, RuntimeError, ValueError, KeyError):
-        raise ValueError(
-            f"{name} could not be read: it is empty, cut short or no weights file; download it "
-            "again, or use the .safetensors file"
-        ) from None
 
 
 def apply_lora(model, file: LoraFile, strength: float, scale: str, model_name: str):
@@ -201,6 +187,7 @@ class LoadLoRA(io.ComfyNode):
         )
 
     @classmethod
+    @tells_host_places
     def execute(
         cls, model_high, lora_high, lora_low, strength, scale="auto", model_low=None, shot=None
     ):

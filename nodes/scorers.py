@@ -13,6 +13,7 @@ from ..storymem.aesthetics import (
 from ..storymem.laion import LaionScorer, load_head
 from ..storymem.weights import CLIP_L14, HPSV3, LAION_HEAD
 from .embedders import open_tower
+from .folders import tells_host_places
 from .host_models import file_options, weights_path
 from .hpsv3 import open_hpsv3
 from .types import Scorer
@@ -122,6 +123,7 @@ class LoadScorer(io.ComfyNode):
     # The host runs asynchronous nodes first: a .safetensors file that cannot be used is told before
     # any shot.
     @classmethod
+    @tells_host_places
     async def execute(
         cls,
         scorer,

@@ -7,6 +7,7 @@ import logging
 import folder_paths
 from comfy_api.latest import io
 
+from ..storymem.messages import shown
 from ..storymem.tiny import demo, files, text, world
 
 CATEGORY = "StoryMem/demo"
@@ -69,9 +70,9 @@ class TinyTextEncoder(io.ComfyNode):
     def execute(cls, prompt, negative_prompt=""):
         if not any(text.parse(prompt)):
             logger.warning(
-                "StoryMem: the tiny text encoder understands no word of %r; it knows only the "
+                "StoryMem: the tiny text encoder understands no word of %s; it knows only the "
                 "toy world's words, which its tooltip lists",
-                prompt,
+                shown(prompt),
             )
         encoded = [[[text.encode(t)[None], {}]] for t in (prompt, negative_prompt)]
         return io.NodeOutput(*encoded, demo.explain(prompt))

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 
 from .embedders import Embedder
-from .weights import read_state_dict
+from .messages import short
+from .weights_file import read_state_dict
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -177,7 +178,7 @@ def load_clip(path: str | Path, *, activation: str = "auto") -> ClipTower:
             )
         module.load_state_dict(tower, assign=True)
     except (ValueError, KeyError, RuntimeError) as error:
-        text = str(error)
+        text = short(" ".join(str(error).split()), 400)  # torch lists every weight that is missing
         raise ValueError(text if str(path) in text else f"{path} cannot be used: {text}") from error
     logger.info("StoryMem: CLIP %s from %s, %s", shape.name, path.name, activation)
     sample = tower["proj"].contiguous().numpy().tobytes()  # no two trainings share it

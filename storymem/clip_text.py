@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from .clip import ClipTower, encoder_blocks
-from .weights import read_state_dict
+from .messages import short
+from .weights_file import read_state_dict
 
 HEAD_WIDTH = 64  # channels of an attention head, in every CLIP text tower
 SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；])|\n+")
@@ -79,7 +80,10 @@ def load_clip_text(path: str | Path, image: ClipTower) -> torch.nn.Module | None
         module.load_state_dict(tower, strict=False)
         missing = set(module.state_dict()) - set(tower) - {"attn_mask"}
     except (KeyError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} cannot be used: its CLIP text tower is broken: {error}") from None
+        reason = short(" ".join(str(error).split()), 300)
+        raise ValueError(
+            f"{path} cannot be used: its CLIP text tower is broken: {reason}"
+        ) from None
     if missing:
         raise ValueError(f"{path} cannot be used: its CLIP text tower lacks {sorted(missing)[0]}")
     if tower["text_projection"].shape[1] != image.shape.features:

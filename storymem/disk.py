@@ -5,14 +5,25 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
+import shutil
+import socket
 import tempfile
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-ABANDONED_SECONDS = 600  # no small file takes longer to write
+from .messages import reason_of
+
+FOREIGN_SECONDS = 24 * 3600  # what another machine, or an earlier version, writes is dead after
+# The name of a file that is being written: of which, by which machine and process, and chance.
+UNFINISHED = re.compile(r"\..*\.(?P<host>[0-9a-f]{8})-(?P<process>[0-9]{1,10})-[0-9a-f]{12}\.part")
+# As earlier versions named them.
+EARLIER = re.compile(r"\.(?:.*\.)?(?:[0-9a-f]{32}(?:\.mp4)?|[0-9a-f]{12}|[0-9]+\.(?:tmp|part))")
+LONGEST_HINT = 40  # characters of a file's name in that of its unfinished copy: 160 bytes at most
 logger = logging.getLogger(__name__)
 
 
@@ -20,14 +31,70 @@ class StoreError(ValueError):
     """The disk does not do what is asked of it, in the artist's words."""
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Replace a file in one step: readers see the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside ``path`` to write, which then takes its place in one step.
+
+    Readers see the old file or the new one. When writing fails the old one stays, and what a killed
+    process leaves is found by its name (see ``remove_unfinished``).
+    """
+    unfinished = unfinished_beside(path)
     try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
+        yield unfinished
+        os.replace(unfinished, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
+
+
+def unfinished_beside(path: Path) -> Path:
+    """A name for what is being written and shall become ``path``."""
+    mark = f"{host_mark()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+    return path.with_name(f".{path.name[:LONGEST_HINT]}.{mark}.part")
+
+
+def write_whole(path: Path, data: bytes, *, is_synced: bool = False) -> None:
+    """Replace a file in one step: readers see the old one or the new one.
+
+    Args:
+        is_synced: only once the disk has all of it, so that it outlives a power cut.
+    """
+    with replacing(path) as unfinished, open(unfinished, "wb") as file:
+        file.write(data)
+        if is_synced:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes left half written right in ``folder``, and nothing that is being
+    written."""
+    with suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            if entry.name.startswith(".") and _is_dead(entry):
+                _remove(entry)
+
+
+def _is_dead(entry: os.DirEntry) -> bool:
+    with suppress(OSError):
+        old = time.time() - entry.stat(follow_symlinks=False).st_mtime > FOREIGN_SECONDS
+        if match := UNFINISHED.fullmatch(entry.name):
+            here = match["host"] == host_mark()
+            return old or (here and not is_running(int(match["process"])))
+        return old and EARLIER.fullmatch(entry.name) is not None
+    return False
+
+
+def _remove(entry: os.DirEntry) -> None:
+    with suppress(OSError):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            os.unlink(entry.path)
+
+
+def host_mark() -> str:
+    """Tells machines that share a folder apart."""
+    return hashlib.sha256(socket.gethostname().encode("utf-8", "replace")).hexdigest()[:8]
 
 
 def checksum(path: Path) -> str:
@@ -83,8 +150,8 @@ def telling(what: str, place: str | Path):
         yield
     except OSError as error:
         raise StoreError(
-            f"{what} could not be written to {place}: {error}. Shots finished before are kept; "
-            "free some space or make the folder writable, then start the story again"
+            f"{what} could not be written to {place}: {reason_of(error)}. Shots finished before "
+            "are kept; free some space or make the folder writable, then start the story again"
         ) from error
 
 
@@ -100,8 +167,11 @@ def check_out(folder: Path, what: str) -> None:
             pass
     except OSError as error:
         raise ValueError(
-            f"{what} cannot be written to {folder}: {error}; choose another --out"
+            f"{what} cannot be written to {folder}: {reason_of(error)}; choose another --out"
         ) from error
+
+
+ABANDONED_SECONDS = 600
 
 
 def remove_leftovers(folder: Path, pattern: str) -> None:

@@ -23,12 +23,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import safe_open
 
 from .aesthetics import Scorer
 from .clip import normalise
 from .frames import smart_size
-from .weights import read_state_dict, unreadable
+from .weights_file import read_outline, read_state_dict
 
 HPSV3_PIXELS = 200_704  # 256 * 28 * 28: minimum and maximum at once
 IMAGE_TOKEN = 151655  # <|image_pad|>
@@ -113,15 +112,7 @@ def load_hpsv3(
 
 def check_hpsv3(path: str | Path, *, shape: Hpsv3Shape | None = None) -> None:
     """Raise what ``load_hpsv3`` would, without reading the weights: names and shapes only."""
-    if Path(path).suffix != ".safetensors":
-        return
-    try:
-        with safe_open(path, framework="pt") as file:
-            shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
-    except Exception as error:  # the reader has several of its own
-        raise unreadable(path, error) from error
-    state = {key: torch.empty(size, device="meta") for key, size in shapes.items()}
-    _assemble(path, state, torch.bfloat16, shape or Hpsv3Shape())
+    _assemble(path, read_outline(path), torch.bfloat16, shape or Hpsv3Shape())
 
 
 def _assemble(

@@ -23,6 +23,8 @@ TARGETS = (  # of every block, in each expert: 10 x 40 blocks = 400 modules
 )
 PREFIXES = ("base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer.")
 LISTED = 6  # names shown in an error before "and N more"
+LARGEST_ALPHA = 65_536.0  # of a file that can be meant: the released ones have 128
+LARGEST_WEIGHT = 1e6  # far beyond what training leaves; products stay finite in float32
 
 _PART = re.compile(
     r"(?P<module>.+)\.(?P<part>lora_A|lora_B|lora_down|lora_up)(\.default)?(\.weight)?$"
@@ -145,11 +147,16 @@ def _named_weights(state: object, name: str) -> Mapping[str, torch.Tensor]:
 
 def _check_tensor(slot: str, key: str, tensor: torch.Tensor, name: str) -> None:
     shape = list(tensor.shape)
-    if slot == "alpha" and tensor.numel() != 1:
+    if slot == "alpha":
+        _check_alpha(key, tensor, name)
+        return
+    if not tensor.is_floating_point():
         raise ValueError(
-            f"{name}: {key} should be one number, but has shape {shape}; use another file"
+            f"{name}: {key} holds {_kind(tensor)}, where weights are fractions (float16, bfloat16, "
+            "float32); quantised files and those for other programs cannot be used: download the "
+            "original"
         )
-    if slot != "alpha" and tensor.ndim != 2:
+    if tensor.ndim != 2:
         raise ValueError(
             f"{name}: {key} should be a matrix, but has shape {shape}; use a file made for the "
             "linear layers of Wan 2.2 A14B"
@@ -159,11 +166,43 @@ def _check_tensor(slot: str, key: str, tensor: torch.Tensor, name: str) -> None:
     if tensor.is_meta:  # a header read before the weights: there are no numbers yet
         return
     wide = tensor.float() if tensor.element_size() == 1 else tensor  # no isfinite for all of fp8
-    if not wide.isfinite().all():
+    _check_finite(wide, key, name)
+    if wide.abs().max() > LARGEST_WEIGHT:
+        raise ValueError(
+            f"{name}: {key} holds values beyond {LARGEST_WEIGHT:g}, which would spoil every shot; "
+            "download the file again"
+        )
+
+
+def _check_alpha(key: str, tensor: torch.Tensor, name: str) -> None:
+    if tensor.numel() != 1:
+        raise ValueError(
+            f"{name}: {key} should be one number, but has shape {list(tensor.shape)}; use another "
+            "file"
+        )
+    if tensor.is_complex() or tensor.dtype is torch.bool:
+        raise ValueError(f"{name}: {key} holds {_kind(tensor)}, not a number; use another file")
+    if tensor.is_meta:  # a header read before the weights
+        return
+    _check_finite(tensor, key, name)
+    if not 0 < (alpha := float(tensor)) <= LARGEST_ALPHA:
+        raise ValueError(
+            f"{name}: {key} is {alpha:g}, but alpha must be above 0 and at most "
+            f"{LARGEST_ALPHA:.0f} (the rank and twice the rank are usual); download the file again"
+        )
+
+
+def _check_finite(tensor: torch.Tensor, key: str, name: str) -> None:
+    if not tensor.isfinite().all():
         raise ValueError(
             f"{name}: {key} holds NaN or infinite values, which would spoil every shot; download "
             "the file again, or train with a lower learning rate"
         )
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    kind = str(tensor.dtype).removeprefix("torch.")
+    return {"bool": "true and false", "complex64": "complex numbers"}.get(kind, f"{kind} numbers")
 
 
 def content_digest(modules: Mapping[str, LoraModule]) -> str:

@@ -1,17 +1,16 @@
-"""Weights files: where they come from, how they are read, and what to say when one is missing."""
+"""Weights files: where they come from, and what to say when one is missing."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import urllib.request
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+from .disk import remove_unfinished, replacing
+from .messages import reason_of
 
 DOWNLOAD_CHUNK = 1 << 20  # bytes
 logger = logging.getLogger(__name__)
@@ -86,65 +85,6 @@ HPSV3 = WeightsSource(
 )
 
 
-def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
-    """Tensors of a ``.safetensors`` file, a torch checkpoint or a TorchScript archive, on the CPU.
-
-    Checkpoints are read without running code from them.
-
-    Raises:
-        ValueError: when the file cannot be read, naming it.
-    """
-    path = Path(path)
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        if _is_torchscript(path):
-            with warnings.catch_warnings():
-                # torch deprecates TorchScript, but it is what OpenAI publishes CLIP in.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        Exception
-    ) as error:  # each reader has errors of its own; the artist needs the file's name
-        raise unreadable(path, error) from error
-    while isinstance(loaded, dict) and isinstance(nested := _nested(loaded), dict):
-        loaded = nested
-    tensors = {}
-    if isinstance(loaded, dict):
-        tensors = {k: v for k, v in loaded.items() if isinstance(v, torch.Tensor)}
-    if not tensors:
-        raise ValueError(f"{path} holds no weights; choose another file")
-    return tensors
-
-
-def unreadable(path: str | Path, error: Exception) -> ValueError:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    # torch goes on with how to run a file's code all the same, which nobody should.
-    reason = lines[0].partition(" Re-running")[0].rstrip(". ")
-    return ValueError(
-        f"{path} cannot be read as a weights file ({reason}); it may be cut short, or hold code or "
-        "something else: download it again"
-    )
-
-
-def _nested(loaded: dict) -> object:
-    return next((loaded[key] for key in ("state_dict", "model") if key in loaded), None)
-
-
-def _is_torchscript(path: Path) -> bool:
-    import zipfile
-
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(
-            "/code/" in name or name.endswith("constants.pkl") for name in archive.namelist()
-        )
-
-
 def find_file(names: Iterable[str], patterns: Iterable[str]) -> str | None:
     """The first file name that, without punctuation, holds one of the patterns."""
     names = list(names)
@@ -166,27 +106,29 @@ def download(source: WeightsSource, folder: str | Path) -> Path:
     """
     target = Path(folder) / source.file
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-    digest = hashlib.sha256()
+    remove_unfinished(target.parent)
     logger.info("StoryMem: fetching %s from %s", source.file, source.url)
     try:
-        with urllib.request.urlopen(source.url, timeout=60) as answer, open(partial, "wb") as file:
-            expected = int(answer.headers.get("Content-Length") or 0)
-            received = 0
-            while chunk := answer.read(DOWNLOAD_CHUNK):
-                file.write(chunk)
-                digest.update(chunk)
-                received += len(chunk)
-        if expected and received != expected:
-            raise ValueError(f"{received} of {expected} bytes arrived")
-        if source.sha256 and digest.hexdigest() != source.sha256:
-            raise ValueError("its SHA-256 is not the published one")
-        os.replace(partial, target)
+        with replacing(target) as unfinished:
+            _fetch(source, unfinished)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"{source.file} could not be fetched from {source.url}: {error}; download it from "
-            f"{source.page} and put it in {folder}"
+            f"{source.file} could not be fetched from {source.url}: {reason_of(error)}; download "
+            f"it from {source.page} and put it in {folder}"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
     return target
+
+
+def _fetch(source: WeightsSource, target: Path) -> None:
+    digest = hashlib.sha256()
+    with urllib.request.urlopen(source.url, timeout=60) as answer, open(target, "wb") as file:
+        expected = int(answer.headers.get("Content-Length") or 0)
+        received = 0
+        while chunk := answer.read(DOWNLOAD_CHUNK):
+            file.write(chunk)
+            digest.update(chunk)
+            received += len(chunk)
+    if expected and received != expected:
+        raise ValueError(f"{received} of {expected} bytes arrived")
+    if source.sha256 and digest.hexdigest() != source.sha256:
+        raise ValueError("its SHA-256 is not the published one")

@@ -60,7 +60,10 @@ def test_text_features_of_every_layout_equal_open_clips_own(tmp_path, layout):
     tokens = torch.randint(1, 31, (5, 8), generator=torch.Generator().manual_seed(0))
     tokens[:, -1] = 31
     with torch.inference_mode():
-        assert torch.equal(module(tokens), model.encode_text(tokens))
+        found, theirs = module(tokens), model.encode_text(tokens)
+    # The last bit depends on where in memory the weights lie (measured: 6e-7 of the largest). GELU
+    # for QuickGELU, the nearest mistake, is 1e-2 off.
+    assert (found - theirs).abs().max() <= 4e-6 * theirs.abs().max()
 
 
 def test_transformers_own_text_model_gives_the_same_features(tmp_path):

@@ -16,7 +16,7 @@ from ..lora import (
     read_lora,
     target_modules,
 )
-from ..weights import read_state_dict
+from ..weights_file import SAFETENSORS, read_outline, read_state_dict
 
 LORA_FILES = {"high": "backbone_high_noise", "low": "backbone_low_noise"}  # released names
 SUFFIXES = (".safetensors", ".pth")
@@ -77,23 +77,12 @@ def read_lora_file(path: Path) -> dict[str, LoraModule]:
 
 
 def check_lora_file(path: Path, config: Mapping) -> None:
-    """Raise ValueError unless the file fits a transformer of this config; reads no weights.
+    """Raise ValueError unless the file fits a transformer of this config.
 
-    Older ``.pth`` files have no header to look at: they are checked when they are loaded.
+    Of a ``.safetensors`` file only the header is read; others are read whole, which takes seconds.
     """
-    if path.suffix != ".safetensors":
-        return
-    from safetensors import safe_open
-
-    try:
-        with safe_open(str(path), "pt") as file:
-            state = {}
-            for key in file.keys():  # noqa: SIM118  no mapping
-                shape = file.get_slice(key).get_shape()
-                is_large = len(shape) > 1
-                state[key] = torch.empty(shape, device="meta") if is_large else file.get_tensor(key)
-    except Exception as error:  # whatever the file's format raises
-        raise ValueError(f"{path} cannot be read ({error}); download it again") from error
+    has_header = path.suffix.lower() in SAFETENSORS
+    state = read_outline(path) if has_header else read_state_dict(path)
     dim = config["num_attention_heads"] * config["attention_head_dim"]
     sizes = {"ffn.0": (config["ffn_dim"], dim), "ffn.2": (dim, config["ffn_dim"])}
     wanted = {
@@ -161,7 +150,8 @@ def add_extra_lora(transformer: torch.nn.Module, path: Path) -> None:
 
     if not path.is_file():
         raise ValueError(f"there is no LoRA file at {path}; check the path")
-    state = WanImageToVideoPipeline.lora_state_dict(str(path.parent), weight_name=path.name)
+    # Read here: diffusers would hand some files to readers that run what is in them.
+    state = WanImageToVideoPipeline.lora_state_dict(read_state_dict(path))
     count = len(getattr(transformer, "peft_config", {}))
     transformer.load_lora_adapter(state, prefix="transformer", adapter_name=f"extra_{count}")
     set_lora_strength(transformer, 1.0)

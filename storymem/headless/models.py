@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from pathlib import Path
 import torch
 
 from ..conditioning import LATENT_CHANNELS
+from ..json_text import parse_json
+from ..messages import reason_of
 
 I2V_CHANNELS = 36  # 16 noisy + 4 mask + 16 conditioning
 T2V_CHANNELS = 16
@@ -18,6 +19,7 @@ OFFLOADS = ("none", "model", "group")
 MAX_TEXT_TOKENS = 512  # Wan's text length
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PARTS = ("transformer", "transformer_2", "vae", "text_encoder", "tokenizer")
+OWN_FILES = {"local_files_only": True, "use_safetensors": True}  # nothing that could run code
 INSTALL = "pip install -r requirements-headless.txt"
 logger = logging.getLogger(__name__)
 
@@ -37,11 +39,18 @@ def require_diffusers():
 
 
 def read_config(folder: Path, part: str) -> dict:
-    path = folder / part / "config.json"
+    return _read_json(folder / part / "config.json")
+
+
+def _read_json(path: Path) -> dict:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("it is no JSON object")
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); download the folder again") from error
+        reason = reason_of(error)
+        raise ValueError(f"{path} cannot be read ({reason}); download the folder again") from error
+    return found
 
 
 def check_folder(folder: Path, in_channels: int, parts: Iterable[str] = PARTS) -> dict:
@@ -57,7 +66,7 @@ def check_folder(folder: Path, in_channels: int, parts: Iterable[str] = PARTS) -
             f"{folder} is not a diffusers model folder: it has no model_index.json; download "
             f"Wan-AI/{what} there and pass its path"
         )
-    document = json.loads(index.read_text(encoding="utf-8"))
+    document = _read_json(index)
     for part in parts:
         is_optional = part == "transformer_2" and document.get(part, [None])[0] is None
         if is_optional:
@@ -71,6 +80,11 @@ def check_folder(folder: Path, in_channels: int, parts: Iterable[str] = PARTS) -
                     f"{folder / part} takes {found} channels where {what} takes {in_channels}; "
                     f"pass a folder of Wan-AI/{what}"
                 )
+        if part != "tokenizer" and not any((folder / part).glob("*.safetensors")):
+            raise ValueError(
+                f"{folder / part} holds no .safetensors file; other formats may run code and are "
+                f"not read: download Wan-AI/{what} again"
+            )
         if part == "vae" and read_config(folder, part).get("z_dim") != LATENT_CHANNELS:
             raise ValueError(f"{folder / part} is not the Wan 2.1 VAE that A14B uses")
     return document
@@ -100,7 +114,7 @@ def load_experts(folder: Path, dtype: torch.dtype) -> tuple[torch.nn.Module, ...
     names = [name for name in ("transformer", "transformer_2") if (folder / name).is_dir()]
     return tuple(
         WanTransformer3DModel.from_pretrained(
-            folder, subfolder=name, torch_dtype=dtype, local_files_only=True
+            folder, subfolder=name, torch_dtype=dtype, **OWN_FILES
         ).eval()
         for name in names
     )
@@ -137,10 +151,10 @@ def encode_texts(folder: Path, placement: Placement, texts: Iterable[str]) -> di
     pipeline = place(
         placement,
         tokenizer=AutoTokenizer.from_pretrained(
-            folder, subfolder="tokenizer", local_files_only=True
+            folder, subfolder="tokenizer", local_files_only=True, trust_remote_code=False
         ),
         text_encoder=UMT5EncoderModel.from_pretrained(
-            folder, subfolder="text_encoder", dtype=placement.dtype, local_files_only=True
+            folder, subfolder="text_encoder", dtype=placement.dtype, **OWN_FILES
         ).eval(),
     )
     embeddings = {}
@@ -169,7 +183,7 @@ class WanVae:
 
         # In full precision, as in diffusers' own examples.
         module = AutoencoderKLWan.from_pretrained(
-            folder, subfolder="vae", torch_dtype=torch.float32, local_files_only=True
+            folder, subfolder="vae", torch_dtype=torch.float32, **OWN_FILES
         ).eval()
         if tiling:
             module.enable_tiling()

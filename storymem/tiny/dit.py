@@ -6,6 +6,7 @@ import itertools
 
 import torch
 
+from ..weights_file import read_state_dict
 from . import vae
 
 MASK_CHANNELS = 4
@@ -167,11 +168,8 @@ def load_host_file(path):
     Raises:
         ValueError: for a file that is no Wan I2V DiT of this shape.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
-        found = load_file(str(path))
+        found = read_state_dict(path)
         layers = 1 + max(int(key.split(".")[1]) for key in found if key.startswith("blocks."))
         dim, channels = found["patch_embedding.weight"].shape[:2]
         model = build(layers=layers, ffn=found["blocks.0.ffn.0.weight"].shape[0], heads=dim // 128)
@@ -179,6 +177,6 @@ def load_host_file(path):
         if channels != IN_CHANNELS:
             raise ValueError(f"it takes {channels} channels, not {IN_CHANNELS}")
         model.load_state_dict({key: found[host_key(key)].to(own[key].dtype) for key in own})
-    except (KeyError, ValueError, RuntimeError, OSError, SafetensorError) as error:
+    except (KeyError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path} is no tiny M2V model in the host's layout: {error}") from error
     return model.eval().requires_grad_(False)

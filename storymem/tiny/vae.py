@@ -11,6 +11,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from ..weights_file import read_state_dict
+
 CHANNELS = 16  # latent channels
 # Per-channel mean and deviation of Wan 2.1's latents, as Wan 2.1 and 2.2 A14B expect them.
 WAN_MEAN = (
@@ -242,16 +244,13 @@ def load_host_file(vae, path) -> None:
     Raises:
         ValueError: for a file that is no Wan VAE of this shape.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     own = vae.state_dict()
     names = {key: host_key(key) for key in own}
     try:
-        found = load_file(str(path))
+        found = read_state_dict(path)
         missing = sorted(set(names.values()) - set(found))
         if missing:
             raise ValueError(f"{missing[0]} is missing")
         vae.load_state_dict({key: found[name].to(own[key].dtype) for key, name in names.items()})
-    except (ValueError, RuntimeError, OSError, SafetensorError) as error:
+    except (ValueError, RuntimeError) as error:
         raise ValueError(f"{path} is no Wan VAE of this shape: {error}") from error

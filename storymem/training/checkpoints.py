@@ -21,6 +21,8 @@ from ..headless.adapters import (
     to_diffusers_name,
 )
 from ..lora import LORA_ALPHA, TARGETS, target_modules
+from ..messages import reason_of
+from ..weights_file import WeightsError, load_pickled
 
 STATE_FILE = "training_state.pt"
 STATE_PARTS = {"step": int, "settings": dict, "weights": dict, "optimizer": dict}
@@ -178,9 +180,9 @@ def read_state(folder: Path, *, is_mapped: bool = False) -> dict:
     """
     file = folder / STATE_FILE
     try:
-        state = torch.load(str(file), map_location="cpu", weights_only=True, mmap=is_mapped)
-    except Exception as error:  # damaged bytes fail in any way
-        raise _damaged(folder, error) from error
+        state = load_pickled(file, is_mapped=is_mapped)
+    except WeightsError as error:
+        raise _damaged(folder, error.reason) from error
     if not isinstance(state, dict):
         raise _damaged(folder, "it holds no parts")
     for name, kind in STATE_PARTS.items():
@@ -190,9 +192,9 @@ def read_state(folder: Path, *, is_mapped: bool = False) -> dict:
 
 
 def _damaged(folder: Path, reason: object) -> ValueError:
-    lines = str(reason).splitlines() or [type(reason).__name__]
+    words = reason_of(reason) if isinstance(reason, Exception) else str(reason)
     return ValueError(
-        f"{folder / STATE_FILE} is missing or damaged ({lines[0].split('. ')[0]}); take "
+        f"{folder / STATE_FILE} is missing or damaged ({words.split('; ')[0]}); take "
         f"{folder.name} out of {folder.parent} to go on from the checkpoint before it, or begin "
         "anew in another --out"
     )

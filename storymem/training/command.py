@@ -14,6 +14,7 @@ from ..headless.command import BROKEN, DONE, INTERRUPTED, REFUSED
 from ..headless.models import (
     DTYPES,
     I2V_CHANNELS,
+    OWN_FILES,
     Placement,
     WanVae,
     check_folder,
@@ -132,7 +133,7 @@ def _train(options: argparse.Namespace, settings: TrainSettings, groups: list, k
         options.model,
         subfolder="transformer" if options.expert == "high" else "transformer_2",
         torch_dtype=torch.float32 if settings.all_weights else placement.dtype,
-        local_files_only=True,
+        **OWN_FILES,
     )
     trainer = Trainer(transformer, vae, texts, groups, settings)
     with (

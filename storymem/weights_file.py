@@ -1,0 +1,259 @@
+"""Reading weights files: tensors and nothing else, whatever a file claims to be.
+
+No reader here runs what a file contains. ``.safetensors`` holds numbers only; PyTorch checkpoints
+are unpickled with ``weights_only``; TorchScript archives, which PyTorch can only read by running
+them, are read by :mod:`storymem.torchscript`.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from .json_text import parse_json
+from .messages import reason_of
+from .torchscript import ArchiveError, read_archive
+
+SAFETENSORS = (".safetensors", ".sft")
+SAFETENSORS_HEADER = 100_000_000  # bytes: what the safetensors library reads at most
+LENGTH_BYTES = 8  # of a safetensors file's first number, the length of its header
+ZIP, LFS = b"PK\x03\x04", b"version https://git-lfs"
+WEB_PAGE = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<!--")
+LONGEST_NOTE = 1024  # bytes at a file's beginning that say what it is instead
+NESTED = ("state_dict", "model")  # where checkpoints keep their tensors
+DEEPEST = 4  # such levels; a pickle may hold itself
+
+
+class WeightsError(ValueError):
+    """A file that cannot be read as weights; ``reason`` is why, without the file's name."""
+
+    def __init__(self, path: str | Path, reason: str):
+        super().__init__(f"{path} cannot be read as a weights file: {reason}")
+        self.reason = reason
+
+
+def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
+    """Tensors of a ``.safetensors`` file, a torch checkpoint or a TorchScript archive, on the CPU.
+
+    Raises:
+        ValueError: when the file cannot be read, naming it and what to do.
+    """
+    path = Path(path)
+    if path.suffix.lower() in SAFETENSORS:
+        read_header(path)
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except Exception as error:  # the library has errors of its own
+            raise unreadable(path, error) from None
+    return _tensors(path, _load_checkpoint(path, "cpu"))
+
+
+def read_outline(path: str | Path) -> dict[str, torch.Tensor]:
+    """Like ``read_state_dict``, but tensors on the meta device: names, shapes and types. Of a
+    ``.safetensors`` file single numbers are there, too; the rest of it is not read.
+
+    Raises:
+        ValueError: as ``read_state_dict`` does.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SAFETENSORS:
+        return _tensors(path, _load_checkpoint(path, "meta"))
+    header = read_header(path)
+    from safetensors import safe_open
+
+    outline = {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            for key in header:
+                part = file.get_slice(key)
+                if math.prod(part.get_shape()) == 1:
+                    outline[key] = file.get_tensor(key)
+                else:
+                    kind = DTYPES[part.get_dtype()]
+                    outline[key] = torch.empty(part.get_shape(), dtype=kind, device="meta")
+    except Exception as error:
+        raise unreadable(path, error) from None
+    return outline
+
+
+DTYPES = {
+    "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16,
+    "I32": torch.int32, "I64": torch.int64, "F16": torch.float16, "BF16": torch.bfloat16,
+    "F32": torch.float32, "F64": torch.float64, "C64": torch.complex64,
+    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
+}  # fmt: skip
+
+
+def read_header(path: str | Path) -> dict[str, dict]:
+    """What a ``.safetensors`` file says that it holds, by name, after a look at whether it does.
+
+    Raises:
+        ValueError: for a file that is no such file, cut short, or longer than it should be.
+    """
+    path = Path(path)
+    size, beginning = _look_at(path)
+    if beginning.startswith(ZIP):
+        raise WeightsError(path, "it holds a PyTorch checkpoint; rename it to end in .pt")
+    if size < LENGTH_BYTES:
+        raise WeightsError(path, f"it is cut short: only {size} bytes are there; download it again")
+    length = int.from_bytes(beginning[:LENGTH_BYTES], "little")
+    if length > SAFETENSORS_HEADER:
+        raise WeightsError(path, "it does not begin like a .safetensors file; download it again")
+    if length > size - LENGTH_BYTES:
+        raise WeightsError(path, "it is cut short, within its header; download it again")
+    try:
+        with open(path, "rb") as file:
+            file.seek(LENGTH_BYTES)
+            header = parse_json(file.read(length))
+        entries = {key: entry for key, entry in header.items() if key != "__metadata__"}
+        ends = [int(entry["data_offsets"][1]) for entry in entries.values()]
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError, IndexError):
+        raise WeightsError(path, "its header is damaged; download it again") from None
+    held, described = size - LENGTH_BYTES - length, max(ends, default=0)
+    if held < described:
+        raise WeightsError(
+            path, f"it is cut short: {held} of {described} bytes are there; download it again"
+        )
+    if held > described:
+        raise WeightsError(
+            path,
+            f"it has {held - described} bytes more than it says; it is damaged or no weights file "
+            "alone: download it again",
+        )
+    if not entries:
+        raise WeightsError(path, "it holds no weights; choose another file")
+    return entries
+
+
+def load_pickled(path: str | Path, device: str = "cpu", *, is_mapped: bool = False) -> object:
+    """What a PyTorch checkpoint holds: tensors, numbers, texts and lists of them.
+
+    Raises:
+        ValueError: when it is damaged, or holds anything else.
+    """
+    path = Path(path)
+    _look_at(path)
+    if _is_torchscript(path):
+        # Some versions of PyTorch would run it, whatever they are asked for.
+        raise WeightsError(path, "it is a TorchScript archive, which holds code")
+    _check_sizes(path)
+    try:
+        return torch.load(str(path), map_location=device, weights_only=True, mmap=is_mapped)
+    except Exception as error:  # damaged bytes fail in any way
+        raise unreadable(path, error) from None
+
+
+def unreadable(path: str | Path, error: Exception) -> WeightsError:
+    # What the readers say of a value that they took for granted means nothing to anybody else.
+    reason = "its content is damaged" if type(error) is ValueError else reason_of(error).strip(". ")
+    if "weights_only" in str(error) or "Weights only" in str(error):
+        reason = (
+            "it holds more than tensors"  # torch tells how to run the rest, which nobody should
+        )
+    return WeightsError(
+        path,
+        f"{reason}; it may be cut short, or hold code or something else: download it again, or use "
+        "the .safetensors file",
+    )
+
+
+def _load_checkpoint(path: Path, device: str) -> object:
+    _, beginning = _look_at(path)
+    if _is_torchscript(path):
+        try:
+            return read_archive(path, device)
+        except ArchiveError as error:
+            raise WeightsError(path, str(error)) from None
+    if path.stat().st_size > LENGTH_BYTES and beginning[LENGTH_BYTES : LENGTH_BYTES + 2] == b'{"':
+        raise WeightsError(path, "it is a .safetensors file by another name; rename it")
+    return load_pickled(path, device)
+
+
+def _tensors(path: Path, loaded: object) -> dict[str, torch.Tensor]:
+    for _ in range(DEEPEST):
+        nested = [loaded[key] for key in NESTED if key in loaded] if _is_mapping(loaded) else []
+        if not nested or not _is_mapping(nested[0]):
+            break
+        loaded = nested[0]
+    found = loaded.items() if _is_mapping(loaded) else ()
+    tensors = {k: v for k, v in found if isinstance(k, str) and isinstance(v, torch.Tensor)}
+    if not tensors:
+        raise ValueError(f"{path} holds no weights; choose another file")
+    for key, tensor in tensors.items():
+        is_plain = tensor.layout is torch.strided and not tensor.is_quantized
+        # A few bytes can claim to be a matrix of any size, which the first use of it would make.
+        if not is_plain or tensor.nbytes > tensor.untyped_storage().nbytes():
+            raise WeightsError(path, f"{key[:80]} is no plain tensor; download the file again")
+    return tensors
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _look_at(path: Path) -> tuple[int, bytes]:
+    """Size and first bytes.
+
+    Raises:
+        ValueError: for no file, and for what is plainly something else.
+    """
+    try:
+        if not path.is_file():
+            raise WeightsError(path, "there is no such file; check its name")
+        size = path.stat().st_size
+        with open(path, "rb") as file:
+            beginning = file.read(LONGEST_NOTE)
+    except OSError as error:
+        raise WeightsError(path, reason_of(error)) from None
+    if not size:
+        raise WeightsError(path, "it is empty (0 bytes); download it again")
+    if beginning.startswith(LFS):
+        raise WeightsError(
+            path,
+            "it is a Git LFS pointer, a note in place of the weights; fetch them with git lfs pull,"
+            " or download the file from the model's page",
+        )
+    if beginning.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(WEB_PAGE):
+        raise WeightsError(
+            path,
+            "it is a web page, as when a download needs a login or the page was saved instead of "
+            "the file; download the file itself",
+        )
+    return size, beginning
+
+
+def _check_sizes(path: Path) -> None:
+    """Entries of a zip file may share their bytes, so that a small one claims to hold any amount.
+
+    Raises:
+        WeightsError: for such a file, or one whose list of entries is damaged.
+    """
+    with open(path, "rb") as file:
+        if file.read(len(ZIP)) != ZIP:
+            return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            claimed = sum(entry.file_size for entry in archive.infolist())
+    except Exception as error:
+        raise unreadable(path, error) from None
+    if claimed > path.stat().st_size:
+        raise WeightsError(path, "it claims to hold more than it does; download it again")
+
+
+def _is_torchscript(path: Path) -> bool:
+    """Whether any reader of zip files could find a TorchScript archive in it.
+
+    Looked up in the bytes, not in the list of files: readers disagree on damaged lists.
+    """
+    with open(path, "rb") as file:
+        if file.read(len(ZIP)) != ZIP:
+            return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(b"constants.pkl") >= 0

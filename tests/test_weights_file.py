@@ -1,0 +1,288 @@
+"""Weights files are numbers: nothing in them runs, and what is wrong with one is said in words."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import warnings
+import zipfile
+
+import pytest
+import torch
+from clip_files import Scripted, tiny_clip
+from film_files import write_story
+from hostile_weights import CLAIMS_TOO_MUCH, RUNS_CODE, Writes, damaged, write_archive
+from safetensors.torch import save_file
+
+from storymem.__main__ import main
+from storymem.clip import load_clip
+from storymem.clip_text import load_clip_text
+from storymem.headless.adapters import add_extra_lora, check_lora_file, read_lora_file
+from storymem.headless.models import I2V_CHANNELS, check_folder
+from storymem.hpsv3 import check_hpsv3, load_hpsv3
+from storymem.laion import load_head
+from storymem.lora import read_lora
+from storymem.tiny.dit import load_host_file as load_tiny_dit
+from storymem.training.checkpoints import STATE_FILE, read_state
+from storymem.viclip import load_viclip
+from storymem.weights_file import WeightsError, read_outline, read_state_dict
+
+
+def read_training_state(path):
+    return read_state(path.rename(path.with_name(STATE_FILE)).parent)
+
+
+def read_text_tower(path):
+    return load_clip_text(path, None)
+
+
+READERS = {
+    "CLIP": load_clip,
+    "CLIP's text tower": read_text_tower,
+    "LAION": load_head,
+    "ViCLIP": load_viclip,
+    "HPSv3": load_hpsv3,
+    "HPSv3, looked at": check_hpsv3,
+    "LoRA": read_lora_file,
+    "another LoRA": lambda path: add_extra_lora(torch.nn.Linear(2, 2), path),
+    "the tiny model": load_tiny_dit,
+    "a training's state": read_training_state,
+}
+
+
+def test_the_archive_does_write_when_torchscript_reads_it(tmp_path):
+    """Else the tests below would prove nothing."""
+    target = tmp_path / "target"
+    path = write_archive(tmp_path / "clip.pt", target)
+    assert not target.exists()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.load(str(path))
+    assert target.read_bytes() == torch.full((4,), 7.0).numpy().tobytes()
+
+
+@pytest.mark.parametrize("kind", RUNS_CODE)
+@pytest.mark.parametrize("reader", READERS)
+def test_no_reader_runs_what_a_file_contains(tmp_path, reader, kind):
+    target = tmp_path / "target.npy"
+    folder = tmp_path / "state"
+    folder.mkdir()
+    path = RUNS_CODE[kind](folder / "weights.pt", target)
+    with pytest.raises(ValueError, match=r"weights\.pt|training_state\.pt") as refused:
+        READERS[reader](path)
+    assert not target.exists()
+    assert "weights_only" not in str(refused.value)  # torch's advice to run it after all
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".bin", ".ckpt"])
+def test_the_ending_of_a_file_opens_no_other_way(tmp_path, suffix):
+    target = tmp_path / "target"
+    path = write_archive(tmp_path / f"lora{suffix}", target, model=Writes)
+    with pytest.raises(WeightsError, match="code of its own"):
+        read_state_dict(path)
+    assert not target.exists()
+
+
+def test_an_archive_that_only_one_reader_of_zip_files_sees_is_not_read_by_torch(
+    tmp_path, monkeypatch
+):
+    target = tmp_path / "target"
+    path = write_archive(tmp_path / "clip.pt", target, model=Writes)
+    hidden = path.read_bytes()
+    cover = tmp_path / "cover.zip"
+    with zipfile.ZipFile(cover, "w") as archive:
+        archive.writestr("a", b"b")
+    path.write_bytes(hidden + cover.read_bytes())  # the last list of files counts, or the first
+
+    def never(*_, **__):
+        raise AssertionError("some versions of torch.load run an archive, whatever they are told")
+
+    monkeypatch.setattr(torch, "load", never)
+    with pytest.raises(WeightsError):
+        read_state_dict(path)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("kind", CLAIMS_TOO_MUCH)
+def test_a_small_file_that_claims_to_hold_anything_is_refused_at_once(tmp_path, kind):
+    path = CLAIMS_TOO_MUCH[kind](tmp_path / "weights.pt")
+    assert path.stat().st_size < 200_000
+    with pytest.raises(ValueError, match=r"weights\.pt"):
+        read_state_dict(path)
+
+
+def test_an_archive_gives_the_tensors_that_torchscript_gives(tmp_path):
+    """OpenAI's layout, with shared, half-precision and empty tensors, and numbers that are not."""
+    model = Scripted(tiny_clip())
+    model.register_buffer("nothing", torch.empty(0, 3))
+    model.register_buffer("flags", torch.tensor([True, False]))
+    model.again = model.visual  # the same part by two names
+    model.thin = torch.nn.Parameter(torch.randn(3, 2).half().T)  # not contiguous
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive = torch.jit.trace(model, torch.zeros(1, 3, 64, 64), check_trace=False)
+        archive.save(str(tmp_path / "clip.pt"))
+        expected = torch.jit.load(str(tmp_path / "clip.pt")).state_dict()
+    found = read_state_dict(tmp_path / "clip.pt")
+    assert set(found) >= set(expected)
+    assert all(torch.equal(found[key], value) for key, value in expected.items())
+    assert all(found[key].dtype == value.dtype for key, value in expected.items())
+    outline = read_outline(tmp_path / "clip.pt")
+    assert {k: (v.shape, v.dtype) for k, v in outline.items()} == {
+        k: (v.shape, v.dtype) for k, v in found.items()
+    }
+    assert all(value.is_meta for value in outline.values())
+
+
+WHOLE = {"blocks.0.self_attn.q.lora_A.weight": torch.ones(4, 8), "alpha": torch.tensor(4.0)}
+
+
+@pytest.mark.parametrize("read", [read_state_dict, read_outline])
+@pytest.mark.parametrize("kind", damaged(b"\x10" + bytes(7) + b"{" + b" " * 15 + bytes(64)))
+def test_a_damaged_safetensors_file_says_what_is_wrong(tmp_path, kind, read):
+    save_file(WHOLE, tmp_path / "whole.safetensors")
+    content, word = damaged((tmp_path / "whole.safetensors").read_bytes())[kind]
+    (tmp_path / "bad.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"bad\.safetensors cannot be read.*{word}"):
+        read(tmp_path / "bad.safetensors")
+
+
+def test_a_file_under_the_ending_of_another_kind_is_told(tmp_path):
+    torch.save(WHOLE, tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match=r"rename it to end in \.pt"):
+        read_state_dict(tmp_path / "a.safetensors")
+    save_file(WHOLE, tmp_path / "b.safetensors")
+    (tmp_path / "b.safetensors").rename(tmp_path / "b.pt")
+    with pytest.raises(ValueError, match=r"is a \.safetensors file by another name"):
+        read_state_dict(tmp_path / "b.pt")
+
+
+def test_an_outline_has_single_numbers_and_reads_nothing_else(tmp_path):
+    save_file(WHOLE, tmp_path / "lora.safetensors")
+    outline = read_outline(tmp_path / "lora.safetensors")
+    assert float(outline["alpha"]) == 4.0
+    assert outline["blocks.0.self_attn.q.lora_A.weight"].is_meta
+    assert list(outline["blocks.0.self_attn.q.lora_A.weight"].shape) == [4, 8]
+
+
+# --- LoRAs whose numbers cannot be meant --------------------------------------------------------
+
+
+def lora(**changes):
+    state = {
+        "blocks.0.self_attn.q.lora_down.weight": torch.ones(4, 8),
+        "blocks.0.self_attn.q.lora_up.weight": torch.ones(8, 4),
+        "blocks.0.self_attn.q.alpha": torch.tensor(4.0),
+    }
+    for name, change in changes.items():
+        key = next(key for key in state if f".{name}" in key)
+        state[key] = change(state[key])
+    return state
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"lora_down": torch.Tensor.int}, "int32 numbers"),
+        ({"lora_up": torch.Tensor.char}, "int8 numbers"),
+        ({"lora_up": torch.Tensor.bool}, "true and false"),
+        ({"lora_down": lambda t: t.to(torch.complex64)}, "complex numbers"),
+        ({"lora_down": lambda t: t * 1e30}, "beyond 1e"),
+        ({"alpha": lambda t: t * 0}, "alpha is 0"),
+        ({"alpha": lambda t: -t}, "alpha is -4"),
+        ({"alpha": lambda t: t * 0 + 3e38}, r"alpha is 3e\+38"),
+        ({"alpha": lambda t: t * torch.nan}, "NaN"),
+        ({"alpha": torch.Tensor.bool}, "not a number"),
+        ({"alpha": lambda t: t.expand(2)}, "should be one number"),
+    ],
+)
+@pytest.mark.parametrize("road", ["node", "headless"])
+def test_a_lora_of_numbers_that_cannot_be_meant_is_refused(tmp_path, road, change, words):
+    path = tmp_path / "odd.safetensors"
+    save_file({k: v.contiguous() for k, v in lora(**change).items()}, path)
+    with pytest.raises(ValueError, match=rf"odd\.safetensors.*{words}"):
+        ROADS[road](path)
+
+
+ROADS = {
+    "node": lambda path: read_lora(read_state_dict(path), path.name),
+    "headless": read_lora_file,
+}
+CONFIG = {"num_attention_heads": 1, "attention_head_dim": 8, "ffn_dim": 16, "num_layers": 1}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"lora_down": torch.Tensor.int}, {"alpha": lambda t: -t}, {"alpha": torch.Tensor.bool}],
+)
+def test_a_header_alone_tells_of_kinds_and_alphas(tmp_path, change):
+    path = tmp_path / "odd.safetensors"
+    save_file(lora(**change), path)
+    with pytest.raises(ValueError, match=r"odd\.safetensors: blocks\.0\.self_attn\.q"):
+        check_lora_file(path, CONFIG)
+
+
+def test_a_whole_number_is_as_good_an_alpha(tmp_path):
+    save_file(lora(alpha=torch.Tensor.long), tmp_path / "lora.safetensors")
+    (module,) = read_lora_file(tmp_path / "lora.safetensors").values()
+    assert module.alpha == 4.0
+
+
+TINY = ["--tiny", "--quiet"]
+SCORED = [*TINY, "--scorer", "laion", "--laion-clip", "{clip}"]
+WAN = ["--model", "{i2v}", "--quiet", "--embedder", "no_weights", "--device", "cpu"]
+HEADLESS = {
+    "--clip": [*TINY, "--embedder", "clip", "--clip", "{evil}"],
+    "--laion-clip": [
+        *TINY,
+        "--scorer",
+        "laion",
+        "--laion-clip",
+        "{evil}",
+        "--laion-head",
+        "{clip}",
+    ],
+    "--laion-head": [*SCORED, "--laion-head", "{evil}"],
+    "--hpsv3": [*TINY, "--scorer", "hpsv3", "--hpsv3", "{evil}"],
+    "--lora-high": [*WAN, "--lora-high", "{evil}", "--lora-low", "{evil}"],
+}
+
+
+@pytest.mark.parametrize("kind", RUNS_CODE)
+@pytest.mark.parametrize("option", HEADLESS)
+def test_headless_runs_nothing_and_says_so_before_the_first_shot(
+    tmp_path, caplog, i2v, option, kind
+):
+    target = tmp_path / "target.npy"
+    evil = RUNS_CODE[kind](tmp_path / "evil.pt", target)
+    clip = tmp_path / "clip.safetensors"
+    save_file({k: v.clone() for k, v in tiny_clip().state_dict().items()}, clip)
+    script = tmp_path / "story.txt"
+    script.write_text("Bomo stands, meadow, still")
+    more = [part.format(evil=evil, clip=clip, i2v=i2v) for part in HEADLESS[option]]
+    with caplog.at_level(logging.ERROR):
+        assert main(["run", str(script), "--out", str(tmp_path / "out"), *more]) == 2
+    assert "evil.pt" in caplog.text
+    assert not target.exists()
+    assert not list((tmp_path / "out").glob("shot_*"))
+
+
+@pytest.mark.parametrize("kind", RUNS_CODE)
+def test_measuring_runs_nothing_either(tmp_path, caplog, kind):
+    target = tmp_path / "target.npy"
+    evil = RUNS_CODE[kind](tmp_path / "evil.pt", target)
+    story = write_story(tmp_path / "tale", [(5, 40, 40)])
+    with caplog.at_level(logging.ERROR):
+        assert main(["evaluate", str(story), "--viclip", str(evil), "--out", str(tmp_path / "r")])
+    assert "evil.pt" in caplog.text
+    assert not target.exists()
+
+
+def test_a_model_folder_without_safetensors_is_refused(tmp_path, i2v):
+    folder = tmp_path / "model"
+    shutil.copytree(i2v, folder)
+    (weights,) = (folder / "vae").glob("*.safetensors")
+    weights.rename(weights.with_suffix(".bin"))
+    with pytest.raises(ValueError, match=r"vae holds no \.safetensors file; other formats may run"):
+        check_folder(folder, I2V_CHANNELS)
