@@ -7,7 +7,6 @@ folders. Routes are added when the pack is loaded by a server; without one nothi
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,13 +19,15 @@ from comfy_api.latest import io
 from yarl import URL
 
 from ..storymem.bank_view import shown_frames, view_bank
+from ..storymem.json_text import JsonError, parse_json
 from ..storymem.memory_bank import MemoryBank
+from ..storymem.names import is_digest
 from ..storymem.same_origin import is_same_origin
-from ..storymem.thumbnails import SMALL, PictureFolders, is_digest, read_small
+from ..storymem.thumbnails import SMALL, PictureFolders, read_small
 from .loop_run import STORE_FOLDER
 
 PREFIX = "/storymem/"
-MAX_BODY = 2 * 2**20  # bytes of a JSON body
+MAX_BODY = 8 * 2**20  # bytes of a JSON body: a script of 2 000 long shots
 PICTURE_CACHE = "private, max-age=31536000, immutable"  # a digest always names the same picture
 PICTURES_AT_ONCE = 2  # a page asks for hundreds; a running sampler needs the processor too
 PLAIN_NAME = "comfyui-storymem"  # of the pack, where its folder's name cannot be part of an address
@@ -97,8 +98,8 @@ async def read_json(request: web.Request, limit: int = MAX_BODY) -> dict:
         if len(body) > limit:
             raise web.HTTPRequestEntityTooLarge(limit, len(body))
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
+        value = parse_json(bytes(body))
+    except JsonError:
         value = None
     if not isinstance(value, dict):
         raise web.HTTPBadRequest(text="a JSON object is expected")

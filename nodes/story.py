@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import folder_paths
 from comfy_api.latest import io
 
-from ..storymem.story import DEFAULT_NAME, load_story, summarise
-from .folders import find_inside
+from ..storymem.messages import reason_of, shown
+from ..storymem.story import DEFAULT_NAME, check_length, load_story, summarise
+from .folders import find_inside, short_places, tells_host_places
 from .types import Story
 
 NO_FILE = "none"
@@ -62,13 +64,14 @@ class LoadStory(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, script=None, file=NO_FILE):
+    async def validate_inputs(cls, script=None, file=NO_FILE):
         if script is None or file is None:
             return True  # linked: known only when it runs
         try:
-            _load(script, file, "")
+            # In a thread: the host asks in the loop that answers everybody's requests.
+            await asyncio.to_thread(_load, script, file, "")
         except ValueError as error:
-            return str(error)
+            return short_places(str(error))
         return True
 
     @classmethod
@@ -76,6 +79,7 @@ class LoadStory(io.ComfyNode):
         return _read(file) if file and file != NO_FILE else ""
 
     @classmethod
+    @tells_host_places
     def execute(cls, script, file, character="") -> io.NodeOutput:
         story = _load(script, file, character)
         return io.NodeOutput(story, len(story.shots), summarise(story))
@@ -90,7 +94,7 @@ def read_source(script: str, file: str) -> tuple[str, str]:
     if file == NO_FILE:
         return script, DEFAULT_NAME
     if script.strip():
-        raise ValueError(f"both a script and the file {file} are given: clear one of them")
+        raise ValueError(f"both a script and the file {shown(file)} are given: clear one of them")
     return _read(file), Path(file).stem or DEFAULT_NAME
 
 
@@ -103,14 +107,17 @@ def _read(name: str) -> str:
     path = find_inside(folder_paths.get_input_directory(), name)
     if path is None or path.suffix.lower() not in SUFFIXES:
         raise ValueError(
-            f"file must be a .json or .txt file in the input folder, but it is {name!r}"
+            f"file must be a .json or .txt file in the input folder, but it is {shown(name)}"
         )
     try:
+        check_length(path.stat().st_size, shown(name))
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError(f"{name} is not UTF-8 text; save it as UTF-8") from None
     except OSError as error:
-        raise ValueError(f"{name} cannot be read from the input folder: {error}") from error
+        raise ValueError(
+            f"{name} cannot be read from the input folder: {reason_of(error)}"
+        ) from error
 
 
 def _script_files() -> list[str]:

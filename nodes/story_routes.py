@@ -18,6 +18,7 @@ from ..storymem.script_writer import check_written, read_script, write_script
 from ..storymem.story import Story, load_story
 from ..storymem.story_folder import find_folder
 from ..storymem.story_states import script_mark, shot_states
+from .folders import short_places
 from .loop_run import STORE_FOLDER
 from .page import read_json
 from .story import NO_FILE, read_source
@@ -49,7 +50,7 @@ def read_story(script: str, file: str, character: str, prefix: str) -> dict:
         story = load_story(answer["text"], default_name=name, character=character, quiet=True)
         answer.update(view_script(read_script(answer["text"])))
     except ValueError as error:
-        return {**answer, "error": str(error)}
+        return {**answer, "error": short_places(str(error))}
     return {**answer, "default_name": name, **_states(story, prefix, answer["shots"])}
 
 
@@ -63,7 +64,7 @@ def write_story(view: Mapping, node_character: str, prefix: str, default_name: s
         names = {"default_name": default_name} if default_name else {}
         story = load_story(answer["script"], character=node_character, quiet=True, **names)
     except ValueError as error:
-        return {**answer, "error": str(error)}
+        return {**answer, "error": short_places(str(error))}
     return {**answer, **_states(story, prefix, [{} for _ in story.shots])}
 
 

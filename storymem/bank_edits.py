@@ -7,10 +7,15 @@ nothing else, and other clicks begin from what the bank would be without any.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate, zip_longest
+
+from .json_text import JsonError, parse_json
+from .messages import is_unicode, listed, shown
 
 MIN_DIGITS = 12  # of a digest, so that no two pictures are meant by one
 KINDS = ("pin", "unpin", "drop", "keep")
@@ -42,29 +47,31 @@ class BankEdits:
         if not text.strip():
             return cls()
         try:
-            given = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            given = parse_json(text)
+        except JsonError as error:
             raise ValueError(
                 f"edits is not valid JSON ({error}); empty it to undo all changes, or make them "
                 "anew in the memory gallery"
             ) from None
         if not isinstance(given, Mapping):
             raise ValueError(
-                f"edits must be a JSON object such as {_EXAMPLE}, but it is {_shown(given)}"
+                f"edits must be a JSON object such as {_EXAMPLE}, but it is {shown(given)}"
             )
         if unknown := sorted(set(given) - {*KINDS, "images", "names"}):
             raise ValueError(
-                f"edits has {', '.join(map(repr, unknown))}, which nothing reads; it may have "
+                f"edits has {listed(map(shown, unknown))}, which nothing reads; it may have "
                 f"{', '.join(KINDS)}, images and names"
             )
         digests = {kind: _digests(given.get(kind, []), kind) for kind in KINDS}
         for one, other in CONTRARY:
-            for digest in digests[one]:
-                if any(d.startswith(digest) or digest.startswith(d) for d in digests[other]):
-                    raise ValueError(
-                        f"edits names {digest[:MIN_DIGITS]} under both {one} and {other}; take it "
-                        "out of one of them"
-                    )
+            firsts, others = Digests(digests[one]), Digests(digests[other])
+            both = [d for d in digests[one] if d in others]
+            both += [d for d in digests[other] if d in firsts]
+            if both:
+                raise ValueError(
+                    f"edits names {both[0][:MIN_DIGITS]} under both {one} and {other}; take it out "
+                    "of one of them"
+                )
         images = _file_names(given.get("images", []))
         return cls(**digests, images=images, names=_labels(given.get("names", {})))
 
@@ -85,15 +92,23 @@ class BankEdits:
 
     def label_of(self, digest: str) -> str | None:
         """What the artist wrote about a frame; ``None`` when nothing."""
-        return next((label for start, label in self.names if digest.startswith(start)), None)
+        return self._labels.find(digest)
+
+    @cached_property
+    def _labels(self) -> Digests:
+        return Digests(*zip(*self.names, strict=True)) if self.names else Digests(())
+
+    @cached_property
+    def _named(self) -> dict[str, Digests]:
+        return {kind: Digests(getattr(self, kind)) for kind in KINDS}
 
     def without(self, digests: Iterable[str]) -> BankEdits:
         """The same clicks, but none on these frames."""
         digests = tuple(digests)
-        left = {
-            kind: tuple(d for d in getattr(self, kind) if not any(x.startswith(d) for x in digests))
-            for kind in KINDS
-        }
+        left = {}
+        for kind, named in self._named.items():
+            gone = {start for digest in digests for start in named.starts_of(digest)}
+            left[kind] = tuple(d for d in getattr(self, kind) if d not in gone)
         return replace(self, **left)
 
     def apply(self, frames: tuple, dropped: tuple) -> tuple[tuple, tuple]:
@@ -102,22 +117,48 @@ class BankEdits:
         if not self.names_frames:
             return frames, dropped
         known = {frame.digest for frame in frames}
-        kept = []
+        kept, rest = [], []
         for frame in dropped:
-            if frame.digest.startswith(self.keep) and frame.digest not in known:
+            if frame.digest in self._named["keep"] and frame.digest not in known:
                 known.add(frame.digest)
-                kept.append(frame)
-        dropped = tuple(f for f in dropped if not any(f is k for k in kept))
-        frames = _put_in_order(frames, (replace(f, edited="keep") for f in kept))
-        gone = [frame for frame in frames if frame.digest.startswith(self.drop)]
-        frames = tuple(self._pinned(f) for f in frames if not any(f is g for g in gone))
-        return frames, _put_in_order(dropped, (replace(f, edited="drop") for f in gone))
+                kept.append(replace(frame, edited="keep"))
+            else:
+                rest.append(frame)
+        gone, stay = [], []
+        for frame in _put_in_order(frames, kept):
+            if frame.digest in self._named["drop"]:
+                gone.append(replace(frame, edited="drop"))
+            else:
+                stay.append(self._pinned(frame))
+        return tuple(stay), _put_in_order(rest, gone)
 
     def _pinned(self, frame):
-        if frame.digest.startswith(self.unpin if frame.pinned else self.pin):
-            kind = "unpin" if frame.pinned else "pin"
+        kind = "unpin" if frame.pinned else "pin"
+        if frame.digest in self._named[kind]:
             return replace(frame, pinned=not frame.pinned, edited=frame.edited or kind)
         return frame
+
+
+class Digests:
+    """Frames by the first digits of their digests, each with a value: found in a few steps, however
+    many there are."""
+
+    def __init__(self, starts: Iterable[str], values: Iterable[object] = ()):
+        pairs = enumerate(zip_longest(starts, values))
+        self._known = {start: (place, value) for place, (start, value) in pairs}
+        self._lengths = sorted({len(start) for start in self._known})
+
+    def starts_of(self, digest: str) -> list[str]:
+        """Those that ``digest`` begins with."""
+        return [digest[:n] for n in self._lengths if digest[:n] in self._known]
+
+    def __contains__(self, digest: str) -> bool:
+        return bool(self.starts_of(digest))
+
+    def find(self, digest: str) -> object:
+        """The value of the first of them; ``None`` when there is none."""
+        found = [self._known[start] for start in self.starts_of(digest)]
+        return min(found)[1] if found else None
 
 
 NO_EDITS = BankEdits()
@@ -142,12 +183,15 @@ _EXAMPLE = '{"pin": ["1f2e3d4c5b6a"], "drop": []}'
 _PINNED_BEFORE = {"pin": False, "unpin": True}
 
 
-def _put_in_order(frames: tuple, more: Iterable) -> tuple:
-    """``frames`` with ``more`` put where their shot and frame number belong."""
+def _put_in_order(frames: Sequence, more: Iterable) -> tuple:
+    """``frames`` with ``more`` put where their shot and frame number belong: each before the first
+    one that comes later."""
     result = list(frames)
+    latest = list(accumulate((frame.order for frame in result), max))  # up to each place
     for frame in more:
-        later = (i for i, other in enumerate(result) if other.order > frame.order)
-        result.insert(next(later, len(result)), frame)
+        place = bisect_right(latest, frame.order)
+        result.insert(place, frame)
+        latest.insert(place, frame.order)
     return tuple(result)
 
 
@@ -156,7 +200,7 @@ def _digests(value, kind: str) -> tuple[str, ...]:
     for name in names:
         if not _DIGITS.fullmatch(name):
             raise ValueError(
-                f"edits, {kind}: {_shown(name)} is no frame; a frame is named by the first "
+                f"edits, {kind}: {shown(name)} is no frame; a frame is named by the first "
                 f"{MIN_DIGITS} or more hexadecimal digits of its digest"
             )
     return tuple(dict.fromkeys(names))
@@ -165,24 +209,26 @@ def _digests(value, kind: str) -> tuple[str, ...]:
 def _file_names(value) -> tuple[str, ...]:
     names = _texts(value, "images")
     for name in names:
-        if not name.strip() or "\0" in name:
-            raise ValueError(f"edits, images: {_shown(name)} is no file name of the input folder")
+        if not name.strip() or "\0" in name or not is_unicode(name):
+            raise ValueError(f"edits, images: {shown(name)} is no file name of the input folder")
     return tuple(dict.fromkeys(names))
 
 
 def _labels(value) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, Mapping) or not all(isinstance(v, str) for v in value.values()):
-        raise ValueError(f"edits, names must give a text for each frame, but it is {_shown(value)}")
-    digests = _digests(list(value), "names")
-    return tuple(zip(digests, value.values(), strict=True))
+        raise ValueError(f"edits, names must give a text for each frame, but it is {shown(value)}")
+    if wrong := [label for label in value.values() if not is_unicode(label)]:
+        raise ValueError(
+            f"edits, names: {shown(wrong[0])} holds a character that is not valid Unicode; type it "
+            "again"
+        )
+    labels: dict[str, str] = {}
+    for digest, label in value.items():
+        labels.setdefault(*_digests([digest], "names"), label)
+    return tuple(labels.items())
 
 
 def _texts(value, kind: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError(f"edits, {kind} must be a list of texts, but it is {_shown(value)}")
+        raise ValueError(f"edits, {kind} must be a list of texts, but it is {shown(value)}")
     return value
-
-
-def _shown(value) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 WORD = r"[^\W\d_][\w'’-]*"
 MENTION = re.compile(rf"(?<![\w@.])@({WORD})")
-POSSESSIVE = re.compile(r"['’]s$|['’-]+$")  # @Mara's lamp is Mara's
+POSSESSIVES = ("'s", "’s")  # @Mara's lamp is Mara's
+MAX_NAMES = 200  # of a story: each is looked for in every prompt
 # One or more capitalised words, then what a description goes on with.
 NAME = r"[^\W\d_a-z][\w'’-]*"
 DESCRIBED = re.compile(
@@ -41,11 +43,15 @@ def names_of(story_cast: Iterable[str], character: str, prompts: Iterable[str]) 
         elif chinese := DESCRIBED_CHINESE.match(line):
             found.append(chinese["name"])
     for prompt in prompts:
-        found += [POSSESSIVE.sub("", name) for name in MENTION.findall(prompt)]
+        found += [_without_possessive(name) for name in MENTION.findall(prompt)]
     once: dict[str, str] = {}
     for name in filter(None, found):
         once.setdefault(name.casefold(), name)
     return tuple(once.values())
+
+
+def _without_possessive(name: str) -> str:
+    return name[:-2] if name.endswith(POSSESSIVES) else name.rstrip("'’-")
 
 
 def names_in_label(label: str) -> tuple[str, ...]:
@@ -54,7 +60,8 @@ def names_in_label(label: str) -> tuple[str, ...]:
     return tuple(part for part in parts if any(map(str.isalpha, part)))
 
 
-def named_in(prompt: str, names: Iterable[str]) -> tuple[str, ...]:
+@lru_cache(maxsize=4096)  # every frame of every shot asks for its prompt's
+def named_in(prompt: str, names: tuple[str, ...]) -> tuple[str, ...]:
     """Those of ``names`` that a prompt speaks of, in order of their first mention.
 
     A name counts as a whole word in any case (``Mara's`` is Mara, ``Marathon`` is not); where words

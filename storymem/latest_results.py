@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .cast import without_marks
@@ -12,6 +13,7 @@ from .story import Shot, Story
 if TYPE_CHECKING:
     from .shot_loop import Step
 
+MOST_MATCHES = 100_000  # of shots with entries of the same prompt, up to which all are compared
 # What tells of which shot a result is, besides its key: the prompt that was encoded, the shot's own
 # part of it (entries of earlier versions lack that), and the one of the shot that a lock holds it
 # for.
@@ -46,21 +48,26 @@ def latest_results(latest: Mapping, story: Story) -> list[Mapping]:
     labels = {shot.label: shot for shot in story.shots}
     names = _one_name_of_each(latest, labels)
     texts = [without_marks(shot.prompt) for shot in story.shots]
+    fitting = _texts_that_fit(latest, texts)
     found: list[Mapping] = [{} for _ in story.shots]
     taken = set()
-    pairs = _in_order(latest, names, story.shots, texts)
-    pairs += _moved_elsewhere(latest, names, texts, pairs)
-    for text in {texts[i] for i, _ in pairs}:  # shots of one prompt stay in their order
-        places = sorted(i for i, _ in pairs if texts[i] == text)
-        given = sorted((name for i, name in pairs if texts[i] == text), key=_numbers)
-        for i, name in zip(places, given, strict=True):
+    pairs = _in_order(names, [shot.label for shot in story.shots], texts, fitting)
+    pairs += _moved_elsewhere(names, texts, fitting, pairs)
+    places: dict[str, list[int]] = defaultdict(list)
+    given: dict[str, list[str]] = defaultdict(list)
+    for i, name in pairs:
+        places[texts[i]].append(i)
+        given[texts[i]].append(name)
+    for text, shots in places.items():  # shots of one prompt stay in their order
+        for i, name in zip(sorted(shots), sorted(given[text], key=_numbers), strict=True):
             found[i] = latest[name]
             taken.add(found[i]["key"])
+    count = Counter(texts)
     for shot in story.shots:
         entry = latest.get(shot.label)
         if not found[shot.index] and shot.lock and _has_key(entry) and entry["key"] not in taken:
-            others = (text for i, text in enumerate(texts) if i != shot.index)
-            if not any(_fits(entry, text) for text in others):
+            own = texts[shot.index]
+            if not any(count[text] > (text == own) for text in fitting[shot.label]):
                 found[shot.index] = entry
     return found
 
@@ -114,48 +121,129 @@ def _is_at_home(entry: Mapping, name: str, labels: Mapping[str, Shot]) -> bool:
     return name in labels and _fits(entry, without_marks(labels[name].prompt))
 
 
-def _in_order(latest, names: list[str], shots, texts: list[str]) -> list[tuple[int, str]]:
+def _texts_that_fit(latest: Mapping, texts: Sequence[str]) -> dict[str, set[str]]:
+    """Which of the shots' prompts each entry was made, or is held, for."""
+    wanted, lengths = set(texts), {len(text) for text in texts}
+    found: dict[str, set[str]] = {}
+    for name, entry in latest.items():
+        fits = found[name] = set()
+        if not isinstance(entry, Mapping):
+            continue
+        for prompt in (entry.get("shot_prompt", entry.get("prompt")), entry.get("held_for")):
+            if not isinstance(prompt, str):
+                continue
+            prompt = without_marks(prompt)
+            if "shot_prompt" in entry:
+                fits |= {prompt} & wanted
+                continue
+            start = 0  # after the character description, whose lines nobody marked
+            while start <= len(prompt):
+                if len(prompt) - start in lengths and prompt[start:] in wanted:
+                    fits.add(prompt[start:])
+                start = prompt.find("\n", start) + 1 or len(prompt) + 1
+    return found
+
+
+def _in_order(
+    names: Sequence[str], labels: Sequence[str], texts: Sequence[str], fitting: Mapping
+) -> list[tuple[int, str]]:
     """As many shots as possible with an entry of their prompt, both in the order of the story; of
     equally many, as many as possible under their old label."""
-    same = 0
-    while (
-        same < min(len(shots), len(names))
-        and names[same] == shots[same].label
-        and _fits(latest[names[same]], texts[same])
-    ):
-        same += 1
-    rest, left = range(same, len(shots)), names[same:]
-    best = [[0] * (len(left) + 1) for _ in range(len(rest) + 1)]  # for what follows i and j
-    many = len(shots) + 1  # one more pair counts more than any number of labels
-    worth = [
-        [many + (name == shots[i].label) if _fits(latest[name], texts[i]) else 0 for name in left]
-        for i in rest
-    ]
-    for i in reversed(range(len(rest))):
-        for j in reversed(range(len(left))):
-            pair = worth[i][j] + best[i + 1][j + 1] if worth[i][j] else 0
-            best[i][j] = max(pair, best[i + 1][j], best[i][j + 1])
-    pairs, i, j = [(k, names[k]) for k in range(same)], 0, 0
-    while i < len(rest) and j < len(left):
-        if worth[i][j] and best[i][j] == worth[i][j] + best[i + 1][j + 1]:
-            pairs.append((rest[i], left[j]))
-            i, j = i + 1, j + 1
-        elif best[i][j] == best[i + 1][j]:
-            i += 1
-        else:
-            j += 1
+    first, shots_end, names_end = 0, len(texts), len(names)
+
+    def is_pair(i: int, j: int, *, same_label: bool) -> bool:
+        return texts[i] in fitting[names[j]] and (labels[i] == names[j] or not same_label)
+
+    pairs = []
+
+    def take_from_begin(*, same_label: bool) -> None:
+        nonlocal first
+        while first < min(shots_end, names_end) and is_pair(first, first, same_label=same_label):
+            pairs.append((first, names[first]))
+            first += 1
+
+    def take_from_end(*, same_label: bool) -> None:
+        nonlocal shots_end, names_end
+        while min(shots_end, names_end) > first and is_pair(
+            shots_end - 1, names_end - 1, same_label=same_label
+        ):
+            shots_end, names_end = shots_end - 1, names_end - 1
+            pairs.append((shots_end, names[names_end]))
+
+    take_from_begin(same_label=True)
+    for attempt in range(3):
+        places = defaultdict(list)  # of each prompt in what is left
+        for i in range(first, shots_end):
+            places[texts[i]].append(i)
+        left = names[first:names_end]
+        if sum(len(places[text]) for name in left for text in fitting[name]) <= MOST_MATCHES:
+            return pairs + _heaviest_chain(left, labels, places, fitting)
+        # Hundreds of shots with one prompt: where nothing was put in or taken out, they stay.
+        take_from_end(same_label=attempt == 0)
+        if attempt:
+            take_from_begin(same_label=False)
     return pairs
 
 
-def _moved_elsewhere(latest, names: list[str], texts: list[str], pairs) -> list[tuple[int, str]]:
+def _heaviest_chain(
+    names: Sequence[str], labels: Sequence[str], places: Mapping, fitting: Mapping
+) -> list[tuple[int, str]]:
+    """Of all chains of pairs (shot, entry) in which both go up, one with the most pairs, and of
+    those with the most old labels."""
+    many = len(labels) + 1  # one more pair counts more than any number of labels
+    tree = [0] * (len(labels) + 1)  # Fenwick: the heaviest chain that begins after a shot
+    starting: dict[int, list[tuple[int, int]]] = defaultdict(list)  # weight -> shot, entry
+
+    def update(i: int, weight: int) -> None:
+        place = len(labels) - i
+        while place <= len(labels):
+            tree[place] = max(tree[place], weight)
+            place += place & -place
+
+    def after(i: int) -> int:
+        place, weight = len(labels) - i - 1, 0
+        while place > 0:
+            weight = max(weight, tree[place])
+            place -= place & -place
+        return weight
+
+    for j in reversed(range(len(names))):
+        shots = {i for text in fitting[names[j]] for i in places.get(text, ())}
+        weights = {i: after(i) + many + (labels[i] == names[j]) for i in shots}
+        for i, weight in weights.items():
+            update(i, weight)
+            starting[weight].append((i, j))
+    pairs, i, j, weight = [], 0, 0, max(starting, default=0)
+    while weight:
+        next_ones = [pair for pair in starting[weight] if pair[0] >= i and pair[1] >= j]
+        at_once = [pair for pair in next_ones if pair[1] == j]
+        # The next entry's first shot; else the last shot that such a chain can begin with.
+        i, j = min(at_once) if at_once else max(next_ones, key=lambda pair: (pair[0], -pair[1]))
+        pairs.append((i, names[j]))
+        weight -= many + (labels[i] == names[j])
+        i, j = i + 1, j + 1
+    return pairs
+
+
+def _moved_elsewhere(
+    names: Sequence[str], texts: Sequence[str], fitting: Mapping, pairs: Sequence[tuple[int, str]]
+) -> list[tuple[int, str]]:
     """Shots that changed places with others: the n-th with the n-th entry of its prompt."""
     given, used = {i for i, _ in pairs}, {name for _, name in pairs}
-    left = [name for name in names if name not in used]
+    left: dict[str, deque[str]] = defaultdict(deque)
+    for name in names:
+        if name not in used:
+            for text in fitting[name]:
+                left[text].append(name)
     found = []
     for i, text in enumerate(texts):
-        name = next((name for name in left if _fits(latest[name], text)), None)
-        if i not in given and name is not None:
-            left.remove(name)
+        if i in given:
+            continue
+        while left[text] and left[text][0] in used:
+            left[text].popleft()
+        if left[text]:
+            name = left[text].popleft()
+            used.add(name)
             found.append((i, name))
     return found
 

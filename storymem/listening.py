@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import lru_cache
 
-from .cast import named_in, names_in_label, names_of
+from .cast import MAX_NAMES, named_in, names_in_label, names_of
 from .memory_bank import MemoryBank
 from .memory_policy import Choice, choose_entities, choose_relevant
 from .story import Shot, Story
@@ -71,7 +72,12 @@ def shown_by_itself(frame, story: Story, names: tuple[str, ...]) -> tuple[str, .
 def known_names(bank: MemoryBank, story: Story) -> tuple[str, ...]:
     """The names of a story's cast, and those that the artist wrote about frames."""
     written = (name for _, label in bank.edits.names for name in names_in_label(label))
-    return names_of((*story.cast, *written), story.character, (s.prompt for s in story.shots))
+    return _names((*story.cast, *written), story.character, tuple(s.prompt for s in story.shots))
+
+
+@lru_cache(maxsize=8)
+def _names(cast: tuple[str, ...], character: str, prompts: tuple[str, ...]) -> tuple[str, ...]:
+    return names_of(cast, character, prompts)[:MAX_NAMES]
 
 
 def with_names(bank: MemoryBank, story: Story) -> MemoryBank:

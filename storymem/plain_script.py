@@ -30,10 +30,12 @@ import json
 import re
 from dataclasses import dataclass, field
 
+from .json_text import JsonError, parse_json
+from .messages import is_unicode, listed, short, shown
 from .script_fields import MAX_SCENE, SHOT_FIELDS, STORY_FIELDS, ScriptError, check_text
 
 SEPARATOR = re.compile(r"^[ \t]*-{3,}[ \t]*$", re.MULTILINE)
-TAG = re.compile(r"^\[\s*([A-Za-z_]+)\s*(?:([:=])\s*(.*?))?\s*\]$")
+TAG_NAME = re.compile(r"[A-Za-z_]+")
 FLAGS = ("continue", "cut", "scene", "character", "lock", "cast")
 STORY_TAGS = ("title", "overview", "story_more")
 SHOT_TAGS = ("prompt", "more", "scene_more")
@@ -86,7 +88,7 @@ def parse_plain(text: str) -> PlainScript:
     for position, part in enumerate(part for part in parts if part):
         tags, body, odd = split_tags(part)
         script.warnings += [
-            f"block {position + 1} begins with {tag}, which is no tag and was kept as text"
+            f"block {position + 1} begins with {short(tag)}, which is no tag and was kept as text"
             for tag in odd
         ]
         values = {name: _value(name, value, position) for name, value in tags.items()}
@@ -131,18 +133,33 @@ def split_tags(part: str) -> tuple[dict[str, str], str, list[str]]:
     lines = part.split("\n")
     tags: dict[str, str] = {}
     odd: list[str] = []
-    while lines:
-        match = TAG.match(lines[0].strip())
-        if not match:
+    read = 0  # lines
+    while read < len(lines) and (tag := read_tag(lines[read].strip())):
+        name, sign, value = tag
+        if not _is_tag(name, sign == "="):
+            if sign != "=":
+                odd.append(lines[read].strip())
             break
-        name, exact = match[1].lower(), match[2] == "="
-        if not _is_tag(name, exact):
-            if not exact:
-                odd.append(lines[0].strip())
-            break
-        tags[name] = Exact(match[3]) if exact else match[3] or ""
-        lines.pop(0)
-    return tags, "\n".join(lines).strip(), odd
+        tags[name] = Exact(value) if sign == "=" else value
+        read += 1
+    return tags, "\n".join(lines[read:]).strip(), odd
+
+
+def read_tag(line: str) -> tuple[str, str, str] | None:
+    """``[name]``, ``[name: value]`` or ``[name = value]`` as name, sign and value; else ``None``.
+
+    By hand, in one pass: a pattern with blanks around a value tries every way to share them out.
+    """
+    if not (line.startswith("[") and line.endswith("]")):
+        return None
+    inside = line[1:-1].strip()
+    match = TAG_NAME.match(inside)
+    if not match:
+        return None
+    rest = inside[match.end() :].lstrip()
+    if rest and rest[0] not in ":=":
+        return None
+    return match[0].lower(), rest[:1], rest[1:].strip()
 
 
 def _is_tag(name: str, exact: bool) -> bool:
@@ -174,9 +191,7 @@ def _unread(script: PlainScript) -> list[str]:
         found.append((f"scene {block.scene}", block.scene_more))
         found.append((f"scene {block.scene}, shot {counts[block.scene]}", block.more))
     return [
-        f"{where} has fields that nothing reads: {', '.join(map(str, more))}"
-        for where, more in found
-        if more
+        f"{where} has fields that nothing reads: {listed(more)}" for where, more in found if more
     ]
 
 
@@ -188,7 +203,8 @@ def _value(key: str, text: str, position: int):
     if key == "scene" and re.fullmatch(r"[0-9]+", text):
         if len(text) > 6:
             raise ScriptError(
-                f"block {position + 1}: [scene: {text[:20]}] must be a number from 0 to {MAX_SCENE}"
+                f"block {position + 1}: [scene: {short(text, 20)}] must be a number from 0 to "
+                f"{MAX_SCENE}"
             )
         return int(text)
     if key == "reference_images":
@@ -197,24 +213,30 @@ def _value(key: str, text: str, position: int):
         try:
             return NUMBERS[key](text)
         except ValueError:
-            raise ScriptError(f"block {position + 1}: [{key}: {text}] needs a number") from None
+            raise ScriptError(
+                f"block {position + 1}: [{key}: ...] needs a number, but it is {shown(text)}"
+            ) from None
     return text
 
 
 def _exact_value(key: str, text: str, position: int):
     where = f"block {position + 1}: [{key} = ...]"
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = parse_json(text)
+    except JsonError as error:
         raise ScriptError(
             f"{where} must hold JSON after the equals sign, such as text in quotes, but it is "
-            f"{text[:60]!s}; correct it, or write [{key}: ...]"
+            f"{shown(str(text))} ({error.reason}); correct it, or write [{key}: ...]"
         ) from None
+    if not is_unicode(json.dumps(value, ensure_ascii=False)):
+        raise ScriptError(f"{where} holds a character that is not valid Unicode; type it again")
     if key in MORE_TAGS:
         if not isinstance(value, dict):
-            raise ScriptError(f"{where} must hold an object {{ }}, but it is {text[:60]!s}")
+            raise ScriptError(f"{where} must hold an object {{ }}, but it is {shown(value)}")
         if clash := [name for name in value if name in KNOWN[key]]:
-            raise ScriptError(f"{where} is for fields that nothing reads, but holds {clash[0]}")
+            raise ScriptError(
+                f"{where} is for fields that nothing reads, but holds {short(clash[0])}"
+            )
     elif key not in SHOT_FIELDS:
         check_text(value, where)
     return value

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
-import uuid
 from itertools import islice
 from pathlib import Path
 
-from .thumbnails import TEMP_FOLDER, is_digest, shrink
+from .disk import write_whole
+from .names import is_digest, is_label
+from .thumbnails import TEMP_FOLDER, shrink
+from .video import open_video
 
 LARGEST = 512  # longest side in pixels
-LABEL = re.compile(r"[0-9]{1,7}_[0-9]{1,7}")
 logger = logging.getLogger(__name__)
 
 
 def find_shot(output: Path, folder: str, label: str) -> Path | None:
     """The visible file of a shot; never one outside of the output folder."""
     parts = re.split(r"[/\\]", folder)
-    if not LABEL.fullmatch(label) or "\0" in folder or any(p in ("", ".", "..") for p in parts):
+    if not is_label(label) or "\0" in folder or any(p in ("", ".", "..") for p in parts):
         return None
     return _inside(output, output.joinpath(*parts) / f"shot_{label}.mp4")
 
@@ -55,7 +55,7 @@ def _middle_frame(video: Path):
     import av
 
     try:
-        with av.open(str(video)) as container:
+        with open_video(video) as container:
             stream = container.streams.video[0]
             middle = max(0, (stream.frames - 1) // 2)
             frames = list(islice(container.decode(stream), middle, middle + 1))
@@ -67,15 +67,11 @@ def _middle_frame(video: Path):
 
 
 def _keep(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(f".{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
+        write_whole(path, content)
     except OSError as error:  # a full disk costs time only
         logger.debug("StoryMem: %s was not kept: %s", path, error)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _inside(root: Path, path: Path) -> Path | None:

@@ -7,9 +7,12 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+from .messages import shown
+
 CONTINUITY = ("last_frame", "last_five_frames")
 MAX_SEED = 2**64 - 1  # what the host's seed inputs take
 MAX_SCENE = 999_999  # it stands in file names
+MAX_LENGTH = 16_381  # frames of a shot: 4n+1, what the nodes' inputs take
 
 
 class ScriptError(ValueError):
@@ -23,7 +26,7 @@ class ShotField(NamedTuple):
 
 def check_text(value, where: str) -> str:
     if not isinstance(value, str):
-        raise ScriptError(f"{where} must be text, but it is {value!r}; put it in quotes")
+        raise ScriptError(f"{where} must be text, but it is {shown(value)}; put it in quotes")
     return value
 
 
@@ -31,7 +34,7 @@ def check_names(value, where: str) -> tuple[str, ...]:
     """A list of names, or names in one text with commas between; nothing gives none."""
     names = value.split(",") if isinstance(value, str) else [] if value is None else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ScriptError(f"{where} must be a list of names, but it is {value!r}")
+        raise ScriptError(f"{where} must be a list of names, but it is {shown(value)}")
     return tuple(name.strip() for name in names if name.strip())
 
 
@@ -41,35 +44,39 @@ def parse_cut(value, where: str) -> bool:
         return value
     if isinstance(value, str) and value.strip().lower() in ("true", "false"):
         return value.strip().lower() == "true"
-    raise ScriptError(f"{where}: cut must be true or false, but it is {value!r}")
+    raise ScriptError(f"{where}: cut must be true or false, but it is {shown(value)}")
 
 
 def _check_bool(value, where: str) -> bool:
     try:
         return parse_cut(value, where)
     except ScriptError:
-        raise ScriptError(f"{where} must be true or false, but it is {value!r}") from None
+        raise ScriptError(f"{where} must be true or false, but it is {shown(value)}") from None
 
 
 def _check_whole(value, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ScriptError(f"{where} must be a whole number, but it is {value!r}")
+        raise ScriptError(f"{where} must be a whole number, but it is {shown(value)}")
     return value
 
 
 def _check_seed(value, where: str) -> int:
     seed = _check_whole(value, where)
     if not 0 <= seed <= MAX_SEED:
-        raise ScriptError(f"{where} must be between 0 and {MAX_SEED}, but it is {seed}")
+        raise ScriptError(f"{where} must be between 0 and {MAX_SEED}, but it is {shown(seed)}")
     return seed
 
 
 def _check_length(value, where: str) -> int:
     length = _check_whole(value, where)
+    if length > MAX_LENGTH:
+        raise ScriptError(
+            f"{where} must be at most {MAX_LENGTH} frames (81 is usual), but it is {shown(length)}"
+        )
     if length < 1 or length % 4 != 1:
         below = max(1, (length - 1) // 4 * 4 + 1)
         raise ScriptError(
-            f"{where} must be 4n+1 frames (such as 81), but it is {length}; use {below} or "
+            f"{where} must be 4n+1 frames (such as 81), but it is {shown(length)}; use {below} or "
             f"{below + 4}"
         )
     return length
@@ -77,7 +84,9 @@ def _check_length(value, where: str) -> int:
 
 def _check_continuity(value, where: str) -> str:
     if value not in CONTINUITY:
-        raise ScriptError(f"{where} must be one of {', '.join(CONTINUITY)}, but it is {value!r}")
+        raise ScriptError(
+            f"{where} must be one of {', '.join(CONTINUITY)}, but it is {shown(value)}"
+        )
     return value
 
 
@@ -88,7 +97,7 @@ def _check_strength(value, where: str) -> float:
         usable = False
     if not usable:
         raise ScriptError(
-            f"{where} must be a number (1.0 is the trained strength), but it is {str(value)[:60]!r}"
+            f"{where} must be a number (1.0 is the trained strength), but it is {shown(value)}"
         )
     return float(value)
 
@@ -99,7 +108,7 @@ def _check_references(value, where: str) -> tuple[str, ...]:
         isinstance(name, str) and name.strip() for name in names
     ):
         raise ScriptError(
-            f"{where} must be image file names of the input folder, but it is {value!r}"
+            f"{where} must be image file names of the input folder, but it is {shown(value)}"
         )
     return tuple(names)
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from .json_text import JsonError, parse_json
+from .messages import shown
 from .script_fields import SHOT_FIELDS, ScriptError
 from .script_writer import Row, Script
 
 EXACT_IN_A_BROWSER = 2**53
 MAX_SHOTS = 5000
+LONGEST_NUMBER = 1000  # digits; longer ones are told as the text that they are
 WHOLE = ("seed", "length")
 
 
@@ -40,7 +43,7 @@ def script_of_view(view: Mapping) -> Script:
     texts = {key: view.get(key) or "" for key in ("name", "overview", "character")}
     for key, value in texts.items():
         if not isinstance(value, str):
-            raise ScriptError(f"{key} must be text, but it is {value!r}")
+            raise ScriptError(f"{key} must be text, but it is {shown(value)}")
     rows = tuple(_row(shot, i) for i, shot in enumerate(shots))
     form = view.get("format") or "json"
     return Script(rows, **texts, more=_of_text(view.get("extra"), "the story"), format=form)
@@ -70,13 +73,16 @@ def _row(shot, i: int) -> Row:
     if not isinstance(shot, Mapping) or not isinstance(shot.get("prompt"), str):
         raise ScriptError(f"{where}: the prompt must be text")
     if not isinstance(shot.get("cut"), bool):
-        raise ScriptError(f"{where}: cut must be true or false, but it is {shot.get('cut')!r}")
+        raise ScriptError(f"{where}: cut must be true or false, but it is {shown(shot.get('cut'))}")
     scene = _whole(shot.get("scene"))
     if not isinstance(scene, int) or isinstance(scene, bool):
-        raise ScriptError(f"{where}: the scene must be a whole number, but it is {scene!r}")
+        raise ScriptError(f"{where}: the scene must be a whole number, but it is {shown(scene)}")
     fields = {key: _field(key, shot.get(key)) for key in SHOT_FIELDS}
     scene_more: dict = {}
-    for text in shot.get("scene_extra") or []:  # several when scenes were joined
+    extras = shot.get("scene_extra") or []
+    if not isinstance(extras, list):
+        raise ScriptError(f"{where}: scene_extra must be a list, but it is {shown(extras)}")
+    for text in extras:  # several when scenes were joined
         scene_more = {**_of_text(text, where), **scene_more}
     return Row(
         shot["prompt"],
@@ -105,10 +111,7 @@ def _field(key: str, value):
 
 def _whole(value):
     if isinstance(value, str) and value.strip().removeprefix("-").isdecimal():
-        try:
-            return int(value)
-        except ValueError:  # thousands of digits
-            return value
+        return int(value) if len(value) < LONGEST_NUMBER else value
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value
@@ -120,8 +123,8 @@ def _as_text(more: Mapping) -> str:
 
 def _of_text(text, where: str) -> dict:
     try:
-        more = json.loads(text) if text else {}
-    except (TypeError, ValueError, RecursionError):
+        more = parse_json(text) if isinstance(text, str) and text else (None if text else {})
+    except JsonError:
         more = None
     if not isinstance(more, dict):
         raise ScriptError(f"{where}: extra must be the text of a JSON object")

@@ -11,6 +11,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .json_text import parse_json
+from .messages import reason_of, shown
 from .plain_script import SEPARATOR, parse_plain, split_tags
 from .script_fields import SHOT_FIELDS, STORY_FIELDS, ScriptError
 from .story import SCENE_FIELDS, Story, load_story
@@ -55,7 +57,7 @@ def read_script(source: str) -> Script:
         plain = parse_plain(text)
         parts = [(b.starts, b.more, b.scene_more) for b in plain.blocks]
         return _script(story, plain.title, parts, plain.more, "plain")
-    data = json.loads(text)
+    data = parse_json(text)
     more = _others(data, ("story_name", "story_overview", "scenes", *STORY_FIELDS, *SHOT_FIELDS))
     parts, empty = [], []
     for scene in data["scenes"]:
@@ -80,13 +82,17 @@ def write_script(script: Script, form: str) -> str:
         ScriptError: for another format, or values that no script can hold.
     """
     if form not in FORMATS:
-        raise ScriptError(f"the format must be one of {', '.join(FORMATS)}, but it is {form!r}")
+        raise ScriptError(
+            f"the format must be one of {', '.join(FORMATS)}, but it is {shown(form)}"
+        )
     try:
         return _json(script) if form == "json" else _plain(script)
     except (RecursionError, TypeError, ValueError) as error:
         if isinstance(error, ScriptError):
             raise
-        raise ScriptError(f"the script holds values that no text can hold: {error}") from None
+        raise ScriptError(
+            f"the script holds values that no text can hold: {reason_of(error)}"
+        ) from None
 
 
 def check_written(script: Script, text: str) -> Story:

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from .cast import without_marks
+from .cast import MAX_NAMES, names_of, without_marks
+from .json_text import DEEPEST, JsonError, is_deeper, parse_json
+from .messages import is_unicode, listed, short, shown
 from .script_fields import (
     MAX_SCENE,
     SHOT_FIELDS,
@@ -28,6 +31,7 @@ from .script_fields import (
 logger = logging.getLogger(__name__)
 
 CONTINUITY_MODES = ("last_frame", "last_five_frames")  # MI2V and MM2V
+MAX_SCRIPT = 4 * 2**20  # characters: 2 000 shots of 2 000 characters
 DEFAULT_NAME = "story"  # for a script that does not say its name
 SCENE_FIELDS = ("scene_num", "video_prompts", "cut")
 
@@ -59,8 +63,7 @@ class Shot:
         return f"{self.scene:02d}_{self.number:02d}"
 
     def __str__(self) -> str:
-        beginning = " ".join(self.prompt.split())
-        beginning = beginning if len(beginning) <= 80 else beginning[:77] + "..."
+        beginning = short(" ".join(self.prompt.split()), 80)
         return f"shot {self.index + 1} (scene {self.scene}, shot {self.number}: '{beginning}')"
 
 
@@ -101,15 +104,21 @@ def load_story(
         ValueError: in the artist's words, naming the scene and the fix.
     """
     if isinstance(source, Mapping):
-        story = _from_json(source, json.dumps(source, ensure_ascii=False, indent=2), default_name)
+        if is_deeper(source, DEEPEST):
+            raise ScriptError("the script is nested too deeply to be a story")
+        text = json.dumps(source, ensure_ascii=False, indent=2)
+        _check_text(text + character + default_name)
+        story = _from_json(source, text, default_name)
     elif isinstance(source, str):
+        check_length(len(source) + len(character))
+        _check_text(source + character + default_name)
         story = _from_text(source, default_name)
     else:
         raise ValueError(
             f"a script must be text or a JSON object, but it is {type(source).__name__}"
         )
     blocks = [block.strip() for block in (story.character, character) if block.strip()]
-    story = replace(story, character="\n".join(blocks))
+    story = _with_names_told(replace(story, character="\n".join(blocks)))
     for warning in () if quiet else story.warnings:
         logger.warning("story '%s': %s", story.name, warning)
     return story
@@ -136,22 +145,21 @@ def _from_text(source: str, default_name: str) -> Story:
         return _from_plain(text, source, default_name)
     repeated: list[str] = []
     try:
-        data = json.loads(text, object_pairs_hook=lambda pairs: _as_object(pairs, repeated))
-    except json.JSONDecodeError as error:
-        if text[0] == "[" and not text.startswith(("[{", '["', "[\n")):
+        data = parse_json(text, pairs_hook=lambda pairs: _as_object(pairs, repeated))
+    except JsonError as error:
+        if error.line and text[0] == "[" and not text.startswith(("[{", '["', "[\n")):
             return _from_plain(text, source, default_name)  # a tag such as [continue]
+        there = "correct it there, or " if error.line else ""
         raise ScriptError(
-            f"the script begins like JSON but is not valid JSON: {error.msg} at line "
-            f"{error.lineno}, column {error.colno}; correct it there, or write plain text with "
-            "shots separated by ---"
+            f"the script begins like JSON but is not valid JSON: {error}; {there}write plain text "
+            "with shots separated by ---"
         ) from None
-    except RecursionError:
-        raise ScriptError("the script is JSON nested too deeply to be a story") from None
     if not isinstance(data, Mapping):
         raise ScriptError(
             "a JSON script must be an object { } with story_name and scenes, "
             f"but it is a {_json_type(data)}"
         )
+    _check_text(json.dumps(data, ensure_ascii=False))  # written as escapes, it passed till here
     story = _from_json(data, source, default_name)
     return replace(story, warnings=(*repeated, *story.warnings)) if repeated else story
 
@@ -160,9 +168,9 @@ def _as_object(pairs: list[tuple[str, object]], repeated: list[str]) -> dict:
     """A JSON object; a name that stands in it twice is told, for only the last value counts."""
     data = dict(pairs)
     if len(data) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = ", ".join(dict.fromkeys(repr(n) for n in names if names.count(n) > 1))
-        scene = f"scene {data['scene_num']}" if "scene_num" in data else "the script"
+        counts = Counter(name for name, _ in pairs)
+        twice = listed(shown(name) for name, count in counts.items() if count > 1)
+        scene = f"scene {shown(data['scene_num'])}" if "scene_num" in data else "the script"
         repeated.append(
             f"{scene} gives {twice} more than once in one pair of braces: only the last one counts"
         )
@@ -207,8 +215,8 @@ def _from_json(data: Mapping, source: str, default_name: str) -> Story:
     scenes = data.get("scenes")
     if not isinstance(scenes, list) or not scenes:
         raise ScriptError(
-            f"the story '{name}' has no scenes: 'scenes' must be a list with at least one scene, "
-            f"but it is {_shown(scenes)}"
+            f"the story '{short(name)}' has no scenes: 'scenes' must be a list with at least one "
+            f"scene, but it is {_shown(scenes)}"
         )
     shots: list[Shot] = []
     counts: dict[int, int] = {}
@@ -232,18 +240,41 @@ def _from_json(data: Mapping, source: str, default_name: str) -> Story:
     return replace(_story(name, shots, overview, character, source, warnings), cast=cast)
 
 
-def _story(name, shots, overview, character, source, warnings) -> Story:
-    try:
-        texts = [text for shot in shots for text in (shot.prompt, shot.negative or "")]
-        texts += [text for shot in shots for text in (*shot.references, shot.first_frame_prompt)]
-        "".join([name, overview, character, *texts]).encode()
-    except UnicodeEncodeError as error:
+def _with_names_told(story: Story) -> Story:
+    """The story with a warning when it has more names than are looked for."""
+    names = names_of(story.cast, story.character, (shot.prompt for shot in story.shots))
+    if len(names) <= MAX_NAMES:
+        return story
+    warning = (
+        f"the story has {len(names)} names ({listed(names, 3)}); the memory tells the first "
+        f"{MAX_NAMES} apart"
+    )
+    return replace(story, warnings=(*story.warnings, warning))
+
+
+def check_length(size: int, name: str = "the script") -> None:
+    """Raise ScriptError for a text that is far too long to be a script, before it is read."""
+    if size > MAX_SCRIPT:
         raise ScriptError(
-            f"the story '{name!a}' holds characters that are not valid Unicode ({error.reason}); "
-            "type them again"
-        ) from None
+            f"{name} is too long to be a script (more than {MAX_SCRIPT // 2**20} million "
+            "characters); choose another one"
+        )
+
+
+def _check_text(text: str) -> None:
+    """Raise ScriptError for half of a character, as a damaged emoji leaves it."""
+    if is_unicode(text):
+        return
+    place = next(i for i, letter in enumerate(text) if not is_unicode(letter))
+    raise ScriptError(
+        "the script holds a character that is not valid Unicode, after "
+        f"{shown(text[max(0, place - 20) : place])}; type it again"
+    )
+
+
+def _story(name, shots, overview, character, source, warnings) -> Story:
     if not shots:
-        raise ScriptError(f"the story '{name}' has no shots: write at least one prompt")
+        raise ScriptError(f"the story '{short(name)}' has no shots: write at least one prompt")
     if not shots[0].cut:
         raise ScriptError(
             f"the first shot of the story (scene {shots[0].scene}) continues from a shot before "
@@ -337,7 +368,7 @@ def _unknown(data: Mapping, known, where: str) -> list[str]:
     extra = [str(key) for key in data if key not in known]
     if not extra:
         return []
-    return [f"{where} has fields that nothing reads: {', '.join(extra)}"]
+    return [f"{where} has fields that nothing reads: {listed(extra)}"]
 
 
 def _json_type(value) -> str:
@@ -349,5 +380,4 @@ def _json_type(value) -> str:
 def _shown(value) -> str:
     if value is None:
         return "missing"
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shown(value)

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import io
 import logging
-import os
-import re
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
+from .disk import write_whole
+from .images import PictureError, open_picture
 from .memory_bank import MemoryFrame
+from .messages import shown
+from .names import is_digest
 from .shot_store import picture_path
 
 SMALL, LARGE = 192, 1024  # longest side in pixels: in the gallery, and enlarged
 QUALITY = 85
 TEMP_FOLDER = "storymem"  # below the host's temp folder
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 logger = logging.getLogger(__name__)
-
-
-def is_digest(text: str) -> bool:
-    return _DIGEST.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class PictureFolders:
             ValueError: for anything but 64 hexadecimal digits.
         """
         if not is_digest(digest):
-            raise ValueError(f"a picture is named by 64 hexadecimal digits, not {digest[:80]!r}")
+            raise ValueError(f"a picture is named by 64 hexadecimal digits, not {shown(digest)}")
         for path, root in ((picture_path(self.store, digest), self.store), self._small(digest)):
             if path.is_file() and path.resolve().is_relative_to(root.resolve()):
                 return path
@@ -67,12 +63,7 @@ class PictureFolders:
     def _write(self, frame: MemoryFrame) -> None:
         path, root = self._small(frame.digest)
         root.mkdir(parents=True, exist_ok=True)
-        unfinished = root / f".{uuid.uuid4().hex}"
-        try:
-            unfinished.write_bytes(shrink(Image.fromarray(frame.image.contiguous().numpy()), LARGE))
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        write_whole(path, shrink(Image.fromarray(frame.image.contiguous().numpy()), LARGE))
 
 
 def shrink(picture: Image.Image, size: int) -> bytes:
@@ -88,8 +79,8 @@ def shrink(picture: Image.Image, size: int) -> bytes:
 def read_small(path: Path, size: int) -> bytes | None:
     """``shrink`` of a file; ``None`` when it is damaged or gone."""
     try:
-        with Image.open(path) as picture:
+        with open_picture(path, ("PNG", "JPEG")) as picture:
             return shrink(picture, size)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        logger.warning("StoryMem: %s cannot be shown: %s", path, error)
+    except PictureError as error:
+        logger.warning("StoryMem: no picture for the page: %s", error)
         return None

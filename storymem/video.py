@@ -14,7 +14,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .disk import write_whole
+from .messages import reason_of
+
 FRAME_RATE = 16  # frames per second that Wan 2.2 was trained with
+FORMATS = {  # of videos that are read, by their ending
+    **dict.fromkeys((".mp4", ".m4v", ".mov"), "mp4"),
+    **dict.fromkeys((".mkv", ".webm"), "matroska"),
+    ".avi": "avi",
+}
 DEFAULT_CRF = 17  # x264 constant quality: visually lossless
 # The same frames must give the same file, or a resumed story would differ from an undisturbed one.
 # x264's macroblock tree reads memory that it never wrote (measured: other bytes with another
@@ -89,6 +97,19 @@ def write_video(
     return written
 
 
+def open_video(path: str | Path):
+    """A video file opened as what its ending says, and as nothing else.
+
+    FFmpeg knows formats that name other files and addresses to play; none of these is a video.
+
+    Raises:
+        ValueError, OSError: PyAV's own, when it is none.
+    """
+    import av
+
+    return av.open(str(path), format=FORMATS.get(Path(path).suffix.lower(), "mp4"))
+
+
 def read_info(path: str | Path) -> VideoInfo:
     """Size, codec and the number of frames, counted from the packets (nothing is decoded).
 
@@ -98,7 +119,7 @@ def read_info(path: str | Path) -> VideoInfo:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with open_video(path) as container:
             stream = container.streams.video[0]
             context = stream.codec_context
             times = [packet.dts or 0 for packet in container.demux(stream) if packet.size]
@@ -115,14 +136,12 @@ def read_info(path: str | Path) -> VideoInfo:
                 ),
             )
     except (av.error.FFmpegError, OSError, IndexError) as error:
-        raise ValueError(f"{path} cannot be read as a video: {error}") from error
+        raise ValueError(f"{path} cannot be read as a video: {reason_of(error)}") from error
 
 
 def read_frames(path: str | Path) -> Iterator[np.ndarray]:
     """Decode ``uint8 [H, W, 3]`` frames one by one."""
-    import av
-
-    with av.open(str(path)) as container:
+    with open_video(path) as container:
         for frame in container.decode(video=0):
             yield frame.to_ndarray(format="rgb24")
 
@@ -191,7 +210,7 @@ def write_subtitles(
     for number, (first, last, text) in enumerate(entries, 1):
         lines = [line.strip() for line in text.replace("-->", "->").splitlines() if line.strip()]
         blocks.append("\n".join([str(number), f"{clock(first)} --> {clock(last)}", *lines]) + "\n")
-    Path(path).write_text("\n".join(blocks), encoding="utf-8")
+    write_whole(Path(path), "\n".join(blocks).encode())
 
 
 # --- inside ----------------------------------------------------------------------------------
@@ -213,7 +232,7 @@ def _open_for_writing(path, metadata):
         with suppress(av.error.FFmpegError):  # the first error is the one to tell
             container.close()
         if isinstance(error, av.error.FFmpegError) and not isinstance(error, OSError):
-            raise OSError(f"{path} could not be written as a video: {error}") from error
+            raise OSError(f"{path} could not be written as a video: {reason_of(error)}") from error
         raise
 
 
@@ -229,12 +248,11 @@ def _add_stream(container, width: int, height: int, rate: Fraction, crf: int):
 
 def _copy_packets(paths, target, rate: Fraction, delay: int, metadata) -> None:
     """Packets one after another; all are decoded ``delay`` frames ahead, as the longest needs."""
-    import av
 
     with _open_for_writing(target, metadata) as container:
         out, start = None, 0
         for path in paths:
-            with av.open(str(path)) as source:
+            with open_video(path) as source:
                 stream = source.streams.video[0]
                 if out is None:
                     out = container.add_stream_from_template(stream)
@@ -256,9 +274,7 @@ def _copy_packets(paths, target, rate: Fraction, delay: int, metadata) -> None:
 
 
 def _sized(path, size: tuple[int, int]) -> Iterator[np.ndarray]:
-    import av
-
-    with av.open(str(path)) as container:
+    with open_video(path) as container:
         for frame in container.decode(video=0):
             if (frame.height, frame.width) != size:
                 frame = frame.reformat(width=size[1], height=size[0], interpolation="LANCZOS")

@@ -15,9 +15,10 @@ from storymem.bank_edits import BankEdits
 from storymem.bank_view import MAX_SHOWN, frame_roles, shown_frames, view_bank
 from storymem.memory_bank import MemoryBank, MemoryFrame
 from storymem.memory_policy import Choice
+from storymem.names import is_digest
 from storymem.same_origin import is_same_origin
 from storymem.shot_store import ShotStore
-from storymem.thumbnails import LARGE, PictureFolders, is_digest, read_small, shrink
+from storymem.thumbnails import LARGE, PictureFolders, read_small, shrink
 
 
 def frame(i: int, **facts) -> MemoryFrame:

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from storymem.posters import read_poster
+from storymem.story_film import watch
 from storymem.video import (
     clip_fades,
     join_videos,
@@ -200,3 +202,37 @@ def test_shots_of_one_frame_join_without_a_step_in_time(tmp_path, lengths, fps):
         times = [float(frame.pts * frame.time_base) for frame in container.decode(video=0)]
     assert np.allclose(np.diff(times) * fps, 1, atol=0.01)
     assert times[0] == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "ffconcat version 1.0\nfile secret.mp4\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nsecret.mp4\n#EXT-X-ENDLIST\n",
+        "secret.mp4",
+    ],
+)
+def test_a_video_that_names_other_files_opens_none_of_them(tmp_path, content):
+    write_video(tmp_path / "secret.mp4", clip(4, 0))
+    (tmp_path / "shot_01_01.mp4").write_text(content)
+    with pytest.raises(ValueError, match=r"shot_01_01\.mp4 cannot be read as a video") as refused:
+        read_info(tmp_path / "shot_01_01.mp4")
+    assert str(refused.value).count(str(tmp_path)) == 1
+    assert read_poster(tmp_path / "shot_01_01.mp4", tmp_path / "temp") is None
+    with pytest.raises(ValueError, match="cannot be read as a video"):
+        list(watch(tmp_path / "shot_01_01.mp4", lambda _: True, 3))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".MP4", ".mov", ".mkv", ".webm", ".avi"])
+def test_videos_of_every_listed_ending_are_opened(tmp_path, suffix):
+    import av
+
+    path = tmp_path / f"a{suffix}"
+    kind = {".mkv": "matroska", ".webm": "matroska", ".avi": "avi"}.get(suffix, "mp4")
+    with av.open(str(path), "w", format=kind) as container:
+        stream = container.add_stream("mpeg4", rate=16)
+        stream.width, stream.height = 32, 32
+        for pixels in clip(4, 0, 32, 32):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+    assert len(list(read_frames(path))) == 4

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -82,7 +84,7 @@ def test_other_sites_and_large_or_malformed_requests_are_refused(server):
     for path in ("/storymem/story", "/storymem/script"):
         assert tell(server, path, {"script": "a"}, Origin="http://evil.example")[0] == 403
         assert tell(server, path, {"script": "a"}, **{"Sec-Fetch-Site": "cross-site"})[0] == 403
-        assert tell(server, path, {"script": "x" * 2**21})[0] == 413
+        assert tell(server, path, {"script": "x" * 2**23})[0] == 413
         assert tell(server, path, ["a"])[0] == 400
         assert tell(server, path, {"prefix": 5})[0] == 400
         assert ask(server, path, method="POST", body=b"{", headers=JSON)[0] == 400
@@ -112,3 +114,70 @@ def test_posters_are_of_this_output_folder_only(server, tmp_path):
     ):  # fmt: skip
         assert ask(server, f"/storymem/poster?{query}")[0] == 404, query
     assert everything_below(server.base) == before
+
+
+ROW = {"prompt": "a", "cut": True, "scene": 1}
+ODD = [5, "x", [], {}, None, True, 1e308, -1, "\ud800", [[[]]], {"a": {}}, "9" * 5000, "x" * 10**6]
+
+
+@pytest.mark.parametrize("field", [
+    "prompt", "cut", "scene", "starts", "seed", "length", "negative_prompt", "continuity",
+    "lora_strength", "reference_images", "first_frame_prompt", "lock", "extra", "scene_extra",
+])  # fmt: skip
+def test_no_value_of_a_row_is_more_than_the_route_can_bear(server, field):
+    for value in ODD:
+        for form in ("json", "plain"):
+            body = {"shots": [{**ROW, field: value}], "format": form}
+            status, answer = tell(server, "/storymem/script", body)
+            assert status == 200, (value, form)
+            assert len(answer["error"]) < 600
+            assert str(server.base) not in json.dumps(answer)
+
+
+@pytest.mark.parametrize("field", ["name", "overview", "character", "extra", "format", "shots"])
+def test_no_value_of_a_script_is_more_than_the_route_can_bear(server, field):
+    for value in ODD:
+        status, answer = tell(server, "/storymem/script", {"shots": [ROW], field: value})
+        assert status in (200, 400), value
+        assert status == 400 or len(answer["error"]) < 600
+
+
+def test_answers_tell_no_folders_of_the_machine(server):
+    (server.base / "input" / "folder.txt").mkdir(exist_ok=True)
+    for file in ("gone.txt", "folder.txt", "../x.txt", "a\ud800.txt", "x" * 300 + ".txt"):
+        status, answer = tell(server, "/storymem/story", {"script": "", "file": file})
+        assert status == 200
+        assert answer["error"]
+        assert str(server.base) not in json.dumps(answer)
+    edits = json.dumps({"images": ["../../secret.png", "gone.png"]})
+    graph = loop_graph(story(1), "")
+    graph["bank"] = {
+        "class_type": "StoryMemMemoryBank",
+        "inputs": {"max_frames": 10, "sink": 3, "pin_references": True, "edits": edits},
+    }
+    graph["open"]["inputs"]["bank"] = ["bank", 0]
+    with pytest.raises(RuntimeError, match="which is not in the input folder") as refused:
+        server.queue(graph)
+    assert str(server.base) not in str(refused.value)
+
+
+def test_a_server_answers_others_while_it_reads_a_long_script(server):
+    """Two thousand shots with an edited first one, in the loop that every request shares."""
+    prompts = [f"Shot {i}: @Mara walks along the pier, and it rains." for i in range(2000)]
+    scenes = [{"video_prompts": ["edited", *prompts[1:]], "cut": [True] * 2000}]
+    body = {"script": json.dumps({"story_name": "Vast", "scenes": scenes}), "prefix": "page"}
+    folder = server.base / "output" / "page" / "Vast"
+    folder.mkdir(parents=True)
+    shots = {
+        f"01_{i + 1:02d}": {"key": f"{i:064x}", "shot_prompt": prompt, "prompt": prompt}
+        for i, prompt in enumerate(prompts)
+    }
+    marks = [hashlib.sha256(p.encode()).hexdigest()[:16] for p in prompts]
+    (folder / "story.json").write_text(json.dumps({"shots": shots, "prompts": marks}))
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(tell, server, "/storymem/story", body)
+        while not asked.done():
+            assert server.get("/system_stats")["system"]  # fails when it waits 30 s
+    status, answer = asked.result()
+    assert (status, answer["error"], len(answer["shots"])) == (200, "", 2000)
+    assert answer["folder"] == "page/Vast"

@@ -1,0 +1,132 @@
+"""Pictures of the artist: which files count as pictures, and how one is read.
+
+One reader for references, banks, start images and whatever is dropped onto the page. It opens the
+formats below and no other that Pillow knows (some of those start programs), looks at the size
+before it decodes, and says in words what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError, features
+
+from .messages import reason_of
+
+FORMATS = {  # Pillow's name -> endings
+    "PNG": (".png", ".apng"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "WEBP": (".webp",),
+    "BMP": (".bmp",),
+    "TIFF": (".tif", ".tiff"),
+    "GIF": (".gif",),  # of a film, the first frame
+    "AVIF": (".avif",),  # where this Pillow has it
+}
+PICTURE_SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+OTHER_PICTURES = {  # endings that an artist takes for a picture, and that are told instead of read
+    **dict.fromkeys((".heic", ".heif", ".hif"), "HEIC"),
+    **dict.fromkeys((".jxl",), "JPEG XL"),
+    **dict.fromkeys((".jp2", ".j2k", ".jpx"), "JPEG 2000"),
+    **dict.fromkeys((".psd", ".psb"), "Photoshop's own format"),
+    **dict.fromkeys((".xcf", ".kra", ".ora"), "the own format of a painting program"),
+    **dict.fromkeys((".exr", ".hdr"), "a format with high dynamic range"),
+    **dict.fromkeys((".svg", ".eps", ".ai", ".pdf"), "a vector format"),
+    **dict.fromkeys((".tga", ".dds", ".ico", ".ppm", ".pgm", ".pnm", ".qoi"), "a rare format"),
+    **dict.fromkeys(
+        (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"), "a camera's raw format"
+    ),
+}
+MAX_PIXELS = 64_000_000  # 8000 x 8000: 200 MB when decoded, twice that on the way
+READABLE = "PNG, JPEG, WebP, BMP, TIFF, GIF or AVIF"
+
+
+_LIMIT = f"at most {MAX_PIXELS // 1_000_000} megapixels are read: make it smaller"
+
+
+class PictureError(ValueError):
+    """A file that is no picture, too large, or damaged, and why."""
+
+    def __init__(self, path: Path, reason: str):
+        super().__init__(f"{path} cannot be read as a picture: {reason}")
+
+
+@cache
+def readable_formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that are read; older Pillows have no AVIF."""
+    return tuple(name for name in FORMATS if name != "AVIF" or features.check("avif"))
+
+
+def is_picture(name: str | Path) -> bool:
+    """Whether a file's ending, in any case, is one of the pictures that are read."""
+    return Path(name).suffix.lower() in PICTURE_SUFFIXES
+
+
+def other_picture(name: str | Path) -> str:
+    """Which format a file's ending says, when it is a picture that is not read; else empty."""
+    return OTHER_PICTURES.get(Path(name).suffix.lower(), "")
+
+
+def find_pictures(folder: Path) -> list[str]:
+    """Names of the pictures right in ``folder``, also of those that cannot be read; hidden files
+    and what is no picture are passed over."""
+    return [
+        path.name
+        for path in folder.iterdir()
+        if (is_picture(path) or other_picture(path)) and path.name[0] != "." and path.is_file()
+    ]
+
+
+@contextmanager
+def open_picture(path: str | Path, formats: tuple[str, ...] = ()) -> Iterator[Image.Image]:
+    """A picture whose size is checked and which is not decoded yet.
+
+    Args:
+        formats: Pillow's names of those that may be read; empty means all of ``FORMATS``.
+
+    Raises:
+        PictureError: when it is none, too large, or damaged, also while it is used.
+    """
+    path = Path(path)
+    if kind := other_picture(path):
+        raise PictureError(path, f"it is {kind}; save it as {READABLE}")
+    if not path.is_file():
+        raise PictureError(path, "there is no such file")
+    try:
+        with Image.open(path, formats=formats or readable_formats()) as picture:
+            width, height = picture.size
+            if width * height > MAX_PIXELS:
+                raise PictureError(path, f"it has {width}x{height} pixels; {_LIMIT}")
+            yield picture
+    except PictureError:
+        raise
+    except UnidentifiedImageError:
+        reason = f"it is no {READABLE} picture, whatever its name says"
+        if path.suffix.lower() == ".avif" and "AVIF" not in readable_formats():
+            reason = "this Python's Pillow reads no AVIF; update Pillow, or save it as PNG"
+        raise PictureError(path, reason) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise PictureError(path, f"it is far too large; {_LIMIT}") from None
+    except Exception as error:  # Pillow's readers have errors of every kind
+        raise PictureError(path, reason_of(error)) from None
+
+
+def read_picture(path: str | Path) -> torch.Tensor:
+    """A picture file as ``uint8 [H, W, 3]``, turned upright; alpha is dropped.
+
+    Raises:
+        PictureError: when it cannot be read, naming it.
+    """
+    with open_picture(path) as picture:
+        picture = ImageOps.exif_transpose(picture)
+        if picture.mode.startswith("I") or picture.mode == "F":  # 16-bit grey: 65535 is white
+            grey = np.asarray(picture, dtype=np.float64) / (65535 if picture.mode != "F" else 1)
+            eight_bit = (grey.clip(0, 1) * 255).round().astype(np.uint8)
+            pixels = np.repeat(eight_bit[..., None], 3, axis=-1)
+        else:
+            pixels = np.array(picture.convert("RGB"), dtype=np.uint8)
+        return torch.from_numpy(pixels)
