@@ -10,7 +10,8 @@ from comfy_api.latest import io
 
 from ..storymem.bank_store import load_bank, save_bank
 from ..storymem.memory_policy import POLICIES
-from .folders import find_inside
+from ..storymem.messages import shown
+from .folders import find_inside, tells_host_places
 from .memory_bank import BANK_TOOLTIP, check_policy, policy_inputs
 from .page import HIDDEN, show_bank
 from .types import Bank
@@ -22,7 +23,8 @@ def inside(root: str, name: str) -> Path:
     folder = find_inside(base, name.strip())
     if folder is None:
         raise ValueError(
-            f"folder must name a folder inside {base}, such as storymem/my_bank, but it is {name!r}"
+            "folder must name a folder inside the output or input folder, such as "
+            f"storymem/my_bank, but it is {shown(name)}"
         )
     return folder
 
@@ -54,6 +56,7 @@ class SaveMemoryBank(io.ComfyNode):
         )
 
     @classmethod
+    @tells_host_places
     def execute(cls, bank, folder):
         path = save_bank(inside(folder_paths.get_output_directory(), folder), bank)
         return io.NodeOutput(bank, str(path))
@@ -103,6 +106,7 @@ class LoadMemoryBank(io.ComfyNode):
         return sorted(f"{name}:{s.st_mtime_ns}:{s.st_size}" for name, s in stats)
 
     @classmethod
+    @tells_host_places
     def execute(cls, folder, skip_damaged, policy=POLICIES[0], embedder=None):
         check_policy(policy, embedder)
         bank = load_bank(cls._find(folder), skip_damaged=skip_damaged)

@@ -7,8 +7,9 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
+from ..storymem.messages import shown
 from ..storymem.start_images import as_batch, from_folder
-from .folders import find_inside
+from .folders import find_inside, tells_host_places
 from .types import Story
 
 
@@ -22,8 +23,8 @@ def find_pictures(folder: str) -> Path:
     path = find_inside(base, folder.strip())
     if path is None or not path.is_dir():
         raise ValueError(
-            f"folder must be a folder of pictures inside {base}, but it is {folder!r}; put the "
-            "pictures there, named by their shots (shot_01_01.png)"
+            f"folder must be a folder of pictures inside the input folder, but it is "
+            f"{shown(folder)}; put the pictures there, named by their shots (shot_01_01.png)"
         )
     return path
 
@@ -64,6 +65,7 @@ class LoadStartImages(io.ComfyNode):
         return [f"{p.name}:{p.stat().st_mtime_ns}:{p.stat().st_size}" for p in files]
 
     @classmethod
+    @tells_host_places
     def execute(cls, story, folder):
         return io.NodeOutput(as_batch(from_folder(find_pictures(folder), story), story))
 

@@ -21,26 +21,32 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import re
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from .bank_edits import BankEdits
-from .disk import remove_leftovers
+from .disk import remove_unfinished, write_whole
+from .images import find_pictures, read_picture
+from .json_text import parse_json
 from .memory_bank import REFERENCE_SHOT, MemoryBank, MemoryFrame
+from .messages import is_unicode, reason_of, shown
+from .names import is_plain_name
+from .released_results import keyframes_only, released_places
 
 BANK_FILE = "bank.json"
 JOURNAL_FILE = "bank.json.saving"
 DROPPED_FOLDER = "dropped"
+LARGEST = 999_999  # number of a shot, a frame or a place
 FORMAT, VERSION = "storymem-bank", 1
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-_PLACE = re.compile(r"shot_(\d+)_frame_(\d+)")
+_PLACE = re.compile(r"shot_([0-9]{1,6})_frame_([0-9]{1,6})")
+_OURS = re.compile(r"(reference|shot_[0-9]+_frame)_[0-9]+_[0-9a-f]{8}(_[0-9]+)?\.png")
 _TEXTS = ("story", "scorer", "reason", "name", "prompt", "edited")
 _FIELDS = {  # name in bank.json and in MemoryFrame -> accepted types
     **dict.fromkeys(_TEXTS, (str,)),
@@ -68,21 +74,23 @@ def save_bank(folder: str | Path, bank: MemoryBank) -> Path:
         (folder / DROPPED_FOLDER).mkdir(parents=True, exist_ok=True)
         before = _listed_files(folder)
         files = [*kept, *(f"{DROPPED_FOLDER}/{name}" for name in dropped)]
-        _write_atomic(folder / JOURNAL_FILE, json.dumps(files).encode())
+        write_whole(folder / JOURNAL_FILE, json.dumps(files).encode(), is_synced=True)
         for name, frame in kept.items():
             _write_picture(folder / name, frame)
         for name, frame in dropped.items():
             _write_picture(folder / DROPPED_FOLDER / name, frame)
         forgotten = _forgotten(folder, bank, {*before, *files})
-        _write_atomic(folder / BANK_FILE, _to_json(bank, kept, dropped, forgotten).encode())
+        text = _to_json(bank, kept, dropped, forgotten)
+        write_whole(folder / BANK_FILE, text.encode(), is_synced=True)
         for stale in before.difference(files):
             (folder / stale).unlink(missing_ok=True)
         (folder / JOURNAL_FILE).unlink(missing_ok=True)  # another server may save here as well
-        remove_leftovers(folder, ".*.tmp")
+        for place in (folder, folder / DROPPED_FOLDER):
+            remove_unfinished(place)
     except OSError as error:
         raise ValueError(
-            f"the memory bank could not be saved to {folder}: {error}; choose a folder that can be "
-            "written"
+            f"the memory bank could not be saved to {folder}: {reason_of(error)}; choose a folder "
+            "that can be written"
         ) from error
     return folder
 
@@ -177,22 +185,11 @@ def _forgotten(folder: Path, bank: MemoryBank, ours: set[str]) -> dict[str, str]
 
 def _read_forgotten(folder: Path) -> dict[str, str]:
     try:
-        listed = _read_document(folder).get("forgotten", {})
-        return {name: digest for name, digest in listed.items() if isinstance(digest, str)}
-    except (ValueError, AttributeError):
+        listed = _read_document(folder).get("forgotten")
+    except ValueError:
         return {}
-
-
-def _write_atomic(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    listed = listed if isinstance(listed, dict) else {}
+    return {name: digest for name, digest in listed.items() if isinstance(digest, str)}
 
 
 def _write_picture(path: Path, frame: MemoryFrame) -> None:
@@ -204,28 +201,29 @@ def _write_picture(path: Path, frame: MemoryFrame) -> None:
             pass  # a damaged copy of it: write it again
     buffer = BytesIO()
     Image.fromarray(frame.image.contiguous().numpy()).save(buffer, "PNG", compress_level=4)
-    _write_atomic(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue(), is_synced=True)
 
 
 def _listed_files(folder: Path) -> set[str]:
     """Files that an older save wrote here, finished or not: ours to remove."""
-    listed: set[str] = set()
-    try:
+    listed = _journal(folder)
+    with suppress(ValueError):  # a damaged list names nothing that we may remove
         document = _read_document(folder)
-        listed |= {entry["file"] for entry in document.get("frames", [])}
-        listed |= {f"{DROPPED_FOLDER}/{entry['file']}" for entry in document.get("dropped", [])}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass  # a damaged list names nothing that we may remove
-    listed |= _journal(folder)
-    return {name for name in listed if _is_plain(name.removeprefix(f"{DROPPED_FOLDER}/"))}
+        for key, prefix in (("frames", ""), ("dropped", f"{DROPPED_FOLDER}/")):
+            entries = document.get(key)
+            for entry in entries if isinstance(entries, list) else ():
+                if isinstance(entry, dict) and isinstance(entry.get("file"), str):
+                    listed.add(prefix + entry["file"])
+    # Whoever changed the list by hand may have named anything; what we write has our names.
+    return {name for name in listed if _OURS.fullmatch(name.removeprefix(f"{DROPPED_FOLDER}/"))}
 
 
 def _journal(folder: Path) -> set[str]:
     try:
-        names = json.loads((folder / JOURNAL_FILE).read_text(encoding="utf-8"))
-        return {name for name in names if isinstance(name, str)}
-    except (OSError, ValueError, TypeError):
+        names = parse_json((folder / JOURNAL_FILE).read_bytes())
+    except (OSError, ValueError):
         return set()
+    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
 
 
 # --- reading ---------------------------------------------------------------------------------
@@ -249,28 +247,28 @@ class _Damage:
             return default
 
 
-def _is_plain(name: object) -> bool:
-    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\:\0")
-
-
 def _read_document(folder: Path) -> dict:
     path = folder / BANK_FILE
     if not path.is_file():
         return {}
     try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))  # editors add a mark
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        document = parse_json(path.read_text(encoding="utf-8-sig"))  # editors add a mark
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: {reason_of(error)}") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ValueError(f'{path} is not a memory bank: its "format" is not "{FORMAT}"')
     if document.get("version") != VERSION:
         raise ValueError(
-            f"{path} has version {document.get('version')!r}, but this pack reads version {VERSION}"
+            f"{path} has version {shown(document.get('version'))}, but this pack reads version "
+            f"{VERSION}"
         )
     for key in ("max_frames", "sink"):
         value = document.get(key, 0)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise ValueError(f'{path}: "{key}" must be a whole number from 0, but it is {value!r}')
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST:
+            raise ValueError(
+                f'{path}: "{key}" must be a whole number from 0 to {LARGEST}, but it is '
+                f"{shown(value)}"
+            )
     return document
 
 
@@ -281,19 +279,20 @@ def _entries(document: dict, key: str, damaged: _Damage) -> dict[str, dict]:
 
     def check(entry) -> tuple[str, dict]:
         name = entry.get("file") if isinstance(entry, dict) else None
-        if not _is_plain(name):
-            raise ValueError(f'{BANK_FILE}, "{key}": an entry has no plain file name ({name!r})')
+        if not is_plain_name(name):
+            raise ValueError(
+                f'{BANK_FILE}, "{key}": an entry has no plain file name ({shown(name)})'
+            )
         provenance = {field: entry[field] for field in _FIELDS if field in entry}
         for field, value in provenance.items():
-            wrong_bool = isinstance(value, bool) and bool not in _FIELDS[field]
-            if wrong_bool or not isinstance(value, _FIELDS[field]):
-                raise ValueError(f'{BANK_FILE}, {name}: "{field}" has the wrong type ({value!r})')
+            _check_field(name, field, value)
         if provenance.get("edited", "") not in _EDITED[key]:
             raise ValueError(
                 f'{BANK_FILE}, {name}: "edited" must be one of {_EDITED[key]}, but it is '
-                f"{provenance['edited']!r}"
+                f"{shown(provenance['edited'])}"
             )
-        return name, {**provenance, "sha256": entry.get("sha256")}
+        digest = entry.get("sha256")
+        return name, {**provenance, "sha256": digest if isinstance(digest, str) else None}
 
     def as_list() -> list:
         if isinstance(listed, list):
@@ -305,6 +304,19 @@ def _entries(document: dict, key: str, damaged: _Damage) -> dict[str, dict]:
         if found:
             checked[found[0]] = found[1]
     return checked
+
+
+def _check_field(name: str, field: str, value: object) -> None:
+    where = f'{BANK_FILE}, {name}: "{field}"'
+    wrong_bool = isinstance(value, bool) and bool not in _FIELDS[field]
+    if wrong_bool or not isinstance(value, _FIELDS[field]):
+        raise ValueError(f"{where} has the wrong type ({shown(value)})")
+    if field in ("shot", "frame") and not -LARGEST <= value <= LARGEST:
+        raise ValueError(f"{where} must be at most {LARGEST}, but it is {shown(value)}")
+    if field in ("score", "similarity") and value is not None and not abs(value) <= LARGEST:
+        raise ValueError(f"{where} must be a plain number, but it is {shown(value)}")
+    if isinstance(value, str) and not is_unicode(value):
+        raise ValueError(f"{where} holds characters that are not valid Unicode ({shown(value)})")
 
 
 def _load_listed(folder: Path, entries: dict[str, dict], damaged: _Damage) -> list[MemoryFrame]:
@@ -335,6 +347,7 @@ def _load_added(
     """Pictures that bank.json does not list: the artist's own, or moved out of ``dropped``."""
     known = {frame.digest for frame in frames}
     leftovers, forgotten = _journal(folder), _read_forgotten(folder)
+    released = released_places(pictures)
     next_reference = 1 + max((f.frame for f in frames if f.shot == REFERENCE_SHOT), default=-1)
     added = []
     for name in pictures:
@@ -348,7 +361,7 @@ def _load_added(
             frame = MemoryFrame(image, **{**fields, "reason": "kept by hand", "edited": ""})
         else:
             place = _PLACE.match(name)
-            shot, index = REFERENCE_SHOT, next_reference
+            shot, index = released.get(name, (REFERENCE_SHOT, next_reference))
             if place and int(place[1]) > 0:
                 shot, index = int(place[1]) - 1, int(place[2])
             named = {"name": Path(name).stem, "reason": "added by hand"}
@@ -358,41 +371,22 @@ def _load_added(
         if forgotten.get(name) == frame.digest and name not in dropped:
             continue
         known.add(frame.digest)
-        next_reference += frame.shot == REFERENCE_SHOT
+        if frame.shot == REFERENCE_SHOT:
+            next_reference = max(next_reference, frame.frame) + 1
         added.append(frame)
     return added
 
 
-def _pictures(folder: Path) -> list[str]:
-    """Picture files in order: numbers count as numbers, so ``2.png`` comes before ``10.png``."""
+def _in_natural_order(names: Iterable[str]) -> list[str]:
+    """Numbers count as numbers, so ``2.png`` comes before ``10.png``."""
 
     def natural(name: str) -> list:
-        return [
-            (int(p), "") if p.isdigit() else (-1, p.lower()) for p in re.split(r"(\d+)", name) if p
-        ]
+        parts = re.split(r"([0-9]+)", name)  # not every digit of Unicode is a number to Python
+        return [(int(p), "") if p.isascii() and p.isdecimal() else (-1, p.lower()) for p in parts]
 
-    names = [
-        path.name
-        for path in folder.iterdir()
-        if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file() and path.name[0] != "."
-    ]
     return sorted(names, key=natural)
 
 
-def read_picture(path: str | Path) -> torch.Tensor:
-    """A picture file as ``uint8 [H, W, 3]``, turned upright; alpha is dropped.
-
-    Raises:
-        ValueError: when it cannot be read, naming it.
-    """
-    try:
-        with Image.open(path) as picture:
-            picture = ImageOps.exif_transpose(picture)
-            if picture.mode.startswith("I") or picture.mode == "F":  # 16-bit grey: 65535 is white
-                grey = np.asarray(picture, dtype=np.float64) / (65535 if picture.mode != "F" else 1)
-                pixels = np.repeat((grey.clip(0, 1) * 255).round()[..., None], 3, axis=-1)
-            else:
-                pixels = np.asarray(picture.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
-    return torch.from_numpy(np.array(pixels, dtype=np.uint8))
+def _pictures(folder: Path) -> list[str]:
+    """Pictures in order, without what a released results folder holds beside keyframes."""
+    return keyframes_only(_in_natural_order(find_pictures(folder)))

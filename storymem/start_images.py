@@ -6,16 +6,17 @@ its own (the form of StoryDiffusion and IC-LoRA in the paper's comparison).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
-from .bank_store import read_picture
+from .images import PICTURE_SUFFIXES, find_pictures, read_picture
 from .story import Story
 
-NAMES = ("shot_{}", "{}")  # of a shot's picture, with its label such as 01_02
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+# Of a shot's picture: its label such as 01_02, and what ComfyUI's Save Image puts after a prefix.
+NAME = re.compile(r"(?:shot_)?(?P<label>[0-9]{1,7}_[0-9]{1,7})(?:_(?P<count>[0-9]{5,9})_)?", re.I)
 
 
 def from_batch(images: torch.Tensor, story: Story) -> dict[int, torch.Tensor]:
@@ -44,7 +45,8 @@ def from_folder(folder: Path, story: Story) -> dict[int, torch.Tensor]:
     """
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}; check the path")
-    paths = {shot.index: _picture_of(folder, shot.label) for shot in story.shots}
+    named = _pictures_by_label(folder)
+    paths = {shot.index: named.get(shot.label) for shot in story.shots}
     missing = [story.shots[i].label for i, path in paths.items() if path is None]
     if missing:
         raise ValueError(
@@ -72,6 +74,15 @@ def as_batch(images: Mapping[int, torch.Tensor], story: Story) -> torch.Tensor:
     return torch.stack([images[i] for i in range(len(images))]).float() / 255
 
 
-def _picture_of(folder: Path, label: str) -> Path | None:
-    paths = (folder / (name.format(label) + suffix) for name in NAMES for suffix in SUFFIXES)
-    return next((path for path in paths if path.is_file()), None)
+def _pictures_by_label(folder: Path) -> dict[str, Path]:
+    """The picture of each label: one that is named by it alone before what ComfyUI saved, of
+    which the last counts; ``shot_01_02`` before ``01_02``, and the endings in their order."""
+    found: dict[str, tuple] = {}
+    for name in find_pictures(folder):
+        if match := NAME.fullmatch(Path(name).stem):
+            path, count = folder / name, int(match["count"] or 0)
+            is_known = path.suffix.lower() in PICTURE_SUFFIXES
+            ending = PICTURE_SUFFIXES.index(path.suffix.lower()) if is_known else 99
+            rank = (count == 0, count, name.lower().startswith("shot_"), -ending, name)
+            found[match["label"]] = max(found.get(match["label"], ()), (rank, path))
+    return {label: path for label, (_, path) in found.items()}

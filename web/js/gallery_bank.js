@@ -88,6 +88,16 @@ export function inputUrl(name) {
   return api.apiURL(`/view?${query}`);
 }
 
+/** Endings of the pictures that the server reads (storymem/images.py), lower case. */
+export const PICTURE_ENDINGS = [
+  ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif",
+];
+
+export function isPicture(name) {
+  const ending = name.slice(name.lastIndexOf(".")).toLowerCase();
+  return PICTURE_ENDINGS.includes(ending);
+}
+
 /** Put a picture into the host's input folder; its name there. */
 export async function upload(file) {
   const body = new FormData();

@@ -1,5 +1,7 @@
 /** The gallery on a node: thumbnails with what each is, drawn from a plain model. */
-import { FactBubble, factsOf, inputUrl, pictureUrl, placeOf, whoIsOn } from "./gallery_bank.js";
+import {
+  FactBubble, PICTURE_ENDINGS, factsOf, inputUrl, pictureUrl, placeOf, whoIsOn,
+} from "./gallery_bank.js";
 import { h } from "./common.js";
 import { t } from "./texts.js";
 
@@ -248,7 +250,7 @@ export class GalleryView {
   #addButton() {
     const chooser = h("input", {
       type: "file",
-      accept: "image/png,image/jpeg,image/webp",
+      accept: PICTURE_ENDINGS.join(","),
       multiple: true,
       hidden: true,
       "aria-label": t("gallery.add.long"),

@@ -5,7 +5,7 @@
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
 import { PROMPT_ENDS, everyNode, nodeOfId, noteChange, rootGraph, soon, upstream, useStyles } from "./common.js";
-import { continues, readBank, upload } from "./gallery_bank.js";
+import { continues, isPicture, readBank, upload } from "./gallery_bank.js";
 import { enlarge } from "./gallery_dialog.js";
 import * as edit from "./gallery_edits.js";
 import { GalleryView } from "./gallery_view.js";
@@ -22,7 +22,6 @@ const PROPERTY = "storymem_bank";
 const EMPTY_HEIGHT = 76;
 const HEIGHT = 216;
 const WIDTH = 400;
-const IMAGE_TYPES = ["image/png", "image/jpeg", "image/webp"];
 const DRAFT_MS = 3000; // a running story is put into the browser's draft at most this often
 
 const kindOf = (node) => node?.comfyClass ?? node?.constructor?.comfyClass;
@@ -210,7 +209,7 @@ class Gallery {
 
   async addFiles(files) {
     for (const file of files) {
-      if (!IMAGE_TYPES.includes(file.type)) {
+      if (!isPicture(file.name)) {
         this.say("gallery.not_a_picture", { name: file.name });
         continue;
       }
