@@ -9,9 +9,9 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..storymem.shot_store import digest_of
 from . import loop_run, page
+from .file_watch import WATCH
+from .folders import tells_host_places
 from .types import Bank, Flow, Shot
-
-WATCH = loop_run.FileWatch()
 
 
 def body_outputs() -> list:
@@ -112,6 +112,7 @@ class LoopShot(io.ComfyNode):
         )
 
     @classmethod
+    @tells_host_places
     async def execute(cls, loop, step, key) -> io.NodeOutput:
         run = loop_run.find_run(cls.hidden.dynprompt, loop)
         values = body_values(*await run.begin(step), run.start_image(step))
@@ -145,6 +146,7 @@ class LoopFinish(io.ComfyNode):
         )
 
     @classmethod
+    @tells_host_places
     def execute(cls, loop, step, run, frames, bank) -> io.NodeOutput:
         this, step = loop_run.find_run(cls.hidden.dynprompt, loop[0]), step[0]
         this.finish(step, frames, bank)
@@ -172,6 +174,7 @@ class LoopAfter(io.ComfyNode):
         )
 
     @classmethod
+    @tells_host_places
     def execute(cls, shot) -> io.NodeOutput:
         return io.NodeOutput("")
 
@@ -207,6 +210,7 @@ class LoopEnd(io.ComfyNode):
         )
 
     @classmethod
+    @tells_host_places
     def execute(cls, loop, run, last=None, **finished) -> io.NodeOutput:
         this = loop_run.find_run(cls.hidden.dynprompt, loop)
         for i in this.todo:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,10 +19,12 @@ from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import InputImpl, io, ui
 from comfy_execution.utils import get_executing_context
 
-from ..storymem.bank_store import read_picture, save_bank
 from ..storymem.code_version import code_version
-from ..storymem.disk import telling
+from ..storymem.disk import remove_unfinished, telling
+from ..storymem.folder_lock import StoryClaim
+from ..storymem.images import read_picture
 from ..storymem.latest_results import moved_results
+from ..storymem.messages import shown
 from ..storymem.shot_keys import with_settings
 from ..storymem.shot_loop import (
     Loop,
@@ -37,7 +38,7 @@ from ..storymem.shot_loop import (
     list_steps,
     only_bank,
 )
-from ..storymem.shot_store import ShotResult, ShotStore
+from ..storymem.shot_store import ShotResult, ShotStore, digest_of
 from ..storymem.story import Story
 from ..storymem.story_folder import (
     claim_folder,
@@ -50,6 +51,7 @@ from ..storymem.story_output import ShownStory, VideoOptions
 from ..storymem.story_repair import repair_folders
 from ..storymem.story_states import script_mark
 from . import host_cache
+from .file_watch import VERSIONS
 from .folders import find_inside
 from .loop_graph import LoopGraph
 from .loop_progress import tell
@@ -187,8 +189,7 @@ class LoopRun:
         last = self.steps[-1]
         bank = (last.result or self.loop.store.load(last.record)).bank
         bank = with_settings(self.loop, bank)
-        video = self.shown().show_story(self.steps, self.metadata)
-        save_bank(self.folder / "bank", bank)
+        video = self.shown().finish(self.steps, self.metadata, bank)
         self.ended.set()
         tell(self, "done", len(self.steps) - 1)
         subfolder = os.path.relpath(self.folder, folder_paths.get_output_directory())
@@ -275,16 +276,19 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     disk = check_disk(store, needed)
     folder = claim_folder(output, flow.settings.prefix, flow.story)
     check_apart(graph.dynprompt, folder, loop, steps)
-    with telling("the script", folder):
-        # Before another shot takes the label of a kept one, and the run may end before the last.
-        moved = moved_results(manifest["shots"], flow.story, steps)
-        update_manifest(folder, flow.story, stopped="", failed="", shots=moved)
-        leave_script(folder, flow.story)  # a run that stops has films of it, too
+    claim = StoryClaim(folder, digest_of([_way(loop, steps), options.fps]))
+    try:
+        _prepare(folder, loop, steps)
+    except BaseException:
+        claim.release()
+        raise
     replaced = VERSIONS.replaced(graph.files())
     executor = host_cache.find_executor()
     prompt_id = get_executing_context().prompt_id
     run = LoopRun(loop, graph, steps, options, folder, metadata, executor, replaced, prompt_id)
     run.done = {i: asyncio.Event() for i in run.todo}
+    run.watcher = asyncio.get_running_loop().create_task(run.watch())
+    run.watcher.add_done_callback(lambda _: claim.release())  # however the run ends
     if run.todo:
         store.keep_pictures([*flow.bank.frames, *flow.bank.dropped])
     logger.info(
@@ -292,21 +296,34 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
         flow.story.name, folder, len(run.todo), len(steps) - len(run.todo), disk,
     )  # fmt: skip
     tell(run, "started", run.todo[0] if run.todo else None)
-    run.watcher = asyncio.get_running_loop().create_task(run.watch())
     _RUNS.setdefault(graph.dynprompt, []).append(run)
     return run
+
+
+def _prepare(folder: Path, loop: Loop, steps: list[Step]) -> None:
+    """Make the story's folder ready for a run: no leftovers, the script, what moved."""
+    loop.store.remove_unfinished()
+    for place in (folder.parent, folder):
+        remove_unfinished(place)
+    with telling("the script", folder):
+        # Before another shot takes the label of a kept one, and the run may end before the last.
+        moved = moved_results(read_manifest(folder)["shots"], loop.story, steps)
+        update_manifest(folder, loop.story, stopped="", failed="", shots=moved)
+        leave_script(folder, loop.story)  # a run that stops has films of it, too
+
+
+def _way(loop: Loop, steps: list[Step]) -> tuple:
+    """In which way a run makes its story: the same for runs that make the same shots."""
+    return loop.body, [step.own for step in steps], steps[0].key
 
 
 def check_apart(dynprompt, folder: Path, loop: Loop, steps: list[Step]) -> None:
     """Raise ValueError when another loop of the prompt writes other shots over this one's."""
 
-    def marks(loop: Loop, steps: list[Step]) -> tuple:
-        return loop.body, [step.own for step in steps], steps[0].key
-
     wanted = set(loop.settings.range(loop.story))
     for run in _RUNS.get(dynprompt, ()):
         shared = wanted & set(run.loop.settings.range(run.loop.story))
-        if run.folder == folder and shared and marks(run.loop, run.steps) != marks(loop, steps):
+        if run.folder == folder and shared and _way(run.loop, run.steps) != _way(loop, steps):
             raise ValueError(
                 f"two loops of this workflow make the story '{loop.story.name}' in different ways, "
                 f"and both write to {folder.name}; give each Shot Loop Open a filename_prefix of "
@@ -337,8 +354,8 @@ def read_references(story: Story) -> dict:
             path = find_inside(folder, name)
             if path is None or not path.is_file():
                 raise ValueError(
-                    f"{shot} names the reference image {name!r}, which is not in the input folder "
-                    f"({folder}); put it there or correct the name"
+                    f"{shot} names the reference image {shown(name)}, which is not in the input "
+                    "folder; put it there or correct the name"
                 )
             if name not in found:
                 found[name] = read_picture(path)
@@ -352,49 +369,3 @@ def graph_metadata(prompt, extra_pnginfo) -> dict[str, str]:
     found = {"prompt": prompt} if prompt else {}
     found.update(extra_pnginfo or {})
     return {key: json.dumps(value) for key, value in found.items()}
-
-
-class FileVersions:
-    """Notices files that were replaced under the same name since this process first saw them.
-
-    The host keeps what it loaded from such a file, and a finished shot must not be made from that.
-    """
-
-    def __init__(self):
-        self._first: dict[str, list[int]] = {}
-
-    def replaced(self, files: dict[str, list[int]]) -> dict[str, list[int]]:
-        return {p: now for p, now in files.items() if self._first.setdefault(p, now) != now}
-
-
-class FileWatch:
-    """Notices when files that a finished loop rests on change, so that the host runs its Close
-    again."""
-
-    def __init__(self):
-        self._seen: dict[str, dict[str, object]] = {}
-        self._version: dict[str, int] = {}  # counts repairs, so that no older result is used again
-
-    def remember(self, node_id: str, files: Iterable[str]) -> None:
-        if self._is_changed(node_id):
-            self._version[node_id] = self._version.get(node_id, 0) + 1
-        self._seen[node_id] = {path: _status(path) for path in files}
-
-    def token(self, node_id: str) -> str:
-        """The same text as long as nothing changed."""
-        changed = "changed" if self._is_changed(node_id) else "whole"
-        return f"{changed} {self._version.get(node_id, 0)}"
-
-    def _is_changed(self, node_id: str) -> bool:
-        return any(_status(path) != known for path, known in self._seen.get(node_id, {}).items())
-
-
-def _status(path: str):
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return [status.st_size, status.st_mtime_ns]
-
-
-VERSIONS = FileVersions()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 
@@ -9,17 +10,18 @@ import folder_paths
 from comfy_api.latest import io, ui
 
 from ..storymem.bank_edits import BankEdits
-from ..storymem.bank_store import read_picture
+from ..storymem.images import read_picture
 from ..storymem.memory_bank import (
     MAX_MEMORY_FRAMES,
     SINK_FRAMES,
     MemoryBank,
-    parse_numbers,
     start_bank,
 )
 from ..storymem.memory_policy import POLICIES
+from ..storymem.messages import shown
+from ..storymem.number_lists import parse_numbers
 from ..storymem.pictures import contact_sheet
-from .folders import find_inside
+from .folders import find_inside, short_places, tells_host_places
 from .page import HIDDEN, show_bank
 from .tensors import require_images
 from .types import Bank, Embedder, Keyframes
@@ -138,11 +140,12 @@ class MemoryBankNode(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, edits=None):
+    async def validate_inputs(cls, edits=None):
         try:
-            _edit_images(BankEdits.parse(edits or ""))
+            # In a thread: the host asks in the loop that answers everybody's requests.
+            await asyncio.to_thread(lambda: _edit_images(BankEdits.parse(edits or "")))
         except ValueError as error:
-            return str(error)
+            return short_places(str(error))
         return True
 
     @classmethod
@@ -155,6 +158,7 @@ class MemoryBankNode(io.ComfyNode):
         return [f"{name}:{status.st_mtime_ns}:{status.st_size}" for name, status in stats]
 
     @classmethod
+    @tells_host_places
     def execute(
         cls, max_frames, sink, pin_references, images=None, images_2=None, images_3=None,
         images_4=None, edits="", policy=POLICIES[0], embedder=None, reference_names="",
@@ -208,8 +212,8 @@ def _edit_images(edits: BankEdits) -> list[tuple[str, Path]]:
     for name, path in found:
         if path is None or not path.is_file():
             raise ValueError(
-                f"edits names the picture {name!r}, which is not in the input folder ({folder}); "
-                "put it there, or take it out in the memory gallery"
+                f"edits names the picture {shown(name)}, which is not in the input folder; put it "
+                "there, or take it out in the memory gallery"
             )
     return found
 
@@ -248,6 +252,7 @@ class Remember(io.ComfyNode):
         )
 
     @classmethod
+    @tells_host_places
     def execute(cls, keyframes, bank=None, pin=False):
         bank = MemoryBank() if bank is None else bank
         kept = keyframes.pinned() if pin else keyframes.frames
@@ -282,6 +287,7 @@ class EditMemoryBank(io.ComfyNode):
         )
 
     @classmethod
+    @tells_host_places
     def execute(cls, bank, pin, unpin, forget, restore):
         edited = bank.edit(
             pin=parse_numbers(pin, "pin"),
@@ -310,6 +316,7 @@ class PreviewMemoryBank(io.ComfyNode):
         )
 
     @classmethod
+    @tells_host_places
     def execute(cls, bank):
         sheet = contact_sheet(bank)[None].float() / 255
         picture = ui.PreviewImage(sheet, cls=cls).as_dict()

@@ -16,18 +16,20 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import InputImpl, io, ui
 
-from ..storymem.bank_store import save_bank
 from ..storymem.code_version import code_version
+from ..storymem.disk import remove_unfinished
 from ..storymem.loop_state import LoopState
 from ..storymem.memory_bank import MemoryBank
+from ..storymem.names import check_name
 from ..storymem.shot_loop import Loop, LoopSettings, join_parts, only_bank
 from ..storymem.shot_store import ShotStore
 from ..storymem.story import CONTINUITY_MODES
-from ..storymem.story_folder import check_name, claim_folder
+from ..storymem.story_folder import claim_folder
 from ..storymem.story_output import ShownStory, VideoOptions
 from ..storymem.story_repair import repair_folders
 from ..storymem.video import FRAME_RATE
 from . import loop_graph, loop_run
+from .folders import tells_host_places
 from .loop_nodes import body_outputs, body_values
 from .types import Bank, State, Story
 
@@ -76,6 +78,7 @@ class BeginStory(io.ComfyNode):
         )
 
     @classmethod
+    @tells_host_places
     def execute(cls, story, continuity, filename_prefix, negative="", bank=None) -> io.NodeOutput:
         check_name(filename_prefix, "filename_prefix")
         check_name(story.name, "the story's name")
@@ -100,6 +103,7 @@ class NextShot(io.ComfyNode):
         )
 
     @classmethod
+    @tells_host_places
     def execute(cls, state) -> io.NodeOutput:
         return io.NodeOutput(state, *body_values(*state.begin()))
 
@@ -147,6 +151,7 @@ class FinishShot(io.ComfyNode):
         return [name for name, given in (("frames", frames), ("bank", bank)) if given[0] is None]
 
     @classmethod
+    @tells_host_places
     async def execute(cls, state, frames=(None,), bank=(None,)) -> io.NodeOutput:
         state, body = state[0], await _describe_body(cls.hidden)
         record = state.find(body)
@@ -190,6 +195,7 @@ class JoinStory(io.ComfyNode):
         )
 
     @classmethod
+    @tells_host_places
     def execute(cls, state, fps=float(FRAME_RATE)) -> io.NodeOutput:
         if not state.steps:
             raise ValueError(
@@ -201,8 +207,8 @@ class JoinStory(io.ComfyNode):
         folder = claim_folder(output, settings.prefix, state.loop.story)
         shown = ShownStory(folder, state.loop.story, settings, VideoOptions(fps))
         metadata = loop_run.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
-        video = shown.show_story(list(state.steps), metadata)
-        save_bank(folder / "bank", state.bank)
+        remove_unfinished(folder)
+        video = shown.finish(list(state.steps), metadata, state.bank)
         preview = ui.SavedResult(video.name, os.path.relpath(folder, output), io.FolderType.output)
         result = InputImpl.VideoFromFile(str(video))
         return io.NodeOutput(result, state.bank, str(folder), ui=ui.PreviewVideo([preview]))

@@ -8,12 +8,15 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from ..storymem import start_images as start_pictures
 from ..storymem.continuity import LOOP_CONTINUITY
 from ..storymem.memory_bank import MemoryBank
-from ..storymem.shot_loop import LoopSettings, parse_shot_numbers
-from ..storymem.story_folder import check_name
+from ..storymem.names import check_name
+from ..storymem.number_lists import parse_shot_numbers
+from ..storymem.shot_loop import LoopSettings
 from ..storymem.story_output import VideoOptions
 from ..storymem.video import DEFAULT_CRF, FRAME_RATE
 from . import loop_graph, loop_run, page
-from .loop_nodes import WATCH, body_outputs, expand
+from .file_watch import WATCH
+from .folders import tells_host_places
+from .loop_nodes import body_outputs, expand
 from .tensors import require_images
 from .types import Bank, Flow, Story
 
@@ -147,6 +150,7 @@ class ShotLoopOpen(io.ComfyNode):
         ]
 
     @classmethod
+    @tells_host_places
     async def execute(
         cls,
         story,
@@ -287,6 +291,7 @@ class ShotLoopClose(io.ComfyNode):
         return ["flow"] if flow is None else []
 
     @classmethod
+    @tells_host_places
     async def execute(
         cls,
         flow,

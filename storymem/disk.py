@@ -169,14 +169,3 @@ def check_out(folder: Path, what: str) -> None:
         raise ValueError(
             f"{what} cannot be written to {folder}: {reason_of(error)}; choose another --out"
         ) from error
-
-
-ABANDONED_SECONDS = 600
-
-
-def remove_leftovers(folder: Path, pattern: str) -> None:
-    """Remove half-written files of programs that were killed, but none that is being written."""
-    for leftover in folder.rglob(pattern):
-        with suppress(FileNotFoundError):
-            if time.time() - leftover.stat().st_mtime > ABANDONED_SECONDS:
-                leftover.unlink()

@@ -16,7 +16,8 @@ from .continuity import ShotPlan
 from .memory_bank import MemoryBank
 from .shot_keys import own_key, shot_key, with_settings
 from .shot_loop import Loop, Step, begin_shot, finish_shot, plan_shot
-from .shot_store import Record, ShotResult
+from .shot_record import Record
+from .shot_store import ShotResult
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from itertools import zip_longest
 
 import torch
 
 from .bank_edits import NO_EDITS, BankEdits
+from .frame_picture import Picture
 from .memory_policy import POLICIES, Choice
+from .messages import shown
 
 MAX_MEMORY_FRAMES = 10  # paper: the model was trained with at most ten memory frames
 SINK_FRAMES = 3  # paper: the first three keyframes always stay
@@ -48,11 +48,12 @@ def window(
 class MemoryFrame:
     """One keyframe with its provenance.
 
-    ``image`` is ``uint8 [H, W, 3]`` on the CPU: eight bits, so that a frame on a wire and the same
-    frame read back from a PNG are the same frame, and a resumed story equals an undisturbed one.
+    ``picture`` may be given as pixels, ``uint8 [H, W, 3]`` on the CPU: eight bits, so that a frame
+    on a wire and the same frame read back from a PNG are the same frame, and a resumed story equals
+    an undisturbed one.
     """
 
-    image: torch.Tensor
+    picture: Picture
     story: str = ""
     shot: int = REFERENCE_SHOT  # global shot index, 0-based
     frame: int = 0  # frame index in the shot, after repeated frames were taken off
@@ -66,12 +67,8 @@ class MemoryFrame:
     edited: str = ""  # what a click did to it: pin, unpin, drop or keep (see BankEdits)
 
     def __post_init__(self) -> None:
-        image = self.image
-        if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[-1] != 3:
-            raise ValueError(
-                f"a memory frame must be uint8 [H, W, 3], but it is {image.dtype} "
-                f"{list(image.shape)}; use MemoryFrame.from_pixels for float images"
-            )
+        if not isinstance(self.picture, Picture):
+            object.__setattr__(self, "picture", Picture(self.picture))
 
     @classmethod
     def from_pixels(cls, pixels: torch.Tensor, **provenance) -> MemoryFrame:
@@ -81,18 +78,21 @@ class MemoryFrame:
         if not torch.isfinite(pixels).all():
             raise ValueError("an image for the memory bank holds NaN or infinite pixels")
         quantised = pixels.detach().cpu().float().clamp(0, 1).mul(255).round().to(torch.uint8)
-        return cls(image=quantised.contiguous(), **provenance)
+        return cls(quantised.contiguous(), **provenance)
+
+    @property
+    def image(self) -> torch.Tensor:
+        """``uint8 [H, W, 3]`` on the CPU; read from disk where it is not in memory."""
+        return self.picture.pixels
 
     def pixels(self) -> torch.Tensor:
         """Float32 ``[H, W, 3]`` in [0, 1]."""
         return self.image.float() / 255
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """SHA-256 of the pixels and their size: who the image is, whatever its provenance."""
-        height, width, _ = self.image.shape
-        data = self.image.contiguous().numpy().tobytes()
-        return hashlib.sha256(f"{height}x{width}:".encode() + data).hexdigest()
+        return self.picture.digest
 
     @property
     def order(self) -> tuple[int, int]:
@@ -137,7 +137,7 @@ class MemoryBank:
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
             raise ValueError(
-                f"policy must be one of {', '.join(POLICIES)}, but it is {self.policy!r}"
+                f"policy must be one of {', '.join(POLICIES)}, but it is {shown(self.policy)}"
             )
         if self.max_frames < 0 or self.sink < 0:
             raise ValueError(
@@ -276,26 +276,6 @@ class MemoryBank:
                 f"there is no frame {index + 1} in a bank of {len(self.frames)} frames"
             )
         return index
-
-
-def parse_numbers(text: str, name: str) -> list[int]:
-    """Indices from the numbers of a contact sheet, such as ``1, 4-6``, which count from 1.
-
-    Raises:
-        ValueError: for anything else, naming the input.
-    """
-    indices: list[int] = []
-    for part in text.replace(";", ",").split(","):
-        first, dash, last = (piece.strip() for piece in part.partition("-"))
-        if not (first or dash):
-            continue
-        last = last if dash else first
-        if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last) <= 10**6):
-            raise ValueError(
-                f"{name} must be numbers of the contact sheet such as 1, 4-6, but it has {part!r}"
-            )
-        indices += range(int(first) - 1, int(last))
-    return indices
 
 
 def start_bank(

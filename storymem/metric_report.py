@@ -17,7 +17,7 @@ import numpy as np
 
 from .disk import write_whole
 from .metrics import OTHER_AESTHETIC, ROUNDS, SEED, Estimate, StoryNumbers, compare_systems
-from .story_folder import folder_name
+from .names import folder_name
 
 PAPER = "ViCLIP L/14"
 TITLES = {

@@ -18,7 +18,8 @@ from .continuity import ShotPlan
 from .listening import has_to_choose, listen, with_names
 from .memory_bank import MemoryBank, MemoryFrame
 from .memory_policy import POLICIES
-from .shot_store import describe_bank, digest_of
+from .shot_record import describe_bank
+from .shot_store import digest_of
 from .story import Shot
 
 RELATED_BY = [f"storymem/{name}.py" for name in ("listening", "embedders", "clip", "clip_text")]

@@ -7,7 +7,6 @@ key of the shot before it: editing shot k changes the keys of shots k..N and of 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -18,8 +17,10 @@ from .continuity import LOOP_CONTINUITY, ShotPlan, choose_mode
 from .latest_results import is_held, latest_results
 from .listening import with_prompt
 from .memory_bank import MemoryBank
+from .messages import shown
 from .shot_keys import bank_for_shot, needs_bank, own_key, shot_key
-from .shot_store import TAIL_FRAMES, DamagedError, Record, ShotResult, ShotStore, digest_of
+from .shot_record import DamagedError, Record
+from .shot_store import TAIL_FRAMES, ShotResult, ShotStore, digest_of
 from .story import Shot, Story
 
 BYTES_PER_PIXEL = 0.08  # of one frame in a crf 17 mp4, generous
@@ -100,27 +101,6 @@ class Loop:
     start_images: Mapping[int, torch.Tensor] = field(default_factory=dict)
 
 
-def parse_shot_numbers(text: str, count: int) -> tuple[int, ...]:
-    """``"3, 5-7"`` as indices from 0.
-
-    Raises:
-        ValueError: for text that is no list of shot numbers, or a shot that the story does not
-        have.
-    """
-    indices: set[int] = set()
-    for part in filter(
-        None, (p.strip() for p in re.split(r"[,;\s]+", re.sub(r"\s*-\s*", "-", text)))
-    ):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
-        if not match:
-            raise ValueError(f"redo_shots must look like '3' or '3, 5-7', but it holds {part!r}")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if not 1 <= first <= last <= count:
-            raise ValueError(f"redo_shots names {part}, but the story has shots 1 to {count}")
-        indices.update(range(first - 1, last))
-    return tuple(sorted(indices))
-
-
 def plan_shot(
     story: Story,
     settings: LoopSettings,
@@ -134,7 +114,7 @@ def plan_shot(
     if settings.continuity not in LOOP_CONTINUITY:
         raise ValueError(
             f"continuity must be one of {', '.join(LOOP_CONTINUITY)}, but it is "
-            f"{settings.continuity!r}"
+            f"{shown(settings.continuity)}"
         )
     negative = settings.negative if shot.negative is None else shot.negative
     shot = replace(shot, negative=negative)
@@ -349,7 +329,10 @@ def _known_key(loop: Loop, step: Step) -> str:
         elif step.before.record is None:
             return ""
         else:
-            bank = loop.store.outline(step.before.record)
+            try:
+                bank = loop.store.outline(step.before.record)
+            except DamagedError:  # told when its pictures are read
+                return ""
     return shot_key(loop, step.plan.shot, step.own, step.previous, bank)
 
 

@@ -23,44 +23,41 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
-from .bank_edits import BankEdits
-from .disk import checksum, is_running, sync_later, telling
+from .disk import (
+    FOREIGN_SECONDS,
+    is_running,
+    remove_unfinished,
+    replacing,
+    sync_later,
+    telling,
+)
+from .frame_picture import Picture
+from .images import PictureError, open_picture
 from .memory_bank import MemoryBank, MemoryFrame
+from .messages import shown
+from .names import is_digest
+from .shot_record import (
+    MALFORMED,
+    DamagedError,
+    ListedFrame,
+    Record,
+    read_bank,
+    read_facts,
+    read_record,
+    write_record,
+)
 from .video import DEFAULT_CRF, FRAME_RATE, read_info, write_video
 
 TAIL_FRAMES = 5  # MM2V continues from five frames (paper 3.3)
-RECORD_FORMAT = 1
-ABANDONED_SECONDS = (
-    24 * 3600
-)  # a record "being written" for longer than this by another machine is dead
 logger = logging.getLogger(__name__)
-
-
-class DamagedError(ValueError):
-    """A record or picture that is missing, truncated or altered."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """A finished shot on disk, its checksums verified."""
-
-    key: str
-    folder: Path
-    frames: int
-    facts: Mapping  # label, prompt, seed ...: provenance for people and for locks
-    bank: Mapping
-
-    @property
-    def video(self) -> Path:
-        return self.folder / "shot.mp4"
 
 
 @dataclass(frozen=True)
@@ -70,26 +67,6 @@ class ShotResult:
 
     bank: MemoryBank
     tail: torch.Tensor
-
-
-@dataclass(frozen=True)
-class ListedFrame:
-    """A frame of a record's bank by what is written of it, without its picture."""
-
-    digest: str
-    order: tuple[int, int]
-    pinned: bool
-    edited: str
-    story: str
-    shot: int
-    name: str
-    prompt: str
-
-    @classmethod
-    def of(cls, entry: Mapping) -> ListedFrame:
-        order = (entry["shot"], entry["frame"])
-        where = (entry["story"], entry["shot"], entry["name"], entry.get("prompt", ""))
-        return cls(entry["sha256"], order, entry["pinned"], entry.get("edited", ""), *where)
 
 
 class ShotStore:
@@ -104,15 +81,17 @@ class ShotStore:
 
     def find(self, key: str) -> Record | None:
         """The record of ``key`` when it is there and whole, else ``None`` (damage is logged)."""
+        if not is_digest(key):  # keys come from files, too
+            return None
         folder = self.folder_of(key)
         try:
-            return _read_record(folder, key)
+            return read_record(folder, key)
         except FileNotFoundError:
             if folder.exists():
                 logger.warning(
                     "StoryMem: a finished shot lost its files and counts as missing: %s", folder
                 )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except MALFORMED as error:
             logger.warning(
                 "StoryMem: a finished shot is damaged and counts as missing: %s (%s)", folder, error
             )
@@ -122,10 +101,10 @@ class ShotStore:
         """Every whole record of stories of this name."""
         for path in sorted(self.root.glob("shots/*/*/record.json")):
             try:
-                facts = json.loads(json.loads(path.read_bytes())["record"])["facts"]
-            except (OSError, ValueError, KeyError, TypeError):
+                is_ours = read_facts(path).get("story") == story
+            except MALFORMED:
                 continue
-            if facts.get("story") == story and (record := self.find(path.parent.name)):
+            if is_ours and (record := self.find(path.parent.name)):
                 yield record
 
     def load(self, record: Record) -> ShotResult:
@@ -134,11 +113,16 @@ class ShotStore:
         Raises:
             DamagedError: when a picture is missing or altered.
         """
-        return ShotResult(_read_bank(record.bank, self._read_frame), self.load_tail(record))
+        bank = self._in_view_only(read_bank(record, self._read_frame))
+        return ShotResult(bank, self.load_tail(record))
 
     def outline(self, record: Record) -> MemoryBank:
-        """The bank of a record without its pictures: enough to say what a shot would see."""
-        return _read_bank(record.bank, ListedFrame.of)
+        """The bank of a record without its pictures: enough to say what a shot would see.
+
+        Raises:
+            DamagedError: for a record that says no such thing.
+        """
+        return read_bank(record, ListedFrame.of)
 
     def load_tail(self, record: Record) -> torch.Tensor:
         """The last frames of a record, ``uint8 [n, H, W, 3]``.
@@ -146,10 +130,11 @@ class ShotStore:
         Raises:
             DamagedError: when a picture is missing or altered.
         """
-        tails = sorted(record.folder.glob("tail_*.png"))
-        if not tails:
+        names = (record.folder / f"tail_{i}.png" for i in range(TAIL_FRAMES))
+        tails = [_read_png(path) for path in names if path.is_file()]
+        if not tails or any(tail.shape != tails[0].shape for tail in tails):
             raise DamagedError(f"{record.folder} lost its last frames")
-        return torch.stack([_read_png(path) for path in tails])
+        return torch.stack(tails)
 
     def keep_pictures(self, frames: Iterable[MemoryFrame]) -> None:
         """Write the pictures of ``frames`` that the store does not hold whole.
@@ -202,12 +187,19 @@ class ShotStore:
                     Image.fromarray(pixels).save(folder / f"tail_{i}.png", compress_level=1)
                 held = (*bank.frames, *bank.dropped)
                 self.keep_pictures(f for f in held if f.digest not in self._pictures_there)
-                _write_record(folder, key, len(frames), facts, bank)
+                write_record(folder, key, len(frames), facts, bank)
                 record = self._publish(folder, key)
             finally:
                 for leftover in (folder, folder.with_name(f"{folder.name}-damaged")):
                     shutil.rmtree(leftover, ignore_errors=True)
-        return record, ShotResult(bank, torch.from_numpy(np.stack(tail)))
+        tail_frames = torch.from_numpy(np.stack(tail))
+        return record, ShotResult(self._in_view_only(bank), tail_frames)
+
+    def remove_unfinished(self) -> None:
+        """Remove what killed processes left half written, records and pictures."""
+        self._remove_abandoned()
+        for folder in (self.root / "pictures").glob("*"):
+            remove_unfinished(folder)
 
     def free_bytes(self) -> int:
         folder = self.root
@@ -242,12 +234,12 @@ class ShotStore:
         return folder
 
     def _remove_abandoned(self) -> None:
-        """Drop what killed processes left half written."""
+        """Drop records that killed processes left half written."""
         for folder in (self.root / "writing").glob("*"):
             host, _, process = folder.name.rpartition("-")[0].rpartition("-")
             here = host == socket.gethostname() and process.isdigit()
             try:
-                old = time.time() - folder.stat().st_mtime > ABANDONED_SECONDS
+                old = time.time() - folder.stat().st_mtime > FOREIGN_SECONDS
             except OSError:
                 continue
             if (here and not is_running(int(process))) or old:
@@ -259,14 +251,10 @@ class ShotStore:
     def _write_picture(self, frame: MemoryFrame) -> None:
         path = self._picture(frame.digest)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        try:
-            picture = Image.fromarray(frame.image.contiguous().numpy())
-            picture.save(temporary, "PNG", compress_level=1)
-            os.replace(temporary, path)
-            sync_later(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        picture = Image.fromarray(frame.image.contiguous().numpy())
+        with replacing(path) as unfinished:
+            picture.save(unfinished, "PNG", compress_level=1)
+        sync_later(path)
 
     def _read_picture(self, digest: str) -> MemoryFrame:
         frame = MemoryFrame(_read_png(self._picture(digest)))
@@ -275,80 +263,54 @@ class ShotStore:
         return frame
 
     def _read_frame(self, entry: Mapping) -> MemoryFrame:
-        image = self._read_picture(entry["sha256"]).image
-        known = {field.name for field in fields(MemoryFrame)}
-        return MemoryFrame(image, **{name: entry[name] for name in entry if name in known})
+        """A frame as it is written of, after a look at its picture."""
+        picture = self._read_picture(entry["sha256"]).picture
+        self._pictures_there.add(picture.digest)
+        known = {field.name for field in fields(MemoryFrame) if field.name != "picture"}
+        provenance = {name: entry[name] for name in entry if name in known}
+        return MemoryFrame(self._put_away(picture), **provenance)
+
+    def _in_view_only(self, bank: MemoryBank) -> MemoryBank:
+        """``bank`` with the pictures that the next shot sees in memory, and the others on disk."""
+        try:
+            in_view = {frame.digest for frame in bank.used()}
+        except ValueError:  # more pins than places, which the next shot will tell
+            in_view = set()
+
+        def placed(frame: MemoryFrame) -> MemoryFrame:
+            picture = frame.picture
+            if frame.digest in in_view:
+                picture = picture if picture.is_in_memory else Picture(picture.pixels)
+            elif frame.digest in self._pictures_there:
+                picture = self._put_away(picture)
+            return frame if picture is frame.picture else replace(frame, picture=picture)
+
+        frames, dropped = (tuple(map(placed, part)) for part in (bank.frames, bank.dropped))
+        return replace(bank, frames=frames, dropped=dropped)
+
+    def _put_away(self, picture: Picture) -> Picture:
+        """A picture that the store holds, without its pixels."""
+        if not picture.is_in_memory:
+            return picture
+        digest = picture.digest
+        return Picture.on_disk(digest, lambda: self._read_picture(digest).image)
 
 
 def picture_path(root: Path, digest: str) -> Path:
-    """Where the store below ``root`` keeps the picture of a memory frame."""
+    """Where the store below ``root`` keeps the picture of a memory frame.
+
+    Raises:
+        DamagedError: for what is no digest, as a file may hold.
+    """
+    if not is_digest(digest):
+        raise DamagedError(f"a picture is named by 64 hexadecimal digits, not {shown(digest)}")
     return root / "pictures" / digest[:2] / f"{digest}.png"
-
-
-def describe_bank(bank: MemoryBank) -> dict:
-    """A bank as JSON: pictures by their digest, provenance as it is."""
-
-    def entry(frame: MemoryFrame) -> dict:
-        provenance = {f.name: getattr(frame, f.name) for f in fields(frame) if f.name != "image"}
-        for name in ("edited", "prompt"):  # as before there were these: a hash of it finds shots
-            if not provenance[name]:
-                del provenance[name]
-        return {"sha256": frame.digest, **provenance}
-
-    return {
-        "max_frames": bank.max_frames,
-        "sink": bank.sink,
-        "frames": [entry(frame) for frame in bank.frames],
-        "dropped": [entry(frame) for frame in bank.dropped],
-    }
-
-
-def _read_bank(entry: Mapping, read: Callable[[Mapping], object]) -> MemoryBank:
-    kept, dropped = (tuple(map(read, entry[name])) for name in ("frames", "dropped"))
-    return MemoryBank(
-        kept,
-        max_frames=entry["max_frames"],
-        sink=entry["sink"],
-        dropped=dropped,
-        edits=BankEdits.of(kept, dropped),
-        seen=entry.get("seen", {}),
-    )
 
 
 def digest_of(value) -> str:
     """SHA-256 of a JSON value, independent of the order of its keys."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _write_record(folder: Path, key: str, frames: int, facts: Mapping, bank: MemoryBank) -> None:
-    files = sorted(path.name for path in folder.iterdir())
-    body = {
-        "format": RECORD_FORMAT,
-        "key": key,
-        "frames": frames,
-        "files": {name: checksum(folder / name) for name in files},
-        "facts": dict(facts),
-        "bank": {**describe_bank(bank), **({"seen": dict(bank.seen)} if bank.seen else {})},
-    }
-    # The text is checked as it stands, so that NaN scores and the like survive as they are.
-    text = json.dumps(body, ensure_ascii=False)
-    document = json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest(), "record": text})
-    (folder / "record.json").write_bytes(document.encode())
-
-
-def _read_record(folder: Path, key: str) -> Record:
-    document = json.loads((folder / "record.json").read_bytes())
-    text = document["record"]
-    if hashlib.sha256(text.encode()).hexdigest() != document["sha256"]:
-        raise DamagedError("record.json was altered")
-    body = json.loads(text)
-    if body["format"] != RECORD_FORMAT or body["key"] != key:
-        raise DamagedError("record.json belongs to another shot or version")
-    for name, known in body["files"].items():
-        if checksum(folder / name) != known:
-            raise DamagedError(f"{name} was altered or cut off")
-    return Record(key, folder, body["frames"], body["facts"], body["bank"])
 
 
 def _eight_bit(frames: torch.Tensor, tail: list[np.ndarray]) -> Iterable[np.ndarray]:
@@ -371,7 +333,7 @@ def _eight_bit(frames: torch.Tensor, tail: list[np.ndarray]) -> Iterable[np.ndar
 
 def _read_png(path: Path) -> torch.Tensor:
     try:
-        with Image.open(path) as picture:
+        with open_picture(path, ("PNG",)) as picture:
             return torch.from_numpy(np.array(picture.convert("RGB")))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise DamagedError(f"{path} cannot be read: {error}") from error
+    except PictureError as error:
+        raise DamagedError(str(error)) from error

@@ -11,13 +11,14 @@ import numpy as np
 
 from .cast import without_marks
 from .latest_results import is_held
-from .story import Story, load_story
+from .messages import reason_of
+from .story import Story, check_length, load_story
 from .story_folder import read_manifest
-from .video import read_info
+from .video import open_video, read_info
 
 SCRIPTS = ("script.json", "script.txt")  # what the nodes and the runner leave beside the shots
 PATTERNS = ("shot_{}.mp4", "{}.mp4")  # ours, and the released code's
-NUMBERED = re.compile(r"(?:shot_)?\d+_\d+\.mp4$")
+NUMBERED = re.compile(r"(?:shot_)?[0-9]{1,7}_[0-9]{1,7}\.mp4$")
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ def read_script(path: Path, default_name: str = "") -> Story:
         ValueError: when it cannot be read, naming it.
     """
     try:
+        check_length(path.stat().st_size)
         text = path.read_text(encoding="utf-8")
         begin = text.removeprefix("\ufeff").lstrip()[:1]
         if path.suffix.lower() == ".json" and begin and begin not in "{[":
@@ -158,7 +160,7 @@ def watch(
 
     count = 0
     try:
-        with av.open(str(path)) as container:
+        with open_video(path) as container:
             for number, frame in enumerate(container.decode(video=0)):
                 if number > last:
                     return
@@ -166,7 +168,7 @@ def watch(
                 if is_wanted(number):
                     yield number, frame.to_ndarray(format="rgb24")
     except (av.error.FFmpegError, OSError, IndexError) as error:
-        raise ValueError(f"{path} cannot be read as a video: {error}") from error
+        raise ValueError(f"{path} cannot be read as a video: {reason_of(error)}") from error
     if count <= last:
         raise ValueError(
             f"{path} is damaged: {count} of {last + 1} frames could be read; make the shot again"

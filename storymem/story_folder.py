@@ -12,50 +12,27 @@ import hashlib
 import json
 import logging
 import os
-import re
 import shutil
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from .disk import StoreError, write_whole
+from .disk import StoreError, replacing, unfinished_beside, write_whole
+from .folder_lock import changing
+from .json_text import parse_json
+from .messages import reason_of
+from .names import check_name, folder_name, is_label
 from .story import Story
 
 MANIFEST = "story.json"
-MAX_NAME_BYTES = 120  # leaves room for suffixes in file systems that allow 255
 MAX_FOLDERS = 1000  # stories of one name
-RESERVED = {"con", "prn", "aux", "nul"} | {f"{p}{i}" for p in ("com", "lpt") for i in range(1, 10)}
+_TEXTS = ("key", "own", "prompt", "shot_prompt", "held_for", "script", "previous", "file", "sha256")
+_ENTRY = {  # what a result in the manifest may hold, by name
+    **dict.fromkeys(_TEXTS, str),
+    "fps": (int, float),
+    "size": int,
+    "seed": (int, type(None)),
+}
 logger = logging.getLogger(__name__)
-
-
-def check_name(name: str, what: str) -> str:
-    """A name that may become a folder, or a clear error.
-
-    Raises:
-        ValueError: for path separators, ``..``, reserved and empty names.
-    """
-    bare = name.strip()
-    if not bare or not bare.strip(". "):
-        raise ValueError(f"{what} must be a name, but it is {name!r}; type at least one letter")
-    if "/" in bare or "\\" in bare or bare == ".." or "\0" in bare:
-        raise ValueError(
-            f"{what} must be one folder name inside the output folder, but {name!r} holds a path "
-            "separator or '..'; take it out"
-        )
-    if bare.split(".")[0].strip().casefold() in RESERVED:
-        raise ValueError(f"{what} must not be {name!r}: Windows reserves that name; choose another")
-    return bare
-
-
-def folder_name(name: str) -> str:
-    """``name`` with what some file systems cannot hold replaced by ``_``, and cut when very
-    long."""
-    safe = re.sub(r'[<>:"|?*\x00-\x1f\x7f]', "_", name.strip()).rstrip(". ")
-    encoded = safe.encode("utf-8", "replace")
-    if len(encoded) <= MAX_NAME_BYTES:
-        return encoded.decode()
-    mark = hashlib.sha256(encoded).hexdigest()[:8]
-    return encoded[: MAX_NAME_BYTES - 9].decode("utf-8", "ignore").rstrip(". ") + "_" + mark
 
 
 def claim_folder(output: str | Path, prefix: str, story: Story) -> Path:
@@ -79,8 +56,8 @@ def claim_folder(output: str | Path, prefix: str, story: Story) -> Path:
                 return folder
     except OSError as error:
         raise StoreError(
-            f"the story's folder could not be made in {parent}: {error}; make the output folder "
-            "writable, or start ComfyUI with another --output-directory"
+            f"the story's folder could not be made in {parent}: {reason_of(error)}; make the "
+            "output folder writable, or start ComfyUI with another --output-directory"
         ) from error
     raise StoreError(
         f"there are {MAX_FOLDERS} stories named '{story.name}' in {parent}; remove some"
@@ -106,27 +83,52 @@ def existing_folders(output: str | Path, prefix: str, story: Story) -> Iterator[
 
 
 def read_manifest(folder: Path | None) -> dict:
-    """``story.json``, or an empty manifest when it is missing or damaged."""
+    """``story.json``, or an empty manifest when it is missing or damaged.
+
+    What it says may have been written by anyone: a result that has no shot's label, names another
+    shot's file, or holds a value of the wrong type is left out.
+    """
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes()) if folder else {}
+        manifest = parse_json((folder / MANIFEST).read_bytes()) if folder else {}
     except (OSError, ValueError):
         manifest = {}
     if not isinstance(manifest, dict):
         manifest = {}
-    for key, empty in (("shots", {}), ("prompts", [])):
-        if not isinstance(manifest.get(key), type(empty)):
-            manifest[key] = empty
-    manifest["prompts"] = [mark for mark in manifest["prompts"] if isinstance(mark, str)]
+    shots = manifest.get("shots")
+    manifest["shots"] = {
+        label: _checked_entry(label, entry)
+        for label, entry in (shots.items() if isinstance(shots, dict) else ())
+        if is_label(label) and isinstance(entry, dict)
+    }
+    prompts = manifest.get("prompts")
+    prompts = prompts if isinstance(prompts, list) else []
+    manifest["prompts"] = [mark for mark in prompts if isinstance(mark, str)]
+    for name in ("stopped", "failed"):
+        if not isinstance(manifest.get(name, ""), str):
+            del manifest[name]
     return manifest
+
+
+def _checked_entry(label: str, entry: dict) -> dict:
+    """A shot's entry without values that it cannot have."""
+    kept = {
+        name: value
+        for name, value in entry.items()
+        if name not in _ENTRY or isinstance(value, _ENTRY[name])
+    }
+    if kept.get("file") != f"shot_{label}.mp4":
+        kept.pop("file", None)
+    return kept
 
 
 def update_manifest(folder: Path, story: Story, **changes) -> None:
     """Change entries of ``story.json``; ``shots`` are merged by label."""
-    manifest = read_manifest(folder)
-    shots = {**manifest["shots"], **changes.pop("shots", {})}
-    prompts = sorted({*manifest["prompts"], *_marks(story)})
-    manifest.update({"name": story.name, "prompts": prompts, "shots": shots, **changes})
-    write_whole(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False).encode())
+    with changing(folder):
+        manifest = read_manifest(folder)
+        shots = {**manifest["shots"], **changes.pop("shots", {})}
+        prompts = sorted({*manifest["prompts"], *_marks(story)})
+        manifest.update({"name": story.name, "prompts": prompts, "shots": shots, **changes})
+        write_whole(folder / MANIFEST, json.dumps(manifest).encode())
 
 
 def leave_script(folder: Path, story: Story) -> None:
@@ -145,21 +147,16 @@ def show_file(source: Path, target: Path) -> None:
     A copy, not a hard link: a program that edits the visible file in place must not alter the
     record.
     """
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    try:
-        shutil.copyfile(source, temporary)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(target) as unfinished:
+        shutil.copyfile(source, unfinished)
 
 
 def remove_shown(folder: Path, manifest: Mapping, keep: Iterable[str]) -> None:
     """Remove visible shot files of this story that the script no longer has (records stay)."""
     keep = set(keep)
     for label, entry in manifest["shots"].items():
-        name = entry.get("file") if isinstance(entry, Mapping) else None
-        if label not in keep and name == f"shot_{label}.mp4":
-            (folder / name).unlink(missing_ok=True)
+        if label not in keep and "file" in entry:
+            (folder / entry["file"]).unlink(missing_ok=True)
 
 
 def _marks(story: Story) -> list[str]:
@@ -181,7 +178,7 @@ def _differs_in_case_only(folder: Path) -> bool:
 def _make_with_manifest(folder: Path, story: Story) -> None:
     """Make a folder that never exists without its manifest, so that two processes do not share
     it."""
-    fresh = folder.with_name(f".{uuid.uuid4().hex[:12]}")
+    fresh = unfinished_beside(folder)
     fresh.mkdir()
     try:
         update_manifest(fresh, story)

@@ -4,19 +4,20 @@ folder."""
 from __future__ import annotations
 
 import logging
-import os
 import re
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .disk import telling
+from .bank_store import save_bank
+from .disk import checksum, replacing, telling
+from .folder_lock import changing
 from .latest_results import describe_result
+from .memory_bank import MemoryBank
+from .names import folder_name
 from .shot_loop import LoopSettings, Step
 from .story import Story
 from .story_folder import (
-    folder_name,
     leave_script,
     read_manifest,
     remove_shown,
@@ -26,6 +27,7 @@ from .story_folder import (
 from .story_states import describe_made
 from .video import DEFAULT_CRF, FRAME_RATE, clip_fades, join_videos, write_subtitles
 
+BANK_FOLDER = "bank"  # in the story's folder
 logger = logging.getLogger(__name__)
 
 
@@ -52,7 +54,7 @@ class ShownStory:
     def show_shot(self, step: Step) -> Path:
         """Put a finished shot where the artist looks."""
         target = self.folder / f"shot_{step.label}.mp4"
-        with telling("the shot", target):
+        with telling("the shot", target), changing(self.folder):
             if self.options.fps == FRAME_RATE:
                 show_file(step.record.video, target)
             else:
@@ -62,6 +64,7 @@ class ShownStory:
                 "file": target.name,
                 "fps": self.options.fps,
                 "size": target.stat().st_size,
+                "sha256": checksum(target),
                 "seed": step.plan.shot.seed,
                 **describe_made(self.story, step),
             }
@@ -75,6 +78,20 @@ class ShownStory:
             if not self._is_shown(step, manifest):
                 self.show_shot(step)
 
+    def finish(
+        self, steps: list[Step], metadata: Mapping[str, str], bank: MemoryBank | None
+    ) -> Path:
+        """Shots, film and memory of one run, whatever other processes write there; the film's path.
+
+        Raises:
+            StoreError: when the disk refuses.
+        """
+        with changing(self.folder):
+            video = self.show_story(steps, metadata)
+            if bank is not None:
+                save_bank(self.folder / BANK_FOLDER, bank)
+        return video
+
     def show_story(self, steps: list[Step], metadata: Mapping[str, str]) -> Path:
         """Write the story video and what lies beside it; the video's path.
 
@@ -84,7 +101,7 @@ class ShownStory:
         wanted = self.settings.range(self.story)
         chosen = [step for step in steps if step.plan.shot.index in wanted]
         video = self.folder / f"{self._stem(wanted)}.mp4"
-        with telling("the story video", video):
+        with telling("the story video", video), changing(self.folder):
             manifest = read_manifest(self.folder)
             self.show_again(steps)
             remove_shown(self.folder, manifest, [shot.label for shot in self.story.shots])
@@ -105,22 +122,30 @@ class ShownStory:
 
     def _stem(self, wanted: range) -> str:
         name = self.name or folder_name(self.story.name)
-        if re.match(r"shot_\d+_\d+$", name, re.IGNORECASE):  # the name of a shot's own file
+        if re.match(r"shot_[0-9]+_[0-9]+$", name, re.IGNORECASE):  # the name of a shot's own file
             name = f"story_{name}"
         if len(wanted) == len(self.story.shots):
             return name
         return f"{name}_shots_{wanted.start + 1:02d}-{wanted.stop:02d}"
 
     def _is_shown(self, step: Step, manifest: Mapping) -> bool:
-        entry = manifest["shots"].get(step.label)
+        """Whether the visible file is this result, byte for byte."""
+        entry = manifest["shots"].get(step.label, {})
         target = self.folder / f"shot_{step.label}.mp4"
-        return (
-            isinstance(entry, Mapping)
-            and entry.get("key") == step.record.key
-            and entry.get("fps") == self.options.fps
-            and target.is_file()
-            and entry.get("size") == target.stat().st_size
-        )
+        is_latest = entry.get("key") == step.record.key and entry.get("fps") == self.options.fps
+        if not is_latest or not target.is_file():
+            return False
+        known = entry.get("sha256")  # earlier versions kept the size only
+        if known is None and self.options.fps == FRAME_RATE:
+            known = checksum(step.record.video)
+        if checksum(target) == known:
+            return True
+        if known is not None:
+            logger.warning(
+                "StoryMem: %s was damaged or changed since it was written; it is put there anew",
+                target,
+            )
+        return False
 
     def _fades(self, steps: list[Step]) -> list[int]:
         wanted = [self.options.fade_frames if step.plan.shot.cut else 0 for step in steps]
@@ -135,17 +160,12 @@ class ShownStory:
         return captions
 
     def _join(self, steps: list[Step], target: Path, metadata, fades: list[int]) -> bool:
-        temporary = target.with_name(f".{uuid.uuid4().hex}.mp4")
-        try:
-            copied = join_videos(
+        with replacing(target) as unfinished:
+            return join_videos(
                 [step.record.video for step in steps],
-                temporary,
+                unfinished,
                 fps=self.options.fps,
                 crf=self.options.crf,
                 fades=fades,
                 metadata=metadata,
             )
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
-        return copied

@@ -7,19 +7,20 @@ the script says whose folder it is.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from .disk import checksum
+from .json_text import parse_json
 from .latest_results import is_held
-from .shot_store import Record, ShotStore
+from .shot_record import Record
+from .shot_store import ShotStore
 from .story import Story, load_story
 from .story_folder import MANIFEST, existing_folders, update_manifest
 
-FILM = re.compile(r"shot_(\d+_\d+)\.mp4")
+FILM = re.compile(r"shot_([0-9]{1,7}_[0-9]{1,7})\.mp4")
 logger = logging.getLogger(__name__)
 
 
@@ -47,8 +48,8 @@ def repair_folders(output: str | Path, prefix: str, story: Story, store: ShotSto
 
 def _is_whole(path: Path) -> bool:
     try:
-        return isinstance(json.loads(path.read_bytes()), dict)
-    except (OSError, ValueError, RecursionError):
+        return isinstance(parse_json(path.read_bytes()), dict)
+    except (OSError, ValueError):
         return False
 
 

@@ -19,7 +19,7 @@ from .story_folder import read_manifest
 from .video import read_info
 
 SHEET = "contact_sheet.png"
-SHOT = re.compile(r"shot_\d+_\d+\.mp4")
+SHOT = re.compile(r"shot_[0-9]{1,7}_[0-9]{1,7}\.mp4")
 FRAMES = 5  # of each shot
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def _shots(folder: Path) -> Iterator[tuple[str, list[np.ndarray]]]:
 
 
 def _place(path: Path) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", path.stem)]
+    return [int(number) for number in re.findall(r"[0-9]+", path.stem)]
 
 
 def _pick(path: Path) -> list[np.ndarray]:

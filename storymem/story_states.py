@@ -6,7 +6,6 @@ the run itself can tell.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,6 @@ from .story import Shot, Story
 from .story_folder import read_manifest
 
 DONE, LOCKED, WAITING, FAILED = "done", "locked", "waiting", "failed"
-SHOT_FILE = re.compile(r"shot_\d+_\d+\.mp4")
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,5 @@ def _describe(story: Story, shot: Shot) -> str:
 
 
 def _video(folder: Path | None, entry: Mapping) -> Path | None:
-    name = entry.get("file")
-    if folder is None or not isinstance(name, str) or not SHOT_FILE.fullmatch(name):
-        return None
-    return folder / name if (folder / name).is_file() else None
+    name = entry.get("file")  # a shot's own name: see read_manifest
+    return folder / name if folder and name and (folder / name).is_file() else None

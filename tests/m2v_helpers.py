@@ -60,7 +60,7 @@ class M2V:
     def bank(self, count: int, *, seed: int = 0, height: int = 48, width: int = 64, **kwargs):
         module = self.host.pack("storymem.memory_bank")
         frames = tuple(
-            module.MemoryFrame(image=noise_image(seed + i, height, width)) for i in range(count)
+            module.MemoryFrame(noise_image(seed + i, height, width)) for i in range(count)
         )
         return module.MemoryBank(frames=frames, **kwargs)
 

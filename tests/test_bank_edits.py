@@ -13,7 +13,8 @@ from storymem.bank_edits import NO_EDITS, BankEdits
 from storymem.bank_store import load_bank, save_bank
 from storymem.memory_bank import MAX_DROPPED, MemoryBank, MemoryFrame
 from storymem.pictures import caption
-from storymem.shot_store import ShotStore, describe_bank, digest_of
+from storymem.shot_record import describe_bank
+from storymem.shot_store import ShotStore, digest_of
 
 
 def frame(seed: int, **provenance) -> MemoryFrame:
@@ -226,7 +227,7 @@ def test_clicks_survive_a_finished_shot(tmp_path):
 
 
 def test_a_bank_without_clicks_is_described_as_it_was_before_there_were_any():
-    later = ("image", "edited", "prompt")
+    later = ("picture", "edited", "prompt")
     known = [field.name for field in fields(MemoryFrame) if field.name not in later]
     for entry in describe_bank(bank())["frames"]:
         assert sorted(entry) == sorted(["sha256", *known])

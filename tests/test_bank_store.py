@@ -12,9 +12,10 @@ import torch
 from fakes import noise_image
 from PIL import Image
 
-from storymem import bank_store
+from storymem import disk
 from storymem.bank_edits import BankEdits
-from storymem.bank_store import load_bank, read_picture, save_bank
+from storymem.bank_store import load_bank, save_bank
+from storymem.images import read_picture
 from storymem.memory_bank import REFERENCE_SHOT, MemoryBank, MemoryFrame, start_bank
 
 
@@ -46,7 +47,7 @@ def small_bank() -> MemoryBank:
 
 
 def same(one: MemoryFrame, other: MemoryFrame) -> bool:
-    names = [field.name for field in fields(MemoryFrame) if field.name != "image"]
+    names = [field.name for field in fields(MemoryFrame) if field.name != "picture"]
     return torch.equal(one.image, other.image) and all(
         getattr(one, name) == getattr(other, name) for name in names
     )
@@ -324,7 +325,7 @@ def test_a_save_cut_off_at_any_write_leaves_the_old_bank_or_the_new_one(
     old, new = small_bank(), small_bank().remember([MemoryFrame(noise_image(9), "Tale", 12, 1)])
     new = replace(new, dropped=(*new.dropped, MemoryFrame(noise_image(8), "Tale", 12, 30)))
     save_bank(tmp_path, old)
-    real, done = bank_store.os.replace, []
+    real, done = disk.os.replace, []
 
     def replace_until(source, target):
         if len(done) == writes:
@@ -332,7 +333,7 @@ def test_a_save_cut_off_at_any_write_leaves_the_old_bank_or_the_new_one(
         real(source, target)
         done.append(target)
 
-    monkeypatch.setattr(bank_store.os, "replace", replace_until)
+    monkeypatch.setattr(disk.os, "replace", replace_until)
     try:
         save_bank(tmp_path, new)
         finished = True
@@ -342,7 +343,7 @@ def test_a_save_cut_off_at_any_write_leaves_the_old_bank_or_the_new_one(
     monkeypatch.undo()
     save_bank(tmp_path, new)
     assert_same_bank(load_bank(tmp_path), new)
-    assert not list(tmp_path.rglob("*.tmp"))
+    assert not list(tmp_path.rglob("*.part"))
     assert not list(tmp_path.glob("*.saving"))
 
 
@@ -350,11 +351,13 @@ def test_a_save_leaves_files_alone_that_another_server_is_writing(tmp_path):
     bank = start_bank([torch.rand(4, 4, 3)])
     save_bank(tmp_path, bank)
     fresh, old = tmp_path / ".bank.json.1.tmp", tmp_path / ".bank.json.2.tmp"
-    for path in (fresh, old):
+    ours = disk.unfinished_beside(tmp_path / "bank.json")  # of this process, which lives
+    for path in (fresh, old, ours):
         path.write_text("half")
     os.utime(old, (1, 1))
     save_bank(tmp_path, bank)
     assert fresh.exists()
+    assert ours.exists()
     assert not old.exists()
 
 

@@ -39,7 +39,7 @@ class CountingVae:
 
 
 def frame(seed: int, height: int = HEIGHT, width: int = WIDTH) -> MemoryFrame:
-    return MemoryFrame(image=noise_image(seed, height, width))
+    return MemoryFrame(noise_image(seed, height, width))
 
 
 def encoder(vae: CountingVae, cache: LatentCache | None = None, **kwargs) -> ShotEncoder:
@@ -132,7 +132,7 @@ def test_memory_and_grey_are_encoded_once_over_many_shots():
 def test_the_same_picture_in_another_frame_object_is_encoded_once():
     vae, cache = CountingVae(), LatentCache()
     condition(encoder(vae, cache), [frame(1)])
-    condition(encoder(vae, cache), [MemoryFrame(image=noise_image(1, HEIGHT, WIDTH), shot=4)])
+    condition(encoder(vae, cache), [MemoryFrame(noise_image(1, HEIGHT, WIDTH), shot=4)])
     assert vae.lengths == [1, 17]
 
 

@@ -22,8 +22,8 @@ from storymem import __main__ as program
 from storymem.bank_store import load_bank
 from storymem.headless import engine as engine_module
 from storymem.headless.engine import Engine
+from storymem.headless.identity import identify_weights
 from storymem.headless.models import check_folder
-from storymem.headless.runner import identify_weights
 from storymem.video import read_info
 
 pytestmark = pytest.mark.slow  # whole stories on tiny weights

@@ -13,7 +13,8 @@ from fakes import noise_image
 from storymem.bank_edits import NO_EDITS, BankEdits
 from storymem.memory_bank import MemoryBank, MemoryFrame, start_bank
 from storymem.shot_loop import Loop, LoopSettings, begin_shot, finish_shot, list_steps
-from storymem.shot_store import ShotStore, describe_bank
+from storymem.shot_record import describe_bank
+from storymem.shot_store import ShotStore
 from storymem.story import load_story
 
 COUNT = 6

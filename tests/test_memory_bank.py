@@ -12,10 +12,10 @@ from storymem.memory_bank import (
     REFERENCE_SHOT,
     MemoryBank,
     MemoryFrame,
-    parse_numbers,
     start_bank,
     window,
 )
+from storymem.number_lists import parse_numbers
 
 
 def bank_of(count: int, *, pinned=(), max_frames=10, sink=3) -> MemoryBank:

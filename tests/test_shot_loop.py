@@ -11,6 +11,8 @@ from work import count_calls
 
 from storymem.latest_results import describe_result, latest_results, moved_results
 from storymem.memory_bank import MemoryBank, MemoryFrame
+from storymem.names import check_name, folder_name
+from storymem.number_lists import parse_shot_numbers
 from storymem.shot_loop import (
     SPARE_BYTES,
     Loop,
@@ -20,12 +22,11 @@ from storymem.shot_loop import (
     estimate_bytes,
     finish_shot,
     list_steps,
-    parse_shot_numbers,
     plan_shot,
 )
 from storymem.shot_store import ShotStore
 from storymem.story import load_story
-from storymem.story_folder import check_name, claim_folder, folder_name, leave_script
+from storymem.story_folder import claim_folder, leave_script
 
 PROMPTS = ("a", "b", "c", "d")
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import torch
 
-from ..bank_store import load_bank, read_picture
+from ..bank_store import load_bank
+from ..images import read_picture
 from ..memory_bank import MemoryBank, start_bank
 from ..memory_policy import POLICIES
-from ..shot_loop import LoopSettings, Step, parse_shot_numbers
+from ..number_lists import parse_shot_numbers
+from ..shot_loop import LoopSettings, Step
 from ..start_images import from_folder
 from ..story import Story, load_story
 from ..story_film import read_script

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 from ..disk import check_out
-from ..shot_loop import LoopSettings, parse_shot_numbers
-from ..start_images import SUFFIXES, from_folder
+from ..images import find_pictures
+from ..number_lists import parse_shot_numbers
+from ..shot_loop import LoopSettings
+from ..start_images import from_folder
 from ..story_film import read_script
 from . import command, evaluate, parallel, run_options
 
@@ -157,8 +159,8 @@ def _start_images(options: argparse.Namespace, script: Path) -> Path:
 
 def _references(options: argparse.Namespace, script: Path) -> list[Path]:
     folder = options.references / script.stem
-    found = sorted(folder.iterdir()) if folder.is_dir() else []
-    found = [path for path in found if path.suffix.lower() in SUFFIXES]
+    names = sorted(find_pictures(folder)) if folder.is_dir() else []
+    found = [folder / name for name in names]
     if not found:
         raise ValueError(
             f"there is no picture in {folder}; give --references a folder that has a folder of "

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import torch
 
-from ..bank_store import read_picture, save_bank
 from ..code_version import code_version
 from ..conditioning import VAE_STRIDE, check_size, fit_size, latent_frames
-from ..disk import check_out, telling
+from ..disk import check_out, remove_unfinished, telling
+from ..folder_lock import StoryClaim
+from ..images import read_picture
 from ..keyframes import choose_keyframes
 from ..latest_results import moved_results
 from ..memory_bank import MAX_MEMORY_FRAMES, MemoryBank
+from ..messages import reason_of
 from ..rope import check_reach
 from ..script_fields import MAX_SEED
 from ..shot_loop import (
@@ -27,24 +29,23 @@ from ..shot_loop import (
     Step,
     begin_shot,
     check_disk,
-    digest_of,
     estimate_bytes,
     finish_shot,
     list_steps,
 )
-from ..shot_store import ShotResult, ShotStore
+from ..shot_store import ShotResult, ShotStore, digest_of
 from ..story import Story
 from ..story_folder import leave_script, read_manifest, update_manifest
-from ..story_output import ShownStory, VideoOptions
+from ..story_output import BANK_FOLDER, ShownStory, VideoOptions
 from ..video import DEFAULT_CRF, FRAME_RATE, as_rate
 from .engine import Engine
+from .identity import identify_weights
 from .judges import Judges
 from .sampling import ShotInputs, draw_noise, lay_out_condition
 
 SIZE_RULES = ("exact", "memory_aspect")
 STORE_FOLDER = ".shots"  # finished shots by content, below the output folder
 STORY_VIDEO = "story"  # .mp4
-BANK_FOLDER = "bank"
 logger = logging.getLogger(__name__)
 
 
@@ -85,7 +86,8 @@ class RunSettings:
         try:
             there = next(path for path in (self.out, *self.out.absolute().parents) if path.exists())
         except OSError as error:
-            raise ValueError(f"--out cannot be a folder: {error}; choose another") from error
+            reason = reason_of(error)
+            raise ValueError(f"--out cannot be a folder: {reason}; choose another") from error
         if not there.is_dir():
             raise ValueError(f"--out is {self.out}, but {there} is a file; choose a folder")
 
@@ -117,6 +119,7 @@ class StoryRun:
             read_picture(settings.start_image).float()[None] / 255 if settings.start_image else None
         )
         self._judging = None
+        self._claim: StoryClaim | None = None  # from the plan to the end of the run
         if bank.policy == "relevant":  # its first use tells whether it reads texts
             self._judging = judges.load(engine.placement.device)
             self._judging[0].embed_text("a picture")
@@ -135,8 +138,9 @@ class StoryRun:
         """The shots of the run, finished or to be made; checks what can be checked beforehand.
 
         Raises:
-            ValueError: for a folder with another run's shots or that cannot be written, a disk that
-                is too full, shots too short to continue, and weights of another kind.
+            ValueError: for a folder with another run's shots, that another process works in, or
+                that cannot be written, a disk that is too full, shots too short to continue, and
+                weights of another kind.
         """
         out = self.settings.out
         manifest = read_manifest(out)
@@ -154,8 +158,13 @@ class StoryRun:
         if todo and self.settings.has_memory and self._judging is None:
             self._judging = self.judges.load(self.engine.placement.device)
         check_out(out, "the story")
+        way = [self.loop.body, [step.own for step in steps], steps[0].key, self.settings.fps]
         size = (self.settings.width, self.settings.height, self.settings.length)
         logger.info("disk: %s", check_disk(self.loop.store, estimate_bytes(steps, *size)))
+        self._claim = StoryClaim(out, digest_of(way))
+        for folder in (out, out / BANK_FOLDER):
+            remove_unfinished(folder)
+        self.loop.store.remove_unfinished()
         with telling("the story", out):
             leave_script(out, self.loop.story)  # a run that stops has films of it, too
         return steps
@@ -199,14 +208,17 @@ class StoryRun:
         Raises:
             ShotFailed: naming the shot; a later run with resume goes on there.
         """
-        todo = [step for step in steps if step.record is None]
-        if todo:
-            texts = [text for step in todo for text in (step.plan.prompt, step.plan.shot.negative)]
-            self.engine.encode_texts(texts)
+        todo = [step.plan for step in steps if step.record is None]
         try:
+            if todo:
+                texts = [text for plan in todo for text in (plan.prompt, plan.shot.negative)]
+                self.engine.encode_texts(texts)
             return self._make_all(steps)
         except ValueError as error:
             raise ShotFailed(str(error)) from error
+        finally:
+            if self._claim:
+                self._claim.release()
 
     def _make_all(self, steps: list[Step]) -> Path:
         out, story = self.settings.out, self.loop.story
@@ -223,10 +235,8 @@ class StoryRun:
                     raise ShotFailed(f"{step.plan.shot} failed: {error}") from error
             before = step.result
             shown.show_again([step])
-        video = shown.show_story(steps, {})
-        if before is not None:
-            save_bank(out / BANK_FOLDER, before.bank.with_edits(self.loop.bank.edits))
-        return video
+        bank = before.bank.with_edits(self.loop.bank.edits) if before else None
+        return shown.finish(steps, {}, bank)
 
     def _video_options(self) -> VideoOptions:
         return VideoOptions(self.settings.fps, self.settings.crf, subtitles=False)
@@ -346,36 +356,3 @@ class StoryRun:
             "code": code_version(["storymem/headless/runner.py"]),
         }
         return json.dumps(body, sort_keys=True, default=str)
-
-
-SAMPLE_BYTES = 1 << 16  # of each end of a weights file: header, and the last tensor
-WEIGHTS = (".safetensors", ".pth", ".pt", ".bin")
-
-
-def identify_weights(path: Path | None) -> str:
-    """A hash that changes when weights are replaced, without reading them whole.
-
-    Names, sizes and both ends of every weights file, and all of the small files, but no times: a
-    folder that was moved or copied stays the same.
-    """
-    if path is None:
-        return ""
-    if path.is_file():
-        files, root = [path], path.parent
-    else:
-        files, root = sorted(file for file in path.rglob("*") if file.is_file()), path
-    entries = []
-    for file in files:
-        if any(part.startswith(".") for part in file.relative_to(root).parts):
-            continue  # a downloader's own notes
-        if file.suffix not in (*WEIGHTS, ".json", ".model"):
-            continue
-        size = file.stat().st_size
-        digest = hashlib.sha256()
-        with open(file, "rb") as stream:
-            digest.update(stream.read(SAMPLE_BYTES))
-            if size > SAMPLE_BYTES:
-                stream.seek(-SAMPLE_BYTES, 2)
-                digest.update(stream.read())
-        entries.append([str(file.relative_to(root)), size, digest.hexdigest()])
-    return digest_of(entries)

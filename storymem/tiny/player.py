@@ -200,7 +200,7 @@ def remember(
     if is_random:  # as many, from anywhere in the shot, whether known or not
         places = torch.randperm(len(frames), generator=draw)[: len(kept)].sort().values
         kept = tuple(
-            replace(frame, image=frames[i].contiguous(), frame=i)
+            replace(frame, picture=frames[i].contiguous(), frame=i)
             for frame, i in zip(kept, places.tolist(), strict=True)
         )
     return bank.remember(kept)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from ..continuity import GIVEN_FRAMES
 from ..memory_bank import MAX_MEMORY_FRAMES
-from ..video import FRAME_RATE
+from ..video import FRAME_RATE, open_video
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi")
 MAX_TRIES = 50  # other draws before clips that are too short are an error
@@ -193,7 +193,7 @@ def _count(path: Path) -> tuple[int, float]:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with open_video(path) as container:
             stream = container.streams.video[0]
             rate = float(stream.average_rate or FRAME_RATE)
             return sum(1 for packet in container.demux(stream) if packet.size), rate
@@ -207,7 +207,7 @@ def _read(path: Path, indices: list[int], size: tuple[int, int]) -> torch.Tensor
 
     wanted, found = set(indices), {}
     try:
-        with av.open(str(path)) as container:
+        with open_video(path) as container:
             for i, frame in enumerate(container.decode(video=0)):
                 if i in wanted:
                     pixels = torch.from_numpy(frame.to_ndarray(format="rgb24"))

@@ -31,7 +31,7 @@ def test_a_story_becomes_files_that_an_artist_finds(host, log):
     ]  # fmt: skip
     folder = Path(out["folder"])
     assert folder == host.base / "output" / "loop" / "Tale"
-    assert sorted(p.name for p in folder.iterdir()) == [
+    assert sorted(p.name for p in folder.iterdir() if p.name[0] != ".") == [
         "Tale.mp4", "Tale.srt", "bank", "script.json",
         "shot_01_01.mp4", "shot_01_02.mp4", "shot_01_03.mp4", "story.json",
     ]  # fmt: skip

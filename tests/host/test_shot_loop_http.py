@@ -192,3 +192,19 @@ def test_cancel_keeps_finished_shots_and_the_next_run_goes_on(start_server, base
     shown = result_of(base, "Shared")
     assert [len(shown[f"shot_01_0{i}.mp4"]) for i in (1, 2, 3)] == [13, 8, 8]
     assert len(finished_shots(base)) >= 3
+
+    # One that makes the story otherwise is told before its first shot, but not by a dead one.
+    lines_of(log)
+    hold(log, 2)
+    begun = server.queue(loop_graph(story(3, name="Apart"), log))
+    server.wait_until(lambda: log.exists() and "begin 2" in log.read_text())
+    otherwise = loop_graph(story(3, name="Apart"), tmp_path / "other", body={"seed": 8})
+    with pytest.raises(RuntimeError, match="is making the story in output/loop/Apart in another w"):
+        other.run(otherwise)
+    assert not (tmp_path / "other").exists()
+    assert begun not in server.get("/history")
+    server.kill()
+    other.run(otherwise)
+    assert ran(tmp_path / "other") == [1, 2, 3]
+    folder = base / "output" / "loop" / "Apart"
+    assert [path.name for path in folder.glob(".*")] == [".storymem.lock"]

@@ -1,0 +1,150 @@
+"""What is written of one finished shot, and read only when every checksum holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from .bank_edits import BankEdits
+from .disk import checksum
+from .json_text import parse_json
+from .memory_bank import MemoryBank, MemoryFrame
+from .messages import reason_of, shown
+from .names import is_plain_name
+
+RECORD_FORMAT = 1
+RECORD_FILE = "record.json"
+MALFORMED = (OSError, ValueError, KeyError, TypeError, AttributeError)  # what odd records raise
+
+
+class DamagedError(ValueError):
+    """A record or picture that is missing, truncated or altered."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished shot on disk, its checksums verified. What its bank held stays on disk."""
+
+    key: str
+    folder: Path
+    frames: int
+    facts: Mapping  # label, prompt, seed ...: provenance for people and for locks
+
+    @property
+    def video(self) -> Path:
+        return self.folder / "shot.mp4"
+
+
+@dataclass(frozen=True)
+class ListedFrame:
+    """A frame of a record's bank by what is written of it, without its picture."""
+
+    digest: str
+    order: tuple[int, int]
+    pinned: bool
+    edited: str
+    story: str
+    shot: int
+    name: str
+    prompt: str
+
+    @classmethod
+    def of(cls, entry: Mapping) -> ListedFrame:
+        order = (entry["shot"], entry["frame"])
+        where = (entry["story"], entry["shot"], entry["name"], entry.get("prompt", ""))
+        return cls(entry["sha256"], order, entry["pinned"], entry.get("edited", ""), *where)
+
+
+def describe_bank(bank: MemoryBank) -> dict:
+    """A bank as JSON: pictures by their digest, provenance as it is."""
+
+    def entry(frame: MemoryFrame) -> dict:
+        provenance = {f.name: getattr(frame, f.name) for f in fields(frame) if f.name != "picture"}
+        for name in ("edited", "prompt"):  # as before there were these: a hash of it finds shots
+            if not provenance[name]:
+                del provenance[name]
+        return {"sha256": frame.digest, **provenance}
+
+    return {
+        "max_frames": bank.max_frames,
+        "sink": bank.sink,
+        "frames": [entry(frame) for frame in bank.frames],
+        "dropped": [entry(frame) for frame in bank.dropped],
+    }
+
+
+def read_bank(record: Record, read: Callable[[Mapping], object]) -> MemoryBank:
+    """The bank of a record; ``read`` makes a frame of what is written of it.
+
+    Raises:
+        DamagedError: when the record holds none any more.
+    """
+    try:
+        entry = _read_body(record.folder, record.key)["bank"]
+        kept, dropped = (tuple(map(read, entry[name])) for name in ("frames", "dropped"))
+        return MemoryBank(
+            kept,
+            max_frames=entry["max_frames"],
+            sink=entry["sink"],
+            dropped=dropped,
+            edits=BankEdits.of(kept, dropped),
+            seen=entry.get("seen", {}),
+        )
+    except DamagedError:
+        raise
+    except MALFORMED as error:
+        raise DamagedError(f"{record.folder} holds no memory bank: {reason_of(error)}") from error
+
+
+def write_record(folder: Path, key: str, frames: int, facts: Mapping, bank: MemoryBank) -> None:
+    files = sorted(path.name for path in folder.iterdir())
+    body = {
+        "format": RECORD_FORMAT,
+        "key": key,
+        "frames": frames,
+        "files": {name: checksum(folder / name) for name in files},
+        "facts": dict(facts),
+        "bank": {**describe_bank(bank), **({"seen": dict(bank.seen)} if bank.seen else {})},
+    }
+    # The text is checked as it stands, so that NaN scores and the like survive as they are.
+    text = json.dumps(body, ensure_ascii=False)
+    document = json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest(), "record": text})
+    (folder / RECORD_FILE).write_bytes(document.encode())
+
+
+def read_record(folder: Path, key: str) -> Record:
+    """The record in ``folder``, with a look at every file of it.
+
+    Raises:
+        DamagedError: when something was altered or belongs to another shot.
+        OSError, ValueError, KeyError, TypeError, AttributeError: when it is no record at all.
+    """
+    body = _read_body(folder, key)
+    for name, known in body["files"].items():
+        if not is_plain_name(name):
+            raise DamagedError(f"it names a file outside of its folder ({shown(name)})")
+        if checksum(folder / name) != known:
+            raise DamagedError(f"{name} was altered or cut off")
+    record = Record(key, folder, body["frames"], body["facts"])
+    if not (isinstance(record.frames, int) and isinstance(record.facts, dict)):
+        raise DamagedError(f"{RECORD_FILE} holds values of the wrong type")
+    return record
+
+
+def read_facts(path: Path) -> Mapping:
+    """What a ``record.json`` says of its shot, without a look at anything else."""
+    return parse_json(parse_json(path.read_bytes())["record"])["facts"]
+
+
+def _read_body(folder: Path, key: str) -> dict:
+    document = parse_json((folder / RECORD_FILE).read_bytes())
+    text = document["record"]
+    if hashlib.sha256(text.encode()).hexdigest() != document["sha256"]:
+        raise DamagedError(f"{RECORD_FILE} was altered")
+    body = parse_json(text)
+    if body["format"] != RECORD_FORMAT or body["key"] != key:
+        raise DamagedError(f"{RECORD_FILE} belongs to another shot or version")
+    return body

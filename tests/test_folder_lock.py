@@ -1,0 +1,244 @@
+"""Several processes and one folder: nobody mixes, and the dead hold nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from storymem import disk, folder_lock
+from storymem.bank_store import load_bank
+from storymem.disk import remove_unfinished, replacing, unfinished_beside
+from storymem.folder_lock import LOCK_FILE, FolderBusy, StoryClaim, changing
+from storymem.shot_store import ShotStore
+from storymem.story_folder import read_manifest
+from storymem.video import join_videos
+
+ROUNDS = 15
+PACK = Path(__file__).resolve().parent.parent
+
+
+class Other:
+    """Another process that holds something until it is told to end, or killed."""
+
+    def __init__(self, code: str, *arguments):
+        begin = f"import sys, time; sys.path.insert(0, {str(PACK)!r})\n"
+        end = "\nprint('ready', flush=True)\nsys.stdin.read()\n"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", begin + textwrap.dedent(code) + end, *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout.readline() == "ready\n"
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+
+
+CLAIM = """
+    from pathlib import Path
+    from storymem.folder_lock import StoryClaim
+    claim = StoryClaim(Path(sys.argv[1]), sys.argv[2])
+"""
+CHANGE = """
+    from pathlib import Path
+    from storymem.folder_lock import changing
+    held = changing(Path(sys.argv[1]))
+    held.__enter__()
+"""
+WRITE = """
+    from pathlib import Path
+    from storymem.disk import replacing
+    held = replacing(Path(sys.argv[1]) / "Film.mp4")
+    held.__enter__().write_bytes(b"half of a film")
+"""
+
+
+def hidden(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob(".*") if path.name != LOCK_FILE)
+
+
+def test_a_story_is_made_in_one_way_at_a_time(tmp_path):
+    with Other(CLAIM, tmp_path, "a" * 64):
+        with pytest.raises(FolderBusy, match=r"another process.*in another way"):
+            StoryClaim(tmp_path, "b" * 64)
+        same = StoryClaim(tmp_path, "a" * 64)  # the same shots are shared
+        assert len(hidden(tmp_path)) == 2
+        same.release()
+        same.release()
+        assert len(hidden(tmp_path)) == 1
+
+
+def test_a_process_that_was_killed_holds_no_story(tmp_path):
+    with Other(CLAIM, tmp_path, "a" * 64) as other:
+        other.kill()
+        assert len(hidden(tmp_path)) == 1  # what it left, which is only a file
+        claim = StoryClaim(tmp_path, "b" * 64)
+        assert len(hidden(tmp_path)) == 1
+        claim.release()
+    assert hidden(tmp_path) == []
+
+
+def test_a_process_does_not_stand_in_its_own_way(tmp_path):
+    first, second = StoryClaim(tmp_path, "a" * 64), StoryClaim(tmp_path, "b" * 64)
+    first.release()
+    second.release()
+
+
+def test_one_process_writes_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_lock, "PATIENCE", 0.2)
+    with changing(tmp_path), changing(tmp_path):  # nested
+        pass
+    with Other(CHANGE, tmp_path) as other:
+        with pytest.raises(FolderBusy, match="has been writing to"), changing(tmp_path):
+            raise AssertionError("two write at once")
+        other.kill()
+        with changing(tmp_path):
+            pass
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_told_by_the_writing(tmp_path):
+    tmp_path.chmod(0o500)
+    with changing(tmp_path):
+        pass
+
+
+def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, caplog):
+    def refuse(*_, **__):
+        raise NotImplementedError("no locks here")
+
+    monkeypatch.setattr(folder_lock.FileLock, "acquire", refuse)
+    with changing(tmp_path):
+        claim = StoryClaim(tmp_path, "a" * 64)
+    claim.release()
+    assert "cannot be locked (no locks here)" in caplog.text
+
+
+# --- two that finish one story ------------------------------------------------------------------
+
+FINISH = """
+    from dataclasses import replace
+    from pathlib import Path
+    import torch
+    from storymem.memory_bank import MemoryBank, MemoryFrame
+    from storymem.shot_loop import Loop, LoopSettings, begin_shot, finish_shot, list_steps
+    from storymem.shot_store import ShotStore
+    from storymem.story import load_story
+    from storymem.story_folder import claim_folder
+    from storymem.story_output import ShownStory, VideoOptions
+
+    out, seed = Path(sys.argv[1]), int(sys.argv[2])
+    story = load_story("a\\n---\\nb\\n---\\nc")
+    story = replace(story, shots=tuple(replace(shot, seed=seed) for shot in story.shots))
+    loop = Loop(story, LoopSettings(), MemoryBank(), "body", ShotStore(out / ".storymem"))
+    steps, before = list_steps(loop, {}), None
+    for step in steps:
+        bank, _ = begin_shot(loop, step, before)
+        generator = torch.Generator().manual_seed(100 * seed + step.plan.shot.index)
+        frames = torch.rand(5, 16, 16, 3, generator=generator)
+        frame = MemoryFrame.from_pixels(frames[0], shot=step.plan.shot.index)
+        step.record, before = finish_shot(loop, step, frames, bank.remember([frame]), crf=30)
+    folder = claim_folder(out, "p", story)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        ShownStory(folder, story, loop.settings, VideoOptions()).finish(steps, {}, before.bank)
+        print("done", flush=True)
+"""
+
+
+def test_two_that_finish_one_story_at_once_leave_shots_film_and_memory_of_one(tmp_path):
+    with Other(FINISH, tmp_path, 1) as one, Other(FINISH, tmp_path, 2) as two:
+        for _ in range(ROUNDS):
+            for other in (one, two):
+                other.process.stdin.write("go\n")
+                other.process.stdin.flush()
+            for other in (one, two):
+                assert other.process.stdout.readline() == "done\n"
+            assert_of_one_run(tmp_path)
+
+
+def assert_of_one_run(out: Path) -> None:
+    store, (folder,) = ShotStore(out / ".storymem"), (out / "p").glob("story*")
+    shots = read_manifest(folder)["shots"]
+    records = [store.find(shots[label]["key"]) for label in sorted(shots)]
+    assert len({record.facts["seed"] for record in records}) == 1
+    for label, record in zip(sorted(shots), records, strict=True):
+        assert (folder / f"shot_{label}.mp4").read_bytes() == record.video.read_bytes()
+    join_videos([record.video for record in records], out / "joined.mp4")
+    assert (folder / "story.mp4").read_bytes() == (out / "joined.mp4").read_bytes()
+    remembered = {frame.digest for frame in store.load(records[-1]).bank.frames}
+    assert {frame.digest for frame in load_bank(folder / "bank").frames} == remembered
+
+
+# --- what a killed process leaves ---------------------------------------------------------------
+
+
+def test_what_a_killed_process_was_writing_is_swept_and_what_others_write_is_not(tmp_path):
+    with Other(WRITE, tmp_path) as other:
+        remove_unfinished(tmp_path)
+        assert [name.startswith(".Film.mp4.") for name in hidden(tmp_path)] == [True]
+        other.kill()
+        remove_unfinished(tmp_path)
+    assert hidden(tmp_path) == []
+
+
+def test_what_another_machine_or_version_left_is_swept_after_a_day(tmp_path, monkeypatch):
+    names = [
+        ".0123456789abcdef0123456789abcdef.mp4",  # a film, as it was once written
+        ".story.json.0123456789abcdef0123456789abcdef",
+        ".0123456789ab",
+        ".bank.json.4711.tmp",
+        ".Film.mp4.ffffffff-1-0123456789ab.part",
+    ]
+    for name in names:
+        (tmp_path / name).write_bytes(b"half")
+    (tmp_path / ".mine").write_text("not ours")
+    remove_unfinished(tmp_path)
+    assert hidden(tmp_path) == sorted([*names, ".mine"])
+    for path in tmp_path.glob(".*"):
+        os.utime(path, (1, 1))
+    remove_unfinished(tmp_path)
+    assert hidden(tmp_path) == [".mine"]
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    class Trouble(Exception):
+        pass
+
+    def fail_halfway():
+        with replacing(path) as unfinished:
+            unfinished.write_text("half")
+            raise Trouble
+
+    with pytest.raises(Trouble):
+        fail_halfway()
+    assert path.read_text() == "old"
+    with replacing(path) as unfinished:
+        unfinished.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert hidden(tmp_path) == []
+
+
+def test_an_unfinished_copy_has_a_name_for_any_file(tmp_path):
+    long = unfinished_beside(tmp_path / ("龙" * 80))
+    assert disk.UNFINISHED.fullmatch(long.name)
+    long.write_bytes(b"")

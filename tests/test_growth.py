@@ -1,0 +1,313 @@
+"""Long input takes long in proportion, never more: a small file must not stop a server."""
+
+from __future__ import annotations
+
+import json
+import random
+from contextlib import suppress
+
+import pytest
+from growth import assert_grows_linearly
+
+from storymem.bank_edits import BankEdits
+from storymem.cast import named_in, names_in_label, names_of, without_marks
+from storymem.latest_results import latest_results, moved_results
+from storymem.lora import module_name
+from storymem.memory_bank import MemoryFrame
+from storymem.number_lists import parse_numbers, parse_shot_numbers
+from storymem.plain_script import parse_plain, read_tag, split_tags
+from storymem.script_view import script_of_view, view_script
+from storymem.script_writer import check_written, read_script, write_script
+from storymem.story import load_story, summarise
+from storymem.story_states import script_mark, shot_states
+
+
+def quietly(task):
+    """A refusal is an answer, too."""
+
+    def run():
+        with suppress(ValueError):
+            task()
+
+    return run
+
+
+def fill(pattern: str, n: int) -> str:
+    """``pattern`` with its star repeated n times."""
+    before, letter, after = pattern.partition("*")
+    return before + (letter and after[:1]) * n + after[1:]
+
+
+# ``*x`` stands for x many times over. What made a server stand still, and everything of its kind.
+TEXTS = [
+    "[title:* ", "[title:* x", "[* ", "[title* :", "[title = * ]x", "[title:*]", "[*[",
+    "[title:*\t]", "*[", "*-", "* ---", "---* x", "---*-x", "*\n", "-\n*-\n", "* \n",
+    "@a*'", "@a*'x", "@a*’x", "@*@", "@a*-x", "@*a", "*@a ",
+    "A* ", "A* b", "A*'x", "A* B", "*. A", "Mara* is", "*A ", "*一", "一* ", "一*，x",
+    "a*,", "a* and ", "*；", "* 和 ",
+    '{"a*": 1}', '{"a": "*\\u0041"}', "[*1,", "{*{",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pattern", TEXTS)
+def test_scripts_of_any_form_are_read_in_time(pattern):
+    def work(n):
+        text = fill(pattern, n)
+        return quietly(lambda: load_story(text, quiet=True))
+
+    assert_grows_linearly(work)
+
+
+@pytest.mark.parametrize("pattern", TEXTS)
+def test_pieces_of_a_script_are_read_in_time(pattern):
+    def work(n):
+        text = fill(pattern, n)
+
+        def pieces():
+            for read in (split_tags, read_tag, parse_plain, names_in_label, without_marks):
+                quietly(lambda read=read: read(text))()
+            names_of([text], text, [text])
+            module_name(text)
+
+        return pieces
+
+    assert_grows_linearly(work)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["* ", "1* ", "1* -", "*-", "1,*,", "*1", "1-*1", "* -1", "*1,"]
+)
+def test_lists_of_numbers_are_read_in_time(pattern):
+    def work(n):
+        text = fill(pattern, n)
+
+        def both():
+            quietly(lambda: parse_shot_numbers(text, 10))()
+            quietly(lambda: parse_numbers(text, "pin"))()
+
+        return both
+
+    assert_grows_linearly(work)
+
+
+def test_ranges_of_numbers_cannot_be_added_up_without_end():
+    with pytest.raises(ValueError, match="must be numbers of the contact sheet"):
+        parse_numbers(", ".join(["1-1000000"] * 1000), "pin")
+    assert parse_shot_numbers(", ".join(["1-10"] * 100_000), 10) == tuple(range(10))
+
+
+@pytest.mark.parametrize("twice", ["one", "all"])
+def test_names_that_stand_twice_in_json_are_told_in_time(twice):
+    def work(n):
+        names = [f"k{i}" for i in range(n)]
+        names += names[:1] if twice == "one" else names
+        inside = ", ".join(f'"{name}": 1' for name in names)
+        text = '{"scenes": [{"video_prompts": ["a"], "cut": [true]}], ' + inside + "}"
+
+        def read():
+            story = load_story(text, quiet=True)
+            assert "more than once" in story.warnings[0]
+            assert len(" ".join(story.warnings)) < 2000
+
+        return read
+
+    assert_grows_linearly(work)
+
+
+def test_a_story_of_thousands_of_names_is_read_in_time():
+    def work(n):
+        prompts = [" ".join(f"@Name{i} waves," for i in range(j, j + 20)) for j in range(0, n, 20)]
+        script = "\n---\n".join(prompts)
+
+        def read():
+            story = load_story(script, quiet=True)
+            assert "names" in story.warnings[-1]
+
+        return read
+
+    assert_grows_linearly(work, 2000, 32_000)
+    assert named_in("Mara waves", tuple(f"Name{i}" for i in range(200))) == ()
+
+
+# --- clicks -------------------------------------------------------------------------------------
+
+
+def digests(n: int, seed: int) -> list[str]:
+    random.seed(seed)
+    return [f"{random.getrandbits(256):064x}" for _ in range(n)]
+
+
+class Listed(MemoryFrame):
+    """A frame of a digest, without pixels to hash."""
+
+    def __post_init__(self):
+        pass
+
+    @property
+    def digest(self):
+        return self.picture
+
+
+@pytest.mark.parametrize("kinds", [("pin", "unpin"), ("drop", "keep"), ("pin", "drop")])
+def test_thousands_of_clicks_are_read_and_applied_in_time(kinds):
+    def work(n):
+        one, other = digests(n, 1), digests(n, 2)
+        text = json.dumps({kinds[0]: one, kinds[1]: other, "names": dict.fromkeys(one, "Mara")})
+        frames = tuple(Listed(d, shot=i // 3, frame=i % 3) for i, d in enumerate(one))
+        dropped = tuple(
+            Listed(d, shot=i // 3, frame=9, pinned=True) for i, d in enumerate(reversed(other))
+        )
+
+        def read_and_apply():
+            edits = BankEdits.parse(text)
+            again = edits.apply(*edits.apply(frames, dropped))
+            assert len(again[0]) + len(again[1]) == 2 * n
+            assert [edits.label_of(d) for d in one] == ["Mara"] * n
+            edits.without(one)
+
+        return read_and_apply
+
+    assert_grows_linearly(work, 250, 16_000)
+
+
+def test_clicks_that_contradict_each_other_are_still_found():
+    one, other = digests(1000, 1), digests(1000, 2)
+    for clash in (one[500], one[500][:12], one[500][:30]):
+        with pytest.raises(ValueError, match=f"{clash[:12]} under both pin and unpin"):
+            BankEdits.parse(json.dumps({"pin": one, "unpin": [*other, clash]}))
+    with pytest.raises(ValueError, match="under both"):
+        BankEdits.parse(json.dumps({"pin": [one[0][:12]], "unpin": [one[0]]}))
+
+
+# --- long stories -------------------------------------------------------------------------------
+
+
+def long_story(prompts) -> object:
+    return load_story(
+        {
+            "story_name": "Long",
+            "scenes": [{"video_prompts": list(prompts), "cut": [True] * len(prompts)}],
+        }
+    )
+
+
+def results(prompts) -> dict:
+    return {
+        f"01_{i + 1:02d}": {"key": f"{i:064x}", "shot_prompt": prompt, "prompt": prompt}
+        for i, prompt in enumerate(prompts)
+    }
+
+
+EDITS = {
+    "nothing": lambda p: p,
+    "the first edited": lambda p: ["edited", *p[1:]],
+    "one put in first": lambda p: ["new", *p],
+    "the first taken out": lambda p: p[1:],
+    "turned around": lambda p: p[::-1],
+    "all others": lambda p: [f"other {x}" for x in p],
+    "the middle moved": lambda p: [*p[len(p) // 2 :], *p[: len(p) // 2]],
+}
+
+
+@pytest.mark.parametrize("kinds", ["all differ", "all alike", "two kinds"])
+@pytest.mark.parametrize("edit", EDITS)
+def test_results_of_a_long_story_are_given_to_its_shots_in_time(edit, kinds):
+    def work(n):
+        texts = {"all differ": "shot {}", "all alike": "shot", "two kinds": "shot {:.1}"}[kinds]
+        before = [texts.format(i if kinds == "all differ" else "ab"[i % 2]) for i in range(n)]
+        story, latest = long_story(EDITS[edit](before)), results(before)
+
+        def give():
+            assert len(latest_results(latest, story)) == len(story.shots)
+            moved_results(latest, story, ())
+
+        return give
+
+    assert_grows_linearly(work, 250, 4_000)
+
+
+def test_the_first_shot_of_thousands_edited_leaves_the_others_theirs():
+    prompts = [f"shot {i}" for i in range(2000)]
+    found = latest_results(results(prompts), long_story(["edited", *prompts[1:]]))
+    assert [bool(entry) for entry in found] == [False] + [True] * 1999
+    assert [entry["key"] for entry in found[1:]] == [f"{i:064x}" for i in range(1, 2000)]
+
+
+def old_latest_pairs(names, labels, texts, fits):
+    """Which entry goes to which shot, by trying everything: the plain table of the method."""
+    many = len(labels) + 1
+    best = [[0] * (len(names) + 1) for _ in range(len(texts) + 1)]
+    worth = [
+        [many + (name == label) if text in fits[name] else 0 for name in names]
+        for label, text in zip(labels, texts, strict=True)
+    ]
+    for i in reversed(range(len(texts))):
+        for j in reversed(range(len(names))):
+            pair = worth[i][j] + best[i + 1][j + 1] if worth[i][j] else 0
+            best[i][j] = max(pair, best[i + 1][j], best[i][j + 1])
+    return best[0][0]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_as_many_results_are_kept_as_a_table_of_all_pairs_would_keep(seed):
+    from storymem.latest_results import _in_order, _texts_that_fit
+
+    rng = random.Random(seed)
+    for _ in range(25):
+        letters = "abcd"[: rng.randint(1, 4)]
+        texts = [rng.choice(letters) for _ in range(rng.randint(1, 9))]
+        labels = [f"01_{i + 1:02d}" for i in range(len(texts))]
+        names = sorted({f"01_{rng.randint(1, 11):02d}" for _ in range(rng.randint(0, 9))})
+        latest = {
+            name: {"key": name, "shot_prompt": rng.choice(letters), "held_for": rng.choice("abx")}
+            for name in names
+        }
+        fits = _texts_that_fit(latest, texts)
+        pairs = _in_order(names, labels, texts, fits)
+        assert all(texts[i] in fits[name] for i, name in pairs)
+        shots, entries = [i for i, _ in sorted(pairs)], [name for _, name in sorted(pairs)]
+        assert entries == sorted(set(entries))
+        assert shots == sorted(set(shots))
+        many = len(labels) + 1
+        weight = sum(many + (labels[i] == name) for i, name in pairs)
+        assert weight == old_latest_pairs(names, labels, texts, fits)
+
+
+@pytest.mark.parametrize("form", ["json", "plain"])
+def test_a_long_story_goes_through_the_editor_in_time(tmp_path, form):
+    def work(n):
+        prompts = [f"Shot {i}: @Mara walks.\nIt rains." for i in range(n)]
+        story = long_story(prompts)
+        text = write_script(read_script(story.source), form)
+
+        def edit():
+            script = read_script(text)
+            view = view_script(script)
+            written = write_script(script_of_view(view), form)
+            check_written(script, written)
+            again = load_story(written, quiet=True)
+            summarise(again)
+            script_mark(again)
+            shot_states(again, None)
+
+        return edit
+
+    assert_grows_linearly(work, 100, 1_600)
+
+
+def test_deep_json_is_refused_at_once():
+    def work(n):
+        texts = [
+            '{"scenes": ' + "[" * n + "]" * n + "}",
+            "[more = " + "[" * n + "]" * n + "]\na",
+            '{"a":' * n + "1" + "}" * n,
+        ]
+
+        def read():
+            for text in texts:
+                with pytest.raises(ValueError, match=r"deeply|must hold JSON|not valid JSON"):
+                    load_story(text, quiet=True)
+
+        return read
+
+    assert_grows_linearly(work)
