@@ -24,6 +24,7 @@ HOST_MODULES = {
     "nodes",
     "server",
 }
+TRAINS_THE_TINY_MODEL = ("storymem/tiny/training.py", "storymem/tiny/flow.py")  # its own files
 HEAVY_MODULES = (
     "open_clip",
     "transformers",
@@ -83,6 +84,52 @@ def test_modules_log_and_never_print(path):
         pytest.skip("a command line tool")
     calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
     assert not [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"]
+
+
+# Readers that may run what a file contains, open more than one file, or fail in ways of their own
+# stand in one place each, which is tried with hostile files.
+ONE_PLACE = {
+    "torch.load": {"storymem/weights_file.py"},
+    "load_file": {"storymem/weights_file.py", "nodes/lora.py"},  # the node's is its own
+    "safe_open": {"storymem/weights_file.py"},
+    "pickle._Unpickler": {"storymem/torchscript.py"},
+    "Image.open": {"storymem/images.py"},
+    "av.open": {"storymem/video.py"},
+    "json.loads": {
+        "storymem/json_text.py",
+        "nodes/loop_progress.py",  # what the host hands over
+        "storymem/code_version.py", "storymem/hpsv3.py",  # the pack's own files
+        "storymem/try_it.py",  # the host's answers, before anything is installed
+    },
+    "torch.jit.load": set(),
+    "pickle.load": set(),
+    "pickle.loads": set(),
+    "load_torch_file": set(),
+    "os.system": set(),
+}  # fmt: skip
+
+
+def _called(path: Path) -> set[str]:
+    """Names of what a file calls or subclasses, as ``module.name`` and ``name``."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for used in [getattr(node, "func", None), *getattr(node, "bases", [])]:
+            text = ast.unparse(used) if isinstance(used, ast.Attribute | ast.Name) else ""
+            found |= {text, text.rpartition(".")[2]}
+    return found
+
+
+@pytest.mark.parametrize("name", ONE_PLACE)
+def test_what_reads_strangers_files_stands_in_one_place(name):
+    paths = [p for p in (*LIBRARY, *ADAPTERS) if not _name(p).startswith(TRAINS_THE_TINY_MODEL)]
+    assert {_name(path) for path in paths if name in _called(path)} <= ONE_PLACE[name]
+
+
+def test_that_test_finds_what_it_looks_for(tmp_path):
+    (tmp_path / "a.py").write_text(
+        "import torch\ntorch.jit.load(x)\nclass A(pickle._Unpickler): 1\n"
+    )
+    assert {"torch.jit.load", "pickle._Unpickler", "load"} <= _called(tmp_path / "a.py")
 
 
 def test_importing_the_library_loads_nothing_heavy():
