@@ -1,9 +1,16 @@
-"""A hash of the code that decides how a shot looks, so that a new version makes its shots anew."""
+"""A hash of the code that decides how a shot looks, so that a new version makes its shots anew.
+
+Not every change of that code changes a pixel. ``code_as_before.json`` lists files that were changed
+since finished shots were made with them, and look the same: as long as such a file is as it was
+when that was said, its earlier digest stands in the hash. ``tests/make_code_as_before.py`` writes
+the list.
+"""
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import json
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -22,6 +29,7 @@ NO_INFLUENCE = {
     }.items()
     for name in names.split()
 }
+AS_BEFORE = Path(__file__).with_name("code_as_before.json")
 ALWAYS = ("storymem/continuity.py", "storymem/memory_bank.py")  # what the loop itself decides with
 
 
@@ -54,16 +62,34 @@ def module_of(path: str | None) -> str | None:
 
 @cache
 def _read(name: str) -> tuple[str, tuple[str, ...]]:
-    """Digest of a file and the pack's files that it imports. Read once: running code does not
-    change."""
+    """Digest of a file and the pack's files that it imports, both as they were before changes that
+    show in no pixel. Read once: running code does not change."""
     text = (PACK / name).read_text(encoding="utf-8")
+    digest = digest_of_code(text)
+    before = _as_before().get(name)
+    if before and before["now"] == digest:
+        return before["then"], tuple(before["imports"])
+    return digest, imports_of(name, text, PACK)
+
+
+def digest_of_code(text: str) -> str:
     lines = (line.rstrip() for line in text.splitlines())
     code = "\n".join(line for line in lines if line and not line.lstrip().startswith("#"))
+    return hashlib.sha256(code.encode()).hexdigest()
+
+
+def imports_of(name: str, text: str, pack: Path) -> tuple[str, ...]:
+    """The pack's files that the file ``name`` with this text imports."""
     imported = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom) and node.level:
-            folder = (PACK / name).parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            folder = (pack / name).parents[node.level - 1].joinpath(*(node.module or "").split("."))
             for file in (folder.with_suffix(".py"), *(folder / f"{a.name}.py" for a in node.names)):
-                if file.is_file() and file.is_relative_to(PACK):
-                    imported.append(file.relative_to(PACK).as_posix())
-    return hashlib.sha256(code.encode()).hexdigest(), tuple(imported)
+                if file.is_file() and file.is_relative_to(pack):
+                    imported.append(file.relative_to(pack).as_posix())
+    return tuple(imported)
+
+
+@cache
+def _as_before() -> dict[str, dict]:
+    return json.loads(AS_BEFORE.read_text(encoding="utf-8"))

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from storymem.code_version import ALWAYS, NO_INFLUENCE, PACK, _read, code_version, module_of
+import pytest
+
+from storymem.code_version import (
+    ALWAYS,
+    NO_INFLUENCE,
+    PACK,
+    _read,
+    code_version,
+    digest_of_code,
+    module_of,
+)
 
 
 def test_the_version_covers_what_a_module_imports():
@@ -22,12 +32,39 @@ def test_every_listed_file_is_there():
     assert [name for name in (*NO_INFLUENCE, *ALWAYS) if not (PACK / name).is_file()] == []
 
 
+@pytest.fixture(autouse=True)
+def _read_anew():
+    """Nothing that a test reads stays for the next one."""
+    _read.cache_clear()
+    yield
+    _read.cache_clear()
+
+
 def test_comments_and_blank_lines_do_not_count(tmp_path, monkeypatch):
     monkeypatch.setattr("storymem.code_version.PACK", tmp_path)
     (tmp_path / "a.py").write_text("x = 1\n")
     (tmp_path / "b.py").write_text("# why\n\nx = 1\n")
     (tmp_path / "c.py").write_text("x = 2\n")
     assert _read("a.py")[0] == _read("b.py")[0] != _read("c.py")[0]
+
+
+def test_finished_shots_of_the_first_version_stay_finished(golden):
+    """Does a change of yours show in a shot's pixels? Then leave its file out of the list
+    (storymem/code_as_before.json), and shots that it decides are made again. If it does not, and
+    you have looked at the whole diff: python tests/make_code_as_before.py COMMIT."""
+    known = golden("code_version.json")
+    assert {name: code_version([name]) for name in known} == known
+
+
+def test_a_listed_file_that_is_changed_again_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr("storymem.code_version.PACK", tmp_path)
+    (tmp_path / "a.py").write_text("x = 2\n")
+    (tmp_path / "b.py").write_text("x = 3\n")
+    listed = {"now": digest_of_code("x = 2\n"), "then": "as before", "imports": ["c.py"]}
+    table = {"a.py": listed, "b.py": listed}
+    monkeypatch.setattr("storymem.code_version._as_before", lambda: table)
+    assert _read("a.py") == ("as before", ("c.py",))
+    assert _read("b.py") == (digest_of_code("x = 3\n"), ())
 
 
 def test_files_outside_the_pack_are_not_its_modules():
