@@ -20,10 +20,13 @@ from .messages import reason_of
 
 FOREIGN_SECONDS = 24 * 3600  # what another machine, or an earlier version, writes is dead after
 # The name of a file that is being written: of which, by which machine and process, and chance.
-UNFINISHED = re.compile(r"\..*\.(?P<host>[0-9a-f]{8})-(?P<process>[0-9]{1,10})-[0-9a-f]{12}\.part")
+UNFINISHED = re.compile(
+    r"\..*\.(?P<host>[0-9a-f]{8})-(?P<process>[0-9]{1,10})-(?P<mark>[0-9a-f]{12})\.part"
+)
 # As earlier versions named them.
 EARLIER = re.compile(r"\.(?:.*\.)?(?:[0-9a-f]{32}(?:\.mp4)?|[0-9a-f]{12}|[0-9]+\.(?:tmp|part))")
 LONGEST_HINT = 40  # characters of a file's name in that of its unfinished copy: 160 bytes at most
+OWN_MARK = uuid.uuid4().hex[:6]  # begins every mark of this process
 logger = logging.getLogger(__name__)
 
 
@@ -48,8 +51,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def unfinished_beside(path: Path) -> Path:
     """A name for what is being written and shall become ``path``."""
-    mark = f"{host_mark()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
-    return path.with_name(f".{path.name[:LONGEST_HINT]}.{mark}.part")
+    writer = f"{host_mark()}-{os.getpid()}-{new_mark()[:12]}"
+    return path.with_name(f".{path.name[:LONGEST_HINT]}.{writer}.part")
 
 
 def write_whole(path: Path, data: bytes, *, is_synced: bool = False) -> None:
@@ -79,7 +82,7 @@ def _is_dead(entry: os.DirEntry) -> bool:
         old = time.time() - entry.stat(follow_symlinks=False).st_mtime > FOREIGN_SECONDS
         if match := UNFINISHED.fullmatch(entry.name):
             here = match["host"] == host_mark()
-            return old or (here and not is_running(int(match["process"])))
+            return old or (here and not is_at_work(int(match["process"]), match["mark"]))
         return old and EARLIER.fullmatch(entry.name) is not None
     return False
 
@@ -125,6 +128,21 @@ def _sync(path: Path) -> None:
                 os.close(descriptor)
         except OSError as error:
             logger.debug("%s could not be synced: %s", entry, error)
+
+
+def new_mark() -> str:
+    """32 hexadecimal digits for the name of something that this process writes."""
+    return OWN_MARK + uuid.uuid4().hex[len(OWN_MARK) :]
+
+
+def is_at_work(process: int, mark: str) -> bool:
+    """Whether the process of this machine that made a mark is still there.
+
+    A later one may have its number: in a container ComfyUI has the same one at every start.
+    """
+    if process == os.getpid():
+        return mark.startswith(OWN_MARK)
+    return is_running(process)
 
 
 def is_running(pid: int) -> bool:

@@ -22,7 +22,6 @@ import os
 import shutil
 import socket
 import time
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -33,7 +32,8 @@ from PIL import Image
 
 from .disk import (
     FOREIGN_SECONDS,
-    is_running,
+    is_at_work,
+    new_mark,
     remove_unfinished,
     replacing,
     sync_later,
@@ -57,6 +57,7 @@ from .shot_record import (
 from .video import DEFAULT_CRF, FRAME_RATE, read_info, write_video
 
 TAIL_FRAMES = 5  # MM2V continues from five frames (paper 3.3)
+MAKING_WAY = "-damaged"  # ends the name of a record that makes way for a whole one
 logger = logging.getLogger(__name__)
 
 
@@ -190,7 +191,7 @@ class ShotStore:
                 write_record(folder, key, len(frames), facts, bank)
                 record = self._publish(folder, key)
             finally:
-                for leftover in (folder, folder.with_name(f"{folder.name}-damaged")):
+                for leftover in (folder, folder.with_name(f"{folder.name}{MAKING_WAY}")):
                     shutil.rmtree(leftover, ignore_errors=True)
         tail_frames = torch.from_numpy(np.stack(tail))
         return record, ShotResult(self._in_view_only(bank), tail_frames)
@@ -222,13 +223,13 @@ class ShotStore:
                     raise
             if record := self.find(key):  # another process was first: same key, same shot
                 return record
-            os.rename(target, folder.with_name(f"{folder.name}-damaged"))
+            os.rename(target, folder.with_name(f"{folder.name}{MAKING_WAY}"))
         if record := self.find(key):
             return record
         raise OSError(f"{target} does not hold what was just written to it")
 
     def _writing_folder(self) -> Path:
-        name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}"
+        name = f"{socket.gethostname()}-{os.getpid()}-{new_mark()}"
         folder = self.root / "writing" / name
         folder.mkdir(parents=True)
         return folder
@@ -236,13 +237,14 @@ class ShotStore:
     def _remove_abandoned(self) -> None:
         """Drop records that killed processes left half written."""
         for folder in (self.root / "writing").glob("*"):
-            host, _, process = folder.name.rpartition("-")[0].rpartition("-")
+            writer, _, mark = folder.name.removesuffix(MAKING_WAY).rpartition("-")
+            host, _, process = writer.rpartition("-")
             here = host == socket.gethostname() and process.isdigit()
             try:
                 old = time.time() - folder.stat().st_mtime > FOREIGN_SECONDS
             except OSError:
                 continue
-            if (here and not is_running(int(process))) or old:
+            if (here and not is_at_work(int(process), mark)) or old:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _picture(self, digest: str) -> Path:

@@ -16,7 +16,7 @@ import pytest
 import torch
 from fakes import noise_image
 
-from storymem.disk import StoreError
+from storymem.disk import StoreError, new_mark
 from storymem.memory_bank import MemoryBank, MemoryFrame
 from storymem.shot_store import ShotStore, digest_of
 from storymem.video import read_frames
@@ -152,10 +152,12 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
 
     writing = tmp_path / "writing"
     left = writing / f"{socket.gethostname()}-{dead.stdout.strip()}-abc"
-    alive = writing / f"{socket.gethostname()}-{os.getpid()}-abc"
+    making_way = left.with_name(f"{left.name}-damaged")
+    alive = writing / f"{socket.gethostname()}-{os.getpid()}-{new_mark()}"
+    before_us = writing / f"{socket.gethostname()}-{os.getpid()}-abc"  # by the same number
     elsewhere = writing / "another-machine-7-abc"
     namesake = writing / f"{socket.gethostname()}-{dead.stdout.strip()}-7-abc"  # a longer name
-    for folder in (left, alive, elsewhere, namesake):
+    for folder in (left, making_way, alive, before_us, elsewhere, namesake):
         folder.mkdir(parents=True)
     commit(ShotStore(tmp_path))
     assert sorted(writing.iterdir()) == sorted([alive, elsewhere, namesake])
