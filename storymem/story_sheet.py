@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from .bank_store import load_bank
+from .disk import remove_unfinished, replacing
 from .pictures import story_sheet
 from .story_film import watch
 from .story_folder import read_manifest
@@ -60,9 +61,9 @@ def save_story_sheet(folder: str | Path, target: str | Path | None = None) -> Pa
         raise ValueError(f"{folder} holds no finished shots of a story; pass a story's own folder")
     bank = load_bank(folder / "bank", skip_damaged=True) if (folder / "bank").is_dir() else None
     target = Path(target) if target else folder / SHEET
-    partial = target.with_name(f".{target.name}")
-    Image.fromarray(story_sheet(shots, bank).numpy()).save(partial, "PNG")
-    partial.replace(target)
+    remove_unfinished(target.parent)
+    with replacing(target) as unfinished:
+        Image.fromarray(story_sheet(shots, bank).numpy()).save(unfinished, "PNG")
     return target
 
 

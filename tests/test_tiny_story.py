@@ -198,6 +198,22 @@ def test_the_sheet_command_draws_any_story_folder_and_refuses_an_empty_one(tmp_p
     assert "no finished shots" in caplog.text
 
 
+def test_a_sheet_that_breaks_off_leaves_the_one_before_and_nothing_else(tmp_path, monkeypatch):
+    from storymem.video import write_video
+
+    write_video(tmp_path / "shot_01_01.mp4", [torch.zeros(32, 48, 3, dtype=torch.uint8).numpy()])
+    assert run("sheet", tmp_path) == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def break_off(_picture, path, *_):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", break_off)
+    assert run("sheet", tmp_path) == 2
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 # --- the trained model ---------------------------------------------------------------------------
 
 
