@@ -23,7 +23,7 @@ from pathlib import Path
 PACK = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PACK / "tests"))
 
-from host_server import Server  # noqa: E402
+from host_server import Server, make_base  # noqa: E402
 from loop_graphs import edited, loop_graph, ran, story  # noqa: E402
 
 CACHES = {
@@ -37,15 +37,6 @@ MOST_RESUME_S = 3  # of a finished story, everything from disk
 MOST_GROWTH_MB = 20  # resident memory per shot
 SMALL = {"width": 64, "height": 48, "length": 17}
 FULL = {"width": 832, "height": 480, "length": 81}
-
-
-def base_folder(root: Path) -> Path:
-    base = root / "base"
-    for name in ("models", "input", "output", "temp", "user", "custom_nodes"):
-        (base / name).mkdir(parents=True)
-    (base / "custom_nodes" / "ComfyUI-StoryMem").symlink_to(PACK)
-    (base / "custom_nodes" / "storymem-test-nodes").symlink_to(PACK / "tests" / "host_nodes")
-    return base
 
 
 def gaps(log: Path) -> list[float]:
@@ -148,7 +139,7 @@ def main() -> int:
     missed = []
     for cache in options.caches:
         root = Path(tempfile.mkdtemp(prefix="bench_loop_"))
-        base = base_folder(root)
+        base = make_base(root / "base")
         server = Server(base, "--disable-api-nodes", *CACHES[cache]).start()
         try:
             if options.memory:

@@ -14,6 +14,8 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
+PACK = Path(__file__).resolve().parent.parent
+
 
 def host_path() -> Path | None:
     """The ComfyUI checkout to test with: COMFYUI_PATH, else ~/ComfyUI."""
@@ -34,6 +36,15 @@ def find_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def make_base(folder: Path) -> Path:
+    """Make the folders below which a host keeps everything; with the pack and the test nodes."""
+    for name in ("models", "input", "output", "temp", "user", "custom_nodes"):
+        (folder / name).mkdir(parents=True)
+    (folder / "custom_nodes" / "ComfyUI-StoryMem").symlink_to(PACK)
+    (folder / "custom_nodes" / "storymem-test-nodes").symlink_to(PACK / "tests" / "host_nodes")
+    return folder
 
 
 class Server:

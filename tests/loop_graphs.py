@@ -95,9 +95,23 @@ def release(log: Path) -> None:
 
 def ran(log: Path) -> list[int]:
     """The shots whose body ran to its end, in order; the log is emptied."""
-    lines = log.read_text().splitlines() if log.exists() else []
-    log.unlink(missing_ok=True)
-    return [int(line.split()[1]) for line in lines if line.startswith("end")]
+    return [int(line.split()[1]) for line in lines_of(log) if line.startswith("end")]
+
+
+def begun(log: Path) -> list[int]:
+    """The shots whose body began, in order; the log is emptied."""
+    return [int(line.split()[1]) for line in lines_of(log) if line.startswith("begin")]
+
+
+def finished_shots(store: Path) -> set[int]:
+    """Shots whose record stands whole below ``store``, judged by the library."""
+    from storymem.shot_store import ShotStore
+
+    shots = ShotStore(store)
+    keys = [path.parent.name for path in shots.root.glob("shots/*/*/record.json")]
+    records = [shots.find(key) for key in keys]
+    assert None not in records, "a record stands under its name but is not whole"
+    return {record.facts["shot"] + 1 for record in records}
 
 
 def decoded(path) -> list[bytes]:

@@ -15,7 +15,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from host_server import Server, host_arguments, host_path
+from host_server import Server, host_arguments, host_path, make_base
 from loop_graphs import release
 from story_page import open_story_page, story_server
 
@@ -35,12 +35,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def base_folder(tmp_path_factory) -> Path:
     """The host's base directory: models, input, output, temp, user, custom_nodes."""
-    base = tmp_path_factory.mktemp("comfy_base")
-    for name in ("models", "input", "output", "temp", "user", "custom_nodes"):
-        (base / name).mkdir()
-    (base / "custom_nodes" / "ComfyUI-StoryMem").symlink_to(PACK)
-    (base / "custom_nodes" / "storymem-test-nodes").symlink_to(PACK / "tests" / "host_nodes")
-    return base
+    return make_base(tmp_path_factory.mktemp("comfy_base") / "base")
 
 
 class Host:

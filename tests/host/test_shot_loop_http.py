@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from loop_graphs import (
     OTHER_GRAPH,
+    begun,
     decoded,
     edited,
+    finished_shots,
     hold,
     lines_of,
     loop_graph,
@@ -32,6 +34,7 @@ CACHES = {
 }
 QUICK_START = ("--disable-api-nodes",)
 KILLS = 20
+STORE = Path("output", ".storymem")  # below the base folder
 
 
 @pytest.fixture
@@ -123,9 +126,8 @@ def test_a_story_killed_at_twenty_random_moments_ends_as_an_undisturbed_one(
         time.sleep(chance.uniform(0, 1.6 * per_shot))
         server.kill()
         kills += 1
-        begun = [int(line.split()[1]) for line in lines_of(log) if line.startswith("begin")]
-        assert not finished_before & set(begun), "a finished shot was computed again"
-        finished_before = finished_shots(base)
+        assert not finished_before & set(begun(log)), "a finished shot was computed again"
+        finished_before = finished_shots(base / STORE)
         server.start()
         if len(finished_before) == 5 and kills < KILLS:  # it got through: once more from nothing
             assert server.wait(server.queue(graph))["status"]["status_str"] == "success"
@@ -133,21 +135,9 @@ def test_a_story_killed_at_twenty_random_moments_ends_as_an_undisturbed_one(
             start_over()
             finished_before = set()
     assert server.wait(prompt_id)["status"]["status_str"] == "success"
-    begun = [int(line.split()[1]) for line in lines_of(log) if line.startswith("begin")]
-    assert not finished_before & set(begun), "a finished shot was computed again"
+    assert not finished_before & set(begun(log)), "a finished shot was computed again"
     assert result_of(base) == expected
-    assert len(list((base / "output" / ".storymem" / "writing").iterdir())) <= 1
-
-
-def finished_shots(base: Path) -> set[int]:
-    """Shots whose record stands whole on disk, judged by the library."""
-    from storymem.shot_store import ShotStore
-
-    store = ShotStore(base / "output" / ".storymem")
-    keys = [p.parent.name for p in store.root.glob("shots/*/*/record.json")]
-    records = [store.find(key) for key in keys]
-    assert None not in records, "a record stands under its name but is not whole"
-    return {record.facts["shot"] + 1 for record in records}
+    assert len(list((base / STORE / "writing").iterdir())) <= 1
 
 
 def test_cancel_keeps_finished_shots_and_the_next_run_goes_on(start_server, base, tmp_path):
@@ -160,7 +150,7 @@ def test_cancel_keeps_finished_shots_and_the_next_run_goes_on(start_server, base
     server.post("/interrupt", {})
     entry = server.wait(prompt_id)
     assert entry["status"]["messages"][-1][0] == "execution_interrupted"
-    assert len(finished_shots(base)) == 1
+    assert len(finished_shots(base / STORE)) == 1
     manifest = json.loads((base / "output" / "loop" / "Tale" / "story.json").read_text())
     assert "cancelled" in manifest["stopped"]
     assert ran(log) == [1]
@@ -191,7 +181,7 @@ def test_cancel_keeps_finished_shots_and_the_next_run_goes_on(start_server, base
         assert len(list(pool.map(lambda one: one.run(slow), (server, other)))) == 2
     shown = result_of(base, "Shared")
     assert [len(shown[f"shot_01_0{i}.mp4"]) for i in (1, 2, 3)] == [13, 8, 8]
-    assert len(finished_shots(base)) >= 3
+    assert len(finished_shots(base / STORE)) >= 3
 
     # One that makes the story otherwise is told before its first shot, but not by a dead one.
     lines_of(log)
