@@ -112,7 +112,7 @@ def open_picture(path: str | Path, formats: tuple[str, ...] = ()) -> Iterator[Im
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PictureError(path, f"it is far too large; {_LIMIT}") from None
     except Exception as error:  # Pillow's readers have errors of every kind
-        raise PictureError(path, reason_of(error)) from None
+        raise PictureError(path, f"it is damaged ({reason_of(error)})") from None
 
 
 def read_picture(path: str | Path) -> torch.Tensor:

@@ -56,8 +56,9 @@ pytestmark = pytest.mark.slow
 TIMES = float(os.environ.get("STORYMEM_FUZZ", "1"))
 LONGEST_MESSAGE = 700  # characters
 RAW = re.compile(  # what Python says by itself, to nobody in particular
-    "Traceback|invalid literal|zip\\(\\)|unpack|codec|NoneType|object is not|out of range|__init__|"
-    "string conversion|unexpected keyword|must be str|not iterable|has no attribute|unhashable"
+    "Traceback|invalid literal|zip\\(\\)|unpack|codec can't|NoneType|object is not|out of range|"
+    "__init__|string conversion|unexpected keyword|must be str|not iterable|has no attribute|"
+    "unhashable"
 )
 
 
