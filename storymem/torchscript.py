@@ -10,25 +10,36 @@ the numbers lie in ``data/`` as plain bytes.
 from __future__ import annotations
 
 import pickle
+import pickletools
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
 from .messages import reason_of, shown
 
-MAX_PICKLE = 64 * 2**20  # bytes of data.pkl: names and shapes only; CLIP's has 0.2 MB
+MAX_PICKLE = 16 * 2**20  # bytes of data.pkl: names and shapes only; CLIP's has 0.2 MB
+MAX_STEPS = 1_000_000  # of its instructions, each of which may make an object
 MAX_PARTS = 100_000  # modules, lists and tensors; CLIP ViT-L/14 has a thousand
 DEEPEST = 64  # modules inside each other
+LONGEST_PATH = 1000  # characters of the names of all modules above a part
 STORAGES = {
     "DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16,
     "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
     "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }  # fmt: skip
+# The instructions of pickles that TorchScript writes.
+STEPS = frozenset({
+    "PROTO", "STOP", "MARK", "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1",
+    "BINFLOAT", "BINUNICODE", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST",
+    "APPEND", "APPENDS", "EMPTY_DICT", "SETITEM", "SETITEMS", "BINPUT", "LONG_BINPUT", "BINGET",
+    "LONG_BINGET", "GLOBAL", "REDUCE", "NEWOBJ", "BUILD", "BINPERSID",
+})  # fmt: skip
 LISTS = ("build_intlist", "build_tensorlist", "build_doublelist", "build_boollist")
 
 
@@ -95,6 +106,7 @@ class _Reader:
     def __init__(self, archive: zipfile.ZipFile, size: int, device: str):
         self._archive, self._unread, self._device = archive, size, device
         self._storages: dict[str, _Storage] = {}
+        self._class = type("Class", (_Class,), {})
         names = archive.namelist()
         roots = {name.removesuffix("/data.pkl") for name in names if name.endswith("/data.pkl")}
         if len(roots) != 1 or len(set(names)) < len(names):
@@ -105,22 +117,14 @@ class _Reader:
         info = self._archive.getinfo(f"{self._root}/data.pkl")
         if info.file_size > MAX_PICKLE:
             raise ArchiveError("its list of weights is too long; choose another file")
-        reader = self
-
-        # Written in Python: the one in C makes room for as many objects as a pickle claims to hold.
-        class Unpickler(pickle._Unpickler):
-            def find_class(self, module: str, name: str) -> object:
-                return reader._stand_in(module, name)
-
-            def persistent_load(self, pid: object) -> object:
-                return reader._storage(pid)
-
-        return Unpickler(BytesIO(self._archive.read(info))).load()
+        content = self._archive.read(info)
+        _check_steps(content)
+        return _Unpickler(BytesIO(content), self._stand_in, self._storage).load()
 
     def _stand_in(self, module: str, name: str) -> object:
         """What the unpickler gets for a name: only what does nothing."""
         if module == "__torch__" or module.startswith("__torch__."):
-            return type("Class", (_Class,), {})
+            return self._class
         if module == "torch" and name in STORAGES:
             return STORAGES[name]
         found: dict[tuple[str, str], Callable] = {
@@ -138,7 +142,8 @@ class _Reader:
 
     def _storage(self, pid: object) -> _Storage:
         kind, dtype, key, _, count = pid  # "storage", its type, its file, a device, numbers
-        if kind != "storage" or not isinstance(dtype, torch.dtype) or type(count) is not int:
+        known = isinstance(dtype, torch.dtype) and isinstance(key, str) and type(count) is int
+        if kind != "storage" or not known:
             raise _Unlike("numbers are described in an unknown way")
         if key not in self._storages:
             info = self._archive.getinfo(f"{self._root}/data/{key}")
@@ -166,6 +171,51 @@ class _Reader:
         return storage.values.as_strided(size, stride, offset)
 
 
+class _Unpickler(pickle._Unpickler):
+    """Written in Python: the one in C makes room for as many objects as a pickle claims to hold."""
+
+    dispatch: ClassVar = dict(pickle._Unpickler.dispatch)
+
+    def __init__(self, file: BytesIO, find_class: Callable, persistent_load: Callable):
+        super().__init__(file)
+        self.find_class, self.persistent_load = find_class, persistent_load
+
+    def _set_item(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._set(self.stack[-1], key, value)
+
+    def _set_items(self) -> None:
+        items = self.pop_mark()
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            self._set(self.stack[-1], key, value)
+
+    @staticmethod
+    def _set(holder: object, key: object, value: object) -> None:
+        # Tuples of tuples that hold themselves twice would take for ever as a key.
+        if not isinstance(holder, dict) or not isinstance(key, (str, int)):
+            raise _Unlike("a name is none")
+        holder[key] = value
+
+    def _build(self) -> None:
+        state = self.stack.pop()
+        if not isinstance(self.stack[-1], _Object):
+            raise _Unlike("a part of it is given what it cannot have")
+        self.stack[-1].__setstate__(state)
+
+    dispatch[pickle.SETITEM[0]] = _set_item
+    dispatch[pickle.SETITEMS[0]] = _set_items
+    dispatch[pickle.BUILD[0]] = _build
+
+
+def _check_steps(content: bytes) -> None:
+    """Look at every instruction before one is followed."""
+    for number, (step, _, _) in enumerate(pickletools.genops(content)):
+        if step.name not in STEPS:
+            raise _Unlike("its list of weights is not TorchScript's")
+        if number >= MAX_STEPS:
+            raise _Unlike("its list of weights is too long")
+
+
 def _flatten(model: object) -> dict[str, torch.Tensor]:
     """Tensors by dotted name; a part that two modules share is there under both names."""
     if not isinstance(model, _Object):
@@ -187,6 +237,10 @@ def _flatten(model: object) -> dict[str, torch.Tensor]:
                     "being read, which is never run; use a .safetensors file of the same model"
                 )
             start = f"{prefix}." if prefix else ""
-            inside = [(f"{start}{name}", part, depth + 1) for name, part in value.state.items()]
-            waiting += reversed(inside)
+            for name, part in reversed(value.state.items()):
+                if not isinstance(name, str):
+                    raise _Unlike("a part of it has no name")
+                if len(start) > LONGEST_PATH:
+                    raise _Unlike("a part of it has too long a name")
+                waiting.append((f"{start}{name}", part, depth + 1))
     return found

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from .json_text import parse_json
-from .messages import reason_of
+from .messages import reason_of, short
 from .torchscript import ArchiveError, read_archive
 
 SAFETENSORS = (".safetensors", ".sft")
@@ -24,6 +24,9 @@ SAFETENSORS_HEADER = 100_000_000  # bytes: what the safetensors library reads at
 LENGTH_BYTES = 8  # of a safetensors file's first number, the length of its header
 ZIP, LFS = b"PK\x03\x04", b"version https://git-lfs"
 WEB_PAGE = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<!--")
+CONSTANTS = "constants.pkl"  # what PyTorch tells a TorchScript archive by
+# Before 2.6 torch.load ran such an archive also when it was asked for weights only.
+TORCH_RUNS_ARCHIVES = torch.__version__ < (2, 6)
 LONGEST_NOTE = 1024  # bytes at a file's beginning that say what it is instead
 NESTED = ("state_dict", "model")  # where checkpoints keep their tensors
 DEEPEST = 4  # such levels; a pickle may hold itself
@@ -76,19 +79,30 @@ def read_outline(path: str | Path) -> dict[str, torch.Tensor]:
                 if math.prod(part.get_shape()) == 1:
                     outline[key] = file.get_tensor(key)
                 else:
-                    kind = DTYPES[part.get_dtype()]
-                    outline[key] = torch.empty(part.get_shape(), dtype=kind, device="meta")
+                    kind = part.get_dtype()
+                    if kind not in DTYPES:
+                        raise WeightsError(
+                            path,
+                            f"{short(key)} holds {short(str(kind))} numbers, which this PyTorch "
+                            "does not know; choose another file, or update PyTorch",
+                        )
+                    shape = part.get_shape()
+                    outline[key] = torch.empty(shape, dtype=DTYPES[kind], device="meta")
+    except WeightsError:
+        raise
     except Exception as error:
         raise unreadable(path, error) from None
     return outline
 
 
-DTYPES = {
-    "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16,
-    "I32": torch.int32, "I64": torch.int64, "F16": torch.float16, "BF16": torch.bfloat16,
-    "F32": torch.float32, "F64": torch.float64, "C64": torch.complex64,
-    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
+_KINDS = {  # safetensors' names -> torch's, of which older versions lack some
+    "BOOL": "bool", "U8": "uint8", "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64",
+    "U16": "uint16", "U32": "uint32", "U64": "uint64", "F16": "float16", "BF16": "bfloat16",
+    "F32": "float32", "F64": "float64", "C64": "complex64", "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2", "F8_E4M3FNUZ": "float8_e4m3fnuz", "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "F8_E8M0": "float8_e8m0fnu",
 }  # fmt: skip
+DTYPES = {name: getattr(torch, kind) for name, kind in _KINDS.items() if hasattr(torch, kind)}
 
 
 def read_header(path: str | Path) -> dict[str, dict]:
@@ -143,7 +157,10 @@ def load_pickled(path: str | Path, device: str = "cpu", *, is_mapped: bool = Fal
     if _is_torchscript(path):
         # Some versions of PyTorch would run it, whatever they are asked for.
         raise WeightsError(path, "it is a TorchScript archive, which holds code")
-    _check_sizes(path)
+    return _unpickle(path, device, is_mapped=is_mapped)
+
+
+def _unpickle(path: Path, device: str, *, is_mapped: bool = False) -> object:
     try:
         return torch.load(str(path), map_location=device, weights_only=True, mmap=is_mapped)
     except Exception as error:  # damaged bytes fail in any way
@@ -157,11 +174,13 @@ def unreadable(path: str | Path, error: Exception) -> WeightsError:
         reason = (
             "it holds more than tensors"  # torch tells how to run the rest, which nobody should
         )
-    return WeightsError(
-        path,
-        f"{reason}; it may be cut short, or hold code or something else: download it again, or use "
-        "the .safetensors file",
-    )
+    advice = "it may be damaged: download it again"
+    if Path(path).suffix.lower() not in SAFETENSORS:
+        advice = (
+            "it may be cut short, or hold code or something else: download it again, or use the "
+            ".safetensors file"
+        )
+    return WeightsError(path, f"{reason}; {advice}")
 
 
 def _load_checkpoint(path: Path, device: str) -> object:
@@ -173,7 +192,7 @@ def _load_checkpoint(path: Path, device: str) -> object:
             raise WeightsError(path, str(error)) from None
     if path.stat().st_size > LENGTH_BYTES and beginning[LENGTH_BYTES : LENGTH_BYTES + 2] == b'{"':
         raise WeightsError(path, "it is a .safetensors file by another name; rename it")
-    return load_pickled(path, device)
+    return _unpickle(path, device)
 
 
 def _tensors(path: Path, loaded: object) -> dict[str, torch.Tensor]:
@@ -229,31 +248,32 @@ def _look_at(path: Path) -> tuple[int, bytes]:
     return size, beginning
 
 
-def _check_sizes(path: Path) -> None:
-    """Entries of a zip file may share their bytes, so that a small one claims to hold any amount.
+def _is_torchscript(path: Path) -> bool:
+    """Whether a zip file holds a TorchScript archive.
 
     Raises:
-        WeightsError: for such a file, or one whose list of entries is damaged.
-    """
-    with open(path, "rb") as file:
-        if file.read(len(ZIP)) != ZIP:
-            return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            claimed = sum(entry.file_size for entry in archive.infolist())
-    except Exception as error:
-        raise unreadable(path, error) from None
-    if claimed > path.stat().st_size:
-        raise WeightsError(path, "it claims to hold more than it does; download it again")
-
-
-def _is_torchscript(path: Path) -> bool:
-    """Whether any reader of zip files could find a TorchScript archive in it.
-
-    Looked up in the bytes, not in the list of files: readers disagree on damaged lists.
+        WeightsError: for a zip file whose list of entries is damaged, or that is no such archive
+            and names the same bytes often, so that a small one claims to hold any amount.
     """
     with open(path, "rb") as file:
         if file.read(len(ZIP)) != ZIP:
             return False
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return content.find(b"constants.pkl") >= 0
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except Exception as error:
+        raise unreadable(path, error) from None
+    if any(entry.filename.endswith(CONSTANTS) for entry in entries):
+        return True
+    if sum(entry.file_size for entry in entries) > path.stat().st_size:
+        raise WeightsError(path, "it claims to hold more than it does; download it again")
+    return TORCH_RUNS_ARCHIVES and _mentions(path, CONSTANTS.encode())
+
+
+def _mentions(path: Path, text: bytes) -> bool:
+    """Looks at every byte: readers of zip files disagree on damaged lists."""
+    with (
+        open(path, "rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        return content.find(text) >= 0

@@ -156,7 +156,45 @@ def roomy(path: Path) -> Path:
     return path
 
 
-CLAIMS_TOO_MUCH = {"endless": endless, "vast": vast, "sharing": sharing, "roomy": roomy}
+def torchscript_like(path: Path, steps: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("clip/data.pkl", b"\x80\x02" + steps)
+        archive.writestr("clip/constants.pkl", pickle.dumps((), protocol=2))
+    return path
+
+
+def crowded(path: Path) -> Path:
+    """Ten million lists, in ten million bytes that compress to nothing."""
+    return torchscript_like(path, b"]" * 10_000_000 + b".")
+
+
+def long_named(path: Path) -> Path:
+    """A module with a name of a million letters, with a thousand parts that begin with it."""
+
+    def named(text: bytes) -> bytes:
+        return b"X" + struct.pack("<I", len(text)) + text
+
+    module = b"c__torch__\nA\n)\x81}"
+    parts = b"(" + b"".join(named(b"p%d" % i) + b"N" for i in range(1000)) + b"u"
+    steps = module + named(b"a" * 1_000_000) + module + parts + b"bsb."
+    return torchscript_like(path, steps)
+
+
+def tangled(path: Path) -> Path:
+    """A tuple that holds one twice, which holds one twice, 60 times, as a name: 2**60 parts."""
+    doubled = b"".join(b"q" + bytes([i]) + b"h" + bytes([i]) + b"\x86" for i in range(60))
+    return torchscript_like(path, b"}N" + doubled + b"Ns.")
+
+
+CLAIMS_TOO_MUCH = {
+    "endless": endless,
+    "vast": vast,
+    "sharing": sharing,
+    "roomy": roomy,
+    "crowded": crowded,
+    "long named": long_named,
+    "tangled": tangled,
+}
 
 LFS = (
     b"version https://git-lfs.github.com/spec/v1\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import tracemalloc
 import warnings
 import zipfile
 
@@ -84,8 +85,9 @@ def test_the_ending_of_a_file_opens_no_other_way(tmp_path, suffix):
     assert not target.exists()
 
 
-def test_an_archive_that_only_one_reader_of_zip_files_sees_is_not_read_by_torch(
-    tmp_path, monkeypatch
+@pytest.mark.parametrize("runs_archives", [True, False])
+def test_an_archive_that_only_one_reader_of_zip_files_sees_is_not_run(
+    tmp_path, monkeypatch, runs_archives
 ):
     target = tmp_path / "target"
     path = write_archive(tmp_path / "clip.pt", target, model=Writes)
@@ -96,9 +98,11 @@ def test_an_archive_that_only_one_reader_of_zip_files_sees_is_not_read_by_torch(
     path.write_bytes(hidden + cover.read_bytes())  # the last list of files counts, or the first
 
     def never(*_, **__):
-        raise AssertionError("some versions of torch.load run an archive, whatever they are told")
+        raise AssertionError("this torch.load would run the archive, whatever it is told")
 
-    monkeypatch.setattr(torch, "load", never)
+    monkeypatch.setattr("storymem.weights_file.TORCH_RUNS_ARCHIVES", runs_archives)
+    if runs_archives:
+        monkeypatch.setattr(torch, "load", never)
     with pytest.raises(WeightsError):
         read_state_dict(path)
     assert not target.exists()
@@ -108,8 +112,12 @@ def test_an_archive_that_only_one_reader_of_zip_files_sees_is_not_read_by_torch(
 def test_a_small_file_that_claims_to_hold_anything_is_refused_at_once(tmp_path, kind):
     path = CLAIMS_TOO_MUCH[kind](tmp_path / "weights.pt")
     assert path.stat().st_size < 200_000
+    tracemalloc.start()
     with pytest.raises(ValueError, match=r"weights\.pt"):
         read_state_dict(path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2**26
 
 
 def test_an_archive_gives_the_tensors_that_torchscript_gives(tmp_path):
