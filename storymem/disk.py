@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .locks import PathLock, is_held
 from .messages import reason_of
 
 FOREIGN_SECONDS = 24 * 3600  # what another machine, or an earlier version, writes is dead after
@@ -23,8 +24,12 @@ FOREIGN_SECONDS = 24 * 3600  # what another machine, or an earlier version, writ
 UNFINISHED = re.compile(
     r"\..*\.(?P<host>[0-9a-f]{8})-(?P<process>[0-9]{1,10})-(?P<mark>[0-9a-f]{12})\.part"
 )
-# As earlier versions named them.
-EARLIER = re.compile(r"\.(?:.*\.)?(?:[0-9a-f]{32}(?:\.mp4)?|[0-9a-f]{12}|[0-9]+\.(?:tmp|part))")
+# As earlier versions named them: films, copies of shots and small files, pictures of a bank.
+EARLIER = re.compile(
+    r"\.[0-9a-f]{32}\.mp4"
+    r"|\.(story\.json|script\.json|script\.txt|shot_[0-9_]+\.mp4|[0-9a-f]{64}\.png)\.[0-9a-f]{32}"
+    r"|\.(bank\.json|bank\.json\.saving|(reference|shot)_[0-9a-z_]+\.png)\.[0-9]+\.tmp"
+)
 LONGEST_HINT = 40  # characters of a file's name in that of its unfinished copy: 160 bytes at most
 OWN_MARK = uuid.uuid4().hex[:6]  # begins every mark of this process
 logger = logging.getLogger(__name__)
@@ -41,12 +46,46 @@ def replacing(path: Path) -> Iterator[Path]:
     Readers see the old file or the new one. When writing fails the old one stays, and what a killed
     process leaves is found by its name (see ``remove_unfinished``).
     """
-    unfinished = unfinished_beside(path)
-    try:
+    with unfinished_file(path) as unfinished:
         yield unfinished
         os.replace(unfinished, path)
+
+
+@contextmanager
+def unfinished_file(path: Path) -> Iterator[Path]:
+    """An empty file beside ``path`` to write. It is gone afterwards, unless it was moved."""
+    unfinished = unfinished_beside(path)
+    lock = PathLock(unfinished)
+    try:
+        _hold(lock)
+        yield unfinished
     finally:
         unfinished.unlink(missing_ok=True)
+        lock.release()
+
+
+@contextmanager
+def unfinished_folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside ``path`` to fill. It is gone afterwards, unless it was moved."""
+    unfinished = unfinished_beside(path)
+    unfinished.mkdir(parents=True)
+    lock = PathLock(unfinished)
+    try:
+        _hold(lock)
+        yield unfinished
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        lock.release()
+
+
+def _hold(lock: PathLock) -> None:
+    """Lock what is being written, so that others see that somebody lives who writes it."""
+    if os.name == "nt":  # nothing could be put in its place there
+        return
+    try:
+        lock.acquire()
+    except OSError as error:  # a file system without locks: the process's number has to do
+        logger.debug("StoryMem: %s cannot be locked: %s", lock.path, error)
 
 
 def unfinished_beside(path: Path) -> Path:
@@ -68,22 +107,32 @@ def write_whole(path: Path, data: bytes, *, is_synced: bool = False) -> None:
             os.fsync(file.fileno())
 
 
-def remove_unfinished(folder: Path) -> None:
+def remove_unfinished(folder: Path, *, is_ours_alone: bool = False) -> None:
     """Remove what killed processes left half written right in ``folder``, and nothing that is being
-    written."""
+    written.
+
+    Args:
+        is_ours_alone: nobody else keeps anything there, so that what has another name goes, too,
+            when it is a day old.
+    """
     with suppress(OSError):
         for entry in list(os.scandir(folder)):
-            if entry.name.startswith(".") and _is_dead(entry):
+            if _is_dead(entry, is_ours_alone):
                 _remove(entry)
 
 
-def _is_dead(entry: os.DirEntry) -> bool:
+def _is_dead(entry: os.DirEntry, is_ours_alone: bool) -> bool:
     with suppress(OSError):
         old = time.time() - entry.stat(follow_symlinks=False).st_mtime > FOREIGN_SECONDS
-        if match := UNFINISHED.fullmatch(entry.name):
-            here = match["host"] == host_mark()
-            return old or (here and not is_at_work(int(match["process"]), match["mark"]))
-        return old and EARLIER.fullmatch(entry.name) is not None
+        match = UNFINISHED.fullmatch(entry.name)
+        if not match:
+            return old and (is_ours_alone or EARLIER.fullmatch(entry.name) is not None)
+        if match["host"] != host_mark():
+            return old
+        held = is_held(entry.path)
+        if held is None or os.name == "nt":
+            return old or not is_at_work(int(match["process"]), match["mark"])
+        return not held
     return False
 
 

@@ -1,28 +1,32 @@
 """Several processes and one story's folder: two that make it in different ways would mix their
 shots, film and memory.
 
-``changing`` is held for moments, while files are written. ``StoryClaim`` is held for a whole run:
-it says in which way the story is made, and refuses to begin beside a run that makes it otherwise;
-two servers that make the same shots share them. Both are the operating system's own locks, so that
-a process that dies, however it dies, holds nothing.
+``changing`` is held for moments, while files are put in place. ``StoryClaim`` is held for a whole
+run: it says in which way the story is made, and refuses to begin beside a run that makes it
+otherwise; two servers that make the same shots share them. Both are the operating system's own
+locks, so that a process that dies, however it dies, holds nothing.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from .disk import StoreError, host_mark
+from .locks import PathLock, is_held
 
 LOCK_FILE = ".storymem.lock"
 CLAIM_FILE = ".storymem-run.{mark}.{process}.{chance}.lock"
-PATIENCE = 60  # seconds; a film is joined in less
+PATIENCE = 60  # seconds; putting files in place takes a moment, also for a long story
+# Of this process: how often each folder is held, and its claims.
+_HELD: dict[str, tuple[PathLock, int]] = {}
+_CLAIMS: set[str] = set()
+_GUARD = threading.Lock()
 logger = logging.getLogger(__name__)
 
 
@@ -37,23 +41,44 @@ def changing(folder: Path) -> Iterator[None]:
     Raises:
         FolderBusy: when another process does not stop writing there.
     """
-    lock = FileLock(str(folder / LOCK_FILE), thread_local=False, is_singleton=True)
-    is_held = True
-    try:
-        lock.acquire(timeout=PATIENCE)
-    except Timeout:
-        raise FolderBusy(
-            f"another process has been writing to {folder} for {PATIENCE} s; wait until it is "
-            "done, or stop it"
-        ) from None
-    except (NotImplementedError, OSError) as error:
-        # A file system without locks; or one that cannot be written, which the writing will tell.
-        logger.debug("StoryMem: %s cannot be locked: %s", folder, error)
-        is_held = False
+    place = os.path.realpath(folder / LOCK_FILE)
+    is_locked = _take(place)
     try:
         yield
     finally:
-        if is_held:
+        if is_locked:
+            _give_back(place)
+
+
+def _take(place: str) -> bool:
+    """Whether the lock is held; not where there are none."""
+    with _GUARD:
+        if place in _HELD:
+            lock, times = _HELD[place]
+            _HELD[place] = lock, times + 1
+            return True
+        lock = PathLock(place)
+        try:
+            if not lock.acquire(PATIENCE):
+                raise FolderBusy(
+                    f"another process has been writing to {os.path.dirname(place)} for {PATIENCE} "
+                    "s; wait until it is done, or stop it"
+                )
+        except OSError as error:
+            # A file system without locks; or a folder that is not there or cannot be written, which
+            # the writing will tell.
+            logger.debug("StoryMem: %s cannot be locked: %s", place, error)
+            return False
+        _HELD[place] = lock, 1
+        return True
+
+
+def _give_back(place: str) -> None:
+    with _GUARD:
+        lock, times = _HELD.pop(place)
+        if times > 1:
+            _HELD[place] = lock, times - 1
+        else:
             lock.release()
 
 
@@ -66,23 +91,29 @@ class StoryClaim:
         Raises:
             FolderBusy: when another process makes something else there.
         """
-        self._lock: FileLock | None = None
-        own = f"{host_mark()}-{os.getpid()}"
+        mark = mark[:16]
         with changing(folder):
-            for other in folder.glob(CLAIM_FILE.format(mark="*", process="*", chance="*")):
-                its_mark, process = other.name.split(".")[2:4]
-                if process != own and its_mark != mark[:16] and not _is_left_over(other):
+            for other in sorted(folder.glob(CLAIM_FILE.format(mark="*", process="*", chance="*"))):
+                held = other.name in _CLAIMS or is_held(other)
+                if held is False:  # its process was killed
+                    with suppress(OSError):
+                        other.unlink()
+                elif held and other.name not in _CLAIMS and other.name.split(".")[2] != mark:
                     raise FolderBusy(
-                        f"another process, such as a second ComfyUI or a headless run, is making "
+                        "another process, such as a second ComfyUI or a headless run, is making "
                         f"the story in {folder} in another way; wait until it is done or stop it, "
-                        "or choose another folder"
+                        "or give this one a filename_prefix of its own"
                     )
-            name = CLAIM_FILE.format(mark=mark[:16], process=own, chance=uuid.uuid4().hex[:8])
+            process = f"{host_mark()}-{os.getpid()}"
+            chance = uuid.uuid4().hex[:8]
+            self._lock = PathLock(
+                folder / CLAIM_FILE.format(mark=mark, process=process, chance=chance)
+            )
             try:
-                self._lock = FileLock(str(folder / name), thread_local=False)
-                self._lock.acquire(timeout=0)
-            except (NotImplementedError, OSError) as error:
-                self._lock = None
+                self._lock.acquire()
+                _CLAIMS.add(self._lock.path.name)
+            except OSError as error:
+                self.release()
                 logger.warning(
                     "StoryMem: %s cannot be locked (%s): do not let a second ComfyUI make the "
                     "same story in another way meanwhile", folder, error,
@@ -90,20 +121,7 @@ class StoryClaim:
 
     def release(self) -> None:
         """Let others make the story in their way; more than once does nothing."""
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            lock.release()
-            with suppress(OSError):
-                os.unlink(lock.lock_file)
-
-
-def _is_left_over(claim: Path) -> bool:
-    """Whether nobody holds a claim any more; it is removed then."""
-    lock = FileLock(str(claim), thread_local=False)
-    try:
-        lock.acquire(timeout=0)
-    except (Timeout, NotImplementedError, OSError):
-        return False
-    lock.release()
-    claim.unlink(missing_ok=True)
-    return True
+        _CLAIMS.discard(self._lock.path.name)
+        with suppress(OSError):
+            self._lock.path.unlink()
+        self._lock.release()

@@ -20,8 +20,6 @@ import json
 import logging
 import os
 import shutil
-import socket
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -31,13 +29,12 @@ import torch
 from PIL import Image
 
 from .disk import (
-    FOREIGN_SECONDS,
-    is_at_work,
-    new_mark,
     remove_unfinished,
     replacing,
     sync_later,
     telling,
+    unfinished_beside,
+    unfinished_folder,
 )
 from .frame_picture import Picture
 from .images import PictureError, open_picture
@@ -57,7 +54,6 @@ from .shot_record import (
 from .video import DEFAULT_CRF, FRAME_RATE, read_info, write_video
 
 TAIL_FRAMES = 5  # MM2V continues from five frames (paper 3.3)
-MAKING_WAY = "-damaged"  # ends the name of a record that makes way for a whole one
 logger = logging.getLogger(__name__)
 
 
@@ -173,8 +169,7 @@ class ShotStore:
         """
         with telling("the finished shot", self.root):
             self._remove_abandoned()
-            folder = self._writing_folder()
-            try:
+            with unfinished_folder(self._in_writing(key)) as folder:
                 tail: list[np.ndarray] = []
                 video = folder / "shot.mp4"
                 write_video(
@@ -190,9 +185,6 @@ class ShotStore:
                 self.keep_pictures(f for f in held if f.digest not in self._pictures_there)
                 write_record(folder, key, len(frames), facts, bank)
                 record = self._publish(folder, key)
-            finally:
-                for leftover in (folder, folder.with_name(f"{folder.name}{MAKING_WAY}")):
-                    shutil.rmtree(leftover, ignore_errors=True)
         tail_frames = torch.from_numpy(np.stack(tail))
         return record, ShotResult(self._in_view_only(bank), tail_frames)
 
@@ -223,29 +215,19 @@ class ShotStore:
                     raise
             if record := self.find(key):  # another process was first: same key, same shot
                 return record
-            os.rename(target, folder.with_name(f"{folder.name}{MAKING_WAY}"))
+            making_way = unfinished_beside(self._in_writing(key))
+            os.rename(target, making_way)
+            shutil.rmtree(making_way, ignore_errors=True)
         if record := self.find(key):
             return record
         raise OSError(f"{target} does not hold what was just written to it")
 
-    def _writing_folder(self) -> Path:
-        name = f"{socket.gethostname()}-{os.getpid()}-{new_mark()}"
-        folder = self.root / "writing" / name
-        folder.mkdir(parents=True)
-        return folder
+    def _in_writing(self, key: str) -> Path:
+        return self.root / "writing" / key
 
     def _remove_abandoned(self) -> None:
         """Drop records that killed processes left half written."""
-        for folder in (self.root / "writing").glob("*"):
-            writer, _, mark = folder.name.removesuffix(MAKING_WAY).rpartition("-")
-            host, _, process = writer.rpartition("-")
-            here = host == socket.gethostname() and process.isdigit()
-            try:
-                old = time.time() - folder.stat().st_mtime > FOREIGN_SECONDS
-            except OSError:
-                continue
-            if (here and not is_at_work(int(process), mark)) or old:
-                shutil.rmtree(folder, ignore_errors=True)
+        remove_unfinished(self.root / "writing", is_ours_alone=True)
 
     def _picture(self, digest: str) -> Path:
         return picture_path(self.root, digest)

@@ -1,9 +1,8 @@
 """The folder an artist looks into: ``<output>/<prefix>/<story>/``, its names and its manifest.
 
-``story.json`` in it says which record each visible file came from. Two scripts share a folder
-when they
-share the text of at least one shot (an edited story stays in its folder); another story of the same
-name gets ``<story>_2`` and so on, also when names differ in nothing but case.
+``story.json`` in it says which record each visible file came from. Two scripts share a folder when
+they share the text of at least one shot (an edited story stays in its folder); another story of the
+same name gets ``<story>_2`` and so on, also when names differ in nothing but case.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from .disk import StoreError, replacing, unfinished_beside, write_whole
+from .disk import StoreError, replacing, unfinished_folder, write_whole
 from .folder_lock import changing
 from .json_text import parse_json
 from .messages import reason_of
@@ -178,13 +177,10 @@ def _differs_in_case_only(folder: Path) -> bool:
 def _make_with_manifest(folder: Path, story: Story) -> None:
     """Make a folder that never exists without its manifest, so that two processes do not share
     it."""
-    fresh = unfinished_beside(folder)
-    fresh.mkdir()
     try:
-        update_manifest(fresh, story)
-        os.rename(fresh, folder)
+        with unfinished_folder(folder) as fresh:
+            update_manifest(fresh, story)
+            os.rename(fresh, folder)
     except OSError:
         if not folder.exists():
             raise
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)

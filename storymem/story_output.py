@@ -4,13 +4,14 @@ folder."""
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .bank_store import save_bank
-from .disk import checksum, replacing, telling
+from .disk import checksum, replacing, telling, unfinished_file
 from .folder_lock import changing
 from .latest_results import describe_result
 from .memory_bank import MemoryBank
@@ -58,7 +59,8 @@ class ShownStory:
             if self.options.fps == FRAME_RATE:
                 show_file(step.record.video, target)
             else:
-                self._join([step], target, {}, fades=[])
+                with replacing(target) as unfinished:
+                    self._join([step], unfinished, {}, fades=[])
             entry = {
                 **describe_result(step),
                 "file": target.name,
@@ -81,19 +83,14 @@ class ShownStory:
     def finish(
         self, steps: list[Step], metadata: Mapping[str, str], bank: MemoryBank | None
     ) -> Path:
-        """Shots, film and memory of one run, whatever other processes write there; the film's path.
+        """Put shots, film and memory there, all of one run, whatever other processes write there.
 
-        Raises:
-            StoreError: when the disk refuses.
-        """
-        with changing(self.folder):
-            video = self.show_story(steps, metadata)
-            if bank is not None:
-                save_bank(self.folder / BANK_FOLDER, bank)
-        return video
+        Args:
+            metadata: what the film's file says of itself.
+            bank: the memory after the last shot, if it is to lie beside the film.
 
-    def show_story(self, steps: list[Step], metadata: Mapping[str, str]) -> Path:
-        """Write the story video and what lies beside it; the video's path.
+        Returns:
+            The film.
 
         Raises:
             StoreError: when the disk refuses.
@@ -101,19 +98,23 @@ class ShownStory:
         wanted = self.settings.range(self.story)
         chosen = [step for step in steps if step.plan.shot.index in wanted]
         video = self.folder / f"{self._stem(wanted)}.mp4"
-        with telling("the story video", video), changing(self.folder):
-            manifest = read_manifest(self.folder)
-            self.show_again(steps)
-            remove_shown(self.folder, manifest, [shot.label for shot in self.story.shots])
-            fades = self._fades(chosen)
-            if not self._join(chosen, video, metadata, fades) and not any(fades):
+        fades = self._fades(chosen)
+        # A long film takes minutes to join, which others of this folder need not wait for.
+        with telling("the story video", video), unfinished_file(video) as film:
+            if not self._join(chosen, film, metadata, fades) and not any(fades):
                 logger.info("StoryMem: shots of different sizes were encoded anew for %s", video)
-            if self.options.subtitles:
-                write_subtitles(
-                    video.with_suffix(".srt"), self._captions(chosen, fades), fps=self.options.fps
-                )
-            leave_script(self.folder, self.story)
-            update_manifest(self.folder, self.story, stopped="", video=video.name)
+            with changing(self.folder):
+                manifest = read_manifest(self.folder)
+                self.show_again(steps)
+                remove_shown(self.folder, manifest, [shot.label for shot in self.story.shots])
+                os.replace(film, video)
+                if self.options.subtitles:
+                    captions = self._captions(chosen, fades)
+                    write_subtitles(video.with_suffix(".srt"), captions, fps=self.options.fps)
+                leave_script(self.folder, self.story)
+                if bank is not None:
+                    save_bank(self.folder / BANK_FOLDER, bank)
+                update_manifest(self.folder, self.story, stopped="", video=video.name)
         return video
 
     def files(self, steps: list[Step]) -> list[Path]:
@@ -160,12 +161,11 @@ class ShownStory:
         return captions
 
     def _join(self, steps: list[Step], target: Path, metadata, fades: list[int]) -> bool:
-        with replacing(target) as unfinished:
-            return join_videos(
-                [step.record.video for step in steps],
-                unfinished,
-                fps=self.options.fps,
-                crf=self.options.crf,
-                fades=fades,
-                metadata=metadata,
-            )
+        return join_videos(
+            [step.record.video for step in steps],
+            target,
+            fps=self.options.fps,
+            crf=self.options.crf,
+            fades=fades,
+            metadata=metadata,
+        )

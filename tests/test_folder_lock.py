@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from storymem import disk, folder_lock
+from storymem import disk, folder_lock, locks
 from storymem.bank_store import load_bank
 from storymem.disk import remove_unfinished, replacing, unfinished_beside
 from storymem.folder_lock import LOCK_FILE, FolderBusy, StoryClaim, changing
@@ -93,6 +94,16 @@ def test_a_process_that_was_killed_holds_no_story(tmp_path):
     assert hidden(tmp_path) == []
 
 
+def test_the_claim_of_a_killed_process_is_swept_by_one_that_makes_the_same(tmp_path):
+    with Other(CLAIM, tmp_path, "a" * 64) as other:
+        other.kill()
+        claim = StoryClaim(tmp_path, "a" * 64)
+        assert len(hidden(tmp_path)) == 1
+        with Other(CLAIM, tmp_path, "a" * 64):
+            assert len(hidden(tmp_path)) == 2
+        claim.release()
+
+
 def test_a_process_does_not_stand_in_its_own_way(tmp_path):
     first, second = StoryClaim(tmp_path, "a" * 64), StoryClaim(tmp_path, "b" * 64)
     first.release()
@@ -111,7 +122,9 @@ def test_one_process_writes_at_a_time(tmp_path, monkeypatch):
             pass
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(
+    not hasattr(os, "getuid") or os.getuid() == 0, reason="root may write everywhere"
+)
 def test_a_folder_that_cannot_be_written_is_told_by_the_writing(tmp_path):
     tmp_path.chmod(0o500)
     with changing(tmp_path):
@@ -119,14 +132,20 @@ def test_a_folder_that_cannot_be_written_is_told_by_the_writing(tmp_path):
 
 
 def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, caplog):
-    def refuse(*_, **__):
-        raise NotImplementedError("no locks here")
+    def refuse(_):
+        raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(folder_lock.FileLock, "acquire", refuse)
+    monkeypatch.setattr(locks, "_lock", refuse)
     with changing(tmp_path):
         claim = StoryClaim(tmp_path, "a" * 64)
+    with replacing(tmp_path / "Film.mp4") as unfinished:
+        unfinished.write_bytes(b"film")
+        remove_unfinished(tmp_path)  # its process is at work, which its name says
     claim.release()
-    assert "cannot be locked (no locks here)" in caplog.text
+    assert (tmp_path / "Film.mp4").read_bytes() == b"film"
+    assert "cannot be locked" in caplog.text
+    assert "No locks available" in caplog.text
+    assert hidden(tmp_path) == []
 
 
 # --- two that finish one story ------------------------------------------------------------------
@@ -201,19 +220,20 @@ def test_what_another_machine_or_version_left_is_swept_after_a_day(tmp_path, mon
     names = [
         ".0123456789abcdef0123456789abcdef.mp4",  # a film, as it was once written
         ".story.json.0123456789abcdef0123456789abcdef",
-        ".0123456789ab",
+        ".shot_02_01.mp4.0123456789abcdef0123456789abcdef",
         ".bank.json.4711.tmp",
         ".Film.mp4.ffffffff-1-0123456789ab.part",
     ]
     for name in names:
         (tmp_path / name).write_bytes(b"half")
-    (tmp_path / ".mine").write_text("not ours")
+    for name in (mine := [".mine", ".mine.mp4", ".shot_02_01.mp4"]):
+        (tmp_path / name).write_text("not ours")
     remove_unfinished(tmp_path)
-    assert hidden(tmp_path) == sorted([*names, ".mine"])
+    assert hidden(tmp_path) == sorted([*names, *mine])
     for path in tmp_path.glob(".*"):
         os.utime(path, (1, 1))
     remove_unfinished(tmp_path)
-    assert hidden(tmp_path) == [".mine"]
+    assert hidden(tmp_path) == mine
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):

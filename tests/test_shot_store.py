@@ -16,7 +16,7 @@ import pytest
 import torch
 from fakes import noise_image
 
-from storymem.disk import StoreError, new_mark
+from storymem.disk import StoreError, host_mark, unfinished_beside, unfinished_folder
 from storymem.memory_bank import MemoryBank, MemoryFrame
 from storymem.shot_store import ShotStore, digest_of
 from storymem.video import read_frames
@@ -146,21 +146,21 @@ def test_a_damaged_picture_is_never_loaded(tmp_path, damage):
 
 
 def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
-    code = "import os; print(os.getpid())"
-    dead = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    import socket
-
     writing = tmp_path / "writing"
-    left = writing / f"{socket.gethostname()}-{dead.stdout.strip()}-abc"
-    making_way = left.with_name(f"{left.name}-damaged")
-    alive = writing / f"{socket.gethostname()}-{os.getpid()}-{new_mark()}"
-    before_us = writing / f"{socket.gethostname()}-{os.getpid()}-abc"  # by the same number
-    elsewhere = writing / "another-machine-7-abc"
-    namesake = writing / f"{socket.gethostname()}-{dead.stdout.strip()}-7-abc"  # a longer name
-    for folder in (left, making_way, alive, before_us, elsewhere, namesake):
+    left = unfinished_beside(writing / KEY)  # of this process's number, but nobody holds it
+    elsewhere, long_ago = (
+        left.with_name(left.name.replace(host_mark(), mark)) for mark in ("0" * 8, "1" * 8)
+    )
+    earlier, as_earlier = writing / "a-machine-7-abc", writing / "a-machine-8-abc-damaged"
+    for folder in (left, elsewhere, long_ago, earlier, as_earlier):
         folder.mkdir(parents=True)
-    commit(ShotStore(tmp_path))
-    assert sorted(writing.iterdir()) == sorted([alive, elsewhere, namesake])
+        (folder / "shot.mp4").write_bytes(b"half")
+    for folder in (long_ago, as_earlier):
+        os.utime(folder, (1, 1))
+    with unfinished_folder(writing / KEY) as alive:
+        commit(ShotStore(tmp_path))
+        assert sorted(writing.iterdir()) == sorted([alive, elsewhere, earlier])
+    assert sorted(writing.iterdir()) == sorted([elsewhere, earlier])
 
 
 def _commit_at_once(root, barrier):

@@ -35,7 +35,7 @@ def make(output, story, fps=16.0, body="body"):
             seed = sum(step.plan.prompt.encode()) + len(body)
             frames = torch.rand(3, 16, 16, 3, generator=torch.Generator().manual_seed(seed))
             step.record, _ = finish_shot(loop, step, frames, MemoryBank(), crf=30)
-    ShownStory(folder, story, loop.settings, VideoOptions(fps)).show_story(steps, {})
+    ShownStory(folder, story, loop.settings, VideoOptions(fps)).finish(steps, {}, None)
     return folder, loop, steps
 
 

@@ -1,0 +1,100 @@
+"""Locks of the operating system on a file or folder: whoever dies, however, holds none any more.
+
+By hand, in a few lines: of the filelock package, hosts have versions that know no lock held twice,
+or wait for themselves, and it leaves open whether a lock is held or the file system knows none.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+if os.name == "nt":
+    import msvcrt
+else:
+    import fcntl
+
+POLL_SECONDS = 0.02
+
+
+class PathLock:
+    """A lock on one file, which is made where it is missing, or on a folder (not on Windows)."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self._descriptor: int | None = None
+
+    def acquire(self, patience: float = 0) -> bool:
+        """Whether it is held now; ``False`` when another holder did not let go in time.
+
+        Args:
+            patience: seconds to wait for another holder.
+
+        Raises:
+            OSError: where there is no such place, or the file system knows no locks.
+        """
+        deadline = time.monotonic() + patience
+        while True:
+            descriptor = _open(self.path)
+            try:
+                is_held = _lock(descriptor) and _is_still_at(descriptor, self.path)
+            except OSError:
+                os.close(descriptor)
+                raise
+            if is_held:
+                self._descriptor = descriptor
+                return True
+            os.close(descriptor)
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(POLL_SECONDS)
+
+    def release(self) -> None:
+        """Let go; more than once does nothing. The file stays."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def is_held(path: str | Path) -> bool | None:
+    """Whether anybody, this process included, holds a lock on what is at ``path``; ``None`` where
+    that cannot be known."""
+    lock = PathLock(path)
+    try:
+        if not lock.path.exists():
+            return False
+        is_free = lock.acquire()
+    except OSError:
+        return None
+    lock.release()
+    return not is_free
+
+
+def _open(path: Path) -> int:
+    if path.is_dir():
+        return os.open(path, os.O_RDONLY)
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+
+
+def _lock(descriptor: int) -> bool:
+    """Whether the lock could be taken at once."""
+    if os.name == "nt":
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_still_at(descriptor: int, path: Path) -> bool:
+    """Whether the file was not removed or replaced before it was locked."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
