@@ -34,7 +34,7 @@ from PIL import Image
 from .bank_edits import BankEdits
 from .disk import remove_unfinished, write_whole
 from .images import find_pictures, read_picture
-from .json_text import parse_json
+from .json_text import is_finite, parse_json
 from .memory_bank import REFERENCE_SHOT, MemoryBank, MemoryFrame
 from .messages import is_unicode, reason_of, shown
 from .names import is_plain_name
@@ -313,7 +313,7 @@ def _check_field(name: str, field: str, value: object) -> None:
         raise ValueError(f"{where} has the wrong type ({shown(value)})")
     if field in ("shot", "frame") and not -LARGEST <= value <= LARGEST:
         raise ValueError(f"{where} must be at most {LARGEST}, but it is {shown(value)}")
-    if field in ("score", "similarity") and value is not None and not abs(value) <= LARGEST:
+    if field in ("score", "similarity") and value is not None and not is_finite(value):
         raise ValueError(f"{where} must be a plain number, but it is {shown(value)}")
     if isinstance(value, str) and not is_unicode(value):
         raise ValueError(f"{where} holds characters that are not valid Unicode ({shown(value)})")
@@ -381,7 +381,9 @@ def _in_natural_order(names: Iterable[str]) -> list[str]:
     """Numbers count as numbers, so ``2.png`` comes before ``10.png``."""
 
     def natural(name: str) -> list:
-        parts = re.split(r"([0-9]+)", name)  # not every digit of Unicode is a number to Python
+        # Not every digit of Unicode is a number to Python. Without the empty part before a number
+        # that begins a name: such names come after others, and the order decides over shots' keys.
+        parts = [part for part in re.split(r"([0-9]+)", name) if part]
         return [(int(p), "") if p.isascii() and p.isdecimal() else (-1, p.lower()) for p in parts]
 
     return sorted(names, key=natural)

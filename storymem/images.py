@@ -7,6 +7,7 @@ before it decodes, and says in words what is wrong.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
-from .messages import reason_of
+from .messages import listed, reason_of
 
 FORMATS = {  # Pillow's name -> endings
     "PNG": (".png", ".apng"),
@@ -28,24 +29,26 @@ FORMATS = {  # Pillow's name -> endings
     "AVIF": (".avif",),  # where this Pillow has it
 }
 PICTURE_SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
-OTHER_PICTURES = {  # endings that an artist takes for a picture, and that are told instead of read
+OTHER_PICTURES = {  # endings of pictures that are not read: one that is meant must not be lost
     **dict.fromkeys((".heic", ".heif", ".hif"), "HEIC"),
     **dict.fromkeys((".jxl",), "JPEG XL"),
     **dict.fromkeys((".jp2", ".j2k", ".jpx"), "JPEG 2000"),
-    **dict.fromkeys((".psd", ".psb"), "Photoshop's own format"),
-    **dict.fromkeys((".xcf", ".kra", ".ora"), "the own format of a painting program"),
-    **dict.fromkeys((".exr", ".hdr"), "a format with high dynamic range"),
-    **dict.fromkeys((".svg", ".eps", ".ai", ".pdf"), "a vector format"),
-    **dict.fromkeys((".tga", ".dds", ".ico", ".ppm", ".pgm", ".pnm", ".qoi"), "a rare format"),
+    **dict.fromkeys((".tga", ".dds", ".ppm", ".pgm", ".pnm", ".qoi"), "a rare format"),
     **dict.fromkeys(
         (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"), "a camera's raw format"
     ),
 }
+WORKING_FILES = {  # that lie beside the pictures made from them, and are not meant themselves
+    **dict.fromkeys((".psd", ".psb"), "Photoshop's own format"),
+    **dict.fromkeys((".xcf", ".kra", ".ora"), "the own format of a painting program"),
+    **dict.fromkeys((".exr", ".hdr"), "a format with high dynamic range"),
+    **dict.fromkeys((".svg", ".eps", ".ai"), "a vector format"),
+    **dict.fromkeys((".ico",), "an icon"),
+}
 MAX_PIXELS = 64_000_000  # 8000 x 8000: 200 MB when decoded, twice that on the way
 READABLE = "PNG, JPEG, WebP, BMP, TIFF, GIF or AVIF"
-
-
 _LIMIT = f"at most {MAX_PIXELS // 1_000_000} megapixels are read: make it smaller"
+logger = logging.getLogger(__name__)
 
 
 class PictureError(ValueError):
@@ -58,7 +61,11 @@ class PictureError(ValueError):
 @cache
 def readable_formats() -> tuple[str, ...]:
     """Pillow's names of the formats that are read; older Pillows have no AVIF."""
-    return tuple(name for name in FORMATS if name != "AVIF" or features.check("avif"))
+    return tuple(name for name in FORMATS if name != "AVIF" or _has_avif())
+
+
+def _has_avif() -> bool:
+    return "avif" in features.modules and features.check("avif")
 
 
 def is_picture(name: str | Path) -> bool:
@@ -66,19 +73,29 @@ def is_picture(name: str | Path) -> bool:
     return Path(name).suffix.lower() in PICTURE_SUFFIXES
 
 
-def other_picture(name: str | Path) -> str:
+def other_format(name: str | Path) -> str:
     """Which format a file's ending says, when it is a picture that is not read; else empty."""
-    return OTHER_PICTURES.get(Path(name).suffix.lower(), "")
+    suffix = Path(name).suffix.lower()
+    return OTHER_PICTURES.get(suffix) or WORKING_FILES.get(suffix, "")
 
 
 def find_pictures(folder: Path) -> list[str]:
-    """Names of the pictures right in ``folder``, also of those that cannot be read; hidden files
-    and what is no picture are passed over."""
-    return [
-        path.name
-        for path in folder.iterdir()
-        if (is_picture(path) or other_picture(path)) and path.name[0] != "." and path.is_file()
-    ]
+    """Names of the pictures right in ``folder``.
+
+    Those of a format that is not read are among them, for the reader to refuse, unless the same
+    picture is there in one that is. Working files are passed over, which is logged; so are hidden
+    files and what is no picture, in silence.
+    """
+    found = [p for p in folder.iterdir() if p.name[0] != "." and p.is_file()]
+    read = [path.name for path in found if is_picture(path)]
+    stems = {Path(name).stem for name in read}
+    others = [p for p in found if p.suffix.lower() in OTHER_PICTURES and p.stem not in stems]
+    if working := sorted(p.name for p in found if p.suffix.lower() in WORKING_FILES):
+        logger.warning(
+            "StoryMem: %s is not read from %s; save what is meant as %s",
+            listed(working), folder, READABLE,
+        )  # fmt: skip
+    return read + [path.name for path in others]
 
 
 @contextmanager
@@ -92,7 +109,7 @@ def open_picture(path: str | Path, formats: tuple[str, ...] = ()) -> Iterator[Im
         PictureError: when it is none, too large, or damaged, also while it is used.
     """
     path = Path(path)
-    if kind := other_picture(path):
+    if kind := other_format(path):
         raise PictureError(path, f"it is {kind}; save it as {READABLE}")
     if not path.is_file():
         raise PictureError(path, "there is no such file")

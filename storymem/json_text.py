@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 
 DEEPEST = 100  # lists and objects inside each other; Python itself gives up at about a thousand
@@ -39,6 +40,13 @@ def parse_json(text: str | bytes, *, pairs_hook: Callable | None = None) -> obje
     if is_deeper(value, DEEPEST):
         raise JsonError(_DEEP)
     return value
+
+
+def is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
 
 
 _DEEP = f"it is nested too deeply (more than {DEEPEST} levels)"

@@ -351,15 +351,15 @@ def test_a_save_leaves_files_alone_that_another_server_is_writing(tmp_path):
     bank = start_bank([torch.rand(4, 4, 3)])
     save_bank(tmp_path, bank)
     fresh, old = tmp_path / ".bank.json.1.tmp", tmp_path / ".bank.json.2.tmp"
-    ours = disk.unfinished_beside(tmp_path / "bank.json")  # of this process, which lives
-    before_us = ours.with_name(ours.name.replace(f"-{disk.OWN_MARK}", "-" + "0" * 6))
-    for path in (fresh, old, ours, before_us):
+    dead = disk.unfinished_beside(tmp_path / "bank.json")  # of this number, but nobody holds it
+    for path in (fresh, old, dead):
         path.write_text("half")
     os.utime(old, (1, 1))
-    save_bank(tmp_path, bank)
+    with disk.unfinished_file(tmp_path / "bank.json") as written:
+        save_bank(tmp_path, bank)
+        assert written.exists()
     assert fresh.exists()
-    assert ours.exists()
-    assert not before_us.exists()  # a container gives each process the number of the one before
+    assert not dead.exists()  # a container gives each process the number of the one before
     assert not old.exists()
 
 

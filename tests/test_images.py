@@ -20,6 +20,7 @@ from storymem.images import (
     MAX_PIXELS,
     OTHER_PICTURES,
     PICTURE_SUFFIXES,
+    WORKING_FILES,
     is_picture,
     open_picture,
     read_picture,
@@ -92,6 +93,34 @@ def test_a_picture_of_another_kind_is_named_instead_of_passed_over(tmp_path, cap
     with caplog.at_level(logging.WARNING):
         assert [f.name for f in load_bank(tmp_path, skip_damaged=True).frames] == ["one"]
     assert f"Two{suffix.upper()}" in caplog.text
+
+
+def test_a_picture_of_another_kind_beside_the_same_one_is_not_missed(tmp_path, caplog):
+    save(tmp_path / "hero.png")
+    (tmp_path / "hero.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    assert [f.name for f in load_bank(tmp_path).frames] == ["hero"]
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("kind", sorted(set(WORKING_FILES.values())))
+def test_a_working_file_is_told_and_not_in_the_way(tmp_path, caplog, kind):
+    suffix = next(suffix for suffix, name in WORKING_FILES.items() if name == kind)
+    save(tmp_path / "one.png")
+    working = tmp_path / f"Sheet{suffix.upper()}"
+    working.write_bytes(b"8BPS")
+    with caplog.at_level(logging.WARNING):
+        assert [f.name for f in load_bank(tmp_path).frames] == ["one"]
+    assert f"{working.name} is not read from {tmp_path}; save what is meant as PNG" in caplog.text
+    with pytest.raises(ValueError, match=rf"it is {re.escape(kind)}; save it as PNG"):
+        read_picture(working)
+
+
+def test_pictures_whose_names_begin_with_numbers_come_after_others(tmp_path):
+    """The order decides over the keys of shots that see the references."""
+    for i, name in enumerate(["2.png", "10.png", "hero 10.png", "hero 2.png", "Anna.png"]):
+        save(tmp_path / name, colour=(40 * i, 0, 0))
+    names = [frame.name for frame in load_bank(tmp_path).frames]
+    assert names == ["Anna", "hero 2", "hero 10", "2", "10"]
 
 
 def test_what_is_no_picture_is_passed_over(tmp_path):
