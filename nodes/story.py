@@ -9,7 +9,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..storymem.messages import reason_of, shown
-from ..storymem.story import DEFAULT_NAME, check_length, load_story, summarise
+from ..storymem.story import DEFAULT_NAME, check_file, load_story, summarise
 from .folders import find_inside, short_places, tells_host_places
 from .types import Story
 
@@ -110,7 +110,7 @@ def _read(name: str) -> str:
             f"file must be a .json or .txt file in the input folder, but it is {shown(name)}"
         )
     try:
-        check_length(path.stat().st_size, shown(name))
+        check_file(path.stat().st_size, shown(name))
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError(f"{name} is not UTF-8 text; save it as UTF-8") from None

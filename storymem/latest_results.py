@@ -149,40 +149,27 @@ def _in_order(
 ) -> list[tuple[int, str]]:
     """As many shots as possible with an entry of their prompt, both in the order of the story; of
     equally many, as many as possible under their old label."""
-    first, shots_end, names_end = 0, len(texts), len(names)
-
-    def is_pair(i: int, j: int, *, same_label: bool) -> bool:
-        return texts[i] in fitting[names[j]] and (labels[i] == names[j] or not same_label)
-
-    pairs = []
-
-    def take_from_begin(*, same_label: bool) -> None:
-        nonlocal first
-        while first < min(shots_end, names_end) and is_pair(first, first, same_label=same_label):
-            pairs.append((first, names[first]))
-            first += 1
-
-    def take_from_end(*, same_label: bool) -> None:
-        nonlocal shots_end, names_end
-        while min(shots_end, names_end) > first and is_pair(
-            shots_end - 1, names_end - 1, same_label=same_label
-        ):
-            shots_end, names_end = shots_end - 1, names_end - 1
-            pairs.append((shots_end, names[names_end]))
-
-    take_from_begin(same_label=True)
-    for attempt in range(3):
-        places = defaultdict(list)  # of each prompt in what is left
-        for i in range(first, shots_end):
-            places[texts[i]].append(i)
-        left = names[first:names_end]
-        if sum(len(places[text]) for name in left for text in fitting[name]) <= MOST_MATCHES:
-            return pairs + _heaviest_chain(left, labels, places, fitting)
-        # Hundreds of shots with one prompt: where nothing was put in or taken out, they stay.
-        take_from_end(same_label=attempt == 0)
-        if attempt:
-            take_from_begin(same_label=False)
-    return pairs
+    first, pairs = 0, []
+    while (
+        first < min(len(texts), len(names))
+        and labels[first] == names[first]
+        and texts[first] in fitting[names[first]]
+    ):
+        pairs.append((first, names[first]))
+        first += 1
+    places = defaultdict(list)  # of each prompt in what is left
+    for i in range(first, len(texts)):
+        places[texts[i]].append(i)
+    left = names[first:]
+    if sum(len(places[text]) for name in left for text in fitting[name]) <= MOST_MATCHES:
+        return pairs + _heaviest_chain(left, labels, places, fitting)
+    # Hundreds of shots with one prompt: those under their old label stay.
+    index = {label: i for i, label in enumerate(labels)}
+    return pairs + [
+        (index[name], name)
+        for name in left
+        if name in index and texts[index[name]] in fitting[name]
+    ]
 
 
 def _heaviest_chain(

@@ -39,7 +39,7 @@ def parse_shot_numbers(text: str, count: int) -> tuple[int, ...]:
         ValueError: for text that is no list of shot numbers, or a shot that the story does not
         have.
     """
-    indices: set[int] = set()
+    is_named = bytearray(count)
     for part in _number_parts(text):
         match = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", part)
         if not match:
@@ -49,10 +49,8 @@ def parse_shot_numbers(text: str, count: int) -> tuple[int, ...]:
         first, last = int(match[1]), int(match[2] or match[1])
         if not 1 <= first <= last <= count:
             raise ValueError(f"redo_shots names {part}, but the story has shots 1 to {count}")
-        indices.update(range(first - 1, last))
-        if len(indices) == count:
-            break
-    return tuple(sorted(indices))
+        is_named[first - 1 : last] = b"\1" * (last - first + 1)
+    return tuple(i for i in range(count) if is_named[i])
 
 
 def _number_parts(text: str) -> Iterator[str]:

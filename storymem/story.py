@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 CONTINUITY_MODES = ("last_frame", "last_five_frames")  # MI2V and MM2V
 MAX_SCRIPT = 4 * 2**20  # characters: 2 000 shots of 2 000 characters
+MOST_BYTES = 4  # of a character of UTF-8
 DEFAULT_NAME = "story"  # for a script that does not say its name
 SCENE_FIELDS = ("scene_num", "video_prompts", "cut")
 
@@ -63,7 +64,7 @@ class Shot:
         return f"{self.scene:02d}_{self.number:02d}"
 
     def __str__(self) -> str:
-        beginning = short(" ".join(self.prompt.split()), 80)
+        beginning = short(self.prompt, 80)
         return f"shot {self.index + 1} (scene {self.scene}, shot {self.number}: '{beginning}')"
 
 
@@ -252,9 +253,14 @@ def _with_names_told(story: Story) -> Story:
     return replace(story, warnings=(*story.warnings, warning))
 
 
-def check_length(size: int, name: str = "the script") -> None:
-    """Raise ScriptError for a text that is far too long to be a script, before it is read."""
-    if size > MAX_SCRIPT:
+def check_file(size: int, name: str = "the script") -> None:
+    """Raise ScriptError for a file of so many bytes that no script has, before it is read."""
+    check_length(size // MOST_BYTES, name)
+
+
+def check_length(characters: int, name: str = "the script") -> None:
+    """Raise ScriptError for a text that is far too long to be a script."""
+    if characters > MAX_SCRIPT:
         raise ScriptError(
             f"{name} is too long to be a script (more than {MAX_SCRIPT // 2**20} million "
             "characters); choose another one"

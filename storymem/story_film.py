@@ -12,7 +12,7 @@ import numpy as np
 from .cast import without_marks
 from .latest_results import is_held
 from .messages import reason_of
-from .story import Story, check_length, load_story
+from .story import Story, check_file, load_story
 from .story_folder import read_manifest
 from .video import open_video, read_info
 
@@ -122,7 +122,7 @@ def read_script(path: Path, default_name: str = "") -> Story:
         ValueError: when it cannot be read, naming it.
     """
     try:
-        check_length(path.stat().st_size)
+        check_file(path.stat().st_size)
         text = path.read_text(encoding="utf-8")
         begin = text.removeprefix("\ufeff").lstrip()[:1]
         if path.suffix.lower() == ".json" and begin and begin not in "{[":
