@@ -6,6 +6,7 @@ from comfy_api.latest import io
 
 from ..storymem.aesthetics import HPSV3_THRESHOLD, filter_frames
 from ..storymem.keyframes import filter_keyframes, images_as_keyframes
+from .folders import tells_host_places
 from .host_models import released_after
 from .keyframes import KEYFRAMES_TOOLTIP, as_images
 from .scorers import LoadScorer
@@ -61,6 +62,7 @@ class AestheticFilter(io.ComfyNode):
         )
 
     @classmethod
+    @tells_host_places
     def execute(cls, scorer, own_threshold, threshold, keyframes=None, images=None):
         if (keyframes is None) == (images is None):
             raise ValueError("connect either keyframes or images to Aesthetic Filter, not both")

@@ -24,6 +24,7 @@ from ..storymem.conditioning import (
 )
 from ..storymem.continuity import CONTINUITY_CHOICES, ShotPlan
 from ..storymem.memory_bank import MAX_MEMORY_FRAMES, MemoryBank, MemoryFrame
+from .folders import tells_host_places
 from .tensors import require_images
 from .types import Bank, Shot
 
@@ -308,6 +309,7 @@ class M2VConditioning(io.ComfyNode):
         )
 
     @classmethod
+    @tells_host_places
     def execute(
         cls,
         positive,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -27,7 +28,8 @@ def find_inside(root: str | Path, name: str) -> Path | None:
 def short_places(text: str) -> str:
     """``text`` with the host's folders by their names: ``output/storymem``, not the whole path."""
     for root, name in _host_folders():
-        text = text.replace(root, name)
+        if root in text:  # and not only the beginning of a longer name
+            text = re.sub(rf"{re.escape(root)}(?![\w.-])", lambda _, name=name: name, text)
     return text
 
 
@@ -70,6 +72,8 @@ def _host_folders() -> list[tuple[str, str]]:
         folder_paths.base_path: "ComfyUI",
     }
     for kind in folder_paths.folder_names_and_paths:
+        if kind == "custom_nodes":
+            continue
         for root in folder_paths.get_folder_paths(kind):
             named.setdefault(root, f"models/{kind}")
     found = {os.path.realpath(root): name for root, name in named.items()}

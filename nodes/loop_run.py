@@ -20,7 +20,7 @@ from comfy_api.latest import InputImpl, io, ui
 from comfy_execution.utils import get_executing_context
 
 from ..storymem.code_version import code_version
-from ..storymem.disk import remove_unfinished, telling
+from ..storymem.disk import StoreError, remove_unfinished, telling
 from ..storymem.folder_lock import StoryClaim
 from ..storymem.images import read_picture
 from ..storymem.latest_results import moved_results
@@ -232,7 +232,7 @@ class LoopRun:
             error["exception_message"] = line[0].upper() + line[1:] + "\n"
         try:
             update_manifest(self.folder, self.loop.story, stopped=line, failed=failed)
-        except OSError as trouble:
+        except (OSError, StoreError) as trouble:
             logger.warning("StoryMem: %s could not be updated: %s", self.folder, trouble)
         # Last: the page reads the folder when it hears of the end.
         tell(self, "stopped", self.current, failed=bool(failed), message=line)

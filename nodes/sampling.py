@@ -23,6 +23,7 @@ from .conditioning import (
     size_inputs,
 )
 from .experts import BOUNDARY, TwoExpertGuider, require_same_sampling
+from .folders import tells_host_places
 from .rope import patch_memory_positions
 from .wan_models import (
     I2V_CHANNELS,
@@ -286,6 +287,7 @@ class M2VSampler(io.ComfyNode):
         )
 
     @classmethod
+    @tells_host_places
     def execute(
         cls, model_high, positive, negative, vae, width, height, length, size_rule, seed, steps,
         cfg, sampler_name, scheduler, continuity="auto", model_low=None, t2v_high=None,

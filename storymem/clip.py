@@ -178,7 +178,7 @@ def load_clip(path: str | Path, *, activation: str = "auto") -> ClipTower:
             )
         module.load_state_dict(tower, assign=True)
     except (ValueError, KeyError, RuntimeError) as error:
-        text = short(" ".join(str(error).split()), 400)  # torch lists every weight that is missing
+        text = short(str(error), 400)  # torch lists every weight that is missing
         raise ValueError(text if str(path) in text else f"{path} cannot be used: {text}") from error
     logger.info("StoryMem: CLIP %s from %s, %s", shape.name, path.name, activation)
     sample = tower["proj"].contiguous().numpy().tobytes()  # no two trainings share it

@@ -80,7 +80,7 @@ def load_clip_text(path: str | Path, image: ClipTower) -> torch.nn.Module | None
         module.load_state_dict(tower, strict=False)
         missing = set(module.state_dict()) - set(tower) - {"attn_mask"}
     except (KeyError, ValueError, RuntimeError) as error:
-        reason = short(" ".join(str(error).split()), 300)
+        reason = short(str(error), 300)
         raise ValueError(
             f"{path} cannot be used: its CLIP text tower is broken: {reason}"
         ) from None

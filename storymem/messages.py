@@ -21,9 +21,10 @@ def shown(value: object, longest: int = LONGEST) -> str:
 
 
 def short(text: str, longest: int = LONGEST) -> str:
-    """A text as it stands, but never longer than ``longest`` and in one line."""
-    text = " ".join(text[: 4 * longest].split()) if len(text) > longest else text
-    return text if len(text) <= longest else text[: longest - 3] + "..."
+    """A text in one line, but never longer than ``longest``."""
+    line = " ".join(text[: 4 * longest].split())
+    is_whole = len(line) <= longest and len(text) <= 4 * longest
+    return line if is_whole else line[: longest - 3] + "..."
 
 
 def listed(names: Iterable[object], most: int = MANY) -> str:

@@ -294,7 +294,7 @@ def test_a_value_in_a_message_is_short_and_can_be_shown(value):
 def test_usual_values_look_as_python_writes_them():
     for value in ("maybe", 5, 1.5, True, None, [1, "a"], {"a": [1]}):
         assert shown(value) == repr(value)
-    assert short("one\ntwo") == "one\ntwo"
+    assert short("one\n  two\t three") == "one two three"  # a message is one line
     assert listed("abcdefghijk") == "a, b, c, d, e, f, g, h and 3 more"
 
 
@@ -314,7 +314,7 @@ def shown_story(tmp_path, loop):
     folder = claim_folder(tmp_path / "out", "p", STORY)
     story = ShownStory(folder, STORY, loop.settings, VideoOptions())
     steps = make(loop)
-    story.show_story(steps, {})
+    story.finish(steps, {}, None)
     return story, steps
 
 
@@ -333,7 +333,7 @@ def test_a_visible_shot_that_was_damaged_without_changing_size_is_restored(
     damaged = bytearray(whole)
     damaged[len(whole) // 2] ^= 255
     path.write_bytes(bytes(damaged))
-    story.show_story(steps, {})
+    story.finish(steps, {}, None)
     assert path.read_bytes() == whole
     assert "was damaged or changed" in caplog.text
 
@@ -341,5 +341,5 @@ def test_a_visible_shot_that_was_damaged_without_changing_size_is_restored(
 def test_a_visible_shot_that_is_whole_is_not_written_again(shown_story):
     story, steps = shown_story
     before = {path: path.stat().st_mtime_ns for path in story.folder.glob("shot_*")}
-    story.show_story(steps, {})
+    story.finish(steps, {}, None)
     assert {path: path.stat().st_mtime_ns for path in story.folder.glob("shot_*")} == before

@@ -45,6 +45,7 @@ TINY_DEFAULTS = {
 # Words of the library, which are inputs of the nodes, and the options that stand for them here.
 OPTION_OF = {
     "redo_shots": "--redo",
+    "filename_prefix": "--out",
     **{
         name: f"--{name.replace('_', '-')}"
         for name in (
