@@ -21,11 +21,12 @@ PACK = Path(__file__).resolve().parent.parent
 NO_INFLUENCE = {
     f"{folder}/{name}.py"
     for folder, names in {
-        "storymem": "__init__ bank_edits bank_store bank_view code_version disk latest_results "
-        "loop_state pictures plain_script script_fields shot_keys shot_loop shot_store story "
-        "story_folder story_output story_repair thumbnails video",
-        "nodes": "__init__ folders host_cache loop_graph loop_nodes loop_progress loop_run "
-        "one_wire page shot_loop story types",
+        "storymem": "__init__ bank_edits bank_store bank_view code_version disk folder_lock "
+        "json_text latest_results locks loop_state messages names number_lists pictures "
+        "plain_script script_fields shot_keys shot_loop shot_record shot_store story story_folder "
+        "story_output story_repair thumbnails video",
+        "nodes": "__init__ file_watch folders host_cache loop_graph loop_nodes loop_progress "
+        "loop_run one_wire page shot_loop story types",
     }.items()
     for name in names.split()
 }
@@ -38,8 +39,7 @@ def code_version(modules: Iterable[str] = ()) -> str:
 
     Args:
         modules: files of the pack, relative to it (``nodes/sampling.py``); what they import from
-        the
-            pack counts too.
+            the pack counts too.
     """
     waiting, seen = [*ALWAYS, *modules], set()
     while waiting:
@@ -47,7 +47,9 @@ def code_version(modules: Iterable[str] = ()) -> str:
         if name not in seen and name not in NO_INFLUENCE:
             seen.add(name)
             waiting += _read(name)[1]
-    return hashlib.sha256(repr([(n, _read(n)[0]) for n in sorted(seen)]).encode()).hexdigest()
+    digests = [(name, _read(name)[0]) for name in sorted(seen)]
+    known = [pair for pair in digests if pair[1] is not None]
+    return hashlib.sha256(repr(known).encode()).hexdigest()
 
 
 def module_of(path: str | None) -> str | None:
@@ -61,15 +63,18 @@ def module_of(path: str | None) -> str | None:
 
 
 @cache
-def _read(name: str) -> tuple[str, tuple[str, ...]]:
+def _read(name: str) -> tuple[str | None, tuple[str, ...]]:
     """Digest of a file and the pack's files that it imports, both as they were before changes that
-    show in no pixel. Read once: running code does not change."""
+    show in no pixel; no digest for a file that was not there then. Read once: running code does not
+    change."""
     text = (PACK / name).read_text(encoding="utf-8")
-    digest = digest_of_code(text)
+    digest, imports = digest_of_code(text), imports_of(name, text, PACK)
     before = _as_before().get(name)
-    if before and before["now"] == digest:
-        return before["then"], tuple(before["imports"])
-    return digest, imports_of(name, text, PACK)
+    if not before or before["now"] != digest:
+        return digest, imports
+    # Files that are new since then count as soon as they change.
+    new = (n for n in imports if n in _as_before() and _as_before()[n]["then"] is None)
+    return before["then"], (*before["imports"], *new)
 
 
 def digest_of_code(text: str) -> str:

@@ -3,7 +3,8 @@
     python tests/make_code_as_before.py COMMIT
 
 Finished shots stay as they are for these changes; run it only when that is right. Every file that
-a shot's key covers and that differs from COMMIT is listed: look at ``git diff COMMIT`` of each.
+a shot's key covers and that differs from COMMIT, or is new since, is listed: look at ``git diff
+COMMIT`` of each.
 With ``--golden`` it also writes down what COMMIT's own code says of every node's file, which
 tests/test_code_version.py compares with.
 """
@@ -19,25 +20,37 @@ import tempfile
 from pathlib import Path
 
 PACK = Path(__file__).resolve().parent.parent
+CODE = ("storymem", "nodes")
 GOLDEN = PACK / "tests" / "golden" / "code_version.json"
 sys.path.insert(0, str(PACK))
 
-from storymem.code_version import AS_BEFORE, NO_INFLUENCE, digest_of_code, imports_of  # noqa: E402
+from storymem.code_version import AS_BEFORE, NO_INFLUENCE, digest_of_code  # noqa: E402
 
-TOLD = """
+ASK = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from storymem.code_version import code_version
-names = json.loads(sys.argv[2])
-print(json.dumps({name: code_version([name]) for name in names}))
+from storymem import code_version
+ask = getattr(code_version, sys.argv[2])
+print(json.dumps([ask(of) for of in json.loads(sys.argv[3])]))
 """
 
 
 def checkout(commit: str, folder: Path) -> None:
     archive = subprocess.run(
-        ["git", "archive", commit, "storymem", "nodes"], cwd=PACK, check=True, capture_output=True
+        ["git", "archive", commit, *CODE], cwd=PACK, check=True, capture_output=True
     )
     subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
+
+
+def ask(pack: Path, function: str, arguments: list) -> list:
+    """What a function of that pack's own code_version.py says of each argument."""
+    command = [sys.executable, "-c", ASK, str(pack), function, json.dumps(arguments)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def code_below(pack: Path) -> list[str]:
+    files = (path for folder in CODE for path in (pack / folder).rglob("*.py"))
+    return sorted(path.relative_to(pack).as_posix() for path in files)
 
 
 def main() -> int:
@@ -48,24 +61,20 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         before = Path(place)
         checkout(options.commit, before)
-        names = [p.relative_to(before).as_posix() for p in sorted(before.rglob("*.py"))]
+        known = code_below(before)
+        told = dict(zip(known, ask(before, "_read", known), strict=True))
         table = {}
-        for name in names:
-            if name in NO_INFLUENCE or not (PACK / name).is_file():
-                continue
-            old = (before / name).read_text(encoding="utf-8")
-            new = (PACK / name).read_text(encoding="utf-8")
-            if digest_of_code(old) != digest_of_code(new):
-                then = digest_of_code(old)
-                imports = imports_of(name, old, before)
-                table[name] = {"now": digest_of_code(new), "then": then, "imports": imports}
+        for name in code_below(PACK):
+            if name not in NO_INFLUENCE:
+                now = digest_of_code((PACK / name).read_text(encoding="utf-8"))
+                then, imports = told.get(name, (None, []))
+                if now != then:
+                    table[name] = {"now": now, "then": then, "imports": imports}
         if options.golden:
-            nodes = [n for n in names if n.startswith(("nodes/", "storymem/headless/runner"))]
-            told = subprocess.run(
-                [sys.executable, "-c", TOLD, str(before), json.dumps(nodes)],
-                check=True, capture_output=True, text=True,
-            )  # fmt: skip
-            GOLDEN.write_text(json.dumps(json.loads(told.stdout), indent=1) + "\n")
+            nodes = [n for n in known if n.startswith(("nodes/", "storymem/headless/runner"))]
+            versions = ask(before, "code_version", [[name] for name in nodes])
+            versions = dict(zip(nodes, versions, strict=True))
+            GOLDEN.write_text(json.dumps(versions, indent=1) + "\n")
     AS_BEFORE.write_text(json.dumps(table, indent=1) + "\n")
     print(f"{len(table)} files: {', '.join(table)}")
     return 0

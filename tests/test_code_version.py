@@ -67,6 +67,27 @@ def test_a_listed_file_that_is_changed_again_counts(tmp_path, monkeypatch):
     assert _read("b.py") == (digest_of_code("x = 3\n"), ())
 
 
+def test_a_file_that_is_new_in_a_listed_one_counts_when_it_is_changed(tmp_path, monkeypatch):
+    monkeypatch.setattr("storymem.code_version.PACK", tmp_path)
+    monkeypatch.setattr("storymem.code_version.ALWAYS", ())
+    (tmp_path / "a.py").write_text("x = 1\n")
+    before = code_version(["a.py"])
+    (tmp_path / "a.py").write_text("from .new import x\nfrom .other import y\n")
+    (tmp_path / "new.py").write_text("x = 1\n")
+    (tmp_path / "other.py").write_text("y = 1\n")
+    _read.cache_clear()
+    now, new = (digest_of_code((tmp_path / name).read_text()) for name in ("a.py", "new.py"))
+    table = {
+        "a.py": {"now": now, "then": digest_of_code("x = 1\n"), "imports": []},
+        "new.py": {"now": new, "then": None, "imports": []},
+    }
+    monkeypatch.setattr("storymem.code_version._as_before", lambda: table)
+    assert code_version(["a.py"]) == before
+    _read.cache_clear()
+    (tmp_path / "new.py").write_text("x = 2\n")
+    assert code_version(["a.py"]) != before
+
+
 def test_files_outside_the_pack_are_not_its_modules():
     assert module_of(str(PACK / "nodes" / "lora.py")) == "nodes/lora.py"
     assert module_of("/usr/lib/python3/os.py") is None
