@@ -101,10 +101,10 @@ def _field(key: str, value):
         return None
     if key in WHOLE:
         return _whole(value)
-    if key == "lora_strength" and isinstance(value, str):
+    if key == "lora_strength" and isinstance(value, (int, str)) and not isinstance(value, bool):
         try:
-            return float(value)
-        except ValueError:
+            return float(value)  # a browser writes 1.0 as 1
+        except (OverflowError, ValueError):
             return value
     return value
 

@@ -58,10 +58,42 @@ def test_numbers_that_were_typed_are_numbers():
     check_written(script, write_script(script, "plain"))
 
 
+@pytest.mark.parametrize("form", ["json", "plain"])
+@pytest.mark.parametrize("strength", [0, 1, "1"])
+def test_a_strength_is_the_same_number_however_a_browser_writes_it(strength, form):
+    script = read_script("[lora_strength: 1.0]\nshe walks")
+    view = view_script(script)
+    view["shots"][0]["lora_strength"] = strength
+    script = script_of_view(json.loads(json.dumps(view)))
+    assert check_written(script, write_script(script, form)).shots[0].lora_strength == float(
+        strength
+    )
+
+
+def test_a_strength_beyond_all_numbers_is_told_in_the_readers_words():
+    view = seen()
+    view["shots"][0]["lora_strength"] = 10**400
+    script = script_of_view(view)
+    with pytest.raises(ScriptError, match="lora_strength"):
+        check_written(script, write_script(script, "json"))
+
+
 def test_what_was_cleared_is_not_set_but_an_empty_negative_prompt_stays():
     view = seen()
     view["shots"][0].update(seed="", lora_strength=None, reference_images=[], lock=False)
     assert dict(script_of_view(view).rows[0].fields) == {"negative_prompt": ""}
+
+
+def test_fields_that_say_nothing_may_be_left_out():
+    view = seen()
+    for i, shot in enumerate(view["shots"]):
+        view["shots"][i] = {
+            name: value
+            for name, value in shot.items()
+            if name in ("cut", "negative_prompt") or not (value is False or value in (None, "", []))
+        }
+    assert len(view["shots"][1]) < len(seen()["shots"][1]) - 3
+    assert script_of_view(view) == script_of_view(seen())
 
 
 @pytest.mark.parametrize(
