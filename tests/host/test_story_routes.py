@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from gallery_page import ask
+from long_story import long_script, write_results
 from loop_graphs import loop_graph, story
 from PIL import Image
+from work import count_calls
 
 pytestmark = pytest.mark.http
 JSON = {"Content-Type": "application/json"}
@@ -77,6 +81,46 @@ def test_what_is_wrong_with_rows_is_told(server, body, words):
     status, answer = tell(server, "/storymem/script", body)
     assert status == 200
     assert words in answer["error"]
+
+
+def test_answers_are_made_beside_the_servers_own_loop(host, monkeypatch):
+    """A long story takes a while, in which the server must answer others."""
+    routes = host.pack("nodes.story_routes")
+    threads = []
+
+    def work(*_, **__) -> dict:
+        threads.append(threading.get_ident())
+        return {}
+
+    async def body(_request) -> dict:
+        return {}
+
+    monkeypatch.setattr(routes, "read_json", body)
+    for ask_for, name in ((routes.show_story, "read_story"), (routes.show_script, "write_story")):
+        monkeypatch.setattr(routes, name, work)
+        asyncio.run(ask_for(None))
+    assert len(threads) == 2
+    assert threading.get_ident() not in threads
+
+
+def test_four_times_as_many_shots_are_four_times_the_work_to_answer(host):
+    routes = host.pack("nodes.story_routes")
+    output = Path(routes.folder_paths.get_output_directory())
+
+    def work(shots: int) -> list[int]:
+        write_results(output, "answered", shots)
+        script = long_script(shots, edited=True)
+        asked = {"script": script, "file": "none", "character": "", "prefix": "answered"}
+        view = routes.read_story(**asked)
+        assert [shot["video"] is None for shot in view["shots"]] == [True] + [False] * (shots - 1)
+        texts = {"node_character": "", "prefix": "answered", "default_name": ""}
+        return [
+            count_calls(lambda: routes.read_story(**asked)),
+            count_calls(lambda: routes.write_story(view, **texts)),
+        ]
+
+    short, long = work(50), work(200)
+    assert [b < 4.5 * a for a, b in zip(short, long, strict=True)] == [True, True], (short, long)
 
 
 def test_other_sites_and_large_or_malformed_requests_are_refused(server):

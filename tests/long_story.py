@@ -1,0 +1,49 @@
+"""Long stories with a result for every shot, without making a single one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from loop_graphs import story
+
+from storymem.shot_loop import LoopSettings, Step, plan_shot
+from storymem.story import load_story
+from storymem.story_folder import update_manifest
+from storymem.story_states import describe_made
+from storymem.video import write_video
+
+WORDS = (
+    "she walks on along the shore, the lighthouse behind her, rain on the lens, in evening light"
+)
+
+
+def long_script(shots: int, *, edited: bool = False) -> str:
+    """A story of so many cuts; ``edited``: with another first shot."""
+    prompts = [f"shot number {i + 1}: {WORDS}" for i in range(shots)]
+    prompts[0] += ", edited" * edited
+    return story(prompts=prompts, name=f"Long {shots}", cuts=[True] * shots)
+
+
+def write_results(output: Path, prefix: str, shots: int) -> Path:
+    """The folder that a run of ``long_script(shots)`` would leave, with one film for all shots."""
+    tale = load_story(long_script(shots), quiet=True)
+    folder = output / prefix / tale.name
+    folder.mkdir(parents=True)
+    film = folder / "film.mp4"
+    write_video(film, [np.full((48, 64, 3), 90, np.uint8)] * 5)
+    step, entries = None, {}
+    for shot in tale.shots:
+        plan = plan_shot(tale, LoopSettings(), shot, has_previous=step is not None)
+        step = Step(plan, "own", step, f"{shot.index:064x}")
+        name = f"shot_{shot.label}.mp4"
+        (folder / name).hardlink_to(film)
+        entries[shot.label] = {
+            "key": step.key,
+            "own": step.own,
+            "prompt": plan.prompt,
+            "file": name,
+        }
+        entries[shot.label] |= {"shot_prompt": shot.prompt, **describe_made(tale, step)}
+    update_manifest(folder, tale, shots=entries)
+    return folder
