@@ -18,6 +18,16 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+/**
+ * Change an element's text. An element that comes or goes, a text too, has the browser look through
+ * the whole page for what the host's `:has()` rules mean; a text that changes has not.
+ */
+export function setText(element, text) {
+  const [node] = element.childNodes;
+  if (element.childNodes.length !== 1 || node.nodeType !== Node.TEXT_NODE) element.textContent = text;
+  else if (node.data !== text) node.data = text;
+}
+
 /** Load a style sheet of this pack once, whatever its folder is called. */
 export function useStyles(name) {
   const href = new URL(`../css/${name}.css`, import.meta.url).href;

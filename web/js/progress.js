@@ -1,7 +1,7 @@
 /** On Shot Loop Open and Close: which shot is being made, how far the story is, and a way to stop. */
 import { app } from "../../../scripts/app.js";
 import { api } from "../../../scripts/api.js";
-import { PROMPT_ENDS, everyNode, h, useStyles } from "./common.js";
+import { PROMPT_ENDS, everyNode, h, setText, useStyles } from "./common.js";
 import { icon } from "./icons.js";
 import { forget, heardSoFar, isEnded, isOfThisPage, takeUp } from "./runs.js";
 import { lastRead, whenRead } from "./story_editor.js";
@@ -48,7 +48,7 @@ class ProgressLine {
   show(event) {
     const { state, of, finished } = event;
     Object.assign(this, { of, finished });
-    this.text.textContent = t(`progress.${state}`, event);
+    setText(this.text, t(`progress.${state}`, event));
     this.text.title = event.message || event.prompt || "";
     this.element.dataset.state = state;
     this.bar.setAttribute("aria-valuemax", String(of));
@@ -75,7 +75,7 @@ class ProgressLine {
 
   async stop() {
     this.cancel.disabled = true;
-    this.text.textContent = t("progress.cancelling");
+    setText(this.text, t("progress.cancelling"));
     await api.interrupt(runningPrompt);
   }
 }

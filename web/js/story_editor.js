@@ -1,7 +1,7 @@
 /** On Load Story: a list of the shots with their states, and the story editor. */
 import { app } from "../../../scripts/app.js";
 import { api } from "../../../scripts/api.js";
-import { PROMPT_ENDS, everyNode, h, noteChange, useStyles } from "./common.js";
+import { PROMPT_ENDS, everyNode, h, noteChange, setText, useStyles } from "./common.js";
 import { icon } from "./icons.js";
 import { heardSoFar, isEnded, statesFor, whenProgress } from "./runs.js";
 import { StoryDialog } from "./story_dialog.js";
@@ -13,6 +13,24 @@ const WIDGET = "storymem_shots";
 const READ_AFTER_MS = 500;
 const SMALLEST = 64; // pixels: the button and one line
 const panels = new WeakMap(); // node -> NodePanel
+
+/** A shot in the list on the node. */
+class Line {
+  constructor(number) {
+    this.beginning = h("span", { class: "sm-words" });
+    this.word = h("span", { class: "sm-state" });
+    this.element = h("li", {}, h("span", { class: "sm-number" }, String(number)), this.beginning, this.word);
+  }
+
+  show(label, state, prompt) {
+    if (label === this.label && state === this.state && prompt === this.prompt) return;
+    Object.assign(this, { label, state, prompt });
+    Object.assign(this.element.dataset, { state, label });
+    this.element.title = `${label} ${t(`state.${state}`)}\n${prompt.slice(0, 600)}`;
+    setText(this.beginning, prompt.slice(0, 120));
+    setText(this.word, t(`state.${state}`));
+  }
+}
 
 class NodePanel {
   constructor(node) {
@@ -32,6 +50,7 @@ class NodePanel {
     widget.serialize = false;
     this.followed = new WeakSet();
     this.rows = [];
+    this.lines = []; // of the list, one for each row
     this.later();
   }
 
@@ -58,6 +77,21 @@ class NodePanel {
 
   async read() {
     if (!this.node.graph) return; // deleted, or in a tab that was closed
+    if (this.reading) {
+      this.again = true; // shots that are finished one after the other need not be told one by one
+      return;
+    }
+    this.reading = true;
+    this.again = false;
+    try {
+      await this.readOnce();
+    } finally {
+      this.reading = false;
+      if (this.again) this.later();
+    }
+  }
+
+  async readOnce() {
     this.follow();
     const asked = askedBy(this.node);
     this.button.disabled = !asked;
@@ -88,17 +122,16 @@ class NodePanel {
     const done = this.states.filter((state) => ["done", "locked"].includes(state)).length;
     const scenes = this.rows.filter((row, i) => i === 0 || row.starts).length;
     this.element.classList.toggle("sm-wrong", Boolean(this.message) && !this.button.disabled);
-    this.summary.textContent = this.message || t("story.summary", { shots: this.rows.length, scenes, done });
+    setText(this.summary, this.message || t("story.summary", { shots: this.rows.length, scenes, done }));
     this.summary.title = this.summary.textContent;
-    const mark = this.rows.map((row, i) => `${labels[i]} ${this.states[i]} ${row.prompt.slice(0, 80)}`).join("\n");
-    if (mark === this.mark) return;
-    this.mark = mark;
-    this.list.replaceChildren(...this.rows.map((row, i) => h("li", {
-      "data-state": this.states[i], "data-label": labels[i], title: `${labels[i]} ${t(`state.${this.states[i]}`)}\n${row.prompt.slice(0, 600)}`,
-    },
-    h("span", { class: "sm-number" }, String(i + 1)),
-    h("span", { class: "sm-words" }, row.prompt.slice(0, 120)),
-    h("span", { class: "sm-state" }, t(`state.${this.states[i]}`)))));
+    for (const { element } of this.lines.splice(this.rows.length)) element.remove();
+    const known = this.lines.length;
+    this.rows.forEach((row, i) => {
+      this.lines[i] ??= new Line(i + 1);
+      this.lines[i].show(labels[i], this.states[i], row.prompt);
+    });
+    this.list.append(...this.lines.slice(known).map(({ element }) => element));
+    this.list.style.setProperty("--sm-lines", this.lines.length);
   }
 
   edit() {
