@@ -1,5 +1,5 @@
 /** The table of shots in the story editor: one row per shot, changed only where the story changed. */
-import { h } from "./common.js";
+import { h, setText } from "./common.js";
 import { icon } from "./icons.js";
 import { posterOf } from "./story_server.js";
 import { t } from "./texts.js";
@@ -7,6 +7,10 @@ import { t } from "./texts.js";
 const DRAG_TYPE = "application/x-storymem-shot";
 const MORE_FIELDS = ["negative_prompt", "first_frame_prompt", "continuity", "lora_strength", "reference_images"];
 const CONTINUITY = ["", "last_frame", "last_five_frames"];
+const PARTS = { // of a row, that are changed later
+  head: ".sm-scene", picture: ".sm-poster img", number: ".sm-number", state: ".sm-state",
+  cut: '[data-field="cut"]', up: '[data-act="up"]', toggle: '[data-act="toggle_scene"]', more: '[data-act="more"]',
+};
 
 export class StoryTable {
   /** `act(name, id, value)` is told what the artist does; see story_dialog.js. */
@@ -18,6 +22,7 @@ export class StoryTable {
     this.element.addEventListener("change", (event) => this.typed(event));
     this.element.addEventListener("click", (event) => this.clicked(event));
     this.element.addEventListener("keydown", (event) => this.pressed(event));
+    this.element.addEventListener("error", ({ target }) => { target.hidden = true; }, true); // of a picture
     for (const kind of ["dragstart", "dragover", "dragleave", "drop", "dragend"]) {
       this.element.addEventListener(kind, (event) => this.dragged(event));
     }
@@ -32,6 +37,7 @@ export class StoryTable {
         this.parts.delete(id);
       }
     }
+    const held = document.activeElement;
     let after = null;
     rows.forEach((row, i) => {
       let part = this.parts.get(row.id);
@@ -40,10 +46,23 @@ export class StoryTable {
       const place = `${i} ${labels[i]} ${row.starts}`;
       if (part.place !== place) this.number(part, row, i, labels[i], place);
       this.showFacts(part, facts.get(row.id));
-      const next = after ? after.nextSibling : this.element.firstChild;
-      if (part.element !== next) this.element.insertBefore(part.element, next);
+      this.put(part.element, after);
       after = part.element;
     });
+    if (held !== document.activeElement && this.element.contains(held)) held.focus({ preventScroll: true });
+  }
+
+  /** Make a row that stays where it is show what its shot says now. */
+  showRow(row) {
+    this.fill(this.parts.get(row.id), row);
+  }
+
+  put(element, after) {
+    const next = after ? after.nextSibling : this.element.firstChild;
+    if (element === next) return;
+    // A row that goes far down is taken out until its turn comes, else all others would move up.
+    if (element === next?.nextSibling) next.remove();
+    else this.element.insertBefore(element, next);
   }
 
   /** Move the keyboard to a control of a row; `name` as in `data-field` or `data-act`. */
@@ -57,44 +76,11 @@ export class StoryTable {
   // --- building ------------------------------------------------------------------------------
 
   build(row) {
-    const field = (tag, name, attributes = {}) =>
-      h(tag, { "data-field": name, "aria-label": t(`story.${name}`), title: t(`story.${name}.long`), ...attributes });
-    const button = (name, mark) =>
-      h("button", { type: "button", "data-act": name, "aria-label": t(`story.${name}`), title: t(`story.${name}.long`) }, icon(mark));
-    const check = (name) => h("label", { class: "sm-check", title: t(`story.${name}.long`) },
-      field("input", name, { type: "checkbox" }), h("span", {}, t(`story.${name}`)));
-    const number = (name) => field("input", name, {
-      type: "text", inputmode: "numeric", autocomplete: "off", placeholder: t("story.auto"),
-    });
-    const part = {};
-    part.picture = h("img", { alt: "", loading: "lazy", decoding: "async", hidden: true });
-    part.picture.addEventListener("error", () => { part.picture.hidden = true; });
-    part.state = h("span", { class: "sm-state" });
-    part.number = h("span", { class: "sm-number" });
-    part.label = h("span", { class: "sm-label" });
-    part.handle = h("button", {
-      type: "button", class: "sm-handle", draggable: "true", "data-act": "handle",
-      "aria-label": t("story.handle"), title: t("story.handle.long"),
-    }, icon("drag"));
-    part.more = button("more", "more");
-    part.more.setAttribute("aria-expanded", "false");
-    part.scene = field("input", "scene", { type: "text", inputmode: "numeric", autocomplete: "off" });
-    part.sceneName = h("span", {}, t("story.scene"));
-    part.toggle = button("toggle_scene", "scene");
-    part.main = h("div", { class: "sm-row" },
-      part.handle,
-      h("div", { class: "sm-poster" }, part.picture, part.number, part.state),
-      field("textarea", "prompt", { rows: 3, spellcheck: "true", placeholder: t("story.prompt.hint") }),
-      h("div", { class: "sm-fields" },
-        check("cut"), check("lock"),
-        h("label", {}, h("span", {}, t("story.length")), number("length")),
-        h("label", {}, h("span", {}, t("story.seed")), number("seed"))),
-      h("div", { class: "sm-buttons" },
-        button("up", "up"), button("add", "add"), button("duplicate", "copy"),
-        button("down", "down"), part.toggle, button("remove", "remove"), part.more));
-    part.head = h("div", { class: "sm-scene" }, h("label", {}, part.sceneName, part.scene));
-    part.element = h("li", { role: "group", "data-id": row.id }, part.head, part.main);
-    part.controls = [...part.element.querySelectorAll("[data-field]")];
+    this.blank ??= blankRow();
+    const element = this.blank.cloneNode(true); // far quicker than making each element anew
+    element.dataset.id = row.id;
+    const part = { element, controls: [...element.querySelectorAll("[data-field]")] };
+    for (const [name, selector] of Object.entries(PARTS)) part[name] = element.querySelector(selector);
     return part;
   }
 
@@ -127,7 +113,7 @@ export class StoryTable {
         continue;
       }
       // Spaces and empty lines that mean nothing stay while the artist types on.
-      if (JSON.stringify(valueOf(name, control.value)) === JSON.stringify(row[name])) continue;
+      if (isSame(valueOf(name, control.value), row[name])) continue;
       const text = textOf(row, name);
       // What a browser makes of line ends is not a change: the row keeps its own.
       if (control.value !== text.replace(/\r\n?/g, "\n")) control.value = text;
@@ -141,16 +127,14 @@ export class StoryTable {
 
   number(part, row, i, label, place) {
     part.place = place;
-    part.number.textContent = String(i + 1);
+    setText(part.number, String(i + 1));
     part.element.setAttribute("aria-label", t("story.shot", { number: i + 1, scene: row.scene }));
-    part.element.title = "";
     part.element.dataset.label = label;
     part.head.hidden = !row.starts && i > 0;
     part.toggle.disabled = i === 0;
     part.toggle.setAttribute("aria-pressed", String(row.starts && i > 0));
-    const cut = part.main.querySelector('[data-field="cut"]');
-    cut.disabled = i === 0 && row.cut;
-    part.main.querySelector('[data-act="up"]').disabled = i === 0;
+    part.cut.disabled = i === 0 && row.cut;
+    part.up.disabled = i === 0;
   }
 
   showFacts(part, facts) {
@@ -158,16 +142,18 @@ export class StoryTable {
     if (part.shownState !== state) {
       part.shownState = state;
       part.element.dataset.state = state;
-      part.state.textContent = t(`state.${state}`);
+      setText(part.state, t(`state.${state}`));
       part.state.title = t(`state.${state}.long`);
     }
-    const source = facts?.video ? posterOf(facts.video) : "";
-    if ((part.source ?? "") !== source) {
-      part.source = source;
-      part.picture.hidden = !source;
-      if (source) part.picture.src = source;
-      else part.picture.removeAttribute("src");
-    }
+    const video = facts?.video ?? null;
+    if ((part.video ?? null) === video) return;
+    part.video = video;
+    const source = video ? posterOf(video) : "";
+    if ((part.source ?? "") === source) return;
+    part.source = source;
+    part.picture.hidden = !source;
+    if (source) part.picture.src = source;
+    else part.picture.removeAttribute("src");
   }
 
   // --- what the artist does --------------------------------------------------------------------
@@ -240,6 +226,33 @@ export class StoryTable {
   }
 }
 
+/** The elements of a row, before they say anything of a shot. */
+function blankRow() {
+  const field = (tag, name, attributes = {}) =>
+    h(tag, { "data-field": name, "aria-label": t(`story.${name}`), title: t(`story.${name}.long`), ...attributes });
+  const button = (name, mark, attributes = {}) => h("button", {
+    type: "button", "data-act": name, "aria-label": t(`story.${name}`), title: t(`story.${name}.long`), ...attributes,
+  }, icon(mark));
+  const check = (name) => h("label", { class: "sm-check", title: t(`story.${name}.long`) },
+    field("input", name, { type: "checkbox" }), h("span", {}, t(`story.${name}`)));
+  const number = (name) => h("label", {}, h("span", {}, t(`story.${name}`)), field("input", name, {
+    type: "text", inputmode: "numeric", autocomplete: "off", placeholder: t("story.auto"),
+  }));
+  const scene = field("input", "scene", { type: "text", inputmode: "numeric", autocomplete: "off" });
+  return h("li", { role: "group", title: "" },
+    h("div", { class: "sm-scene" }, h("label", {}, h("span", {}, t("story.scene")), scene)),
+    h("div", { class: "sm-row" },
+      button("handle", "drag", { class: "sm-handle", draggable: "true" }),
+      h("div", { class: "sm-poster" },
+        h("img", { alt: "", loading: "lazy", decoding: "async", hidden: true }),
+        h("span", { class: "sm-number" }), h("span", { class: "sm-state" })),
+      field("textarea", "prompt", { rows: 3, spellcheck: "true", placeholder: t("story.prompt.hint") }),
+      h("div", { class: "sm-fields" }, check("cut"), check("lock"), number("length"), number("seed")),
+      h("div", { class: "sm-buttons" },
+        button("up", "up"), button("add", "add"), button("duplicate", "copy"), button("down", "down"),
+        button("toggle_scene", "scene"), button("remove", "remove"), button("more", "more", { "aria-expanded": "false" }))));
+}
+
 function idOf(element) {
   const id = element.closest?.("li[data-id]")?.dataset.id;
   return id ? Number(id) : null;
@@ -255,6 +268,10 @@ function valueOf(name, text) {
   if (name === "reference_images") return text.split("\n").map((line) => line.trim()).filter(Boolean);
   if (name === "scene") return /^\d{1,6}$/.test(text.trim()) ? Number(text) : NaN;
   return text.trim() === "" ? null : text;
+}
+
+function isSame(one, other) {
+  return one === other || JSON.stringify(one) === JSON.stringify(other);
 }
 
 function namesIn(extra) {
