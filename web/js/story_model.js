@@ -23,10 +23,18 @@ export function storyOf(answer) {
   return { name, overview, character, extra, format, rows, text };
 }
 
-/** What the server writes a script from. */
+/** What the server writes a script from. Fields that say nothing are left out: of a long story they
+ * are more than what the server takes in one piece leaves room for. */
 export function viewOf(story) {
   const { name, overview, character, extra, format, rows } = story;
-  return { name, overview, character, extra, format, shots: rows.map(({ id, ...row }) => row) };
+  const shots = rows.map(({ id, ...row }) => Object.fromEntries(Object.entries(row).filter(saysSomething)));
+  return { name, overview, character, extra, format, shots };
+}
+
+function saysSomething([name, value]) {
+  if (name === "prompt" || name === "cut") return true; // the server wants these of every shot
+  if (name === "negative_prompt") return value !== null; // an empty one says: none
+  return value !== null && value !== false && value.length !== 0;
 }
 
 /** Labels as in file names: scene and number in it, over all scenes of one number. */
