@@ -1,5 +1,5 @@
 /** The story editor: a dialog over the page with a table of shots, the script as text, and undo. */
-import { h, useStyles } from "./common.js";
+import { h, setText, useStyles } from "./common.js";
 import { buildControls, listen } from "./story_frame.js";
 import * as model from "./story_model.js";
 import { NO_FILE, readStory, writeScript } from "./story_server.js";
@@ -87,8 +87,9 @@ export class StoryDialog {
     const story = this.history.value;
     const at = story.rows.findIndex((row) => row.id === id);
     if (name === "field") {
-      const next = value.name === "scene" ? model.setScene(story, id, value.value) : model.setRow(story, id, { [value.name]: value.value });
-      this.change(next, `${id} ${value.name}`);
+      const isScene = value.name === "scene"; // whose number many shots have
+      const next = isScene ? model.setScene(story, id, value.value) : model.setRow(story, id, { [value.name]: value.value });
+      this.change(next, `${id} ${value.name}`, isScene ? next.rows : [next.rows[at]]);
     } else if (name === "up" || name === "down") {
       this.change(model.moveRow(story, id, name === "up" ? -1 : 1));
       this.table.focus(id, value?.from ?? name);
@@ -109,11 +110,12 @@ export class StoryDialog {
     }
   }
 
-  change(story, kind = null) {
+  /** `changed`: the rows that are others now, where no row came, went or moved. */
+  change(story, kind = null, changed = story.rows) {
     if (!this.history) return;
     this.history.set(story, kind);
     this.dropped = null;
-    this.refresh();
+    this.refresh(changed);
   }
 
   step(name) {
@@ -150,7 +152,7 @@ export class StoryDialog {
 
   // --- what the server says ------------------------------------------------------------------
 
-  refresh() {
+  refresh(changed = this.history.value.rows) {
     const story = this.history.value;
     for (const name of ["name", "character", "overview"]) {
       const control = this[name].querySelector("[data-head]");
@@ -160,7 +162,8 @@ export class StoryDialog {
     this.format.value = story.format;
     const known = this.answers.get(story);
     if (known) this.learn(story, known);
-    this.showRows();
+    if (changed === story.rows || this.coloured) this.showRows();
+    else for (const row of changed) this.table.showRow(row);
     this.refreshText();
     if (!this.element.contains(document.activeElement)) this.takeKeyboard();
     this.saveButton.classList.remove("sm-anyway");
@@ -180,6 +183,7 @@ export class StoryDialog {
     const { rows } = this.history.value;
     const labels = model.labelsOf(rows);
     const running = this.running?.(this.answers.get(this.history.value)?.mark) ?? {};
+    this.coloured = Object.keys(running).length > 0; // by a run, which is of another script after a change
     const facts = new Map(rows.map((row, i) => {
       const known = this.facts.get(row.id);
       return [row.id, running[labels[i]] ? { ...known, state: running[labels[i]] } : known];
@@ -187,7 +191,7 @@ export class StoryDialog {
     if (this.tab === "table") this.table.show(rows, labels, facts);
     const scenes = rows.filter((row, i) => i === 0 || row.starts).length;
     const done = [...facts.values()].filter((fact) => ["done", "locked"].includes(fact?.state)).length;
-    this.summary.textContent = t("story.summary", { shots: rows.length, scenes, done });
+    setText(this.summary, t("story.summary", { shots: rows.length, scenes, done }));
   }
 
   /** Ask the server what the story as it stands now says; the answer, `null` when it gave none. */

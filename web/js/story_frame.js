@@ -62,7 +62,7 @@ export function listen(dialog) {
   dialog.raw.addEventListener("input", () => dialog.typedText());
   dialog.panels.table.addEventListener("input", ({ target }) => {
     const name = target.dataset.head;
-    if (name && dialog.history) dialog.change(setFields(dialog.history.value, { [name]: target.value }), `head ${name}`);
+    if (name && dialog.history) dialog.change(setFields(dialog.history.value, { [name]: target.value }), `head ${name}`, []);
   });
   dialog.element.addEventListener("cancel", (event) => {
     event.preventDefault();
