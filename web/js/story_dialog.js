@@ -75,9 +75,7 @@ export class StoryDialog {
 
   /** Ask again where the shots stand. */
   recheck() {
-    if (!this.history || !this.element.isConnected) return;
-    this.answers.delete(this.history.value);
-    this.check();
+    if (this.history) this.checkNext({ again: true });
   }
 
   // --- changes -------------------------------------------------------------------------------
@@ -170,7 +168,7 @@ export class StoryDialog {
     this.armed = false;
     clearTimeout(this.timer);
     if (known) this.tell(known);
-    else this.timer = setTimeout(() => this.check(), CHECK_AFTER_MS);
+    else this.timer = setTimeout(() => this.checkNext(), CHECK_AFTER_MS);
   }
 
   /** The control that had the keyboard is gone, and keys must not reach the canvas. */
@@ -195,15 +193,11 @@ export class StoryDialog {
   }
 
   /** Ask the server what the story as it stands now says; the answer, `null` when it gave none. */
-  async check() {
+  async check({ again = false } = {}) {
     const story = this.history.value;
-    let answer = this.answers.get(story);
-    if (!answer) {
-      answer = await this.ask(() => writeScript(model.viewOf(story), this.asked));
-      if (!answer) return null;
-      answer = { ...answer, text: story.text ?? answer.script };
-      this.answers.set(story, answer);
-    }
+    const answer = (!again && this.answers.get(story)) || await this.askAbout(story);
+    if (!answer) return null;
+    this.answers.set(story, answer);
     if (this.history.value === story) {
       this.learn(story, answer);
       this.showRows();
@@ -211,6 +205,23 @@ export class StoryDialog {
       if (this.text === null && !this.armed) this.tell(answer); // else another error is shown
     }
     return answer;
+  }
+
+  /** Ask as well, but after what is being asked: a long story is much to read and to write. */
+  async checkNext(how) {
+    const story = this.history.value;
+    await this.asking?.answer;
+    if (story === this.history.value && this.element.isConnected) await this.check(how);
+  }
+
+  async askAbout(story) {
+    if (this.asking?.story !== story) {
+      const asking = { story, answer: this.ask(() => writeScript(model.viewOf(story), this.asked)) };
+      this.asking = asking;
+      asking.answer.then(() => { if (this.asking === asking) this.asking = null; });
+    }
+    const answer = await this.asking.answer;
+    return answer && { ...answer, text: story.text ?? answer.script };
   }
 
   learn(story, answer) {
@@ -261,7 +272,9 @@ export class StoryDialog {
       return; // the message below says what is wrong with the text
     }
     this.showTab(name);
-    if (name === "text" && this.history) this.check();
+    if (name !== "text" || !this.history) return;
+    this.refreshText();
+    this.check();
   }
 
   showTab(name) {
@@ -283,6 +296,7 @@ export class StoryDialog {
     this.redoButton.disabled = this.text !== null || !(future.length || this.canRestore());
     if (this.tab !== "text") return;
     const text = this.text ?? this.answers.get(this.history?.value)?.text;
+    this.raw.readOnly = Boolean(this.history) && text == null; // until the server wrote it
     if (text != null && document.activeElement !== this.raw && this.raw.value !== text) this.raw.value = text;
     else if (text != null && this.raw.value.replace(/\r/g, "") !== text.replace(/\r/g, "")) this.raw.value = text;
   }
