@@ -1,9 +1,10 @@
-"""What long stories cost in the host's page: opening the story editor, a letter in it, the gallery.
+"""What long stories cost in the host's page, and the server that answers it.
 
     python tests/bench_page.py
 
 Needs a ComfyUI checkout (COMFYUI_PATH, else ~/ComfyUI) and Chromium; starts a real server on the
-CPU. Each figure stands beside the one of a short story in the same run.
+CPU. Every story has a folder with a result for each shot, and its first shot was edited since. Each
+figure stands beside those of shorter stories in the same run.
 """
 
 from __future__ import annotations
@@ -12,37 +13,84 @@ from __future__ import annotations
 import statistics
 import sys
 import tempfile
+import time
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 PACK = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(PACK), str(PACK / "tests"), str(PACK / "tests" / "host")]
 
 from gallery_page import StoryPage  # noqa: E402
-from loop_graphs import story  # noqa: E402
+from long_story import long_script, write_results  # noqa: E402
 from story_page import open_story_page, story_server  # noqa: E402
 from test_page_gallery import SEND, bank_of  # noqa: E402
 
-SHORT, LONG = 10, 200  # shots, and frames that are kept
+SHOTS = (10, 200, 2_000)
+FRAMES = (10, 200)  # that are kept
 REPEATS = 5
-OPEN = """async (shots) => {
-    const begin = performance.now();
-    document.querySelector(".sm-edit").click();
-    const rows = () => document.querySelectorAll(".sm-editor li[data-id]");
-    while (rows().length < shots) await new Promise((done) => setTimeout(done, 2));
-    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-    return performance.now() - begin;
-}"""
-TYPE = """() => {
-    const prompts = document.querySelectorAll(".sm-editor li[data-id] [data-field=prompt]");
-    const prompt = prompts[prompts.length - 1];
-    const times = [];
-    for (let i = 0; i < 30; i++) {
+PATIENCE = 300_000  # milliseconds
+PREPARE = """() => {
+    window.longest = 0;
+    const see = (seen) => {
+        for (const { duration } of seen.getEntries()) longest = Math.max(longest, duration);
+    };
+    new PerformanceObserver(see).observe({ entryTypes: ["longtask"] });
+    const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+    window.until = async (is) => {
+        while (!is()) await new Promise((done) => setTimeout(done, 2));
+    };
+    window.drawn = async (act) => {
+        await frame();
         const begin = performance.now();
-        prompt.value += "x";
-        prompt.dispatchEvent(new Event("input", { bubbles: true }));
-        times.push(performance.now() - begin);
-    }
-    return times.sort((a, b) => a - b)[15];
+        await act();
+        await frame();
+        return performance.now() - begin;
+    };
+    window.inEditor = (which) => document.querySelector(`.sm-editor ${which}`);
+    window.rows = () => document.querySelectorAll(".sm-editor li[data-id]");
+    window.typed = async (control) => {
+        control.focus();
+        await new Promise((done) => setTimeout(done, 500)); // what came into view is drawn
+        return drawn(() => document.execCommand("insertText", false, " "));
+    };
+}"""
+STEPS = {  # each gives the milliseconds until the page has drawn what came of it
+    "open the story editor": """(shots) => drawn(() => {
+        document.querySelector(".sm-edit").click();
+        return until(() => rows().length === shots);
+    })""",
+    "a letter in the last shot's prompt": """(shots) => {
+        return typed(rows()[shots - 1].querySelector("[data-field=prompt]"));
+    }""",
+    "add a shot after the first": "() => drawn(() => inEditor('[data-act=add]').click())",
+    "move the first one down": "() => drawn(() => inEditor('[data-act=down]').click())",
+    "remove the first one": "() => drawn(() => inEditor('[data-act=remove]').click())",
+    "undo that": "() => drawn(() => inEditor('[data-act=undo]').click())",
+    "do it again": "() => drawn(() => inEditor('[data-act=redo]').click())",
+    "a shot of a run is finished": """() => drawn(() => {
+        const label = Object.keys(run.states)[run.finished];
+        run.finished += 1;
+        run.states[label] = "done";
+        tell({ ...run, states: { ...run.states } });
+    })""",
+    "show the script as text": "() => drawn(() => inEditor('[data-tab=text]').click())",
+    "a letter in the text": "() => typed(inEditor('.sm-raw'))",
+    "save and close": """() => drawn(() => {
+        inEditor(".sm-primary").click();
+        return until(() => !inEditor(""));
+    })""",
+}
+BEGIN_RUN = """async (script) => {
+    const { api } = await import("/scripts/api.js");
+    const labels = [...document.querySelectorAll(".sm-list > li")].map((row) => row.dataset.label);
+    window.run = {
+        node: "4", open: "2", of: labels.length, finished: 0, position: 1, shot: 1, state: "shot",
+        prompt: "x", workflow: app.rootGraph.id, script,
+        states: Object.fromEntries(labels.map((label) => [label, "waiting"])),
+    };
+    window.tell = (detail) => api.dispatchEvent(new CustomEvent("storymem.progress", { detail }));
+    tell(run);
 }"""
 DRAW = """() => {
     const gallery = app.graph.getNodeById(2).storymemGallery;
@@ -52,44 +100,91 @@ DRAW = """() => {
 }"""
 
 
-def time_editor(page, shots: int) -> tuple[float, float]:
-    """Milliseconds to open the editor, and for a letter in the last shot."""
-    page.load(story(shots, name=f"Long {shots}", cuts=[True] * shots))
-    page.wait_on_node(["waiting"] * shots)
-    opened, typed = [], []
+def asked(shots: int) -> dict:
+    script = long_script(shots, edited=True)
+    return {"script": script, "file": "none", "character": "", "prefix": "page"}
+
+
+def time_server(server, shots: int) -> dict[str, float]:
+    """Milliseconds of an answer, and of the slowest one to others who ask meanwhile."""
+    view = server.post("/storymem/story", asked(shots))
+    assert [shot["state"] for shot in view["shots"]] == ["waiting"] * shots
+    assert all(shot["video"] for shot in view["shots"][1:])
+    found = {"GET /system_stats": statistics.median(get(server) for _ in range(50))}
+    for path, body in (("story", asked(shots)), ("script", {**view, "prefix": "page"})):
+        times, waits = [], []
+        for _ in range(REPEATS):
+            begin = time.monotonic()
+            server.post(f"/storymem/{path}", body)
+            times.append(1000 * (time.monotonic() - begin))
+        with ThreadPoolExecutor() as pool:
+            for _ in range(REPEATS):
+                answers = pool.submit(lambda p=path, b=body: server.post(f"/storymem/{p}", b))
+                meanwhile = [get(server)]
+                while not answers.done():
+                    meanwhile.append(get(server))
+                waits.append(max(meanwhile))
+        found[f"POST /storymem/{path}"] = statistics.median(times)
+        found[f"  the slowest /system_stats during POST {path}"] = statistics.median(waits)
+    return found
+
+
+def get(server) -> float:
+    begin = time.monotonic()
+    server.get("/system_stats")
+    return 1000 * (time.monotonic() - begin)
+
+
+def time_editor(page, shots: int) -> dict[str, float]:
+    """Milliseconds of each step, and of the longest in which the page did not listen."""
+    body, mark = asked(shots), page.server.post("/storymem/story", asked(shots))["mark"]
+    times, tasks = defaultdict(list), defaultdict(list)
     for _ in range(REPEATS):
-        opened.append(page.page.evaluate(OPEN, shots))
-        typed.append(page.page.evaluate(TYPE))
-        page.close()
-    return statistics.median(opened), statistics.median(typed)
+        page.page.evaluate("() => { longest = 0; }")
+        page.load(body["script"])
+        page.wait_on_node(["waiting"] * shots)
+        tasks["load the workflow"].append(page.page.evaluate("longest"))
+        page.page.evaluate(BEGIN_RUN, mark)
+        for name, step in STEPS.items():
+            page.page.evaluate("() => { longest = 0; }")
+            times[name].append(page.page.evaluate(step, shots))
+            page.page.wait_for_timeout(1000)  # the server is asked what it says to a change
+            tasks[name].append(page.page.evaluate("longest"))
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    return medians | {f"longest task: {name}": statistics.median(tasks[name]) for name in tasks}
 
 
-def time_gallery(page, frames: int) -> float:
+def time_gallery(page, frames: int) -> dict[str, float]:
     """Milliseconds to draw a gallery again."""
     page.page.evaluate(SEND, ["2", bank_of(frames)])
     page.page.wait_for_timeout(1000)
-    return statistics.median(page.page.evaluate(DRAW) for _ in range(REPEATS))
+    times = [page.page.evaluate(DRAW) for _ in range(REPEATS)]
+    return {"draw the gallery": statistics.median(times)}
+
+
+def show(found: list[dict[str, float]], sizes: tuple[int, ...]) -> None:
+    print(f"{'ms, median of ' + str(REPEATS):52}" + "".join(f"{size:>9}" for size in sizes))
+    for name in found[0]:
+        print(f"{name:52}" + "".join(f"{column[name]:9.1f}" for column in found), flush=True)
 
 
 def main() -> None:
-    rows = []
     with tempfile.TemporaryDirectory() as folder:
         base, custom_nodes = Path(folder) / "base", Path(folder) / "given" / "custom_nodes"
         custom_nodes.mkdir(parents=True)
         (custom_nodes / "ComfyUI-StoryMem").symlink_to(PACK)
         (custom_nodes / "storymem-test-nodes").symlink_to(PACK / "tests" / "host_nodes")
-        with (
-            story_server(base, custom_nodes.parent) as server,
-            open_story_page(server, base / "log", user="bench") as page,
-        ):
-            short, long = (time_editor(page, shots) for shots in (SHORT, LONG))
-            rows += [("open the editor", short[0], long[0]), ("a letter", short[1], long[1])]
-            gallery = StoryPage(server, page.page, base / "log")
-            gallery.load()
-            rows.append(("draw the gallery", *(time_gallery(gallery, n) for n in (SHORT, LONG))))
-    print(f"{'ms, median of ' + str(REPEATS):20} {SHORT:>8} {LONG:>8}")
-    for name, short, long in rows:
-        print(f"{name:20} {short:8.1f} {long:8.1f}")
+        with story_server(base, custom_nodes.parent) as server:
+            for shots in SHOTS:
+                write_results(base / "output", "page", shots)
+            show([time_server(server, shots) for shots in SHOTS], SHOTS)
+            with open_story_page(server, base / "log", user="bench") as page:
+                page.page.set_default_timeout(PATIENCE)
+                page.page.evaluate(PREPARE)
+                show([time_editor(page, shots) for shots in SHOTS], SHOTS)
+                gallery = StoryPage(server, page.page, base / "log")
+                gallery.load()
+                show([time_gallery(gallery, frames) for frames in FRAMES], FRAMES)
 
 
 if __name__ == "__main__":
