@@ -487,6 +487,8 @@ def checkpoints(tmp_path_factory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("checkpoints")
     # A name of its own would make other inputs of every run.
     target = Path(tempfile.gettempdir()) / "storymem_fuzz_target"
+    for left in (target, target.with_suffix(".npy")):
+        left.unlink(missing_ok=True)
     state = {"a": torch.ones(2, 3), "b": torch.ones(4).half()}
     torch.save(state, folder / "zip")
     torch.save(state, folder / "old", _use_new_zipfile_serialization=False)

@@ -22,10 +22,9 @@ from storymem.images import (
     PICTURE_SUFFIXES,
     WORKING_FILES,
     is_picture,
-    open_picture,
     read_picture,
 )
-from storymem.memory_bank import REFERENCE_SHOT
+from storymem.memory_bank import REFERENCE_SHOT, MemoryBank, MemoryFrame
 from storymem.shot_store import ShotStore
 from storymem.start_images import from_folder
 from storymem.story import load_story
@@ -201,13 +200,15 @@ def test_a_missing_file_and_a_pipe_are_no_pictures(tmp_path):
 
 
 def test_the_store_opens_only_what_it_writes(tmp_path):
-    """A picture of the store may have been replaced by anybody."""
-    path = tmp_path / "a.png"
-    Image.new("RGB", (8, 8)).save(path, "BMP")
-    with pytest.raises(ValueError, match="cannot be read"), open_picture(path, ("PNG",)):
-        pass
+    """A picture of the store may have been replaced by anybody, with the same pixels even."""
+    store, frame = ShotStore(tmp_path), MemoryFrame.from_pixels(torch.rand(8, 8, 3), shot=0)
+    record, _ = store.commit("ab" * 32, torch.rand(5, 16, 16, 3), MemoryBank((frame,)), {})
+    (path,) = (tmp_path / "pictures").rglob("*.png")
+    assert store.load(record).bank.frames[0].digest == frame.digest
+    Image.fromarray(frame.image.numpy()).save(path, "BMP")
+    with pytest.raises(ValueError, match="cannot be read"):
+        store.load(record)
     assert read_small(path, 8) is None
-    assert ShotStore(tmp_path).root == tmp_path
 
 
 # --- banks and start images --------------------------------------------------------------------

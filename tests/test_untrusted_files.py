@@ -19,7 +19,8 @@ from storymem.names import check_name, is_digest, is_label, is_plain_name, is_re
 from storymem.shot_loop import Loop, LoopSettings, begin_shot, finish_shot, list_steps
 from storymem.shot_record import DamagedError
 from storymem.shot_store import ShotStore, picture_path
-from storymem.story import load_story
+from storymem.story import MAX_SCRIPT, MOST_BYTES, load_story
+from storymem.story_film import read_script
 from storymem.story_folder import MANIFEST, claim_folder, read_manifest, remove_shown
 from storymem.story_output import ShownStory, VideoOptions
 from storymem.story_states import shot_states
@@ -304,6 +305,17 @@ def test_a_reason_is_one_line_without_the_path(tmp_path):
     assert reason_of(missing.value) == "No such file or directory"
     assert reason_of(ValueError("a\nb")) == "a"
     assert reason_of(ValueError()) == "ValueError"
+
+
+def test_a_file_is_too_long_to_be_a_script_by_its_bytes_before_it_is_read(tmp_path, monkeypatch):
+    path = tmp_path / "script.txt"
+    path.write_text("龙" * 2**21, encoding="utf-8")  # 6 MB, but two million characters
+    assert len(read_script(path).shots) == 1
+    with open(path, "r+b") as file:
+        file.truncate((MAX_SCRIPT + 1) * MOST_BYTES)
+    monkeypatch.setattr(type(path), "read_text", lambda *_, **__: pytest.fail("it was read"))
+    with pytest.raises(ValueError, match="too long to be a script"):
+        read_script(path)
 
 
 # --- a visible shot that was damaged -------------------------------------------------------------
