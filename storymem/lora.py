@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import torch
 
+from .messages import short
+
 LORA_ALPHA = 128.0  # of the released adapters; PEFT files do not carry it
 SCALES = ("auto", "rslora", "standard")
 TARGETS = (  # of every block, in each expert: 10 x 40 blocks = 400 modules
@@ -22,10 +24,12 @@ TARGETS = (  # of every block, in each expert: 10 x 40 blocks = 400 modules
     "ffn.2",
 )
 PREFIXES = ("base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer.")
+LONGEST_KEY = 90  # characters of a weight's name in an error
 LISTED = 6  # names shown in an error before "and N more"
 LARGEST_ALPHA = 65_536.0  # of a file that can be meant: the released ones have 128
 LARGEST_WEIGHT = 1e6  # far beyond what training leaves; products stay finite in float32
 
+_PREFIXES = re.compile(rf"^(?:{'|'.join(map(re.escape, PREFIXES))})+")
 _PART = re.compile(
     r"(?P<module>.+)\.(?P<part>lora_A|lora_B|lora_down|lora_up)(\.default)?(\.weight)?$"
 )
@@ -67,13 +71,7 @@ def module_name(key: str) -> str:
     flat = _FLAT.match(key)
     if flat:
         return "blocks.{}.{}.{}".format(*flat.groups())
-    stripped = True
-    while stripped:
-        stripped = False
-        for prefix in PREFIXES:
-            if key.startswith(prefix):
-                key, stripped = key[len(prefix) :], True
-    return key
+    return _PREFIXES.sub("", key)
 
 
 def read_lora(state: Mapping[str, torch.Tensor], name: str = "the file") -> dict[str, LoraModule]:
@@ -98,7 +96,8 @@ def read_lora(state: Mapping[str, torch.Tensor], name: str = "the file") -> dict
         found = parts.setdefault(module_name(match["module"]), {})
         if slot in found:
             raise ValueError(
-                f"{name} holds {module_name(match['module'])} twice ({found[slot][0]} and {key}); "
+                f"{name} holds {short(module_name(match['module']))} twice "
+                f"({_listed([found[slot][0], key])}); "
                 "it would be applied twice: use a file with one adapter"
             )
         found[slot] = (key, tensor)
@@ -109,7 +108,7 @@ def read_lora(state: Mapping[str, torch.Tensor], name: str = "the file") -> dict
         raise ValueError(f"{name} is incomplete: half of the pair is missing for {_listed(half)}")
     for found in parts.values():
         for slot, (key, tensor) in found.items():
-            _check_tensor(slot, key, tensor, name)
+            _check_tensor(slot, short(key, LONGEST_KEY), tensor, name)
     without = [module for module, found in parts.items() if "alpha" not in found]
     if 0 < len(without) < len(parts):
         raise ValueError(
@@ -165,7 +164,7 @@ def _check_tensor(slot: str, key: str, tensor: torch.Tensor, name: str) -> None:
         raise ValueError(f"{name}: {key} is empty (rank 0, shape {shape}); download it again")
     if tensor.is_meta:  # a header read before the weights: there are no numbers yet
         return
-    wide = tensor.float() if tensor.element_size() == 1 else tensor  # no isfinite for all of fp8
+    wide = _wide(tensor, key, name)
     _check_finite(wide, key, name)
     if wide.abs().max() > LARGEST_WEIGHT:
         raise ValueError(
@@ -184,12 +183,25 @@ def _check_alpha(key: str, tensor: torch.Tensor, name: str) -> None:
         raise ValueError(f"{name}: {key} holds {_kind(tensor)}, not a number; use another file")
     if tensor.is_meta:  # a header read before the weights
         return
+    tensor = _wide(tensor, key, name)
     _check_finite(tensor, key, name)
     if not 0 < (alpha := float(tensor)) <= LARGEST_ALPHA:
         raise ValueError(
             f"{name}: {key} is {alpha:g}, but alpha must be above 0 and at most "
             f"{LARGEST_ALPHA:.0f} (the rank and twice the rank are usual); download the file again"
         )
+
+
+def _wide(tensor: torch.Tensor, key: str, name: str) -> torch.Tensor:
+    """A tensor that can be looked at: PyTorch counts little with numbers of eight bits and less."""
+    if tensor.element_size() > 1:
+        return tensor
+    try:
+        return tensor.float()
+    except (RuntimeError, TypeError):  # packed, four bits each
+        raise ValueError(
+            f"{name}: {key} holds {_kind(tensor)}, which cannot be used here; download the original"
+        ) from None
 
 
 def _check_finite(tensor: torch.Tensor, key: str, name: str) -> None:
@@ -269,4 +281,4 @@ def describe_scale(modules: Mapping[str, LoraModule], choice: str) -> str:
 def _listed(names: Iterable[str]) -> str:
     names = list(names)
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
+    return ", ".join(short(str(name), LONGEST_KEY) for name in names[:LISTED]) + more

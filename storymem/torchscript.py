@@ -26,7 +26,7 @@ MAX_PICKLE = 16 * 2**20  # bytes of data.pkl: names and shapes only; CLIP's has 
 MAX_STEPS = 1_000_000  # of its instructions, each of which may make an object
 MAX_PARTS = 100_000  # modules, lists and tensors; CLIP ViT-L/14 has a thousand
 DEEPEST = 64  # modules inside each other
-LONGEST_PATH = 1000  # characters of the names of all modules above a part
+LONGEST_PATH = 1000  # characters of a part's name, with those of all modules above it
 STORAGES = {
     "DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16,
     "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
@@ -240,7 +240,7 @@ def _flatten(model: object) -> dict[str, torch.Tensor]:
             for name, part in reversed(value.state.items()):
                 if not isinstance(name, str):
                     raise _Unlike("a part of it has no name")
-                if len(start) > LONGEST_PATH:
+                if len(start) + len(name) > LONGEST_PATH:
                     raise _Unlike("a part of it has too long a name")
                 waiting.append((f"{start}{name}", part, depth + 1))
     return found

@@ -7,15 +7,19 @@ them, are read by :mod:`storymem.torchscript`.
 
 from __future__ import annotations
 
+import io
 import math
 import mmap
+import pickletools
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 
-from .json_text import parse_json
+from .json_text import is_finite, parse_json
 from .messages import reason_of, short
 from .torchscript import ArchiveError, read_archive
 
@@ -28,7 +32,18 @@ CONSTANTS = "constants.pkl"  # what PyTorch tells a TorchScript archive by
 # Before 2.6 torch.load ran such an archive also when it was asked for weights only.
 TORCH_RUNS_ARCHIVES = torch.__version__ < (2, 6)
 LONGEST_NOTE = 1024  # bytes at a file's beginning that say what it is instead
+# What tensors are made of in a pickle. PyTorch allows more, of which some fill memory, or make a
+# tensor of any size, out of a few bytes.
+_MAKERS = {
+    "collections OrderedDict", "torch._utils _rebuild_tensor", "torch._utils _rebuild_tensor_v2",
+    "torch._utils _rebuild_tensor_v3", "torch._utils _rebuild_parameter",
+    "torch._utils _rebuild_parameter_with_state", "torch._tensor _rebuild_from_type_v2",
+    "torch.nn.parameter Parameter", "torch device", "torch.storage UntypedStorage",
+}  # fmt: skip
+_KIND = re.compile(r"torch (\w+Storage|b?float\w+|u?int\w+|bool|complex\w+)")
+MOST_NAMED = 64 * 2**20  # bytes of a pickle in a zip file; its tensors lie beside it
 NESTED = ("state_dict", "model")  # where checkpoints keep their tensors
+OLD_PICKLES = 5  # one after the other in a checkpoint that is no zip file
 DEEPEST = 4  # such levels; a pickle may hold itself
 
 
@@ -127,7 +142,9 @@ def read_header(path: str | Path) -> dict[str, dict]:
             file.seek(LENGTH_BYTES)
             header = parse_json(file.read(length))
         entries = {key: entry for key, entry in header.items() if key != "__metadata__"}
-        ends = [int(entry["data_offsets"][1]) for entry in entries.values()]
+        ends = [entry["data_offsets"][1] for entry in entries.values()]
+        if not all(isinstance(end, int) and 0 <= end < 2**63 for end in ends):
+            raise ValueError
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError, IndexError):
         raise WeightsError(path, "its header is damaged; download it again") from None
     held, described = size - LENGTH_BYTES - length, max(ends, default=0)
@@ -162,9 +179,43 @@ def load_pickled(path: str | Path, device: str = "cpu", *, is_mapped: bool = Fal
 
 def _unpickle(path: Path, device: str, *, is_mapped: bool = False) -> object:
     try:
+        odd = next((name for name in _named_in(path) if not _makes_tensors(name)), None)
+        if odd is not None:
+            raise _more_than_tensors(path)
         return torch.load(str(path), map_location=device, weights_only=True, mmap=is_mapped)
+    except WeightsError:
+        raise
     except Exception as error:  # damaged bytes fail in any way
         raise unreadable(path, error) from None
+
+
+def _makes_tensors(name: str) -> bool:
+    return name in _MAKERS or _KIND.fullmatch(name) is not None
+
+
+def _named_in(path: Path) -> Iterator[str]:
+    """The functions and classes that the pickles of a checkpoint name, without following them."""
+    if not zipfile.is_zipfile(path):
+        with open(path, "rb") as file:
+            for _ in range(OLD_PICKLES):
+                yield from _globals(file)
+        return
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.filename.rpartition("/")[2] == "data.pkl":
+                if entry.file_size > MOST_NAMED:
+                    raise WeightsError(path, "its list of weights is too long; use another file")
+                yield from _globals(io.BytesIO(archive.read(entry)))
+
+
+def _globals(stream: BinaryIO) -> Iterator[str]:
+    for step, argument, _ in pickletools.genops(stream):
+        if step.name == "GLOBAL":  # the only way that weights_only knows
+            yield argument
+
+
+def _more_than_tensors(path: str | Path) -> WeightsError:
+    return unreadable(path, ValueError("weights_only"))
 
 
 def unreadable(path: str | Path, error: Exception) -> WeightsError:
@@ -203,14 +254,25 @@ def _tensors(path: Path, loaded: object) -> dict[str, torch.Tensor]:
         loaded = nested[0]
     found = loaded.items() if _is_mapping(loaded) else ()
     tensors = {k: v for k, v in found if isinstance(k, str) and isinstance(v, torch.Tensor)}
+    tensors |= {k: _as_tensor(v) for k, v in found if isinstance(k, str) and _is_number(k, v)}
     if not tensors:
         raise ValueError(f"{path} holds no weights; choose another file")
     for key, tensor in tensors.items():
         is_plain = tensor.layout is torch.strided and not tensor.is_quantized
+        is_plain = is_plain and not tensor.is_neg() and not tensor.is_conj()
         # A few bytes can claim to be a matrix of any size, which the first use of it would make.
         if not is_plain or tensor.nbytes > tensor.untyped_storage().nbytes():
-            raise WeightsError(path, f"{key[:80]} is no plain tensor; download the file again")
+            raise WeightsError(path, f"{short(key)} is no plain tensor; download the file again")
     return tensors
+
+
+def _is_number(name: str, value: object) -> bool:
+    """Whether a checkpoint keeps a LoRA's alpha as a plain number."""
+    return name.endswith(".alpha") and isinstance(value, (int, float))
+
+
+def _as_tensor(number: float) -> torch.Tensor:
+    return torch.tensor(number if is_finite(number) else math.nan, dtype=torch.float64)
 
 
 def _is_mapping(value: object) -> bool:

@@ -156,6 +156,13 @@ def roomy(path: Path) -> Path:
     return path
 
 
+# torch._utils._rebuild_tensor_v2(storage 0 with one float, 0, (1,), (1,), False, {})
+TENSOR = (
+    b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\0"
+    b"0X\x03\0\0\0cpuK\x01tQK\0K\x01\x85K\x01\x85\x89}tR"
+)
+
+
 def torchscript_like(path: Path, steps: bytes) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("clip/data.pkl", b"\x80\x02" + steps)
@@ -168,15 +175,15 @@ def crowded(path: Path) -> Path:
     return torchscript_like(path, b"]" * 10_000_000 + b".")
 
 
+def _named(text: bytes) -> bytes:
+    return b"X" + struct.pack("<I", len(text)) + text
+
+
 def long_named(path: Path) -> Path:
     """A module with a name of a million letters, with a thousand parts that begin with it."""
-
-    def named(text: bytes) -> bytes:
-        return b"X" + struct.pack("<I", len(text)) + text
-
     module = b"c__torch__\nA\n)\x81}"
-    parts = b"(" + b"".join(named(b"p%d" % i) + b"N" for i in range(1000)) + b"u"
-    steps = module + named(b"a" * 1_000_000) + module + parts + b"bsb."
+    parts = b"(" + b"".join(_named(b"p%d" % i) + b"N" for i in range(1000)) + b"u"
+    steps = module + _named(b"a" * 1_000_000) + module + parts + b"bsb."
     return torchscript_like(path, steps)
 
 
@@ -186,7 +193,40 @@ def tangled(path: Path) -> Path:
     return torchscript_like(path, b"}N" + doubled + b"Ns.")
 
 
+def shared_name(path: Path) -> Path:
+    """A thousand names of one and the same part, whose tensor has a name of a million letters."""
+    part = b"c__torch__\nA\n)\x81}" + _named(b"a" * 1_000_000) + TENSOR + b"sbq\x01"
+    names = b"".join(_named(b"p%d" % i) + b"h\x01" for i in range(1000))
+    steps = b"c__torch__\nA\n)\x81}(" + _named(b"p") + part + names + b"ub."
+    torchscript_like(path, steps)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("clip/data/0", bytes(4))
+    return path
+
+
+def zeros(path: Path) -> Path:
+    """A checkpoint that asks Python for two billion bytes."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02" + ZEROS)
+        archive.writestr("archive/version", b"3\n")
+    return path
+
+
+def zeros_as_before(path: Path) -> Path:
+    """The same in the form of checkpoints that are no zip files."""
+    before = b"".join(
+        pickle.dumps(part, protocol=2)
+        for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})
+    )
+    path.write_bytes(before + b"\x80\x02" + ZEROS + pickle.dumps([], protocol=2))
+    return path
+
+
+ZEROS = b"cbuiltins\nbytearray\nJ" + struct.pack("<i", 2**31 - 1) + b"\x85R."
 CLAIMS_TOO_MUCH = {
+    "shared name": shared_name,
+    "zeros": zeros,
+    "zeros as before": zeros_as_before,
     "endless": endless,
     "vast": vast,
     "sharing": sharing,

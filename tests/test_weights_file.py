@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import tracemalloc
 import warnings
@@ -26,7 +27,7 @@ from storymem.lora import read_lora
 from storymem.tiny.dit import load_host_file as load_tiny_dit
 from storymem.training.checkpoints import STATE_FILE, read_state
 from storymem.viclip import load_viclip
-from storymem.weights_file import WeightsError, read_outline, read_state_dict
+from storymem.weights_file import WeightsError, read_header, read_outline, read_state_dict
 
 
 def read_training_state(path):
@@ -211,6 +212,50 @@ def test_a_lora_of_numbers_that_cannot_be_meant_is_refused(tmp_path, road, chang
     save_file({k: v.contiguous() for k, v in lora(**change).items()}, path)
     with pytest.raises(ValueError, match=rf"odd\.safetensors.*{words}"):
         ROADS[road](path)
+
+
+EIGHT_BITS = [getattr(torch, kind) for kind in ("float8_e4m3fn", "float8_e5m2")]
+
+
+@pytest.mark.parametrize("kind", EIGHT_BITS, ids=str)
+def test_weights_and_alphas_of_eight_bits_are_read_or_told(tmp_path, kind):
+    path, odd = tmp_path / "a.safetensors", tmp_path / "odd.safetensors"
+    save_file({key: tensor.to(kind) for key, tensor in lora().items()}, path)
+    save_file(lora(alpha=lambda t: (t * torch.nan).to(kind)), odd)
+    for read in ROADS.values():
+        (pair,) = read(path).values()
+        assert (pair.alpha, pair.down.dtype) == (4.0, kind)
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            read(odd)
+
+
+def test_an_alpha_that_is_no_tensor_counts(tmp_path):
+    key, path = "blocks.0.self_attn.q.alpha", tmp_path / "a.pt"
+    for alpha in (8.0, 8):
+        torch.save({**lora(), key: alpha}, path)
+        assert read_lora(read_state_dict(path))["blocks.0.self_attn.q"].alpha == 8.0
+    for alpha in (math.nan, 10**400):
+        torch.save({**lora(), key: alpha}, path)
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            read_lora(read_state_dict(path))
+
+
+@pytest.mark.parametrize("end", ["1e400", "Infinity", "-1", "1" + "0" * 4000, "4.5", "null", '"4"'])
+def test_a_header_with_odd_places_is_damaged(tmp_path, end):
+    entry = '{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, ' + end + "]}}"
+    (tmp_path / "a.safetensors").write_bytes(len(entry).to_bytes(8, "little") + entry.encode())
+    with pytest.raises(ValueError, match="its header is damaged") as refused:
+        read_header(tmp_path / "a.safetensors")
+    assert len(str(refused.value)) < len(str(tmp_path)) + 200
+
+
+@pytest.mark.parametrize("key", ["k" * 100_000, "a\nb.lora_A.weight", "k" * 100_000 + ".alpha"])
+def test_names_of_weights_are_told_shortly(key):
+    for state in ({key: torch.ones(2, 2)}, {**lora(), key: torch.ones(3, 3)}):
+        with pytest.raises(ValueError, match="file") as refused:
+            read_lora(state)
+        assert len(str(refused.value)) < 700
+        assert "\n" not in str(refused.value)
 
 
 ROADS = {
