@@ -102,19 +102,15 @@ def moved_results(latest: Mapping, story: Story, listed: Iterable[Step]) -> dict
 def _one_name_of_each(latest: Mapping, labels: Mapping[str, Shot]) -> list[str]:
     """Labels of the entries in order. Of a result that was moved both places may be there: the one
     that fits a shot of the story counts."""
-    by_key: dict[str, str] = {}
+    by_key: dict[str, tuple[str, bool]] = {}
     for name in sorted(latest, key=_numbers):
         entry = latest[name]
         if not _has_key(entry):
             continue
-        known = by_key.get(entry["key"])
-        if (
-            known is None
-            or _is_at_home(entry, name, labels)
-            or not _is_at_home(latest[known], known, labels)
-        ):
-            by_key[entry["key"]] = name
-    return sorted(by_key.values(), key=_numbers)
+        is_at_home = _is_at_home(entry, name, labels)
+        if is_at_home or not by_key.get(entry["key"], ("", False))[1]:
+            by_key[entry["key"]] = name, is_at_home
+    return sorted((name for name, _ in by_key.values()), key=_numbers)
 
 
 def _is_at_home(entry: Mapping, name: str, labels: Mapping[str, Shot]) -> bool:

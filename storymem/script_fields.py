@@ -12,6 +12,9 @@ from .messages import shown
 CONTINUITY = ("last_frame", "last_five_frames")
 MAX_SEED = 2**64 - 1  # what the host's seed inputs take
 MAX_SCENE = 999_999  # it stands in file names
+LONGEST_WORDS = 20_000  # characters of a text that stands for many shots; 2 000 are encoded
+LONGEST_NAME = 100  # characters of somebody's name
+MOST_REFERENCES = 100  # pictures of one shot, which sees ten
 MAX_LENGTH = 16_381  # frames of a shot: 4n+1, what the nodes' inputs take
 
 
@@ -30,12 +33,29 @@ def check_text(value, where: str) -> str:
     return value
 
 
+def check_words(value, where: str) -> str:
+    """A text that is handed to the text encoder, for many shots at once."""
+    if len(check_text(value, where)) > LONGEST_WORDS:
+        raise ScriptError(
+            f"{where} has {len(value)} characters, but at most {LONGEST_WORDS} are taken; the text "
+            "encoder reads about 2 000 of them: shorten it"
+        )
+    return value
+
+
 def check_names(value, where: str) -> tuple[str, ...]:
     """A list of names, or names in one text with commas between; nothing gives none."""
     names = value.split(",") if isinstance(value, str) else [] if value is None else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ScriptError(f"{where} must be a list of names, but it is {shown(value)}")
-    return tuple(name.strip() for name in names if name.strip())
+    names = [name.strip() for name in names if name.strip()]
+    for name in names:
+        if len(name) > LONGEST_NAME:
+            raise ScriptError(
+                f"{where} holds {shown(name)}, which is longer than the {LONGEST_NAME} characters "
+                "of a name; separate names with commas"
+            )
+    return tuple(names)
 
 
 def parse_cut(value, where: str) -> bool:
@@ -110,17 +130,21 @@ def _check_references(value, where: str) -> tuple[str, ...]:
         raise ScriptError(
             f"{where} must be image file names of the input folder, but it is {shown(value)}"
         )
+    if len(names) > MOST_REFERENCES:
+        raise ScriptError(
+            f"{where} holds {len(names)} pictures, but a shot takes {MOST_REFERENCES} at most"
+        )
     return tuple(names)
 
 
 SHOT_FIELDS: dict[str, ShotField] = {
     "seed": ShotField("seed", _check_seed),
     "length": ShotField("length", _check_length),
-    "negative_prompt": ShotField("negative", check_text),
+    "negative_prompt": ShotField("negative", check_words),
     "continuity": ShotField("continuity", _check_continuity),
     "lora_strength": ShotField("lora_strength", _check_strength),
     "reference_images": ShotField("references", _check_references),
-    "first_frame_prompt": ShotField("first_frame_prompt", check_text),
+    "first_frame_prompt": ShotField("first_frame_prompt", check_words),
     "lock": ShotField("lock", _check_bool),
 }
 STORY_FIELDS = ("character",)

@@ -82,8 +82,8 @@ def _row(shot, i: int) -> Row:
     extras = shot.get("scene_extra") or []
     if not isinstance(extras, list):
         raise ScriptError(f"{where}: scene_extra must be a list, but it is {shown(extras)}")
-    for text in extras:  # several when scenes were joined
-        scene_more = {**_of_text(text, where), **scene_more}
+    for text in reversed(extras):  # several when scenes were joined: the first one counts
+        scene_more.update(_of_text(text, where))
     return Row(
         shot["prompt"],
         shot["cut"],

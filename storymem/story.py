@@ -14,6 +14,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from .cast import MAX_NAMES, names_of, without_marks
 from .json_text import DEEPEST, JsonError, is_deeper, parse_json
@@ -25,6 +26,7 @@ from .script_fields import (
     ScriptError,
     check_names,
     check_text,
+    check_words,
     parse_cut,
 )
 
@@ -83,8 +85,11 @@ class Story:
     def prompt_of(self, shot: Shot) -> str:
         """The prompt to encode: the character description, then the shot's own prompt; a name
         that is marked ``@Mara`` stands there as ``Mara``."""
-        prompt = f"{self.character}\n{shot.prompt}" if self.character else shot.prompt
-        return without_marks(prompt)
+        prompt = without_marks(shot.prompt)
+        return f"{_described(self.character)}\n{prompt}" if self.character else prompt
+
+
+_described = lru_cache(maxsize=4)(without_marks)  # of a character: the same for all shots
 
 
 def load_story(
@@ -119,7 +124,8 @@ def load_story(
             f"a script must be text or a JSON object, but it is {type(source).__name__}"
         )
     blocks = [block.strip() for block in (story.character, character) if block.strip()]
-    story = _with_names_told(replace(story, character="\n".join(blocks)))
+    character = check_words("\n".join(blocks), "the character description")
+    story = _with_names_told(replace(story, character=character))
     for warning in () if quiet else story.warnings:
         logger.warning("story '%s': %s", story.name, warning)
     return story
@@ -226,6 +232,7 @@ def _from_json(data: Mapping, source: str, default_name: str) -> Story:
         where = f"scene {number}"
         warnings += _unknown(scene, (*SCENE_FIELDS, *SHOT_FIELDS), where)
         prompts, cuts = _prompts_and_cuts(scene, where)
+        listed_keys = {key for key in SHOT_FIELDS if _is_one_per_shot(key, scene.get(key))}
         for i, (prompt, cut) in enumerate(zip(prompts, cuts, strict=True)):
             counts[number] = counts.get(number, 0) + 1  # scenes of the same number share one count
             place = f"{where}, shot {i + 1}"
@@ -234,7 +241,7 @@ def _from_json(data: Mapping, source: str, default_name: str) -> Story:
                 own, prompt = prompt, prompt.get("prompt")
                 warnings += _unknown(own, ("prompt", "cut", *SHOT_FIELDS), place)
             values = {
-                key: _shot_value(key, own, scene, data, i, len(prompts), where)
+                key: _shot_value(key, own, scene, data, i, where, key in listed_keys)
                 for key in SHOT_FIELDS
             }
             shots.append(_shot(len(shots), number, counts[number], prompt, cut, values, place))
@@ -331,19 +338,23 @@ def _prompts_and_cuts(scene: Mapping, where: str) -> tuple[list, list[bool]]:
     return prompts, [parse_cut(cut, f"{where}, shot {i + 1}") for i, cut in enumerate(cuts)]
 
 
+def _is_one_per_shot(key: str, value: object) -> bool:
+    # Reference images are lists themselves: a list of lists (or null) is one per shot.
+    return isinstance(value, list) and (
+        key != "reference_images" or all(item is None or isinstance(item, list) for item in value)
+    )
+
+
 def _shot_value(
-    key: str, own: Mapping, scene: Mapping, story: Mapping, i: int, count: int, where: str
+    key: str, own: Mapping, scene: Mapping, story: Mapping, i: int, where: str, is_listed: bool
 ):
-    """The value of an optional field for shot ``i``: its own, else the scene's, else the
-    story's."""
+    """The value of an optional field for shot ``i``: its own, else the scene's (which may list one
+    per shot), else the story's."""
     if own.get(key) is not None:
         return own[key]
     value = scene.get(key)
-    # Reference images are lists themselves: a list of lists (or null) is one per shot.
-    per_shot = isinstance(value, list) and (
-        key != "reference_images" or all(item is None or isinstance(item, list) for item in value)
-    )
-    if per_shot:
+    if is_listed:
+        count = len(scene["video_prompts"])
         if len(value) != count:
             raise ScriptError(
                 f"{where} has {count} video_prompts but {len(value)} {key} values: give one for "

@@ -295,6 +295,80 @@ def test_a_long_story_goes_through_the_editor_in_time(tmp_path, form):
     assert_grows_linearly(work, 100, 1_600)
 
 
+@pytest.mark.parametrize("place", ["scene", "story"])
+def test_a_list_of_pictures_for_each_shot_is_read_in_time(place):
+    def work(n):
+        scene = {"video_prompts": ["a"] * n, "cut": [True] * n}
+        if place == "scene":
+            scene["reference_images"] = [["a.png"]] * n
+        story = {"scenes": [scene], "reference_images": ["a.png"] * (n if place == "story" else 1)}
+        return quietly(lambda: load_story(story, quiet=True))
+
+    assert_grows_linearly(work, 250, 4_000)
+
+
+def test_what_stands_for_all_shots_does_not_make_answers_of_any_size():
+    for name in ("negative_prompt", "first_frame_prompt", "character"):
+        script = {"scenes": [{"video_prompts": ["a"], "cut": [True]}], name: "x" * 20_000}
+        assert len(load_story(script, quiet=True).shots) == 1
+        with pytest.raises(ValueError, match="20001 characters, but at most 20000"):
+            load_story({**script, name: "x" * 20_001}, quiet=True)
+    script = {"scenes": [{"video_prompts": ["a"], "cut": [True]}], "reference_images": ["a"] * 101}
+    with pytest.raises(ValueError, match="101 pictures, but a shot takes 100 at most"):
+        load_story(script, quiet=True)
+
+
+@pytest.mark.parametrize("end", ["", "@", " @", ".@", "Pip.", "@Mara", "\n"])
+def test_a_character_that_is_read_once_gives_the_prompts_that_it_gave(end):
+    for prompt in ("@Pip waves", "Pip waves", "@@Pip", "'s @Pip"):
+        story = load_story(prompt, character=f"@Mara is old.{end}", quiet=True)
+        whole = without_marks(f"{story.character}\n{story.shots[0].prompt}")
+        assert story.prompt_of(story.shots[0]) == whole
+
+
+def test_what_many_joined_scenes_say_is_joined_in_time():
+    def work(n):
+        extras = [json.dumps({f"k{i}": i, "same": i}) for i in range(n)]
+        row = {"prompt": "a", "cut": True, "scene": 1, "scene_extra": extras}
+
+        def read():
+            more = script_of_view({"shots": [row]}).rows[0].scene_more
+            assert (len(more), more["same"]) == (n + 1, 0)  # the first scene's word counts
+
+        return read
+
+    assert_grows_linearly(work, 250, 4_000)
+
+
+def test_entries_of_one_key_are_told_apart_in_time():
+    def work(n):
+        latest = {"01_01": {"key": "k", "prompt": "y@a " * n + "\nhello"}}
+        latest |= {f"99_{i:05d}": {"key": "k", "prompt": "z"} for i in range(n)}
+        story = load_story("hello", quiet=True)
+
+        def give():
+            (found,) = latest_results(latest, story)
+            assert found is latest["01_01"]
+
+        return give
+
+    assert_grows_linearly(work, 250, 4_000)
+
+
+def test_a_name_of_the_cast_is_no_longer_than_a_name():
+    script = {"scenes": [{"video_prompts": ["a"], "cut": [True]}], "cast": ["a " * 50 + "b"]}
+    with pytest.raises(ValueError, match="longer than the 100 characters of a name"):
+        load_story(script, quiet=True)
+
+
+def test_prefixes_of_a_weights_name_are_taken_off_in_time():
+    def work(n):
+        key = "transformer." * n + "blocks.0.ffn.0"
+        return lambda: module_name(key) == "blocks.0.ffn.0" or pytest.fail("it stayed")
+
+    assert_grows_linearly(work)
+
+
 def test_deep_json_is_refused_at_once():
     def work(n):
         texts = [
