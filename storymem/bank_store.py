@@ -32,31 +32,22 @@ import torch
 from PIL import Image
 
 from .bank_edits import BankEdits
-from .disk import remove_unfinished, write_whole
+from .disk import remove_link, remove_unfinished, write_whole
+from .frame_fields import DROPPED_EDITS, FIELDS, KEPT_EDITS, LARGEST, check_field, is_count
 from .images import find_pictures, read_picture
-from .json_text import is_finite, parse_json
+from .json_text import parse_json
 from .memory_bank import REFERENCE_SHOT, MemoryBank, MemoryFrame
-from .messages import is_unicode, reason_of, shown
+from .messages import reason_of, shown
 from .names import is_plain_name
 from .released_results import keyframes_only, released_places
 
 BANK_FILE = "bank.json"
 JOURNAL_FILE = "bank.json.saving"
 DROPPED_FOLDER = "dropped"
-LARGEST = 999_999  # number of a shot, a frame or a place
 FORMAT, VERSION = "storymem-bank", 1
 _PLACE = re.compile(r"shot_([0-9]{1,6})_frame_([0-9]{1,6})")
 _OURS = re.compile(r"(reference|shot_[0-9]+_frame)_[0-9]+_[0-9a-f]{8}(_[0-9]+)?\.png")
-_TEXTS = ("story", "scorer", "reason", "name", "prompt", "edited")
-_FIELDS = {  # name in bank.json and in MemoryFrame -> accepted types
-    **dict.fromkeys(_TEXTS, (str,)),
-    "shot": (int,),
-    "frame": (int,),
-    "score": (int, float, type(None)),
-    "similarity": (int, float, type(None)),
-    "pinned": (bool,),
-}
-_EDITED = {"frames": ("", "pin", "unpin", "keep"), "dropped": ("", "drop")}
+_EDITED = {"frames": KEPT_EDITS, "dropped": DROPPED_EDITS}
 logger = logging.getLogger(__name__)
 
 
@@ -71,6 +62,7 @@ def save_bank(folder: str | Path, bank: MemoryBank) -> Path:
     folder = Path(folder)
     kept, dropped = _named(bank.frames), _named(bank.dropped)
     try:
+        remove_link(folder / DROPPED_FOLDER)
         (folder / DROPPED_FOLDER).mkdir(parents=True, exist_ok=True)
         before = _listed_files(folder)
         files = [*kept, *(f"{DROPPED_FOLDER}/{name}" for name in dropped)]
@@ -146,7 +138,7 @@ def _named(frames: tuple[MemoryFrame, ...]) -> dict[str, MemoryFrame]:
 
 def _to_json(bank: MemoryBank, kept: dict, dropped: dict, forgotten: dict) -> str:
     def entry(name: str, frame: MemoryFrame) -> dict:
-        provenance = {key: getattr(frame, key) for key in _FIELDS}
+        provenance = {key: getattr(frame, key) for key in FIELDS}
         for key in ("score", "similarity"):  # JSON has no NaN
             if provenance[key] is not None and not math.isfinite(provenance[key]):
                 provenance[key] = None
@@ -264,7 +256,7 @@ def _read_document(folder: Path) -> dict:
         )
     for key in ("max_frames", "sink"):
         value = document.get(key, 0)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST:
+        if not is_count(value):
             raise ValueError(
                 f'{path}: "{key}" must be a whole number from 0 to {LARGEST}, but it is '
                 f"{shown(value)}"
@@ -283,9 +275,9 @@ def _entries(document: dict, key: str, damaged: _Damage) -> dict[str, dict]:
             raise ValueError(
                 f'{BANK_FILE}, "{key}": an entry has no plain file name ({shown(name)})'
             )
-        provenance = {field: entry[field] for field in _FIELDS if field in entry}
+        provenance = {field: entry[field] for field in FIELDS if field in entry}
         for field, value in provenance.items():
-            _check_field(name, field, value)
+            check_field(f"{BANK_FILE}, {name}", field, value)
         if provenance.get("edited", "") not in _EDITED[key]:
             raise ValueError(
                 f'{BANK_FILE}, {name}: "edited" must be one of {_EDITED[key]}, but it is '
@@ -304,19 +296,6 @@ def _entries(document: dict, key: str, damaged: _Damage) -> dict[str, dict]:
         if found:
             checked[found[0]] = found[1]
     return checked
-
-
-def _check_field(name: str, field: str, value: object) -> None:
-    where = f'{BANK_FILE}, {name}: "{field}"'
-    wrong_bool = isinstance(value, bool) and bool not in _FIELDS[field]
-    if wrong_bool or not isinstance(value, _FIELDS[field]):
-        raise ValueError(f"{where} has the wrong type ({shown(value)})")
-    if field in ("shot", "frame") and not -LARGEST <= value <= LARGEST:
-        raise ValueError(f"{where} must be at most {LARGEST}, but it is {shown(value)}")
-    if field in ("score", "similarity") and value is not None and not is_finite(value):
-        raise ValueError(f"{where} must be a plain number, but it is {shown(value)}")
-    if isinstance(value, str) and not is_unicode(value):
-        raise ValueError(f"{where} holds characters that are not valid Unicode ({shown(value)})")
 
 
 def _load_listed(folder: Path, entries: dict[str, dict], damaged: _Damage) -> list[MemoryFrame]:

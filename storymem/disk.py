@@ -121,6 +121,13 @@ def remove_unfinished(folder: Path, *, is_ours_alone: bool = False) -> None:
                 _remove(entry)
 
 
+def remove_link(path: Path) -> None:
+    """Take away a link where a folder of ours belongs: what it leads to is somebody else's."""
+    if path.is_symlink():
+        logger.warning("StoryMem: %s was a link to another place and is taken away", path)
+        path.unlink()
+
+
 def _is_dead(entry: os.DirEntry, is_ours_alone: bool) -> bool:
     with suppress(OSError):
         old = time.time() - entry.stat(follow_symlinks=False).st_mtime > FOREIGN_SECONDS

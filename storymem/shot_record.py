@@ -10,13 +10,15 @@ from pathlib import Path
 
 from .bank_edits import BankEdits
 from .disk import checksum
+from .frame_fields import DROPPED_EDITS, FIELDS, KEPT_EDITS, check_field, is_count
 from .json_text import parse_json
 from .memory_bank import MemoryBank, MemoryFrame
-from .messages import reason_of, shown
+from .messages import is_unicode, reason_of, shown
 from .names import is_plain_name
 
 RECORD_FORMAT = 1
 RECORD_FILE = "record.json"
+FACTS = ("story", "label", "prompt", "shot_prompt", "own")  # texts, where they are there
 MALFORMED = (OSError, ValueError, KeyError, TypeError, AttributeError)  # what odd records raise
 
 
@@ -84,6 +86,7 @@ def read_bank(record: Record, read: Callable[[Mapping], object]) -> MemoryBank:
     """
     try:
         entry = _read_body(record.folder, record.key)["bank"]
+        _check_bank(entry)
         kept, dropped = (tuple(map(read, entry[name])) for name in ("frames", "dropped"))
         return MemoryBank(
             kept,
@@ -97,6 +100,22 @@ def read_bank(record: Record, read: Callable[[Mapping], object]) -> MemoryBank:
         raise
     except MALFORMED as error:
         raise DamagedError(f"{record.folder} holds no memory bank: {reason_of(error)}") from error
+
+
+def _check_bank(entry: Mapping) -> None:
+    """Raise ValueError for values that no bank has: a record may be anybody's by its checksum."""
+    for frame in (*entry["frames"], *entry["dropped"]):
+        for field in FIELDS.keys() & frame.keys():
+            check_field("a frame", field, frame[field], may_be_nan=True)
+        if frame.get("edited", "") not in (*KEPT_EDITS, *DROPPED_EDITS):
+            raise ValueError(f"a frame was edited by {shown(frame['edited'])}")
+    seen = entry.get("seen", {})
+    if not (is_count(entry["max_frames"]) and is_count(entry["sink"])):
+        raise ValueError("its window has no size")
+    if not all(
+        isinstance(text, str) and is_unicode(text) for pair in seen.items() for text in pair
+    ):
+        raise ValueError("what its last shot saw is no text")
 
 
 def write_record(folder: Path, key: str, frames: int, facts: Mapping, bank: MemoryBank) -> None:
@@ -129,7 +148,10 @@ def read_record(folder: Path, key: str) -> Record:
         if checksum(folder / name) != known:
             raise DamagedError(f"{name} was altered or cut off")
     record = Record(key, folder, body["frames"], body["facts"])
-    if not (isinstance(record.frames, int) and isinstance(record.facts, dict)):
+    texts = (
+        [record.facts.get(name, "") for name in FACTS] if isinstance(record.facts, dict) else [0]
+    )
+    if not isinstance(record.frames, int) or not all(isinstance(text, str) for text in texts):
         raise DamagedError(f"{RECORD_FILE} holds values of the wrong type")
     return record
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .bank_store import save_bank
-from .disk import checksum, replacing, telling, unfinished_file
+from .disk import checksum, remove_link, replacing, telling, unfinished_file
 from .folder_lock import changing
 from .latest_results import describe_result
 from .memory_bank import MemoryBank
@@ -113,6 +113,7 @@ class ShownStory:
                     write_subtitles(video.with_suffix(".srt"), captions, fps=self.options.fps)
                 leave_script(self.folder, self.story)
                 if bank is not None:
+                    remove_link(self.folder / BANK_FOLDER)
                     save_bank(self.folder / BANK_FOLDER, bank)
                 update_manifest(self.folder, self.story, stopped="", video=video.name)
         return video

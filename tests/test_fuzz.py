@@ -32,8 +32,10 @@ from safetensors.torch import save_file
 
 from storymem.bank_edits import BankEdits
 from storymem.bank_store import load_bank, save_bank
+from storymem.bank_view import view_bank
 from storymem.images import MAX_PIXELS, read_picture
 from storymem.latest_results import latest_results, moved_results
+from storymem.listening import listen
 from storymem.lora import read_lora
 from storymem.memory_bank import MemoryBank, MemoryFrame
 from storymem.names import check_name, folder_name
@@ -555,16 +557,43 @@ def record(tmp_path_factory):
 @given(st.data())
 def test_any_record_is_whole_or_missing(record, data):
     store, made, whole = record
+    place_of_bank = store.root / "saved"
     body = json.loads(json.loads(whole)["record"])
     path = st.sampled_from(sorted(body))
     changed = st.builds(lambda name, value: {**body, name: value}, path, JSON)
-    document = data.draw(st.one_of(mutated(whole), changed.map(sealed)))
+    frame = st.builds(
+        lambda part, name, value: {
+            **body,
+            "bank": {**body["bank"], part: [{**body["bank"]["frames"][0], name: value}]},
+        },
+        st.sampled_from(["frames", "dropped"]),
+        st.sampled_from(sorted(body["bank"]["frames"][0])),
+        JSON,
+    )
+    window = st.builds(
+        lambda name, value: {**body, "bank": {**body["bank"], name: value}},
+        st.sampled_from(["max_frames", "sink", "seen"]),
+        JSON,
+    )
+    fact = st.builds(
+        lambda name, value: {**body, "facts": {**body["facts"], name: value}},
+        st.sampled_from(["story", "label", "prompt", "shot_prompt", "own"]),
+        JSON,
+    )
+    odd = st.one_of(changed, frame, window, fact)
+    document = data.draw(st.one_of(mutated(whole), odd.map(sealed)))
     (made.folder / "record.json").write_bytes(document)
     found = store.find(made.key)
     list(store.records_of("s"))
     if found is not None:
-        with only_words():
-            store.load(found)
+        with only_words(document):
+            bank = store.load(found).bank
+            # What is read can be shown, saved and remembered from.
+            json.dumps(view_bank(bank), allow_nan=False).encode()
+            save_bank(place_of_bank, bank)
+            assert len(bank.remember([FRAMES[2]]).frames) == len(bank.frames) + 1
+            listen(bank, STORY, STORY.shots[1])
+            store.outline(found)
     (made.folder / "record.json").write_bytes(whole)
 
 

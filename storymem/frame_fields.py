@@ -1,0 +1,43 @@
+"""What a file may say of a memory frame, besides its picture: one check for banks and records."""
+
+from __future__ import annotations
+
+from .json_text import is_finite
+from .messages import is_unicode, shown
+
+LARGEST = 999_999  # number of a shot, a frame or a place
+TEXTS = ("story", "scorer", "reason", "name", "prompt", "edited")
+KEPT_EDITS, DROPPED_EDITS = ("", "pin", "unpin", "keep"), ("", "drop")
+FIELDS = {  # name in a file and in MemoryFrame -> accepted types
+    **dict.fromkeys(TEXTS, (str,)),
+    "shot": (int,),
+    "frame": (int,),
+    "score": (int, float, type(None)),
+    "similarity": (int, float, type(None)),
+    "pinned": (bool,),
+}
+
+
+def check_field(where: str, field: str, value: object, *, may_be_nan: bool = False) -> None:
+    """Raise ValueError for a value that the field of a frame cannot have.
+
+    Args:
+        where: how the message begins.
+        may_be_nan: a score may be no number, as a scorer may have given it.
+    """
+    where = f'{where}: "{field}"'
+    wrong_bool = isinstance(value, bool) and bool not in FIELDS[field]
+    if wrong_bool or not isinstance(value, FIELDS[field]):
+        raise ValueError(f"{where} has the wrong type ({shown(value)})")
+    if field in ("shot", "frame") and not -LARGEST <= value <= LARGEST:
+        raise ValueError(f"{where} must be at most {LARGEST}, but it is {shown(value)}")
+    is_score = field in ("score", "similarity") and value is not None
+    if is_score and not is_finite(value) and not (may_be_nan and isinstance(value, float)):
+        raise ValueError(f"{where} must be a plain number, but it is {shown(value)}")
+    if isinstance(value, str) and not is_unicode(value):
+        raise ValueError(f"{where} holds characters that are not valid Unicode ({shown(value)})")
+
+
+def is_count(value: object) -> bool:
+    """Whether a value can be a number of places, or a number that counts them."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
