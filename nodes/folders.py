@@ -12,10 +12,13 @@ from pathlib import Path
 
 import folder_paths
 
+from ..storymem.names import MAX_FILE_BYTES
+
 
 def find_inside(root: str | Path, name: str) -> Path | None:
     """``root/name`` without links and ``..``; ``None`` unless it is something below ``root``."""
-    if "\0" in name:
+    parts = re.split(r"[/\\]", name)
+    if "\0" in name or any(len(p.encode("utf-8", "replace")) > MAX_FILE_BYTES for p in parts):
         return None
     try:
         base = Path(root).resolve()

@@ -113,10 +113,10 @@ def _read(name: str) -> str:
         check_file(path.stat().st_size, shown(name))
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise ValueError(f"{name} is not UTF-8 text; save it as UTF-8") from None
+        raise ValueError(f"{shown(name)} is not UTF-8 text; save it as UTF-8") from None
     except OSError as error:
         raise ValueError(
-            f"{name} cannot be read from the input folder: {reason_of(error)}"
+            f"{shown(name)} cannot be read from the input folder: {reason_of(error)}"
         ) from error
 
 

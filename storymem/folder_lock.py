@@ -41,7 +41,7 @@ def changing(folder: Path) -> Iterator[None]:
     Raises:
         FolderBusy: when another process does not stop writing there.
     """
-    place = os.path.realpath(folder / LOCK_FILE)
+    place = os.path.join(os.path.realpath(folder), LOCK_FILE)
     is_locked = _take(place)
     try:
         yield

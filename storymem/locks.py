@@ -16,6 +16,7 @@ else:
     import fcntl
 
 POLL_SECONDS = 0.02
+NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # a link could lead, and make a file, anywhere
 
 
 class PathLock:
@@ -74,7 +75,7 @@ def is_held(path: str | Path) -> bool | None:
 def _open(path: Path) -> int:
     if path.is_dir():
         return os.open(path, os.O_RDONLY)
-    return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    return os.open(path, os.O_RDWR | os.O_CREAT | NO_LINKS, 0o666)
 
 
 def _lock(descriptor: int) -> bool:

@@ -9,7 +9,7 @@ import re
 from .messages import is_unicode, shown
 
 MAX_NAME_BYTES = 120  # leaves room for suffixes in file systems that allow 255
-LONGEST_NAME = 200  # characters of a file name that is taken from a file
+MAX_FILE_BYTES = 255  # of one name in most file systems
 _NUMBERS = (*"123456789", "¹", "²", "³")  # Windows takes the raised ones for the others
 RESERVED = {"con", "prn", "aux", "nul", "conin$", "conout$", "clock$"} | {
     f"{port}{number}" for port in ("com", "lpt") for number in _NUMBERS
@@ -63,9 +63,9 @@ def folder_name(name: str) -> str:
 
 def is_plain_name(name: object) -> bool:
     """Whether a value that a file holds is the name of something right in one folder."""
-    if not isinstance(name, str) or name in ("", ".", "..") or len(name) > LONGEST_NAME:
+    if not isinstance(name, str) or name in ("", ".", "..") or not is_unicode(name):
         return False
-    return not set(name) & set("/\\:\0") and is_unicode(name)
+    return len(name.encode()) <= MAX_FILE_BYTES and not set(name) & set("/\\:\0")
 
 
 def is_digest(text: object) -> bool:

@@ -78,5 +78,5 @@ def _inside(root: Path, path: Path) -> Path | None:
     try:
         whole = path.resolve()
         return whole if whole.is_file() and whole.is_relative_to(root.resolve()) else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):  # links in a circle
         return None

@@ -13,16 +13,18 @@ import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from .disk import StoreError, replacing, unfinished_folder, write_whole
 from .folder_lock import changing
 from .json_text import parse_json
-from .messages import reason_of
+from .messages import reason_of, shown
 from .names import check_name, folder_name, is_label
 from .story import Story
 
 MANIFEST = "story.json"
+STORES = (".storymem", ".shots")  # of finished shots, of the nodes and headless
 MAX_FOLDERS = 1000  # stories of one name
 _TEXTS = ("key", "own", "prompt", "shot_prompt", "held_for", "script", "previous", "file", "sha256")
 _ENTRY = {  # what a result in the manifest may hold, by name
@@ -41,7 +43,7 @@ def claim_folder(output: str | Path, prefix: str, story: Story) -> Path:
         ValueError: for names that cannot be folders.
         StoreError: when the output folder cannot be written.
     """
-    parent = Path(output) / folder_name(check_name(prefix, "filename_prefix"))
+    parent = _parent(output, prefix)
     base = folder_name(check_name(story.name, "the story's name"))
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -70,15 +72,28 @@ def find_folder(output: str | Path, prefix: str, story: Story) -> Path | None:
 
 def existing_folders(output: str | Path, prefix: str, story: Story) -> Iterator[Path]:
     """Folders of stories of this name, this one's among them if it has one."""
-    parent = Path(output) / folder_name(check_name(prefix, "filename_prefix"))
+    parent = _parent(output, prefix)
     base = folder_name(check_name(story.name, "the story's name"))
     for number in range(1, MAX_FOLDERS):
         folder = parent / (base if number == 1 else f"{base}_{number}")
-        if _differs_in_case_only(folder):
-            continue
-        if not folder.exists():
+        try:
+            if _differs_in_case_only(folder):
+                continue
+            if not folder.exists():
+                return
+        except OSError:  # which claim_folder tells
             return
         yield folder
+
+
+def _parent(output: str | Path, prefix: str) -> Path:
+    name = folder_name(check_name(prefix, "filename_prefix"))
+    if name.casefold() in STORES:
+        raise ValueError(
+            f"filename_prefix must not be {shown(prefix)}: finished shots are kept in that folder; "
+            "choose another"
+        )
+    return Path(output) / name
 
 
 def read_manifest(folder: Path | None) -> dict:
@@ -137,7 +152,8 @@ def leave_script(folder: Path, story: Story) -> None:
         suffixes.reverse()
     target, stale = (folder / f"script.{suffix}" for suffix in suffixes)
     write_whole(target, story.source.encode("utf-8", "surrogatepass"))
-    stale.unlink(missing_ok=True)
+    with suppress(IsADirectoryError, PermissionError):  # a folder is somebody else's
+        stale.unlink(missing_ok=True)
 
 
 def show_file(source: Path, target: Path) -> None:
@@ -169,7 +185,7 @@ def _is_of(folder: Path, story: Story) -> bool:
 def _differs_in_case_only(folder: Path) -> bool:
     try:
         names = os.listdir(folder.parent)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return any(n.casefold() == folder.name.casefold() and n != folder.name for n in names)
 

@@ -46,6 +46,13 @@ def repair_folders(output: str | Path, prefix: str, story: Story, store: ShotSto
             )
 
 
+def _is_plain(path: Path) -> bool:
+    try:
+        return path.is_file() and not path.is_symlink()
+    except OSError:
+        return False
+
+
 def _is_whole(path: Path) -> bool:
     try:
         return isinstance(parse_json(path.read_bytes()), dict)
@@ -55,7 +62,8 @@ def _is_whole(path: Path) -> bool:
 
 def _results(folder: Path, story: Story, store: ShotStore) -> dict[str, dict]:
     """By label, the result that each visible film came from."""
-    films = {match[1]: p for p in folder.glob("shot_*.mp4") if (match := FILM.fullmatch(p.name))}
+    films = {m[1]: p for p in folder.glob("shot_*.mp4") if (m := FILM.fullmatch(p.name))}
+    films = {label: path for label, path in films.items() if _is_plain(path)}
     if not films:
         return {}
     records = list(store.records_of(story.name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from fakes import noise_image
 
 from storymem.bank_store import load_bank, save_bank
+from storymem.folder_lock import changing
 from storymem.json_text import DEEPEST, JsonError, parse_json
 from storymem.latest_results import latest_results
 from storymem.memory_bank import MemoryBank, MemoryFrame
@@ -21,8 +23,16 @@ from storymem.shot_record import DamagedError
 from storymem.shot_store import ShotStore, picture_path
 from storymem.story import MAX_SCRIPT, MOST_BYTES, load_story
 from storymem.story_film import read_script
-from storymem.story_folder import MANIFEST, claim_folder, read_manifest, remove_shown
+from storymem.story_folder import (
+    MANIFEST,
+    claim_folder,
+    find_folder,
+    leave_script,
+    read_manifest,
+    remove_shown,
+)
 from storymem.story_output import ShownStory, VideoOptions
+from storymem.story_repair import repair_folders
 from storymem.story_states import shot_states
 
 KEY = "ab" * 32
@@ -316,6 +326,76 @@ def test_a_file_is_too_long_to_be_a_script_by_its_bytes_before_it_is_read(tmp_pa
     monkeypatch.setattr(type(path), "read_text", lambda *_, **__: pytest.fail("it was read"))
     with pytest.raises(ValueError, match="too long to be a script"):
         read_script(path)
+
+
+# --- links, and folders where files belong ------------------------------------------------------
+
+
+def test_a_bank_is_saved_into_no_other_place_by_a_link(tmp_path):
+    theirs, bank = tmp_path / "theirs", tmp_path / "bank"
+    save_bank(bank, MemoryBank(dropped=(MemoryFrame(noise_image(1), shot=0, frame=1),)))
+    theirs.mkdir()
+    (name,) = (path.name for path in (bank / "dropped").iterdir())
+    (theirs / name).write_bytes(b"mine")
+    shutil.rmtree(bank / "dropped")
+    (bank / "dropped").symlink_to(theirs)
+    save_bank(bank, MemoryBank(dropped=(MemoryFrame(noise_image(2), shot=0, frame=2),)))
+    assert [path.read_bytes() for path in theirs.iterdir()] == [b"mine"]
+    assert len(list((bank / "dropped").iterdir())) == 1
+    assert not (bank / "dropped").is_symlink()
+
+
+def test_a_link_in_place_of_a_lock_makes_no_file_elsewhere(tmp_path):
+    folder = tmp_path / "story"
+    folder.mkdir()
+    (folder / ".storymem.lock").symlink_to(tmp_path / "made")
+    with changing(folder):
+        pass
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_file_name_that_no_disk_can_hold_is_told(tmp_path):
+    for name in ("é" * 128 + ".png", "a" * 300):
+        assert not is_plain_name(name)
+        entry = {"file": name, "shot": 0, "frame": 0}
+        document = {"format": "storymem-bank", "version": 1, "frames": [entry], "dropped": []}
+        (tmp_path / "bank.json").write_text(json.dumps(document))
+        with pytest.raises(ValueError, match="no plain file name"):
+            load_bank(tmp_path)
+        load_bank(tmp_path, skip_damaged=True)
+    assert is_plain_name("é" * 125 + ".png")
+
+
+def test_a_folder_of_finished_shots_is_no_story_folder(tmp_path):
+    for prefix in (".storymem", ".StoryMem", ".shots"):
+        with pytest.raises(ValueError, match="finished shots are kept in that folder"):
+            claim_folder(tmp_path, prefix, load_story("a", quiet=True))
+
+
+@pytest.mark.parametrize("kind", ["file", "circle"])
+def test_a_place_that_is_no_folder_holds_no_story(tmp_path, kind):
+    if kind == "file":
+        (tmp_path / "p").write_bytes(b"a picture")
+    else:
+        (tmp_path / "p").symlink_to(tmp_path / "p")
+    story = load_story("a", quiet=True)
+    assert find_folder(tmp_path, "p", story) is None
+    with pytest.raises(ValueError, match="the story's folder could not be made"):
+        claim_folder(tmp_path, "p", story)
+
+
+def test_what_is_no_film_is_not_taken_for_one_in_a_damaged_folder(tmp_path):
+    story = load_story("a\n---\nb", quiet=True)
+    folder = claim_folder(tmp_path, "p", story)
+    (folder / MANIFEST).write_bytes(b"{")
+    (folder / "shot_01_01.mp4").mkdir()
+    (folder / "shot_01_02.mp4").symlink_to(folder / "gone.mp4")
+    (folder / "shot_01_03.mp4").symlink_to(folder / "shot_01_03.mp4")
+    (folder / "script.json").mkdir()
+    repair_folders(tmp_path, "p", story, ShotStore(tmp_path / ".storymem"))
+    leave_script(folder, story)
+    assert (folder / "script.txt").read_text() == "a\n---\nb"
+    assert (folder / "script.json").is_dir()
 
 
 # --- a visible shot that was damaged -------------------------------------------------------------

@@ -29,7 +29,7 @@ def tell(server, path: str, body, **headers) -> tuple[int, dict]:
 
 def everything_below(folder: Path) -> dict:
     parts = (folder / name for name in ("input", "output", "user"))
-    return {p: p.stat().st_mtime_ns for part in parts for p in part.rglob("*")}
+    return {p: p.lstat().st_mtime_ns for part in parts for p in part.rglob("*")}
 
 
 def test_a_script_is_read_and_written_back(server):
@@ -80,6 +80,42 @@ def test_what_is_wrong_with_rows_is_told(server, body, words):
     status, answer = tell(server, "/storymem/script", body)
     assert status == 200
     assert words in answer["error"]
+
+
+def test_places_that_are_no_folders_are_answered(server):
+    output = server.base / "output"
+    (output / "picture.png").write_bytes(b"a picture")
+    (output / "circle").symlink_to(output / "circle")
+    (output / "ring").mkdir()
+    (output / "ring" / "shot_01_01.mp4").symlink_to(output / "ring" / "shot_01_01.mp4")
+    rows = {"shots": [{"prompt": "a", "cut": True, "scene": 1}]}
+    for prefix in ("picture.png", "circle", "a" * 300, "x/../..", "\0", ".storymem"):
+        for body in ({"script": "a", "prefix": prefix}, {**rows, "prefix": prefix}):
+            route = "/storymem/script" if "shots" in body else "/storymem/story"
+            status, answer = tell(server, route, body)
+            assert (status, answer["error"], answer["folder"]) == (200, "", "")
+            assert [shot["state"] for shot in answer["shots"]] == ["waiting"]
+    for folder in ("circle", "ring", "picture.png", "a" * 300):
+        assert ask(server, f"/storymem/poster?folder={folder}&shot=01_01")[0] == 404
+
+
+def test_a_file_of_any_name_is_told_shortly(server):
+    (server.base / "input" / "n\nl.txt").write_bytes(b"\xff\xfe\xff")
+    for name in ("n\nl.txt", "./" * 50_000 + "n\nl.txt", "a" * 100_000 + ".txt"):
+        _, answer = tell(server, "/storymem/story", {"script": "", "file": name})
+        assert 0 < len(answer["error"]) < 300
+        assert "\n" not in answer["error"]
+
+
+def test_names_that_no_disk_can_hold_are_told_by_the_nodes(host):
+    edits = json.dumps({"images": ["a" * 300 + ".png"]})
+    memory, start = (host.pack(f"nodes.{name}") for name in ("memory_bank", "start_images"))
+    told = asyncio.run(memory.MemoryBankNode.validate_inputs(edits=edits))
+    assert "which is not in the input folder" in told
+    assert "which is not in the input folder" in memory.MemoryBankNode.fingerprint_inputs(edits)
+    with pytest.raises(ValueError, match="must be a folder of pictures inside the input folder"):
+        start.find_pictures("a" * 300)
+    assert start.LoadStartImages.fingerprint_inputs("a" * 300) == ""
 
 
 def test_answers_are_made_beside_the_servers_own_loop(host, monkeypatch):
