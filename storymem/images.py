@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
-from .messages import listed, reason_of
+from .messages import is_unicode, listed, reason_of
 
 FORMATS = {  # Pillow's name -> endings
     "PNG": (".png", ".apng"),
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp"),
     "WEBP": (".webp",),
     "BMP": (".bmp",),
     "TIFF": (".tif", ".tiff"),
@@ -30,12 +30,16 @@ FORMATS = {  # Pillow's name -> endings
 }
 PICTURE_SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 OTHER_PICTURES = {  # endings of pictures that are not read: one that is meant must not be lost
-    **dict.fromkeys((".heic", ".heif", ".hif"), "HEIC"),
-    **dict.fromkeys((".jxl",), "JPEG XL"),
-    **dict.fromkeys((".jp2", ".j2k", ".jpx"), "JPEG 2000"),
-    **dict.fromkeys((".tga", ".dds", ".ppm", ".pgm", ".pnm", ".qoi"), "a rare format"),
+    **dict.fromkeys((".heic", ".heif", ".hif", ".heics", ".heifs"), "HEIC"),
+    **dict.fromkeys((".jxl", ".jxr"), "JPEG XL or XR"),
+    **dict.fromkeys((".jp2", ".j2k", ".j2c", ".jpf", ".jpx", ".jpc"), "JPEG 2000"),
+    **dict.fromkeys((".avifs", ".mpo"), "a series of pictures"),
     **dict.fromkeys(
-        (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"), "a camera's raw format"
+        (".tga", ".dds", ".dib", ".pcx", ".qoi", ".pbm", ".pgm", ".ppm", ".pnm"), "a rare format"
+    ),
+    **dict.fromkeys(
+        (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".pef", ".raf", ".rw2", ".srw"),
+        "a camera's raw format",
     ),
 }
 WORKING_FILES = {  # that lie beside the pictures made from them, and are not meant themselves
@@ -55,7 +59,9 @@ class PictureError(ValueError):
     """A file that is no picture, too large, or damaged, and why."""
 
     def __init__(self, path: Path, reason: str):
-        super().__init__(f"{path} cannot be read as a picture: {reason}")
+        # A name that is no Unicode, as old zip files have them, fits no log and no page.
+        place = str(path).encode("utf-8", "backslashreplace").decode()
+        super().__init__(f"{place} cannot be read as a picture: {reason}")
 
 
 @cache
@@ -111,6 +117,8 @@ def open_picture(path: str | Path, formats: tuple[str, ...] = ()) -> Iterator[Im
     path = Path(path)
     if kind := other_format(path):
         raise PictureError(path, f"it is {kind}; save it as {READABLE}")
+    if not is_unicode(str(path)):
+        raise PictureError(path, "its name is not valid Unicode; rename it")
     if not path.is_file():
         raise PictureError(path, "there is no such file")
     try:

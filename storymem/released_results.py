@@ -12,8 +12,10 @@ from collections.abc import Iterable, Sequence
 
 from .memory_bank import REFERENCE_SHOT
 
-KEYFRAME = re.compile(r"(?P<scene>[0-9]{1,6})_(?P<shot>[0-9]{1,6})_keyframe(?P<frame>[0-9]{1,6})\.")
-SHOT_END = re.compile(r"(last_frame|motion_frames?)[_0-9]*\.", re.IGNORECASE)
+KEYFRAME = re.compile(
+    r"(?P<scene>[0-9]{1,6})_(?P<shot>[0-9]{1,6})_keyframe(?P<frame>[0-9]{1,6})\.", re.I
+)
+SHOT_END = re.compile(r"(last_frame|motion_frames?)(?![a-z])", re.IGNORECASE)  # and copies of it
 REFERENCES = (0, 0)  # scene and shot of the pictures that a story began with
 logger = logging.getLogger(__name__)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import struct
 import zlib
@@ -14,7 +15,7 @@ import torch
 from fakes import noise_image
 from PIL import Image, ImageFile, features
 
-from storymem.bank_store import load_bank
+from storymem.bank_store import load_bank, save_bank
 from storymem.images import (
     FORMATS,
     MAX_PIXELS,
@@ -212,6 +213,34 @@ def test_the_store_opens_only_what_it_writes(tmp_path):
 
 
 # --- banks and start images --------------------------------------------------------------------
+
+
+def test_a_picture_whose_name_is_no_unicode_is_told_before_it_is_remembered(tmp_path):
+    """As an old zip file leaves it; no log, page or bank.json could hold the name."""
+    save(tmp_path / "hero.png")
+    try:
+        os.rename(bytes(tmp_path / "hero.png"), bytes(tmp_path) + b"/caf\xe9.png")
+    except OSError:
+        pytest.skip("this file system has Unicode names only")
+    with pytest.raises(ValueError, match=r"caf\\udce9\.png cannot be read.*rename it") as refused:
+        load_bank(tmp_path)
+    str(refused.value).encode()
+    save(tmp_path / "other.png")
+    bank = load_bank(tmp_path, skip_damaged=True)
+    assert [frame.name for frame in bank.frames] == ["other"]
+    save_bank(tmp_path, bank)
+
+
+def test_copies_of_the_last_frame_are_no_keyframes_either(tmp_path):
+    save(released(tmp_path) / "last_frame (1).jpg", "JPEG", (9, 9, 9))
+    save(tmp_path / "last_frame - Copy.jpg", "JPEG", (8, 9, 9))
+    (tmp_path / "10_01_keyframe0.jpg").rename(tmp_path / "10_01_KEYFRAME0.JPG")
+    assert len(load_bank(tmp_path).frames) == 6
+    only = tmp_path / "one"
+    only.mkdir()
+    save(only / "01_02_Keyframe0.JPG", "JPEG")
+    save(only / "last_frame.jpg", "JPEG")
+    assert [frame.shot for frame in load_bank(only).frames] == [0]
 
 
 def released(folder: Path) -> Path:

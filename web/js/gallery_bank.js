@@ -90,7 +90,8 @@ export function inputUrl(name) {
 
 /** Endings of the pictures that the server reads (storymem/images.py), lower case. */
 export const PICTURE_ENDINGS = [
-  ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif",
+  ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp", ".webp", ".bmp", ".tif", ".tiff",
+  ".gif", ".avif",
 ];
 
 export function isPicture(name) {
