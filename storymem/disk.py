@@ -14,9 +14,9 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
-from .locks import PathLock, is_held
 from .messages import reason_of
 
 FOREIGN_SECONDS = 24 * 3600  # what another machine, or an earlier version, writes is dead after
@@ -53,15 +53,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def unfinished_file(path: Path) -> Iterator[Path]:
-    """An empty file beside ``path`` to write. It is gone afterwards, unless it was moved."""
+    """A file beside ``path`` to write. It is gone afterwards, unless it was moved."""
     unfinished = unfinished_beside(path)
-    lock = PathLock(unfinished)
     try:
-        _hold(lock)
         yield unfinished
     finally:
         unfinished.unlink(missing_ok=True)
-        lock.release()
 
 
 @contextmanager
@@ -69,23 +66,10 @@ def unfinished_folder(path: Path) -> Iterator[Path]:
     """An empty folder beside ``path`` to fill. It is gone afterwards, unless it was moved."""
     unfinished = unfinished_beside(path)
     unfinished.mkdir(parents=True)
-    lock = PathLock(unfinished)
     try:
-        _hold(lock)
         yield unfinished
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-        lock.release()
-
-
-def _hold(lock: PathLock) -> None:
-    """Lock what is being written, so that others see that somebody lives who writes it."""
-    if os.name == "nt":  # nothing could be put in its place there
-        return
-    try:
-        lock.acquire()
-    except OSError as error:  # a file system without locks: the process's number has to do
-        logger.debug("StoryMem: %s cannot be locked: %s", lock.path, error)
 
 
 def unfinished_beside(path: Path) -> Path:
@@ -136,10 +120,7 @@ def _is_dead(entry: os.DirEntry, is_ours_alone: bool) -> bool:
             return old and (is_ours_alone or EARLIER.fullmatch(entry.name) is not None)
         if match["host"] != host_mark():
             return old
-        held = is_held(entry.path)
-        if held is None or os.name == "nt":
-            return old or not is_at_work(int(match["process"]), match["mark"])
-        return not held
+        return old or not is_at_work(int(match["process"]), match["mark"])
     return False
 
 
@@ -151,9 +132,15 @@ def _remove(entry: os.DirEntry) -> None:
             os.unlink(entry.path)
 
 
+@cache
 def host_mark() -> str:
-    """Tells machines that share a folder apart."""
-    return hashlib.sha256(socket.gethostname().encode("utf-8", "replace")).hexdigest()[:8]
+    """Tells machines and containers that share a folder apart: each counts its own processes."""
+    facts = [socket.gethostname()]
+    with suppress(OSError):
+        facts.append(Path("/etc/machine-id").read_text(encoding="utf-8", errors="replace"))
+    with suppress(OSError, AttributeError):
+        facts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256(repr(facts).encode("utf-8", "replace")).hexdigest()[:8]
 
 
 def checksum(path: Path) -> str:

@@ -12,13 +12,14 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .disk import StoreError, host_mark
-from .locks import PathLock, is_held
+from .locks import POLL_SECONDS, PathLock, is_held
 
 LOCK_FILE = ".storymem.lock"
 CLAIM_FILE = ".storymem-run.{mark}.{process}.{chance}.lock"
@@ -52,25 +53,29 @@ def changing(folder: Path) -> Iterator[None]:
 
 def _take(place: str) -> bool:
     """Whether the lock is held; not where there are none."""
-    with _GUARD:
-        if place in _HELD:
-            lock, times = _HELD[place]
-            _HELD[place] = lock, times + 1
-            return True
-        lock = PathLock(place)
-        try:
-            if not lock.acquire(PATIENCE):
-                raise FolderBusy(
-                    f"another process has been writing to {os.path.dirname(place)} for {PATIENCE} "
-                    "s; wait until it is done, or stop it"
-                )
-        except OSError as error:
-            # A file system without locks; or a folder that is not there or cannot be written, which
-            # the writing will tell.
-            logger.debug("StoryMem: %s cannot be locked: %s", place, error)
-            return False
-        _HELD[place] = lock, 1
-        return True
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        with _GUARD:  # never while it waits: other folders' changes go on
+            if place in _HELD:
+                lock, times = _HELD[place]
+                _HELD[place] = lock, times + 1
+                return True
+            lock = PathLock(place)
+            try:
+                if lock.acquire():
+                    _HELD[place] = lock, 1
+                    return True
+            except OSError as error:
+                # A file system without locks; or a folder that is not there or cannot be written,
+                # which the writing will tell.
+                logger.debug("StoryMem: %s cannot be locked: %s", place, error)
+                return False
+        if time.monotonic() >= deadline:
+            raise FolderBusy(
+                f"another process has been writing to {os.path.dirname(place)} for {PATIENCE} s; "
+                "wait until it is done, or stop it"
+            )
+        time.sleep(POLL_SECONDS)
 
 
 def _give_back(place: str) -> None:
@@ -122,6 +127,8 @@ class StoryClaim:
     def release(self) -> None:
         """Let others make the story in their way; more than once does nothing."""
         _CLAIMS.discard(self._lock.path.name)
+        if os.name == "nt":  # where an open file cannot be removed
+            self._lock.release()
         with suppress(OSError):
             self._lock.path.unlink()
         self._lock.release()

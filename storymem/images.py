@@ -117,7 +117,7 @@ def open_picture(path: str | Path, formats: tuple[str, ...] = ()) -> Iterator[Im
     path = Path(path)
     if kind := other_format(path):
         raise PictureError(path, f"it is {kind}; save it as {READABLE}")
-    if not is_unicode(str(path)):
+    if not is_unicode(path.name):
         raise PictureError(path, "its name is not valid Unicode; rename it")
     if not path.is_file():
         raise PictureError(path, "there is no such file")

@@ -1,4 +1,4 @@
-"""Locks of the operating system on a file or folder: whoever dies, however, holds none any more.
+"""Locks of the operating system on a file: whoever dies, however, holds none any more.
 
 By hand, in a few lines: of the filelock package, hosts have versions that know no lock held twice,
 or wait for themselves, and it leaves open whether a lock is held or the file system knows none.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 if os.name == "nt":
@@ -20,7 +21,8 @@ NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # a link could lead, and make a file, a
 
 
 class PathLock:
-    """A lock on one file, which is made where it is missing, or on a folder (not on Windows)."""
+    """A lock on one file, which is made where it is missing. Nobody may write to that file: on some
+    network drives not even the holder can."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -55,6 +57,7 @@ class PathLock:
         """Let go; more than once does nothing. The file stays."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
+            _unlock(descriptor)  # a process that was forked meanwhile has it open, too
             os.close(descriptor)
 
 
@@ -73,8 +76,6 @@ def is_held(path: str | Path) -> bool | None:
 
 
 def _open(path: Path) -> int:
-    if path.is_dir():
-        return os.open(path, os.O_RDONLY)
     return os.open(path, os.O_RDWR | os.O_CREAT | NO_LINKS, 0o666)
 
 
@@ -91,6 +92,14 @@ def _lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _unlock(descriptor: int) -> None:
+    with suppress(OSError):
+        if os.name == "nt":
+            msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _is_still_at(descriptor: int, path: Path) -> bool:

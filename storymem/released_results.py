@@ -15,7 +15,9 @@ from .memory_bank import REFERENCE_SHOT
 KEYFRAME = re.compile(
     r"(?P<scene>[0-9]{1,6})_(?P<shot>[0-9]{1,6})_keyframe(?P<frame>[0-9]{1,6})\.", re.I
 )
-SHOT_END = re.compile(r"(last_frame|motion_frames?)(?![a-z])", re.IGNORECASE)  # and copies of it
+SHOT_END = re.compile(  # and copies of it
+    r"(last_frame|motion_frames?)[\s_0-9()-]*(copy[\s_0-9()-]*)?\.", re.IGNORECASE
+)
 REFERENCES = (0, 0)  # scene and shot of the pictures that a story began with
 logger = logging.getLogger(__name__)
 

@@ -38,10 +38,10 @@ _MAKERS = {
     "collections OrderedDict", "torch._utils _rebuild_tensor", "torch._utils _rebuild_tensor_v2",
     "torch._utils _rebuild_tensor_v3", "torch._utils _rebuild_parameter",
     "torch._utils _rebuild_parameter_with_state", "torch._tensor _rebuild_from_type_v2",
-    "torch.nn.parameter Parameter", "torch device", "torch.storage UntypedStorage",
+    "torch.nn.parameter Parameter", "torch Tensor", "torch Size", "torch device",
+    "torch.storage UntypedStorage", "collections Counter", "__builtin__ set", "builtins set",
 }  # fmt: skip
 _KIND = re.compile(r"torch (\w+Storage|b?float\w+|u?int\w+|bool|complex\w+)")
-MOST_NAMED = 64 * 2**20  # bytes of a pickle in a zip file; its tensors lie beside it
 NESTED = ("state_dict", "model")  # where checkpoints keep their tensors
 OLD_PICKLES = 5  # one after the other in a checkpoint that is no zip file
 DEEPEST = 4  # such levels; a pickle may hold itself
@@ -195,17 +195,15 @@ def _makes_tensors(name: str) -> bool:
 
 def _named_in(path: Path) -> Iterator[str]:
     """The functions and classes that the pickles of a checkpoint name, without following them."""
-    if not zipfile.is_zipfile(path):
-        with open(path, "rb") as file:
+    with open(path, "rb") as file:  # as PyTorch tells the two forms apart
+        if file.read(len(ZIP)) != ZIP:
+            file.seek(0)
             for _ in range(OLD_PICKLES):
                 yield from _globals(file)
-        return
-    with zipfile.ZipFile(path) as archive:
-        for entry in archive.infolist():
-            if entry.filename.rpartition("/")[2] == "data.pkl":
-                if entry.file_size > MOST_NAMED:
-                    raise WeightsError(path, "its list of weights is too long; use another file")
-                yield from _globals(io.BytesIO(archive.read(entry)))
+            return
+    # PyTorch's own reader, for it and Python's differ on names and damaged lists.
+    pickled = torch._C.PyTorchFileReader(str(path)).get_record("data.pkl")
+    yield from _globals(io.BytesIO(pickled))
 
 
 def _globals(stream: BinaryIO) -> Iterator[str]:
@@ -257,11 +255,13 @@ def _tensors(path: Path, loaded: object) -> dict[str, torch.Tensor]:
     tensors |= {k: _as_tensor(v) for k, v in found if isinstance(k, str) and _is_number(k, v)}
     if not tensors:
         raise ValueError(f"{path} holds no weights; choose another file")
+    size = max(path.stat().st_size, LENGTH_BYTES)
     for key, tensor in tensors.items():
         is_plain = tensor.layout is torch.strided and not tensor.is_quantized
         is_plain = is_plain and not tensor.is_neg() and not tensor.is_conj()
         # A few bytes can claim to be a matrix of any size, which the first use of it would make.
-        if not is_plain or tensor.nbytes > tensor.untyped_storage().nbytes():
+        held = tensor.untyped_storage().nbytes()
+        if not is_plain or tensor.nbytes > held or (held > size and not tensor.is_meta):
             raise WeightsError(path, f"{short(key)} is no plain tensor; download the file again")
     return tensors
 

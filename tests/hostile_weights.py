@@ -212,6 +212,22 @@ def zeros(path: Path) -> Path:
     return path
 
 
+def zeros_in_capitals(path: Path) -> Path:
+    """The same under a name that only PyTorch's reader of zip files takes for the right one."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/DATA.PKL", b"\x80\x02" + ZEROS)
+        archive.writestr("archive/version", b"3\n")
+    return path
+
+
+def zeros_beside_a_zip(path: Path) -> Path:
+    """The same before a zip file, which some take the whole for."""
+    zeros_as_before(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({}, protocol=2))
+    return path
+
+
 def zeros_as_before(path: Path) -> Path:
     """The same in the form of checkpoints that are no zip files."""
     before = b"".join(
@@ -227,6 +243,8 @@ CLAIMS_TOO_MUCH = {
     "shared name": shared_name,
     "zeros": zeros,
     "zeros as before": zeros_as_before,
+    "zeros in capitals": zeros_in_capitals,
+    "zeros beside a zip": zeros_beside_a_zip,
     "endless": endless,
     "vast": vast,
     "sharing": sharing,

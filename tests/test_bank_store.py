@@ -351,11 +351,13 @@ def test_a_save_leaves_files_alone_that_another_server_is_writing(tmp_path):
     bank = start_bank([torch.rand(4, 4, 3)])
     save_bank(tmp_path, bank)
     fresh, old = tmp_path / ".bank.json.1.tmp", tmp_path / ".bank.json.2.tmp"
-    dead = disk.unfinished_beside(tmp_path / "bank.json")  # of this number, but nobody holds it
+    mine = disk.unfinished_beside(tmp_path / "bank.json").name
+    dead = tmp_path / mine.replace(f"-{disk.OWN_MARK}", "-" + "0" * 6)  # by one of this number
     for path in (fresh, old, dead):
         path.write_text("half")
     os.utime(old, (1, 1))
     with disk.unfinished_file(tmp_path / "bank.json") as written:
+        written.write_text("half")
         save_bank(tmp_path, bank)
         assert written.exists()
     assert fresh.exists()

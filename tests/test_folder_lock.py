@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from storymem import disk, folder_lock, locks
 from storymem.bank_store import load_bank
-from storymem.disk import remove_unfinished, replacing, unfinished_beside
+from storymem.disk import remove_unfinished, replacing, unfinished_beside, unfinished_folder
 from storymem.folder_lock import LOCK_FILE, FolderBusy, StoryClaim, changing
 from storymem.shot_store import ShotStore
 from storymem.story_folder import read_manifest
@@ -66,6 +68,19 @@ WRITE = """
     from storymem.disk import replacing
     held = replacing(Path(sys.argv[1]) / "Film.mp4")
     held.__enter__().write_bytes(b"half of a film")
+"""
+
+
+SWEEP = """
+    import threading
+    from pathlib import Path
+    from storymem.disk import remove_unfinished
+
+    def sweep():
+        while True:
+            remove_unfinished(Path(sys.argv[1]))
+
+    threading.Thread(target=sweep, daemon=True).start()
 """
 
 
@@ -214,6 +229,67 @@ def test_what_a_killed_process_was_writing_is_swept_and_what_others_write_is_not
         other.kill()
         remove_unfinished(tmp_path)
     assert hidden(tmp_path) == []
+
+
+def test_what_is_being_written_is_never_swept(tmp_path):
+    """By any thread, while two processes look for leftovers all the time."""
+
+    def write(number: int) -> None:
+        for _ in range(ROUNDS):
+            with replacing(tmp_path / f"{number}.txt") as unfinished:
+                unfinished.write_text("whole")
+            assert (tmp_path / f"{number}.txt").read_text() == "whole"
+            with unfinished_folder(tmp_path / f"{number}") as folder:
+                (folder / "inside").write_text("whole")
+                shutil.rmtree(tmp_path / f"{number}", ignore_errors=True)
+                folder.rename(tmp_path / f"{number}")
+            assert (tmp_path / f"{number}" / "inside").read_text() == "whole"
+
+    with Other(SWEEP, tmp_path), ThreadPoolExecutor(4) as pool:
+        writing = [pool.submit(write, number) for number in range(3)]
+        while not all(task.done() for task in writing):
+            remove_unfinished(tmp_path)
+        for task in writing:
+            task.result()
+
+
+def test_who_waits_for_one_folder_does_not_hold_up_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_lock, "PATIENCE", 30)
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+
+    def wait() -> bool:
+        with changing(one):
+            return other.process.poll() is not None
+
+    with Other(CHANGE, one) as other, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(wait)
+        for _ in range(ROUNDS):
+            with changing(two):
+                assert not waiting.done()
+        other.kill()
+        assert waiting.result()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked here")
+def test_a_process_that_was_forked_meanwhile_holds_nothing(tmp_path):
+    lock = locks.PathLock(tmp_path / "lock")
+    lock.acquire()
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:  # until the pipe is closed, whatever becomes of the test
+        os.close(write)
+        os.read(read, 1)
+        os._exit(0)
+    try:
+        assert locks.is_held(lock.path)
+        lock.release()
+        assert not locks.is_held(lock.path)
+    finally:
+        os.close(write)
+        os.waitpid(child, 0)
+        os.close(read)
 
 
 def test_what_another_machine_or_version_left_is_swept_after_a_day(tmp_path, monkeypatch):

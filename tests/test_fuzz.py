@@ -9,6 +9,7 @@ docs/reliability.md says how many inputs were tried.
 
 from __future__ import annotations
 
+import getpass
 import io
 import json
 import os
@@ -503,7 +504,7 @@ def checkpoints(tmp_path_factory) -> dict[str, bytes]:
     """Checkpoints that write a file when they are run, and whole ones."""
     folder = tmp_path_factory.mktemp("checkpoints")
     # A name of its own would make other inputs of every run.
-    target = Path(tempfile.gettempdir()) / "storymem_fuzz_target"
+    target = Path(tempfile.gettempdir()) / f"storymem_fuzz_target_{getpass.getuser()}"
     for left in (target, target.with_suffix(".npy")):
         left.unlink(missing_ok=True)
     state = {"a": torch.ones(2, 3), "b": torch.ones(4).half()}

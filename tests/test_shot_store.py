@@ -16,7 +16,7 @@ import pytest
 import torch
 from fakes import noise_image
 
-from storymem.disk import StoreError, host_mark, unfinished_beside, unfinished_folder
+from storymem.disk import OWN_MARK, StoreError, host_mark, unfinished_beside, unfinished_folder
 from storymem.memory_bank import MemoryBank, MemoryFrame
 from storymem.shot_store import ShotStore, digest_of
 from storymem.video import read_frames
@@ -147,7 +147,8 @@ def test_a_damaged_picture_is_never_loaded(tmp_path, damage):
 
 def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
     writing = tmp_path / "writing"
-    left = unfinished_beside(writing / KEY)  # of this process's number, but nobody holds it
+    mine = unfinished_beside(writing / KEY).name
+    left = writing / mine.replace(f"-{OWN_MARK}", "-" + "0" * 6)  # by one of this number
     elsewhere, long_ago = (
         left.with_name(left.name.replace(host_mark(), mark)) for mark in ("0" * 8, "1" * 8)
     )

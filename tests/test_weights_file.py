@@ -8,6 +8,7 @@ import shutil
 import tracemalloc
 import warnings
 import zipfile
+from collections import Counter
 
 import pytest
 import torch
@@ -227,6 +228,25 @@ def test_weights_and_alphas_of_eight_bits_are_read_or_told(tmp_path, kind):
         assert (pair.alpha, pair.down.dtype) == (4.0, kind)
         with pytest.raises(ValueError, match="NaN or infinite"):
             read(odd)
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_what_training_keeps_beside_its_tensors_is_read(tmp_path, is_zip):
+    marked = torch.ones(3)
+    marked.note = "of mine"
+    state = {
+        "a": marked,
+        "b": torch.nn.Parameter(torch.ones(2)),
+        "c": torch.ones(2, 2).half(),
+        "milestones": Counter([3, 3]),
+        "size": torch.Size([1, 2]),
+        "type": torch.bfloat16,
+        "device": torch.device("cpu"),
+        "used": {1, 2},
+        "step": 5,
+    }
+    torch.save(state, tmp_path / "a.pt", _use_new_zipfile_serialization=is_zip)
+    assert sorted(read_state_dict(tmp_path / "a.pt")) == ["a", "b", "c"]
 
 
 def test_an_alpha_that_is_no_tensor_counts(tmp_path):

@@ -208,10 +208,11 @@ export class StoryDialog {
   }
 
   /** Ask as well, but after what is being asked: a long story is much to read and to write. */
-  async checkNext(how) {
+  async checkNext(how = {}) {
     const story = this.history.value;
     await this.asking?.answer;
-    if (story === this.history.value && this.element.isConnected) await this.check(how);
+    const isWanted = how.again || story === this.history.value; // what is there now, told anew
+    if (isWanted && this.element.isConnected) await this.check(how);
   }
 
   async askAbout(story) {
