@@ -14,7 +14,6 @@ MOST = 10.0
 def seconds(task: Callable[[], object]) -> float:
     """Processor time of this thread, the least of three runs: others only ever add to it."""
     least = float("inf")
-    gc.collect()
     gc.disable()  # it looks at everything that there is, however small the task
     try:
         for _ in range(3):

@@ -21,6 +21,8 @@ from storymem.script_writer import check_written, read_script, write_script
 from storymem.story import load_story, summarise
 from storymem.story_states import script_mark, shot_states
 
+pytestmark = pytest.mark.slow
+
 
 def quietly(task):
     """A refusal is an answer, too."""

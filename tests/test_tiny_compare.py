@@ -83,6 +83,7 @@ def test_a_set_of_stories_has_what_the_comparison_takes(tales):
         assert not told & {value for values in world.ATTRIBUTES.values() for value in values}
 
 
+@pytest.mark.slow
 def test_the_worlds_own_drawing_keeps_every_look_and_shows_what_was_asked_for(tales, eyes):
     for folder in sorted((tales / "truth").iterdir()):
         film = open_film(folder)
@@ -119,6 +120,7 @@ def test_a_look_is_kept_when_it_is_that_of_the_first_appearance(eyes):
     assert keeps_look([bomo, fipi], np.stack([red, red])) == []
 
 
+@pytest.mark.slow
 def test_the_tiny_worlds_numbers_never_stand_among_the_papers(tales, tmp_path, caplog):
     one = tales / "truth" / "story_01"
     pair = (f"a={one}", f"b={one}")

@@ -100,6 +100,7 @@ def test_a_story_has_one_to_three_characters_and_a_shot_shows_two_at_most(storie
     assert (only.cast.sum(1) == 2).all()
 
 
+@pytest.mark.slow
 def test_the_judge_reads_the_truth(referee, stories):
     alone, together = (shots_with(stories, both=b, count=24, whole=True) for b in (False, True))
     for scenes in (alone, together):

@@ -136,6 +136,7 @@ def test_training_stops_with_the_name_of_a_clip_that_is_cut_off(data, train, cap
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.slow
 def test_a_caption_that_is_not_utf_8_is_named_before_anything_is_loaded(
     data, train, monkeypatch, caplog
 ):
