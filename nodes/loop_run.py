@@ -37,6 +37,7 @@ from ..storymem.shot_loop import (
     join_parts,
     list_steps,
     only_bank,
+    way_of,
 )
 from ..storymem.shot_store import ShotResult, ShotStore, digest_of
 from ..storymem.story import Story
@@ -276,7 +277,7 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     disk = check_disk(store, needed)
     folder = claim_folder(output, flow.settings.prefix, flow.story)
     check_apart(graph.dynprompt, folder, loop, steps)
-    claim = StoryClaim(folder, digest_of([_way(loop, steps), options.fps]))
+    claim = StoryClaim(folder, digest_of([way_of(loop, steps), options.fps]))
     try:
         _prepare(folder, loop, steps)
     except BaseException:
@@ -312,18 +313,13 @@ def _prepare(folder: Path, loop: Loop, steps: list[Step]) -> None:
         leave_script(folder, loop.story)  # a run that stops has films of it, too
 
 
-def _way(loop: Loop, steps: list[Step]) -> tuple:
-    """In which way a run makes its story: the same for runs that make the same shots."""
-    return loop.body, [step.own for step in steps], steps[0].key
-
-
 def check_apart(dynprompt, folder: Path, loop: Loop, steps: list[Step]) -> None:
     """Raise ValueError when another loop of the prompt writes other shots over this one's."""
 
     wanted = set(loop.settings.range(loop.story))
     for run in _RUNS.get(dynprompt, ()):
         shared = wanted & set(run.loop.settings.range(run.loop.story))
-        if run.folder == folder and shared and _way(run.loop, run.steps) != _way(loop, steps):
+        if run.folder == folder and shared and way_of(run.loop, run.steps) != way_of(loop, steps):
             raise ValueError(
                 f"two loops of this workflow make the story '{loop.story.name}' in different ways, "
                 f"and both write to {folder.name}; give each Shot Loop Open a filename_prefix of "

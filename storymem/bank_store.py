@@ -33,7 +33,7 @@ from PIL import Image
 
 from .bank_edits import BankEdits
 from .disk import remove_link, remove_unfinished, write_whole
-from .frame_fields import DROPPED_EDITS, FIELDS, KEPT_EDITS, LARGEST, check_field, is_count
+from .frame_fields import DROPPED_EDITS, FIELDS, KEPT_EDITS, LARGEST, check_frame, is_count
 from .images import find_pictures, read_picture
 from .json_text import parse_json
 from .memory_bank import REFERENCE_SHOT, MemoryBank, MemoryFrame
@@ -275,14 +275,8 @@ def _entries(document: dict, key: str, damaged: _Damage) -> dict[str, dict]:
             raise ValueError(
                 f'{BANK_FILE}, "{key}": an entry has no plain file name ({shown(name)})'
             )
+        check_frame(f"{BANK_FILE}, {name}", entry, _EDITED[key])
         provenance = {field: entry[field] for field in FIELDS if field in entry}
-        for field, value in provenance.items():
-            check_field(f"{BANK_FILE}, {name}", field, value)
-        if provenance.get("edited", "") not in _EDITED[key]:
-            raise ValueError(
-                f'{BANK_FILE}, {name}: "edited" must be one of {_EDITED[key]}, but it is '
-                f"{shown(provenance['edited'])}"
-            )
         digest = entry.get("sha256")
         return name, {**provenance, "sha256": digest if isinstance(digest, str) else None}
 

@@ -74,7 +74,7 @@ def unfinished_folder(path: Path) -> Iterator[Path]:
 
 def unfinished_beside(path: Path) -> Path:
     """A name for what is being written and shall become ``path``."""
-    writer = f"{host_mark()}-{os.getpid()}-{new_mark()[:12]}"
+    writer = f"{host_mark()}-{os.getpid()}-{OWN_MARK}{uuid.uuid4().hex[:6]}"
     return path.with_name(f".{path.name[:LONGEST_HINT]}.{writer}.part")
 
 
@@ -118,9 +118,8 @@ def _is_dead(entry: os.DirEntry, is_ours_alone: bool) -> bool:
         match = UNFINISHED.fullmatch(entry.name)
         if not match:
             return old and (is_ours_alone or EARLIER.fullmatch(entry.name) is not None)
-        if match["host"] != host_mark():
-            return old
-        return old or not is_at_work(int(match["process"]), match["mark"])
+        is_ours = match["host"] == host_mark()
+        return old or (is_ours and not is_at_work(int(match["process"]), match["mark"]))
     return False
 
 
@@ -171,11 +170,6 @@ def _sync(path: Path) -> None:
                 os.close(descriptor)
         except OSError as error:
             logger.debug("%s could not be synced: %s", entry, error)
-
-
-def new_mark() -> str:
-    """32 hexadecimal digits for the name of something that this process writes."""
-    return OWN_MARK + uuid.uuid4().hex[len(OWN_MARK) :]
 
 
 def is_at_work(process: int, mark: str) -> bool:

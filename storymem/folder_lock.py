@@ -19,10 +19,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .disk import StoreError, host_mark
-from .locks import POLL_SECONDS, PathLock, is_held
+from .locks import PathLock, is_held
 
 LOCK_FILE = ".storymem.lock"
 CLAIM_FILE = ".storymem-run.{mark}.{process}.{chance}.lock"
+POLL_SECONDS = 0.02  # between looks at whether another process is done
 PATIENCE = 60  # seconds; putting files in place takes a moment, also for a long story
 # Of this process: how often each folder is held, and its claims.
 _HELD: dict[str, tuple[PathLock, int]] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .json_text import is_finite
 from .messages import is_unicode, shown
 
@@ -36,6 +38,23 @@ def check_field(where: str, field: str, value: object, *, may_be_nan: bool = Fal
         raise ValueError(f"{where} must be a plain number, but it is {shown(value)}")
     if isinstance(value, str) and not is_unicode(value):
         raise ValueError(f"{where} holds characters that are not valid Unicode ({shown(value)})")
+
+
+def check_frame(
+    where: str, said: Mapping, edits: tuple[str, ...], *, may_be_nan: bool = False
+) -> None:
+    """Raise ValueError for what no frame has; names that no frame has are passed over.
+
+    Args:
+        edits: what a click may have done to it there.
+    """
+    for field in FIELDS:
+        if field in said:
+            check_field(where, field, said[field], may_be_nan=may_be_nan)
+    if said.get("edited", "") not in edits:
+        raise ValueError(
+            f'{where}: "edited" must be one of {edits}, but it is {shown(said["edited"])}'
+        )
 
 
 def is_count(value: object) -> bool:

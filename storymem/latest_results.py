@@ -45,10 +45,9 @@ def latest_results(latest: Mapping, story: Story) -> list[Mapping]:
     shot keeps the result under its label also when its prompt was changed, unless that result is
     another shot's.
     """
-    labels = {shot.label: shot for shot in story.shots}
-    names = _one_name_of_each(latest, labels)
     texts = [without_marks(shot.prompt) for shot in story.shots]
     fitting = _texts_that_fit(latest, texts)
+    names = _one_name_of_each(latest, {s.label: texts[s.index] for s in story.shots}, fitting)
     found: list[Mapping] = [{} for _ in story.shots]
     taken = set()
     pairs = _in_order(names, [shot.label for shot in story.shots], texts, fitting)
@@ -99,7 +98,9 @@ def moved_results(latest: Mapping, story: Story, listed: Iterable[Step]) -> dict
 # --- which entry is whose ----------------------------------------------------------------------
 
 
-def _one_name_of_each(latest: Mapping, labels: Mapping[str, Shot]) -> list[str]:
+def _one_name_of_each(
+    latest: Mapping, texts: Mapping[str, str], fitting: Mapping[str, set[str]]
+) -> list[str]:
     """Labels of the entries in order. Of a result that was moved both places may be there: the one
     that fits a shot of the story counts."""
     by_key: dict[str, tuple[str, bool]] = {}
@@ -107,14 +108,10 @@ def _one_name_of_each(latest: Mapping, labels: Mapping[str, Shot]) -> list[str]:
         entry = latest[name]
         if not _has_key(entry):
             continue
-        is_at_home = _is_at_home(entry, name, labels)
+        is_at_home = texts.get(name) in fitting[name]
         if is_at_home or not by_key.get(entry["key"], ("", False))[1]:
             by_key[entry["key"]] = name, is_at_home
     return sorted((name for name, _ in by_key.values()), key=_numbers)
-
-
-def _is_at_home(entry: Mapping, name: str, labels: Mapping[str, Shot]) -> bool:
-    return name in labels and _fits(entry, without_marks(labels[name].prompt))
 
 
 def _texts_that_fit(latest: Mapping, texts: Sequence[str]) -> dict[str, set[str]]:
@@ -239,16 +236,9 @@ def _has_key(entry) -> bool:
     return isinstance(entry, Mapping) and isinstance(entry.get("key"), str)
 
 
-def _fits(entry: Mapping, text: str) -> bool:
-    """Whether a result was made, or is held, for a shot of this prompt (without marks)."""
-    return _is_made_for(entry, text) or _is_same(entry.get("held_for"), text, entry)
-
-
 def _is_made_for(entry: Mapping, text: str) -> bool:
-    return _is_same(entry.get("shot_prompt", entry.get("prompt")), text, entry)
-
-
-def _is_same(prompt, text: str, entry: Mapping) -> bool:
+    """Whether a result was made for a shot of this prompt (without marks)."""
+    prompt = entry.get("shot_prompt", entry.get("prompt"))
     if not isinstance(prompt, str):
         return False
     if "shot_prompt" in entry:

@@ -7,7 +7,6 @@ or wait for themselves, and it leaves open whether a lock is held or the file sy
 from __future__ import annotations
 
 import os
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +15,6 @@ if os.name == "nt":
 else:
     import fcntl
 
-POLL_SECONDS = 0.02
 NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # a link could lead, and make a file, anywhere
 
 
@@ -28,30 +26,20 @@ class PathLock:
         self.path = Path(path)
         self._descriptor: int | None = None
 
-    def acquire(self, patience: float = 0) -> bool:
-        """Whether it is held now; ``False`` when another holder did not let go in time.
-
-        Args:
-            patience: seconds to wait for another holder.
+    def acquire(self) -> bool:
+        """Whether it is held now; ``False`` when somebody else holds it.
 
         Raises:
             OSError: where there is no such place, or the file system knows no locks.
         """
-        deadline = time.monotonic() + patience
-        while True:
-            descriptor = _open(self.path)
-            try:
-                is_held = _lock(descriptor) and _is_still_at(descriptor, self.path)
-            except OSError:
-                os.close(descriptor)
-                raise
-            if is_held:
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | NO_LINKS, 0o666)
+        try:
+            if _lock(descriptor) and _is_still_at(descriptor, self.path):
                 self._descriptor = descriptor
-                return True
-            os.close(descriptor)
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(POLL_SECONDS)
+        finally:
+            if self._descriptor != descriptor:
+                os.close(descriptor)
+        return self._descriptor == descriptor
 
     def release(self) -> None:
         """Let go; more than once does nothing. The file stays."""
@@ -73,10 +61,6 @@ def is_held(path: str | Path) -> bool | None:
         return None
     lock.release()
     return not is_free
-
-
-def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | NO_LINKS, 0o666)
 
 
 def _lock(descriptor: int) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .messages import short
+from .messages import listed, short
 
 LORA_ALPHA = 128.0  # of the released adapters; PEFT files do not carry it
 SCALES = ("auto", "rslora", "standard")
@@ -279,6 +279,4 @@ def describe_scale(modules: Mapping[str, LoraModule], choice: str) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(short(str(name), LONGEST_KEY) for name in names[:LISTED]) + more
+    return listed(names, LISTED, LONGEST_KEY)

@@ -17,21 +17,20 @@ def shown(value: object, longest: int = LONGEST) -> str:
     text = _repr(value, longest, depth=3)
     # What no terminal, log or page can hold is written as an escape.
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return text if len(text) <= longest else text[: longest - 3] + "..."
+    return _cut(text, longest)
 
 
 def short(text: str, longest: int = LONGEST) -> str:
     """A text in one line, but never longer than ``longest``."""
     line = " ".join(text[: 4 * longest].split())
-    is_whole = len(line) <= longest and len(text) <= 4 * longest
-    return line if is_whole else line[: longest - 3] + "..."
+    return _cut(line, longest) if len(text) <= 4 * longest else line[: longest - 3] + "..."
 
 
-def listed(names: Iterable[object], most: int = MANY) -> str:
-    """``a, b, c``, and how many more there are beyond ``most``."""
-    names = [short(str(name)) for name in names]
+def listed(names: Iterable[object], most: int = MANY, longest: int = LONGEST) -> str:
+    """``a, b, c``, each no longer than ``longest``, and how many more there are beyond ``most``."""
+    names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return ", ".join(short(str(name), longest) for name in names[:most]) + more
 
 
 def reason_of(error: BaseException, longest: int = 200) -> str:
@@ -46,8 +45,11 @@ def reason_of(error: BaseException, longest: int = 200) -> str:
         return "its content is damaged"
     text = getattr(error, "strerror", None) or str(error)  # FFmpeg's errors have one, too
     line = next((line.strip() for line in str(text).splitlines() if line.strip()), "")
-    line = line or type(error).__name__
-    return line if len(line) <= longest else line[: longest - 3] + "..."
+    return _cut(line or type(error).__name__, longest)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
 def _repr(value: object, longest: int, depth: int) -> str:

@@ -101,6 +101,11 @@ class Loop:
     start_images: Mapping[int, torch.Tensor] = field(default_factory=dict)
 
 
+def way_of(loop: Loop, steps: Sequence[Step]) -> tuple:
+    """In which way a run makes its story: the same for runs that make the same shots."""
+    return loop.body, [step.own for step in steps], steps[0].key
+
+
 def plan_shot(
     story: Story,
     settings: LoopSettings,

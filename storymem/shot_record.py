@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .bank_edits import BankEdits
 from .disk import checksum
-from .frame_fields import DROPPED_EDITS, FIELDS, KEPT_EDITS, check_field, is_count
+from .frame_fields import DROPPED_EDITS, KEPT_EDITS, check_frame, is_count
 from .json_text import parse_json
 from .memory_bank import MemoryBank, MemoryFrame
 from .messages import is_unicode, reason_of, shown
@@ -105,10 +105,7 @@ def read_bank(record: Record, read: Callable[[Mapping], object]) -> MemoryBank:
 def _check_bank(entry: Mapping) -> None:
     """Raise ValueError for values that no bank has: a record may be anybody's by its checksum."""
     for frame in (*entry["frames"], *entry["dropped"]):
-        for field in FIELDS.keys() & frame.keys():
-            check_field("a frame", field, frame[field], may_be_nan=True)
-        if frame.get("edited", "") not in (*KEPT_EDITS, *DROPPED_EDITS):
-            raise ValueError(f"a frame was edited by {shown(frame['edited'])}")
+        check_frame("a frame", frame, (*KEPT_EDITS, *DROPPED_EDITS), may_be_nan=True)
     seen = entry.get("seen", {})
     if not (is_count(entry["max_frames"]) and is_count(entry["sink"])):
         raise ValueError("its window has no size")
@@ -148,10 +145,10 @@ def read_record(folder: Path, key: str) -> Record:
         if checksum(folder / name) != known:
             raise DamagedError(f"{name} was altered or cut off")
     record = Record(key, folder, body["frames"], body["facts"])
-    texts = (
-        [record.facts.get(name, "") for name in FACTS] if isinstance(record.facts, dict) else [0]
+    are_facts = isinstance(record.facts, dict) and all(
+        isinstance(record.facts.get(name, ""), str) for name in FACTS
     )
-    if not isinstance(record.frames, int) or not all(isinstance(text, str) for text in texts):
+    if not (isinstance(record.frames, int) and are_facts):
         raise DamagedError(f"{RECORD_FILE} holds values of the wrong type")
     return record
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import mmap
+import pickle
 import pickletools
 import re
 import zipfile
@@ -42,6 +43,7 @@ _MAKERS = {
     "torch.storage UntypedStorage", "collections Counter", "__builtin__ set", "builtins set",
 }  # fmt: skip
 _KIND = re.compile(r"torch (\w+Storage|b?float\w+|u?int\w+|bool|complex\w+)")
+_MORE = "it holds more than tensors"
 NESTED = ("state_dict", "model")  # where checkpoints keep their tensors
 OLD_PICKLES = 5  # one after the other in a checkpoint that is no zip file
 DEEPEST = 4  # such levels; a pickle may hold itself
@@ -170,21 +172,18 @@ def load_pickled(path: str | Path, device: str = "cpu", *, is_mapped: bool = Fal
         ValueError: when it is damaged, or holds anything else.
     """
     path = Path(path)
-    _look_at(path)
-    if _is_torchscript(path):
+    _, beginning = _look_at(path)
+    if _is_torchscript(path, beginning):
         # Some versions of PyTorch would run it, whatever they are asked for.
         raise WeightsError(path, "it is a TorchScript archive, which holds code")
-    return _unpickle(path, device, is_mapped=is_mapped)
+    return _unpickle(path, beginning, device, is_mapped=is_mapped)
 
 
-def _unpickle(path: Path, device: str, *, is_mapped: bool = False) -> object:
+def _unpickle(path: Path, beginning: bytes, device: str, *, is_mapped: bool = False) -> object:
     try:
-        odd = next((name for name in _named_in(path) if not _makes_tensors(name)), None)
-        if odd is not None:
-            raise _more_than_tensors(path)
+        if not all(map(_makes_tensors, _named_in(path, beginning))):
+            raise pickle.UnpicklingError(_MORE)
         return torch.load(str(path), map_location=device, weights_only=True, mmap=is_mapped)
-    except WeightsError:
-        raise
     except Exception as error:  # damaged bytes fail in any way
         raise unreadable(path, error) from None
 
@@ -193,17 +192,16 @@ def _makes_tensors(name: str) -> bool:
     return name in _MAKERS or _KIND.fullmatch(name) is not None
 
 
-def _named_in(path: Path) -> Iterator[str]:
+def _named_in(path: Path, beginning: bytes) -> Iterator[str]:
     """The functions and classes that the pickles of a checkpoint name, without following them."""
-    with open(path, "rb") as file:  # as PyTorch tells the two forms apart
-        if file.read(len(ZIP)) != ZIP:
-            file.seek(0)
-            for _ in range(OLD_PICKLES):
-                yield from _globals(file)
-            return
-    # PyTorch's own reader, for it and Python's differ on names and damaged lists.
-    pickled = torch._C.PyTorchFileReader(str(path)).get_record("data.pkl")
-    yield from _globals(io.BytesIO(pickled))
+    if beginning.startswith(ZIP):  # as PyTorch tells the two forms apart
+        # PyTorch's own reader, for it and Python's differ on names and damaged lists.
+        pickled = torch._C.PyTorchFileReader(str(path)).get_record("data.pkl")
+        yield from _globals(io.BytesIO(pickled))
+        return
+    with open(path, "rb") as file:
+        for _ in range(OLD_PICKLES):
+            yield from _globals(file)
 
 
 def _globals(stream: BinaryIO) -> Iterator[str]:
@@ -212,17 +210,11 @@ def _globals(stream: BinaryIO) -> Iterator[str]:
             yield argument
 
 
-def _more_than_tensors(path: str | Path) -> WeightsError:
-    return unreadable(path, ValueError("weights_only"))
-
-
 def unreadable(path: str | Path, error: Exception) -> WeightsError:
     # What the readers say of a value that they took for granted means nothing to anybody else.
     reason = "its content is damaged" if type(error) is ValueError else reason_of(error).strip(". ")
     if "weights_only" in str(error) or "Weights only" in str(error):
-        reason = (
-            "it holds more than tensors"  # torch tells how to run the rest, which nobody should
-        )
+        reason = _MORE  # torch tells how to run the rest, which nobody should
     advice = "it may be damaged: download it again"
     if Path(path).suffix.lower() not in SAFETENSORS:
         advice = (
@@ -233,15 +225,15 @@ def unreadable(path: str | Path, error: Exception) -> WeightsError:
 
 
 def _load_checkpoint(path: Path, device: str) -> object:
-    _, beginning = _look_at(path)
-    if _is_torchscript(path):
+    size, beginning = _look_at(path)
+    if _is_torchscript(path, beginning):
         try:
             return read_archive(path, device)
         except ArchiveError as error:
             raise WeightsError(path, str(error)) from None
-    if path.stat().st_size > LENGTH_BYTES and beginning[LENGTH_BYTES : LENGTH_BYTES + 2] == b'{"':
+    if size > LENGTH_BYTES and beginning[LENGTH_BYTES : LENGTH_BYTES + 2] == b'{"':
         raise WeightsError(path, "it is a .safetensors file by another name; rename it")
-    return _unpickle(path, device)
+    return _unpickle(path, beginning, device)
 
 
 def _tensors(path: Path, loaded: object) -> dict[str, torch.Tensor]:
@@ -310,16 +302,15 @@ def _look_at(path: Path) -> tuple[int, bytes]:
     return size, beginning
 
 
-def _is_torchscript(path: Path) -> bool:
-    """Whether a zip file holds a TorchScript archive.
+def _is_torchscript(path: Path, beginning: bytes) -> bool:
+    """Whether a file is a zip file that holds a TorchScript archive.
 
     Raises:
         WeightsError: for a zip file whose list of entries is damaged, or that is no such archive
             and names the same bytes often, so that a small one claims to hold any amount.
     """
-    with open(path, "rb") as file:
-        if file.read(len(ZIP)) != ZIP:
-            return False
+    if not beginning.startswith(ZIP):
+        return False
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()

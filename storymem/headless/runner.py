@@ -32,6 +32,7 @@ from ..shot_loop import (
     estimate_bytes,
     finish_shot,
     list_steps,
+    way_of,
 )
 from ..shot_store import ShotResult, ShotStore, digest_of
 from ..story import Story
@@ -158,10 +159,9 @@ class StoryRun:
         if todo and self.settings.has_memory and self._judging is None:
             self._judging = self.judges.load(self.engine.placement.device)
         check_out(out, "the story")
-        way = [self.loop.body, [step.own for step in steps], steps[0].key, self.settings.fps]
         size = (self.settings.width, self.settings.height, self.settings.length)
         logger.info("disk: %s", check_disk(self.loop.store, estimate_bytes(steps, *size)))
-        self._claim = StoryClaim(out, digest_of(way))
+        self._claim = StoryClaim(out, digest_of([way_of(self.loop, steps), self.settings.fps]))
         for folder in (out, out / BANK_FOLDER):
             remove_unfinished(folder)
         self.loop.store.remove_unfinished()
