@@ -12,6 +12,7 @@ import json
 import shutil
 import sys
 import uuid
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -219,3 +220,29 @@ def page(shared):
     release(shared.log)  # what a failed test still holds back
     shared.close_all()
     assert shared.errors == []
+
+
+@pytest.fixture(scope="session")
+def placing(host):
+    """A context that puts files into model folders; all are gone after it."""
+    import folder_paths
+
+    @contextmanager
+    def placed():
+        written: list[Path] = []
+
+        def put(folder: str, name: str, write) -> Path:
+            target = host.base / "models" / folder
+            target.mkdir(exist_ok=True)
+            write(target / name)
+            written.append(target / name)
+            folder_paths.filename_list_cache.clear()
+            return target / name
+
+        yield put
+        for path in written:
+            path.unlink(missing_ok=True)
+        folder_paths.filename_list_cache.clear()
+        host.restart()
+
+    return placed

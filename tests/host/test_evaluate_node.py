@@ -13,26 +13,14 @@ SIZES = [(9, 32, 48), (13, 48, 32), (5, 40, 40)]
 
 
 @pytest.fixture(scope="module")
-def models(host):
+def models(placing):
     """Small random weights where the host looks for the real ones."""
-    import folder_paths
-
-    files = {
-        "viclip": ("ViClip-InternVid-10M-FLT.pth", write_viclip),
-        "clip_vision": ("ViT-L-14.pt", write_clip),
-        "aesthetics": ("sa_0_4_vit_l_14_linear.pth", write_laion),
-    }
-    written = []
-    for folder, (name, write) in files.items():
-        target = host.base / "models" / folder
-        target.mkdir(exist_ok=True)
-        written.append(write(target / name))
-    folder_paths.filename_list_cache.clear()
-    yield written
-    for path in written:
-        path.unlink(missing_ok=True)
-    folder_paths.filename_list_cache.clear()
-    host.restart()
+    with placing() as put:
+        yield [
+            put("viclip", "ViClip-InternVid-10M-FLT.pth", write_viclip),
+            put("clip_vision", "ViT-L-14.pt", write_clip),
+            put("aesthetics", "sa_0_4_vit_l_14_linear.pth", write_laion),
+        ]
 
 
 @pytest.fixture

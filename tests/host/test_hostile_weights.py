@@ -45,24 +45,9 @@ FOLDERS = {
 
 
 @pytest.fixture
-def place(host):
-    """Puts a file into a model folder; all are gone afterwards."""
-    import folder_paths
-
-    written = []
-
-    def put(folder: str, name: str, write) -> None:
-        target = host.base / "models" / folder
-        target.mkdir(exist_ok=True)
-        write(target / name)
-        written.append(target / name)
-        folder_paths.filename_list_cache.clear()
-
-    yield put
-    for path in written:
-        path.unlink(missing_ok=True)
-    folder_paths.filename_list_cache.clear()
-    host.restart()
+def place(placing):
+    with placing() as put:
+        yield put
 
 
 def write_head(path) -> None:
