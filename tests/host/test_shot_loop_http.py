@@ -89,8 +89,8 @@ def test_only_what_changed_runs_again_and_memory_stays_flat(start_server, base, 
 
 
 def shots_rss(server, log: Path, shots: int) -> list[int]:
-    """The server's resident memory at the beginning of each shot of 81 frames at 832x480."""
-    size = {"width": 832, "height": 480, "length": 81}
+    """The server's resident memory at the beginning of each shot of 97 MB of frames."""
+    size = {"width": 416, "height": 240, "length": 81}
     graph = loop_graph(story(shots, name="Big"), log, body=size)
     graph["invert"] = {"class_type": "ImageInvert", "inputs": {"image": ["body", 0]}}
     graph["close"]["inputs"]["frames"] = ["invert", 0]
