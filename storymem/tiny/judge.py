@@ -37,6 +37,15 @@ def _centre(shift: torch.Tensor) -> torch.Tensor:
     return ((shift + SIDE // 2) % SIDE).float() * 2 + 1
 
 
+def lowest(costs: torch.Tensor, avoid: torch.Tensor) -> torch.Tensor:
+    """The least of ``Judge.costs_by_place`` away from another's centre [N, 2], [N, LOOKS]."""
+    centre = _centre(torch.arange(SIDE, device=costs.device))
+    near_x = (centre - avoid[:, :1]).abs() < APART
+    near_y = (centre - avoid[:, 1:]).abs() < APART
+    closed = near_y[:, :, None] & near_x[:, None, :]
+    return costs.masked_fill(closed[:, None], torch.inf).amin((2, 3))
+
+
 class Judge:
     """Templates of all looks of all kinds, as spectra on one device."""
 
@@ -111,23 +120,22 @@ class Judge:
         Returns:
             float32 [N, LOOKS]; lower fits better, below zero is better than no character at all.
         """
+        if avoid is None:
+            avoid = torch.full((frames.shape[0], 2), torch.nan, device=self.device)
+        parts = zip(frames.split(FRAMES_AT_ONCE), avoid.split(FRAMES_AT_ONCE), strict=True)
+        return torch.cat([lowest(self.costs_by_place(part, kind), away) for part, away in parts])
+
+    @torch.no_grad()
+    def costs_by_place(self, frames: torch.Tensor, kind: int) -> torch.Tensor:
+        """The best cost of each look at each shift, float32 [N, LOOKS, h, w].
+
+        Of ``FRAMES_AT_ONCE`` frames at most: a frame takes 6 MB.
+        """
         if frames.shape[1:] != (world.SIZE, world.SIZE, 3):
             raise ValueError(
                 f"the judge sees {world.SIZE}x{world.SIZE} RGB frames, not {tuple(frames.shape)}"
             )
-        if avoid is None:
-            avoid = torch.full((frames.shape[0], 2), torch.nan, device=self.device)
-        centre = _centre(torch.arange(SIDE, device=self.device))
-        found = []
-        for part, other in zip(
-            frames.split(FRAMES_AT_ONCE), avoid.split(FRAMES_AT_ONCE), strict=True
-        ):
-            near_x = (centre - other[:, :1]).abs() < APART
-            near_y = (centre - other[:, 1:]).abs() < APART
-            closed = near_y[:, :, None] & near_x[:, None, :]
-            maps = self._maps(part, kind).masked_fill_(closed[:, None, None], torch.inf)
-            found.append(maps.amin((2, 3, 4)))
-        return torch.cat(found)
+        return self._maps(frames, kind).amin(2)
 
     def identify(
         self,

@@ -16,7 +16,7 @@ from ..embedders import Embedder
 from ..frames import in_batches
 from ..memory_bank import MemoryFrame
 from . import picture, text, world
-from .judge import AREA_COST, SCALES, Judge
+from .judge import AREA_COST, FRAMES_AT_ONCE, SCALES, Judge, lowest
 
 FIT = 0.25  # of what a character without any fault would gain: less is nobody
 EMBEDDED_AT_ONCE = 64  # pictures
@@ -71,11 +71,15 @@ class StandIn(Embedder):
 
     def who(self, pixels: torch.Tensor) -> torch.Tensor:
         """Which kinds are seen, bool [N, P]: the best fit of all, then the best beside it."""
+        return torch.cat([self._who(part) for part in pixels.split(FRAMES_AT_ONCE)])
+
+    def _who(self, pixels: torch.Tensor) -> torch.Tensor:
         seen = torch.zeros(len(pixels), len(world.KINDS), dtype=torch.bool, device=pixels.device)
         centre = torch.full((len(pixels), 2), torch.nan, device=pixels.device)
         kinds = range(len(world.KINDS))
+        fitted = [self.judge.costs_by_place(pixels, kind) for kind in kinds]
         for turn in range(world.ON_STAGE):
-            costs = torch.stack([self.judge.costs(pixels, k, avoid=centre) for k in kinds], 1)
+            costs = torch.stack([lowest(costs, centre) for costs in fitted], 1)
             costs = costs.masked_fill(seen[..., None], torch.inf)
             best, look = costs.min(-1)
             kind = best.argmin(1)
