@@ -14,6 +14,8 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
+import warm_start
+
 PACK = Path(__file__).resolve().parent.parent
 
 
@@ -59,13 +61,11 @@ class Server:
         self.env = env or {}
         self.port = find_port()
         self.log_path = base / f"server-{self.port}.log"
-        self.process: subprocess.Popen | None = None
+        self.process: subprocess.Popen | warm_start.WarmProcess | None = None
 
     def start(self, timeout: float = 240) -> Server:
         begin = len(self.log()) if self.log_path.exists() else 0  # a restart goes on in its log
-        command = [
-            sys.executable,
-            "main.py",
+        arguments = [
             *host_arguments(),
             "--port",
             str(self.port),
@@ -75,10 +75,7 @@ class Server:
             "sqlite:///:memory:",
             *self.arguments,
         ]
-        with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=self.checkout, stdout=log, stderr=log, env={**os.environ, **self.env}
-            )
+        self.process = self._launch(arguments)
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             said = self.log()[begin:]
@@ -93,6 +90,16 @@ class Server:
                     return self
             time.sleep(0.2)
         raise RuntimeError(f"the server did not answer in {timeout} s:\n{self.log()[-3000:]}")
+
+    def _launch(self, arguments: list[str]) -> subprocess.Popen | warm_start.WarmProcess:
+        self.log_path.touch()
+        if warm_start.can_fork(arguments, self.env):
+            return warm_start.start(arguments, self.checkout, self.log_path, self.env)
+        with open(self.log_path, "ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "main.py", *arguments],
+                cwd=self.checkout, stdout=log, stderr=log, env={**os.environ, **self.env},
+            )  # fmt: skip
 
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
