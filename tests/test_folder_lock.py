@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -261,13 +262,15 @@ def test_who_waits_for_one_folder_does_not_hold_up_another(tmp_path, monkeypatch
 
     def wait() -> bool:
         with changing(one):
-            return other.process.poll() is not None
+            return killed.is_set()
 
+    killed = threading.Event()
     with Other(CHANGE, one) as other, ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(wait)
         for _ in range(ROUNDS):
             with changing(two):
                 assert not waiting.done()
+        killed.set()
         other.kill()
         assert waiting.result()
 

@@ -288,7 +288,7 @@ def test_two_processes_make_the_story_of_one(script, tmp_path, i2v):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert finished.returncode == 0, finished.stderr[-3000:]
     assert keys(tmp_path / "two") == keys(tmp_path / "one")

@@ -38,6 +38,21 @@ TWO_LOOKS = """(look) => {
     const put = { character: "big", ...look };
     for (const widget of node.widgets) widget.value = put[widget.name] ?? widget.value;
 }"""
+HOLD_BEFORE_CLOSE = """(log) => {
+    const find = (kind) => app.graph._nodes.find((n) => n.comfyClass === kind);
+    const [decode, open, close] = ["VAEDecode", "StoryMemShotLoopOpen", "StoryMemShotLoopClose"]
+        .map(find);
+    const hold = LiteGraph.createNode("StoryMemTestHold");
+    app.graph.add(hold);
+    hold.widgets.find((w) => w.name === "log").value = log;
+    const output = (node, name) => node.outputs.findIndex((o) => o.name === name);
+    const input = (node, name) => node.inputs.findIndex((i) => i.name === name);
+    decode.connect(0, hold, input(hold, "frames"));
+    open.connect(output(open, "shot"), hold, input(hold, "shot"));
+    hold.connect(0, close, input(close, "frames"));
+    const kept = app.extensionManager.workflow.activeWorkflow.changeTracker;
+    (kept.captureCanvasState ?? kept.checkState).call(kept);  // the host's draft follows
+}"""
 OWN_CONTROLS = """() => [...document.querySelectorAll([
         ".storymem-gallery :is(button, input)", ".sm-panel-on-node :is(button, ol)",
         ".sm-progress button"])]
@@ -68,6 +83,10 @@ class TinyPage(StoryPage):
     def put(self, changes: dict) -> None:
         """Change widgets: by kind of node, by name."""
         self.page.evaluate(PUT, changes)
+
+    def hold_before_close(self) -> None:
+        """Let ``loop_graphs.hold`` with this page's log keep shots waiting before Close."""
+        self.page.evaluate(HOLD_BEFORE_CLOSE, str(self.log))
 
     def widget(self, name: str, kind: str = "StoryMemLoadStory"):
         return self.page.evaluate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from browser import find_chromium, open_page
+from browser import find_chromium, open_page, settle
 from host_server import Server
 
 PACK = Path(__file__).resolve().parents[2]
@@ -52,8 +52,8 @@ def test_help_opens_from_the_node_in_the_pages_language(
     with open_page(server.port, width=1500, height=900) as page:
         # The page opens a workflow of its own at the start; ours must come after it.
         page.wait_for_function("!!app.extensionManager.workflow?.activeWorkflow")
-        page.wait_for_timeout(1000)
         shown = page.evaluate(SHOW_ONE_NODE, "StoryMemRemember")
+        settle(page)
         assert shown["title"] == title
         assert shown["labels"][0] == label
         page.mouse.click(*shown["at"])

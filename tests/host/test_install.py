@@ -79,7 +79,7 @@ def would_install(python: Path, *requirements: Path) -> dict[str, str]:
     pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check"]
     run = subprocess.run(
         [*pip, "install", "--dry-run", "--quiet", "--report", "-", *arguments],
-        capture_output=True, text=True, timeout=240, check=False,
+        capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     if run.returncode and OFFLINE.search(run.stderr) and "ResolutionImpossible" not in run.stderr:
         pytest.skip(
@@ -150,7 +150,7 @@ def test_loading_the_pack_opens_no_connection_and_starts_no_process(tmp_path):
     code = WATCH.replace("HOST", str(host_path())).replace("PACK", str(PACK))
     run = subprocess.run(
         [sys.executable, "-c", code, "-", str(tmp_path)],
-        cwd=host_path(), capture_output=True, text=True, timeout=120, check=False,
+        cwd=host_path(), capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-3000:]
     told = json.loads(run.stdout.splitlines()[-1])

@@ -310,8 +310,11 @@ def test_the_same_in_the_new_nodes_and_in_a_light_theme(story):
     page.evaluate(put, ["Comfy.VueNodes.Enabled", True])
     page.wait_for_selector("[data-node-id] .storymem-gallery")
     story.become(cards)
-    box = eventually(page, lambda: story.gallery().bounding_box())
-    assert 150 < box["height"] < 700, "the gallery scrolls, it does not stretch its node"
+
+    def height() -> float:
+        return (story.gallery().bounding_box() or {"height": 0})["height"]
+
+    assert eventually(page, lambda: 150 < height() < 700), "it scrolls and stretches no node"
     story.focus(cards[6]["digest"])
     story.press("p", "ArrowRight", "d")
     assert story.edits() == {"pin": [cards[6]["digest"]], "drop": [cards[7]["digest"]]}

@@ -90,7 +90,7 @@ def test_a_script_with_an_error_is_shown_as_it_is(page):
     broken = '{"story_name": "x", "scenes": [}'
     page.load(broken)
     page.page.wait_for_function(
-        "() => document.querySelector('.sm-panel-on-node .sm-summary').textContent"
+        "() => document.querySelector('.sm-panel-on-node .sm-summary')?.textContent"
         ".includes('not valid JSON')"
     )
     page.edit()
@@ -104,7 +104,7 @@ def test_a_script_with_an_error_is_shown_as_it_is(page):
     page.wait_for_message("not valid JSON")
     text.fill("a cat\n---\n[seed: 7]\nit jumps")
     page.page.wait_for_function(
-        "() => document.querySelector('.sm-summary').textContent && "
+        "() => document.querySelector('.sm-summary')?.textContent && "
         "!document.querySelector('.sm-editor').classList.contains('sm-wrong')"
     )
     page.page.get_by_role("tab", name="Shots").click()
@@ -123,7 +123,7 @@ def test_a_script_corrected_or_loaded_where_none_could_be_read_is_kept(page, tmp
     page.wait_for_message("4n+1")
     text = page.page.locator(".sm-raw")
     text.fill("she walks")
-    page.page.wait_for_function("() => document.querySelector('.sm-summary').textContent")
+    page.page.wait_for_function("() => document.querySelector('.sm-summary')?.textContent")
     page.close()
     assert "without saving" in page.questions[-1]
     page.edit()

@@ -82,14 +82,13 @@ def test_cancelling_keeps_finished_shots_and_a_reload_shows_the_run_again(page, 
     cancel.wait_for()
     bar = page.page.get_by_role("progressbar", name="Progress of the story").first
     assert bar.get_attribute("aria-valuemax") == "10"
-    cancel.focus()
-    page.press("Enter")
+    cancel.press("Enter")
     entry = server.wait(prompt_id)
     assert entry["status"]["messages"][-1][0] == "execution_interrupted"
     assert ran(page.log) == [1]
     release(page.log)
     page.page.wait_for_function(
-        "() => document.querySelector('.sm-progress').dataset.state === 'stopped'"
+        "() => document.querySelector('.sm-progress')?.dataset.state === 'stopped'"
     )
     assert cancel.is_hidden()
     kept = json.loads((server.base / "output/page/Stopped/story.json").read_text())["shots"]
@@ -99,7 +98,7 @@ def test_cancelling_keeps_finished_shots_and_a_reload_shows_the_run_again(page, 
     assert page.run() == list(range(2, 11))
     page.wait_on_node(["done"] * 10)
     page.page.wait_for_function(
-        "() => document.querySelector('.sm-progress').dataset.state === 'done'"
+        "() => document.querySelector('.sm-progress')?.dataset.state === 'done'"
     )
 
 
@@ -115,7 +114,7 @@ def test_a_stopped_story_stays_stopped_while_the_host_still_lists_its_prompt(pag
     with page.page.expect_response("**/api/queue"):  # the page reads after the end, and is misled
         page.page.get_by_role("button", name="Cancel, keep finished shots").first.click()
         server.wait(prompt_id)
-    state = "() => document.querySelector('.sm-progress').dataset.state"
+    state = "() => document.querySelector('.sm-progress')?.dataset.state"
     page.page.wait_for_function(f"({state})() === 'stopped'")
     page.page.wait_for_timeout(1500)  # the last reading begins half a second after the end
     page.page.unroute("**/api/queue")

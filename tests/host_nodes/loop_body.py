@@ -68,9 +68,7 @@ class TestBody(io.ComfyNode):
             _note(f"{log}.times", f"begin {time.time()!r}")
             seen = " ".join(frame.digest for frame in bank.used())
             _note(f"{log}.used", f"{shot.shot.index + 1} {seen}")
-        while log and _is_held(log, shot.shot.index + 1):
-            throw_exception_if_processing_interrupted()
-            time.sleep(0.02)
+        _wait_while_held(log, shot.shot.index + 1)
         time.sleep(seconds)
         if fail_on.startswith("@"):  # a file that says it, so that the graph stays the same
             fail_on = Path(fail_on[1:]).read_text() if Path(fail_on[1:]).exists() else ""
@@ -209,6 +207,34 @@ class TestFileLoader:
         return (torch.full_like(images, self.loaded[1] / 255),)
 
 
+class TestHold(io.ComfyNode):
+    """Passes frames on, but keeps the shots waiting that a test holds back."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemTestHold",
+            category="StoryMem/test",
+            inputs=[
+                io.Image.Input("frames"),
+                io.Custom("STORYMEM_SHOT").Input("shot"),
+                io.String.Input("log", default=""),
+            ],
+            outputs=[io.Image.Output("same")],
+        )
+
+    @classmethod
+    def execute(cls, frames, shot, log):
+        _wait_while_held(log, shot.shot.index + 1)
+        return io.NodeOutput(frames)
+
+
+def _wait_while_held(log: str, number: int) -> None:
+    while log and _is_held(log, number):
+        throw_exception_if_processing_interrupted()
+        time.sleep(0.02)
+
+
 def _is_held(log: str, number: int) -> bool:
     """Whether a test holds back this shot, see ``loop_graphs.hold``."""
     try:
@@ -224,4 +250,4 @@ def _note(log: str, line: str) -> None:
         os.close(descriptor)
 
 
-NODES = [TestBody, TestCounter, TestAlwaysChanged, TestNaN, TestSink]
+NODES = [TestBody, TestHold, TestCounter, TestAlwaysChanged, TestNaN, TestSink]
