@@ -146,7 +146,7 @@ def test_other_pictures_are_refused(tmp_path, eyes):
 @pytest.mark.slow
 @pytest.mark.skipif(files.find("diffusion_models") is None, reason="no tiny weights")
 def test_one_command_tells_memory_from_no_memory_on_the_tiny_model(tales, tmp_path):
-    """A short story, three systems, from script to table; test_compare has two on random weights."""
+    """A short story, three systems, from script to table (test_compare has more stories)."""
     pytest.importorskip("diffusers")
     out = tmp_path / "results"
     arguments = ["compare", "--scripts", tales / "scripts" / "story_01.json", "--out", out,
