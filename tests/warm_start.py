@@ -25,9 +25,8 @@ except ImportError:  # it comes with the host; without one none is started
 # Third parties only: nothing here reads the host's arguments, nothing starts a thread.
 LIBRARIES = (
     "torch", "torch._dynamo", "torchvision", "torchaudio", "torchsde", "transformers", "kornia",
-    "comfy_kitchen", "scipy.integrate", "scipy.stats", "scipy.ndimage", "numpy", "sympy", "PIL",
-    "sqlalchemy", "alembic", "aiohttp.web", "pydantic", "av", "spandrel", "einops", "psutil",
-    "safetensors.torch",
+    "comfy_kitchen", "scipy.integrate", "scipy.stats", "scipy.ndimage", "sympy", "sqlalchemy",
+    "alembic", "aiohttp.web", "pydantic", "av", "spandrel", "einops", "safetensors.torch",
 )  # fmt: skip
 
 
@@ -68,12 +67,16 @@ _source: subprocess.Popen | None = None
 
 
 def can_fork(arguments: list[str], env: dict) -> bool:
-    """Whether a forked host is the same as one that is started with these."""
+    """Whether a forked host is the same as one that is started with these arguments and, beside
+    this process's own, these variables."""
     return hasattr(os, "fork") and "--cpu" in arguments and not any("PYTHON" in n for n in env)
 
 
 def start(arguments: list[str], folder: Path, log: Path, env: dict) -> WarmProcess:
     """Fork a host that runs ``main.py`` of ``folder`` and writes into ``log``.
+
+    Args:
+        env: its whole environment.
 
     The process that it is forked from begins with the first and ends with this one.
     """
@@ -85,12 +88,7 @@ def start(arguments: list[str], folder: Path, log: Path, env: dict) -> WarmProce
             stdout=subprocess.PIPE,
             text=True,
         )
-    order = {
-        "arguments": arguments,
-        "folder": str(folder),
-        "log": str(log),
-        "env": {**os.environ, **env},
-    }
+    order = {"arguments": arguments, "folder": str(folder), "log": str(log), "env": env}
     _source.stdin.write(f"{json.dumps(order)}\n")
     _source.stdin.flush()
     return WarmProcess(int(_source.stdout.readline()))

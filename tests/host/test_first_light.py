@@ -79,7 +79,7 @@ def server(base_folder, tmp_path_factory, host):
     (base / "models" / "viclip").mkdir()
     write_viclip(base / "models" / "viclip" / "ViClip-InternVid-10M-FLT.pth")
     (base / "input" / "example.png").write_bytes((host_path() / "input/example.png").read_bytes())
-    running = Server(base).start()
+    running = Server(base, forked=False).start()  # as an artist starts it
     yield running
     running.stop()
 

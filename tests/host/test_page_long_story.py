@@ -215,9 +215,7 @@ def test_the_server_is_asked_about_one_change_at_a_time(page):
 def test_saving_while_the_server_is_asked_asks_nothing_else(page):
     load(page, 30)
     page.edit_table()
-    with questions(page) as asked:
-        type_in(page, 30)
-        eventually(page.page, lambda: asked.waiting)
+    with questions(page, asked_for=30) as asked:
         page.press("Control+s")
         settle(page.page)
         asked.answer()
