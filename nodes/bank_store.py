@@ -12,6 +12,7 @@ from ..storymem.bank_store import load_bank, save_bank
 from ..storymem.memory_policy import POLICIES
 from ..storymem.messages import shown
 from .folders import find_inside, tells_host_places
+from .known_embedders import KNOWN
 from .memory_bank import BANK_TOOLTIP, check_policy, policy_inputs
 from .page import HIDDEN, show_bank
 from .types import Bank
@@ -110,7 +111,7 @@ class LoadMemoryBank(io.ComfyNode):
     def execute(cls, folder, skip_damaged, policy=POLICIES[0], embedder=None):
         check_policy(policy, embedder)
         bank = load_bank(cls._find(folder), skip_damaged=skip_damaged)
-        bank = replace(bank, policy=policy, embedder=embedder)
+        bank = replace(bank, policy=policy, embedder=KNOWN.add(embedder))
         return io.NodeOutput(bank, ui=show_bank(bank, cls.hidden))
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from comfy_api.latest import io
 
 from ..storymem.clip import ACTIVATIONS, ClipEmbedder, ClipTower, load_clip
 from ..storymem.clip_text import load_clip_text
+from ..storymem.embedders import Embedder as AnyEmbedder
 from ..storymem.embedders import LayoutEmbedder
 from ..storymem.keyframes import SIMILARITY_THRESHOLD
 from ..storymem.weights import CLIP_B32, WeightsSource
 from .folders import tells_host_places
 from .host_models import HostModel, file_options, weights_path
+from .known_embedders import KNOWN
 from .types import Embedder
 
 B32_NAMES = ("vitb32", "vitbasepatch32")
@@ -39,6 +42,29 @@ def text_model(path: str, tower: ClipTower) -> HostModel:
         return module
 
     return HostModel(build, working_memory=CLIP_WORKING_MEMORY)
+
+
+def load_embedder(kind: str, clip_name: str, activation: str, fetch: bool) -> AnyEmbedder:
+    """What Load Embedder gives for its widgets."""
+    if kind == "no_weights":
+        return LayoutEmbedder()
+    model, tower, path = open_tower(
+        CLIP_B32, clip_name, B32_NAMES, activation=activation, fetch=fetch
+    )
+    words = text_model(path, tower)
+
+    def release():
+        model.release()
+        words.release()
+
+    return ClipEmbedder(
+        model,
+        tower.shape,
+        openai=tower.openai,
+        encode_tokens=words,
+        identity=tower.identity,
+        release=release,
+    )
 
 
 class LoadEmbedder(io.ComfyNode):
@@ -94,27 +120,11 @@ class LoadEmbedder(io.ComfyNode):
     @classmethod
     @tells_host_places
     async def execute(cls, embedder, clip_name, activation="auto", download=False):
-        if embedder == "no_weights":
-            return io.NodeOutput(LayoutEmbedder())
-        model, tower, path = open_tower(
-            CLIP_B32, clip_name, B32_NAMES, activation=activation, fetch=download
-        )
-        words = text_model(path, tower)
-
-        def release():
-            model.release()
-            words.release()
-
-        loaded = ClipEmbedder(
-            model,
-            tower.shape,
-            openai=tower.openai,
-            encode_tokens=words,
-            identity=tower.identity,
-            release=release,
-        )
-        if note := loaded.threshold_note(SIMILARITY_THRESHOLD):
+        load = partial(load_embedder, embedder, clip_name, activation, download)
+        loaded = load()
+        if embedder != "no_weights" and (note := loaded.threshold_note(SIMILARITY_THRESHOLD)):
             logger.warning("StoryMem: %s", note)
+        KNOWN.add(loaded, load)
         return io.NodeOutput(loaded)
 
 

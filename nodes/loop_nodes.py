@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import asdict
 
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
+from ..storymem.shot_record import describe_bank
 from ..storymem.shot_store import digest_of
 from . import loop_run, page
 from .file_watch import WATCH
@@ -53,6 +55,7 @@ def expand(run: loop_run.LoopRun) -> tuple[dict, list]:
     graph, run_id = run.graph, uuid.uuid4().hex
     expansion: dict = {}
     finished, fresh, salt = {}, {}, ""
+    settings = digest_of([describe_bank(run.loop.bank), asdict(run.loop.bank.edits)])[:16]
     if run.replaced:
         salt = digest_of(run.replaced)[:12]
         expansion, fresh = graph.clone_outside(graph.stale_nodes(set(run.replaced)), salt)
@@ -63,8 +66,9 @@ def expand(run: loop_run.LoopRun) -> tuple[dict, list]:
         place = {"loop": graph.close_id, "step": i}
         expansion[begin] = {
             "class_type": "StoryMemLoopShot",
-            # A key that is not known yet is no reason to use an older result.
-            "inputs": {**place, "key": step.key or run_id},
+            # A key that is not known yet is no reason to use an older result; nor is a known one
+            # when settings changed that the shot does not show, but its bank tells of.
+            "inputs": {**place, "key": f"{step.key} {settings}" if step.key else run_id},
             "override_display_id": graph.dynprompt.get_display_node_id(graph.open_id),
         }
         expansion.update(copies)

@@ -62,6 +62,8 @@ def _states(steps, current: int | None, word: str | None) -> dict[str, str]:
             states[step.label] = "locked" if step.reason == "locked" else "done"
         elif i == current:
             states[step.label] = word or "waiting"
+        elif (other := step.depends_on) is not None:
+            states[step.label] = f"depends {other.plan.shot.index + 1}"
         else:
             states[step.label] = "waiting"
     return states

@@ -21,22 +21,22 @@ from comfy_execution.utils import get_executing_context
 
 from ..storymem.code_version import code_version
 from ..storymem.disk import StoreError, remove_unfinished, telling
+from ..storymem.disk_space import check_disk, estimate_bytes
 from ..storymem.folder_lock import StoryClaim
 from ..storymem.images import read_picture
 from ..storymem.latest_results import moved_results
+from ..storymem.memory_bank import MemoryBank
 from ..storymem.messages import shown
-from ..storymem.shot_keys import with_settings
+from ..storymem.shot_begin import bank_after, begin_shot, load_result
 from ..storymem.shot_loop import (
     Loop,
     LoopSettings,
     Step,
-    begin_shot,
-    check_disk,
-    estimate_bytes,
     finish_shot,
     join_parts,
     list_steps,
     only_bank,
+    summarise_steps,
     way_of,
 )
 from ..storymem.shot_store import ShotResult, ShotStore, digest_of
@@ -54,6 +54,7 @@ from ..storymem.story_states import script_mark
 from . import host_cache
 from .file_watch import VERSIONS
 from .folders import find_inside
+from .known_embedders import KNOWN
 from .loop_graph import LoopGraph
 from .loop_progress import tell
 
@@ -74,7 +75,7 @@ class Flow:
     """What Shot Loop Open hands to its Close."""
 
     story: Story
-    bank: object  # MemoryBank
+    bank: MemoryBank
     settings: LoopSettings
     start_images: dict[int, torch.Tensor] = field(default_factory=dict)  # uint8, by shot index
 
@@ -115,14 +116,15 @@ class LoopRun:
         if earlier:
             await self._wait_for(earlier[-1])
         self.current = i
-        step, before = self.steps[i], self._before(i)
-        bank, previous = begin_shot(self.loop, step, before)
+        step = self.steps[i]
+        begun = begin_shot(self.loop, step, self._before(i))
+        step.begin(begun)
         if step.record is None:
             tell(self, "shot", i)
         else:
             self._show(i)
             self.done[i].set()
-        return step.plan, bank, previous
+        return step.plan, begun.bank, begun.given
 
     def start_image(self, i: int) -> torch.Tensor | None:
         """The picture that shot ``i`` begins with, as an IMAGE of one."""
@@ -187,9 +189,7 @@ class LoopRun:
 
     def assemble(self) -> io.NodeOutput:
         """The story video and what lies beside it."""
-        last = self.steps[-1]
-        bank = (last.result or self.loop.store.load(last.record)).bank
-        bank = with_settings(self.loop, bank)
+        bank = bank_after(self.loop, self.steps[-1])
         video = self.shown().finish(self.steps, self.metadata, bank)
         self.ended.set()
         tell(self, "done", len(self.steps) - 1)
@@ -251,7 +251,7 @@ class LoopRun:
             return None
         step = self.steps[i - 1]
         if step.result is None:
-            step.result = self.loop.store.load(step.record)
+            step.result = load_result(self.loop, step.record)
         return step.result
 
 
@@ -265,7 +265,10 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     body = json.dumps([code_version(graph.own_modules()), await graph.describe()])
     references = read_references(flow.story)
     store = ShotStore(Path(output) / STORE_FOLDER)
-    loop = Loop(flow.story, flow.settings, flow.bank, body, store, references, flow.start_images)
+    loop = Loop(
+        flow.story, flow.settings, flow.bank, body, store, references, flow.start_images,
+        KNOWN.of(flow.bank),
+    )  # fmt: skip
     repair_folders(output, flow.settings.prefix, flow.story, store)
     known = find_folder(output, flow.settings.prefix, flow.story)
     manifest = read_manifest(known)
@@ -274,7 +277,8 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     needed = estimate_bytes(
         steps, *(size or usual for size, usual in zip(sizes, USUAL_SIZE, strict=True))
     )
-    disk = check_disk(store, needed)
+    undecided = sum(step.is_undecided for step in steps)
+    disk = check_disk(store, needed, undecided=undecided)
     folder = claim_folder(output, flow.settings.prefix, flow.story)
     check_apart(graph.dynprompt, folder, loop, steps)
     claim = StoryClaim(folder, digest_of([way_of(loop, steps), options.fps]))
@@ -293,8 +297,8 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     if run.todo:
         store.keep_pictures([*flow.bank.frames, *flow.bank.dropped])
     logger.info(
-        "StoryMem: '%s' goes to %s: %d shots to make, %d finished; disk: %s",
-        flow.story.name, folder, len(run.todo), len(steps) - len(run.todo), disk,
+        "StoryMem: '%s' goes to %s: %s; disk: %s",
+        flow.story.name, folder, summarise_steps(steps), disk,
     )  # fmt: skip
     tell(run, "started", run.todo[0] if run.todo else None)
     _RUNS.setdefault(graph.dynprompt, []).append(run)

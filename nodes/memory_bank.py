@@ -22,6 +22,7 @@ from ..storymem.messages import shown
 from ..storymem.number_lists import parse_numbers
 from ..storymem.pictures import contact_sheet
 from .folders import find_inside, short_places, tells_host_places
+from .known_embedders import KNOWN
 from .page import HIDDEN, show_bank
 from .tensors import require_images
 from .types import Bank, Embedder, Keyframes
@@ -182,7 +183,7 @@ class MemoryBankNode(io.ComfyNode):
             added=added,
             edits=clicks,
             policy=policy,
-            embedder=embedder,
+            embedder=KNOWN.add(embedder),
         )
         if max_frames > MAX_MEMORY_FRAMES:
             logger.warning(

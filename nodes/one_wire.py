@@ -30,6 +30,7 @@ from ..storymem.story_repair import repair_folders
 from ..storymem.video import FRAME_RATE
 from . import loop_graph, loop_run
 from .folders import tells_host_places
+from .known_embedders import KNOWN
 from .loop_nodes import body_outputs, body_values
 from .types import Bank, State, Story
 
@@ -86,7 +87,8 @@ class BeginStory(io.ComfyNode):
         bank = MemoryBank() if bank is None else bank
         store.keep_pictures([*bank.frames, *bank.dropped])
         settings = LoopSettings(continuity, filename_prefix, negative)
-        loop = Loop(story, settings, bank, "", store, loop_run.read_references(story))
+        references, embedder = loop_run.read_references(story), KNOWN.of(bank)
+        loop = Loop(story, settings, bank, "", store, references, embedder=embedder)
         return io.NodeOutput(LoopState(loop, bank), len(story.shots))
 
 

@@ -115,7 +115,7 @@ def _states(story: Story, prefix: str, shots: list[dict]) -> dict:
             version = str(found.video.stat().st_mtime_ns)
             video = {"filename": found.video.name, "subfolder": subfolder, "type": "output"}
             video["version"] = version
-        facts = {"label": shot.label, "number": shot.number, "state": found.state, "video": video}
+        facts = {"label": shot.label, "number": shot.number, "state": found.word, "video": video}
         shown.append({**row, **facts})
     facts = {"folder": subfolder, "warnings": list(story.warnings), "mark": script_mark(story)}
     return {"shots": shown, **facts}

@@ -31,6 +31,11 @@ class Embedder:
         self._cache: OrderedDict[str, torch.Tensor] = OrderedDict()
         self._release = release
 
+    @property
+    def full_name(self) -> str:
+        """The same for embedders that say the same."""
+        return f"{self.name} {self.identity}".strip()
+
     def release(self) -> None:
         """Give back what the model holds on the device; it returns by itself when next used."""
         if self._release:

@@ -1,4 +1,4 @@
-"""Memory that listens to the prompt: the frames that one shot sees under the bank's policy.
+"""Memory that listens to the prompt: which frames a bank's policy chooses for one shot.
 
 Names tie frames to those whom they show: those of the story's cast, and those that the artist wrote
 about frames in the gallery. Such a label counts first, then the name of a picture's file, then the
@@ -8,41 +8,35 @@ prompt of the shot that the frame is from, as it was when the shot was made.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from .cast import MAX_NAMES, named_in, names_in_label, names_of
 from .memory_bank import MemoryBank
 from .memory_policy import Choice, choose_entities, choose_relevant
 from .story import Shot, Story
 
-ROOM_FOR_ALL = "there was room for all"
+if TYPE_CHECKING:
+    from .embedders import Embedder
+
 FILE_SIGNS = re.compile(r"[_\-.\d]+")  # between the words of a file name
 
 
-def listen(bank: MemoryBank, story: Story, shot: Shot) -> MemoryBank:
-    """``bank`` with the choice of frames for ``shot``, and in ``seen`` what was chosen and why.
-
-    The policy ``window`` chooses nothing, and no other one as long as every frame has a place.
+def choose_frames(bank: MemoryBank, story: Story, shot: Shot, embedder: Embedder | None) -> Choice:
+    """The frames that ``shot`` sees under a policy other than the window, when there are more than
+    places.
 
     Raises:
         ValueError: for the policy ``relevant`` without an embedder that reads texts, and for more
             pins than places.
     """
-    if bank.policy == "window":
-        return replace(bank, seen={}) if bank.seen else bank
-    if not has_to_choose(bank):
-        return replace(bank, seen={frame.digest: ROOM_FOR_ALL for frame in bank.frames})
     pinned = bank.pinned_indices()
     places = {"max_frames": bank.max_frames, "sink": bank.sink, "pinned": pinned}
     if bank.policy == "entities":
         names = known_names(bank, story)
         shown = [who_is_shown(bank, frame, story, names) for frame in bank.frames]
-        choice = choose_entities(shown, named_in(shot.prompt, names), **places)
-    else:
-        choice = _most_related(bank, shot.prompt, places)
-    seen = {bank.frames[i].digest: why for i, why in choice.reasons.items()}
-    return replace(bank, choice=choice, seen=seen)
+        return choose_entities(shown, named_in(shot.prompt, names), **places)
+    return _most_related(bank, shot.prompt, embedder, places)
 
 
 def has_to_choose(bank: MemoryBank) -> bool:
@@ -80,35 +74,25 @@ def _names(cast: tuple[str, ...], character: str, prompts: tuple[str, ...]) -> t
     return names_of(cast, character, prompts)[:MAX_NAMES]
 
 
-def with_names(bank: MemoryBank, story: Story) -> MemoryBank:
-    """``bank`` that can tell on the page whom its frames show by themselves."""
+def frames_to_names(bank: MemoryBank, story: Story) -> dict[str, tuple[str, ...]]:
+    """Whom the frames of a bank show by themselves, by digest; those that show nobody are left
+    out."""
     names = known_names(bank, story)
     frames = (*bank.frames, *bank.dropped) if names else ()
     found = {frame.digest: shown_by_itself(frame, story, names) for frame in frames}
-    return replace(bank, shows={digest: shown for digest, shown in found.items() if shown})
+    return {digest: shown for digest, shown in found.items() if shown}
 
 
-def with_prompt(bank: MemoryBank, story: Story, shot: Shot) -> MemoryBank:
-    """``bank`` whose frames from ``shot`` know its prompt, wherever the shot stands later."""
-
-    def told(frame):
-        own = frame.story == story.name and frame.shot == shot.index and not frame.prompt
-        return replace(frame, prompt=shot.prompt) if own else frame
-
-    frames, dropped = (tuple(map(told, part)) for part in (bank.frames, bank.dropped))
-    return replace(bank, frames=frames, dropped=dropped)
-
-
-def _most_related(bank: MemoryBank, prompt: str, places: dict) -> Choice:
-    if bank.embedder is None:
+def _most_related(bank: MemoryBank, prompt: str, embedder: Embedder | None, places: dict) -> Choice:
+    if embedder is None:
         raise ValueError(
             "the memory's policy is relevant, but nothing says how related a picture is to a "
             "prompt: connect Load Embedder (CLIP) to the embedder input of Memory Bank, or choose "
             "another policy"
         )
-    words = bank.embedder.embed_text(prompt).double()
-    pictures = bank.embedder.embed_each(bank.frames).double()
-    bank.embedder.release()  # the sampler needs the room
+    words = embedder.embed_text(prompt).double()
+    pictures = embedder.embed_each(bank.frames).double()
+    embedder.release()  # the sampler needs the room
     relevance = (pictures @ words).tolist()
     similar = (pictures @ pictures.T).tolist()
     return choose_relevant(relevance, lambda i, j: similar[i][j], **places)

@@ -14,8 +14,10 @@ import torch
 
 from .continuity import ShotPlan
 from .memory_bank import MemoryBank
-from .shot_keys import own_key, shot_key, with_settings
-from .shot_loop import Loop, Step, begin_shot, finish_shot, plan_shot
+from .shot_begin import bank_after, begin_shot
+from .shot_keys import own_key, shot_key
+from .shot_loop import Loop, Step, finish_shot, plan_shot
+from .shot_memory import begin_memory
 from .shot_record import Record
 from .shot_store import ShotResult
 
@@ -47,7 +49,11 @@ class LoopState:
         shot = loop.story.shots[len(self.steps)]
         plan = plan_shot(loop.story, loop.settings, shot, has_previous=bool(self.steps))
         step = Step(plan, own_key(loop, plan), self.steps[-1] if self.steps else None)
-        step.key = shot_key(loop, shot, step.own, step.previous, self.bank)
+        memory = begin_memory(loop, shot, self.bank)
+        given = []
+        if self.steps:
+            given = loop.store.tail_digests(self.steps[-1].record, plan.given_frames)
+        step.key, step.seen = shot_key(step.own, memory, given), memory.bank.seen
         return step
 
     def begin(self) -> tuple[ShotPlan, MemoryBank, torch.Tensor | None]:
@@ -57,7 +63,8 @@ class LoopState:
         if self.steps:
             tail = self.loop.store.load_tail(self.steps[-1].record)
             before = ShotResult(self.bank, tail)
-        return step.plan, *begin_shot(self.loop, step, before)
+        begun = begin_shot(self.loop, step, before)
+        return step.plan, begun.bank, begun.given
 
     def find(self, body: str) -> Record | None:
         """The finished record of the next shot, when it was made before."""
@@ -66,13 +73,15 @@ class LoopState:
     def reuse(self, body: str, record: Record) -> LoopState:
         """The state after a shot that was found finished."""
         step = replace(self.next_step(body), record=record)
-        bank = with_settings(self.loop, self.loop.store.load(record).bank)
-        return LoopState(self.loop, bank, (*self.steps, step))
+        return self._after(step)
 
     def finish(self, body: str, frames, bank: MemoryBank, **options) -> LoopState:
         """The state after a shot, with its frames on disk."""
         step = self.next_step(body)
         loop = replace(self.loop, body=body)
-        record, result = finish_shot(loop, step, frames, bank, **options)
-        bank = with_settings(loop, result.bank)
-        return LoopState(self.loop, bank, (*self.steps, replace(step, record=record)))
+        step.record, step.result = finish_shot(loop, step, frames, bank, **options)
+        return self._after(step)
+
+    def _after(self, step: Step) -> LoopState:
+        bank = bank_after(self.loop, step)
+        return LoopState(self.loop, bank, (*self.steps, replace(step, result=None)))

@@ -118,9 +118,10 @@ class MemoryBank:
     ``frames`` holds every keyframe that was ever kept; ``used()`` is what a shot sees. ``dropped``
     lists the last candidates that were not kept, each with its reason, for the artist to see.
     ``edits`` are the artist's clicks; they hold for frames that come later too. ``policy`` says
-    how a shot's frames are chosen when there are more than places; ``choice`` is what it chose for
-    the shot that this bank was handed to; ``seen`` what the last shot saw under a policy other than
-    the window, with reasons; ``shows`` whom the prompts and file names say that each frame shows.
+    how a shot's frames are chosen when there are more than places. The rest is filled in by
+    :mod:`storymem.shot_memory` alone: ``choice`` is what was chosen for the shot that this bank was
+    handed to; ``seen`` what the last shot saw under a policy other than the window, with reasons;
+    ``shows`` whom the prompts and file names say that each frame shows.
     """
 
     frames: tuple[MemoryFrame, ...] = ()
@@ -129,7 +130,7 @@ class MemoryBank:
     dropped: tuple[MemoryFrame, ...] = field(default=())
     edits: BankEdits = NO_EDITS
     policy: str = POLICIES[0]
-    embedder: object = field(default=None, repr=False)  # of pictures and texts, for relevant
+    embedder: str = ""  # for relevant: the name of the embedder that compares prompts and pictures
     choice: Choice | None = None
     seen: Mapping[str, str] = field(default_factory=dict)  # digest -> reason
     shows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # digest -> names
@@ -288,7 +289,7 @@ def start_bank(
     added: Mapping[str, torch.Tensor] | None = None,
     edits: BankEdits = NO_EDITS,
     policy: str = POLICIES[0],
-    embedder: object = None,
+    embedder: str = "",
 ) -> MemoryBank:
     """The bank a story begins with: the artist's own pictures, float ``[H, W, 3]`` each (MR2V).
 

@@ -82,3 +82,8 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def count_shots(shots: int) -> str:
+    """``1 shot``, ``2 shots``."""
+    return f"{shots} shot" if shots == 1 else f"{shots} shots"

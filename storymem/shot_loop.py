@@ -1,32 +1,44 @@
 """The loop over a story's shots: which are finished, and what is left to do.
 
-A finished shot is found on disk by its key alone (see :mod:`storymem.shot_keys`), which holds the
-key of the shot before it: editing shot k changes the keys of shots k..N and of no other.
+A finished shot is found on disk by its key alone (see :mod:`storymem.shot_keys`), which holds what
+the shot sees of those before it. So the key of a shot is unknown while the shot before it is to be
+made, and such a shot depends on that: it is looked for when its turn comes, and regenerated only
+when it sees something else.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import groupby
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
+from .bank_edits import NO_EDITS
 from .continuity import LOOP_CONTINUITY, ShotPlan, choose_mode
 from .latest_results import is_held, latest_results
-from .listening import with_prompt
-from .memory_bank import MemoryBank
-from .messages import shown
-from .shot_keys import bank_for_shot, needs_bank, own_key, shot_key
+from .memory_bank import MemoryBank, MemoryFrame
+from .messages import count_shots, shown
+from .shot_begin import load_result
+from .shot_keys import own_key, shot_key
+from .shot_memory import (
+    bank_of_run,
+    begin_memory,
+    describe_settings,
+    start_facts,
+    with_prompt,
+)
 from .shot_record import DamagedError, Record
-from .shot_store import TAIL_FRAMES, ShotResult, ShotStore, digest_of
+from .shot_store import ShotResult, ShotStore, digest_of
 from .story import Shot, Story
 
-BYTES_PER_PIXEL = 0.08  # of one frame in a crf 17 mp4, generous
-PICTURE_BYTES_PER_PIXEL = 2.2  # of a lossless 8-bit PNG, generous
-PICTURES_PER_SHOT = TAIL_FRAMES + 6  # last frames, keyframes kept and dropped
-SPARE_BYTES = 200 * 2**20  # left free for everything else on the disk
+if TYPE_CHECKING:
+    from .embedders import Embedder
+    from .shot_begin import Begun
+
 logger = logging.getLogger(__name__)
 
 
@@ -72,10 +84,12 @@ class Step:
     plan: ShotPlan
     own: str  # hash of what the shot is, without what came before it
     before: Step | None = field(default=None, repr=False, compare=False)  # the shot it follows
-    key: str = ""  # empty while nobody can say what clicks change in the shot before it
+    key: str = ""  # empty while the shot before it is to be made
     record: Record | None = None
     reason: str = ""  # why an older result is kept
     result: ShotResult | None = None  # of a finished shot that something follows on
+    seen: Mapping[str, str] | None = None  # digest -> why the shot sees it; None: not known yet
+    has_earlier: bool = False  # whether the folder knows a result of this very shot
 
     @property
     def previous(self) -> str:
@@ -85,6 +99,24 @@ class Step:
     @property
     def label(self) -> str:
         return self.plan.shot.label
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether it was made before, and the shot before it decides whether it is again."""
+        return self.record is None and not self.key and self.has_earlier
+
+    @property
+    def depends_on(self) -> Step | None:
+        """Of an undecided shot, the nearest one before it that is sure to be made."""
+        step = self if self.is_undecided else None
+        while step is not None and step.is_undecided:
+            step = step.before
+        return step
+
+    def begin(self, begun: Begun) -> None:
+        """Write down what is known now that its turn has come."""
+        self.key, self.seen = begun.key, begun.memory.bank.seen
+        self.record, self.result = begun.record, begun.result
 
 
 @dataclass(frozen=True)
@@ -99,11 +131,22 @@ class Loop:
     # Pictures, uint8 [H, W, 3]: by file name; by index of the shot whose first frame they are.
     references: Mapping[str, torch.Tensor] = field(default_factory=dict)
     start_images: Mapping[int, torch.Tensor] = field(default_factory=dict)
+    embedder: Embedder | None = None  # compares prompts with pictures, for the policy relevant
+
+    @cached_property
+    def reference_digests(self) -> dict[str, str]:
+        """Who the pictures of ``references`` are, by file name."""
+        return {name: MemoryFrame(pixels).digest for name, pixels in self.references.items()}
+
+    @cached_property
+    def start_frames(self) -> tuple[MemoryFrame, ...]:
+        """The frames that the story starts from, before any click."""
+        return self.bank.with_edits(NO_EDITS).frames
 
 
 def way_of(loop: Loop, steps: Sequence[Step]) -> tuple:
     """In which way a run makes its story: the same for runs that make the same shots."""
-    return loop.body, [step.own for step in steps], steps[0].key
+    return loop.body, [step.own for step in steps], describe_settings(loop.bank)
 
 
 def plan_shot(
@@ -150,37 +193,6 @@ def list_steps(loop: Loop, manifest: Mapping) -> list[Step]:
         damaged.add(found)
 
 
-def begin_shot(
-    loop: Loop, step: Step, before: ShotResult | None
-) -> tuple[MemoryBank, torch.Tensor | None]:
-    """What a shot starts from: the bank, and the frames it continues from (float, ``None`` after
-    a cut).
-
-    A step whose key could not be known before gets it here, and with it the record of an earlier
-    run, when there is one: such a shot must not be made again.
-
-    Raises:
-        ValueError: when the shot before it is too short to continue from, and for more pinned
-            frames than a shot may see.
-    """
-    bank = before.bank if before else loop.bank
-    if not step.key:
-        step.key = shot_key(loop, step.plan.shot, step.own, step.previous, bank)
-        _take_up(loop, step)
-    shot = step.plan.shot
-    bank = bank_for_shot(loop, shot, bank)
-    bank.used_indices()
-    given = step.plan.given_frames
-    if not given or before is None:
-        return bank, None
-    if len(before.tail) < given:
-        raise ValueError(
-            f"{shot} continues from the last {given} frames of the shot before it, but that one "
-            f"has only {len(before.tail)}; make it longer, or choose last_frame"
-        )
-    return bank, torch.from_numpy(before.tail[-given:].numpy() / np.float32(255))
-
-
 def finish_shot(
     loop: Loop,
     step: Step,
@@ -215,6 +227,7 @@ def finish_shot(
         "own": step.own,
         "previous": step.previous,
         "body": digest_of(loop.body),
+        **start_facts(loop),
     }
     bank = with_prompt(bank.with_edits(loop.bank.edits), loop.story, shot)
     return loop.store.commit(step.key, frames[given:], bank, facts, crf=crf, metadata=metadata)
@@ -251,39 +264,20 @@ def only_bank(banks: Sequence[MemoryBank], shot: Shot) -> MemoryBank:
     return banks[0]
 
 
-def estimate_bytes(steps: list[Step], width: int, height: int, length: int) -> int:
-    """Disk that the shots to be computed will take, the story video included; generous."""
+def summarise_steps(steps: Sequence[Step]) -> str:
+    """How many shots a run makes, in one line."""
     todo = [step for step in steps if step.record is None]
-    if not todo:
-        return 0
-    frames = sum(step.plan.shot.length or length for step in todo)
-    video = frames * width * height * BYTES_PER_PIXEL
-    pictures = len(todo) * PICTURES_PER_SHOT * width * height * PICTURE_BYTES_PER_PIXEL
-    return int(3 * video + pictures)  # the record, the visible copy, the story video
-
-
-def check_disk(store: ShotStore, needed: int, free: int | None = None) -> str:
-    """One line about the disk for the artist.
-
-    Raises:
-        ValueError: when the story does not fit.
-    """
-    free = store.free_bytes() if free is None else free
-    line = f"about {needed / 2**20:.0f} MB needed, {free / 2**20:.0f} MB free"
-    if needed and free < needed + SPARE_BYTES:
-        raise ValueError(
-            f"the disk of the output folder is too full for this story: {line} (and "
-            f"{SPARE_BYTES / 2**20:.0f} MB stay in reserve); free some space, or work on a part "
-            "with start_shot and end_shot"
-        )
-    return line
+    open_ones = [step for step in todo if step.is_undecided]
+    parts = [f"{count_shots(len(todo) - len(open_ones))} to make"]
+    for number, group in groupby(open_ones, lambda step: step.depends_on.plan.shot.index + 1):
+        parts.append(f"{count_shots(len(list(group)))} that depend on shot {number}")
+    return ", ".join([*parts, f"{count_shots(len(steps) - len(todo))} finished"])
 
 
 # --- inside ----------------------------------------------------------------------------------
 
 
 def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int]) -> list[Step]:
-    find: Callable[[str], Record | None] = loop.store.find
     latest = latest_results(manifest.get("shots", {}), loop.story)
     steps: list[Step] = []
     for shot in loop.story.shots[: wanted.stop]:
@@ -293,30 +287,14 @@ def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int])
         plan = plan_shot(
             loop.story, loop.settings, shot, has_previous=has_previous, has_start=has_start
         )
-        step = Step(plan, own_key(loop, plan), before)
-        step.key = _known_key(loop, step)
         entry = latest[shot.index]
-        if shot.index not in damaged:
-            locked = shot.lock and shot.index not in loop.settings.redo
-            if locked and entry and (record := find(entry["key"])):
-                step.record, step.reason = record, "locked"
-                if is_held(entry, shot):
-                    logger.warning(
-                        "StoryMem: %s is locked and stays as it is, though its prompt was changed "
-                        "since; take the lock off to make it anew",
-                        shot,
-                    )
-            elif step.key and (record := find(step.key)):
-                step.record = record
-            elif (
-                loop.settings.keep_later
-                and steps
-                and entry.get("own") == step.own
-                and (record := find(entry["key"]))
-            ):
-                step.record, step.reason = record, "kept: only shots before it changed"
-            elif shot.index < wanted.start and entry and (record := find(entry["key"])):
-                step.record, step.reason = record, "kept: it is before start_shot"
+        step = Step(plan, own_key(loop, plan), before)
+        step.has_earlier = entry.get("own") == step.own
+        is_damaged = shot.index in damaged
+        if is_damaged or not _keep_locked(loop, step, entry):
+            step.key, step.seen = _known_key(loop, step)
+            if not is_damaged:
+                _find_finished(loop, step, entry, is_before=shot.index < wanted.start)
         if step.record is None and shot.index < wanted.start:
             continue
         if step.record is not None:
@@ -325,31 +303,53 @@ def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int])
     return steps
 
 
-def _known_key(loop: Loop, step: Step) -> str:
-    """The key of a step, when it can be said before anything is made."""
-    bank: MemoryBank | None = None
-    if needs_bank(loop):
-        if step.before is None:
-            bank = loop.bank
-        elif step.before.record is None:
-            return ""
-        else:
-            try:
-                bank = loop.store.outline(step.before.record)
-            except DamagedError:  # told when its pictures are read
-                return ""
-    return shot_key(loop, step.plan.shot, step.own, step.previous, bank)
+def _keep_locked(loop: Loop, step: Step, entry: Mapping) -> bool:
+    """Whether a shot is locked and has a result, which is then taken whatever changed."""
+    shot = step.plan.shot
+    is_locked = shot.lock and shot.index not in loop.settings.redo
+    record = loop.store.find(entry["key"]) if is_locked and entry else None
+    if record is None:
+        return False
+    step.record, step.reason = record, "locked"
+    if is_held(entry, shot):
+        logger.warning(
+            "StoryMem: %s is locked and stays as it is, though its prompt was changed since; take "
+            "the lock off to make it anew",
+            shot,
+        )
+    return True
 
 
-def _take_up(loop: Loop, step: Step) -> None:
-    """Give a step the record of its key, when that is there with all its pictures."""
-    record = loop.store.find(step.key)
-    try:
-        step.result = loop.store.load(record) if record else None
-    except DamagedError as error:
-        logger.warning("StoryMem: %s is made again: %s", step.plan.shot, error)
-    else:
+def _find_finished(loop: Loop, step: Step, entry: Mapping, *, is_before: bool) -> None:
+    """Take the record of a step's key, else an older one where the settings say so."""
+    if step.key and (record := loop.store.find(step.key)):
         step.record = record
+        return
+    if loop.settings.keep_later and step.before and entry.get("own") == step.own:
+        reason = "kept: only shots before it changed"
+    elif is_before and entry:
+        reason = "kept: it is before start_shot"
+    else:
+        return
+    if record := loop.store.find(entry["key"]):
+        step.record, step.reason = record, reason
+
+
+def _known_key(loop: Loop, step: Step) -> tuple[str, Mapping[str, str] | None]:
+    """The key of a step and what it sees, when that can be said before anything is made."""
+    shot, before = step.plan.shot, step.before
+    if before is None:
+        memory = begin_memory(loop, shot, loop.bank)
+        return shot_key(step.own, memory, []), memory.bank.seen
+    if before.record is None:
+        return "", None
+    try:
+        bank = bank_of_run(loop, loop.store.outline(before.record), before.record.facts)
+        given = loop.store.tail_digests(before.record, step.plan.given_frames)
+        memory = begin_memory(loop, shot, bank)
+    except DamagedError:  # told when its pictures are read
+        return "", None
+    return shot_key(step.own, memory, given), memory.bank.seen
 
 
 def _unreadable(loop: Loop, steps: list[Step]) -> int | None:
@@ -359,7 +359,7 @@ def _unreadable(loop: Loop, steps: list[Step]) -> int | None:
         if step.record is None or not following:
             continue
         try:
-            step.result = loop.store.load(step.record)
+            step.result = load_result(loop, step.record)
         except DamagedError as error:
             missing = _first_with_damage(loop, steps[: i + 1])
             logger.warning(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from .disk import checksum
 from .frame_fields import DROPPED_EDITS, KEPT_EDITS, check_frame, is_count
 from .json_text import parse_json
 from .memory_bank import MemoryBank, MemoryFrame
+from .memory_policy import POLICIES
 from .messages import is_unicode, reason_of, shown
-from .names import is_plain_name
+from .names import is_digest, is_plain_name
 
 RECORD_FORMAT = 1
 RECORD_FILE = "record.json"
@@ -34,30 +35,11 @@ class Record:
     folder: Path
     frames: int
     facts: Mapping  # label, prompt, seed ...: provenance for people and for locks
+    tail: tuple[str, ...] = ()  # digests of its last frames; earlier versions wrote none
 
     @property
     def video(self) -> Path:
         return self.folder / "shot.mp4"
-
-
-@dataclass(frozen=True)
-class ListedFrame:
-    """A frame of a record's bank by what is written of it, without its picture."""
-
-    digest: str
-    order: tuple[int, int]
-    pinned: bool
-    edited: str
-    story: str
-    shot: int
-    name: str
-    prompt: str
-
-    @classmethod
-    def of(cls, entry: Mapping) -> ListedFrame:
-        order = (entry["shot"], entry["frame"])
-        where = (entry["story"], entry["shot"], entry["name"], entry.get("prompt", ""))
-        return cls(entry["sha256"], order, entry["pinned"], entry.get("edited", ""), *where)
 
 
 def describe_bank(bank: MemoryBank) -> dict:
@@ -94,6 +76,7 @@ def read_bank(record: Record, read: Callable[[Mapping], object]) -> MemoryBank:
             sink=entry["sink"],
             dropped=dropped,
             edits=BankEdits.of(kept, dropped),
+            policy=entry.get("policy", POLICIES[0]),
             seen=entry.get("seen", {}),
         )
     except DamagedError:
@@ -115,7 +98,19 @@ def _check_bank(entry: Mapping) -> None:
         raise ValueError("what its last shot saw is no text")
 
 
-def write_record(folder: Path, key: str, frames: int, facts: Mapping, bank: MemoryBank) -> None:
+def write_record(
+    folder: Path,
+    key: str,
+    frames: int,
+    facts: Mapping,
+    bank: MemoryBank,
+    tail: Sequence[str] = (),
+) -> None:
+    """Write ``record.json`` for the files of a shot that are in ``folder``.
+
+    Args:
+        tail: digests of the shot's last frames, oldest first.
+    """
     files = sorted(path.name for path in folder.iterdir())
     body = {
         "format": RECORD_FORMAT,
@@ -123,12 +118,18 @@ def write_record(folder: Path, key: str, frames: int, facts: Mapping, bank: Memo
         "frames": frames,
         "files": {name: checksum(folder / name) for name in files},
         "facts": dict(facts),
-        "bank": {**describe_bank(bank), **({"seen": dict(bank.seen)} if bank.seen else {})},
+        "tail": list(tail),
+        "bank": {**describe_bank(bank), **_describe_view(bank)},
     }
     # The text is checked as it stands, so that NaN scores and the like survive as they are.
     text = json.dumps(body, ensure_ascii=False)
     document = json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest(), "record": text})
     (folder / RECORD_FILE).write_bytes(document.encode())
+
+
+def _describe_view(bank: MemoryBank) -> dict:
+    """What the shot saw and by which policy, for the gallery; the window tells by itself."""
+    return {"policy": bank.policy, "seen": dict(bank.seen)} if bank.seen else {}
 
 
 def read_record(folder: Path, key: str) -> Record:
@@ -144,11 +145,11 @@ def read_record(folder: Path, key: str) -> Record:
             raise DamagedError(f"it names a file outside of its folder ({shown(name)})")
         if checksum(folder / name) != known:
             raise DamagedError(f"{name} was altered or cut off")
-    record = Record(key, folder, body["frames"], body["facts"])
+    record = Record(key, folder, body["frames"], body["facts"], tuple(body.get("tail", ())))
     are_facts = isinstance(record.facts, dict) and all(
         isinstance(record.facts.get(name, ""), str) for name in FACTS
     )
-    if not (isinstance(record.frames, int) and are_facts):
+    if not (isinstance(record.frames, int) and are_facts and all(map(is_digest, record.tail))):
         raise DamagedError(f"{RECORD_FILE} holds values of the wrong type")
     return record
 

@@ -44,7 +44,6 @@ from .names import is_digest
 from .shot_record import (
     MALFORMED,
     DamagedError,
-    ListedFrame,
     Record,
     read_bank,
     read_facts,
@@ -53,6 +52,7 @@ from .shot_record import (
 )
 from .video import DEFAULT_CRF, FRAME_RATE, read_info, write_video
 
+FRAME_FIELDS = tuple(f.name for f in fields(MemoryFrame) if f.name != "picture")
 TAIL_FRAMES = 5  # MM2V continues from five frames (paper 3.3)
 logger = logging.getLogger(__name__)
 
@@ -114,12 +114,24 @@ class ShotStore:
         return ShotResult(bank, self.load_tail(record))
 
     def outline(self, record: Record) -> MemoryBank:
-        """The bank of a record without its pictures: enough to say what a shot would see.
+        """The bank of a record without a look at its pictures, which are read when asked for:
+        enough to say what a shot would see.
 
         Raises:
             DamagedError: for a record that says no such thing.
         """
-        return read_bank(record, ListedFrame.of)
+        return read_bank(record, self._outline_frame)
+
+    def tail_digests(self, record: Record, count: int) -> list[str]:
+        """Who the last ``count`` frames of a record are.
+
+        Raises:
+            DamagedError: when that has to be looked up, and a picture is missing or altered.
+        """
+        if count <= 0:
+            return []
+        tail = record.tail or [Picture(frame).digest for frame in self.load_tail(record)]
+        return list(tail[-count:])
 
     def load_tail(self, record: Record) -> torch.Tensor:
         """The last frames of a record, ``uint8 [n, H, W, 3]``.
@@ -183,7 +195,8 @@ class ShotStore:
                     Image.fromarray(pixels).save(folder / f"tail_{i}.png", compress_level=1)
                 held = (*bank.frames, *bank.dropped)
                 self.keep_pictures(f for f in held if f.digest not in self._pictures_there)
-                write_record(folder, key, len(frames), facts, bank)
+                digests = [Picture(torch.from_numpy(pixels)).digest for pixels in tail]
+                write_record(folder, key, len(frames), facts, bank, digests)
                 record = self._publish(folder, key)
         tail_frames = torch.from_numpy(np.stack(tail))
         return record, ShotResult(self._in_view_only(bank), tail_frames)
@@ -250,9 +263,13 @@ class ShotStore:
         """A frame as it is written of, after a look at its picture."""
         picture = self._read_picture(entry["sha256"]).picture
         self._pictures_there.add(picture.digest)
-        known = {field.name for field in fields(MemoryFrame) if field.name != "picture"}
-        provenance = {name: entry[name] for name in entry if name in known}
-        return MemoryFrame(self._put_away(picture), **provenance)
+        return MemoryFrame(self._put_away(picture), **_provenance(entry))
+
+    def _outline_frame(self, entry: Mapping) -> MemoryFrame:
+        digest = entry["sha256"]
+        picture_path(self.root, digest)  # a record may be anybody's
+        picture = Picture.on_disk(digest, lambda: self._read_picture(digest).image)
+        return MemoryFrame(picture, **_provenance(entry))
 
     def _in_view_only(self, bank: MemoryBank) -> MemoryBank:
         """``bank`` with the pictures that the next shot sees in memory, and the others on disk."""
@@ -289,6 +306,10 @@ def picture_path(root: Path, digest: str) -> Path:
     if not is_digest(digest):
         raise DamagedError(f"a picture is named by 64 hexadecimal digits, not {shown(digest)}")
     return root / "pictures" / digest[:2] / f"{digest}.png"
+
+
+def _provenance(entry: Mapping) -> dict:
+    return {name: entry[name] for name in FRAME_FIELDS if name in entry}
 
 
 def digest_of(value) -> str:

@@ -79,6 +79,8 @@ class ShownStory:
         for step in steps:
             if not self._is_shown(step, manifest):
                 self.show_shot(step)
+            elif not step.reason:
+                self._note_what_it_follows(step, manifest["shots"][step.label])
 
     def finish(
         self, steps: list[Step], metadata: Mapping[str, str], bank: MemoryBank | None
@@ -148,6 +150,13 @@ class ShownStory:
                 target,
             )
         return False
+
+    def _note_what_it_follows(self, step: Step, entry: Mapping) -> None:
+        """The shot before may have been regenerated, and this one still be what it was."""
+        made = describe_made(self.story, step)
+        if any(entry.get(name) != value for name, value in made.items()):
+            with telling("story.json", self.folder):
+                update_manifest(self.folder, self.story, shots={step.label: {**entry, **made}})
 
     def _fades(self, steps: list[Step]) -> list[int]:
         wanted = [self.options.fade_frames if step.plan.shot.cut else 0 for step in steps]

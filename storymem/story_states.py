@@ -1,7 +1,8 @@
 """Where each shot of a script stands, from the story's folder alone: for the page, before a run.
 
-Only the script is looked at: another model or size in the graph makes shots anew as well, and only
-the run itself can tell.
+Only the script is looked at: another model or size in the graph regenerates shots as well, and only
+the run itself can tell. Nor is it known yet whether a shot sees something else once the shot before
+it is made: such a shot depends on that one.
 """
 
 from __future__ import annotations
@@ -16,13 +17,19 @@ from .shot_store import digest_of
 from .story import Shot, Story
 from .story_folder import read_manifest
 
-DONE, LOCKED, WAITING, FAILED = "done", "locked", "waiting", "failed"
+DONE, LOCKED, WAITING, FAILED, DEPENDS = "done", "locked", "waiting", "failed", "depends"
 
 
 @dataclass(frozen=True)
 class ShotState:
     state: str
     video: Path | None = None  # the latest result, also when the shot will be made again
+    depends_on: int = 0  # number of the shot (from 1) that decides whether this one is regenerated
+
+    @property
+    def word(self) -> str:
+        """The state as the page is told it: ``done``, ``depends 2``."""
+        return f"{self.state} {self.depends_on}" if self.state == DEPENDS else self.state
 
 
 def shot_states(story: Story, folder: Path | None) -> list[ShotState]:
@@ -30,25 +37,34 @@ def shot_states(story: Story, folder: Path | None) -> list[ShotState]:
     manifest = read_manifest(folder)
     failed = manifest.get("failed") if manifest.get("stopped") else None
     found: list[ShotState] = []
-    previous: str | None = ""  # key of the shot before; None: it will be another one
+    previous: str | None = ""  # key of the shot before; None: it may be another one
+    undecided_by = 0  # number of the shot before that is to be made; 0: none
     for shot, entry in zip(story.shots, latest_results(manifest["shots"], story), strict=True):
         video = _video(folder, entry)
         if video and shot.lock:
             state = LOCKED
         elif failed == shot.label:
             state = FAILED  # whatever is there, the run was about to replace it
-        elif video and previous is not None and _is_made_from(entry, story, shot, previous):
-            state = DONE
-        else:
+        elif not video or not _is_of_script(entry, story, shot):
             state = WAITING
+        elif previous is not None and entry.get("previous", previous) == previous:
+            state = DONE
+        elif shot.index == 0:
+            state = WAITING
+        else:
+            state = DEPENDS
+            undecided_by = undecided_by or shot.index  # the one before it was made again since
         previous = entry["key"] if state in (DONE, LOCKED) else None
-        found.append(ShotState(state, video))
+        if state != DEPENDS:
+            undecided_by = shot.index + 1 if state in (WAITING, FAILED) else 0
+        found.append(ShotState(state, video, undecided_by if state == DEPENDS else 0))
     return found
 
 
 def script_mark(story: Story) -> str:
     """The same for the same shots: whether a run is of the script that the page shows."""
-    return digest_of([story.name, *(_describe(story, shot) for shot in story.shots)])[:16]
+    shots = [[_describe(story, shot), shot.label] for shot in story.shots]
+    return digest_of([story.name, *shots])[:16]
 
 
 def describe_made(story: Story, step: Step) -> dict:
@@ -58,15 +74,19 @@ def describe_made(story: Story, step: Step) -> dict:
     return {"script": "" if step.reason else _describe(story, shot), "previous": step.previous}
 
 
-def _is_made_from(entry: Mapping, story: Story, shot: Shot, previous: str) -> bool:
+def _is_of_script(entry: Mapping, story: Story, shot: Shot) -> bool:
     if "script" not in entry:  # a folder of an earlier version
         return entry.get("prompt") == story.prompt_of(shot)
-    return entry["script"] == _describe(story, shot) and entry.get("previous") == previous
+    return entry["script"] == _describe(story, shot)
 
 
 def _describe(story: Story, shot: Shot) -> str:
+    """What of a shot's script its pixels depend on."""
     described = dict(vars(shot))  # asdict copies each value, which takes longer than all the rest
-    described.pop("lock")
+    for name in ("lock", "scene", "number", "first_frame_prompt"):
+        del described[name]
+    if shot.cut:
+        del described["continuity"]
     return digest_of([story.name, story.prompt_of(shot), described])
 
 

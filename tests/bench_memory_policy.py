@@ -22,8 +22,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import conftest  # noqa: F401  loads the library as ``storymem``
 
-from storymem.listening import listen
 from storymem.memory_bank import MemoryBank, MemoryFrame
+from storymem.shot_memory import shot_memory
 from storymem.story import load_story
 
 NAMES = ("Mara", "Pip", "Bo")
@@ -58,7 +58,8 @@ def wilson(hits: int, count: int) -> str:
 
 
 def seen_of(bank: MemoryBank, story, shot) -> set[str]:
-    return {name for frame in listen(bank, story, shot).used() for name in frame.name.split(", ")}
+    seen = shot_memory(bank, story, shot).frames
+    return {name for frame in seen for name in frame.name.split(", ")}
 
 
 def main() -> None:

@@ -171,7 +171,8 @@ FINISH = """
     from pathlib import Path
     import torch
     from storymem.memory_bank import MemoryBank, MemoryFrame
-    from storymem.shot_loop import Loop, LoopSettings, begin_shot, finish_shot, list_steps
+    from storymem.shot_begin import begin_shot
+    from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
     from storymem.shot_store import ShotStore
     from storymem.story import load_story
     from storymem.story_folder import claim_folder
@@ -183,11 +184,11 @@ FINISH = """
     loop = Loop(story, LoopSettings(), MemoryBank(), "body", ShotStore(out / ".storymem"))
     steps, before = list_steps(loop, {}), None
     for step in steps:
-        bank, _ = begin_shot(loop, step, before)
+        step.begin(begun := begin_shot(loop, step, before))
         generator = torch.Generator().manual_seed(100 * seed + step.plan.shot.index)
         frames = torch.rand(5, 16, 16, 3, generator=generator)
         frame = MemoryFrame.from_pixels(frames[0], shot=step.plan.shot.index)
-        step.record, before = finish_shot(loop, step, frames, bank.remember([frame]), crf=30)
+        step.record, before = finish_shot(loop, step, frames, begun.bank.remember([frame]), crf=30)
     folder = claim_folder(out, "p", story)
     print("ready", flush=True)
     for line in sys.stdin:

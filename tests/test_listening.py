@@ -12,10 +12,11 @@ from fakes import noise_image
 from storymem.bank_edits import BankEdits
 from storymem.embedders import Embedder, LayoutEmbedder
 from storymem.latest_results import describe_result
-from storymem.listening import known_names, listen, with_names
+from storymem.listening import known_names
 from storymem.memory_bank import MemoryBank, MemoryFrame, start_bank
-from storymem.shot_keys import bank_for_shot, with_settings
-from storymem.shot_loop import Loop, LoopSettings, begin_shot, finish_shot, list_steps
+from storymem.shot_begin import begin_shot, load_result
+from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
+from storymem.shot_memory import begin_memory, shot_memory, with_names, with_settings
 from storymem.shot_store import ShotStore
 from storymem.story import load_story
 
@@ -39,6 +40,13 @@ def bank_after(count: int, **settings) -> MemoryBank:
 
 def seen(bank: MemoryBank) -> list[int]:
     return [frame.shot for frame in bank.used()]
+
+
+def listen(bank: MemoryBank, tale, shot, embedder=None) -> MemoryBank:
+    """The bank as ``shot`` gets it."""
+    memory = shot_memory(bank, tale, shot, embedder=embedder)
+    assert [f.digest for f in memory.frames] == [f.digest for f in memory.bank.used()]
+    return memory.bank
 
 
 def test_someone_who_returns_is_in_view_again():
@@ -155,7 +163,7 @@ class WordEmbedder(Embedder):
 def test_relevant_takes_what_the_prompt_speaks_of():
     tale = story(["x"] * 8 + ["about 5 and 2"])
     embedder = WordEmbedder()
-    bank = listen(bank_after(8, policy="relevant", embedder=embedder), tale, tale.shots[8])
+    bank = listen(bank_after(8, policy="relevant"), tale, tale.shots[8], embedder)
     assert seen(bank) == [0, 2, 5, 7]
     assert bank.choice.reasons[5].startswith("related to the prompt (0.")
     assert embedder.released == 1
@@ -166,7 +174,7 @@ def test_relevant_without_an_embedder_of_words_is_told():
     with pytest.raises(ValueError, match="connect Load Embedder"):
         listen(bank_after(8, policy="relevant"), tale, tale.shots[8])
     with pytest.raises(ValueError, match="cannot compare pictures with words"):
-        listen(bank_after(8, policy="relevant", embedder=LayoutEmbedder()), tale, tale.shots[8])
+        listen(bank_after(8, policy="relevant"), tale, tale.shots[8], LayoutEmbedder())
 
 
 def test_an_unknown_policy_is_told():
@@ -192,8 +200,9 @@ def loop(tmp_path):
     return Loop(story(), LoopSettings(), MemoryBank(max_frames=4, sink=1), "b", ShotStore(tmp_path))
 
 
-def with_policy(loop, policy, **settings):
-    return replace(loop, bank=replace(loop.bank, policy=policy, **settings))
+def with_policy(loop, policy, embedder=None):
+    name = embedder.full_name if embedder else ""
+    return replace(loop, bank=replace(loop.bank, policy=policy, embedder=name), embedder=embedder)
 
 
 def run(loop, until=99, manifest=None) -> dict[int, list[int]]:
@@ -202,12 +211,14 @@ def run(loop, until=99, manifest=None) -> dict[int, list[int]]:
     for step in list_steps(loop, manifest)[:until]:
         index = step.plan.shot.index
         if step.record is None:
-            bank, _ = begin_shot(loop, step, before)
+            begun = begin_shot(loop, step, before)
+            step.begin(begun)
             if step.record is None:
+                bank = begun.bank
                 made[index] = seen(bank)
                 bank = bank.remember([frame(index)])
                 step.record, _ = finish_shot(loop, step, torch.rand(4, 16, 16, 3), bank, crf=30)
-        before = loop.store.load(step.record)
+        before = load_result(loop, step.record)
         manifest["shots"][step.label] = describe_result(step)
     return made
 
@@ -246,8 +257,8 @@ def test_the_frames_of_a_locked_shot_that_moved_keep_their_names(loop):
     step = list_steps(moved, manifest)[9]
     assert step.reason == "locked"
     for bank in (loop.store.load(step.record).bank, loop.store.outline(step.record)):
-        bank = bank_for_shot(moved, moved.story.shots[10], bank)
-        assert bank.choice.reasons[1] == "shows Pip"
+        memory = begin_memory(moved, moved.story.shots[10], bank)
+        assert memory.reasons[1] == "shows Pip"
 
 
 def test_labels_make_anew_only_what_they_change(loop):
@@ -255,15 +266,16 @@ def test_labels_make_anew_only_what_they_change(loop):
     run(listening)
     edits = BankEdits(names=((frame(3).digest, "Pip"),))
     relabelled = replace(listening, bank=listening.bank.with_edits(edits))
-    # Shots 7 and 8 are about Mara, whose newest frames no longer have the fourth among them.
-    assert run(relabelled) == {6: [0, 2, 4, 5], 7: [0, 4, 5, 6], 8: [0, 1, 3, 7]}
+    # Shots 7 and 8 are about Mara, whose newest frames no longer have the fourth among them; shot
+    # 8 had left that one out before.
+    assert run(relabelled) == {6: [0, 2, 4, 5], 8: [0, 1, 3, 7]}
 
 
 def test_what_the_last_shot_saw_and_the_policy_outlive_a_restart(loop):
     listening, manifest = with_policy(loop, "entities"), {"shots": {}}
     run(listening, manifest=manifest)
     last = list_steps(listening, manifest)[-1].record
-    bank = with_settings(listening, loop.store.load(last).bank)
+    bank = with_names(with_settings(listening, loop.store.load(last).bank), listening.story)
     assert (bank.policy, bank.seen[frame(1).digest]) == ("entities", "shows Pip")
     assert [f.shot for f in bank.frames if f.digest in bank.seen] == [0, 1, 6, 7]
     assert bank.shows[frame(8).digest] == ("Pip",)
@@ -286,8 +298,17 @@ def test_window_asks_nobody(loop):
     assert len(run(with_policy(loop, "window", embedder=Untouchable()))) == 9
 
 
-def test_another_clip_file_of_the_same_shape_makes_anew_what_it_chooses(loop):
-    one, other = WordEmbedder(), WordEmbedder()
-    one.identity, other.identity = "quick_gelu 01ab", "quick_gelu 77ff"
+def test_another_clip_file_makes_anew_only_what_it_chooses_otherwise(loop):
+    class Contrary(WordEmbedder):
+        def _embed_text(self, text):
+            vector = super()._embed_text(text)
+            return -vector if "about" in text else vector
+
+    one, other, contrary = WordEmbedder(), WordEmbedder(), Contrary()
+    one.identity, other.identity, contrary.identity = "01ab", "77ff", "99cc"
+    loop = replace(loop, story=story(["x"] * 8 + ["about 5 and 2"]))
     run(with_policy(loop, "relevant", embedder=one))
-    assert list(run(with_policy(loop, "relevant", embedder=other))) == [5, 6, 7, 8]
+    assert run(with_policy(loop, "relevant", embedder=other)) == {}
+    made = run(with_policy(loop, "relevant", embedder=contrary))
+    assert list(made) == [8]
+    assert 5 not in made[8]

@@ -9,22 +9,21 @@ import torch
 from fakes import noise_image
 from work import count_calls
 
+from storymem.disk_space import SPARE_BYTES, check_disk, estimate_bytes
 from storymem.latest_results import describe_result, latest_results, moved_results
 from storymem.memory_bank import MemoryBank, MemoryFrame
 from storymem.names import check_name, folder_name
 from storymem.number_lists import parse_shot_numbers
+from storymem.shot_begin import begin_shot, load_result
 from storymem.shot_loop import (
-    SPARE_BYTES,
     Loop,
     LoopSettings,
-    begin_shot,
-    check_disk,
-    estimate_bytes,
     finish_shot,
     list_steps,
     plan_shot,
+    summarise_steps,
 )
-from storymem.shot_store import ShotStore
+from storymem.shot_store import ShotStore, digest_of
 from storymem.story import load_story
 from storymem.story_folder import claim_folder, leave_script
 
@@ -43,6 +42,15 @@ def loop(tmp_path):
     return Loop(story(), settings, MemoryBank(), "body", ShotStore(tmp_path))
 
 
+def body(step, bank, previous) -> tuple[torch.Tensor, MemoryFrame]:
+    """Frames and a keyframe, which depend on all that a body sees."""
+    seen = [step.plan.prompt, str(step.plan.seed(7)), *(f.digest for f in bank.used())]
+    seen += [] if previous is None else [str(previous.sum().item())]
+    seed = int(digest_of(seen)[:8], 16)
+    frames = torch.rand(14, 16, 16, 3, generator=torch.Generator().manual_seed(seed))
+    return frames, MemoryFrame(noise_image(seed), shot=step.plan.shot.index)
+
+
 def run(loop, manifest=None) -> list[int]:
     """Make what is to be made, as the nodes do; the numbers of the shots that were made."""
     manifest = {"shots": {}} if manifest is None else manifest
@@ -50,13 +58,15 @@ def run(loop, manifest=None) -> list[int]:
     manifest["shots"].update(moved_results(manifest["shots"], loop.story, steps))
     for step in steps:
         if step.record is None:
-            bank, previous = begin_shot(loop, step, before)
-            assert (previous is None) == (step.plan.given_frames == 0)
-            frame = MemoryFrame(noise_image(step.plan.shot.index), shot=step.plan.shot.index)
-            frames = torch.rand(14, 16, 16, 3, generator=torch.Generator().manual_seed(1))
-            step.record, _ = finish_shot(loop, step, frames, bank.remember([frame]), crf=30)
+            begun = begin_shot(loop, step, before)
+            step.begin(begun)
+        if step.record is None:
+            assert (begun.given is None) == (step.plan.given_frames == 0)
+            frames, frame = body(step, begun.bank, begun.given)
+            bank = begun.bank.remember([frame])
+            step.record, _ = finish_shot(loop, step, frames, bank, crf=30)
             made.append(step.plan.shot.index + 1)
-        before = loop.store.load(step.record)
+        before = load_result(loop, step.record)
         manifest["shots"][step.label] = describe_result(step)
     return made
 
@@ -90,10 +100,36 @@ def test_settings_that_are_not_pixels_change_no_key(loop, change):
     assert run(replace(loop, settings=replace(loop.settings, **change))) == []
 
 
-@pytest.mark.parametrize("change", [{"body": "other"}, {"bank": MemoryBank(max_frames=5)}])
-def test_what_makes_the_pixels_changes_every_key(loop, change):
+def test_another_body_changes_every_key(loop):
     run(loop)
-    assert run(replace(loop, **change)) == [1, 2, 3, 4]
+    assert run(replace(loop, body="other")) == [1, 2, 3, 4]
+
+
+def test_a_shot_depends_on_the_one_before_until_that_is_made(loop):
+    manifest = {"shots": {}}
+    run(loop, manifest)
+    edited = replace(loop, story=story(("a", "b, edited", "c", "d")))
+    steps = list_steps(edited, manifest)
+    assert [bool(step.record) for step in steps] == [True, False, False, False]
+    assert [bool(step.key) for step in steps] == [True, True, False, False]
+    assert [step.depends_on for step in steps] == [None, None, steps[1], steps[1]]
+    line = "1 shot to make, 2 shots that depend on shot 2, 1 shot finished"
+    assert summarise_steps(steps) == line
+    fresh = list_steps(replace(loop, body="other"), {})
+    assert summarise_steps(fresh) == "4 shots to make, 0 shots finished"
+    undecided = sum(step.is_undecided for step in steps)
+    line = check_disk(loop.store, 2**20, free=2**40, undecided=undecided)
+    assert line.startswith("about 1 MB needed at most (2 shots may turn out to be finished)")
+
+
+def test_beginning_a_shot_changes_nothing_behind_its_callers_back(loop):
+    run(loop)
+    for step in list_steps(loop, {}):
+        before, step.key, step.record = load_result(loop, step.record), "", None
+        as_it_was = replace(step)
+        begun = begin_shot(loop, step, before)
+        assert step == as_it_was
+        assert begun.key
 
 
 def test_the_overview_and_the_order_of_fields_change_no_key(loop):

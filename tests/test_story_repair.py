@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from storymem.memory_bank import MemoryBank
-from storymem.shot_loop import Loop, LoopSettings, begin_shot, finish_shot, list_steps
+from storymem.shot_begin import begin_shot
+from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
 from storymem.shot_store import ShotStore
 from storymem.story import load_story
 from storymem.story_folder import claim_folder, find_folder, read_manifest
@@ -31,7 +32,7 @@ def make(output, story, fps=16.0, body="body"):
     steps = list_steps(loop, read_manifest(folder))
     for step in steps:
         if step.record is None:
-            begin_shot(loop, step, None)
+            step.begin(begin_shot(loop, step, None))
             seed = sum(step.plan.prompt.encode()) + len(body)
             frames = torch.rand(3, 16, 16, 3, generator=torch.Generator().manual_seed(seed))
             step.record, _ = finish_shot(loop, step, frames, MemoryBank(), crf=30)

@@ -42,7 +42,7 @@ def make(folder, story, **changes):
 
 
 def states(story, folder) -> list[str]:
-    return [found.state for found in shot_states(story, folder)]
+    return [found.word for found in shot_states(story, folder)]
 
 
 def test_a_story_without_a_folder_waits():
@@ -63,15 +63,15 @@ def test_finished_shots_are_done_and_have_their_video(folder):
         {"negative_prompt": [None, "x", None]},
     ],
 )
-def test_a_changed_shot_and_all_after_it_wait(folder, changes):
+def test_a_changed_shot_waits_and_those_after_it_depend_on_it(folder, changes):
     found = shot_states(tale(**changes), folder)
-    assert [s.state for s in found] == ["done", "waiting", "waiting"]
+    assert [s.word for s in found] == ["done", "waiting", "depends 2"]
     assert found[1].video  # the latest result is still there to be looked at
 
 
 def test_a_shot_with_another_prompt_has_no_result(folder):
     found = shot_states(tale("one", "2", "three"), folder)
-    assert [s.state for s in found] == ["done", "waiting", "waiting"]
+    assert [s.word for s in found] == ["done", "waiting", "depends 2"]
     assert found[1].video is None
 
 
@@ -115,14 +115,27 @@ def test_a_folder_of_an_earlier_version_is_read_by_its_prompts(tmp_path):
         entry = {"key": shot.label, "file": f"shot_{shot.label}.mp4", "prompt": shot.prompt}
         update_manifest(tmp_path, story, shots={shot.label: entry})
     assert states(story, tmp_path) == ["done"] * 3
-    assert states(tale("1", "two", "three"), tmp_path) == ["waiting"] * 3
+    assert states(tale("1", "two", "three"), tmp_path) == ["waiting", "depends 1", "depends 1"]
 
 
-def test_a_shot_that_was_made_after_another_take_waits(folder):
+def test_a_shot_that_was_made_after_another_take_depends_on_the_new_one(folder):
     again = {"key": "another", "file": "shot_01_01.mp4", "prompt": "one", "previous": ""}
     step = Step(plan_shot(tale(), LoopSettings(), tale().shots[0], has_previous=False), "own")
     update_manifest(folder, tale(), shots={"01_01": {**again, **describe_made(tale(), step)}})
-    assert states(tale(), folder) == ["done", "waiting", "waiting"]
+    assert states(tale(), folder) == ["done", "depends 1", "depends 1"]
+
+
+def test_a_lock_decides_what_comes_after_it(folder):
+    """What a locked shot leaves is known, whatever was changed before it."""
+    story = tale("1", "two", "three", lock=[None, True, None])
+    assert states(story, folder) == ["waiting", "locked", "done"]
+
+
+def test_names_and_words_that_show_in_no_pixel_leave_a_shot_done(folder):
+    scenes = [{"scene_num": 4, "video_prompts": ["one", "two", "three"], "cut": [True] * 3,
+               "first_frame_prompt": "a close-up", "continuity": "last_frame"}]  # fmt: skip
+    moved = load_story({"story_name": "Tale", "scenes": scenes})
+    assert [found.word for found in shot_states(moved, folder)] == ["done"] * 3
 
 
 def test_taking_a_lock_off_or_locking_what_has_no_result_changes_nothing(folder, tmp_path):

@@ -18,7 +18,8 @@ from storymem.latest_results import latest_results
 from storymem.memory_bank import MemoryBank, MemoryFrame
 from storymem.messages import listed, reason_of, short, shown
 from storymem.names import check_name, is_digest, is_label, is_plain_name, is_reserved
-from storymem.shot_loop import Loop, LoopSettings, begin_shot, finish_shot, list_steps
+from storymem.shot_begin import begin_shot
+from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
 from storymem.shot_record import DamagedError
 from storymem.shot_store import ShotStore, picture_path
 from storymem.story import MAX_SCRIPT, MOST_BYTES, load_story
@@ -154,7 +155,8 @@ def loop(tmp_path):
 def make(loop) -> list:
     steps, before = list_steps(loop, {"shots": {}}), None
     for step in steps:
-        bank, _ = begin_shot(loop, step, before)
+        step.begin(begun := begin_shot(loop, step, before))
+        bank = begun.bank
         frame = MemoryFrame(noise_image(step.plan.shot.index), shot=step.plan.shot.index)
         frames = torch.rand(6, 16, 16, 3)
         step.record, before = finish_shot(loop, step, frames, bank.remember([frame]), crf=30)

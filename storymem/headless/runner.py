@@ -15,6 +15,7 @@ import torch
 from ..code_version import code_version
 from ..conditioning import VAE_STRIDE, check_size, fit_size, latent_frames
 from ..disk import check_out, remove_unfinished, telling
+from ..disk_space import check_disk, estimate_bytes
 from ..folder_lock import StoryClaim
 from ..images import read_picture
 from ..keyframes import choose_keyframes
@@ -23,17 +24,17 @@ from ..memory_bank import MAX_MEMORY_FRAMES, MemoryBank
 from ..messages import reason_of
 from ..rope import check_reach
 from ..script_fields import MAX_SEED
+from ..shot_begin import bank_after, begin_shot
 from ..shot_loop import (
     Loop,
     LoopSettings,
     Step,
-    begin_shot,
-    check_disk,
-    estimate_bytes,
     finish_shot,
     list_steps,
+    summarise_steps,
     way_of,
 )
+from ..shot_memory import ShotMemory
 from ..shot_store import ShotResult, ShotStore, digest_of
 from ..story import Story
 from ..story_folder import leave_script, read_manifest, update_manifest
@@ -121,10 +122,12 @@ class StoryRun:
         )
         self._judging = None
         self._claim: StoryClaim | None = None  # from the plan to the end of the run
+        embedder = None
         if bank.policy == "relevant":  # its first use tells whether it reads texts
             self._judging = judges.load(engine.placement.device)
-            self._judging[0].embed_text("a picture")
-            bank = replace(bank, embedder=self._judging[0])
+            embedder = self._judging[0]
+            embedder.embed_text("a picture")
+            bank = replace(bank, embedder=embedder.full_name)
         self.loop = Loop(
             story,
             settings.loop,
@@ -133,6 +136,7 @@ class StoryRun:
             ShotStore(settings.out / STORE_FOLDER),
             {name: read_picture(path) for name, path in references.items()},
             start_images or {},
+            embedder,
         )
 
     def plan(self) -> list[Step]:
@@ -160,7 +164,10 @@ class StoryRun:
             self._judging = self.judges.load(self.engine.placement.device)
         check_out(out, "the story")
         size = (self.settings.width, self.settings.height, self.settings.length)
-        logger.info("disk: %s", check_disk(self.loop.store, estimate_bytes(steps, *size)))
+        undecided = sum(step.is_undecided for step in steps)
+        needed = estimate_bytes(steps, *size)
+        disk = check_disk(self.loop.store, needed, undecided=undecided)
+        logger.info("%s; disk: %s", summarise_steps(steps), disk)
         self._claim = StoryClaim(out, digest_of([way_of(self.loop, steps), self.settings.fps]))
         for folder in (out, out / BANK_FOLDER):
             remove_unfinished(folder)
@@ -235,7 +242,7 @@ class StoryRun:
                     raise ShotFailed(f"{step.plan.shot} failed: {error}") from error
             before = step.result
             shown.show_again([step])
-        bank = before.bank.with_edits(self.loop.bank.edits) if before else None
+        bank = bank_after(self.loop, steps[-1]) if before else None
         return shown.finish(steps, {}, bank)
 
     def _video_options(self) -> VideoOptions:
@@ -244,10 +251,12 @@ class StoryRun:
     # --- one shot ----------------------------------------------------------------------------
 
     def _make(self, step: Step, before: ShotResult | None) -> None:
-        bank, previous = begin_shot(self.loop, step, before)
-        if step.record is not None:  # found now that it is known what clicks change in it
+        begun = begin_shot(self.loop, step, before)
+        step.begin(begun)
+        if step.record is not None:  # found now that it is known what it sees
             return
-        frames = self._sample(step, bank, previous)
+        bank = begun.bank
+        frames = self._sample(step, begun.memory, begun.given)
         if self.settings.has_memory:
             bank = self._remember(step, frames, bank)
         step.record, step.result = finish_shot(self.loop, step, frames, bank, crf=self.settings.crf)
@@ -269,9 +278,11 @@ class StoryRun:
             scorer.release()
         return bank.remember(keyframes.frames, dropped=keyframes.rejected)
 
-    def _sample(self, step: Step, bank: MemoryBank, previous: torch.Tensor | None) -> torch.Tensor:
+    def _sample(
+        self, step: Step, remembered: ShotMemory, previous: torch.Tensor | None
+    ) -> torch.Tensor:
         """Frames ``[T, H, W, 3]`` of the shot, repeated ones included."""
-        memory, given = bank.used(), previous
+        memory, given = remembered.frames, previous
         own = self.loop.start_images.get(step.plan.shot.index)
         if given is None and own is not None:
             given = own[None].float() / 255

@@ -19,9 +19,10 @@ from ..colour import match_repeated_frames
 from ..continuity import GIVEN_FRAMES, take_given_frames
 from ..embedders import Embedder, LayoutEmbedder
 from ..frames import quantise
-from ..listening import has_to_choose, listen, with_prompt
+from ..listening import has_to_choose
 from ..memory_bank import MemoryBank, MemoryFrame, start_bank
 from ..shot_loop import LoopSettings, plan_shot
+from ..shot_memory import shot_memory, with_prompt
 from ..story import Story, load_story
 from . import demo, picture, world
 from .painter import Request
@@ -123,7 +124,7 @@ def play(
         faces = portraits(stories, s) if case.portraits else []
         known = names(stories, s) if case.portraits else ()
         how = {"max_frames": case.max_frames, "sink": case.sink, "policy": case.policy}
-        how |= {"pinned": case.pinned, "names": known, "embedder": embedder}
+        how |= {"pinned": case.pinned, "names": known}
         banks.append(start_bank(faces, **how))
     played = Played(*([[] for _ in range(count)] for _ in range(3)), banks)
     layouts = [LayoutEmbedder() for _ in range(count)]  # each knows the frames of its own bank
@@ -138,7 +139,8 @@ def play(
             for s, plan in enumerate(plans):
                 before = played.shots[s][-1].float() / 255 if k else None
                 given = take_given_frames(plan.mode, before)
-                memory = listen(banks[s], tales[s], tales[s].shots[k]).used()
+                shot = tales[s].shots[k]
+                memory = shot_memory(banks[s], tales[s], shot, embedder=embedder).frames
                 base = seed + SEED_STEP * s
                 requests.append(Request(memory, given, plan.prompt, plan.seed(base)))
             clips = paint(requests, case.rope_shift)

@@ -7,7 +7,7 @@ import { heardSoFar, isEnded, statesFor, whenProgress } from "./runs.js";
 import { StoryDialog } from "./story_dialog.js";
 import { labelsOf } from "./story_model.js";
 import { LOAD_STORY, NO_FILE, askedBy, holderOf, kindOf, readStory } from "./story_server.js";
-import { t } from "./texts.js";
+import { stateTexts, t } from "./texts.js";
 
 const WIDGET = "storymem_shots";
 const READ_AFTER_MS = 500;
@@ -25,10 +25,11 @@ class Line {
   show(label, state, prompt) {
     if (label === this.label && state === this.state && prompt === this.prompt) return;
     Object.assign(this, { label, state, prompt });
-    Object.assign(this.element.dataset, { state, label });
-    this.element.title = `${label} ${t(`state.${state}`)}\n${prompt.slice(0, 600)}`;
+    const { kind, word } = stateTexts(state);
+    Object.assign(this.element.dataset, { state: kind, label });
+    this.element.title = `${label} ${word}\n${prompt.slice(0, 600)}`;
     setText(this.beginning, prompt.slice(0, 120));
-    setText(this.word, t(`state.${state}`));
+    setText(this.word, word);
   }
 }
 

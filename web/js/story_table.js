@@ -2,7 +2,7 @@
 import { h, setText } from "./common.js";
 import { icon } from "./icons.js";
 import { posterOf } from "./story_server.js";
-import { t } from "./texts.js";
+import { stateTexts, t } from "./texts.js";
 
 const DRAG_TYPE = "application/x-storymem-shot";
 const MORE_FIELDS = ["negative_prompt", "first_frame_prompt", "continuity", "lora_strength", "reference_images"];
@@ -141,9 +141,10 @@ export class StoryTable {
     const state = facts?.state ?? "waiting";
     if (part.shownState !== state) {
       part.shownState = state;
-      part.element.dataset.state = state;
-      setText(part.state, t(`state.${state}`));
-      part.state.title = t(`state.${state}.long`);
+      const { kind, word, long } = stateTexts(state);
+      part.element.dataset.state = kind;
+      setText(part.state, word);
+      part.state.title = long;
     }
     const video = facts?.video ?? null;
     if ((part.video ?? null) === video) return;

@@ -213,6 +213,14 @@ export function language() {
   return String(locale ?? "en").toLowerCase().startsWith("zh") ? "zh" : "en";
 }
 
+/** A shot's state as the server tells it, `depends 2` with the number of another shot: its kind for
+ * style sheets, its word and what it means. */
+export function stateTexts(state) {
+  const [kind, shot] = state.split(" ");
+  return { kind, word: t(`state.${kind}`, { shot }), long: t(`state.${kind}.long`, { shot }) };
+}
+
+
 /** The text of a key, or of the first one of several that there is. */
 export function t(keys, values = {}) {
   const names = [keys].flat();
