@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -28,6 +28,7 @@ from ..storymem.latest_results import moved_results
 from ..storymem.memory_bank import MemoryBank
 from ..storymem.messages import shown
 from ..storymem.shot_begin import bank_after, begin_shot, load_result
+from ..storymem.shot_files import find_edits
 from ..storymem.shot_loop import (
     Loop,
     LoopSettings,
@@ -99,6 +100,7 @@ class LoopRun:
     finish_nodes: dict[int, str] = field(default_factory=dict)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     watcher: asyncio.Task | None = None
+    notes: dict[str, str] = field(default_factory=dict)  # of files that were changed, for the node
 
     @cached_property
     def script_mark(self) -> str:
@@ -192,13 +194,16 @@ class LoopRun:
         bank = bank_after(self.loop, self.steps[-1])
         video = self.shown().finish(self.steps, self.metadata, bank)
         self.ended.set()
-        tell(self, "done", len(self.steps) - 1)
+        notes = "\n".join(self.notes.values())
+        tell(self, "done", len(self.steps) - 1, message=notes)
         subfolder = os.path.relpath(self.folder, folder_paths.get_output_directory())
         shown = ui.PreviewVideo([ui.SavedResult(video.name, subfolder, io.FolderType.output)])
+        shown = shown.as_dict() | (ui.PreviewText(notes).as_dict() if notes else {})
         return io.NodeOutput(InputImpl.VideoFromFile(str(video)), bank, str(self.folder), ui=shown)
 
     def shown(self) -> ShownStory:
-        return ShownStory(self.folder, self.loop.story, self.loop.settings, self.options)
+        story, settings = self.loop.story, self.loop.settings
+        return ShownStory(self.folder, story, settings, self.options, notes=self.notes)
 
     async def watch(self) -> None:
         """Say which shot stopped the story: the host cancels this task when a node raised."""
@@ -271,8 +276,8 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     )  # fmt: skip
     repair_folders(output, flow.settings.prefix, flow.story, store)
     known = find_folder(output, flow.settings.prefix, flow.story)
-    manifest = read_manifest(known)
-    steps = list_steps(loop, manifest)
+    loop = replace(loop, edits=find_edits(known, flow.story, store))
+    steps = list_steps(loop, read_manifest(known))
     sizes = (graph.largest("width"), graph.largest("height"), graph.largest("length"))
     needed = estimate_bytes(
         steps, *(size or usual for size, usual in zip(sizes, USUAL_SIZE, strict=True))

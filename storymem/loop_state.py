@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from .continuity import ShotPlan
+from .given_edits import given_digests
 from .memory_bank import MemoryBank
 from .shot_begin import bank_after, begin_shot
 from .shot_keys import own_key, shot_key
@@ -50,9 +51,7 @@ class LoopState:
         plan = plan_shot(loop.story, loop.settings, shot, has_previous=bool(self.steps))
         step = Step(plan, own_key(loop, plan), self.steps[-1] if self.steps else None)
         memory = begin_memory(loop, shot, self.bank)
-        given = []
-        if self.steps:
-            given = loop.store.tail_digests(self.steps[-1].record, plan.given_frames)
+        given = given_digests(loop, step)
         step.key, step.seen = shot_key(step.own, memory, given), memory.bank.seen
         return step
 

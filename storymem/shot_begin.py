@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from .frame_picture import Picture
+from .given_edits import given_tail
 from .memory_bank import MemoryBank
 from .shot_keys import shot_key
 from .shot_memory import ShotMemory, bank_of_run, begin_memory, with_names, with_settings
@@ -51,7 +52,7 @@ def begin_shot(loop: Loop, step: Step, before: ShotResult | None) -> Begun:
     if before is None or not wanted:
         key = step.key or shot_key(step.own, memory, [])
         return Begun(key, memory, None, *_find_result(loop, step, key))
-    tail = before.tail[-wanted:]
+    tail = given_tail(loop, step, before.tail)[-wanted:]
     if len(tail) < wanted:
         raise ValueError(
             f"{shot} continues from the last {wanted} frames of the shot before it, but that one "

@@ -19,6 +19,7 @@ import torch
 
 from .bank_edits import NO_EDITS
 from .continuity import LOOP_CONTINUITY, ShotPlan, choose_mode
+from .given_edits import check_edits, given_digests
 from .latest_results import is_held, latest_results
 from .memory_bank import MemoryBank, MemoryFrame
 from .messages import count_shots, shown
@@ -132,6 +133,8 @@ class Loop:
     references: Mapping[str, torch.Tensor] = field(default_factory=dict)
     start_images: Mapping[int, torch.Tensor] = field(default_factory=dict)
     embedder: Embedder | None = None  # compares prompts with pictures, for the policy relevant
+    # Digests of an edited shot's last frames, by the key of the record (see ``shot_files``).
+    edits: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @cached_property
     def reference_digests(self) -> dict[str, str]:
@@ -182,6 +185,9 @@ def list_steps(loop: Loop, manifest: Mapping) -> list[Step]:
 
     Args:
         manifest: the story folder's ``story.json``, which knows the latest result of each shot.
+
+    Raises:
+        ValueError: when a shot to be made continues from an edited one that is too short.
     """
     wanted = loop.settings.range(loop.story)
     damaged: set[int] = set()
@@ -189,6 +195,7 @@ def list_steps(loop: Loop, manifest: Mapping) -> list[Step]:
         steps = _list_steps(loop, manifest, wanted, damaged)
         found = _unreadable(loop, steps)
         if found is None:
+            check_edits(loop, steps)
             return steps
         damaged.add(found)
 
@@ -345,7 +352,7 @@ def _known_key(loop: Loop, step: Step) -> tuple[str, Mapping[str, str] | None]:
         return "", None
     try:
         bank = bank_of_run(loop, loop.store.outline(before.record), before.record.facts)
-        given = loop.store.tail_digests(before.record, step.plan.given_frames)
+        given = given_digests(loop, step)
         memory = begin_memory(loop, shot, bank)
     except DamagedError:  # told when its pictures are read
         return "", None
