@@ -17,7 +17,8 @@ from storymem import edited_shots
 from storymem.edited_shots import Look, Written, examine
 from storymem.memory_bank import MemoryBank
 from storymem.shot_files import find_edits
-from storymem.shot_loop import Loop, LoopSettings, begin_shot, finish_shot, list_steps
+from storymem.shot_begin import begin_shot, load_result
+from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
 from storymem.shot_store import ShotStore
 from storymem.story import load_story
 from storymem.story_folder import claim_folder, read_manifest
@@ -66,15 +67,19 @@ class Folder:
         shown = ShownStory(folder, story, settings, options or VideoOptions(), notes=self.notes)
         for step in steps:
             if step.record is None:
-                before = before or (self.store.load(step.before.record) if step.before else None)
-                _, self.given[step.label] = begin_shot(loop, step, before)
+                before = before or (load_result(loop, step.before.record) if step.before else None)
+                begun = begin_shot(loop, step, before)
+                step.begin(begun)
+                if begun.record is None:
+                    self.given[step.label] = begun.given
+            if step.record is None:
                 bright = sum(step.plan.prompt.encode()) * 37 % 200 / 255
                 frames = torch.full((length + step.plan.given_frames, *SIZE, 3), bright)
                 step.record, before = finish_shot(loop, step, frames, MemoryBank(), crf=17)
                 shown.show_shot(step)
                 made.append(step.label)
             else:
-                before = self.store.load(step.record)
+                before = load_result(loop, step.record)
         self.film = shown.finish(steps, {}, None)
         self.steps = steps
         return made
