@@ -8,6 +8,7 @@ for a bank that an earlier run left on disk.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -124,11 +125,14 @@ def bank_of_run(loop: Loop, bank: MemoryBank, facts: Mapping) -> MemoryBank:
     """
     frames, dropped = undo_edits(bank.frames, bank.dropped)
     start = {frame.digest: frame for frame in loop.start_frames}
+    copies = Counter(frame.digest for frame in frames)
     pins = facts.get("pins_in_loop")
     pins = pins if isinstance(pins, Mapping) else {}
 
     def told(frame: MemoryFrame) -> MemoryFrame:
-        if now := start.get(frame.digest):
+        now = start.get(frame.digest)
+        # A shot may have made the very picture once more; that one is not the start's.
+        if now and (copies[frame.digest] == 1 or frame.order == now.order):
             known = {name: getattr(now, name) for name in PROVENANCE}
             return replace(frame, pinned=bool(pins.get(frame.digest, now.pinned)), **known)
         if frame.frame < 0 and 0 <= frame.shot < len(loop.story.shots):
