@@ -141,6 +141,22 @@ def test_a_shot_before_that_comes_out_the_same(loop):
     assert run(loop, manifest) == [2]
 
 
+def test_a_shot_before_that_leaves_the_same_memory(loop):
+    """Its last frames are others: that counts for a shot that continues, and not for a cut."""
+
+    def as_ever(bank):
+        fixed = [
+            replace(f, picture=Picture(noise_image(500 + f.shot, 8, 8))) if f.shot >= 0 else f
+            for f in bank.frames
+        ]
+        return replace(bank, frames=tuple(fixed))
+
+    for changed, made in ((2, [2]), (3, [3, 4, 5, 6]), (5, [5, 6])):
+        prompts = [p + " Rain." if i == changed else p for i, p in enumerate(PROMPTS, 1)]
+        after = replace(loop, story=tale(prompts))
+        assert made_after(loop, after, edit_bank=as_ever) == made
+
+
 def test_the_character(loop):
     assert made_after(loop, replace(loop, story=tale(_character="Mara is tall."))) == ALL
 
