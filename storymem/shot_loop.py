@@ -29,7 +29,7 @@ from .shot_memory import (
     bank_of_run,
     begin_memory,
     describe_settings,
-    start_facts,
+    pin_facts,
     with_prompt,
 )
 from .shot_record import DamagedError, Record
@@ -234,7 +234,7 @@ def finish_shot(
         "own": step.own,
         "previous": step.previous,
         "body": digest_of(loop.body),
-        **start_facts(loop),
+        **pin_facts(loop, bank),
     }
     bank = with_prompt(bank.with_edits(loop.bank.edits), loop.story, shot)
     return loop.store.commit(step.key, frames[given:], bank, facts, crf=crf, metadata=metadata)

@@ -8,6 +8,7 @@ for a bank that an earlier run left on disk.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -120,19 +121,20 @@ def bank_of_run(loop: Loop, bank: MemoryBank, facts: Mapping) -> MemoryBank:
     pinned) decides no shot's key as long as every shot sees the same, so it may have changed since.
 
     Args:
-        facts: what the shot's record says; see ``start_facts``.
+        facts: what the shot's record says; see ``pin_facts``.
     """
     frames, dropped = undo_edits(bank.frames, bank.dropped)
     start = {frame.digest: frame for frame in loop.start_frames}
-    pins = facts.get("start_pins")
+    copies = Counter(frame.digest for frame in frames)
+    pins = facts.get("pins_in_loop")
     pins = pins if isinstance(pins, Mapping) else {}
 
     def told(frame: MemoryFrame) -> MemoryFrame:
-        if now := start.get(frame.digest):
-            # A node of the loop's body may have pinned it; then that counts.
-            is_as_before = frame.pinned == pins.get(frame.digest, frame.pinned)
+        now = start.get(frame.digest)
+        # A shot may have made the very picture once more; that one is not the start's.
+        if now and (copies[frame.digest] == 1 or frame.order == now.order):
             known = {name: getattr(now, name) for name in PROVENANCE}
-            return replace(frame, pinned=now.pinned if is_as_before else frame.pinned, **known)
+            return replace(frame, pinned=bool(pins.get(frame.digest, now.pinned)), **known)
         if frame.frame < 0 and 0 <= frame.shot < len(loop.story.shots):
             for name in loop.story.shots[frame.shot].references:
                 if loop.reference_digests.get(name) == frame.digest:
@@ -143,10 +145,13 @@ def bank_of_run(loop: Loop, bank: MemoryBank, facts: Mapping) -> MemoryBank:
     return with_settings(loop, replace(bank, frames=frames, dropped=dropped, edits=NO_EDITS))
 
 
-def start_facts(loop: Loop) -> dict:
-    """What a record keeps of the bank at the story's start (see ``bank_of_run``)."""
-    pins = {frame.digest: frame.pinned for frame in loop.start_frames}
-    return {"start_pins": pins} if pins else {}
+def pin_facts(loop: Loop, bank: MemoryBank) -> dict:
+    """Which of the story's first pictures a node of the loop's body pinned or unpinned: that stays,
+    whatever Memory Bank says of them in a later run."""
+    start = {frame.digest: frame.pinned for frame in loop.start_frames}
+    frames, _ = undo_edits(bank.frames, bank.dropped)
+    pins = {f.digest: f.pinned for f in frames if f.pinned != start.get(f.digest, f.pinned)}
+    return {"pins_in_loop": pins} if pins else {}
 
 
 def describe_settings(bank: MemoryBank) -> list:

@@ -36,13 +36,13 @@ from storymem.bank_store import load_bank, save_bank
 from storymem.bank_view import view_bank
 from storymem.images import MAX_PIXELS, read_picture
 from storymem.latest_results import latest_results, moved_results
-from storymem.listening import listen
 from storymem.lora import read_lora
 from storymem.memory_bank import MemoryBank, MemoryFrame
 from storymem.names import check_name, folder_name
 from storymem.number_lists import parse_numbers, parse_shot_numbers
 from storymem.script_view import script_of_view, view_script
 from storymem.script_writer import FORMATS, check_written, read_script, write_script
+from storymem.shot_memory import shot_memory
 from storymem.shot_store import ShotStore
 from storymem.story import Story, load_story, summarise
 from storymem.story_folder import (
@@ -593,7 +593,7 @@ def test_any_record_is_whole_or_missing(record, data):
             json.dumps(view_bank(bank), allow_nan=False).encode()
             save_bank(place_of_bank, bank)
             assert len(bank.remember([FRAMES[2]]).frames) == len(bank.frames) + 1
-            listen(bank, STORY, STORY.shots[1])
+            shot_memory(bank, STORY, STORY.shots[1])
             store.outline(found)
     (made.folder / "record.json").write_bytes(whole)
 

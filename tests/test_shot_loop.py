@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 
 import pytest
@@ -120,6 +122,54 @@ def test_a_shot_depends_on_the_one_before_until_that_is_made(loop):
     undecided = sum(step.is_undecided for step in steps)
     line = check_disk(loop.store, 2**20, free=2**40, undecided=undecided)
     assert line.startswith("about 1 MB needed at most (2 shots may turn out to be finished)")
+
+
+def as_earlier_versions_wrote_it(record) -> None:
+    """Without what records hold since shots are found by what they see."""
+    path = record.folder / "record.json"
+    body = json.loads(json.loads(path.read_text())["record"])
+    del body["tail"]
+    text = json.dumps(body)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    path.write_text(json.dumps({"sha256": digest, "record": text}))
+
+
+def test_a_locked_shot_of_an_earlier_version_stays_and_the_story_goes_on_from_it(loop):
+    manifest = {"shots": {}}
+    run(loop, manifest)
+    keys = [step.key for step in list_steps(loop, manifest)]
+    as_earlier_versions_wrote_it(list_steps(loop, manifest)[1].record)
+    locked = replace(loop, story=story(("a", "b, edited", "c", "d"), lock=[None, True, None, None]))
+    steps = list_steps(locked, manifest)
+    assert [step.reason for step in steps] == ["", "locked", "", ""]
+    assert [step.key for step in steps] == keys
+    assert [bool(step.record) for step in steps] == [True] * 4
+
+
+def test_keys_of_earlier_versions_find_nothing_and_what_is_locked_stays(loop):
+    manifest = {"shots": {}}
+    run(loop, manifest)
+    for number, step in enumerate(list_steps(loop, manifest)):  # as if under keys of another kind
+        old = f"{number:064x}"
+        folder = loop.store.folder_of(old)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        as_earlier_versions_wrote_it(step.record)
+        document = json.loads((step.record.folder / "record.json").read_text())
+        text = json.dumps({**json.loads(document["record"]), "key": old})
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        document = json.dumps({"sha256": digest, "record": text})
+        (step.record.folder / "record.json").write_text(document)
+        step.record.folder.rename(folder)
+        manifest["shots"][step.label] |= {"key": old, "own": "of another kind"}
+    keep = with_settings_of(loop, keep_later=True)
+    assert [s.record for s in list_steps(keep, manifest)] == [None] * 4
+    locked = replace(loop, story=story(lock=[None, True, None, None]))
+    assert run(locked, manifest) == [1, 3, 4]
+    assert run(locked, manifest) == []
+
+
+def with_settings_of(loop, **changes):
+    return replace(loop, settings=replace(loop.settings, **changes))
 
 
 def test_beginning_a_shot_changes_nothing_behind_its_callers_back(loop):

@@ -305,5 +305,5 @@ def test_what_a_record_weighs_in_memory_does_not_grow_with_its_bank(tmp_path):
     store = ShotStore(tmp_path)
     small, _ = commit(store, kept=[1])
     large, _ = commit(store, key="cd" * 32, kept=range(60))
-    assert {field.name for field in fields(large)} == {"key", "folder", "frames", "facts"}
+    assert {field.name for field in fields(large)} == {"key", "folder", "frames", "facts", "tail"}
     assert len(repr(large)) < len(repr(small)) + 10

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from fakes import noise_image
-from loop_graphs import lines_of, loop_graph, ran, story
+from loop_graphs import edited, lines_of, loop_graph, ran, story
 from m2v_helpers import M2V
 from PIL import Image
 
@@ -251,6 +251,17 @@ def page(host, monkeypatch):
         return [data for event, data in host.messages if event == "storymem.progress"]
 
     return told
+
+
+def test_the_page_is_told_which_shot_decides_about_another(host, log, page):
+    host.run(loop_graph(story(4), log))
+    host.run(loop_graph(edited(4, 2), log), extra_data=CLIENT)
+    first, *_ = page()
+    assert list(first["states"].values()) == ["done", "running", "depends 2", "depends 2"]
+    assert [list(e["states"].values())[2:] for e in page() if e["position"] == 3][0] == [
+        "running",
+        "depends 3",
+    ]
 
 
 def test_the_page_is_told_how_far_the_story_is(host, log, page):

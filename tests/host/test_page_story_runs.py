@@ -27,14 +27,17 @@ def test_a_shot_edited_by_keyboard_and_all_after_it_are_made_again(page):
     page.press("Control+End")
     page.page.keyboard.type(", at night")
     page.page.wait_for_function(
-        "() => document.querySelectorAll('.sm-editor li[data-state=waiting]').length === 2"
+        "() => document.querySelectorAll('.sm-editor li[data-state=depends]').length === 1"
     )
-    assert page.column("state") == ["done", "done", "waiting", "waiting"]
+    assert page.column("state") == ["done", "done", "waiting", "depends"]
+    last = page.page.locator(".sm-editor [data-label='01_04'] .sm-state")
+    assert last.text_content() == "depends on 3"
+    assert last.get_attribute("title").startswith("Depends on shot 3: regenerated only if")
     look(page, "editor-edited")
     page.save()
     assert page.script()["scenes"][0]["video_prompts"][2] == "shot number 3, at night"
     assert page.focused()["name"] == "Edit story"
-    page.wait_on_node(["done", "done", "waiting", "waiting"])
+    page.wait_on_node(["done", "done", "waiting", "depends"])
     assert page.run() == [3, 4]
     page.wait_on_node(["done"] * 4)
 

@@ -129,7 +129,7 @@ def test_an_edited_shot_and_those_after_it_are_made_again_but_a_locked_one_stays
     tiny.tab_to(row="01_03", field="lock")
     tiny.press("Space")
     tiny.save()
-    tiny.wait_on_node(["done", "done", "waiting"])
+    tiny.wait_on_node(["done", "done", "depends"])
     assert tiny.run() == [3]
     assert tiny.looks() == [FIRST] * 3
 

@@ -86,7 +86,7 @@ def test_without_pictures_keys_are_what_they_were(host, log):
     loop = loops.Loop(tale, settings, bank, "body", None)
     own = keys.own_key(loop, plan)
     described = {
-        "shot": {k: v for k, v in vars(plan.shot).items() if k != "lock"},
+        "shot": {k: v for k, v in vars(plan.shot).items() if k not in keys.NO_PIXELS},
         "story": "Tale",
         "prompt": plan.prompt,
         "mode": "m2v",

@@ -1,0 +1,99 @@
+"""What regenerates a shot: the rows of docs/regeneration.md that need ComfyUI's graph."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from loop_graphs import OTHER_GRAPH, loop_graph, ran, renamed, story
+
+pytestmark = pytest.mark.usefixtures("fresh")
+
+
+def made_after(host, log, before: dict, *changes: dict) -> list[int]:
+    """Shots that are made when a finished story is queued with other graphs, one by one."""
+    host.run(before)
+    ran(log)
+    for graph in changes:
+        host.run(graph)
+    return ran(log)
+
+
+def with_memory(log, script=None, **inputs) -> dict:
+    """A story of two shots that starts with one picture, named by the Memory Bank node."""
+    graph = loop_graph(script or story(2), log, opened={"bank": ["memory", 0]})
+    size = {"width": 32, "height": 16, "batch_size": 1, "color": 3}
+    graph["image"] = {"class_type": "EmptyImage", "inputs": size}
+    values = {"images": ["image", 0], "max_frames": 10, "sink": 3, "pin_references": True}
+    graph["memory"] = {"class_type": "StoryMemMemoryBank", "inputs": {**values, **inputs}}
+    return graph
+
+
+def test_settings_of_the_memory_bank_node_that_change_no_view(host, log):
+    changes = [
+        {"max_frames": 6},
+        {"max_frames": 5},
+        {"sink": 2},
+        {"pin_references": False},
+        {"reference_names": "Mara"},
+        {"policy": "entities"},
+        {"edits": json.dumps({"pin": ["0" * 12]})},
+    ]
+    graphs = [with_memory(log, **change) for change in changes]
+    assert made_after(host, log, with_memory(log), *graphs) == []
+
+
+def test_the_character_of_load_story(host, log):
+    graph = loop_graph(story(2), log)
+    graph["story"]["inputs"]["character"] = "Mara is tall."
+    assert made_after(host, log, loop_graph(story(2), log), graph) == [1, 2]
+
+
+def test_the_script_from_a_file(host, log):
+    (host.base / "input" / "tale.json").write_text(story(2), encoding="utf-8")
+    graph = loop_graph("", log)
+    graph["story"]["inputs"]["file"] = "tale.json"
+    assert made_after(host, log, loop_graph(story(2), log), graph) == []
+
+
+@pytest.mark.parametrize(
+    "closed",
+    [
+        {"fps": 24.0},
+        {"crf": 30},
+        {"transition": "cross_fade", "fade_frames": 3},
+        {"subtitles": False},
+    ],
+)
+def test_everything_on_shot_loop_close(host, log, closed):
+    graph = loop_graph(story(2), log, closed=closed)
+    assert made_after(host, log, loop_graph(story(2), log), graph) == []
+
+
+@pytest.mark.parametrize("body", [{"seed": 8}, {"width": 96}, {"length": 17}])
+def test_a_widget_of_a_node_between(host, log, body):
+    graph = loop_graph(story(2), log, body=body)
+    assert made_after(host, log, loop_graph(story(2), log), graph) == [1, 2]
+
+
+def test_a_file_that_a_node_between_reads(host, log):
+    path = host.base / "input" / "model.txt"
+    path.write_text("one")
+    graph = loop_graph(story(2), log, body={"outside": ["reader", 0]})
+    reader = {"name": "model.txt", "log": ""}
+    graph["reader"] = {"class_type": "StoryMemTestCounter", "inputs": reader}
+    host.run(graph)
+    assert ran(log) == [1, 2]
+    path.write_text("another")
+    assert made_after(host, log, graph) == []
+    path.write_text("a third one")
+    host.run(graph)
+    assert ran(log) == [1, 2]
+
+
+def test_ids_and_nodes_that_nothing_depends_on(host, log):
+    graph = loop_graph(story(2), log)
+    previewed = {**renamed(graph, "_x"), **OTHER_GRAPH}
+    shown = {"class_type": "StoryMemPreviewMemoryBank", "inputs": {"bank": ["body_x", 1]}}
+    previewed["preview"] = shown
+    assert made_after(host, log, graph, previewed) == []

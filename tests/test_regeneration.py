@@ -1,0 +1,447 @@
+"""What regenerates a shot: one test for each row of docs/regeneration.md that needs no ComfyUI.
+
+After each change the story is made once more in an empty store. The shots that were kept must then
+be the same to the last bit, so that nothing was kept which should have been regenerated.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from fakes import noise_image
+
+from storymem.bank_edits import BankEdits
+from storymem.bank_store import load_bank, save_bank
+from storymem.embedders import LayoutEmbedder
+from storymem.frame_picture import Picture
+from storymem.latest_results import describe_result, moved_results
+from storymem.memory_bank import MemoryFrame, start_bank
+from storymem.shot_begin import bank_after, begin_shot, load_result
+from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
+from storymem.shot_store import ShotStore, digest_of
+from storymem.story import load_story
+
+DOCS = Path(__file__).resolve().parent.parent / "docs" / "regeneration.md"
+PROMPTS = ("Mara walks.", "Mara sits.", "Pip barks.", "Mara rows.", "Pip swims.", "Mara sleeps.")
+CUTS = (True, False, True, False, False, False)
+PICTURES = [noise_image(i, 8, 8).float() / 255 for i in (71, 72)]
+ALL = [1, 2, 3, 4, 5, 6]
+
+
+def tale(prompts=PROMPTS, cuts=CUTS, *, title="Sea", **fields):
+    """Fields of the story are given with an underscore before their name."""
+    of_story = {name[1:]: fields.pop(name) for name in list(fields) if name.startswith("_")}
+    scene = {"video_prompts": list(prompts), "cut": list(cuts), **fields}
+    return load_story({"story_name": title, "scenes": [scene], **of_story})
+
+
+def only(shot: int, value, other=None) -> list:
+    """A value for one shot (from 1)."""
+    return [value if i == shot else other for i in ALL]
+
+
+@pytest.fixture
+def loop(tmp_path):
+    """Room for four frames, of which the first stays. Each shot adds one; the third is the last
+    that sees all there is."""
+    bank = start_bank(PICTURES, max_frames=4, sink=1, pinned=False)
+    settings = LoopSettings(negative="blurry")
+    return Loop(tale(), settings, bank, "body", ShotStore(tmp_path / "store"))
+
+
+def with_bank(loop, **changes):
+    return replace(loop, bank=replace(loop.bank, **changes))
+
+
+def with_settings(loop, **changes):
+    return replace(loop, settings=replace(loop.settings, **changes))
+
+
+def body(loop, step, begun) -> tuple[torch.Tensor, MemoryFrame]:
+    """Frames and a keyframe, which depend on all that a node between Open and Close may see."""
+    plan, start = step.plan, loop.start_images.get(step.plan.shot.index)
+    shot = plan.shot
+    given = [] if begun.given is None else (begun.given * 255).round().to(torch.uint8)
+    seen = [loop.body, plan.prompt, shot.negative, plan.seed(7), shot.length, shot.lora_strength]
+    seen += [[f.digest for f in begun.bank.used()], [f.digest for f in begun.bank.frames]]
+    seen += [[Picture(frame).digest for frame in given]]
+    seen += [None if start is None else Picture(start).digest]
+    seed = int(digest_of(seen)[:8], 16)
+    frames = torch.rand(12, 8, 8, 3, generator=torch.Generator().manual_seed(seed))
+    return frames, MemoryFrame(
+        noise_image(seed, 8, 8), shot=shot.index, story=loop.story.name, reason=str(seed)
+    )
+
+
+def run(loop, manifest, edit_bank=None) -> list[int]:
+    """Make what is to be made, as the nodes do; numbers of the shots whose body ran."""
+    steps, made, before = list_steps(loop, manifest), [], None
+    manifest["shots"].update(moved_results(manifest["shots"], loop.story, steps))
+    for step in steps:
+        if step.record is None:
+            begun = begin_shot(loop, step, before)
+            step.begin(begun)
+        if step.record is None:
+            frames, kept = body(loop, step, begun)
+            bank = begun.bank.remember([kept])
+            bank = edit_bank(bank) if edit_bank else bank
+            step.record, step.result = finish_shot(loop, step, frames, bank, crf=30)
+            made.append(step.plan.shot.index + 1)
+        before = step.result or load_result(loop, step.record)
+        manifest["shots"][step.label] = describe_result(step)
+    return made
+
+
+def outcome(loop, manifest) -> list:
+    """The last frames of every shot, and the memory of the story as it is in the end."""
+    steps = list_steps(loop, manifest)
+    bank = bank_after(loop, steps[-1])
+    frames = [(f.digest, f.name, f.pinned, f.order, f.edited) for f in bank.frames]
+    settings = [bank.max_frames, bank.sink, bank.policy, bank.seen]
+    return [[step.record.tail for step in steps], frames, settings]
+
+
+def made_after(before: Loop, after: Loop, *, is_same=True, edit_bank=None) -> list[int]:
+    """Shots that are made when a finished story is changed; what is kept must be what a run that
+    never saw the first story makes."""
+    root, number = after.store.root, len(list(after.store.root.parent.iterdir()))
+    store, empty = (ShotStore(root.with_name(f"{name}_{number}")) for name in ("store", "empty"))
+    before, after = replace(before, store=store), replace(after, store=store)
+    manifest: dict = {"shots": {}}
+    run(before, manifest, edit_bank)
+    made = run(after, manifest, edit_bank)
+    assert run(after, manifest, edit_bank) == []
+    if is_same:
+        fresh, told = replace(after, store=empty), {"shots": {}}
+        run(fresh, told, edit_bank)
+        assert outcome(fresh, told) == outcome(after, manifest)
+    return made
+
+
+# --- the script ----------------------------------------------------------------------------------
+
+
+def test_a_prompt(loop):
+    prompts = [*PROMPTS[:3], "Mara rows slowly.", *PROMPTS[4:]]
+    assert made_after(loop, replace(loop, story=tale(prompts))) == [4, 5, 6]
+
+
+def test_a_shot_before_that_comes_out_the_same(loop):
+    """What follows is asked for by what it sees, not by what was changed before it."""
+    manifest = {"shots": {}}
+    run(loop, manifest)
+    step = list_steps(loop, manifest)[1]
+    for path in step.record.folder.iterdir():
+        path.unlink()
+    assert run(loop, manifest) == [2]
+
+
+def test_a_shot_before_that_leaves_the_same_memory(loop):
+    """Its last frames are others: that counts for a shot that continues, and not for a cut."""
+
+    def as_ever(bank):
+        fixed = [
+            replace(f, picture=Picture(noise_image(500 + f.shot, 8, 8))) if f.shot >= 0 else f
+            for f in bank.frames
+        ]
+        return replace(bank, frames=tuple(fixed))
+
+    for changed, made in ((2, [2]), (3, [3, 4, 5, 6]), (5, [5, 6])):
+        prompts = [p + " Rain." if i == changed else p for i, p in enumerate(PROMPTS, 1)]
+        after = replace(loop, story=tale(prompts))
+        assert made_after(loop, after, edit_bank=as_ever) == made
+
+
+def test_the_character(loop):
+    assert made_after(loop, replace(loop, story=tale(_character="Mara is tall."))) == ALL
+
+
+def test_the_title(loop):
+    assert made_after(loop, replace(loop, story=tale(title="Land"))) == ALL
+
+
+def test_a_seed(loop):
+    assert made_after(loop, replace(loop, story=tale(seed=only(3, 5)))) == [3, 4, 5, 6]
+
+
+def test_a_length(loop):
+    assert made_after(loop, replace(loop, story=tale(length=only(5, 49)))) == [5, 6]
+
+
+def test_a_lora_strength(loop):
+    assert made_after(loop, replace(loop, story=tale(lora_strength=only(6, 0.5)))) == [6]
+
+
+def test_a_negative_prompt(loop):
+    assert made_after(loop, replace(loop, story=tale(negative_prompt=only(5, "x")))) == [5, 6]
+
+
+def test_a_negative_prompt_that_is_the_one_of_open(loop):
+    same = replace(loop, story=tale(negative_prompt=only(2, "blurry")))
+    assert made_after(loop, same) == []
+
+
+def test_a_cut(loop):
+    cuts = [*CUTS[:4], True, CUTS[5]]
+    assert made_after(loop, replace(loop, story=tale(cuts=cuts))) == [5, 6]
+
+
+def test_continuity_of_a_shot(loop):
+    five = replace(loop, story=tale(continuity=only(4, "last_five_frames")))
+    assert made_after(loop, five) == [4, 5, 6]
+
+
+def test_continuity_of_a_cut(loop):
+    assert made_after(loop, replace(loop, story=tale(continuity=only(3, "last_frame")))) == []
+
+
+def referring(loop, name="hero.png", picture=5):
+    story = tale(reference_images=only(4, [name]))
+    return replace(loop, story=story, references={name: noise_image(picture, 8, 8)})
+
+
+def test_a_reference_image(loop):
+    assert made_after(loop, referring(loop)) == [4, 5, 6]
+    assert made_after(referring(loop), referring(loop, picture=6)) == [4, 5, 6]
+
+
+def test_the_name_of_a_reference_image(loop):
+    assert made_after(referring(loop), referring(loop, "heroine.png")) == []
+
+
+def test_words_that_no_model_reads(loop):
+    told = tale(first_frame_prompt=only(2, "A beach."), mood=only(2, "calm"), _story_overview="x")
+    assert made_after(loop, replace(loop, story=told)) == []
+
+
+def test_a_lock(loop):
+    assert made_after(loop, replace(loop, story=tale(lock=only(3, True)))) == []
+
+
+def test_a_lock_on_a_changed_shot(loop):
+    prompts = ["Mara runs.", *PROMPTS[1:3], "Mara rows slowly.", *PROMPTS[4:]]
+    locked = tale(prompts, lock=only(4, True))
+    assert made_after(loop, replace(loop, story=locked), is_same=False) == [1, 2, 3]
+
+
+def test_numbers_of_scenes(loop):
+    assert made_after(loop, replace(loop, story=tale(scene_num=7))) == []
+
+
+def test_cast_under_the_window(loop):
+    assert made_after(loop, replace(loop, story=tale(_cast=["Mara", "Pip"]))) == []
+
+
+def test_cast_under_entities(loop):
+    loop = with_bank(loop, policy="entities")
+    assert made_after(loop, replace(loop, story=tale(_cast=["Mara", "Pip"]))) == [6]
+
+
+def test_shots_put_in_or_taken_out(loop):
+    more = tale([*PROMPTS[:4], "A gull.", *PROMPTS[4:]], [*CUTS[:4], True, *CUTS[4:]])
+    assert made_after(loop, replace(loop, story=more)) == [5, 6, 7]
+    fewer = tale(PROMPTS[:5], CUTS[:5])
+    assert made_after(loop, replace(loop, story=fewer)) == []
+
+
+# --- Memory Bank ---------------------------------------------------------------------------------
+
+
+def start(loop, **changes):
+    how = {"max_frames": 4, "sink": 1, "pinned": False, **changes}
+    return replace(loop, bank=start_bank(how.pop("pictures", PICTURES), **how))
+
+
+def test_reference_pictures(loop):
+    assert made_after(loop, start(loop, pictures=PICTURES[:1])) == ALL
+    assert made_after(loop, start(loop, pictures=PICTURES[::-1])) == ALL
+
+
+def test_max_frames(loop):
+    assert made_after(loop, with_bank(loop, max_frames=3)) == [3, 4, 5, 6]
+    assert made_after(loop, with_bank(loop, max_frames=5)) == [4, 5, 6]
+
+
+def test_max_frames_that_no_shot_reaches(loop):
+    wide = with_bank(loop, max_frames=10)
+    assert made_after(wide, with_bank(loop, max_frames=7)) == []
+
+
+def test_sink(loop):
+    assert made_after(loop, with_bank(loop, sink=2)) == [4, 5, 6]
+
+
+def test_sink_while_every_frame_has_a_place(loop):
+    assert made_after(with_bank(loop, max_frames=9), with_bank(loop, max_frames=9, sink=3)) == []
+
+
+def test_pin_references(loop):
+    assert made_after(loop, start(loop, pinned=True)) == [4, 5, 6]
+    assert made_after(start(loop, pinned=True), loop) == [4, 5, 6]
+
+
+def test_pin_references_that_are_seen_anyway(loop):
+    wide = start(loop, max_frames=9)
+    assert made_after(wide, start(loop, max_frames=9, pinned=True)) == []
+    assert made_after(start(loop, max_frames=9, pinned=True), wide) == []
+
+
+def test_pins_of_nodes_between(loop):
+    """Edit Memory Bank after Remember, say: its pins hold whatever Memory Bank says meanwhile."""
+
+    def pinning(bank):
+        return bank.with_pins(pin=[1]) if len(bank.frames) == 3 else bank
+
+    wide = start(replace(loop, body="pins"), max_frames=9)
+    for after in (wide, start(wide, max_frames=9, names=["Mara"]), start(wide, max_frames=3)):
+        made_after(wide, after, edit_bank=pinning)
+
+
+def test_clicks_in_the_gallery(loop):
+    manifest = {"shots": {}}
+    run(loop, manifest)
+    second = next(f for f in bank_after(loop, list_steps(loop, manifest)[-1]).frames if f.shot == 1)
+    for kind, made in (("pin", [6]), ("drop", [3, 4, 5, 6])):
+        clicked = with_bank(loop, edits=BankEdits(**{kind: (second.digest,)}))
+        assert made_after(loop, clicked) == made
+
+
+def test_clicks_that_change_no_view(loop):
+    first = loop.bank.frames[0].digest  # seen by every shot as it is
+    assert made_after(loop, replace(loop, bank=loop.bank.with_edits(BankEdits(pin=(first,))))) == []
+
+
+def test_pictures_added_in_the_gallery(loop):
+    assert made_after(loop, start(loop, added={"new.png": noise_image(9, 8, 8)})) == ALL
+
+
+def test_names_given_in_the_gallery(loop):
+    labels = BankEdits(names=((loop.bank.frames[1].digest, "Pip"),))
+    assert made_after(loop, with_bank(loop, edits=labels)) == []
+    listening = with_bank(loop, policy="entities")
+    assert made_after(listening, with_bank(listening, edits=labels)) == [5, 6]
+
+
+def test_reference_names(loop):
+    named = start(loop, names=["Mara", "Pip"])
+    assert made_after(loop, named) == []
+    cast = replace(loop, story=tale(_cast=["Mara", "Pip"]))
+    listening = with_bank(cast, policy="entities")
+    named = with_bank(replace(named, story=cast.story), policy="entities")
+    assert made_after(listening, named) == [5, 6]
+
+
+def test_policy(loop):
+    cast = replace(loop, story=tale(_cast=["Mara", "Pip"]))
+    assert made_after(cast, with_bank(cast, policy="entities")) == [6]
+
+
+def test_policy_while_every_frame_has_a_place(loop):
+    wide = with_bank(loop, max_frames=9)
+    assert made_after(wide, with_bank(wide, policy="entities")) == []
+
+
+class Reader(LayoutEmbedder):
+    """Says that a text is like the picture with the middle colour of its own."""
+
+    def __init__(self, identity: str, sign: float):
+        super().__init__()
+        self.identity, self.sign = identity, sign
+
+    def _embed_text(self, text):
+        size = self._embed(noise_image(1, 8, 8)[None]).shape[-1]
+        return self.sign * torch.rand(size, generator=torch.Generator().manual_seed(len(text)))
+
+
+def test_embedder(loop):
+    def relevant(embedder):
+        bank = replace(loop.bank, policy="relevant", embedder=embedder.full_name)
+        return replace(loop, bank=bank, embedder=embedder)
+
+    same, contrary = relevant(Reader("b", 1.0)), relevant(Reader("c", -1.0))
+    assert made_after(relevant(Reader("a", 1.0)), same) == []
+    assert made_after(relevant(Reader("a", 1.0)), contrary) == [4, 5, 6]
+
+
+def test_a_bank_from_another_folder(loop, tmp_path):
+    save_bank(tmp_path / "one", loop.bank)
+    loaded = load_bank(save_bank(tmp_path / "two", loop.bank))
+    one = replace(loop, bank=load_bank(tmp_path / "one"))
+    assert made_after(one, replace(loop, bank=loaded)) == []
+    next((tmp_path / "two").glob("reference*.png")).unlink()
+    assert made_after(one, replace(loop, bank=load_bank(tmp_path / "two"))) == ALL
+
+
+# --- Shot Loop Open ------------------------------------------------------------------------------
+
+
+def test_continuity(loop):
+    five = with_settings(loop, continuity="last_five_frames")
+    assert made_after(loop, five) == [2, 3, 4, 5, 6]
+
+
+def test_continuity_in_a_story_of_cuts(loop):
+    loop = replace(loop, story=tale(cuts=[True] * 6))
+    assert made_after(loop, with_settings(loop, continuity="last_five_frames")) == []
+
+
+def test_negative(loop):
+    own = replace(loop, story=tale(negative_prompt=["a", "b", "c", "d", None, "f"]))
+    assert made_after(own, with_settings(own, negative="dark")) == [5, 6]
+
+
+def test_filename_prefix(loop):
+    assert made_after(loop, with_settings(loop, prefix="other")) == []
+
+
+def test_the_part_to_work_on(loop):
+    for part in ({"start_shot": 3}, {"end_shot": 4}, {"preview": True}):
+        assert made_after(loop, with_settings(loop, **part), is_same=False) == []
+
+
+def test_redo_shots(loop):
+    again = with_settings(loop, redo=(3,), take=2)
+    assert made_after(loop, again) == [4, 5, 6]
+
+
+def test_redo_shots_and_keep_later(loop):
+    again = with_settings(loop, redo=(3,), take=2, keep_later=True)
+    assert made_after(loop, again, is_same=False) == [4]
+
+
+def test_start_images(loop):
+    def beginning(**pictures):
+        images = {int(name[1]) - 1: noise_image(seed, 8, 8) for name, seed in pictures.items()}
+        return replace(loop, start_images=images)
+
+    assert made_after(loop, beginning(s5=1)) == [5, 6]
+    assert made_after(beginning(s5=1), beginning(s5=2)) == [5, 6]
+
+
+# --- what lies between ---------------------------------------------------------------------------
+
+
+def test_nodes_between_open_and_close(loop):
+    assert made_after(loop, replace(loop, body="other")) == ALL
+
+
+# --- the table -----------------------------------------------------------------------------------
+
+
+def test_every_row_of_the_table_is_a_test_and_every_test_a_row():
+    here = Path(__file__)
+    rows = re.findall(r"^\|.*\| `(test_\w+)` \|$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    tests = []
+    for path in (here, here.parent / "host" / here.name):
+        names = [
+            n.name for n in ast.parse(path.read_text(encoding="utf-8")).body if hasattr(n, "name")
+        ]
+        tests += [name for name in names if name.startswith("test_")]
+    tests.remove("test_every_row_of_the_table_is_a_test_and_every_test_a_row")
+    assert len(rows) == len(set(rows))
+    assert sorted(rows) == sorted(tests)
