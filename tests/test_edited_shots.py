@@ -16,8 +16,8 @@ import torch
 from storymem import edited_shots
 from storymem.edited_shots import Look, Written, examine
 from storymem.memory_bank import MemoryBank
-from storymem.shot_files import find_edits
 from storymem.shot_begin import begin_shot, load_result
+from storymem.shot_files import find_edits
 from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
 from storymem.shot_store import ShotStore
 from storymem.story import load_story
