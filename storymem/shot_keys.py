@@ -13,16 +13,14 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from .bank_edits import NO_EDITS
-from .code_version import code_version
 from .continuity import ShotPlan
 from .listening import has_to_choose, listen, with_names
 from .memory_bank import MemoryBank, MemoryFrame
 from .memory_policy import POLICIES
+from .render_version import render_versions
 from .shot_record import describe_bank
 from .shot_store import digest_of
 from .story import Shot
-
-RELATED_BY = [f"storymem/{name}.py" for name in ("listening", "embedders", "clip", "clip_text")]
 
 if TYPE_CHECKING:
     from .shot_loop import Loop
@@ -100,7 +98,7 @@ def _changed_by_hand(loop: Loop, shot: Shot, bank: MemoryBank) -> list | None:
         embedder = loop.bank.embedder
         name = f"{embedder.name} {embedder.identity}" if embedder else ""
         places = [clicked.max_frames, clicked.sink, clicked.pinned_indices()]
-        code = code_version(RELATED_BY)
+        code = render_versions(["selection"])
         return ["relevant", name, code, places, [f.digest for f in clicked.frames]]
     seen = _seen(listen(clicked, loop.story, shot))
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from ..conditioning import PATCH, LatentCache, ShotEncoder
+from ..render_version import HEADLESS
 from . import parallel
 from .adapters import (
     add_extra_lora,
@@ -79,6 +80,8 @@ class ModelFiles:
 
 class Engine:
     """Everything that a run asks of models. Loads on first use; one kind of experts at a time."""
+
+    render_parts = HEADLESS
 
     def __init__(self, files: ModelFiles, placement: Placement, recipe: Recipe):
         self.files = files

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from ..code_version import code_version
 from ..conditioning import VAE_STRIDE, check_size, fit_size, latent_frames
 from ..disk import check_out, remove_unfinished, telling
 from ..folder_lock import StoryClaim
@@ -21,6 +20,7 @@ from ..keyframes import choose_keyframes
 from ..latest_results import moved_results
 from ..memory_bank import MAX_MEMORY_FRAMES, MemoryBank
 from ..messages import reason_of
+from ..render_version import render_versions
 from ..rope import check_reach
 from ..script_fields import MAX_SEED
 from ..shot_loop import (
@@ -353,6 +353,6 @@ class StoryRun:
             "judges": judges,
             "start_image": start,
             "dtype": str(self.engine.placement.dtype),
-            "code": code_version(["storymem/headless/runner.py"]),
+            "code": render_versions(self.engine.render_parts),
         }
         return json.dumps(body, sort_keys=True, default=str)
