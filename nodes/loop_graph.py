@@ -15,6 +15,7 @@ from comfy_execution.graph_utils import is_link
 
 import nodes
 
+from ..storymem.neutral_inputs import inputs_that_count
 from ..storymem.render_version import versions_of_nodes
 from ..storymem.shot_store import digest_of
 
@@ -166,7 +167,7 @@ class LoopGraph:
                 fingerprint = uuid.uuid4().hex
             inputs = {
                 name: ["#", numbers[value[0]], value[1]] if is_link(value) else value
-                for name, value in node["inputs"].items()
+                for name, value in inputs_that_count(node["class_type"], node["inputs"]).items()
             }
             lines.append([node["class_type"], repr(fingerprint), inputs])
         close = self.node(self.close_id)["inputs"]

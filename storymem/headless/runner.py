@@ -20,6 +20,7 @@ from ..keyframes import choose_keyframes
 from ..latest_results import moved_results
 from ..memory_bank import MAX_MEMORY_FRAMES, MemoryBank
 from ..messages import reason_of
+from ..neutral_inputs import inputs_that_count
 from ..render_version import render_versions
 from ..rope import check_reach
 from ..script_fields import MAX_SEED
@@ -345,12 +346,12 @@ class StoryRun:
             start = hashlib.sha256(self.start_pixels.numpy().tobytes()).hexdigest()
         judges = {k: v for k, v in asdict(self.judges).items() if not isinstance(v, Path)}
         body = {
-            "settings": settings,
-            "recipe": asdict(self.engine.recipe),
+            "settings": inputs_that_count("RunSettings", settings),
+            "recipe": inputs_that_count("Recipe", asdict(self.engine.recipe)),
             "weights": weights,
             "lora_scale": files.lora_scale,
             "vae_tiling": files.vae_tiling,
-            "judges": judges,
+            "judges": inputs_that_count("Judges", judges),
             "start_image": start,
             "dtype": str(self.engine.placement.dtype),
             "code": render_versions(self.engine.render_parts),
