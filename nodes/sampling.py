@@ -11,13 +11,13 @@ import torch
 from comfy_api.latest import io
 
 from ..storymem.rope import MEMORY_ROPE_SHIFT
+from ..storymem.shot_request import ShotRequest
 from .conditioning import (
     MemoryNoise,
-    ShotRequest,
     condition_on_memory,
     continuity_input,
     empty_latent,
-    request_shot,
+    request_from_inputs,
     seed_input,
     shot_inputs,
     size_inputs,
@@ -300,12 +300,12 @@ class M2VSampler(io.ComfyNode):
             "rope_shift": rope_shift,
         }  # fmt: skip
         check_models(model_high, model_low, t2v_high, t2v_low)
-        request = request_shot(
+        request = request_from_inputs(
             bank=bank, shot=shot, previous_frames=previous_frames, start_image=start_image,
             width=width, height=height, length=length, size_rule=size_rule, seed=seed,
             continuity=continuity,
         )  # fmt: skip
-        from_text = t2v_high is not None and not request.memory and request.given is None
+        from_text = t2v_high is not None and request.is_from_text
         models, memory_frames = (t2v_high, t2v_low) if from_text else (model_high, model_low), 0
         sigmas = shot_sigmas(models[0], settings)
         if from_text and boundary == BOUNDARY:

@@ -33,6 +33,7 @@ PARTS = {
         (
             "storymem/conditioning.py",
             "storymem/rope.py",
+            "storymem/shot_request.py",
             "storymem/continuity.py::GIVEN_FRAMES",
             "storymem/continuity.py::MODE_OF_CHOICE",
             "storymem/continuity.py::ShotPlan",
@@ -118,7 +119,6 @@ PARTS = {
             "storymem/headless/runner.py::StoryRun._make",
             "storymem/headless/runner.py::StoryRun._remember",
             "storymem/headless/runner.py::StoryRun._sample",
-            "storymem/headless/runner.py::StoryRun._size",
             "storymem/headless/runner.py::StoryRun._length",
         ),
     ),

@@ -10,11 +10,11 @@ from ..continuity import GIVEN_FRAMES
 from ..memory_bank import MAX_MEMORY_FRAMES, SINK_FRAMES
 from ..memory_policy import POLICIES
 from ..rope import MEMORY_ROPE_SHIFT
+from ..shot_request import SIZE_RULES
 from ..tiny import demo
 from ..tiny import files as tiny_files
 from .judges import EMBEDDERS, SCORERS
 from .models import DTYPES, OFFLOADS
-from .runner import SIZE_RULES
 from .sampling import SAMPLERS
 
 EXIT_CODES = """exit codes:
