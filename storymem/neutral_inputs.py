@@ -49,7 +49,7 @@ NEUTRAL: dict[str, dict[str, object]] = {
     },
     "StoryMemTinyTextEncoder": {"negative_prompt": ""},
     "RunSettings": {},
-    "Recipe": {},
+    "Recipe": {"scheduler": "simple", "denoise": 1.0},
     "Judges": {},
 }
 # Inputs that show in no pixel, whatever their value.

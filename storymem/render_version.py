@@ -34,6 +34,7 @@ PARTS = {
             "storymem/conditioning.py",
             "storymem/rope.py",
             "storymem/shot_request.py",
+            "storymem/recipe.py",
             "storymem/continuity.py::GIVEN_FRAMES",
             "storymem/continuity.py::MODE_OF_CHOICE",
             "storymem/continuity.py::ShotPlan",

@@ -9,8 +9,8 @@ from node_schemas import WIDGETS
 
 from storymem.headless.judges import Judges
 from storymem.headless.runner import RunSettings
-from storymem.headless.sampling import Recipe
 from storymem.neutral_inputs import NEUTRAL, NEVER_COUNT, inputs_that_count
+from storymem.recipe import Recipe
 
 # What the headless runner's settings had when its keys began: these count always. A new field needs
 # an entry in storymem/neutral_inputs.py.

@@ -10,7 +10,7 @@ import torch
 from ..headless.engine import Engine, ModelFiles
 from ..headless.models import Placement, WanVae, place, require_diffusers
 from ..headless.positions import install_memory_positions
-from ..headless.sampling import Recipe
+from ..recipe import Recipe
 from ..render_version import HEADLESS
 from . import demo, dit, files, text, vae
 
