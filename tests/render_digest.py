@@ -25,10 +25,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-PACK = Path(__file__).resolve().parent.parent
-TABLE = PACK / "storymem" / "render_version.py"
-GOLDEN = PACK / "tests" / "golden" / "render_digest.json"
-COMMAND = "python tests/render_digest.py"
+HERE = Path(__file__).resolve()
+PACK = next(folder for folder in HERE.parents if (folder / "pyproject.toml").is_file())
+TABLE = "storymem/render_version.py"
+GOLDEN = PACK / "tests/golden/render_digest.json"
+COMMAND = f"python {HERE.relative_to(PACK).as_posix()}"
 
 NOT_WALKED = {"annotation", "returns", "type_comment", "ctx", "kind"}  # fields of any node
 WORDS = {  # arguments that people read
@@ -215,15 +216,13 @@ def digests_of_part(sources: tuple[str, ...], pack: Path = PACK) -> list[str]:
         try:
             found.update(digests_of((pack / path).read_text(encoding="utf-8"), name))
         except (OSError, ValueError) as error:
-            raise ValueError(
-                f"storymem/render_version.py lists {source}, but {error}; correct the list"
-            ) from error
+            raise ValueError(f"{TABLE} lists {source}, but {error}; correct the list") from error
     return sorted(found)
 
 
-def read_table(path: Path = TABLE):
-    """storymem/render_version.py as a module, loaded without the library around it."""
-    spec = importlib.util.spec_from_file_location("render_version_table", path)
+def read_table():
+    """The table of parts as a module, loaded without the library around it."""
+    spec = importlib.util.spec_from_file_location("render_version_table", PACK / TABLE)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -251,8 +250,8 @@ def differences(before: dict, now: dict) -> list[str]:
         elif changed:
             found.append(
                 f"the code of part '{name}' changed ({', '.join(changed)}): do the pixels change? "
-                "Then raise its version in storymem/render_version.py, and finished shots are "
-                f"regenerated. Else leave it. Renew the digest with {COMMAND} either way"
+                f"Then raise its version in {TABLE}, and finished shots are regenerated. Else "
+                f"leave it. Renew the digest with {COMMAND} either way"
             )
     return found
 

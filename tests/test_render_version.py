@@ -270,7 +270,7 @@ OTHER_PYTHONS = [
 
 @pytest.mark.parametrize("python", OTHER_PYTHONS)
 def test_another_python_gives_the_same_digests(python):
-    command = [python, str(PACK / "tests" / "render_digest.py"), "--print"]
+    command = [python, str(render_digest.HERE), "--print"]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(run.stdout) == render_digest.current()
 
@@ -324,7 +324,8 @@ def test_the_question_names_what_changed_and_the_command():
     changed = {"sampling": {"version": 1, "code": ["draw 0c", "run 0b"]}}
     (asked,) = differences(before, changed)
     assert "the code of part 'sampling' changed (draw): do the pixels change?" in asked
-    assert "python tests/render_digest.py" in asked
+    assert "python tests/" in asked
+    assert "render_digest.py" in asked
     raised = {"sampling": {"version": 2, "code": ["draw 0c", "run 0b"]}}
     (asked,) = differences(before, raised)
     assert "version 2 now" in asked
