@@ -2,130 +2,35 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
-
 import comfy.model_management
 import comfy.sample
 import node_helpers
 import torch
 from comfy_api.latest import io
 
-from ..storymem import continuity as continuity_rules
-from ..storymem.conditioning import (
-    LATENT_CHANNELS,
-    VAE_STRIDE,
-    LatentCache,
-    ShotEncoder,
-    check_size,
-    draw_memory_noise,
-    fit_size,
-    latent_frames,
-)
-from ..storymem.continuity import CONTINUITY_CHOICES, ShotPlan
-from ..storymem.memory_bank import MAX_MEMORY_FRAMES, MemoryBank, MemoryFrame
+from ..storymem.conditioning import LatentCache, ShotEncoder, draw_memory_noise
+from ..storymem.continuity import CONTINUITY_CHOICES
+from ..storymem.shot_request import SIZE_RULES, ShotRequest, request_shot
 from .folders import tells_host_places
 from .tensors import require_images
 from .types import Bank, Shot
 
-log = logging.getLogger(__name__)
-
-SIZE_RULES = ("exact", "memory_aspect")
 MEMORY_FRAMES_KEY = "storymem_memory_frames"  # in a conditioning; the host passes it by
 LATENTS = LatentCache()  # bounded; entries die with their VAE
 
 
-@dataclass(frozen=True)
-class ShotRequest:
-    """One shot as asked for: what is remembered, what is given, how large, how long."""
-
-    memory: tuple[MemoryFrame, ...]
-    given: torch.Tensor | None  # [1 | 5, H, W, 3]: the shot's first frames
-    width: int
-    height: int
-    length: int
-    seed: int
-
-    @property
-    def latent_shape(self) -> list[int]:
-        """Of the shot alone, ``[1, 16, F, h, w]``."""
-        frames = latent_frames(self.length)
-        return [1, LATENT_CHANNELS, frames, self.height // VAE_STRIDE, self.width // VAE_STRIDE]
-
-
-def request_shot(
-    *,
-    bank: MemoryBank | None,
-    shot: ShotPlan | None,
-    previous_frames: torch.Tensor | None,
-    start_image: torch.Tensor | None,
-    width: int,
-    height: int,
-    length: int,
-    size_rule: str,
-    seed: int,
-    continuity: str,
-) -> ShotRequest:
-    """Check the inputs of a shot and settle mode, size, length and seed."""
+def request_from_inputs(*, bank, previous_frames, start_image, **settings) -> ShotRequest:
+    """The shot that a node's inputs ask for; see ``request_shot``."""
     if previous_frames is not None:
         previous_frames = require_images(previous_frames, "previous_frames")
-    mode = continuity_rules.resolve_mode(continuity, shot, has_previous=previous_frames is not None)
-    given = continuity_rules.take_given_frames(mode, previous_frames)
-    continued = 0 if given is None else given.shape[0]
-    if continued:
-        _require_finite(given, "previous_frames")
-        if start_image is not None and shot is None:
-            raise ValueError(
-                "start_image and previous_frames are both connected, and a shot begins with one of "
-                "them; connect one, or set continuity to cut to begin with start_image"
-            )
-    elif start_image is not None and _begins_with_image(shot, continuity):
-        given = _require_one_image(start_image)
-    memory = bank.used() if bank is not None else ()
-    if len(memory) > MAX_MEMORY_FRAMES:
-        log.warning(
-            "%d memory frames are used; the model was trained with at most %d, and more may blur "
-            "characters and cost time: lower max_frames on Memory Bank",
-            len(memory),
-            MAX_MEMORY_FRAMES,
-        )
-    if shot is not None and shot.shot.length is not None:
-        length = shot.shot.length
-    check_size(width, height, length)
-    if continued and length <= continued:
-        raise ValueError(
-            f"length is {length}, but the first {continued} frames repeat the previous shot and "
-            f"come off afterwards, so nothing would be left; set length to {continued + 4} or more"
-        )
-    if size_rule == "memory_aspect" and (given is not None or memory):
-        source = given[0] if given is not None else memory[0].image
-        height, width = fit_size(source.shape[0], source.shape[1], width * height)
-    seed = shot.seed(seed) if shot is not None else seed
-    return ShotRequest(memory, given, width, height, length, seed)
-
-
-def _begins_with_image(shot: ShotPlan | None, continuity: str) -> bool:
-    """Whether a start image is this shot's: one that is there for the whole loop begins it only."""
-    return shot is None or shot.shot.index == 0 or shot.has_start or continuity == "cut"
-
-
-def _require_one_image(image: torch.Tensor) -> torch.Tensor:
-    image = require_images(image, "start_image")
-    if image.shape[0] != 1:
-        raise ValueError(
-            f"start_image must be one picture, but it holds {image.shape[0]}; pick one, or connect "
-            "a clip to previous_frames to continue it"
-        )
-    _require_finite(image, "start_image")
-    return image
-
-
-def _require_finite(images: torch.Tensor, name: str) -> None:
-    if not images.isfinite().all():
-        raise ValueError(
-            f"{name} holds pixels that are no numbers (NaN or infinite), which would spoil the "
-            "whole shot; decode or load these frames again"
-        )
+    if start_image is not None:
+        start_image = require_images(start_image, "start_image")
+    return request_shot(
+        memory=() if bank is None else bank.used(),
+        previous_frames=previous_frames,
+        start_image=start_image,
+        **settings,
+    )
 
 
 def encoder_of(vae) -> ShotEncoder:
@@ -326,7 +231,7 @@ class M2VConditioning(io.ComfyNode):
         previous_frames=None,
         start_image=None,
     ):
-        request = request_shot(
+        request = request_from_inputs(
             bank=bank,
             shot=shot,
             previous_frames=previous_frames,

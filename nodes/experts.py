@@ -15,7 +15,8 @@ import comfy.sampler_helpers
 import comfy.samplers
 import torch
 
-BOUNDARY = 0.9  # Wan 2.2 I2V A14B: the high-noise expert while t >= 0.900
+from ..storymem.recipe import I2V_BOUNDARY
+
 SIGMA_TOLERANCE = 1e-6  # float32 sigmas: 0.9 is 0.8999999762
 
 
@@ -98,7 +99,7 @@ class TwoExpertGuider(comfy.samplers.CFGGuider):
     model_sampling, which both experts must share (``require_same_sampling``).
     """
 
-    def __init__(self, model_high, model_low, boundary: float = BOUNDARY):
+    def __init__(self, model_high, model_low, boundary: float = I2V_BOUNDARY):
         super().__init__(model_high)
         self.low = _LowNoiseGuider(model_low)
         self.boundary = boundary

@@ -6,7 +6,6 @@ import json
 import logging
 import math
 import os
-import sys
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,8 @@ from comfy_execution.graph_utils import is_link
 
 import nodes
 
-from ..storymem.code_version import module_of
+from ..storymem.neutral_inputs import inputs_that_count
+from ..storymem.render_version import versions_of_nodes
 from ..storymem.shot_store import digest_of
 
 OPEN, CLOSE = "StoryMemShotLoopOpen", "StoryMemShotLoopClose"
@@ -138,11 +138,9 @@ class LoopGraph:
                 found[path] = [status.st_size, status.st_mtime_ns]
         return found
 
-    def own_modules(self) -> set[str]:
-        """The pack's own files that the makers' nodes come from."""
-        kinds = {nodes.NODE_CLASS_MAPPINGS[self.node(n)["class_type"]] for n in self.makers}
-        files = {getattr(sys.modules.get(kind.__module__), "__file__", None) for kind in kinds}
-        return {module for file in files if (module := module_of(file))}
+    def render_versions(self) -> dict[str, int]:
+        """Versions of the pack's own code that the makers run."""
+        return versions_of_nodes(self.node(n)["class_type"] for n in self.makers)
 
     async def describe(self) -> str:
         """Everything that decides frames and bank except the shot itself, as a text.
@@ -169,7 +167,7 @@ class LoopGraph:
                 fingerprint = uuid.uuid4().hex
             inputs = {
                 name: ["#", numbers[value[0]], value[1]] if is_link(value) else value
-                for name, value in node["inputs"].items()
+                for name, value in inputs_that_count(node["class_type"], node["inputs"]).items()
             }
             lines.append([node["class_type"], repr(fingerprint), inputs])
         close = self.node(self.close_id)["inputs"]

@@ -19,7 +19,6 @@ from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import InputImpl, io, ui
 from comfy_execution.utils import get_executing_context
 
-from ..storymem.code_version import code_version
 from ..storymem.disk import StoreError, remove_unfinished, telling
 from ..storymem.disk_space import check_disk, estimate_bytes
 from ..storymem.folder_lock import StoryClaim
@@ -276,7 +275,7 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
         ValueError: when the story cannot run as it is set up.
     """
     output = folder_paths.get_output_directory()
-    body = json.dumps([code_version(graph.own_modules()), await graph.describe()])
+    body = json.dumps([graph.render_versions(), await graph.describe()])
     references = read_references(flow.story)
     store = ShotStore(Path(output) / STORE_FOLDER)
     loop = Loop(

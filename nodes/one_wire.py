@@ -16,7 +16,6 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import InputImpl, io, ui
 
-from ..storymem.code_version import code_version
 from ..storymem.disk import remove_unfinished
 from ..storymem.loop_state import LoopState
 from ..storymem.memory_bank import MemoryBank
@@ -229,7 +228,7 @@ class JoinStory(io.ComfyNode):
 
 async def _describe_body(hidden) -> str:
     graph = loop_graph.read_one_wire(hidden.dynprompt, hidden.unique_id)
-    return json.dumps([code_version(graph.own_modules()), await graph.describe()])
+    return json.dumps([graph.render_versions(), await graph.describe()])
 
 
 NODES = [BeginStory, NextShot, FinishShot, JoinStory]

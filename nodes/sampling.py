@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import comfy.model_management
 import comfy.model_sampling
 import comfy.samplers
@@ -10,19 +12,19 @@ import latent_preview
 import torch
 from comfy_api.latest import io
 
-from ..storymem.rope import MEMORY_ROPE_SHIFT
+from ..storymem.recipe import I2V_BOUNDARY, T2V_BOUNDARY, Recipe
+from ..storymem.shot_request import ShotRequest
 from .conditioning import (
     MemoryNoise,
-    ShotRequest,
     condition_on_memory,
     continuity_input,
     empty_latent,
-    request_shot,
+    request_from_inputs,
     seed_input,
     shot_inputs,
     size_inputs,
 )
-from .experts import BOUNDARY, TwoExpertGuider, require_same_sampling
+from .experts import TwoExpertGuider, require_same_sampling
 from .folders import tells_host_places
 from .rope import patch_memory_positions
 from .wan_models import (
@@ -33,8 +35,7 @@ from .wan_models import (
     require_wan,
 )
 
-SHIFT = 4.0  # released recipe
-T2V_BOUNDARY = 0.875  # Wan 2.2 T2V A14B's published configuration; its I2V model has 0.9
+RELEASED = Recipe()
 NEEDS_TWO_STEPS = ("uni_pc", "uni_pc_bh2")  # the host's UniPC gives the noise back after one step
 
 
@@ -86,37 +87,36 @@ def schedule(model, scheduler: str, steps: int, denoise: float) -> torch.Tensor:
     return comfy.samplers.calculate_sigmas(sampling, scheduler, total).cpu()[-(steps + 1) :]
 
 
-def shot_sigmas(model, settings) -> torch.Tensor:
+def shot_sigmas(model, recipe: Recipe) -> torch.Tensor:
     """The sigmas a shot is sampled with, before anything is encoded.
 
     Raises:
         ValueError: when they would leave the shot empty or noise, without any error of the host.
     """
-    denoise, sampler = settings["denoise"], settings["sampler_name"]
-    if denoise <= 0:
+    if recipe.denoise <= 0:
         raise ValueError(
-            f"denoise is {denoise:g}, so nothing would be sampled and the shot stay empty; set it "
-            "to 1"
+            f"denoise is {recipe.denoise:g}, so nothing would be sampled and the shot stay empty; "
+            "set it to 1"
         )
-    model = patch_shift(model, settings["shift"]) if settings["shift"] > 0 else model
-    sigmas = schedule(model, settings["scheduler"], settings["steps"], denoise)
-    if sampler in NEEDS_TWO_STEPS and len(sigmas) <= 2:
+    model = patch_shift(model, recipe.shift) if recipe.shift > 0 else model
+    sigmas = schedule(model, recipe.scheduler, recipe.steps, recipe.denoise)
+    if recipe.sampler in NEEDS_TWO_STEPS and len(sigmas) <= 2:
         raise ValueError(
-            f"{sampler} needs 2 steps or more, but {len(sigmas) - 1} would run (steps is "
-            f"{settings['steps']}) and give noise; set more steps, or sampler_name to euler"
+            f"{recipe.sampler} needs 2 steps or more, but {len(sigmas) - 1} would run (steps is "
+            f"{recipe.steps}) and give noise; set more steps, or sampler_name to euler"
         )
     return sigmas
 
 
-def make_guider(model_high, model_low, positive, negative, cfg: float, cfg_low: float, boundary):
+def make_guider(model_high, model_low, positive, negative, recipe: Recipe):
     """The stock guider for one model, else one that routes by sigma."""
     if model_low is None:
         guider = comfy.samplers.CFGGuider(model_high)
-        guider.set_cfg(cfg)
+        guider.set_cfg(recipe.cfg)
     else:
         require_same_sampling(model_high, model_low)
-        guider = TwoExpertGuider(model_high, model_low, boundary)
-        guider.set_cfg(cfg, cfg_low if cfg_low > 0 else cfg)
+        guider = TwoExpertGuider(model_high, model_low, recipe.boundary)
+        guider.set_cfg(recipe.guidance(high=True), recipe.guidance(high=False))
     guider.set_conds(positive, negative)
     return guider
 
@@ -132,23 +132,22 @@ def shot_callback(model, steps: int, memory_frames: int):
 
 
 def sample_shot(
-    models, positive, negative, request: ShotRequest, memory_frames: int, sigmas, settings
+    models, positive, negative, request: ShotRequest, memory_frames: int, sigmas, recipe: Recipe
 ):
     """Run the sampler over memory and shot; the shot's latent ``[1, 16, F, h, w]``."""
-    rope_shift, shift = settings["rope_shift"], settings["shift"]
     high, low = (
-        None if model is None else prepare_model(model, memory_frames, rope_shift, shift)
+        None
+        if model is None
+        else prepare_model(model, memory_frames, recipe.rope_shift, recipe.shift)
         for model in models
     )
     latent = empty_latent(request, memory_frames)
     noise = MemoryNoise(request.seed, memory_frames).generate_noise({"samples": latent})
-    guider = make_guider(
-        high, low, positive, negative, settings["cfg"], settings["cfg_low"], settings["boundary"]
-    )
+    guider = make_guider(high, low, positive, negative, recipe)
     samples = guider.sample(
         noise,
         latent,
-        comfy.samplers.sampler_object(settings["sampler_name"]),
+        comfy.samplers.sampler_object(recipe.sampler),
         sigmas,
         callback=shot_callback(high, len(sigmas) - 1, memory_frames),
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
@@ -195,14 +194,14 @@ class M2VSampler(io.ComfyNode):
                 seed_input(),
                 io.Int.Input(
                     "steps",
-                    default=40,
+                    default=RELEASED.steps,
                     min=1,
                     max=10000,
                     tooltip="Over both experts. 40 is the paper's; 4 to 8 with distill LoRAs.",
                 ),
                 io.Float.Input(
                     "cfg",
-                    default=3.5,
+                    default=RELEASED.cfg,
                     min=0.0,
                     max=100.0,
                     step=0.1,
@@ -213,19 +212,19 @@ class M2VSampler(io.ComfyNode):
                 io.Combo.Input(
                     "sampler_name",
                     options=list(comfy.samplers.SAMPLER_NAMES),
-                    default="uni_pc",
+                    default=RELEASED.sampler,
                     tooltip="uni_pc is the paper's. Its history runs on across both experts.",
                 ),
                 io.Combo.Input(
                     "scheduler",
                     options=list(comfy.samplers.SCHEDULER_NAMES),
-                    default="simple",
+                    default=RELEASED.scheduler,
                     tooltip="simple is within 0.0003 of the paper's schedule; others differ more.",
                 ),
                 continuity_input(),
                 io.Float.Input(
                     "cfg_low",
-                    default=0.0,
+                    default=RELEASED.cfg_low,
                     min=0.0,
                     max=100.0,
                     step=0.1,
@@ -236,7 +235,7 @@ class M2VSampler(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "shift",
-                    default=SHIFT,
+                    default=RELEASED.shift,
                     min=0.0,
                     max=100.0,
                     step=0.01,
@@ -247,7 +246,7 @@ class M2VSampler(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "boundary",
-                    default=BOUNDARY,
+                    default=RELEASED.boundary,
                     min=0.0,
                     max=1.0,
                     step=0.005,
@@ -260,7 +259,7 @@ class M2VSampler(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "denoise",
-                    default=1.0,
+                    default=RELEASED.denoise,
                     min=0.0,
                     max=1.0,
                     step=0.01,
@@ -270,7 +269,7 @@ class M2VSampler(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "rope_shift",
-                    default=MEMORY_ROPE_SHIFT,
+                    default=RELEASED.rope_shift,
                     min=0,
                     max=100,
                     optional=True,
@@ -292,29 +291,29 @@ class M2VSampler(io.ComfyNode):
         cls, model_high, positive, negative, vae, width, height, length, size_rule, seed, steps,
         cfg, sampler_name, scheduler, continuity="auto", model_low=None, t2v_high=None,
         t2v_low=None, bank=None, shot=None, previous_frames=None, start_image=None,
-        cfg_low=0.0, shift=SHIFT, boundary=BOUNDARY, denoise=1.0, rope_shift=MEMORY_ROPE_SHIFT,
+        cfg_low=RELEASED.cfg_low, shift=RELEASED.shift, boundary=RELEASED.boundary,
+        denoise=RELEASED.denoise, rope_shift=RELEASED.rope_shift,
     ):  # fmt: skip
-        settings = {
-            "steps": steps, "cfg": cfg, "cfg_low": cfg_low, "sampler_name": sampler_name,
-            "scheduler": scheduler, "shift": shift, "boundary": boundary, "denoise": denoise,
-            "rope_shift": rope_shift,
-        }  # fmt: skip
+        recipe = Recipe(
+            steps=steps, cfg=cfg, cfg_low=cfg_low, shift=shift, boundary=boundary,
+            sampler=sampler_name, rope_shift=rope_shift, scheduler=scheduler, denoise=denoise,
+        )  # fmt: skip
         check_models(model_high, model_low, t2v_high, t2v_low)
-        request = request_shot(
+        request = request_from_inputs(
             bank=bank, shot=shot, previous_frames=previous_frames, start_image=start_image,
             width=width, height=height, length=length, size_rule=size_rule, seed=seed,
             continuity=continuity,
         )  # fmt: skip
-        from_text = t2v_high is not None and not request.memory and request.given is None
+        from_text = t2v_high is not None and request.is_from_text
         models, memory_frames = (t2v_high, t2v_low) if from_text else (model_high, model_low), 0
-        sigmas = shot_sigmas(models[0], settings)
-        if from_text and boundary == BOUNDARY:
-            settings["boundary"] = T2V_BOUNDARY
+        sigmas = shot_sigmas(models[0], recipe)
+        if from_text and recipe.boundary == I2V_BOUNDARY:
+            recipe = replace(recipe, boundary=T2V_BOUNDARY)
         if not from_text:
             positive, negative, memory_frames = condition_on_memory(
                 positive, negative, vae, request
             )
-        samples = sample_shot(models, positive, negative, request, memory_frames, sigmas, settings)
+        samples = sample_shot(models, positive, negative, request, memory_frames, sigmas, recipe)
         return io.NodeOutput({"samples": samples})
 
 

@@ -64,6 +64,7 @@ load_helper("tiny_page")
 load_helper("workflow_files")
 load_helper("node_schemas")
 load_helper("help_pages")
+load_helper("render_digest")
 load_helper("m2v_helpers")
 load_helper("wan_reference")
 

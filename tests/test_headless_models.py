@@ -280,12 +280,21 @@ def test_latents_that_are_not_finite_are_an_error():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"steps": 0}, {"sampler": "ddim"}, {"shift": 0}, {"boundary": 2}, {"cfg": -1}],
+    [
+        {"steps": 0},
+        {"sampler": "ddim"},
+        {"shift": 0},
+        {"shift": -1},
+        {"boundary": 2},
+        {"cfg": -1},
+        {"scheduler": "beta"},
+        {"denoise": 0.5},
+    ],
     ids=str,
 )
 def test_a_recipe_that_cannot_work_is_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        sampling.Recipe(**wrong)
+        sampling.check_recipe(sampling.Recipe(**wrong))
 
 
 # --- folders ----------------------------------------------------------------------------------

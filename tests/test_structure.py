@@ -98,7 +98,7 @@ ONE_PLACE = {
     "json.loads": {
         "storymem/json_text.py",
         "nodes/loop_progress.py",  # what the host hands over
-        "storymem/code_version.py", "storymem/hpsv3.py",  # the pack's own files
+        "storymem/hpsv3.py",  # the pack's own file
         "storymem/try_it.py",  # the host's answers, before anything is installed
     },
     "torch.jit.load": set(),

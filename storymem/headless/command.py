@@ -15,6 +15,7 @@ from ..images import read_picture
 from ..memory_bank import MemoryBank, start_bank
 from ..memory_policy import POLICIES
 from ..number_lists import parse_shot_numbers
+from ..recipe import Recipe
 from ..shot_loop import LoopSettings, Step
 from ..start_images import from_folder
 from ..story import Story, load_story
@@ -30,7 +31,7 @@ from .models import DTYPES, Placement
 from .run_options import add_options as add_options  # of this command, for the program
 from .run_options import in_options, settle
 from .runner import RunSettings, ShotFailed, StoryRun
-from .sampling import Recipe
+from .sampling import check_recipe
 
 DONE, BROKEN, REFUSED, SHOT_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 logger = logging.getLogger(__name__)
@@ -197,7 +198,9 @@ def _pair(high: Path | None, low: Path | None, name: str) -> tuple[Path, Path] |
 
 def _recipe(options: argparse.Namespace) -> Recipe:
     names = ("steps", "cfg", "cfg_low", "shift", "boundary", "sampler", "rope_shift")
-    return Recipe(**{name: getattr(options, name) for name in names})
+    recipe = Recipe(**{name: getattr(options, name) for name in names})
+    check_recipe(recipe)
+    return recipe
 
 
 def _placement(options: argparse.Namespace, kind: str) -> Placement:

@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 
 from ..conditioning import PATCH, LatentCache, ShotEncoder
+from ..recipe import T2V_BOUNDARY, Recipe
+from ..render_version import HEADLESS
 from . import parallel
 from .adapters import (
     add_extra_lora,
@@ -31,7 +33,7 @@ from .models import (
     require_diffusers,
 )
 from .positions import install_memory_positions
-from .sampling import Recipe, ShotInputs, denoise
+from .sampling import ShotInputs, check_recipe, denoise
 
 logger = logging.getLogger(__name__)
 
@@ -74,13 +76,16 @@ class ModelFiles:
     def t2v_boundary(self) -> float:
         """The boundary that the T2V experts were trained with."""
         index = check_folder(self.t2v, T2V_CHANNELS, ("transformer",))
-        return float(index.get("boundary_ratio") or 0.875)  # Wan2.2-T2V-A14B
+        return float(index.get("boundary_ratio") or T2V_BOUNDARY)
 
 
 class Engine:
     """Everything that a run asks of models. Loads on first use; one kind of experts at a time."""
 
+    render_parts = HEADLESS
+
     def __init__(self, files: ModelFiles, placement: Placement, recipe: Recipe):
+        check_recipe(recipe)
         self.files = files
         self.placement = placement
         self.recipe = recipe

@@ -9,12 +9,12 @@ from pathlib import Path
 from ..continuity import GIVEN_FRAMES
 from ..memory_bank import MAX_MEMORY_FRAMES, SINK_FRAMES
 from ..memory_policy import POLICIES
-from ..rope import MEMORY_ROPE_SHIFT
+from ..recipe import Recipe
+from ..shot_request import SIZE_RULES
 from ..tiny import demo
 from ..tiny import files as tiny_files
 from .judges import EMBEDDERS, SCORERS
 from .models import DTYPES, OFFLOADS
-from .runner import SIZE_RULES
 from .sampling import SAMPLERS
 
 EXIT_CODES = """exit codes:
@@ -125,18 +125,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--threshold", type=float, default=0.9, help="similarity below which a frame is new")
     add("--max-keyframes", type=int, default=3, help="keyframes per shot")
 
-    recipe = parser.add_argument_group("sampling (defaults: the released recipe)")
-    add = recipe.add_argument
+    released = Recipe()
+    add = parser.add_argument_group("sampling (defaults: the released recipe)").add_argument
     for name, default in (("width", 832), ("height", 480), ("length", 81), ("seed", 0)):
         add(f"--{name}", type=int, default=default)
     add("--size-rule", default="exact", choices=SIZE_RULES)
-    add("--steps", type=int, default=40)
-    add("--cfg", type=float, default=3.5)
-    add("--cfg-low", type=float, default=0.0, help="of the low-noise expert; 0: the same")
-    add("--shift", type=float, default=4.0)
-    add("--boundary", type=float, default=0.9)
-    add("--sampler", default="uni_pc", choices=SAMPLERS)
-    add("--rope-shift", type=int, default=MEMORY_ROPE_SHIFT, help="S of the memory positions")
+    add("--steps", type=int, default=released.steps)
+    add("--cfg", type=float, default=released.cfg)
+    add(
+        "--cfg-low",
+        type=float,
+        default=released.cfg_low,
+        help="of the low-noise expert; 0: the same",
+    )
+    add("--shift", type=float, default=released.shift)
+    add("--boundary", type=float, default=released.boundary)
+    add("--sampler", default=released.sampler, choices=SAMPLERS)
+    add("--rope-shift", type=int, default=released.rope_shift, help="S of the memory positions")
     add("--fps", type=float, default=16.0, help="of the videos")
 
     machine = parser.add_argument_group("machine")

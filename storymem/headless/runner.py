@@ -12,16 +12,17 @@ from pathlib import Path
 
 import torch
 
-from ..code_version import code_version
-from ..conditioning import VAE_STRIDE, check_size, fit_size, latent_frames
+from ..conditioning import check_size, latent_frames
 from ..disk import check_out, remove_unfinished, telling
 from ..disk_space import check_disk, estimate_bytes
 from ..folder_lock import StoryClaim
 from ..images import read_picture
 from ..keyframes import choose_keyframes
 from ..latest_results import moved_results
-from ..memory_bank import MAX_MEMORY_FRAMES, MemoryBank
+from ..memory_bank import MemoryBank
 from ..messages import reason_of
+from ..neutral_inputs import inputs_that_count
+from ..render_version import render_versions
 from ..rope import check_reach
 from ..script_fields import MAX_SEED
 from ..shot_begin import bank_after, begin_shot
@@ -36,6 +37,7 @@ from ..shot_loop import (
     way_of,
 )
 from ..shot_memory import ShotMemory
+from ..shot_request import SIZE_RULES, request_shot
 from ..shot_store import ShotResult, ShotStore, digest_of
 from ..story import Story
 from ..story_folder import leave_script, read_manifest, update_manifest
@@ -46,7 +48,6 @@ from .identity import identify_weights
 from .judges import Judges
 from .sampling import ShotInputs, draw_noise, lay_out_condition
 
-SIZE_RULES = ("exact", "memory_aspect")
 STORE_FOLDER = ".shots"  # finished shots by content, below the output folder
 STORY_VIDEO = "story"  # .mp4
 logger = logging.getLogger(__name__)
@@ -285,35 +286,37 @@ class StoryRun:
         self, step: Step, remembered: ShotMemory, previous: torch.Tensor | None
     ) -> torch.Tensor:
         """Frames ``[T, H, W, 3]`` of the shot, repeated ones included."""
-        memory, given = remembered.frames, previous
         own = self.loop.start_images.get(step.plan.shot.index)
-        if given is None and own is not None:
-            given = own[None].float() / 255
-        elif given is None and step.plan.shot.index == 0:
-            given = self.start_pixels
-        if len(memory) > MAX_MEMORY_FRAMES:
-            logger.warning(
-                "%d memory frames are used; the model was trained with at most %d",
-                len(memory),
-                MAX_MEMORY_FRAMES,
-            )
-        width, height = self._size(memory, given)
-        length, seed = self._length(step), step.plan.seed(self.settings.seed)
+        request = request_shot(
+            memory=remembered.frames,
+            shot=step.plan,
+            previous_frames=previous,
+            start_image=self.start_pixels if own is None else own[None].float() / 255,
+            width=self.settings.width,
+            height=self.settings.height,
+            length=self.settings.length,
+            size_rule=self.settings.size_rule,
+            seed=self.settings.seed,
+        )
         engine = self.engine
-        is_t2v = engine.files.t2v is not None and not memory and given is None
+        is_t2v = engine.files.t2v is not None and request.is_from_text
         condition = None
         if not is_t2v:
             conditioning = engine.encoder().condition(
-                memory, given, width=width, height=height, length=length
+                request.memory,
+                request.given,
+                width=request.width,
+                height=request.height,
+                length=request.length,
             )
             condition = lay_out_condition(conditioning, engine.vae.normalise)
-        rows, columns = height // VAE_STRIDE, width // VAE_STRIDE
+        memory_frames = len(request.memory)
         inputs = ShotInputs(
-            noise=draw_noise(seed, len(memory), latent_frames(length), rows, columns),
+            noise=draw_noise(request.seed, memory_frames, *request.latent_shape[2:]),
             positive=engine.text(step.plan.prompt),
             negative=engine.text(step.plan.shot.negative),
             condition=condition,
-            memory_frames=len(memory),
+            memory_frames=memory_frames,
         )
         engine.vae.free()
         strength = step.plan.shot.lora_strength
@@ -326,13 +329,6 @@ class StoryRun:
         frames = engine.vae.decode(latents)
         engine.vae.free()
         return frames
-
-    def _size(self, memory, given: torch.Tensor | None) -> tuple[int, int]:
-        width, height = self.settings.width, self.settings.height
-        if self.settings.size_rule == "memory_aspect" and (given is not None or memory):
-            source = given[0] if given is not None else memory[0].image
-            height, width = fit_size(source.shape[0], source.shape[1], width * height)
-        return width, height
 
     def _length(self, step: Step) -> int:
         return step.plan.shot.length or self.settings.length
@@ -359,14 +355,14 @@ class StoryRun:
             start = hashlib.sha256(self.start_pixels.numpy().tobytes()).hexdigest()
         judges = {k: v for k, v in asdict(self.judges).items() if not isinstance(v, Path)}
         body = {
-            "settings": settings,
-            "recipe": asdict(self.engine.recipe),
+            "settings": inputs_that_count("RunSettings", settings),
+            "recipe": inputs_that_count("Recipe", asdict(self.engine.recipe)),
             "weights": weights,
             "lora_scale": files.lora_scale,
             "vae_tiling": files.vae_tiling,
-            "judges": judges,
+            "judges": inputs_that_count("Judges", judges),
             "start_image": start,
             "dtype": str(self.engine.placement.dtype),
-            "code": code_version(["storymem/headless/runner.py"]),
+            "code": render_versions(self.engine.render_parts),
         }
         return json.dumps(body, sort_keys=True, default=str)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from ..conditioning import LATENT_CHANNELS, ShotConditioning, draw_memory_noise
-from ..rope import MEMORY_ROPE_SHIFT, check_memory_span
+from ..recipe import SHIFT, Recipe
 from .positions import set_memory_frames
 
 SAMPLERS = ("uni_pc", "euler")
@@ -18,35 +17,17 @@ MASK_CHANNELS = 4
 TOLERANCE = 1e-3  # of a timestep: 0.9 is 899.99998 in float32
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a shot is sampled; the defaults are the released recipe for Wan2.2 A14B."""
-
-    steps: int = 40
-    cfg: float = 3.5
-    cfg_low: float = 0.0  # 0: the same as cfg
-    shift: float = 4.0
-    boundary: float = 0.9  # the high-noise expert works while sigma >= boundary
-    sampler: str = "uni_pc"
-    rope_shift: int = MEMORY_ROPE_SHIFT
-
-    def __post_init__(self) -> None:
-        if self.sampler not in SAMPLERS:
-            raise ValueError(
-                f"sampler must be one of {', '.join(SAMPLERS)}, but it is {self.sampler!r}"
-            )
-        if self.steps < 1:
-            raise ValueError(f"steps must be 1 or more, but it is {self.steps}")
-        if not 0 < self.shift < math.inf:
-            raise ValueError(f"shift must be above 0 (the recipe's is 4), but it is {self.shift}")
-        if not 0 <= self.boundary <= 1:
-            raise ValueError(f"boundary must be from 0 to 1, but it is {self.boundary}")
-        if not all(0 <= cfg < math.inf for cfg in (self.cfg, self.cfg_low)):
-            raise ValueError(f"cfg must be 0 or more, but it is {self.cfg} and {self.cfg_low}")
-        check_memory_span(0, self.rope_shift)
-
-    def guidance(self, *, high: bool) -> float:
-        return self.cfg if high or self.cfg_low == 0 else self.cfg_low
+def check_recipe(recipe: Recipe) -> None:
+    """Raise ValueError for what the nodes can do with the host's samplers and this cannot."""
+    if recipe.sampler not in SAMPLERS:
+        raise ValueError(
+            f"sampler must be one of {', '.join(SAMPLERS)}, but it is {recipe.sampler!r}"
+        )
+    if recipe.shift == 0:
+        raise ValueError(f"shift must be above 0 (the recipe's is {SHIFT:g}), but it is 0")
+    for name, only in (("scheduler", "simple"), ("denoise", 1.0)):
+        if (value := getattr(recipe, name)) != only:
+            raise ValueError(f"{name} must be {only} here, but it is {value}")
 
 
 @dataclass(frozen=True)
@@ -95,6 +76,7 @@ def make_scheduler(recipe: Recipe):
     """
     from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 
+    check_recipe(recipe)
     if recipe.sampler == "uni_pc":
         scheduler = UniPCMultistepScheduler(
             num_train_timesteps=TRAIN_STEPS,

@@ -10,7 +10,8 @@ import torch
 from ..headless.engine import Engine, ModelFiles
 from ..headless.models import Placement, WanVae, place, require_diffusers
 from ..headless.positions import install_memory_positions
-from ..headless.sampling import Recipe
+from ..recipe import Recipe
+from ..render_version import HEADLESS
 from . import demo, dit, files, text, vae
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ class TinyFiles(ModelFiles):
 
 class TinyEngine(Engine):
     """What a run asks of models, by the tiny ones."""
+
+    render_parts = (*HEADLESS, "tiny")
 
     def encode_texts(self, texts) -> None:
         for words in dict.fromkeys(texts):

@@ -23,6 +23,7 @@ from ..headless.models import (
 )
 from ..lora import LORA_ALPHA, TARGETS
 from ..memory_bank import MAX_MEMORY_FRAMES
+from ..recipe import I2V_BOUNDARY, SHIFT
 from ..rope import MEMORY_ROPE_SHIFT
 from . import checkpoints
 from .data import ExampleSettings, find_groups
@@ -67,8 +68,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--save-every", type=int, default=500, help="steps")
     add("--keep", type=int, default=3, help="checkpoints kept; 0: all")
     add("--save-dtype", choices=tuple(DTYPES), default="float32", help="of LoRA files")
-    add("--boundary", type=float, default=0.9, help="noise level where the experts meet")
-    add("--shift", type=float, default=4.0, help="of the training times")
+    add("--boundary", type=float, default=I2V_BOUNDARY, help="noise level where the experts meet")
+    add("--shift", type=float, default=SHIFT, help="of the training times")
     add("--rope-shift", type=int, default=MEMORY_ROPE_SHIFT)
     add("--device", choices=("cuda", "cpu"), help="default: cuda when there is one")
     add("--dtype", choices=tuple(DTYPES), help="of frozen weights; default bfloat16 (cpu: float32)")

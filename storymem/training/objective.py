@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from ..conditioning import ShotConditioning
 from ..headless.positions import set_memory_frames
 from ..headless.sampling import TRAIN_STEPS, lay_out_condition
+from ..recipe import I2V_BOUNDARY, SHIFT
 
 EXPERTS = ("high", "low")
 
@@ -20,8 +21,8 @@ class NoiseLevels:
     """Which noise levels an expert is trained on."""
 
     expert: str = "high"
-    boundary: float = 0.9  # the sampler's: high from here up, low below
-    shift: float = 4.0  # of the uniform times, as in sampling
+    boundary: float = I2V_BOUNDARY  # the sampler's: high from here up, low below
+    shift: float = SHIFT  # of the uniform times, as in sampling
 
     def __post_init__(self) -> None:
         if self.expert not in EXPERTS:

@@ -129,17 +129,17 @@ def test_pictures_come_from_a_folder_by_their_shots(host, log):
 
 
 def test_which_shots_a_start_image_begins(host):
-    conditioning, plans = host.pack("nodes.conditioning"), host.pack("storymem.continuity")
+    request, plans = host.pack("storymem.shot_request"), host.pack("storymem.continuity")
     shots = host.pack("storymem.story").load_story(story(2)).shots
     image = torch.rand(1, 16, 16, 3)
 
     def given(shot, continuity="auto", **plan):
         plan = plans.ShotPlan(shots[shot], "Tale", "p", **plan)
-        request = conditioning.request_shot(
-            bank=None, shot=plan, previous_frames=None, start_image=image, width=32, height=32,
+        asked = request.request_shot(
+            memory=(), shot=plan, previous_frames=None, start_image=image, width=32, height=32,
             length=9, size_rule="exact", seed=0, continuity=continuity,
         )  # fmt: skip
-        return request.given is not None
+        return asked.given is not None
 
     assert given(0)
     assert not given(1), "one picture for the whole loop begins its first shot"

@@ -1,0 +1,79 @@
+"""Inputs that leave a shot as it would be without them, so that a new input regenerates no film.
+
+A shot's key holds the inputs of every node that makes it. A workflow that was saved before an input
+existed lacks it; saved again, it has the input at its neutral value. Both are one key: an input at
+its neutral value is left out. That value is what the node computed before the input existed, and
+stays what it is when the default that a fresh node shows becomes another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# Node id, or class of the headless runner's settings -> input -> value that changes nothing.
+NEUTRAL: dict[str, dict[str, object]] = {
+    "StoryMemBeginStory": {"negative": ""},
+    "StoryMemEvaluateStory": {"aesthetic_every": 1, "partial": False},
+    "StoryMemJoinStory": {"fps": 16.0},
+    "StoryMemKeyframeSelect": {"known_threshold": 0.9},
+    "StoryMemLoadEmbedder": {"activation": "auto"},
+    "StoryMemLoadLoRA": {"scale": "auto"},
+    "StoryMemLoadMemoryBank": {"policy": "window"},
+    "StoryMemLoadScorer": {"precision": "bf16"},
+    "StoryMemLoadStory": {"character": ""},
+    "StoryMemM2VModelPatch": {"rope_shift": 5},
+    "StoryMemM2VSampler": {
+        "cfg_low": 0.0,
+        "shift": 4.0,
+        "boundary": 0.9,
+        "denoise": 1.0,
+        "rope_shift": 5,
+    },
+    "StoryMemMemoryBank": {"edits": "", "policy": "window", "reference_names": ""},
+    "StoryMemRemember": {"pin": False},
+    "StoryMemShotLoopClose": {
+        "fps": 16.0,
+        "crf": 17,
+        "transition": "none",
+        "fade_frames": 8,
+        "subtitles": True,
+    },
+    "StoryMemShotLoopOpen": {
+        "negative": "",
+        "start_shot": 1,
+        "end_shot": 0,
+        "preview": False,
+        "redo_shots": "",
+        "redo_take": 1,
+        "after_redo": "recompute",
+    },
+    "StoryMemTinyTextEncoder": {"negative_prompt": ""},
+    "RunSettings": {},
+    "Recipe": {"scheduler": "simple", "denoise": 1.0},
+    "Judges": {},
+}
+# Inputs that show in no pixel, whatever their value.
+NEVER_COUNT: dict[str, frozenset[str]] = {
+    "StoryMemEvaluateStory": frozenset({"download"}),
+    "StoryMemLoadEmbedder": frozenset({"download"}),
+    "StoryMemLoadScorer": frozenset({"download"}),
+}
+
+
+def inputs_that_count(kind: str, inputs: Mapping[str, object]) -> dict[str, object]:
+    """Those of ``inputs`` that may change a shot, in their order.
+
+    Args:
+        kind: a node's id, or the name of a class in ``NEUTRAL``; all inputs of others count.
+    """
+    neutral, never = NEUTRAL.get(kind, {}), NEVER_COUNT.get(kind, frozenset())
+    return {
+        name: value
+        for name, value in inputs.items()
+        if name not in never and not (name in neutral and _is_same(value, neutral[name]))
+    }
+
+
+def _is_same(value: object, neutral: object) -> bool:
+    """Whether two values are one; pages write ``4`` for ``4.0``, and ``1`` is not ``True``."""
+    return isinstance(value, bool) == isinstance(neutral, bool) and value == neutral

@@ -1,0 +1,84 @@
+"""An input that a later version adds is left out of keys while it changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+from node_schemas import WIDGETS
+
+from storymem.headless.judges import Judges
+from storymem.headless.runner import RunSettings
+from storymem.neutral_inputs import NEUTRAL, NEVER_COUNT, inputs_that_count
+from storymem.recipe import Recipe
+
+# What the headless runner's settings had when its keys began: these count always. A new field needs
+# an entry in storymem/neutral_inputs.py.
+FROM_THE_BEGINNING = {
+    RunSettings: {
+        "out", "width", "height", "length", "size_rule", "seed", "lora_strength", "threshold",
+        "max_keyframes", "start_image", "has_memory", "fps", "crf", "resume", "loop",
+    },
+    Recipe: {"steps", "cfg", "cfg_low", "shift", "boundary", "sampler", "rope_shift"},
+    Judges: {
+        "embedder", "clip", "scorer", "scorer_threshold", "laion_clip", "laion_head", "hpsv3",
+    },
+}  # fmt: skip
+
+
+def optional_widgets(schema: dict) -> set[str]:
+    return {one["name"] for one in schema["inputs"] if one["optional"] and one["type"] in WIDGETS}
+
+
+def test_every_optional_input_has_a_neutral_value_or_never_counts(golden):
+    """A new input of a node: say in storymem/neutral_inputs.py at which value the node computes
+    what it did without it, or every film that was made with the node is made again. An input that
+    shows in no pixel goes to NEVER_COUNT."""
+    schemas = golden("schemas.json")
+    wanted = {name: optional_widgets(schema) for name, schema in schemas.items()}
+    listed = {
+        name: {*NEUTRAL.get(name, {}), *NEVER_COUNT.get(name, ())}
+        for name in {*wanted, *NEUTRAL, *NEVER_COUNT} - {c.__name__ for c in FROM_THE_BEGINNING}
+    }
+    assert {n: found for n, found in listed.items() if found} == {
+        n: found for n, found in wanted.items() if found
+    }
+
+
+def test_no_input_has_a_neutral_value_and_never_counts():
+    assert [n for n in NEVER_COUNT if set(NEUTRAL.get(n, {})) & NEVER_COUNT[n]] == []
+
+
+@pytest.mark.parametrize("kind", FROM_THE_BEGINNING, ids=lambda kind: kind.__name__)
+def test_every_new_setting_of_the_headless_runner_has_a_neutral_value(kind):
+    new = {field.name: field.default for field in fields(kind)}
+    for name in FROM_THE_BEGINNING[kind]:
+        del new[name]
+    assert new == NEUTRAL[kind.__name__]
+
+
+def test_an_input_at_its_neutral_value_is_as_if_it_were_not_there():
+    old = {"model_high": ["1", 0], "steps": 40}
+    new = {**old, "shift": 4.0, "cfg_low": 0, "denoise": 1.0}
+    assert inputs_that_count("StoryMemM2VSampler", new) == old
+
+
+def test_any_other_value_counts_and_so_does_a_link():
+    for value in (5.0, None, "", ["7", 0]):
+        counted = inputs_that_count("StoryMemM2VSampler", {"shift": value})
+        assert counted == {"shift": value}
+
+
+def test_true_and_one_are_two_values():
+    assert inputs_that_count("StoryMemRemember", {"pin": 0}) == {"pin": 0}
+    assert inputs_that_count("StoryMemRemember", {"pin": False}) == {}
+    assert inputs_that_count("StoryMemShotLoopOpen", {"start_shot": True}) == {"start_shot": True}
+
+
+def test_what_shows_in_no_pixel_never_counts():
+    assert inputs_that_count("StoryMemLoadEmbedder", {"download": True}) == {}
+
+
+def test_inputs_of_other_nodes_count():
+    inputs = {"seed": 0, "steps": 40, "shift": 4.0}
+    assert inputs_that_count("KSampler", inputs) == inputs

@@ -1,0 +1,104 @@
+"""What a shot is asked for, by the nodes and by the headless runner alike."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from fakes import noise_image
+
+from storymem.continuity import ShotPlan
+from storymem.memory_bank import MemoryFrame
+from storymem.shot_request import request_shot
+from storymem.story import Shot
+
+START = torch.rand(1, 24, 32, 3)
+PREVIOUS = torch.rand(9, 16, 32, 3)
+
+
+def plan(index=0, mode="m2v", **fields) -> ShotPlan:
+    has_start = fields.pop("has_start", False)
+    return ShotPlan(Shot(index, 1, index + 1, "p", True, **fields), "Tale", "p", mode, has_start)
+
+
+def memory(count: int, height=16, width=16) -> list[MemoryFrame]:
+    return [MemoryFrame(noise_image(i, height, width)) for i in range(count)]
+
+
+def ask(**changes):
+    settings = {
+        "memory": (), "shot": None, "previous_frames": None, "start_image": None, "width": 64,
+        "height": 32, "length": 13, "size_rule": "exact", "seed": 7,
+    }  # fmt: skip
+    return request_shot(**{**settings, **changes})
+
+
+@pytest.mark.parametrize(
+    ("shot", "continuity", "begins"),
+    [
+        (None, "auto", True),
+        (plan(0), "auto", True),
+        (plan(1), "auto", False),
+        (plan(1, has_start=True), "auto", True),
+        (plan(1), "cut", True),
+    ],
+)
+def test_which_shots_a_start_image_begins(shot, continuity, begins):
+    request = ask(shot=shot, start_image=START, continuity=continuity)
+    assert (request.given is not None) is begins
+    assert request.is_from_text is not begins
+
+
+def test_a_shot_that_continues_begins_with_the_frames_before_and_not_with_the_start_image():
+    request = ask(shot=plan(0, "mm2v"), previous_frames=PREVIOUS, start_image=START)
+    assert torch.equal(request.given, PREVIOUS[-5:])
+    with pytest.raises(ValueError, match="start_image and previous_frames are both connected"):
+        ask(previous_frames=PREVIOUS, start_image=START)
+
+
+def test_a_shots_own_length_and_seed_win():
+    request = ask(shot=plan(2))
+    assert (request.length, request.seed) == (13, 9)
+    request = ask(shot=plan(2, length=5, seed=3))
+    assert (request.length, request.seed) == (5, 3)
+    assert request.latent_shape == [1, 16, 2, 4, 8]
+
+
+def test_the_size_follows_the_given_frame_else_the_first_memory_frame():
+    tall = memory(2, height=64, width=32)
+    assert (ask(memory=tall).width, ask(memory=tall).height) == (64, 32)
+    request = ask(memory=tall, size_rule="memory_aspect")
+    assert (request.width, request.height) == (32, 64)
+    request = ask(memory=tall, size_rule="memory_aspect", start_image=START)
+    assert (request.width, request.height) == (48, 32)
+    request = ask(size_rule="memory_aspect")
+    assert (request.width, request.height) == (64, 32)
+
+
+def test_more_than_ten_memory_frames_are_used_with_a_warning(caplog):
+    with caplog.at_level(logging.WARNING):
+        assert len(ask(memory=memory(10)).memory) == 10
+        assert caplog.messages == []
+        assert len(ask(memory=memory(11)).memory) == 11
+    assert "11 memory frames are used; the model was trained with at most 10" in caplog.text
+    assert "lower the memory's max_frames" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"start_image": START.expand(2, -1, -1, -1)}, "must be one picture, but it holds 2"),
+        ({"start_image": START * float("nan")}, "start_image holds pixels that are no numbers"),
+        ({"previous_frames": PREVIOUS * float("inf")}, "previous_frames holds pixels"),
+        ({"width": 60}, "width must be a multiple of 16"),
+        ({"length": 12}, "length must be 4n"),
+        (
+            {"previous_frames": PREVIOUS, "continuity": "last_five_frames", "length": 5},
+            "the first 5 frames repeat the previous shot .* set length to 9 or more",
+        ),
+    ],
+)
+def test_what_does_not_fit_together_is_told(changes, message):
+    with pytest.raises(ValueError, match=message):
+        ask(**changes)
