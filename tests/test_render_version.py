@@ -44,7 +44,8 @@ NO_PIXELS = {
     "nodes/folders.py", "nodes/page.py", "nodes/types.py", "nodes/wan_models.py",
     "storymem/bank_store.py", "storymem/frame_picture.py", "storymem/images.py",
     "storymem/json_text.py", "storymem/messages.py", "storymem/number_lists.py",
-    "storymem/pictures.py", "storymem/render_version.py", "storymem/shot_record.py",
+    "storymem/pictures.py", "storymem/render_version.py", "storymem/shot_keys.py",
+    "storymem/shot_record.py",
     "storymem/story.py", "storymem/tiny/files.py", "storymem/weights.py",
     "storymem/weights_file.py",
 }  # fmt: skip
