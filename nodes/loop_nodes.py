@@ -216,7 +216,7 @@ class LoopEnd(io.ComfyNode):
         for i in this.todo:
             this.check_finished(i)
         output = page.with_bank(this.assemble(), cls.hidden)
-        WATCH.remember(loop, this.watched_files())
+        WATCH.remember(loop, this.result, this.watched_files())
         return output
 
 

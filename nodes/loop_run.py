@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -102,6 +102,13 @@ class LoopRun:
     @cached_property
     def script_mark(self) -> str:
         return script_mark(self.loop.story)
+
+    @property
+    def result(self) -> str:
+        """The same for runs that leave the same files; known when all shots are finished."""
+        shots = [step.record.key for step in self.steps]
+        ways = [asdict(self.options), asdict(self.loop.settings), self.loop.body, self.script_mark]
+        return digest_of([str(self.folder), shots, *ways])
 
     @property
     def todo(self) -> list[int]:
