@@ -18,6 +18,7 @@ import nodes
 
 from ..storymem.code_version import module_of
 from ..storymem.shot_store import digest_of
+from . import host_cache
 
 OPEN, CLOSE = "StoryMemShotLoopOpen", "StoryMemShotLoopClose"
 NEXT_SHOT = "StoryMemNextShot"
@@ -149,9 +150,7 @@ class LoopGraph:
 
         Node numbers are replaced by positions, so that the same graph drawn anew is the same body.
         """
-        from execution import IsChangedCache
-
-        changed = IsChangedCache("storymem", self.dynprompt, None)
+        fingerprint_of = host_cache.fingerprints(self.dynprompt)
         numbers = {node_id: i for i, node_id in enumerate(self.makers)}
         numbers[self.open_id] = "open"
         lines = []
@@ -159,7 +158,7 @@ class LoopGraph:
             node = self.node(node_id)
             # A Close's says whether its files lie there, not what it gives.
             is_close = node["class_type"] == CLOSE
-            fingerprint = None if is_close else await changed.get(node_id)
+            fingerprint = None if is_close else await fingerprint_of(node_id)
             if _is_nan(fingerprint):
                 logger.warning(
                     "StoryMem: %s says that it changes every time, so no finished shot can be used "

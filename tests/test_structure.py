@@ -132,6 +132,57 @@ def test_that_test_finds_what_it_looks_for(tmp_path):
     assert {"torch.jit.load", "pickle._Unpickler", "load"} <= _called(tmp_path / "a.py")
 
 
+# What the host keeps for itself may change with every version of it, so one file knows it, looks
+# whether it is as expected, and goes on without (tests/host/test_host_private.py).
+HOST_DOOR = "nodes/host_cache.py"
+PRIVATE_TO_THE_HOST = {
+    "_getframe", "caches", "cache_key_set", "client_id", "current_loaded_models", "execution",
+    "EXTENSION_WEB_DIRS", "get_executing_context", "get_progress_state", "IsChangedCache",
+    "is_changed", "last_node_id", "last_prompt_id", "NullCache", "PromptExecutor", "prompt_queue",
+    "status_messages",
+}  # fmt: skip
+OFFERED_MODULES = {"comfy_execution.graph_utils"}  # of comfy_execution; as the host's docs say
+
+
+def _private_names(path: Path) -> set[str]:
+    """Private names of the host in a file's code, also as text for ``getattr``."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 0:
+            found |= {node.module} if node.module not in OFFERED_MODULES else set()
+        for name in ("id", "attr", "name", "arg", "value"):
+            value = getattr(node, name, None)
+            found |= {value} if isinstance(value, str) else set()
+    return {
+        n for n in found if n in PRIVATE_TO_THE_HOST or n.split(".")[0] == "comfy_execution"
+    } - OFFERED_MODULES
+
+
+@pytest.mark.parametrize("path", ADAPTERS, ids=_name)
+def test_one_file_knows_the_private_parts_of_the_host(path):
+    if _name(path) == HOST_DOOR:
+        assert len(_private_names(path)) > 10, "the door is somewhere else now"
+    else:
+        assert _private_names(path) == set()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from execution import IsChangedCache",
+        "import execution",
+        "from comfy_execution.progress import get_progress_state as state",
+        "import comfy_execution.caching",
+        "sys._getframe(1)",
+        "server.client_id",
+        "getattr(server, 'client_id', None)",
+    ],
+)
+def test_that_test_finds_private_parts(tmp_path, code):
+    (tmp_path / "a.py").write_text(code)
+    assert _private_names(tmp_path / "a.py")
+
+
 def test_importing_the_library_loads_nothing_heavy():
     modules = [
         ".".join(p.relative_to(PACK).with_suffix("").parts)
