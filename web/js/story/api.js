@@ -1,6 +1,6 @@
 /** What the story editor asks the server, and where a Load Story node stands in its graph. */
-import { api } from "../../../scripts/api.js";
-import { everyNode, linkOf, upstream } from "./common.js";
+import { api } from "../../../../scripts/api.js";
+import { everyNode, linkOf, upstream } from "../shared/graph.js";
 
 export const LOAD_STORY = "StoryMemLoadStory";
 export const LOOP_OPEN = "StoryMemShotLoopOpen";

@@ -1,9 +1,9 @@
-/** The controls of the story editor and its keys; what they do is the dialog's (story_dialog.js). */
-import { h } from "./common.js";
-import { icon } from "./icons.js";
-import { StoryTable } from "./story_table.js";
-import { setFields } from "./story_model.js";
-import { t } from "./texts.js";
+/** The controls of the story editor and its keys; what they do is the dialog's (dialog.js). */
+import { h } from "../shared/graph.js";
+import { icon } from "../shared/icons.js";
+import { StoryTable } from "./table.js";
+import { setFields } from "./model.js";
+import { t } from "../shared/texts.js";
 
 /** The controls by name, for a StoryDialog. */
 export function buildControls(dialog) {

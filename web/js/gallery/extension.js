@@ -2,15 +2,15 @@
  * The memory gallery on Memory Bank, Remember and Preview Memory Bank: what the story remembers, and
  * what the artist changes in it. Changes are kept in the `edits` of the Memory Bank that feeds a bank.
  */
-import { api } from "../../../scripts/api.js";
-import { app } from "../../../scripts/app.js";
-import { PROMPT_ENDS, everyNode, nodeOfId, noteChange, rootGraph, soon, upstream, useStyles } from "./common.js";
-import { continues, isPicture, readBank, upload } from "./gallery_bank.js";
-import { enlarge } from "./gallery_dialog.js";
-import * as edit from "./gallery_edits.js";
-import { GalleryView } from "./gallery_view.js";
-import { missedOutputs, watchRuns } from "./missed_runs.js";
-import { t } from "./texts.js";
+import { api } from "../../../../scripts/api.js";
+import { app } from "../../../../scripts/app.js";
+import { PROMPT_ENDS, everyNode, nodeOfId, noteChange, rootGraph, soon, upstream, useStyles } from "../shared/graph.js";
+import { continues, isPicture, readBank, upload } from "./bank.js";
+import { enlarge } from "./lightbox.js";
+import * as edit from "./edits.js";
+import { GalleryView } from "./view.js";
+import { missedOutputs, watchRuns } from "../loop/missed_runs.js";
+import { t } from "../shared/texts.js";
 
 const MEMORY_BANK = "StoryMemMemoryBank";
 const REMEMBER = "StoryMemRemember";

@@ -1,5 +1,5 @@
 /** What the pack's widgets share: elements, the host's graph, and telling the host of changes. */
-import { app } from "../../../scripts/app.js";
+import { app } from "../../../../scripts/app.js";
 
 export const NO_ID = "00000000-0000-0000-0000-000000000000"; // of a graph that was never a file
 
@@ -30,7 +30,7 @@ export function setText(element, text) {
 
 /** Load a style sheet of this pack once, whatever its folder is called. */
 export function useStyles(name) {
-  const href = new URL(`../css/${name}.css`, import.meta.url).href;
+  const href = new URL(`../../css/${name}.css`, import.meta.url).href;
   if (!document.head.querySelector(`link[href="${href}"]`)) {
     document.head.append(h("link", { rel: "stylesheet", href }));
   }

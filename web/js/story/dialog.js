@@ -1,9 +1,9 @@
 /** The story editor: a dialog over the page with a table of shots, the script as text, and undo. */
-import { h, setText, useStyles } from "./common.js";
-import { buildControls, listen } from "./story_frame.js";
-import * as model from "./story_model.js";
-import { NO_FILE, readStory, writeScript } from "./story_server.js";
-import { t } from "./texts.js";
+import { h, setText, useStyles } from "../shared/graph.js";
+import { buildControls, listen } from "./controls.js";
+import * as model from "./model.js";
+import { NO_FILE, readStory, writeScript } from "./api.js";
+import { t } from "../shared/texts.js";
 
 const CHECK_AFTER_MS = 350;
 const LARGEST_FILE = 2 * 2 ** 20 - 2 ** 16; // bytes: what the server takes in one piece
@@ -16,7 +16,7 @@ function download(name, text) {
 
 export class StoryDialog {
   /**
-   * `asked` is what stands on the node (see story_server.js), `save(text)` puts a script there,
+   * `asked` is what stands on the node (see api.js), `save(text)` puts a script there,
    * `running(mark)` gives the states of a run in progress of the script marked so, by label.
    */
   constructor({ asked, save, running, onClose }) {

@@ -1,13 +1,13 @@
 /** On Load Story: a list of the shots with their states, and the story editor. */
-import { app } from "../../../scripts/app.js";
-import { api } from "../../../scripts/api.js";
-import { PROMPT_ENDS, everyNode, h, noteChange, setText, useStyles } from "./common.js";
-import { icon } from "./icons.js";
-import { heardSoFar, isEnded, statesFor, whenProgress } from "./runs.js";
-import { StoryDialog } from "./story_dialog.js";
-import { labelsOf } from "./story_model.js";
-import { LOAD_STORY, NO_FILE, askedBy, holderOf, kindOf, readStory } from "./story_server.js";
-import { t } from "./texts.js";
+import { app } from "../../../../scripts/app.js";
+import { api } from "../../../../scripts/api.js";
+import { PROMPT_ENDS, everyNode, h, noteChange, setText, useStyles } from "../shared/graph.js";
+import { icon } from "../shared/icons.js";
+import { heardSoFar, isEnded, statesFor, whenProgress } from "../loop/runs.js";
+import { StoryDialog } from "./dialog.js";
+import { labelsOf } from "./model.js";
+import { LOAD_STORY, NO_FILE, askedBy, holderOf, kindOf, readStory } from "./api.js";
+import { t } from "../shared/texts.js";
 
 const WIDGET = "storymem_shots";
 const READ_AFTER_MS = 500;
