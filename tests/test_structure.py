@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 PACK = Path(__file__).resolve().parent.parent
 LIBRARY = sorted((PACK / "storymem").rglob("*.py"))
 ADAPTERS = sorted((PACK / "nodes").rglob("*.py"))
+SCRIPTS = sorted((PACK / "web" / "js").rglob("*.js"))
 HOST_MODULES = {
     "comfy",
     "comfy_api",
@@ -181,6 +183,42 @@ def test_one_file_knows_the_private_parts_of_the_host(path):
 def test_that_test_finds_private_parts(tmp_path, code):
     (tmp_path / "a.py").write_text(code)
     assert _private_names(tmp_path / "a.py")
+
+
+# --- the page's scripts ------------------------------------------------------------------------
+
+ROOMS = ("shared", "story", "loop", "gallery")  # each imports only itself and those before it
+PAGE_DOOR = "web/js/shared/host.js"
+PRIVATE_TO_THE_PAGE = re.compile(r"\b(_nodes|changeTracker|queuePrompt|app\.rootGraph)\b")
+REPLACES = re.compile(r"\b(api|app|LiteGraph|LGraph\w*)(\.\w+)*\.\w+\s*=[^=>]|\.prototype\b")
+
+
+def _room(path: Path) -> str:
+    return path.relative_to(PACK / "web" / "js").parts[0]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=_name)
+def test_rooms_of_the_page_import_one_way(path):
+    known = ROOMS[: ROOMS.index(_room(path)) + 1]
+    text = path.read_text(encoding="utf-8")
+    for target in re.findall(r'from "(\.[^"]+)"', text):
+        if "/scripts/" not in target:
+            assert _room((path.parent / target).resolve()) in known, target
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=_name)
+def test_one_script_knows_the_private_parts_of_the_page_and_none_replaces_any(path):
+    text = path.read_text(encoding="utf-8")
+    assert REPLACES.search(text) is None
+    assert (PRIVATE_TO_THE_PAGE.search(text) is not None) == (_name(path) == PAGE_DOOR)
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["api.queuePrompt = async function", "app.ui.x = 1", "LGraphNode.prototype.onDrawBackground"],
+)
+def test_that_test_finds_what_replaces_the_hosts(code):
+    assert REPLACES.search(code)
 
 
 def test_importing_the_library_loads_nothing_heavy():

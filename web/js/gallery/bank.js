@@ -1,6 +1,6 @@
 /** A memory bank as the server tells of it, and its frames in the artist's words. */
 import { api } from "../../../../scripts/api.js";
-import { h } from "../shared/graph.js";
+import { h } from "../shared/dom.js";
 import { t } from "../shared/texts.js";
 
 export const LARGE = 1024;

@@ -1,6 +1,6 @@
 /** One frame of the memory, large, with all its facts. */
 import { LARGE, factsOf, pictureUrl, placeOf } from "./bank.js";
-import { h } from "../shared/graph.js";
+import { h } from "../shared/dom.js";
 import { t } from "../shared/texts.js";
 
 /**

@@ -2,7 +2,7 @@
 import {
   FactBubble, PICTURE_ENDINGS, factsOf, inputUrl, pictureUrl, placeOf, whoIsOn,
 } from "./bank.js";
-import { h } from "../shared/graph.js";
+import { h } from "../shared/dom.js";
 import { t } from "../shared/texts.js";
 
 const BUBBLE = new FactBubble();

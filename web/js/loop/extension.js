@@ -1,11 +1,11 @@
 /** On Shot Loop Open and Close: which shot is being made, how far the story is, and a way to stop. */
 import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
-import { PROMPT_ENDS, everyNode, h, setText, useStyles } from "../shared/graph.js";
+import { h, setText, useStyles } from "../shared/dom.js";
+import { LOOP_CLOSE, LOOP_OPEN, PROMPT_ENDS, everyNode, kindOf, storyNodesOf } from "../shared/graph.js";
 import { icon } from "../shared/icons.js";
-import { forget, heardSoFar, isEnded, isOfThisPage, takeUp } from "./runs.js";
+import { forget, heardSoFar, isEnded, isOfThisPage, takeUp } from "../shared/runs.js";
 import { lastRead, whenRead } from "../story/extension.js";
-import { LOOP_CLOSE, LOOP_OPEN, kindOf, storyNodesOf } from "../story/api.js";
 import { t } from "../shared/texts.js";
 
 const WIDGET = "storymem_progress";

@@ -1,6 +1,7 @@
 /** Runs that this browser queued and whose end no page heard: closed, or cut off from the server. */
 import { api } from "../../../../scripts/api.js";
-import { NO_ID, PROMPT_ENDS, rootGraph } from "../shared/graph.js";
+import { NO_ID, PROMPT_ENDS } from "../shared/graph.js";
+import { rootGraph } from "../shared/host.js";
 
 const KEY = "storymem.runs"; // in the browser's storage, for each user of the server
 const MOST = 50;

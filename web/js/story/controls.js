@@ -1,5 +1,5 @@
 /** The controls of the story editor and its keys; what they do is the dialog's (dialog.js). */
-import { h } from "../shared/graph.js";
+import { h } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
 import { StoryTable } from "./table.js";
 import { setFields } from "./model.js";

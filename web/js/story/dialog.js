@@ -1,5 +1,5 @@
 /** The story editor: a dialog over the page with a table of shots, the script as text, and undo. */
-import { h, setText, useStyles } from "../shared/graph.js";
+import { h, setText, useStyles } from "../shared/dom.js";
 import { buildControls, listen } from "./controls.js";
 import * as model from "./model.js";
 import { NO_FILE, readStory, writeScript } from "./api.js";

@@ -1,12 +1,14 @@
 /** On Load Story: a list of the shots with their states, and the story editor. */
 import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
-import { PROMPT_ENDS, everyNode, h, noteChange, setText, useStyles } from "../shared/graph.js";
+import { h, setText, useStyles } from "../shared/dom.js";
+import { LOAD_STORY, PROMPT_ENDS, everyNode, holderOf, kindOf } from "../shared/graph.js";
+import { noteChange } from "../shared/host.js";
 import { icon } from "../shared/icons.js";
-import { heardSoFar, isEnded, statesFor, whenProgress } from "../loop/runs.js";
+import { heardSoFar, isEnded, statesFor, whenProgress } from "../shared/runs.js";
 import { StoryDialog } from "./dialog.js";
 import { labelsOf } from "./model.js";
-import { LOAD_STORY, NO_FILE, askedBy, holderOf, kindOf, readStory } from "./api.js";
+import { NO_FILE, askedBy, readStory } from "./api.js";
 import { t } from "../shared/texts.js";
 
 const WIDGET = "storymem_shots";

@@ -1,5 +1,5 @@
 /** The table of shots in the story editor: one row per shot, changed only where the story changed. */
-import { h, setText } from "../shared/graph.js";
+import { h, setText } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
 import { posterOf } from "./api.js";
 import { t } from "../shared/texts.js";
