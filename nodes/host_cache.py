@@ -1,61 +1,251 @@
-"""What the host keeps of a finished shot, and how to make it let go.
+"""Everything that this pack knows of the host beyond what it offers to packs, behind one door.
 
-The host keeps the outputs of every expanded node until the prompt ends (and longer), which is
-390 MB for each shot's decoded frames of 81 x 832 x 480. A finished shot is on disk, so its entries
-can go.
-There is no call for that. The executor is looked up among the callers of the running node, only
-what is found in the form known here is touched, and in an unknown host nothing happens.
+ComfyUI offers ``comfy_api``, hidden inputs, ``GraphBuilder``, ``folder_paths``,
+``NODE_CLASS_MAPPINGS``, ``PromptServer`` with its routes and ``send_sync``, and for models its
+patchers. What stands here is its own business and may change with any version of it: its executor
+and caches, its error messages, the table of nodes in progress, the cache of fingerprints, the
+running prompt's id, the page that asked, the folders that its web server lists, and the list of
+loaded models. Each use looks first whether the host is as expected. If not, it says once what that
+costs and goes on without: no film changes by it.
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import cache
 
-from comfy_execution.progress import NodeState, get_progress_state
+from comfy_api.latest import io
+from comfy_execution.graph_utils import is_link
+
+import nodes
 
 logger = logging.getLogger(__name__)
+UNEXPECTED = (AttributeError, KeyError, TypeError, ValueError, AssertionError, ImportError)
+
+
+@cache
+def _warn_once(what: str, cost: str) -> None:
+    logger.warning(
+        "StoryMem: this ComfyUI does not have %s where this pack looks for it; %s. Films are not "
+        "affected. A newer version of the pack may know this ComfyUI.",
+        what,
+        cost,
+    )
+
+
+# --- the executor: what it keeps of finished shots, and what it says of an error ---------------
 
 
 def find_executor():
-    """The host's executor that runs the current node, or ``None``."""
+    """The host's executor that runs the current node, looked up among its callers, or ``None``."""
     frame = sys._getframe(1)
     while frame is not None:
         candidate = frame.f_locals.get("self") if frame.f_code.co_name == "execute" else None
         if hasattr(candidate, "caches") and hasattr(candidate, "status_messages"):
             return candidate
         frame = frame.f_back
+    _warn_once(
+        "its executor",
+        "the frames of finished shots stay in memory until the story ends (390 MB for each shot of "
+        "81 frames of 832 x 480), and its error messages do not say which shot failed",
+    )
     return None
 
 
 def forget(executor, node_ids: list[str]) -> int:
-    """Drop the cached outputs and the progress entries of expanded nodes; how many were dropped."""
-    progress = get_progress_state().nodes
-    for node_id in node_ids:
-        progress.pop(node_id, None)
-    outputs = getattr(getattr(executor, "caches", None), "outputs", None)
+    """Drop the cached outputs and the progress entries of expanded nodes; how many were dropped.
+
+    The host keeps them until the prompt ends (and longer). A finished shot is on disk.
+    """
+    _forget_progress(node_ids)
+    if executor is None:
+        return 0
     dropped = 0
-    for node_id in node_ids:
-        try:
-            find = getattr(outputs, "_get_cache_for", None)
-            cache = find(node_id) if find else outputs
-            key = cache.cache_key_set.get_data_key(node_id)
-            dropped += cache.cache.pop(key, None) is not None
+    try:
+        outputs = executor.caches.outputs
+        if type(outputs).__name__ == "NullCache":  # --cache-none
+            return 0
+        find = getattr(outputs, "_get_cache_for", None)
+        for node_id in node_ids:
+            kept = find(node_id) if find else outputs
+            key = kept.cache_key_set.get_data_key(node_id)
+            dropped += kept.cache.pop(key, None) is not None
             for table in ("used_generation", "timestamps", "children"):
-                getattr(cache, table, {}).pop(key, None)
-        except (AttributeError, TypeError, AssertionError):
-            return dropped  # --cache-none, or a host that keeps its cache in another form
+                getattr(kept, table, {}).pop(key, None)
+    except UNEXPECTED:
+        _warn_once(
+            "its cache of results",
+            "the frames of finished shots stay in memory until the story ends (390 MB for each "
+            "shot of 81 frames of 832 x 480)",
+        )
     return dropped
 
 
-def is_finished(node_id: str | None) -> bool:
-    """Whether the host is done with a node of the running prompt, also when it passed it over."""
-    return get_progress_state().nodes.get(node_id, {}).get("state") is NodeState.Finished
+def _forget_progress(node_ids: list[str]) -> None:
+    try:
+        from comfy_execution.progress import get_progress_state
+
+        table = get_progress_state().nodes
+        for node_id in node_ids:
+            table.pop(node_id, None)
+    except UNEXPECTED:
+        _warn_once(
+            "its table of nodes in progress",
+            "it tells the page of every node of a long story again at each step of the sampler",
+        )
 
 
-def last_error(executor) -> dict | None:
-    """The host's message about what stopped the prompt; changing it changes what is shown."""
-    for event, data in reversed(getattr(executor, "status_messages", None) or []):
-        if event in ("execution_error", "execution_interrupted"):
-            return data if isinstance(data, dict) else None
-    return None
+@dataclass(frozen=True)
+class Stop:
+    """What stopped a prompt, as the host tells it."""
+
+    node_id: str
+    node_type: str
+    message: str  # empty: somebody cancelled it
+    _data: dict
+
+    def retell(self, message: str) -> None:
+        """Change what the host shows of the error."""
+        self._data["exception_message"] = message
+
+
+def what_stopped(executor) -> Stop | None:
+    """What stopped the prompt; ``None`` when the host does not say."""
+    if executor is None:  # said when it was looked for
+        return None
+    try:
+        for event, data in reversed(executor.status_messages):
+            if event in ("execution_error", "execution_interrupted"):
+                message = data["exception_message"].strip() if event == "execution_error" else ""
+                return Stop(data["node_id"], data["node_type"], message, data)
+            if not isinstance(data, dict):
+                raise TypeError
+    except UNEXPECTED:
+        _warn_once(
+            "its error messages",
+            "they do not say which shot failed; the log, the loop's nodes and story.json do",
+        )
+        return None
+    return Stop("", "", "", {})  # the host was ended
+
+
+def running_prompt_id() -> str:
+    """The id of the prompt whose node runs now; empty when the host does not say."""
+    try:
+        from comfy_execution.utils import get_executing_context
+
+        return get_executing_context().prompt_id
+    except UNEXPECTED:
+        _warn_once(
+            "the running prompt's id",
+            "after a reload of the page, the line on the loop's nodes may say for a moment that a "
+            "story runs which has just ended",
+        )
+        return ""
+
+
+# --- what nodes say of their own changes ------------------------------------------------------
+
+
+def fingerprints(dynprompt) -> Callable[[str], Awaitable]:
+    """What a node, by id, says of its own changes: asked as the host asks for its cache.
+
+    The answer is ``False`` from a node that says nothing, NaN from one that changes every time (or
+    fails when asked), else a list of what ``IS_CHANGED`` or ``fingerprint_inputs`` gave.
+    """
+    try:
+        from execution import IsChangedCache
+
+        of_host = IsChangedCache("storymem", dynprompt, None)
+    except UNEXPECTED:
+        of_host = None
+
+    async def fingerprint(node_id: str):
+        try:
+            return await of_host.get(node_id)
+        except UNEXPECTED:
+            _warn_once(
+                "its cache of fingerprints",
+                "nodes of the loop are asked directly whether they changed, and the shots of one "
+                "that cannot be asked so are made again in every run",
+            )
+            return await ask_node(dynprompt.get_node(node_id))
+
+    return fingerprint
+
+
+async def ask_node(node: dict):
+    """What a node of a prompt says of its own changes, in the form that ``fingerprints`` gives."""
+    kind = nodes.NODE_CLASS_MAPPINGS[node["class_type"]]
+    ask = _question_of(kind)
+    if ask is None:
+        return False
+    known = {name for group in kind.INPUT_TYPES().values() for name in group}
+    given = {name: None if is_link(value) else value for name, value in node["inputs"].items()}
+    given = {name: value for name, value in given.items() if name in known}
+    if getattr(kind, "INPUT_IS_LIST", False):
+        given = {name: [value] for name, value in given.items()}
+    try:
+        answer = ask(**given)
+        return [await answer if inspect.isawaitable(answer) else answer]
+    except Exception as error:  # anything: it is a stranger's code
+        logger.warning("StoryMem: %s does not say whether it changed: %s", kind.__name__, error)
+        return float("nan")
+
+
+def _question_of(kind) -> Callable | None:
+    if issubclass(kind, io.ComfyNode):
+        ask = kind.fingerprint_inputs
+        return None if ask.__func__ is io.ComfyNode.fingerprint_inputs.__func__ else ask
+    return getattr(kind, "IS_CHANGED", None)
+
+
+# --- the server and the page ------------------------------------------------------------------
+
+
+def asking_page(server) -> str | None:
+    """The id of the page that queued the running prompt; ``None`` when no page did."""
+    if server is None:
+        return None
+    try:
+        return server.client_id
+    except AttributeError:
+        _warn_once(
+            "the page that queued a prompt",
+            "the page does not show how far a story is until it ends",
+        )
+        return None
+
+
+def rename_web_folder(old: str, new: str) -> bool:
+    """Have the host list the page's files of a pack under another name; whether it does."""
+    folders = getattr(nodes, "EXTENSION_WEB_DIRS", None)
+    if not isinstance(folders, dict):
+        _warn_once("its list of web folders", "the page may not show this pack's buttons")
+        return False
+    if old not in folders:
+        return False
+    folders[new] = folders.pop(old)
+    return True
+
+
+# --- models -----------------------------------------------------------------------------------
+
+
+def loaded_models_beside(patcher) -> list:
+    """The host's entries of all loaded models but this one, as ``free_memory`` takes them."""
+    try:
+        from comfy.model_management import current_loaded_models
+
+        return [entry for entry in current_loaded_models if entry.model is not patcher]
+    except UNEXPECTED:
+        _warn_once(
+            "its list of loaded models",
+            "all models are taken off the card after keyframes were chosen, and loaded again when "
+            "they are used",
+        )
+        return []

@@ -13,6 +13,7 @@ import folder_paths
 import torch
 
 from ..storymem.weights import WeightsSource, download, find_file
+from .host_cache import loaded_models_beside
 
 AUTO = "auto"
 
@@ -60,7 +61,7 @@ class HostModel:
         """Off the device now, whatever else the host keeps there."""
         if self._patcher is None or self._patcher.load_device.type == "cpu":
             return
-        others = [m for m in management.current_loaded_models if m.model is not self._patcher]
+        others = loaded_models_beside(self._patcher)
         management.free_memory(1e30, self._patcher.load_device, keep_loaded=others)
 
 

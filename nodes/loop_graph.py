@@ -18,6 +18,7 @@ import nodes
 from ..storymem.neutral_inputs import inputs_that_count
 from ..storymem.render_version import versions_of_nodes
 from ..storymem.shot_store import digest_of
+from . import host_cache
 
 OPEN, CLOSE = "StoryMemShotLoopOpen", "StoryMemShotLoopClose"
 NEXT_SHOT = "StoryMemNextShot"
@@ -147,9 +148,7 @@ class LoopGraph:
 
         Node numbers are replaced by positions, so that the same graph drawn anew is the same body.
         """
-        from execution import IsChangedCache
-
-        changed = IsChangedCache("storymem", self.dynprompt, None)
+        fingerprint_of = host_cache.fingerprints(self.dynprompt)
         numbers = {node_id: i for i, node_id in enumerate(self.makers)}
         numbers[self.open_id] = "open"
         lines = []
@@ -157,7 +156,7 @@ class LoopGraph:
             node = self.node(node_id)
             # A Close's says whether its files lie there, not what it gives.
             is_close = node["class_type"] == CLOSE
-            fingerprint = None if is_close else await changed.get(node_id)
+            fingerprint = None if is_close else await fingerprint_of(node_id)
             if _is_nan(fingerprint):
                 logger.warning(
                     "StoryMem: %s says that it changes every time, so no finished shot can be used "

@@ -76,15 +76,15 @@ def expand(run: loop_run.LoopRun) -> tuple[dict, list]:
             "class_type": "StoryMemLoopFinish",
             "inputs": {**place, "run": run_id, **ends},
         }
-        finished[f"shot_{i}"] = [finish, 0]
-        if not step.key:  # it may turn out to be finished, and then the copies give nothing
-            after = graph.child_id(f"{number}.after")
-            expansion[after] = {"class_type": "StoryMemLoopAfter", "inputs": {"shot": [finish, 0]}}
-            finished[f"shot_{i}"] = [after, 0]
-        run.clones[i], run.finish_nodes[i] = [begin, *copies], finish
+        after = graph.child_id(f"{number}.after")
+        expansion[after] = {
+            "class_type": "StoryMemLoopAfter",
+            "inputs": {**place, "shot": [finish, 0]},
+        }
+        finished[f"shot_{i}"] = [after, 0]
+        run.clones[i] = [begin, *copies]
     end = graph.child_id("end")
-    inputs = {"loop": graph.close_id, "run": run_id, **finished, "last": [finish, 0]}
-    del inputs[f"shot_{run.todo[-1]}"]
+    inputs = {"loop": graph.close_id, "run": run_id, **finished}
     expansion[end] = {"class_type": "StoryMemLoopEnd", "inputs": inputs}
     return expansion, [[end, slot] for slot in range(3)]
 
@@ -158,7 +158,8 @@ class LoopFinish(io.ComfyNode):
 
 
 class LoopAfter(io.ComfyNode):
-    """Comes after a shot also when that one was not made, because an earlier run had made it."""
+    """Comes after a shot also when the host passed that over: an earlier run made it, or a node of
+    its body gave nothing, which is told here."""
 
     @classmethod
     def define_schema(cls):
@@ -166,19 +167,23 @@ class LoopAfter(io.ComfyNode):
             node_id="StoryMemLoopAfter",
             display_name="Loop: after shot",
             category="StoryMem/internal",
-            description="Added by Shot Loop Close for some shots. Not for workflows.",
+            description="Added by Shot Loop Close for each shot. Not for workflows.",
             is_dev_only=True,
             inputs=[
+                io.String.Input("loop", tooltip="Id of the Shot Loop Close."),
+                io.Int.Input("step", tooltip="Place of the shot in the loop, from 0."),
                 # As a link: the host passes over nodes that get nothing.
-                io.String.Input("shot", raw_link=True, tooltip="The shot that it comes after.")
+                io.String.Input("shot", raw_link=True, tooltip="The shot that it comes after."),
             ],
             outputs=[io.String.Output(display_name="after", tooltip="Always empty.")],
+            hidden=[io.Hidden.dynprompt],
             not_idempotent=True,
         )
 
     @classmethod
     @tells_host_places
-    def execute(cls, shot) -> io.NodeOutput:
+    def execute(cls, loop, step, shot) -> io.NodeOutput:
+        loop_run.find_run(cls.hidden.dynprompt, loop).check_finished(step)
         return io.NodeOutput("")
 
 
@@ -196,10 +201,6 @@ class LoopEnd(io.ComfyNode):
             inputs=[
                 io.String.Input("loop", tooltip="Id of the Shot Loop Close."),
                 io.String.Input("run", tooltip="Different in every run."),
-                # As a link: the host passes over nodes that get nothing, and this one must tell.
-                io.String.Input(
-                    "last", optional=True, raw_link=True, tooltip="The last shot that was made."
-                ),
             ],
             outputs=[
                 io.Video.Output(display_name="video", tooltip="The story video."),
@@ -214,10 +215,8 @@ class LoopEnd(io.ComfyNode):
 
     @classmethod
     @tells_host_places
-    def execute(cls, loop, run, last=None, **finished) -> io.NodeOutput:
+    def execute(cls, loop, run, **finished) -> io.NodeOutput:
         this = loop_run.find_run(cls.hidden.dynprompt, loop)
-        for i in this.todo:
-            this.check_finished(i)
         output = page.with_bank(this.assemble(), cls.hidden)
         this.watch_files()
         return output

@@ -8,6 +8,8 @@ import sys
 
 import folder_paths
 
+from . import host_cache
+
 EVENT = "storymem.progress"
 PROMPT_CHARACTERS = 60
 
@@ -22,7 +24,8 @@ def tell(run, state: str, place: int | None = None, *, failed: bool = False, mes
         failed: the shot could not be made.
     """
     server = _server()
-    if getattr(server, "client_id", None) is None:
+    asking = host_cache.asking_page(server)
+    if asking is None:
         return
     dynprompt, graph, steps = run.graph.dynprompt, run.graph, run.steps
     folder = os.path.relpath(run.folder, folder_paths.get_output_directory())
@@ -51,7 +54,7 @@ def tell(run, state: str, place: int | None = None, *, failed: bool = False, mes
         prompt = " ".join(shot.prompt.split())[:PROMPT_CHARACTERS]
         facts |= {"shot": shot.index + 1, "label": shot.label, "position": place + 1}
         facts["prompt"] = prompt
-    server.send_sync(EVENT, facts, server.client_id)
+    server.send_sync(EVENT, facts, asking)
 
 
 def _states(steps, current: int | None, word: str | None) -> dict[str, str]:

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -17,7 +17,6 @@ import torch
 from comfy.cli_args import args
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import InputImpl, io, ui
-from comfy_execution.utils import get_executing_context
 
 from ..storymem.disk import StoreError, remove_unfinished, telling
 from ..storymem.disk_space import check_disk, estimate_bytes
@@ -62,8 +61,9 @@ STORE_FOLDER = (
     ".storymem"  # in the output folder: finished shots, whatever prefix and name they have
 )
 LARGEST_GRAPH_IN_A_SHOT = 256 * 1024  # bytes of JSON; a larger graph goes into the story video only
-POLL_SECONDS = 0.1  # between looks at whether the shot before is finished
+POLL_SECONDS = 0.1  # between looks at whether somebody cancelled the prompt
 USUAL_SIZE = (832, 480, 81)  # width, height, frames: for the estimate when no node of the body says
+UNKNOWN_CAUSE = "it failed or was cancelled, and ComfyUI's own message says which"
 logger = logging.getLogger(__name__)
 
 # Runs of the prompt that is being executed; they end with it.
@@ -96,7 +96,6 @@ class LoopRun:
     clones: dict[int, list[str]] = field(default_factory=dict)
     current: int | None = None
     done: dict[int, asyncio.Event] = field(default_factory=dict)
-    finish_nodes: dict[int, str] = field(default_factory=dict)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     watcher: asyncio.Task | None = None
     notes: dict[str, str] = field(default_factory=dict)  # of files that were changed, for the node
@@ -104,6 +103,13 @@ class LoopRun:
     @cached_property
     def script_mark(self) -> str:
         return script_mark(self.loop.story)
+
+    @property
+    def result(self) -> str:
+        """The same for runs that leave the same files; known when all shots are finished."""
+        shots = [step.record.key for step in self.steps]
+        ways = [asdict(self.options), asdict(self.loop.settings), self.loop.body, self.script_mark]
+        return digest_of([str(self.folder), shots, *ways])
 
     @property
     def todo(self) -> list[int]:
@@ -133,22 +139,21 @@ class LoopRun:
         return None if pixels is None else pixels[None].float() / 255
 
     async def _wait_for(self, i: int) -> None:
-        """Wait for shot ``i``, but not for one that the host passed over, nor past an interrupt."""
+        """Wait for shot ``i``, but not past an interrupt."""
         while not self.done[i].is_set():
             # The host looks for an interrupt only between nodes; here none may be left to run.
             throw_exception_if_processing_interrupted()
-            self.check_finished(i)
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self.done[i].wait(), POLL_SECONDS)
 
     def check_finished(self, i: int) -> None:
-        """Tell of a shot that the host passed over: a node of its body gave nothing.
+        """Tell of a shot that the host is done with, but that it passed over: a node of its body
+        gave nothing.
 
         Raises:
             ValueError: naming the shot.
         """
-        passed = host_cache.is_finished(self.finish_nodes.get(i))
-        if passed and self.steps[i].record is None:
+        if self.steps[i].record is None:
             raise ValueError(
                 f"{self.steps[i].plan.shot} could not be finished: a node of the loop's body gave "
                 "nothing, so no frames or no bank reached Shot Loop Close (an Aesthetic Filter "
@@ -213,17 +218,17 @@ class LoopRun:
             raise
 
     def report_stop(self) -> None:
-        error = host_cache.last_error(self.executor) or {}
-        is_own = error.get("node_id") in self.graph.shown_ids()
-        cause = error.get("exception_message", "").strip()
-        if cause and not is_own:
-            cause = f"another node of the workflow failed ({error.get('node_type')})"
+        stop = host_cache.what_stopped(self.executor)
+        is_own = stop is not None and stop.node_id in self.graph.shown_ids()
+        cause = UNKNOWN_CAUSE if stop is None else stop.message
+        if stop is not None and cause and not is_own:
+            cause = f"another node of the workflow failed ({stop.node_type})"
         where, failed = "before its first shot", ""
         step = None if self.current is None else self.steps[self.current]
         if step is not None and step.record is None:
             where = f"in {step.plan.shot}"
             cause = cause.removeprefix(f"{step.plan.shot} ")
-            failed = step.label if is_own and "exception_message" in error else ""
+            failed = step.label if is_own and stop.message else ""
         elif step is not None:
             where = f"after {step.plan.shot}" if self.todo else "while its shots were joined"
         finished = sum(step.record is not None for step in self.steps)
@@ -234,7 +239,7 @@ class LoopRun:
         )
         logger.warning("StoryMem: %s", line)
         if is_own and cause not in ("", line):
-            error["exception_message"] = line[0].upper() + line[1:] + "\n"
+            stop.retell(line[0].upper() + line[1:] + "\n")
         try:
             update_manifest(self.folder, self.loop.story, stopped=line, failed=failed)
         except (OSError, StoreError) as trouble:
@@ -252,7 +257,7 @@ class LoopRun:
 
     def watch_files(self) -> None:
         """Have the host run Close again once a file changed that the result rests on."""
-        WATCH.remember(self.graph.close_id, self.watched_files())
+        WATCH.remember(self.graph.close_id, self.result, self.watched_files())
         edits = None
         with suppress(StoreError):  # the story is finished; the next run tells
             edits = find_edits(self.folder, self.loop.story, self.loop.store)
@@ -302,7 +307,7 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
         raise
     replaced = VERSIONS.replaced(graph.files())
     executor = host_cache.find_executor()
-    prompt_id = get_executing_context().prompt_id
+    prompt_id = host_cache.running_prompt_id()
     run = LoopRun(loop, graph, steps, options, folder, metadata, executor, replaced, prompt_id)
     run.done = {i: asyncio.Event() for i in run.todo}
     run.watcher = asyncio.get_running_loop().create_task(run.watch())

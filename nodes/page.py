@@ -24,6 +24,7 @@ from ..storymem.memory_bank import MemoryBank
 from ..storymem.names import is_digest
 from ..storymem.same_origin import is_same_origin
 from ..storymem.thumbnails import SMALL, PictureFolders, read_small
+from . import host_cache
 from .loop_run import STORE_FOLDER
 
 PREFIX = "/storymem/"
@@ -63,10 +64,10 @@ def serve_web_files(pack: Path) -> None:
     space or a letter outside of ASCII in the folder's name, and each file is "not found". Help
     pages and templates are asked for under the folder's name whatever is done here.
     """
-    folders = getattr(sys.modules.get("nodes"), "EXTENSION_WEB_DIRS", {})
-    if URL.build(path=f"/{pack.name}").raw_path == f"/{pack.name}" or pack.name not in folders:
+    if URL.build(path=f"/{pack.name}").raw_path == f"/{pack.name}":
         return
-    folders[PLAIN_NAME] = folders.pop(pack.name)
+    if not host_cache.rename_web_folder(pack.name, PLAIN_NAME):
+        return
     logger.warning(
         "StoryMem: ComfyUI cannot show the help pages and the templates of a folder called %r; "
         "rename it to ComfyUI-StoryMem (letters from a to z, no spaces) and start ComfyUI again",
@@ -163,10 +164,10 @@ def show_bank(bank: MemoryBank, hidden) -> dict:
     artists_node = dynprompt.get_display_node_id(node_id) if dynprompt else node_id
     if artists_node == node_id or server is None:
         return shown
-    if server.client_id is None:  # nobody asked from a page; every page would get it
-        return {}
-    event = {"node": artists_node, "bank": shown["storymem_bank"][0]}
-    server.send_sync(BANK_EVENT, event, server.client_id)
+    asking = host_cache.asking_page(server)
+    if asking is not None:  # without one every page would get it
+        event = {"node": artists_node, "bank": shown["storymem_bank"][0]}
+        server.send_sync(BANK_EVENT, event, asking)
     return {}
 
 

@@ -72,6 +72,41 @@ def loop_graph(script, log="", *, prefix="loop", body=None, opened=None, closed=
     }
 
 
+def filtered(graph: dict) -> dict:
+    """The graph in which Keyframe Select has no picture for what follows, up to Remember."""
+    scorer = {"scorer": "sharpness", "score_file": "auto", "clip_name": "auto"}
+    thresholds = {"hpsv3_threshold": 3.0, "laion_threshold": 5.0, "sharpness_threshold": 99.0}
+    select = {"bank": ["open", 2], "shot": ["open", 1], "threshold": 0.9, "max_keyframes": 3}
+    scale = {"upscale_method": "bicubic", "scale_by": 2.0}
+    for name, kind, inputs in (
+        ("scorer", "StoryMemLoadScorer", {**scorer, **thresholds}),
+        (
+            "select",
+            "StoryMemKeyframeSelect",
+            {"frames": ["body", 0], "scorer": ["scorer", 0], **select},
+        ),
+        ("scale", "ImageScaleBy", {"image": ["select", 1], **scale}),
+        (
+            "filter",
+            "StoryMemAestheticFilter",
+            {
+                "scorer": ["scorer", 0],
+                "own_threshold": True,
+                "threshold": 1.0,
+                "images": ["scale", 0],
+            },
+        ),
+        (
+            "remember",
+            "StoryMemRemember",
+            {"keyframes": ["filter", 0], "bank": ["open", 2], "pin": False},
+        ),
+    ):
+        graph[name] = {"class_type": kind, "inputs": inputs}
+    graph["close"]["inputs"]["bank"] = ["remember", 0]
+    return graph
+
+
 def renamed(graph: dict, suffix: str) -> dict:
     """The same graph under other node ids, to stand beside the first in one prompt."""
     graph = copy.deepcopy(graph)

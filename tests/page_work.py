@@ -52,8 +52,8 @@ def count_calls(page, act: Callable[[], object]) -> Counter:
     session.detach()
     calls: Counter = Counter()
     for script in scripts:
-        folder, _, file = script["url"].partition("?")[0].rpartition("/")
-        if folder.endswith("/extensions/renamed/js"):
+        _, is_ours, file = script["url"].partition("?")[0].partition("/extensions/renamed/js/")
+        if is_ours:
             for function in script["functions"]:
                 calls[f"{file} {function['functionName']}"] += function["ranges"][0]["count"]
     return calls

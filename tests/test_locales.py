@@ -51,7 +51,7 @@ def test_no_text_is_unfinished_or_read_as_a_message_format_by_the_page(language,
 
 
 def test_every_setting_and_command_of_the_page_has_its_texts():
-    scripts = (PACK / "web" / "js").glob("*.js") if (PACK / "web" / "js").is_dir() else ()
+    scripts = (PACK / "web" / "js").rglob("*.js") if (PACK / "web" / "js").is_dir() else ()
     ids = {
         name
         for path in scripts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 PACK = Path(__file__).resolve().parent.parent
 LIBRARY = sorted((PACK / "storymem").rglob("*.py"))
 ADAPTERS = sorted((PACK / "nodes").rglob("*.py"))
+SCRIPTS = sorted((PACK / "web" / "js").rglob("*.js"))
 HOST_MODULES = {
     "comfy",
     "comfy_api",
@@ -130,6 +132,93 @@ def test_that_test_finds_what_it_looks_for(tmp_path):
         "import torch\ntorch.jit.load(x)\nclass A(pickle._Unpickler): 1\n"
     )
     assert {"torch.jit.load", "pickle._Unpickler", "load"} <= _called(tmp_path / "a.py")
+
+
+# What the host keeps for itself may change with every version of it, so one file knows it, looks
+# whether it is as expected, and goes on without (tests/host/test_host_private.py).
+HOST_DOOR = "nodes/host_cache.py"
+PRIVATE_TO_THE_HOST = {
+    "_getframe", "caches", "cache_key_set", "client_id", "current_loaded_models", "execution",
+    "EXTENSION_WEB_DIRS", "get_executing_context", "get_progress_state", "IsChangedCache",
+    "is_changed", "last_node_id", "last_prompt_id", "NullCache", "PromptExecutor", "prompt_queue",
+    "status_messages",
+}  # fmt: skip
+OFFERED_MODULES = {"comfy_execution.graph_utils"}  # of comfy_execution; as the host's docs say
+
+
+def _private_names(path: Path) -> set[str]:
+    """Private names of the host in a file's code, also as text for ``getattr``."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 0:
+            found |= {node.module} if node.module not in OFFERED_MODULES else set()
+        for name in ("id", "attr", "name", "arg", "value"):
+            value = getattr(node, name, None)
+            found |= {value} if isinstance(value, str) else set()
+    return {
+        n for n in found if n in PRIVATE_TO_THE_HOST or n.split(".")[0] == "comfy_execution"
+    } - OFFERED_MODULES
+
+
+@pytest.mark.parametrize("path", ADAPTERS, ids=_name)
+def test_one_file_knows_the_private_parts_of_the_host(path):
+    if _name(path) == HOST_DOOR:
+        assert len(_private_names(path)) > 10, "the door is somewhere else now"
+    else:
+        assert _private_names(path) == set()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from execution import IsChangedCache",
+        "import execution",
+        "from comfy_execution.progress import get_progress_state as state",
+        "import comfy_execution.caching",
+        "sys._getframe(1)",
+        "server.client_id",
+        "getattr(server, 'client_id', None)",
+    ],
+)
+def test_that_test_finds_private_parts(tmp_path, code):
+    (tmp_path / "a.py").write_text(code)
+    assert _private_names(tmp_path / "a.py")
+
+
+# --- the page's scripts ------------------------------------------------------------------------
+
+ROOMS = ("shared", "story", "loop", "gallery")  # each imports only itself and those before it
+PAGE_DOOR = "web/js/shared/host.js"
+PRIVATE_TO_THE_PAGE = re.compile(r"\b(_nodes|changeTracker|queuePrompt|app\.rootGraph)\b")
+REPLACES = re.compile(r"\b(api|app|LiteGraph|LGraph\w*)(\.\w+)*\.\w+\s*=[^=>]|\.prototype\b")
+
+
+def _room(path: Path) -> str:
+    return path.relative_to(PACK / "web" / "js").parts[0]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=_name)
+def test_rooms_of_the_page_import_one_way(path):
+    known = ROOMS[: ROOMS.index(_room(path)) + 1]
+    text = path.read_text(encoding="utf-8")
+    for target in re.findall(r'from "(\.[^"]+)"', text):
+        if "/scripts/" not in target:
+            assert _room((path.parent / target).resolve()) in known, target
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=_name)
+def test_one_script_knows_the_private_parts_of_the_page_and_none_replaces_any(path):
+    text = path.read_text(encoding="utf-8")
+    assert REPLACES.search(text) is None
+    assert (PRIVATE_TO_THE_PAGE.search(text) is not None) == (_name(path) == PAGE_DOOR)
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["api.queuePrompt = async function", "app.ui.x = 1", "LGraphNode.prototype.onDrawBackground"],
+)
+def test_that_test_finds_what_replaces_the_hosts(code):
+    assert REPLACES.search(code)
 
 
 def test_importing_the_library_loads_nothing_heavy():

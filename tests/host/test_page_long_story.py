@@ -131,16 +131,16 @@ def questions(page, *, asked_for: int | None = None):
 def test_two_thousand_shots_are_rows_each_made_and_changed_once_only(page):
     load(page, LONG)
     calls = count_calls(page.page, lambda: open_table(page, LONG))
-    assert calls["story_table.js build"] == calls["story_table.js fill"] == LONG
+    assert calls["story/table.js build"] == calls["story/table.js fill"] == LONG
     assert len(page.column("label")) == LONG  # all of them, for whoever looks for words in them
 
     with questions(page, asked_for=1):
         calls, seen = watch(page, lambda: type_in(page, LONG))
     assert set(seen.lines) <= {page.column("label")[-1]}
     assert seen.nodes == 0
-    assert calls["story_table.js fill"] == 1
+    assert calls["story/table.js fill"] == 1
     for name in ("build", "show", "number", "showFacts", "put"):
-        assert calls[f"story_table.js {name}"] == 0, name
+        assert calls[f"story/table.js {name}"] == 0, name
     assert calls.total() < 3 * LONG  # the list of rows is copied, for undo
     page.close()
 
@@ -160,8 +160,8 @@ def test_of_two_thousand_rows_only_those_are_moved_that_move(page):
     ]
     for number, (act, built, moves) in enumerate(changes):
         calls, seen = watch(page, act)
-        assert (calls["story_table.js build"], seen.moves) == (built, moves), number
-        assert calls["story_table.js number"] <= LONG + 1
+        assert (calls["story/table.js build"], seen.moves) == (built, moves), number
+        assert calls["story/table.js number"] <= LONG + 1
     page.close()
 
 

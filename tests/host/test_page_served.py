@@ -51,7 +51,7 @@ def serve(base_folder, tmp_path):
 def test_a_folder_whose_name_is_no_address_has_its_page_all_the_same_and_is_told_of(serve, folder):
     server = serve(folder=folder)
     assert server.log().count("rename it to ComfyUI-StoryMem") == 1
-    assert ask(server, f"/extensions/{quote(folder)}/js/progress.js")[0] == 404, (
+    assert ask(server, f"/extensions/{quote(folder)}/js/loop/extension.js")[0] == 404, (
         "the host can serve such folders now: nothing has to be done and told any more"
     )
     with open_page(server.port) as page:

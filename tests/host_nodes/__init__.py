@@ -9,6 +9,7 @@ from comfy_api.latest import ComfyExtension, io
 
 import nodes
 
+from .broken_host import NODES as BREAKING_NODES
 from .loop_body import NODES as LOOP_NODES
 from .loop_body import TestFileLoader
 
@@ -97,7 +98,7 @@ class TestExtension(ComfyExtension):
     async def get_node_list(self):
         # A node of the old kind, which the host takes from a module without this class only.
         nodes.NODE_CLASS_MAPPINGS["StoryMemTestFileLoader"] = TestFileLoader
-        return [TestTextEncoder, Clip, Record, *LOOP_NODES]
+        return [TestTextEncoder, Clip, Record, *BREAKING_NODES, *LOOP_NODES]
 
 
 async def comfy_entrypoint():

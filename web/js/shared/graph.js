@@ -1,51 +1,27 @@
-/** What the pack's widgets share: elements, the host's graph, and telling the host of changes. */
-import { app } from "../../../scripts/app.js";
+/** The host's graph: its nodes, and what feeds them. */
+import { nodesOf, rootGraph } from "./host.js";
+
+export const LOAD_STORY = "StoryMemLoadStory";
+export const LOOP_OPEN = "StoryMemShotLoopOpen";
+export const LOOP_CLOSE = "StoryMemShotLoopClose";
+export const MEMORY_BANK = "StoryMemMemoryBank";
+export const PREVIEW_BANK = "StoryMemPreviewMemoryBank";
+export const REMEMBER = "StoryMemRemember";
+
+const STORY_TYPES = new Set(["STORYMEM_STORY", "STORYMEM_FLOW", "*"]);
 
 export const NO_ID = "00000000-0000-0000-0000-000000000000"; // of a graph that was never a file
 
 /** The host's events of which a prompt's last one is. */
 export const PROMPT_ENDS = ["execution_success", "execution_error", "execution_interrupted"];
 
-/** `h("button", { class: "x", onclick: f, "aria-label": "y" }, "text", child)`; text stays text. */
-export function h(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (value === true) element.setAttribute(name, "");
-    else if (value !== false && value != null) element.setAttribute(name, value);
-  }
-  element.append(...children.filter((child) => child != null));
-  return element;
-}
-
-/**
- * Change an element's text. An element that comes or goes, a text too, has the browser look through
- * the whole page for what the host's `:has()` rules mean; a text that changes has not.
- */
-export function setText(element, text) {
-  const [node] = element.childNodes;
-  if (element.childNodes.length !== 1 || node.nodeType !== Node.TEXT_NODE) element.textContent = text;
-  else if (node.data !== text) node.data = text;
-}
-
-/** Load a style sheet of this pack once, whatever its folder is called. */
-export function useStyles(name) {
-  const href = new URL(`../css/${name}.css`, import.meta.url).href;
-  if (!document.head.querySelector(`link[href="${href}"]`)) {
-    document.head.append(h("link", { rel: "stylesheet", href }));
-  }
-}
-
-/** The workflow's outermost graph. */
-export function rootGraph() {
-  return app.rootGraph ?? app.graph;
-}
+export const kindOf = (node) => node?.comfyClass ?? node?.constructor?.comfyClass ?? node?.type;
 
 /** Every node of a graph and of the subgraphs in it. */
 export function* everyNode(graph = rootGraph(), seen = new Set()) {
   if (!graph || seen.has(graph)) return;
   seen.add(graph);
-  for (const node of graph._nodes ?? graph.nodes ?? []) {
+  for (const node of nodesOf(graph)) {
     yield node;
     if (node.subgraph) yield* everyNode(node.subgraph, seen);
   }
@@ -63,7 +39,7 @@ export function nodeOfId(id) {
   return node;
 }
 
-export function linkOf(graph, id) {
+function linkOf(graph, id) {
   return id == null ? null : graph?.getLink?.(id) ?? graph?.links?.get?.(id) ?? graph?.links?.[id] ?? null;
 }
 
@@ -121,22 +97,25 @@ export function* upstream(node, types, stop = () => false) {
   }
 }
 
-/** Tell the host that the workflow changed: undo, the "modified" mark, and the kept draft. */
-export function noteChange() {
-  const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
-  const capture = tracker?.captureCanvasState ?? tracker?.checkState;
-  capture?.call(tracker);
+/**
+ * The widget that holds an input's value, as {node, widget}: the node's own, or that of the subgraph
+ * node which shows it outside. `null` when another node gives the value, which the page cannot know.
+ */
+export function holderOf(node, name) {
+  const index = node.inputs?.findIndex((input) => (input.widget?.name ?? input.name) === name) ?? -1;
+  const link = index < 0 || node.inputs[index].link == null ? null : linkOf(node.graph, node.inputs[index].link);
+  if (!link) {
+    const widget = node.widgets?.find((found) => found.name === name);
+    return widget ? { node, widget } : null;
+  }
+  if (String(link.origin_id) !== SUBGRAPH_INPUT) return null;
+  const outside = [...everyNode()].filter((found) => found.subgraph === node.graph);
+  const input = outside[0]?.inputs?.[link.origin_slot];
+  if (outside.length !== 1 || !input) return null; // of several copies, nobody knows which is meant
+  return holderOf(outside[0], input.widget?.name ?? input.name);
 }
 
-/** Run `task` once, soon, however often it is asked for. */
-export function soon(task) {
-  let asked = false;
-  return () => {
-    if (asked) return;
-    asked = true;
-    requestAnimationFrame(() => {
-      asked = false;
-      task();
-    });
-  };
+/** The Load Story nodes that a loop node gets its story from. */
+export function storyNodesOf(loopNode) {
+  return [...upstream(loopNode, STORY_TYPES)].filter((node) => kindOf(node) === LOAD_STORY);
 }

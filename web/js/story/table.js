@@ -1,8 +1,8 @@
 /** The table of shots in the story editor: one row per shot, changed only where the story changed. */
-import { h, setText } from "./common.js";
-import { icon } from "./icons.js";
-import { posterOf } from "./story_server.js";
-import { stateTexts, t } from "./texts.js";
+import { h, setText } from "../shared/dom.js";
+import { icon } from "../shared/icons.js";
+import { posterOf } from "./api.js";
+import { stateTexts, t } from "../shared/texts.js";
 
 const DRAG_TYPE = "application/x-storymem-shot";
 const MORE_FIELDS = ["negative_prompt", "first_frame_prompt", "continuity", "lora_strength", "reference_images"];
@@ -13,7 +13,7 @@ const PARTS = { // of a row, that are changed later
 };
 
 export class StoryTable {
-  /** `act(name, id, value)` is told what the artist does; see story_dialog.js. */
+  /** `act(name, id, value)` is told what the artist does; see dialog.js. */
   constructor(act) {
     this.act = act;
     this.parts = new Map(); // row id -> the elements of its row

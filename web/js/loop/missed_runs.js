@@ -1,6 +1,7 @@
 /** Runs that this browser queued and whose end no page heard: closed, or cut off from the server. */
-import { api } from "../../../scripts/api.js";
-import { NO_ID, PROMPT_ENDS, rootGraph } from "./common.js";
+import { api } from "../../../../scripts/api.js";
+import { NO_ID, PROMPT_ENDS } from "../shared/graph.js";
+import { rootGraph } from "../shared/host.js";
 
 const KEY = "storymem.runs"; // in the browser's storage, for each user of the server
 const MOST = 50;
@@ -24,10 +25,6 @@ function write(runs) {
   } catch {
     // A browser that keeps nothing has nothing to catch up with.
   }
-}
-
-function queued(workflow, prompt) {
-  if (workflow && workflow !== NO_ID && prompt) write([...read(), { workflow, prompt }]);
 }
 
 const over = new Set(); // runs whose end this page heard
@@ -68,14 +65,22 @@ export async function missedOutputs() {
   return null;
 }
 
+/** Keep account of what this page has in the server's queue: the host does not say as it queues. */
+async function noteQueued() {
+  const queue = await get("/queue");
+  const entries = [...queue.queue_running, ...queue.queue_pending].sort(([a], [b]) => a - b);
+  const own = entries.filter(([, , , extra]) => extra?.client_id && extra.client_id === api.clientId);
+  const known = new Set([...over, ...read().map(({ prompt }) => prompt)]);
+  const fresh = own
+    .map(([, prompt, , extra]) => ({ workflow: extra.extra_pnginfo?.workflow?.id, prompt }))
+    .filter(({ workflow, prompt }) => workflow && workflow !== NO_ID && !known.has(prompt));
+  if (fresh.length) write([...read(), ...fresh]);
+}
+
 /** Keep account of runs; `ask()` is called when one may have been missed. */
 export function watchRuns(ask) {
-  const { queuePrompt } = api;
-  api.queuePrompt = async function (...given) {
-    const answer = await queuePrompt.apply(this, given);
-    queued(given[1]?.workflow?.id, answer?.prompt_id);
-    return answer;
-  };
+  const note = () => noteQueued().catch(() => {}); // the server is away: nothing runs there
+  for (const sign of ["promptQueued", "execution_start"]) api.addEventListener(sign, note);
   for (const end of PROMPT_ENDS) api.addEventListener(end, ({ detail }) => heard(detail?.prompt_id));
   for (const sign of ["reconnected", "status"]) api.addEventListener(sign, ask);
 }

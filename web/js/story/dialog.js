@@ -1,9 +1,9 @@
 /** The story editor: a dialog over the page with a table of shots, the script as text, and undo. */
-import { h, setText, useStyles } from "./common.js";
-import { buildControls, listen } from "./story_frame.js";
-import * as model from "./story_model.js";
-import { NO_FILE, readStory, writeScript } from "./story_server.js";
-import { t } from "./texts.js";
+import { h, setText, useStyles } from "../shared/dom.js";
+import { StoryControls } from "./controls.js";
+import * as model from "./model.js";
+import { NO_FILE, readStory, writeScript } from "./api.js";
+import { t } from "../shared/texts.js";
 
 const CHECK_AFTER_MS = 350;
 const LARGEST_FILE = 2 * 2 ** 20 - 2 ** 16; // bytes: what the server takes in one piece
@@ -16,7 +16,7 @@ function download(name, text) {
 
 export class StoryDialog {
   /**
-   * `asked` is what stands on the node (see story_server.js), `save(text)` puts a script there,
+   * `asked` is what stands on the node (see api.js), `save(text)` puts a script there,
    * `running(mark)` gives the states of a run in progress of the script marked so, by label.
    */
   constructor({ asked, save, running, onClose }) {
@@ -29,11 +29,11 @@ export class StoryDialog {
     this.dropped = null; // such a text that was undone, and the story it was undone to
     this.reading = 0; // counts what is read, so that an answer to an older text is left aside
     useStyles("story");
-    Object.assign(this, buildControls(this));
-    this.note.hidden = !this.fromFile;
-    this.note.textContent = this.fromFile ? t("story.from_file", { file: this.asked.file }) : "";
-    this.showTab("table");
-    listen(this);
+    this.controls = new StoryControls(this);
+    const { element, note, table } = this.controls;
+    Object.assign(this, { element, table });
+    note.hidden = !this.fromFile;
+    note.textContent = this.fromFile ? t("story.from_file", { file: this.asked.file }) : "";
   }
 
   async open() {
@@ -47,7 +47,7 @@ export class StoryDialog {
       if (answer) this.showError(answer.error);
       this.showTab("text");
       this.refreshText();
-      this.raw.focus();
+      this.controls.raw.focus();
       return;
     }
     this.begin(answer);
@@ -116,6 +116,11 @@ export class StoryDialog {
     this.refresh(changed);
   }
 
+  /** See `change`. */
+  setFields(fields, ...how) {
+    if (this.history) this.change(model.setFields(this.history.value, fields), ...how);
+  }
+
   step(name) {
     if (!this.history || (this.text !== null && name === "redo")) return;
     if (this.text !== null) {
@@ -127,20 +132,15 @@ export class StoryDialog {
       this.dropped = null;
       this.showTab("text");
       this.refreshText();
-      this.keepKeyboard(name);
+      this.controls.keepKeyboard(name);
       this.readText(this.text);
       return;
     } else if (!this.history[name]()) {
       return;
     }
     this.refresh();
-    this.keepKeyboard(name);
+    this.controls.keepKeyboard(name);
     this.say(t(`story.${name}.done`));
-  }
-
-  /** A button that can do no more would let the keyboard go. */
-  keepKeyboard(name) {
-    if (document.activeElement?.disabled) this[name === "undo" ? "redoButton" : "undoButton"].focus();
   }
 
   /** Whether Redo brings back a text that is no story. */
@@ -152,19 +152,14 @@ export class StoryDialog {
 
   refresh(changed = this.history.value.rows) {
     const story = this.history.value;
-    for (const name of ["name", "character", "overview"]) {
-      const control = this[name].querySelector("[data-head]");
-      if (control.value !== story[name].replace(/\r\n?/g, "\n")) control.value = story[name];
-    }
-    this.name.querySelector("input").placeholder = this.defaultName ?? "";
-    this.format.value = story.format;
+    this.controls.showHeads(story, this.defaultName ?? "");
     const known = this.answers.get(story);
     if (known) this.learn(story, known);
     if (changed === story.rows || this.coloured) this.showRows();
     else for (const row of changed) this.table.showRow(row);
     this.refreshText();
     if (!this.element.contains(document.activeElement)) this.takeKeyboard();
-    this.saveButton.classList.remove("sm-anyway");
+    this.controls.offerAnyway(false);
     this.armed = false;
     clearTimeout(this.timer);
     if (known) this.tell(known);
@@ -173,8 +168,8 @@ export class StoryDialog {
 
   /** The control that had the keyboard is gone, and keys must not reach the canvas. */
   takeKeyboard() {
-    if (this.tab === "table") this.table.focus(this.history.value.rows[0]?.id, "prompt");
-    if (!this.element.contains(document.activeElement)) this.tabs.find((tab) => tab.tabIndex === 0).focus();
+    if (this.controls.tab === "table") this.table.focus(this.history.value.rows[0]?.id, "prompt");
+    if (!this.element.contains(document.activeElement)) this.controls.focusTab();
   }
 
   showRows() {
@@ -186,10 +181,10 @@ export class StoryDialog {
       const known = this.facts.get(row.id);
       return [row.id, running[labels[i]] ? { ...known, state: running[labels[i]] } : known];
     }));
-    if (this.tab === "table") this.table.show(rows, labels, facts);
+    if (this.controls.tab === "table") this.table.show(rows, labels, facts);
     const scenes = rows.filter((row, i) => i === 0 || row.starts).length;
     const done = [...facts.values()].filter((fact) => ["done", "locked"].includes(fact?.state)).length;
-    setText(this.summary, t("story.summary", { shots: rows.length, scenes, done }));
+    setText(this.controls.summary, t("story.summary", { shots: rows.length, scenes, done }));
   }
 
   /** Ask the server what the story as it stands now says; the answer, `null` when it gave none. */
@@ -249,27 +244,18 @@ export class StoryDialog {
   }
 
   say(text) {
-    this.element.classList.remove("sm-wrong");
-    this.message.textContent = text;
+    this.controls.say(text);
   }
 
   showError(text) {
-    this.element.classList.add("sm-wrong");
-    this.message.textContent = text;
+    this.controls.say(text, { isWrong: true });
   }
 
   // --- the script as text ----------------------------------------------------------------------
 
-  arrowTab(event) {
-    if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
-    const other = this.tab === "table" ? "text" : "table";
-    this.chooseTab(other);
-    this.tabs.find((tab) => tab.dataset.tab === this.tab).focus();
-  }
-
   chooseTab(name) {
     if (name === "table" && this.text !== null) {
-      this.tabs[1].focus();
+      this.controls.focusTab("text");
       return; // the message below says what is wrong with the text
     }
     this.showTab(name);
@@ -279,41 +265,37 @@ export class StoryDialog {
   }
 
   showTab(name) {
-    this.tab = name;
-    for (const tab of this.tabs) {
-      const chosen = tab.dataset.tab === name;
-      tab.setAttribute("aria-selected", String(chosen));
-      tab.tabIndex = chosen ? 0 : -1;
-    }
-    for (const [key, panel] of Object.entries(this.panels)) panel.hidden = key !== name;
+    this.controls.showTab(name);
     if (this.history) this.showRows();
   }
 
   refreshText() {
-    this.tabs[0].setAttribute("aria-disabled", String(this.text !== null));
-    this.format.disabled = !this.history || this.text !== null; // what cannot be read cannot be rewritten
+    const isStory = this.text === null;
     const { past, future } = this.history ?? { past: [], future: [] };
-    this.undoButton.disabled = !past.length && !(this.history && this.text !== null);
-    this.redoButton.disabled = this.text !== null || !(future.length || this.canRestore());
-    if (this.tab !== "text") return;
+    this.controls.enable({
+      table: isStory,
+      format: this.history && isStory, // what cannot be read cannot be rewritten
+      undo: past.length || (this.history && !isStory),
+      redo: isStory && (future.length || this.canRestore()),
+    });
+    if (this.controls.tab !== "text") return;
     const text = this.text ?? this.answers.get(this.history?.value)?.text;
-    this.raw.readOnly = Boolean(this.history) && text == null; // until the server wrote it
-    if (text != null && document.activeElement !== this.raw && this.raw.value !== text) this.raw.value = text;
-    else if (text != null && this.raw.value.replace(/\r/g, "") !== text.replace(/\r/g, "")) this.raw.value = text;
+    this.controls.raw.readOnly = Boolean(this.history) && text == null; // until the server wrote it
+    if (text != null) this.controls.showText(text);
   }
 
   typedText() {
-    this.text = this.raw.value;
+    this.text = this.controls.raw.value;
     this.reading += 1;
     this.refreshText();
     this.armed = false;
-    this.saveButton.classList.remove("sm-anyway");
+    this.controls.offerAnyway(false);
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.readText(), CHECK_AFTER_MS);
   }
 
   /** Make a story of what was typed as text. */
-  async readText(text = this.raw.value) {
+  async readText(text = this.controls.raw.value) {
     clearTimeout(this.timer);
     const reading = ++this.reading;
     const answer = await this.ask(() => readStory({ ...this.asked, script: text, file: NO_FILE }));
@@ -328,10 +310,7 @@ export class StoryDialog {
     return answer;
   }
 
-  async importFile() {
-    const [file] = this.file.files;
-    this.file.value = "";
-    if (!file) return;
+  async importFile(file) {
     if (file.size > LARGEST_FILE) {
       this.showError(t("story.too_large", { file: file.name }));
       return;
@@ -381,7 +360,7 @@ export class StoryDialog {
 
   async saveAndClose() {
     clearTimeout(this.timer);
-    if (this.text !== null && this.raw.value === this.text) await this.readText(this.text);
+    if (this.text !== null && this.controls.raw.value === this.text) await this.readText(this.text);
     if (!this.isChanged()) return void this.close();
     const story = this.history?.value;
     if (this.text === null && this.fromFile && !story.name && this.defaultName) {
@@ -395,8 +374,8 @@ export class StoryDialog {
     const error = this.text !== null || this.answers.get(this.history?.value)?.error;
     if (error && !this.armed) {
       this.armed = true;
-      this.saveButton.classList.add("sm-anyway");
-      this.showError(`${this.message.textContent}\n${t("story.anyway")}`);
+      this.controls.offerAnyway(true);
+      this.showError(`${this.controls.message.textContent}\n${t("story.anyway")}`);
       return;
     }
     this.save(text);

@@ -1,13 +1,15 @@
 /** On Load Story: a list of the shots with their states, and the story editor. */
-import { app } from "../../../scripts/app.js";
-import { api } from "../../../scripts/api.js";
-import { PROMPT_ENDS, everyNode, h, noteChange, setText, useStyles } from "./common.js";
-import { icon } from "./icons.js";
-import { heardSoFar, isEnded, statesFor, whenProgress } from "./runs.js";
-import { StoryDialog } from "./story_dialog.js";
-import { labelsOf } from "./story_model.js";
-import { LOAD_STORY, NO_FILE, askedBy, holderOf, kindOf, readStory } from "./story_server.js";
-import { stateTexts, t } from "./texts.js";
+import { app } from "../../../../scripts/app.js";
+import { api } from "../../../../scripts/api.js";
+import { h, setText, useStyles } from "../shared/dom.js";
+import { LOAD_STORY, PROMPT_ENDS, everyNode, holderOf, kindOf } from "../shared/graph.js";
+import { noteChange } from "../shared/host.js";
+import { icon } from "../shared/icons.js";
+import { heardSoFar, isEnded, statesFor, whenProgress } from "../shared/runs.js";
+import { StoryDialog } from "./dialog.js";
+import { labelsOf } from "./model.js";
+import { NO_FILE, askedBy, readStory } from "./api.js";
+import { stateTexts, t } from "../shared/texts.js";
 
 const WIDGET = "storymem_shots";
 const READ_AFTER_MS = 500;

@@ -1,40 +1,9 @@
-/** What the story editor asks the server, and where a Load Story node stands in its graph. */
-import { api } from "../../../scripts/api.js";
-import { everyNode, linkOf, upstream } from "./common.js";
+/** What the story editor asks the server. */
+import { api } from "../../../../scripts/api.js";
+import { LOOP_OPEN, everyNode, holderOf, kindOf, storyNodesOf } from "../shared/graph.js";
 
-export const LOAD_STORY = "StoryMemLoadStory";
-export const LOOP_OPEN = "StoryMemShotLoopOpen";
-export const LOOP_CLOSE = "StoryMemShotLoopClose";
 export const NO_FILE = "none";
 const DEFAULT_PREFIX = "storymem";
-const STORY_TYPES = new Set(["STORYMEM_STORY", "STORYMEM_FLOW", "*"]);
-
-export const kindOf = (node) => node.comfyClass ?? node.type;
-
-const SUBGRAPH_INPUT = "-10"; // the host's id for "comes from outside of this subgraph"
-
-/**
- * The widget that holds an input's value, as {node, widget}: the node's own, or that of the subgraph
- * node which shows it outside. `null` when another node gives the value, which the page cannot know.
- */
-export function holderOf(node, name) {
-  const index = node.inputs?.findIndex((input) => (input.widget?.name ?? input.name) === name) ?? -1;
-  const link = index < 0 || node.inputs[index].link == null ? null : linkOf(node.graph, node.inputs[index].link);
-  if (!link) {
-    const widget = node.widgets?.find((found) => found.name === name);
-    return widget ? { node, widget } : null;
-  }
-  if (String(link.origin_id) !== SUBGRAPH_INPUT) return null;
-  const outside = [...everyNode()].filter((found) => found.subgraph === node.graph);
-  const input = outside[0]?.inputs?.[link.origin_slot];
-  if (outside.length !== 1 || !input) return null; // of several copies, nobody knows which is meant
-  return holderOf(outside[0], input.widget?.name ?? input.name);
-}
-
-/** The Load Story nodes that a loop node gets its story from. */
-export function storyNodesOf(loopNode) {
-  return [...upstream(loopNode, STORY_TYPES)].filter((node) => kindOf(node) === LOAD_STORY);
-}
 
 /** The folder in the output folder that the loop of this story writes to. */
 export function prefixOf(storyNode) {

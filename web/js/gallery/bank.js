@@ -1,7 +1,7 @@
 /** A memory bank as the server tells of it, and its frames in the artist's words. */
-import { api } from "../../../scripts/api.js";
-import { h } from "./common.js";
-import { t } from "./texts.js";
+import { api } from "../../../../scripts/api.js";
+import { h } from "../shared/dom.js";
+import { t } from "../shared/texts.js";
 
 export const LARGE = 1024;
 const SMALL = 192;

@@ -1,5 +1,5 @@
 /** Every sentence that the pack's page shows, by language. `{name}` is filled in by `t`. */
-import { app } from "../../../scripts/app.js";
+import { app } from "../../../../scripts/app.js";
 import { STORY_TEXTS } from "./story_texts.js";
 
 const TEXTS = {

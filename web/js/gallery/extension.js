@@ -2,21 +2,21 @@
  * The memory gallery on Memory Bank, Remember and Preview Memory Bank: what the story remembers, and
  * what the artist changes in it. Changes are kept in the `edits` of the Memory Bank that feeds a bank.
  */
-import { api } from "../../../scripts/api.js";
-import { app } from "../../../scripts/app.js";
-import { PROMPT_ENDS, everyNode, nodeOfId, noteChange, rootGraph, soon, upstream, useStyles } from "./common.js";
-import { continues, isPicture, readBank, upload } from "./gallery_bank.js";
-import { enlarge } from "./gallery_dialog.js";
-import * as edit from "./gallery_edits.js";
-import { GalleryView } from "./gallery_view.js";
-import { missedOutputs, watchRuns } from "./missed_runs.js";
-import { t } from "./texts.js";
+import { api } from "../../../../scripts/api.js";
+import { app } from "../../../../scripts/app.js";
+import { soon, useStyles } from "../shared/dom.js";
+import {
+  LOOP_CLOSE, LOOP_OPEN, MEMORY_BANK, PREVIEW_BANK, PROMPT_ENDS, REMEMBER,
+  everyNode, kindOf, nodeOfId, upstream,
+} from "../shared/graph.js";
+import { noteChange, rootGraph } from "../shared/host.js";
+import { continues, isPicture, readBank, upload } from "./bank.js";
+import { enlarge } from "./lightbox.js";
+import * as edit from "./edits.js";
+import { GalleryView } from "./view.js";
+import { missedOutputs, watchRuns } from "../loop/missed_runs.js";
+import { t } from "../shared/texts.js";
 
-const MEMORY_BANK = "StoryMemMemoryBank";
-const REMEMBER = "StoryMemRemember";
-const PREVIEW = "StoryMemPreviewMemoryBank";
-const OPEN = "StoryMemShotLoopOpen";
-const CLOSE = "StoryMemShotLoopClose";
 const CARRIERS = new Set(["STORYMEM_BANK", "STORYMEM_FLOW", "STORYMEM_STATE", "*"]);
 const PROPERTY = "storymem_bank";
 const EMPTY_HEIGHT = 76;
@@ -24,7 +24,6 @@ const HEIGHT = 216;
 const WIDTH = 400;
 const DRAFT_MS = 3000; // a running story is put into the browser's draft at most this often
 
-const kindOf = (node) => node?.comfyClass ?? node?.constructor?.comfyClass;
 const galleryOf = (node) => node?.storymemGallery;
 
 class Gallery {
@@ -266,9 +265,9 @@ const drawAll = soon(() => {
 /** Show a bank on the node that gave it, and on the Memory Bank that it grew from. */
 function announce(node, bank) {
   const shows = [[galleryOf(node), "own"]];
-  if (kindOf(node) === CLOSE) {
+  if (kindOf(node) === LOOP_CLOSE) {
     // The loop's end tells what the last Remember in it would tell.
-    for (const inside of upstream(node, CARRIERS, (n) => kindOf(n) === OPEN)) {
+    for (const inside of upstream(node, CARRIERS, (n) => kindOf(n) === LOOP_OPEN)) {
       if (kindOf(inside) === REMEMBER) shows.push([galleryOf(inside), "own"]);
     }
   }
@@ -353,10 +352,10 @@ app.registerExtension({
   },
 
   nodeCreated(node) {
-    if (![MEMORY_BANK, REMEMBER, PREVIEW].includes(kindOf(node))) return;
+    if (![MEMORY_BANK, REMEMBER, PREVIEW_BANK].includes(kindOf(node))) return;
     const gallery = new Gallery(node);
     Object.defineProperty(node, "storymemGallery", { value: gallery, configurable: true });
-    if (kindOf(node) === PREVIEW) hideSheet(node);
+    if (kindOf(node) === PREVIEW_BANK) hideSheet(node);
     node.setSize?.([Math.max(node.size[0], WIDTH), node.computeSize()[1]]);
     chain(node, "onConfigure", (info) => {
       const bank = readBank(info?.properties?.[PROPERTY]);

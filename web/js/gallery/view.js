@@ -1,9 +1,9 @@
 /** The gallery on a node: thumbnails with what each is, drawn from a plain model. */
 import {
   FactBubble, PICTURE_ENDINGS, factsOf, inputUrl, pictureUrl, placeOf, whoIsOn,
-} from "./gallery_bank.js";
-import { h } from "./common.js";
-import { t } from "./texts.js";
+} from "./bank.js";
+import { h } from "../shared/dom.js";
+import { t } from "../shared/texts.js";
 
 const BUBBLE = new FactBubble();
 const KEYS = { p: "pin", d: "drop", Delete: "drop", Backspace: "drop", r: "restore", u: "undo", t: "name" };

@@ -1,6 +1,6 @@
 /** Runs of stories that the server tells of, by the nodes that they concern. */
-import { NO_ID, nodeOfId, rootGraph } from "./common.js";
-import { storyNodesOf } from "./story_server.js";
+import { NO_ID, nodeOfId, storyNodesOf } from "./graph.js";
+import { rootGraph } from "./host.js";
 
 const ENDED = ["stopped", "done"];
 const runs = new WeakMap(); // Load Story node -> the latest event of its run

@@ -1,12 +1,12 @@
 /** On Shot Loop Open and Close: which shot is being made, how far the story is, and a way to stop. */
-import { app } from "../../../scripts/app.js";
-import { api } from "../../../scripts/api.js";
-import { PROMPT_ENDS, everyNode, h, setText, useStyles } from "./common.js";
-import { icon } from "./icons.js";
-import { forget, heardSoFar, isEnded, isOfThisPage, takeUp } from "./runs.js";
-import { lastRead, whenRead } from "./story_editor.js";
-import { LOOP_CLOSE, LOOP_OPEN, kindOf, storyNodesOf } from "./story_server.js";
-import { t } from "./texts.js";
+import { app } from "../../../../scripts/app.js";
+import { api } from "../../../../scripts/api.js";
+import { h, setText, useStyles } from "../shared/dom.js";
+import { LOOP_CLOSE, LOOP_OPEN, PROMPT_ENDS, everyNode, kindOf, storyNodesOf } from "../shared/graph.js";
+import { icon } from "../shared/icons.js";
+import { forget, heardSoFar, isEnded, isOfThisPage, takeUp } from "../shared/runs.js";
+import { lastRead, whenRead } from "../story/extension.js";
+import { t } from "../shared/texts.js";
 
 const WIDGET = "storymem_progress";
 const HEIGHT = 48; // pixels: a line, a bar, and the host's margin of 10 around them

@@ -1,7 +1,7 @@
 /** One frame of the memory, large, with all its facts. */
-import { LARGE, factsOf, pictureUrl, placeOf } from "./gallery_bank.js";
-import { h } from "./common.js";
-import { t } from "./texts.js";
+import { LARGE, factsOf, pictureUrl, placeOf } from "./bank.js";
+import { h } from "../shared/dom.js";
+import { t } from "../shared/texts.js";
 
 /**
  * Open the dialog. `look(i)` gives `{ frame, pending, actions }` of the i-th frame, `count` their

@@ -1,0 +1,44 @@
+/** Elements of the page. */
+
+/** `h("button", { class: "x", onclick: f, "aria-label": "y" }, "text", child)`; text stays text. */
+export function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value != null) element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child != null));
+  return element;
+}
+
+/**
+ * Change an element's text. An element that comes or goes, a text too, has the browser look through
+ * the whole page for what the host's `:has()` rules mean; a text that changes has not.
+ */
+export function setText(element, text) {
+  const [node] = element.childNodes;
+  if (element.childNodes.length !== 1 || node.nodeType !== Node.TEXT_NODE) element.textContent = text;
+  else if (node.data !== text) node.data = text;
+}
+
+/** Load a style sheet of this pack once, whatever its folder is called. */
+export function useStyles(name) {
+  const href = new URL(`../../css/${name}.css`, import.meta.url).href;
+  if (!document.head.querySelector(`link[href="${href}"]`)) {
+    document.head.append(h("link", { rel: "stylesheet", href }));
+  }
+}
+
+/** Run `task` once, soon, however often it is asked for. */
+export function soon(task) {
+  let asked = false;
+  return () => {
+    if (asked) return;
+    asked = true;
+    requestAnimationFrame(() => {
+      asked = false;
+      task();
+    });
+  };
+}

@@ -1,0 +1,33 @@
+/**
+ * What this pack knows of the page beyond what the host offers to extensions. Each use looks whether
+ * the host is as expected, says once what it costs if not, and goes on without.
+ */
+import { app } from "../../../../scripts/app.js";
+
+const said = new Set();
+
+function warnOnce(what, cost) {
+  if (said.has(what)) return;
+  said.add(what);
+  console.warn(`StoryMem: this ComfyUI does not have ${what} where this pack looks for it; ${cost}.`);
+}
+
+/** The workflow's outermost graph. */
+export function rootGraph() {
+  return app.rootGraph ?? app.graph;
+}
+
+/** The nodes of a graph, without those in its subgraphs. */
+export function nodesOf(graph) {
+  const nodes = graph._nodes ?? graph.nodes;
+  if (!nodes) warnOnce("the nodes of a graph", "its nodes get no gallery and no story editor");
+  return nodes ?? [];
+}
+
+/** Tell the host that the workflow changed: undo, the "modified" mark, and the kept draft. */
+export function noteChange() {
+  const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
+  const capture = tracker?.captureCanvasState ?? tracker?.checkState;
+  if (capture) capture.call(tracker);
+  else warnOnce("its record of changes", "what is changed in the gallery or the story editor is undone only together with the next change of the graph");
+}

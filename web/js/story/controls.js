@@ -1,0 +1,174 @@
+/** The controls of the story editor and its keys; what they do is the dialog's (dialog.js). */
+import { h } from "../shared/dom.js";
+import { icon } from "../shared/icons.js";
+import { t } from "../shared/texts.js";
+import { StoryTable } from "./table.js";
+
+const HEADS = ["name", "character", "overview"];
+// Nothing that is done in the dialog is meant for the canvas below it.
+const KEPT = ["keyup", "keypress", "copy", "paste", "cut", "pointerdown", "wheel", "contextmenu", "drop", "dragover"];
+
+function button(name, mark, action, extra = {}) {
+  return h("button", {
+    type: "button", "data-act": name, onclick: action, title: t(`story.${name}.long`),
+    "aria-label": t(`story.${name}`), ...extra,
+  }, mark ? icon(mark) : null, h("span", {}, t(`story.${name}`)));
+}
+
+function head(name, tag, attributes = {}) {
+  return h("label", { class: `sm-head-${name}` },
+    h("span", {}, t(`story.${name}`)),
+    h(tag, { "data-head": name, "aria-label": t(`story.${name}`), title: t(`story.${name}.long`), ...attributes }));
+}
+
+export class StoryControls {
+  /**
+   * `does` is what the artist can ask for: act(name, id, value), chooseTab(name), exportFile(),
+   * finish(), importFile(file), leave(), setFields(fields, kind, changed), step(name), typedText().
+   */
+  constructor(does) {
+    this.does = does;
+    this.table = new StoryTable((name, id, value) => does.act(name, id, value));
+    this.heads = {
+      name: head("name", "input", { type: "text", autocomplete: "off" }),
+      character: head("character", "textarea", { rows: 2 }),
+      overview: head("overview", "textarea", { rows: 2 }),
+    };
+    this.format = h("select", { "aria-label": t("story.format"), title: t("story.format.long") },
+      h("option", { value: "json" }, "JSON"), h("option", { value: "plain" }, t("story.plain")));
+    this.file = h("input", { type: "file", accept: ".json,.txt", hidden: true, "aria-hidden": "true", tabindex: "-1" });
+    this.raw = h("textarea", { class: "sm-raw", spellcheck: "false", "aria-label": t("story.text") });
+    this.message = h("div", { class: "sm-message", role: "status", "aria-live": "polite" });
+    this.summary = h("span", { class: "sm-summary" });
+    this.note = h("p", { class: "sm-note", hidden: true });
+    this.undoButton = button("undo", "undo", () => does.step("undo"), { "aria-keyshortcuts": "Control+Z" });
+    this.redoButton = button("redo", "redo", () => does.step("redo"), { "aria-keyshortcuts": "Control+Y" });
+    this.saveButton = button("save", null, () => does.finish(), { class: "sm-primary", "aria-keyshortcuts": "Control+S" });
+    this.tabs = ["table", "text"].map((name) => h("button", {
+      type: "button", role: "tab", id: `sm-tab-${name}`, "aria-controls": `sm-panel-${name}`,
+      "data-tab": name, onclick: () => does.chooseTab(name),
+    }, t(`story.tab.${name}`)));
+    this.panels = {
+      table: h("div", { class: "sm-panel", role: "tabpanel", id: "sm-panel-table", "aria-labelledby": "sm-tab-table" },
+        h("div", { class: "sm-heads" }, ...HEADS.map((name) => this.heads[name])), this.table.element,
+        button("add_last", "add", () => does.act("add", null), { class: "sm-add-last" })),
+      text: h("div", { class: "sm-panel", role: "tabpanel", id: "sm-panel-text", "aria-labelledby": "sm-tab-text", hidden: true }, this.raw),
+    };
+    this.element = this.build();
+    this.showTab("table");
+    this.listen();
+  }
+
+  build() {
+    const { does, file } = this;
+    const tablist = h("div", { role: "tablist", class: "sm-tabs", onkeydown: (event) => this.arrowTab(event) }, ...this.tabs);
+    return h("dialog", { class: "sm-editor", "aria-labelledby": "sm-editor-title" },
+      h("header", {},
+        h("h2", { id: "sm-editor-title" }, t("story.title")), this.summary,
+        h("div", { class: "sm-space" }),
+        this.undoButton, this.redoButton,
+        h("label", { class: "sm-format" }, h("span", {}, t("story.format")), this.format),
+        button("import", null, () => file.click()), button("export", null, () => does.exportFile()),
+        button("close", "close", () => does.leave(), { class: "sm-close" })),
+      tablist, this.note, this.panels.table, this.panels.text, file,
+      h("footer", {}, this.message, this.saveButton));
+  }
+
+  listen() {
+    const { does } = this;
+    this.format.addEventListener("change", () => does.setFields({ format: this.format.value }));
+    this.file.addEventListener("change", () => {
+      const [file] = this.file.files;
+      this.file.value = "";
+      if (file) does.importFile(file);
+    });
+    this.raw.addEventListener("input", () => does.typedText());
+    this.panels.table.addEventListener("input", ({ target }) => {
+      const name = target.dataset.head;
+      if (name) does.setFields({ [name]: target.value }, `head ${name}`, []);
+    });
+    this.element.addEventListener("cancel", (event) => {
+      event.preventDefault();
+      does.leave();
+    });
+    this.element.addEventListener("keydown", (event) => this.pressed(event));
+    for (const kind of KEPT) this.element.addEventListener(kind, (event) => event.stopPropagation());
+  }
+
+  pressed(event) {
+    const { does } = this;
+    event.stopPropagation();
+    if (event.key === "Escape" && !event.isComposing) {
+      event.preventDefault(); // else a second one would close the dialog without asking
+      does.leave();
+    }
+    if (!(event.ctrlKey || event.metaKey) || event.altKey) return;
+    const key = event.key.toLowerCase();
+    const inText = event.target === this.raw; // the browser's own undo is right there
+    if (key === "s") {
+      if (!event.repeat) does.finish(); // a key held down answers no question
+    } else if (key === "z" && !inText) does.step(event.shiftKey ? "redo" : "undo");
+    else if (key === "y" && !inText) does.step("redo");
+    else return;
+    event.preventDefault();
+  }
+
+  arrowTab(event) {
+    if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
+    this.does.chooseTab(this.tab === "table" ? "text" : "table");
+    this.focusTab();
+  }
+
+  focusTab(name = this.tab) {
+    this.tabs.find((tab) => tab.dataset.tab === name).focus();
+  }
+
+  showTab(name) {
+    this.tab = name;
+    for (const tab of this.tabs) {
+      const chosen = tab.dataset.tab === name;
+      tab.setAttribute("aria-selected", String(chosen));
+      tab.tabIndex = chosen ? 0 : -1;
+    }
+    for (const [key, panel] of Object.entries(this.panels)) panel.hidden = key !== name;
+  }
+
+  /** What stands over the table; `defaultName` is shown while the story has no name. */
+  showHeads(story, defaultName) {
+    for (const name of HEADS) {
+      const control = this.heads[name].querySelector("[data-head]");
+      if (control.value !== story[name].replace(/\r\n?/g, "\n")) control.value = story[name];
+    }
+    this.heads.name.querySelector("input").placeholder = defaultName;
+    this.format.value = story.format;
+  }
+
+  /** The script as text; one that is being typed is left as it is unless it says something else. */
+  showText(text) {
+    const plain = (value) => (document.activeElement === this.raw ? value.replace(/\r/g, "") : value);
+    if (plain(this.raw.value) !== plain(text)) this.raw.value = text;
+  }
+
+  /** Which of the controls can be used. */
+  enable({ table, format, undo, redo }) {
+    this.tabs[0].setAttribute("aria-disabled", String(!table));
+    this.format.disabled = !format;
+    this.undoButton.disabled = !undo;
+    this.redoButton.disabled = !redo;
+  }
+
+  /** Whether Save saves a script that has an error. */
+  offerAnyway(isOffered) {
+    this.saveButton.classList.toggle("sm-anyway", isOffered);
+  }
+
+  /** A button that can do no more would let the keyboard go. */
+  keepKeyboard(name) {
+    if (document.activeElement?.disabled) this[name === "undo" ? "redoButton" : "undoButton"].focus();
+  }
+
+  say(text, { isWrong = false } = {}) {
+    this.element.classList.toggle("sm-wrong", isWrong);
+    this.message.textContent = text;
+  }
+}
