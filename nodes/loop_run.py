@@ -98,6 +98,7 @@ class LoopRun:
     finish_nodes: dict[int, str] = field(default_factory=dict)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     watcher: asyncio.Task | None = None
+    film: Path | None = None  # the story video, once it is there
 
     @cached_property
     def script_mark(self) -> str:
@@ -190,7 +191,7 @@ class LoopRun:
         last = self.steps[-1]
         bank = (last.result or self.loop.store.load(last.record)).bank
         bank = with_settings(self.loop, bank)
-        video = self.shown().finish(self.steps, self.metadata, bank)
+        self.film = video = self.shown().finish(self.steps, self.metadata, bank)
         self.ended.set()
         tell(self, "done", len(self.steps) - 1)
         subfolder = os.path.relpath(self.folder, folder_paths.get_output_directory())
@@ -244,7 +245,7 @@ class LoopRun:
         files = [*self.graph.files(), *(str(inputs / name) for name in self.loop.references)]
         for step in self.steps:
             files += map(str, step.record.folder.iterdir())
-        return files + [str(path) for path in self.shown().files(self.steps)]
+        return files + [str(path) for path in self.shown().files(self.steps, self.film)]
 
     def _before(self, i: int) -> ShotResult | None:
         if i == 0:

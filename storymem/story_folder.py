@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from .disk import StoreError, replacing, unfinished_folder, write_whole
+from .film_versions import read_history, write_history
 from .folder_lock import changing
 from .json_text import parse_json
 from .messages import reason_of, shown
@@ -100,7 +101,7 @@ def read_manifest(folder: Path | None) -> dict:
     """``story.json``, or an empty manifest when it is missing or damaged.
 
     What it says may have been written by anyone: a result that has no shot's label, names another
-    shot's file, or holds a value of the wrong type is left out.
+    shot's file, or holds a value of the wrong type is left out, and so is a film of that kind.
     """
     try:
         manifest = parse_json((folder / MANIFEST).read_bytes()) if folder else {}
@@ -120,6 +121,7 @@ def read_manifest(folder: Path | None) -> dict:
     for name in ("stopped", "failed"):
         if not isinstance(manifest.get(name, ""), str):
             del manifest[name]
+    manifest["films"] = read_history(manifest.get("films"))
     return manifest
 
 
@@ -142,6 +144,7 @@ def update_manifest(folder: Path, story: Story, **changes) -> None:
         shots = {**manifest["shots"], **changes.pop("shots", {})}
         prompts = sorted({*manifest["prompts"], *_marks(story)})
         manifest.update({"name": story.name, "prompts": prompts, "shots": shots, **changes})
+        manifest["films"] = write_history(manifest["films"])
         write_whole(folder / MANIFEST, json.dumps(manifest).encode())
 
 

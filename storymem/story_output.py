@@ -4,14 +4,15 @@ folder."""
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .bank_store import save_bank
 from .disk import checksum, remove_link, replacing, telling, unfinished_file
+from .film_series import FilmSeries, describe_content
+from .film_versions import FilmVersion, now
 from .folder_lock import changing
 from .latest_results import describe_result
 from .memory_bank import MemoryBank
@@ -26,7 +27,7 @@ from .story_folder import (
     update_manifest,
 )
 from .story_states import describe_made
-from .video import DEFAULT_CRF, FRAME_RATE, clip_fades, join_videos, write_subtitles
+from .video import DEFAULT_CRF, FRAME_RATE, clip_fades, join_videos, subtitles_text
 
 BANK_FOLDER = "bank"  # in the story's folder
 logger = logging.getLogger(__name__)
@@ -86,41 +87,76 @@ class ShownStory:
         """Put shots, film and memory there, all of one run, whatever other processes write there.
 
         Args:
-            metadata: what the film's file says of itself.
+            metadata: what the file of a new film says of itself.
             bank: the memory after the last shot, if it is to lie beside the film.
 
         Returns:
-            The film.
+            The film: the present one when it shows the same already, else one with the next number.
 
         Raises:
             StoreError: when the disk refuses.
         """
         wanted = self.settings.range(self.story)
         chosen = [step for step in steps if step.plan.shot.index in wanted]
-        video = self.folder / f"{self._stem(wanted)}.mp4"
-        fades = self._fades(chosen)
-        # A long film takes minutes to join, which others of this folder need not wait for.
-        with telling("the story video", video), unfinished_file(video) as film:
-            if not self._join(chosen, film, metadata, fades) and not any(fades):
-                logger.info("StoryMem: shots of different sizes were encoded anew for %s", video)
-            with changing(self.folder):
-                manifest = read_manifest(self.folder)
-                self.show_again(steps)
-                remove_shown(self.folder, manifest, [shot.label for shot in self.story.shots])
-                os.replace(film, video)
-                if self.options.subtitles:
-                    captions = self._captions(chosen, fades)
-                    write_subtitles(video.with_suffix(".srt"), captions, fps=self.options.fps)
-                leave_script(self.folder, self.story)
-                if bank is not None:
-                    remove_link(self.folder / BANK_FOLDER)
-                    save_bank(self.folder / BANK_FOLDER, bank)
-                update_manifest(self.folder, self.story, stopped="", video=video.name)
-        return video
+        series = FilmSeries(self.folder, self.story, self._stem(wanted))
+        place, joined = self.folder / f"{series.stem}.mp4", False
+        with telling("the story video", place), unfinished_file(place) as film:
+            fades = self._fades(chosen)
+            version = self._describe_film(steps, _sources(chosen), fades)
+            captions = self._captions(chosen, fades)
+            while True:
+                with changing(self.folder):
+                    if joined or series.is_there(series.find(version)):
+                        return self._put_film(series, film, version, steps, captions, bank)
+                # A long film takes minutes to join, which others of this folder need not wait for.
+                is_copied = self._join(chosen, film, metadata, fades)
+                if not is_copied and not any(fades):
+                    logger.info("StoryMem: shots of different sizes were encoded again: %s", place)
+                size, sha256 = film.stat().st_size, checksum(film)
+                version = replace(version, is_copied=is_copied, size=size, sha256=sha256)
+                joined = True
 
-    def files(self, steps: list[Step]) -> list[Path]:
-        video = self.folder / f"{self._stem(self.settings.range(self.story))}.mp4"
-        return [video, *(self.folder / f"shot_{step.label}.mp4" for step in steps)]
+    def _put_film(
+        self,
+        series: FilmSeries,
+        film: Path,
+        version: FilmVersion,
+        steps: Sequence[Step],
+        captions: Sequence[tuple[int, int, str]],
+        bank: MemoryBank | None,
+    ) -> Path:
+        """Put everything of one run there while the folder is held; the film's path."""
+        self.show_again(steps)
+        labels = [shot.label for shot in self.story.shots]
+        remove_shown(self.folder, read_manifest(self.folder), labels)
+        known = series.find(version)
+        if not series.is_there(known):
+            known = series.publish(film, version)
+        leave_script(self.folder, self.story)
+        if bank is not None:
+            remove_link(self.folder / BANK_FOLDER)
+            save_bank(self.folder / BANK_FOLDER, bank)
+        subtitles = subtitles_text(captions, fps=self.options.fps)
+        series.put_beside(known, version, subtitles if self.options.subtitles else None)
+        return self.folder / known.file
+
+    def files(self, steps: list[Step], film: Path) -> list[Path]:
+        """What an artist sees of a finished run."""
+        return [film, *(self.folder / f"shot_{step.label}.mp4" for step in steps)]
+
+    def _describe_film(
+        self, steps: Sequence[Step], sources: Sequence[Path], fades: Sequence[int]
+    ) -> FilmVersion:
+        """The film that ``steps`` make, before it is joined and has a number."""
+        options = self.options
+        return FilmVersion(
+            when=now(),
+            content=describe_content(sources, options.fps, fades),
+            shots={step.label: step.record.key for step in steps},
+            fps=float(options.fps),
+            crf=options.crf,
+            fade_frames=options.fade_frames,
+        )
 
     def _stem(self, wanted: range) -> str:
         name = self.name or folder_name(self.story.name)
@@ -163,10 +199,15 @@ class ShownStory:
 
     def _join(self, steps: list[Step], target: Path, metadata, fades: list[int]) -> bool:
         return join_videos(
-            [step.record.video for step in steps],
+            _sources(steps),
             target,
             fps=self.options.fps,
             crf=self.options.crf,
             fades=fades,
             metadata=metadata,
         )
+
+
+def _sources(steps: Sequence[Step]) -> list[Path]:
+    """The files that a film of ``steps`` is joined from."""
+    return [step.record.video for step in steps]
