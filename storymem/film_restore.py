@@ -27,7 +27,7 @@ from .film_versions import (
     present_version,
     with_version,
 )
-from .folder_lock import StoryClaim, changing
+from .folder_lock import FolderBusy, StoryClaim, changing
 from .latest_results import is_held
 from .messages import listed
 from .names import folder_name, is_digest
@@ -71,7 +71,7 @@ def find_store(folder: Path) -> ShotStore:
         ValueError: when there is none.
     """
     nodes, headless = STORES
-    for place in (folder / headless, folder.absolute().parent.parent / nodes):
+    for place in (folder / headless, folder.resolve().parent.parent / nodes):
         if place.is_dir():
             return ShotStore(place)
     raise ValueError(
@@ -197,7 +197,12 @@ def restore(folder: Path, store: ShotStore, wanted: FilmVersion) -> list[str]:
     story = _story_of(text, read_manifest(folder))
     if story is None:
         raise ValueError(f"{name} cannot be restored: its script can no longer be read")
-    claim = StoryClaim(folder, hashlib.sha256(os.urandom(16)).hexdigest())
+    try:
+        claim = StoryClaim(folder, hashlib.sha256(os.urandom(16)).hexdigest())
+    except FolderBusy as error:
+        raise FolderBusy(
+            f"a run is making the story in {folder}; wait until it is done, or stop it"
+        ) from error
     try:
         with telling("the restored story", folder), changing(folder):
             return _restore(folder, store, wanted, story, records)

@@ -106,8 +106,10 @@ class ShownStory:
             captions = self._captions(chosen, fades)
             while True:
                 with changing(self.folder):
-                    if joined or series.is_there(series.find(version)):
-                        return self._put_film(series, film, version, steps, captions, bank)
+                    known = series.find(version)
+                    known = known if series.is_there(known) else None
+                    if joined or known:
+                        return self._put_film(series, known, film, version, steps, captions, bank)
                 # A long film takes minutes to join, which others of this folder need not wait for.
                 is_copied = self._join(chosen, film, metadata, fades)
                 if not is_copied and not any(fades):
@@ -119,19 +121,22 @@ class ShownStory:
     def _put_film(
         self,
         series: FilmSeries,
+        known: FilmVersion | None,
         film: Path,
         version: FilmVersion,
         steps: Sequence[Step],
         captions: Sequence[tuple[int, int, str]],
         bank: MemoryBank | None,
     ) -> Path:
-        """Put everything of one run there while the folder is held; the film's path."""
+        """Put everything of one run there while the folder is held; the film's path.
+
+        Args:
+            known: the present film, when it stays; else ``film`` is published.
+        """
         self.show_again(steps)
         labels = [shot.label for shot in self.story.shots]
         remove_shown(self.folder, read_manifest(self.folder), labels)
-        known = series.find(version)
-        if not series.is_there(known):
-            known = series.publish(film, version)
+        known = known or series.publish(film, version)
         leave_script(self.folder, self.story)
         if bank is not None:
             remove_link(self.folder / BANK_FOLDER)

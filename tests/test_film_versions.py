@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from storymem import __main__ as program
-from storymem import film_series, film_versions
+from storymem import film_series, film_versions, folder_lock
 from storymem.bank_store import load_bank
 from storymem.disk import checksum
 from storymem.film_restore import find_store, keep_present, list_films
 from storymem.film_versions import FilmVersion, next_file, read_history, write_history
-from storymem.folder_lock import FolderBusy, StoryClaim
+from storymem.folder_lock import StoryClaim
 from storymem.memory_bank import MemoryBank, MemoryFrame
 from storymem.shot_loop import Loop, LoopSettings, begin_shot, finish_shot, list_steps
 from storymem.shot_store import ShotStore
@@ -377,12 +377,12 @@ def test_what_cannot_be_restored_is_told_and_changes_nothing(tmp_path, caplog):
 def test_a_folder_in_which_a_run_is_at_work_is_left_alone(tmp_path, caplog, monkeypatch):
     folder = make(tmp_path).parent
 
-    def busy(*_):
-        raise FolderBusy("another process is making the story")
-
-    monkeypatch.setattr(StoryClaim, "__init__", busy)
+    first = StoryClaim(folder, "a" * 64)
+    monkeypatch.setattr(folder_lock, "_CLAIMS", set())  # as another process sees it
     assert run(folder, "--restore", "1") == 2
-    assert "another process is making the story" in caplog.text
+    assert f"a run is making the story in {folder}; wait until it is done" in caplog.text
+    first.release()
+    assert run(folder, "--restore", "1") == 0
 
 
 # --- the list, and removing --------------------------------------------------------------------
