@@ -25,7 +25,9 @@ from .film_versions import (
     next_file,
     now,
     present_version,
+    read_history,
     with_version,
+    write_history,
 )
 from .folder_lock import FolderBusy, StoryClaim, changing
 from .latest_results import is_held
@@ -90,7 +92,7 @@ def check_story_folder(folder: Path) -> None:
 
 def list_films(folder: Path, store: ShotStore) -> list[ListedFilm]:
     """Every film in the history, by stem and number; no record's content is read."""
-    versions = read_manifest(folder)["films"]
+    versions = read_history(read_manifest(folder))
     keys = {key for version in versions for key in version.shots.values()}
     there = {key for key in keys if (store.folder_of(key) / "record.json").is_file()}
     return [
@@ -137,7 +139,7 @@ def keep_present(folder: Path) -> FilmVersion | None:
     """
     with changing(folder):
         manifest = read_manifest(folder)
-        versions, script = manifest["films"], _script_of(folder)
+        versions, script = read_history(manifest), _script_of(folder)
         keys = {k: e["key"] for k, e in manifest["shots"].items() if is_digest(e.get("key"))}
         if story := _story_of(script, manifest):
             labels = {shot.label for shot in story.shots}
@@ -164,7 +166,7 @@ def keep_present(folder: Path) -> FilmVersion | None:
             fade_frames=last.fade_frames,
         )
         # Before the present film, which stays the present one.
-        films = [*versions[:-1], state, *versions[-1:]]
+        films = write_history([*versions[:-1], state, *versions[-1:]])
         update_manifest(folder, story or _no_story(manifest), films=films)
         return state
 
@@ -227,7 +229,7 @@ def _restore(folder, store, wanted, story, records) -> list[str]:
         save_bank(folder / BANK_FOLDER, bank)
     except DamagedError as error:
         lines.append(f"the memory stays as it is: {error}")
-    films = with_version(read_manifest(folder)["films"], wanted)
+    films = write_history(with_version(read_history(read_manifest(folder)), wanted))
     changes = {"films": films, "stopped": "", "failed": ""}
     if wanted.sha256:
         changes["video"] = wanted.file
@@ -304,7 +306,7 @@ def remove_films(folder: Path, films: Iterable[ListedFilm]) -> int:
     """Remove film files and their subtitles; how many bytes that freed. Their history stays."""
     freed = 0
     with telling("the films", folder), changing(folder):
-        versions = read_manifest(folder)["films"]
+        versions = read_history(read_manifest(folder))
         for film in films:
             version = film.version
             present = present_version(versions, version.stem)

@@ -18,8 +18,10 @@ from .film_versions import (
     keep_script,
     next_file,
     present_version,
+    read_history,
     take_name,
     with_version,
+    write_history,
 )
 from .shot_store import digest_of
 from .story import Story
@@ -44,7 +46,7 @@ class FilmSeries:
 
     def find(self, version: FilmVersion) -> FilmVersion | None:
         """The present film, when joining ``version`` would give it again; its file may be gone."""
-        known = present_version(read_manifest(self.folder)["films"], self.stem)
+        known = present_version(self._history(), self.stem)
         return known if known is not None and known.shows_the_same(version) else None
 
     def is_there(self, known: FilmVersion | None) -> bool:
@@ -53,14 +55,15 @@ class FilmSeries:
     def publish(self, film: Path, version: FilmVersion) -> FilmVersion:
         """Give a joined film its number; the one that was lost gets the number back that it had."""
         known = self.find(version)
-        films = read_manifest(self.folder)["films"]
+        films = self._history()
         file = known.file if known else ""
         while True:
             if not file or os.path.lexists(self.folder / file):
                 file = next_file(self.folder, self.stem, films)
             named = replace(version, file=file)
             # First in the history: a run that is killed in between takes the same number again.
-            update_manifest(self.folder, self.story, films=with_version(films, named))
+            history = write_history(with_version(films, named))
+            update_manifest(self.folder, self.story, films=history)
             if take_name(film, self.folder / file):
                 return named
 
@@ -78,10 +81,13 @@ class FilmSeries:
             written = _put_subtitles(self.folder / known.file, subtitles, written)
         script = keep_script(self.folder, self.story.source)
         known = replace(known, shots=version.shots, script=script, subtitles=written)
-        films = with_version(read_manifest(self.folder)["films"], known)
+        films = write_history(with_version(self._history(), known))
         update_manifest(self.folder, self.story, stopped="", video=known.file, films=films)
-        forget_scripts(self.folder, read_manifest(self.folder)["films"])
+        forget_scripts(self.folder, self._history())
         return known
+
+    def _history(self) -> list[FilmVersion]:
+        return read_history(read_manifest(self.folder))
 
 
 def _put_subtitles(film: Path, text: str, written: str) -> str:

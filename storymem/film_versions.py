@@ -83,19 +83,26 @@ class FilmVersion:
 # --- the history ---------------------------------------------------------------------------------
 
 
-def read_history(value: object) -> list[FilmVersion]:
-    """The history that a file holds, without what cannot stand there; of two of a name the last."""
+def check_history(value: object) -> list[dict]:
+    """The entries of a history that a file holds, without those that cannot stand there; of two of
+    a name the last."""
     found: dict[str, FilmVersion] = {}
     for entry in value if isinstance(value, list) else ():
         version = _read_version(entry)
         if version:
             found.pop(version.file, None)
             found[version.file] = version
-    return list(found.values())
+    return [asdict(version) for version in found.values()]
+
+
+def read_history(manifest: Mapping) -> list[FilmVersion]:
+    """The films of a manifest (see :func:`storymem.story_folder.read_manifest`)."""
+    return [FilmVersion(**entry) for entry in manifest["films"]]
 
 
 def write_history(versions: Sequence[FilmVersion]) -> list[dict]:
-    """The history as JSON; the oldest films lose shots and script first, which bounds it."""
+    """The history for the manifest; the oldest films lose shots and script first, which bounds
+    it."""
     versions, states, shots = list(versions)[-MOST_FILMS:], 0, 0
     for i in reversed(range(len(versions))):
         if not versions[i].shots:

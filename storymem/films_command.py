@@ -21,6 +21,7 @@ from .film_restore import (
     remove_films,
     restore,
 )
+from .film_versions import read_history
 from .messages import listed, reason_of
 from .story_folder import read_manifest
 from .story_sheet import SHEET, save_story_sheet
@@ -86,7 +87,7 @@ def _list(folder: Path) -> list[str]:
 
 
 def _restore(folder: Path, wanted: str) -> list[str]:
-    version = find_version(read_manifest(folder)["films"], wanted)
+    version = find_version(read_history(read_manifest(folder)), wanted)
     lines = restore(folder, find_store(folder), version)
     if (folder / SHEET).is_file():
         with suppress(ValueError):  # a sheet is no reason to call a restored story a failure

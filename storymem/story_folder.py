@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from .disk import StoreError, replacing, unfinished_folder, write_whole
-from .film_versions import read_history, write_history
+from .film_versions import check_history
 from .folder_lock import changing
 from .json_text import parse_json
 from .messages import reason_of, shown
@@ -121,7 +121,7 @@ def read_manifest(folder: Path | None) -> dict:
     for name in ("stopped", "failed"):
         if not isinstance(manifest.get(name, ""), str):
             del manifest[name]
-    manifest["films"] = read_history(manifest.get("films"))
+    manifest["films"] = check_history(manifest.get("films"))
     return manifest
 
 
@@ -144,7 +144,6 @@ def update_manifest(folder: Path, story: Story, **changes) -> None:
         shots = {**manifest["shots"], **changes.pop("shots", {})}
         prompts = sorted({*manifest["prompts"], *_marks(story)})
         manifest.update({"name": story.name, "prompts": prompts, "shots": shots, **changes})
-        manifest["films"] = write_history(manifest["films"])
         write_whole(folder / MANIFEST, json.dumps(manifest).encode())
 
 

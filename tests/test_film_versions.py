@@ -14,7 +14,13 @@ from storymem import film_series, film_versions, folder_lock
 from storymem.bank_store import load_bank
 from storymem.disk import checksum
 from storymem.film_restore import find_store, keep_present, list_films
-from storymem.film_versions import FilmVersion, next_file, read_history, write_history
+from storymem.film_versions import (
+    FilmVersion,
+    check_history,
+    next_file,
+    read_history,
+    write_history,
+)
 from storymem.folder_lock import StoryClaim
 from storymem.memory_bank import MemoryBank, MemoryFrame
 from storymem.shot_loop import Loop, LoopSettings, begin_shot, finish_shot, list_steps
@@ -224,7 +230,7 @@ def test_a_run_that_is_killed_before_its_film_has_the_name_takes_the_same_number
 
 def test_the_history_says_what_a_film_was_joined_from(tmp_path):
     folder = make(tmp_path, options=VideoOptions(24, 30, 1)).parent
-    (version,) = read_manifest(folder)["films"]
+    (version,) = read_history(read_manifest(folder))
     assert version.shots == keys(folder)
     assert (version.fps, version.crf, version.fade_frames, version.is_copied) == (24, 30, 1, False)
     assert version.sha256 == checksum(folder / "Tale_00001_.mp4")
@@ -253,7 +259,7 @@ GOOD = {
 )  # fmt: skip
 def test_entries_that_cannot_be_are_left_out_of_the_history(odd):
     other = {**GOOD, "file": "Tale_00002_.mp4"}
-    assert [v.file for v in read_history([{**GOOD, **odd}, other])] == ["Tale_00002_.mp4"]
+    assert [e["file"] for e in check_history([{**GOOD, **odd}, other])] == ["Tale_00002_.mp4"]
 
 
 @pytest.mark.parametrize("value", [None, {}, "x", [None], [[]], [{}], [GOOD["file"]]])
@@ -263,14 +269,14 @@ def test_a_history_that_is_none_is_empty(tmp_path, value):
 
 
 def test_an_entry_survives_being_written_and_read():
-    assert write_history(read_history([GOOD])) == [GOOD]
+    assert write_history(read_history({"films": check_history([GOOD])})) == [GOOD]
 
 
 def test_the_history_stays_small(monkeypatch):
     monkeypatch.setattr(film_versions, "MOST_FILMS", 8)
     monkeypatch.setattr(film_versions, "MOST_STATES", 5)
     monkeypatch.setattr(film_versions, "MOST_STATE_SHOTS", 7)
-    (known,) = read_history([GOOD])
+    (known,) = read_history({"films": [GOOD]})
     two = {"01_01": "b" * 64, "01_02": "e" * 64}
     many = [replace(known, file=f"Tale_{i:05d}_.mp4", shots=two) for i in range(1, 12)]
     kept = write_history(many)
@@ -354,7 +360,7 @@ def test_a_changed_shot_file_is_moved_aside_and_named(tmp_path, capsys):
 
 def test_what_cannot_be_restored_is_told_and_changes_nothing(tmp_path, caplog):
     folder = make(tmp_path).parent
-    first = read_manifest(folder)["films"][0]
+    first = read_history(read_manifest(folder))[0]
     make(tmp_path, tale("axc"))
     store = find_store(folder)
     before = shown_files(folder), (folder / "story.json").read_bytes()
@@ -393,7 +399,7 @@ def test_the_list_says_what_each_film_is(tmp_path, capsys):
     make(tmp_path, tale("axcd"))
     make(tmp_path, tale("axcd"), end_shot=1)
     (folder / "Tale_00002_.mp4").unlink()
-    first = read_manifest(folder)["films"][0]
+    first = read_history(read_manifest(folder))[0]
     shutil.rmtree(find_store(folder).folder_of(first.shots["01_02"]))
     assert run(folder) == 0
     lines = capsys.readouterr().out.splitlines()

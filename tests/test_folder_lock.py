@@ -224,7 +224,7 @@ def assert_of_one_run(out: Path) -> None:
     manifest = read_manifest(folder)
     assert (folder / manifest["video"]).read_bytes() == (out / "joined.mp4").read_bytes()
     films = {path.name: checksum(path) for path in folder.glob("story_*_.mp4")}
-    assert films == {version.file: version.sha256 for version in manifest["films"]}
+    assert films == {entry["file"]: entry["sha256"] for entry in manifest["films"]}
     remembered = {frame.digest for frame in store.load(records[-1]).bank.frames}
     assert {frame.digest for frame in load_bank(folder / "bank").frames} == remembered
 
