@@ -432,10 +432,14 @@ def test_cleaning_says_what_it_would_free_and_removes_only_when_told(tmp_path, c
     assert make(tmp_path, tale("abc")).name == "Tale_00001_.mp4"
 
 
-def test_cleaning_leaves_the_present_film_and_changed_ones(tmp_path, caplog):
+def test_cleaning_leaves_the_present_film_and_changed_ones(tmp_path, caplog, capsys):
     for prompts in ("abc", "abd", "abe"):
         folder = make(tmp_path, tale(prompts)).parent
     assert run(folder, "--restore", "1") == 0
+    capsys.readouterr()
+    assert run(folder, "--clean", "--keep", "1") == 0
+    assert "Tale_00002_" in (words := capsys.readouterr().out)
+    assert "Tale_00001_" not in words
     (folder / "Tale_00002_.mp4").write_bytes(b"graded")
     (folder / "Tale_00001_.srt").write_text("mine")
     assert run(folder, "--clean", "--keep", "1", "--yes") == 0
