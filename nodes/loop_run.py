@@ -99,6 +99,7 @@ class LoopRun:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     watcher: asyncio.Task | None = None
     notes: dict[str, str] = field(default_factory=dict)  # of files that were changed, for the node
+    film: Path | None = None  # the story video, once it is there
 
     @cached_property
     def script_mark(self) -> str:
@@ -196,7 +197,7 @@ class LoopRun:
     def assemble(self) -> io.NodeOutput:
         """The story video and what lies beside it."""
         bank = bank_after(self.loop, self.steps[-1])
-        video = self.shown().finish(self.steps, self.metadata, bank)
+        self.film = video = self.shown().finish(self.steps, self.metadata, bank)
         self.ended.set()
         notes = "\n".join(self.notes.values())
         tell(self, "done", len(self.steps) - 1, message=notes)
@@ -253,7 +254,7 @@ class LoopRun:
         files = [*self.graph.files(), *(str(inputs / name) for name in self.loop.references)]
         for step in self.steps:
             files += map(str, step.record.folder.iterdir())
-        return files + [str(path) for path in self.shown().files(self.steps)]
+        return files + [str(path) for path in self.shown().files(self.steps, self.film)]
 
     def watch_files(self) -> None:
         """Have the host run Close again once a file changed that the result rests on."""

@@ -1,4 +1,4 @@
-"""``python -m storymem run | train | evaluate | compare | sheet``: the method without ComfyUI."""
+"""``python -m storymem run | train | evaluate | compare | sheet | films``, without ComfyUI."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code (see ``python -m storymem run --help``)."""
-    from . import story_sheet
+    from . import films_command, story_sheet
     from .headless import command as run
     from .headless import compare, evaluate
     from .training import command as train
@@ -21,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
         ("evaluate", evaluate, "Measures finished stories: the paper's numbers."),
         ("compare", compare, "Makes the same scripts in several ways, and measures them."),
         ("sheet", story_sheet, "Draws a finished story, shots and memory, on one picture."),
+        ("films", films_command, "Lists a story's films, restores one, removes old ones."),
     ):
         module.add_options(commands.add_parser(name, help=words, description=words))
         commands.choices[name].set_defaults(module=module)

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from .disk import StoreError, unfinished_folder, write_whole
+from .film_versions import check_history
 from .folder_lock import changing
 from .json_text import parse_json
 from .messages import reason_of, shown
@@ -99,7 +100,7 @@ def read_manifest(folder: Path | None) -> dict:
     """``story.json``, or an empty manifest when it is missing or damaged.
 
     What it says may have been written by anyone: a result that has no shot's label, names another
-    shot's file, or holds a value of the wrong type is left out.
+    shot's file, or holds a value of the wrong type is left out, and so is a film of that kind.
     """
     try:
         manifest = parse_json((folder / MANIFEST).read_bytes()) if folder else {}
@@ -119,6 +120,7 @@ def read_manifest(folder: Path | None) -> dict:
     for name in ("stopped", "failed"):
         if not isinstance(manifest.get(name, ""), str):
             del manifest[name]
+    manifest["films"] = check_history(manifest.get("films"))
     return manifest
 
 

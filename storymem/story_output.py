@@ -9,12 +9,14 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .bank_store import save_bank
 from .disk import checksum, remove_link, telling, unfinished_file
 from .edited_shots import Edit, Written
+from .film_series import FilmSeries, describe_content
+from .film_versions import FilmVersion, now
 from .folder_lock import changing
 from .latest_results import describe_result
 from .memory_bank import MemoryBank
@@ -35,7 +37,7 @@ from .video import (
     clip_fades,
     join_videos,
     read_info,
-    write_subtitles,
+    subtitles_text,
     write_video,
 )
 
@@ -59,7 +61,7 @@ class Clip:
 
     path: Path
     frames: int
-    shows: str  # key of the shot's record, or SHA-256 of an artist's edit
+    sha256: str  # of the shot's film, or of the artist's edit of it
 
 
 @dataclass(frozen=True)
@@ -139,46 +141,86 @@ class ShownStory:
         """Put shots, film and memory there, all of one run, whatever other processes write there.
 
         Args:
-            metadata: what the film's file says of itself.
+            metadata: what the file of a new film says of itself.
             bank: the memory after the last shot, if it is to lie beside the film.
 
         Returns:
-            The film.
+            The film: the present one when it shows the same already, else one with the next number.
 
         Raises:
             StoreError: when the disk refuses.
         """
         wanted = self.settings.range(self.story)
         chosen = [step for step in steps if step.plan.shot.index in wanted]
-        video = self.folder / f"{self._stem(wanted)}.mp4"
-        # A long film takes minutes to join, which others of this folder need not wait for.
+        series = FilmSeries(self.folder, self.story, self._stem(wanted))
+        place, joined = self.folder / f"{series.stem}.mp4", False
         with (
-            telling("the story video", video),
-            unfinished_file(video) as film,
+            telling("the story video", place),
+            unfinished_file(place) as film,
             self._clips(chosen) as clips,
         ):
             fades = self._fades(chosen, clips)
-            if not self._join(clips, film, metadata, fades) and not any(fades):
-                logger.info("StoryMem: shots of different sizes were encoded anew for %s", video)
-            with changing(self.folder):
-                labels = [shot.label for shot in self.story.shots]
-                self.show_again(steps)
-                self.shot_files.clear(labels)
-                remove_shown(self.folder, read_manifest(self.folder), labels)
-                os.replace(film, video)
-                if self.options.subtitles:
-                    captions = self._captions(chosen, clips, fades)
-                    write_subtitles(video.with_suffix(".srt"), captions, fps=self.options.fps)
-                leave_script(self.folder, self.story)
-                if bank is not None:
-                    remove_link(self.folder / BANK_FOLDER)
-                    save_bank(self.folder / BANK_FOLDER, bank)
-                update_manifest(self.folder, self.story, stopped="", video=video.name)
-        return video
+            version = self._describe_film(steps, clips, fades)
+            captions = self._captions(chosen, clips, fades)
+            while True:
+                with changing(self.folder):
+                    known = series.find(version)
+                    known = known if series.is_there(known) else None
+                    if joined or known:
+                        return self._put_film(series, known, film, version, steps, captions, bank)
+                # A long film takes minutes to join, which others of this folder need not wait for.
+                is_copied = self._join(clips, film, metadata, fades)
+                if not is_copied and not any(fades):
+                    logger.info("StoryMem: shots of different sizes were re-encoded for %s", place)
+                size, sha256 = film.stat().st_size, checksum(film)
+                version = replace(version, is_copied=is_copied, size=size, sha256=sha256)
+                joined = True
 
-    def files(self, steps: list[Step]) -> list[Path]:
-        video = self.folder / f"{self._stem(self.settings.range(self.story))}.mp4"
-        return [video, *(self.folder / f"shot_{step.label}.mp4" for step in steps)]
+    def _put_film(
+        self,
+        series: FilmSeries,
+        known: FilmVersion | None,
+        film: Path,
+        version: FilmVersion,
+        steps: Sequence[Step],
+        captions: Sequence[tuple[int, int, str]],
+        bank: MemoryBank | None,
+    ) -> Path:
+        """Put everything of one run there while the folder is held; the film's path.
+
+        Args:
+            known: the present film, when it stays; else ``film`` is published.
+        """
+        self.show_again(steps)
+        labels = [shot.label for shot in self.story.shots]
+        self.shot_files.clear(labels)
+        remove_shown(self.folder, read_manifest(self.folder), labels)
+        known = known or series.publish(film, version)
+        leave_script(self.folder, self.story)
+        if bank is not None:
+            remove_link(self.folder / BANK_FOLDER)
+            save_bank(self.folder / BANK_FOLDER, bank)
+        subtitles = subtitles_text(captions, fps=self.options.fps)
+        series.put_beside(known, version, subtitles if self.options.subtitles else None)
+        return self.folder / known.file
+
+    def files(self, steps: list[Step], film: Path) -> list[Path]:
+        """What an artist sees of a finished run."""
+        return [film, *(self.folder / f"shot_{step.label}.mp4" for step in steps)]
+
+    def _describe_film(
+        self, steps: Sequence[Step], clips: Sequence[Clip], fades: Sequence[int]
+    ) -> FilmVersion:
+        """The film that ``steps`` make, before it is joined and has a number."""
+        options = self.options
+        return FilmVersion(
+            when=now(),
+            content=describe_content([clip.sha256 for clip in clips], options.fps, fades),
+            shots={step.label: step.record.key for step in steps},
+            fps=float(options.fps),
+            crf=options.crf,
+            fade_frames=options.fade_frames,
+        )
 
     def _stem(self, wanted: range) -> str:
         name = self.name or folder_name(self.story.name)
@@ -214,7 +256,7 @@ class ShownStory:
                     fitted = stack.enter_context(unfinished_file(self.folder / edit.path.name))
                     clips.append(self._edited_clip(step, edit, fitted))
                 else:
-                    clips.append(Clip(record.video, record.frames, record.key))
+                    clips.append(Clip(record.video, record.frames, checksum(record.video)))
             yield clips
 
     def _edited_clip(self, step: Step, edit: Edit, fitted: Path) -> Clip:

@@ -199,7 +199,7 @@ def with_host(python: str, host: Path, out: Path) -> None:
             server.wait(20)
         except subprocess.TimeoutExpired:
             server.kill()
-    (story,) = (path for path in (base / "output" / "storymem").iterdir() if path.is_dir())
+    (story,) = (path for path in (base / "output" / WORKFLOW.stem).iterdir() if path.is_dir())
     shutil.copytree(story, out, dirs_exist_ok=True)
     shutil.rmtree(base, ignore_errors=True)
 
@@ -246,7 +246,7 @@ class Page:
         seen: set[str] = set()
 
         def entry():
-            for path in sorted(output.glob("storymem/*/shot_*.mp4")):
+            for path in sorted(output.glob(f"{WORKFLOW.stem}/*/shot_*.mp4")):
                 if path.name not in seen:
                     seen.add(path.name)
                     logger.info("finished %s", path.name)

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .disk import write_whole
 from .messages import reason_of
 
 FRAME_RATE = 16  # frames per second that Wan 2.2 was trained with
@@ -196,10 +195,8 @@ def clip_fades(counts: Sequence[int], wanted: Sequence[int]) -> list[int]:
     return fades
 
 
-def write_subtitles(
-    path: str | Path, entries: Sequence[tuple[int, int, str]], *, fps: float = FRAME_RATE
-) -> None:
-    """An SRT file. ``entries``: first frame, frame after the last, text."""
+def subtitles_text(entries: Sequence[tuple[int, int, str]], *, fps: float = FRAME_RATE) -> str:
+    """What an SRT file holds. ``entries``: first frame, frame after the last, text."""
     rate = as_rate(fps)
 
     def clock(frame: int) -> str:
@@ -210,7 +207,7 @@ def write_subtitles(
     for number, (first, last, text) in enumerate(entries, 1):
         lines = [line.strip() for line in text.replace("-->", "->").splitlines() if line.strip()]
         blocks.append("\n".join([str(number), f"{clock(first)} --> {clock(last)}", *lines]) + "\n")
-    write_whole(Path(path), "\n".join(blocks).encode())
+    return "\n".join(blocks)
 
 
 # --- inside ----------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ class Files:
     root: Path
     folder: Path  # the story's own
     store: Path
-    video: str  # name of the story video, without .mp4
+    video: str  # name of the story video, without number and .mp4
 
     def patterns(self) -> dict[str, str]:
         """Of paths relative to ``root``, with those that are being written; first match counts."""
@@ -82,10 +82,11 @@ class Files:
         own = re.escape(self.folder.name)
         return {
             "bank": r"(^|/)bank(/|$)",
-            "video": rf"(^|/)\.?{re.escape(self.video)}\.(mp4|srt)",
+            "video": rf"(^|/)\.?{re.escape(self.video)}(_[0-9]{{5}}_)?\.(mp4|srt)",
             "story.json": r"(^|/)\.?story\.json",
             "shot": rf"^{store}(/|$)|(^|/)\.?shot_[0-9_]+\.mp4",
-            "folder": rf"(^|/)(\.?script\.(json|txt)|\.storymem\.lock|\.{own}\.[^/]+\.part)",
+            "folder": rf"(^|/)(versions/|\.?script\.(json|txt)|\.storymem\.lock"
+            rf"|\.{own}\.[^/]+\.part)",
         }
 
     def kind_of(self, path: str) -> str:

@@ -17,7 +17,13 @@ import pytest
 
 from storymem import disk, folder_lock, locks
 from storymem.bank_store import load_bank
-from storymem.disk import remove_unfinished, replacing, unfinished_beside, unfinished_folder
+from storymem.disk import (
+    checksum,
+    remove_unfinished,
+    replacing,
+    unfinished_beside,
+    unfinished_folder,
+)
 from storymem.folder_lock import LOCK_FILE, FolderBusy, StoryClaim, changing
 from storymem.shot_store import ShotStore
 from storymem.story_folder import read_manifest
@@ -216,7 +222,10 @@ def assert_of_one_run(out: Path) -> None:
     for label, record in zip(sorted(shots), records, strict=True):
         assert (folder / f"shot_{label}.mp4").read_bytes() == record.video.read_bytes()
     join_videos([record.video for record in records], out / "joined.mp4")
-    assert (folder / "story.mp4").read_bytes() == (out / "joined.mp4").read_bytes()
+    manifest = read_manifest(folder)
+    assert (folder / manifest["video"]).read_bytes() == (out / "joined.mp4").read_bytes()
+    films = {path.name: checksum(path) for path in folder.glob("story_*_.mp4")}
+    assert films == {entry["file"]: entry["sha256"] for entry in manifest["films"]}
     remembered = {frame.digest for frame in store.load(records[-1]).bank.frames}
     assert {frame.digest for frame in load_bank(folder / "bank").frames} == remembered
 

@@ -94,10 +94,10 @@ def test_a_shot_that_the_artist_edited_is_kept_and_continued_from(
 def test_a_part_of_the_story_leaves_the_whole_film_alone(run, tmp_path):
     out = tmp_path / "out"
     assert run(out) == 0
-    film = (out / "story.mp4").read_bytes()
+    film = (out / "story_00001_.mp4").read_bytes()
     assert run(out, "--resume", "--end-shot", "1") == 0
-    assert (out / "story.mp4").read_bytes() == film
-    assert read_info(out / "story_shots_01-01.mp4").frames == 9
+    assert (out / "story_00001_.mp4").read_bytes() == film
+    assert read_info(out / "story_shots_01-01_00001_.mp4").frames == 9
 
 
 def test_shots_that_the_script_no_longer_has_go(run, script, tmp_path):
@@ -110,9 +110,10 @@ def test_shots_that_the_script_no_longer_has_go(run, script, tmp_path):
     assert sorted(path.name for path in out.glob("*.mp4")) == [
         "shot_01_01.mp4",
         "shot_test.mp4",
-        "story.mp4",
+        "story_00001_.mp4",
+        "story_00002_.mp4",
     ]
-    assert read_info(out / "story.mp4").frames == 9
+    assert read_info(out / "story_00002_.mp4").frames == 9
     assert height_of(out / "contact_sheet.png") < before
 
 
@@ -122,15 +123,18 @@ def test_what_is_in_the_way_is_named_and_nothing_is_lost(run, tmp_path, caplog):
     assert run(out) == 2
     assert "the story could not be written" in caplog.text
     (out / "script.txt").rmdir()
-    (out / "story.mp4").mkdir()
+    (out / "story_00001_.mp4").mkdir()  # what has that number already is left alone
+    (out / "versions").write_text("a file")
     assert run(out) == 3
     assert "the story video could not be written" in caplog.text
-    (out / "story.mp4").rmdir()
+    (out / "versions").unlink()
     (out / "bank").write_text("a file")
     assert run(out, "--resume") == 3
     assert "the memory bank could not be saved" in caplog.text
     (out / "bank").unlink()
     assert run(out, "--resume") == 0
+    assert read_info(out / "story_00002_.mp4").frames == 26
+    assert not (out / "story_00003_.mp4").exists()
     manifest = json.loads((out / "story.json").read_text())
     (out / "story.json").write_text(json.dumps({**manifest, "prompts": [5, "x", None]}))
     assert run(out, "--resume") == 0

@@ -86,7 +86,7 @@ def test_a_story_becomes_shots_a_video_and_a_memory(script, tmp_path, i2v, count
     assert run(script, out, i2v) == 0
     frames = [read_info(out / f"shot_01_0{i}.mp4").frames for i in (1, 2, 3)]
     assert frames == [9, 8, 9]  # the second continues: its given frame is taken off
-    assert read_info(out / "story.mp4").frames == 26
+    assert read_info(out / "story_00001_.mp4").frames == 26
     bank = load_bank(out / "bank")
     assert {frame.shot for frame in bank.frames} == {0, 1, 2}
     memory = [sum(frame.shot < shot for frame in bank.frames) for shot in (0, 1, 2)]
@@ -103,7 +103,7 @@ def test_a_run_that_failed_goes_on_and_ends_as_if_undisturbed(
     assert run(script, broken, i2v) == 3
     assert "shot 3" in caplog.text
     assert "out of memory" in caplog.text
-    assert not (broken / "story.mp4").exists()
+    assert not (broken / "story_00001_.mp4").exists()
     count_samples.kinds.clear()
     count_samples.switch.fail_at = 0
     assert run(script, broken, i2v, "--resume") == 0
@@ -119,9 +119,9 @@ def test_resuming_a_finished_story_loads_no_model(script, tmp_path, i2v, monkeyp
     monkeypatch.setattr(engine_module, "load_experts", None)
     monkeypatch.setattr(engine_module, "encode_texts", None)
     monkeypatch.setattr(engine_module.WanVae, "load", None)
-    (out / "story.mp4").unlink()
+    (out / "story_00001_.mp4").unlink()
     assert run(script, out, i2v, "--resume") == 0
-    assert read_info(out / "story.mp4").frames == 26
+    assert read_info(out / "story_00001_.mp4").frames == 26
 
 
 def test_only_the_edited_shot_and_those_after_it_are_made_again(

@@ -20,7 +20,7 @@ from storymem.video import (
     join_videos,
     read_frames,
     read_info,
-    write_subtitles,
+    subtitles_text,
     write_video,
 )
 
@@ -153,7 +153,7 @@ def test_sizes_that_are_not_even_are_kept(tmp_path):
 def test_subtitles_stand_at_their_shots(tmp_path):
     path = tmp_path / "a.srt"
     entries = [(0, 81, "A cat.\n\nIt --> jumps."), (81, 161, "🐉"), (57_600, 57_601, "late")]
-    write_subtitles(path, entries)
+    path.write_text(subtitles_text(entries))
     assert path.read_text(encoding="utf-8") == (
         "1\n00:00:00,000 --> 00:00:05,062\nA cat.\nIt -> jumps.\n\n"
         "2\n00:00:05,062 --> 00:00:10,062\n🐉\n\n"

@@ -108,7 +108,7 @@ def test_the_reference_workflow_starts_from_portraits(server):
     server.run(prompt)
     (film,) = [
         p
-        for p in (server.base / "output" / "storymem" / "story").glob("*.mp4")
+        for p in (server.base / "output" / "storymem_reference_images" / "story").glob("*.mp4")
         if not p.name.startswith("shot_")
     ]
     assert count_frames(film) == 2 * LENGTH
@@ -131,7 +131,7 @@ def test_the_workflows_for_haste_and_for_small_cards_run(server, name):
         settings = ("cfg", "sampler_name", "scheduler", "shift")
         assert [sampler["inputs"][s] for s in settings] == [1.0, "euler", "simple", 5.0]
     server.run(shipped(server, name, script=script, steps=4))
-    shots = (server.base / "output" / "storymem" / name).glob("shot_*.mp4")
+    shots = (server.base / "output" / name / name).glob("shot_*.mp4")
     assert [count_frames(path) for path in sorted(shots)] == [LENGTH, LENGTH - 1]
 
 

@@ -66,7 +66,7 @@ def test_one_wire_gives_the_same_story_as_the_shot_loop(host, tmp_path):
     looped = host.run(loop_graph(story(3), log))
     # The same nodes make the same shots: the loop finds them finished.
     assert ran(log) == []
-    for name in ("Tale.mp4", "shot_01_02.mp4"):
+    for name in ("Tale_00001_.mp4", "shot_01_02.mp4"):
         assert decoded(Path(wired["folder"]) / name) == decoded(Path(looped["folder"]) / name)
     assert [f.digest for f in wired["bank"].frames] == [f.digest for f in looped["bank"].frames]
 
@@ -86,7 +86,7 @@ def test_finished_shots_run_nothing_and_edits_run_what_follows(host, tmp_path):
 def test_a_loop_that_ends_early_joins_what_there_is(host, tmp_path):
     out = host.run(one_wire(story(3), tmp_path / "log", 2))
     assert out["done"] is False
-    assert (Path(out["folder"]) / "Tale_shots_01-02.mp4").is_file()
+    assert (Path(out["folder"]) / "Tale_shots_01-02_00001_.mp4").is_file()
 
 
 def test_a_loop_that_goes_on_too_long_is_told(host, tmp_path):

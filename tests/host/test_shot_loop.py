@@ -32,15 +32,15 @@ def test_a_story_becomes_files_that_an_artist_finds(host, log):
     folder = Path(out["folder"])
     assert folder == host.base / "output" / "loop" / "Tale"
     assert sorted(p.name for p in folder.iterdir() if p.name[0] != ".") == [
-        "Tale.mp4", "Tale.srt", "bank", "script.json",
+        "Tale_00001_.mp4", "Tale_00001_.srt", "bank", "script.json",
         "shot_01_01.mp4", "shot_01_02.mp4", "shot_01_03.mp4", "story.json",
     ]  # fmt: skip
     assert [frame_count(folder / f"shot_01_0{i}.mp4") for i in (1, 2, 3)] == [13, 8, 8]
-    assert frame_count(folder / "Tale.mp4") == 13 + 8 + 8
+    assert frame_count(folder / "Tale_00001_.mp4") == 13 + 8 + 8
     assert (folder / "script.json").read_text() == story(3)
     assert len(list((folder / "bank").glob("*.png"))) == 3
     assert [frame.shot for frame in out["bank"].frames] == [0, 1, 2]
-    assert (folder / "Tale.srt").read_text().splitlines()[:3] == [
+    assert (folder / "Tale_00001_.srt").read_text().splitlines()[:3] == [
         "1", "00:00:00,000 --> 00:00:00,812", "shot number 1",
     ]  # fmt: skip
 
@@ -50,7 +50,7 @@ def test_the_story_video_carries_the_graph_and_sixteen_frames_a_second(host):
 
     graph = loop_graph(story(2))
     out = host.run(graph, extra_data={"extra_pnginfo": {"workflow": {"id": "w"}}})
-    with av.open(str(Path(out["folder"]) / "Tale.mp4")) as container:
+    with av.open(str(Path(out["folder"]) / "Tale_00001_.mp4")) as container:
         assert json.loads(container.metadata["prompt"])["body"]["inputs"]["seed"] == 7
         assert json.loads(container.metadata["workflow"]) == {"id": "w"}
         assert container.streams.video[0].average_rate == 16
@@ -59,7 +59,10 @@ def test_the_story_video_carries_the_graph_and_sixteen_frames_a_second(host):
 def test_the_video_shows_on_the_artists_close_node(host):
     host.run(loop_graph(story(2)), extra_data=CLIENT)
     shown = host.ui("close")["images"][0]
-    assert (shown["filename"], shown["subfolder"]) == ("Tale.mp4", os.path.join("loop", "Tale"))
+    assert (shown["filename"], shown["subfolder"]) == (
+        "Tale_00001_.mp4",
+        os.path.join("loop", "Tale"),
+    )
 
 
 def test_progress_shows_on_the_artists_nodes(host):
@@ -121,7 +124,7 @@ def test_a_body_with_branches_and_stock_nodes_runs(host, log):
     )
     import av
 
-    with av.open(str(Path(out["folder"]) / "Tale.mp4")) as container:
+    with av.open(str(Path(out["folder"]) / "Tale_00001_.mp4")) as container:
         assert container.streams.video[0].width == 128
 
 

@@ -101,7 +101,7 @@ def test_a_locked_shot_without_a_result_is_made_once(host, log):
 def test_preview_stops_after_the_first_shot_and_the_story_goes_on_from_there(host, log):
     out = host.run(loop_graph(story(3), log, opened={"preview": True}))
     assert ran(log) == [1]
-    assert (Path(out["folder"]) / "Tale_shots_01-01.mp4").is_file()
+    assert (Path(out["folder"]) / "Tale_shots_01-01_00001_.mp4").is_file()
     host.run(loop_graph(story(3), log))
     assert ran(log) == [2, 3]
 
@@ -111,7 +111,7 @@ def test_a_part_of_the_story_is_worked_on_alone(host, log):
     assert ran(log) == [1, 2]
     out = host.run(loop_graph(story(4), log, opened={"start_shot": 2, "end_shot": 3}))
     assert ran(log) == [3]
-    assert (Path(out["folder"]) / "Tale_shots_02-03.mp4").is_file()
+    assert (Path(out["folder"]) / "Tale_shots_02-03_00001_.mp4").is_file()
 
 
 def test_shots_before_the_part_are_taken_as_they_were_and_never_made(host, log):

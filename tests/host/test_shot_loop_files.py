@@ -112,7 +112,7 @@ def test_a_loop_after_a_loop_is_not_made_again_for_a_lost_copy(host, log):
 
 def test_a_story_named_like_a_shot_leaves_that_shot_alone(host, log):
     folder = Path(host.run(loop_graph(story(2, name="shot_01_01"), log))["folder"])
-    assert (folder / "story_shot_01_01.mp4").is_file()
+    assert (folder / "story_shot_01_01_00001_.mp4").is_file()
     assert (folder / "shot_01_01.mp4").stat().st_size < (
-        folder / "story_shot_01_01.mp4"
+        folder / "story_shot_01_01_00001_.mp4"
     ).stat().st_size

@@ -48,14 +48,14 @@ def test_a_damaged_shot_is_made_again_and_only_that_one(host, log, spoil, cache)
     host.restart(cache)
     graph = loop_graph(story(3), log)
     before = host.run(graph)
-    expected = decoded(Path(before["folder"]) / "Tale.mp4")
+    expected = decoded(Path(before["folder"]) / "Tale_00001_.mp4")
     for _ in range(2):  # the second time must not be taken from what the host remembers
         ran(log)
         (folder,) = records(host, "01_02")
         spoil(folder)
         host.run(graph)
         assert ran(log) == [2]
-        assert decoded(Path(before["folder"]) / "Tale.mp4") == expected
+        assert decoded(Path(before["folder"]) / "Tale_00001_.mp4") == expected
 
 
 def test_a_lost_picture_of_the_memory_is_made_again(host, log):
@@ -79,7 +79,7 @@ def test_deleted_visible_files_come_back_without_any_work(host, log, cache):
     shutil.rmtree(folder)
     host.run(graph)
     assert ran(log) == []
-    assert (folder / "Tale.mp4").is_file()
+    assert (folder / "Tale_00001_.mp4").is_file()
     assert (folder / "shot_01_02.mp4").is_file()
 
 
@@ -87,7 +87,7 @@ def test_a_resumed_story_equals_an_undisturbed_one(host, log):
     switch = log.with_name("switch")
     graph = loop_graph(story(4), log, body={"fail_on": f"@{switch}"})
     whole = host.run(graph)
-    expected = decoded(Path(whole["folder"]) / "Tale.mp4")
+    expected = decoded(Path(whole["folder"]) / "Tale_00001_.mp4")
     shutil.rmtree(host.base / "output")
     (host.base / "output").mkdir()
     ran(log)
@@ -100,6 +100,6 @@ def test_a_resumed_story_equals_an_undisturbed_one(host, log):
     host.restart()
     again = host.run(graph)
     assert ran(log) == [1, 2, 3, 4]
-    assert decoded(Path(again["folder"]) / "Tale.mp4") == expected
+    assert decoded(Path(again["folder"]) / "Tale_00001_.mp4") == expected
     assert [f.digest for f in again["bank"].frames] == [f.digest for f in whole["bank"].frames]
     assert [f.score for f in again["bank"].frames] == [0.1 + 0.2] * 4

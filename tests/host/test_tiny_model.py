@@ -100,7 +100,7 @@ def test_the_one_command_makes_the_shipped_workflows_story(host, tmp_path, monke
     assert try_it.main(["story", "--here", "--out", str(out)]) == 0
     made = {path.name for path in out.iterdir()}
     shots = {f"shot_01_0{i}.mp4" for i in (1, 2, 3)}
-    assert shots | {"story.mp4", "contact_sheet.png", "bank", "story.json"} <= made
+    assert shots | {"story_00001_.mp4", "contact_sheet.png", "bank", "story.json"} <= made
     assert "finished shot_01_03.mp4" in caplog.text
     assert try_it.main(["story", "--here", "--out", str(out)]) == try_it.REFUSED
     assert "holds something already" in caplog.text

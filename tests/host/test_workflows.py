@@ -128,6 +128,18 @@ def test_the_notes_name_every_model_file_and_its_folder(path):
             assert model["url"] in notes
 
 
+def test_every_workflow_writes_to_a_folder_of_its_own():
+    """A draft never takes the place of a film that another workflow made of the same story."""
+    prefixes = {}
+    for path in WORKFLOWS:
+        for node in nodes_of(read(path)):
+            if node["type"] in ("StoryMemShotLoopOpen", "StoryMemBeginStory"):
+                own = "storymem" if path.stem == "storymem_story" else path.stem
+                prefixes[path.stem] = own in node["widgets_values"]
+    assert len(prefixes) == 8
+    assert all(prefixes.values())
+
+
 @pytest.fixture(scope="module")
 def is_newest(server) -> bool:
     """Whether this host is the one that the files were written with."""

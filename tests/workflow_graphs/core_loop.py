@@ -14,7 +14,12 @@ def one_wire_graph(info: dict) -> dict:
     column = graph.column(420, width=440)
     script = column.add("StoryMemLoadStory", rows={"script": 18, "character": 4}, script=STORY)
     embedder = column.add("StoryMemLoadEmbedder", embedder="no_weights")
-    begin = column.add("StoryMemBeginStory", story=(script, "story"), negative=NEGATIVE)
+    begin = column.add(
+        "StoryMemBeginStory",
+        story=(script, "story"),
+        negative=NEGATIVE,
+        filename_prefix="storymem_core_loop",
+    )
     graph.group("2  The story becomes one value", column.nodes, "#8a6d3b")
 
     state, x = (begin, "state"), 940

@@ -46,6 +46,7 @@ def add_film(
     sampler: dict | None = None,
     decode: tuple[str, dict] = ("VAEDecode", {}),
     preview: bool = True,
+    prefix: str = "storymem",
 ) -> dict:
     """Groups 2 to 5, from Load Story to the film; the nodes by name.
 
@@ -58,6 +59,8 @@ def add_film(
         sampler: other widgets of M2V Sampler.
         decode: kind of the decoding node, and its widgets.
         preview: show the final memory beside the film.
+        prefix: folder in the output folder, of this graph alone: a draft never changes what another
+            graph of the same story shows.
     """
     column = graph.column(420, width=440)
     script = column.add("StoryMemLoadStory", rows={"script": 18, "character": 4}, script=STORY)
@@ -73,6 +76,7 @@ def add_film(
         story=(script, "story"),
         bank=(memory, "bank"),
         negative=NEGATIVE,
+        filename_prefix=prefix,
     )
     prompts = {
         name: column.add("CLIPTextEncode", title=title, clip=parts["clip"], text=(start, output))

@@ -21,7 +21,8 @@ pair. For drafts and for long stories: see how the shots follow each other first
 ones that matter with 40 steps.
 
 1. Load the model files (table on the right): the two 4-step files go into `models/loras` too.
-2. Write the story in *Load Story*, queue, find the film in `output/storymem/<story>/`.
+2. Write the story in *Load Story*, queue, find the film in `output/storymem_4_steps/<story>/`: \
+a folder of its own, so that a draft never takes the place of a final film.
 
 **The trade.** Distilled LoRAs move less and follow the prompt less closely than 40 steps with \
 CFG 3.5. When a shot hardly moves: lower *strength_model* of the high-noise 4-step LoRA (0.6 to \
@@ -55,7 +56,9 @@ artists report.
 
 def four_steps_graph(info: dict) -> dict:
     graph = Builder(info, "storymem_4_steps")
-    add_film(graph, add_models(graph, lightning_mode=0), sampler=SETTINGS)
+    add_film(
+        graph, add_models(graph, lightning_mode=0), sampler=SETTINGS, prefix="storymem_4_steps"
+    )
     graph.note((0, -520), (700, 380), "StoryMem in 4 steps", TITLE_NOTE)
     graph.note((740, -520), (740, 380), "The settings", SETTINGS_NOTE)
     note = model_note(t2v=False, lightning=True)

@@ -18,7 +18,7 @@ files are active, so nothing has to be installed; for GGUF files see the note on
 
 1. Load the model files and choose them in group 1. Have 32 GB of RAM or more: the two experts \
 take turns, and the one that waits lies there.
-2. Write the story in *Load Story*, queue, find the film in `output/storymem/<story>/`.
+2. Write the story in *Load Story*, queue, find the film in `output/storymem_low_vram/<story>/`.
 3. Faster: activate the two bypassed *4-step LoRA* nodes (select both, Ctrl+B) and set steps 4, \
 cfg 1, euler, simple, shift 5 in *M2V Sampler*. 10 times fewer model calls, 1.2 GB more RAM a file.
 
@@ -75,7 +75,8 @@ fit; Q3_K_M is for 8 GB cards. Sizes are those of the files; they were not measu
 def low_vram_graph(info: dict) -> dict:
     graph = Builder(info, "storymem_low_vram")
     parts = add_models(graph, lightning_mode=BYPASSED)
-    add_film(graph, parts, bank=BANK, sampler=SETTINGS, decode=("VAEDecodeTiled", TILES))
+    film = {"bank": BANK, "sampler": SETTINGS, "decode": ("VAEDecodeTiled", TILES)}
+    add_film(graph, parts, **film, prefix="storymem_low_vram")
     graph.note((0, -560), (660, 420), "StoryMem on a small card", TITLE_NOTE)
     graph.note((700, -560), (680, 420), "The settings", SETTINGS_NOTE)
     graph.note((1420, -560), (500, 420), "GGUF instead of fp8", GGUF_NOTE)

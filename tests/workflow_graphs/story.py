@@ -13,7 +13,8 @@ from .parts import add_models, model_note
 def story_graph(info: dict, *, references: bool) -> dict:
     """The full story: models, script and memory, the body of the loop, the film."""
     graph = Builder(info, "storymem_reference_images" if references else "storymem_story")
-    add_film(graph, add_models(graph), references=references, t2v=not references)
+    prefix = "storymem_reference_images" if references else "storymem"
+    add_film(graph, add_models(graph), references=references, t2v=not references, prefix=prefix)
     what = (
         "Put a portrait of each character into the two *Load Image* nodes: they become the first "
         "frames of the memory and stay pinned there (MR2V)."
@@ -31,7 +32,7 @@ def story_graph(info: dict, *, references: bool) -> dict:
         "first line is `[continue]` goes on from the shot before without a cut. A first block "
         "marked `[character]` is put before every prompt. ST-Bench JSON works too.\n"
         f"3. {what}\n"
-        "4. Queue. Each shot is saved as soon as it is done, in `output/storymem/<story>/`. Stop "
+        f"4. Queue. Each shot is saved as soon as it is done, in `output/{prefix}/<story>/`. Stop "
         "whenever you like: queue again and it goes on where it stopped. Change a shot, and only "
         "that shot and the ones after it are made again.\n"
         "5. Keyframes are chosen without any extra file at first. For the paper's own choice set "

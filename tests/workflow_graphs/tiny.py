@@ -22,7 +22,7 @@ Sampler* makes another story.
 - The words of this world are in the tooltip of *Tiny Text Encoder*. With real Wan models use \
 *CLIP Text Encode* in its place, and *Load StoryMem LoRA*: see `storymem_story`.
 
-The shots, the film and the memory are in `output/storymem/Bomo and Fipi/`.
+The shots, the film and the memory are in `output/storymem_tiny_cpu/Bomo and Fipi/`.
 """
 FILES_NOTE = """## Model files
 
@@ -65,7 +65,13 @@ def tiny_graph(info: dict) -> dict:
     graph.group("2  Story and memory", [script, *column.nodes], "#8a6d3b")
 
     column = graph.column(1320)
-    start = column.add("StoryMemShotLoopOpen", rows=3, story=(script, "story"), bank=(bank, "bank"))
+    start = column.add(
+        "StoryMemShotLoopOpen",
+        rows=3,
+        story=(script, "story"),
+        bank=(bank, "bank"),
+        filename_prefix="storymem_tiny_cpu",
+    )
     prompt = column.add(
         "StoryMemTinyTextEncoder",
         rows=2,

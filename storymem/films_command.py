@@ -1,0 +1,156 @@
+"""``python -m storymem films``: lists a story's films, puts one's state back, removes old ones."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from .film_restore import (
+    ListedFilm,
+    check_story_folder,
+    film_files,
+    films_to_remove,
+    find_store,
+    find_version,
+    list_films,
+    remove_films,
+    restore,
+)
+from .film_versions import read_history
+from .messages import listed, reason_of
+from .story_folder import read_manifest
+from .story_sheet import SHEET, save_story_sheet
+
+DONE, REFUSED = 0, 2
+KEEP = 3  # films that --clean leaves unless told otherwise
+logger = logging.getLogger(__name__)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="of a story: the one with shot_01_01.mp4")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--restore",
+        metavar="FILM",
+        help="put the shots, the script and story.json of this film back: its number, or its name "
+        "as listed; the present state is kept",
+    )
+    what.add_argument(
+        "--clean",
+        action="store_true",
+        help="say which older films can go and what that frees; with --yes, remove them. Shots are "
+        "never removed, so each film can be restored all the same",
+    )
+    parser.add_argument(
+        "--keep",
+        type=int,
+        default=KEEP,
+        metavar="K",
+        help="films that --clean leaves of the whole story and of each part (default: %(default)s);"
+        " the present one always stays",
+    )
+    parser.add_argument("--yes", action="store_true", help="with --clean: remove them")
+
+
+def run(options: argparse.Namespace) -> int:
+    """The command: 0 when it is done, 2 when nothing could be done."""
+    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.INFO)
+    try:
+        check_story_folder(options.folder)
+        if options.restore is not None:
+            lines = _restore(options.folder, options.restore)
+        elif options.clean:
+            lines = _clean(options.folder, options.keep, options.yes)
+        else:
+            lines = _list(options.folder)
+    except OSError as error:
+        logger.error("error: %s: %s", options.folder, reason_of(error))
+        return REFUSED
+    except ValueError as error:
+        logger.error("error: %s", error)
+        return REFUSED
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    return DONE
+
+
+def _list(folder: Path) -> list[str]:
+    films = list_films(folder, find_store(folder))
+    if not films:
+        return ["no film yet: films of earlier versions have no number and are not listed"]
+    width = max(len(_name(film)) for film in films)
+    return [f"{_name(film):{width}}  {_describe(folder, film)}" for film in films]
+
+
+def _restore(folder: Path, wanted: str) -> list[str]:
+    version = find_version(read_history(read_manifest(folder)), wanted)
+    lines = restore(folder, find_store(folder), version)
+    if (folder / SHEET).is_file():
+        with suppress(ValueError):  # a sheet is no reason to call a restored story a failure
+            save_story_sheet(folder)
+    shots = len(version.shots)
+    done = f"{version.file.removesuffix('.mp4')} is back: {_count(shots, 'shot')} and the script"
+    return [done, *lines]
+
+
+def _clean(folder: Path, keep: int, is_meant: bool) -> list[str]:
+    films = films_to_remove(list_films(folder, find_store(folder)), keep)
+    if not films:
+        return ["no film to remove"]
+    sizes = [sum(p.stat().st_size for p in film_files(folder, f.version)) for f in films]
+    lines = [f"{_name(f)}  {_megabytes(size)}" for f, size in zip(films, sizes, strict=True)]
+    if not is_meant:
+        total = f"{_count(len(films), 'film')} would free {_megabytes(sum(sizes))}"
+        return [*lines, f"{total}; pass --yes to remove them"]
+    freed = remove_films(folder, films)
+    return [*lines, f"{_count(len(films), 'film')} removed, {_megabytes(freed)} freed"]
+
+
+# --- words ---------------------------------------------------------------------------------------
+
+
+def _name(film: ListedFilm) -> str:
+    return film.version.file.removesuffix(".mp4")
+
+
+def _describe(folder: Path, film: ListedFilm) -> str:
+    version = film.version
+    size = sum(path.stat().st_size for path in film_files(folder, version))
+    parts = [_date(version.when), _count(len(version.shots), "shot"), f"{version.fps:g} fps"]
+    parts.append(_megabytes(size) if film.state == "whole" else _STATES[film.state])
+    if film.is_present:
+        parts.append("present")
+    if not version.shots:
+        parts[1] = "shots no longer known: it cannot be restored"
+    elif film.lost:
+        parts.append(f"incomplete, finished shots are gone: {listed(_sorted(film.lost))}")
+    return "  ".join(parts)
+
+
+_STATES = {
+    "changed": "changed since it was written",
+    "removed": "removed",
+    "no film": "a state without a film",
+}
+
+
+def _sorted(labels: Sequence[str]) -> list[str]:
+    return sorted(labels, key=lambda label: [int(number) for number in label.split("_")])
+
+
+def _date(when: str) -> str:
+    with suppress(ValueError, OSError, OverflowError):
+        return datetime.fromisoformat(when).astimezone().strftime("%Y-%m-%d %H:%M")
+    return "unknown date    "
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 2**20:.1f} MB"
