@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 def own_key(loop: Loop, plan: ShotPlan) -> str:
     """Hash of what a shot is, without what came before it."""
     described = asdict(plan)
-    described["shot"].pop("lock")
+    for name in ("lock", "row"):
+        described["shot"].pop(name)
     described.pop("has_start")
     pictures = [MemoryFrame(loop.references[name]).digest for name in plan.shot.references]
     if plan.has_start:

@@ -138,7 +138,8 @@ def list_steps(loop: Loop, manifest: Mapping) -> list[Step]:
     shot after it begins with a cut.
 
     Args:
-        manifest: the story folder's ``story.json``, which knows the latest result of each shot.
+        manifest: what is known of the film in the story's folder: ``shots`` with the latest result
+            of each label, ``locks`` with the keys that locks hold.
     """
     wanted = loop.settings.range(loop.story)
     damaged: set[int] = set()
@@ -284,7 +285,7 @@ def check_disk(store: ShotStore, needed: int, free: int | None = None) -> str:
 
 def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int]) -> list[Step]:
     find: Callable[[str], Record | None] = loop.store.find
-    latest = latest_results(manifest.get("shots", {}), loop.story)
+    latest = latest_results(manifest.get("shots", {}), loop.story, manifest.get("locks", {}))
     steps: list[Step] = []
     for shot in loop.story.shots[: wanted.stop]:
         before = steps[-1] if steps else None

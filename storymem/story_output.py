@@ -17,7 +17,7 @@ from .latest_results import describe_result
 from .memory_bank import MemoryBank
 from .names import folder_name
 from .shot_loop import LoopSettings, Step
-from .story import Story
+from .story import Shot, Story
 from .story_folder import (
     leave_script,
     read_manifest,
@@ -70,7 +70,8 @@ class ShownStory:
                 "seed": step.plan.shot.seed,
                 **describe_made(self.story, step),
             }
-            update_manifest(self.folder, self.story, shots={step.label: entry})
+            locks = dict.fromkeys(self._lock_names(step.plan.shot), step.record.key)
+            update_manifest(self.folder, self.story, shots={step.label: entry}, locks=locks)
         return target
 
     def show_again(self, steps: Sequence[Step]) -> None:
@@ -121,6 +122,14 @@ class ShownStory:
     def files(self, steps: list[Step]) -> list[Path]:
         video = self.folder / f"{self._stem(self.settings.range(self.story))}.mp4"
         return [video, *(self.folder / f"shot_{step.label}.mp4" for step in steps)]
+
+    def _lock_names(self, shot: Shot) -> list[str]:
+        """By what a lock of ``shot`` is known: its label, and the id of its row if no other row
+        has that."""
+        if not shot.lock:
+            return []
+        rows = [other.row for other in self.story.shots if other.lock]
+        return [shot.label] + [shot.row] * (bool(shot.row) and rows.count(shot.row) == 1)
 
     def _stem(self, wanted: range) -> str:
         name = self.name or folder_name(self.story.name)

@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .latest_results import latest_results
+from .earlier_films import find_film
 from .shot_loop import Step
 from .shot_store import digest_of
 from .story import Shot, Story
-from .story_folder import read_manifest
 
 DONE, LOCKED, WAITING, FAILED = "done", "locked", "waiting", "failed"
 
@@ -27,11 +26,12 @@ class ShotState:
 
 def shot_states(story: Story, folder: Path | None) -> list[ShotState]:
     """The state of every shot of ``story``; ``folder`` is its folder, if there is one."""
-    manifest = read_manifest(folder)
+    film = find_film(folder, story)
+    manifest = film.manifest
     failed = manifest.get("failed") if manifest.get("stopped") else None
     found: list[ShotState] = []
     previous: str | None = ""  # key of the shot before; None: it will be another one
-    for shot, entry in zip(story.shots, latest_results(manifest["shots"], story), strict=True):
+    for shot, entry in zip(story.shots, film.results(story), strict=True):
         video = _video(folder, entry)
         if video and shot.lock:
             state = LOCKED
@@ -66,7 +66,8 @@ def _is_made_from(entry: Mapping, story: Story, shot: Shot, previous: str) -> bo
 
 def _describe(story: Story, shot: Shot) -> str:
     described = dict(vars(shot))  # asdict copies each value, which takes longer than all the rest
-    described.pop("lock")
+    for name in ("lock", "row"):
+        described.pop(name)
     return digest_of([story.name, story.prompt_of(shot), described])
 
 
