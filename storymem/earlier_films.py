@@ -27,6 +27,7 @@ from .story_folder import (
     write_manifest,
 )
 
+OF_FILE = ("file", "fps", "size", "sha256")  # what an entry says of the visible file
 NUMBERED_FILM = re.compile(r"_[0-9]{5,}_\.mp4$")  # the name of a film that no other film replaces
 
 
@@ -143,15 +144,13 @@ def notices_of(
     """
     notices = []
     if found.is_other:
-        count = len(found.manifest["shots"])
+        count, title = _shots(len(found.manifest["shots"])), " of that title" * has_title_folder
         notices.append(
-            f"{folder} holds another film of that title ({_shots(count)}, none with a prompt of "
-            f"this script); {_what_stays(found.manifest)}its shots stay in the store as takes"
-            if has_title_folder
-            else f"{folder} holds another film ({_shots(count)}, none with a prompt of this "
-            f"script); {_what_stays(found.manifest)}its shots stay in the store as takes"
+            f"{folder} holds another film{title} ({count}, none with a prompt of this script); "
+            f"{_what_stays(found.manifest)}its shots stay in the store as takes"
         )
-        held = [shot for shot in story.shots if shot.lock and found.results(story)[shot.index]]
+        results = found.results(story)
+        held = [shot for shot in story.shots if shot.lock and results[shot.index]]
         if held and found.taken_up is None and found.old_folder is None:
             labels = ", ".join(shot.label for shot in held[:5]) + ", ..." * (len(held) > 5)
             notices.append(f"locked and kept from that film: {labels}")
@@ -186,7 +185,7 @@ def _shots(count: int) -> str:
 def _unseen(shots: Mapping[str, dict]) -> dict[str, dict]:
     """Entries without the visible files, which are another film's by now."""
     return {
-        label: {name: value for name, value in entry.items() if name != "file"}
+        label: {name: value for name, value in entry.items() if name not in OF_FILE}
         for label, entry in shots.items()
     }
 

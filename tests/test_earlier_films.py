@@ -192,13 +192,14 @@ def test_a_film_of_a_number_of_its_own_is_named(run):
     assert "; its film stays as Tale_00002_.mp4, its shots" in run(tale("x")).notices[0]
 
 
-def test_a_script_that_comes_back_takes_up_its_own_film_and_locks(run):
+def test_a_script_that_comes_back_takes_up_its_own_film_and_locks(run, caplog):
     first = run(tale("a", "b", locked="b"))
     run(tale("x", "y"))
     back = run(tale("a", "edited", locked=["edited"]), body="another graph")
     assert back.made == ["a"]
     assert back.keys["01_02"] == first.keys["01_02"]
     assert [line for line in back.notices if "taken up again" in line]
+    assert "damaged" not in caplog.text  # the file there was the other film's
     manifest = manifest_of(back)
     assert [sorted(film["shots"]) for film in manifest["earlier"]] == [["01_01", "01_02"]]
     assert not set(manifest["earlier"][0]["prompts"]) & set(manifest["prompts"])
