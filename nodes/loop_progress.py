@@ -48,6 +48,7 @@ def tell(run, state: str, place: int | None = None, *, failed: bool = False, mes
         "script": run.script_mark,
         "states": _states(steps, place, word),
         "message": message,
+        "notice": run.notice,
     }
     if place is not None:
         shot = steps[place].plan.shot

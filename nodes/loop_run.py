@@ -20,9 +20,9 @@ from comfy_api.latest import InputImpl, io, ui
 
 from ..storymem.disk import StoreError, remove_unfinished, telling
 from ..storymem.disk_space import check_disk, estimate_bytes
+from ..storymem.earlier_films import begin_film, find_film, notices_of
 from ..storymem.folder_lock import StoryClaim
 from ..storymem.images import read_picture
-from ..storymem.latest_results import moved_results
 from ..storymem.memory_bank import MemoryBank
 from ..storymem.messages import shown
 from ..storymem.shot_begin import bank_after, begin_shot, load_result
@@ -42,17 +42,16 @@ from ..storymem.shot_store import ShotResult, ShotStore, digest_of
 from ..storymem.story import Story
 from ..storymem.story_folder import (
     claim_folder,
-    find_folder,
-    leave_script,
-    read_manifest,
+    prompt_marks,
+    story_folder,
     update_manifest,
 )
 from ..storymem.story_output import ShownStory, VideoOptions
-from ..storymem.story_repair import repair_folders
+from ..storymem.story_repair import repair_folder
 from ..storymem.story_states import script_mark
 from . import host_cache
 from .file_watch import VERSIONS, WATCH
-from .folders import find_inside
+from .folders import find_inside, short_places
 from .known_embedders import KNOWN
 from .loop_graph import LoopGraph
 from .loop_progress import tell
@@ -93,6 +92,7 @@ class LoopRun:
     executor: object
     replaced: dict[str, list[int]]
     prompt_id: str
+    notice: str = ""  # about the folder, told before the first shot
     clones: dict[int, list[str]] = field(default_factory=dict)
     current: int | None = None
     done: dict[int, asyncio.Event] = field(default_factory=dict)
@@ -202,8 +202,10 @@ class LoopRun:
         notes = "\n".join(self.notes.values())
         tell(self, "done", len(self.steps) - 1, message=notes)
         subfolder = os.path.relpath(self.folder, folder_paths.get_output_directory())
-        shown = ui.PreviewVideo([ui.SavedResult(video.name, subfolder, io.FolderType.output)])
-        shown = shown.as_dict() | (ui.PreviewText(notes).as_dict() if notes else {})
+        preview = ui.PreviewVideo([ui.SavedResult(video.name, subfolder, io.FolderType.output)])
+        shown = preview.as_dict() | (ui.PreviewText(notes).as_dict() if notes else {})
+        if self.notice:
+            shown["storymem_notice"] = [self.notice]
         return io.NodeOutput(InputImpl.VideoFromFile(str(video)), bank, str(self.folder), ui=shown)
 
     def shown(self) -> ShownStory:
@@ -288,10 +290,11 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
         flow.story, flow.settings, flow.bank, body, store, references, flow.start_images,
         KNOWN.of(flow.bank),
     )  # fmt: skip
-    repair_folders(output, flow.settings.prefix, flow.story, store)
-    known = find_folder(output, flow.settings.prefix, flow.story)
-    loop = replace(loop, edits=find_edits(known, flow.story, store))
-    steps = list_steps(loop, read_manifest(known))
+    place = story_folder(output, flow.settings.prefix, flow.story)
+    repair_folder(place, flow.story, store)
+    film = find_film(place, flow.story)
+    loop = replace(loop, edits=find_edits(place, flow.story, store))
+    steps = list_steps(loop, film.known)
     sizes = (graph.largest("width"), graph.largest("height"), graph.largest("length"))
     needed = estimate_bytes(
         steps, *(size or usual for size, usual in zip(sizes, USUAL_SIZE, strict=True))
@@ -309,7 +312,12 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     replaced = VERSIONS.replaced(graph.files())
     executor = host_cache.find_executor()
     prompt_id = host_cache.running_prompt_id()
-    run = LoopRun(loop, graph, steps, options, folder, metadata, executor, replaced, prompt_id)
+    notice = short_places("\n".join(notices_of(film, folder, flow.story)))
+    if notice:
+        logger.warning("StoryMem: %s", notice)
+    run = LoopRun(
+        loop, graph, steps, options, folder, metadata, executor, replaced, prompt_id, notice
+    )
     run.done = {i: asyncio.Event() for i in run.todo}
     run.watcher = asyncio.get_running_loop().create_task(run.watch())
     run.watcher.add_done_callback(lambda _: claim.release())  # however the run ends
@@ -330,18 +338,17 @@ def _prepare(folder: Path, loop: Loop, steps: list[Step]) -> None:
     for place in (folder.parent, folder):
         remove_unfinished(place)
     with telling("the script", folder):
-        # Before another shot takes the label of a kept one, and the run may end before the last.
-        moved = moved_results(read_manifest(folder)["shots"], loop.story, steps)
-        update_manifest(folder, loop.story, stopped="", failed="", shots=moved)
-        leave_script(folder, loop.story)  # a run that stops has films of it, too
+        begin_film(folder, loop.story, steps)
 
 
 def check_apart(dynprompt, folder: Path, loop: Loop, steps: list[Step]) -> None:
     """Raise ValueError when another loop of the prompt writes other shots over this one's."""
 
     wanted = set(loop.settings.range(loop.story))
+    prompts = set(prompt_marks(loop.story))
     for run in _RUNS.get(dynprompt, ()):
         shared = wanted & set(run.loop.settings.range(run.loop.story))
+        shared = shared or not prompts & set(prompt_marks(run.loop.story))
         if run.folder == folder and shared and way_of(run.loop, run.steps) != way_of(loop, steps):
             raise ValueError(
                 f"two loops of this workflow make the story '{loop.story.name}' in different ways, "

@@ -9,6 +9,7 @@ when the shot is not on disk yet, so that finished shots run nothing.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import folder_paths
 from comfy_api.latest import InputImpl, io, ui
 
 from ..storymem.disk import remove_unfinished
+from ..storymem.earlier_films import begin_film, find_film, notices_of
 from ..storymem.loop_state import LoopState
 from ..storymem.memory_bank import MemoryBank
 from ..storymem.names import check_name
@@ -24,15 +26,17 @@ from ..storymem.shot_files import find_edits
 from ..storymem.shot_loop import Loop, LoopSettings, join_parts, only_bank
 from ..storymem.shot_store import ShotStore
 from ..storymem.story import CONTINUITY_MODES
-from ..storymem.story_folder import claim_folder, find_folder
+from ..storymem.story_folder import claim_folder, story_folder
 from ..storymem.story_output import ShownStory, VideoOptions
-from ..storymem.story_repair import repair_folders
+from ..storymem.story_repair import repair_folder
 from ..storymem.video import FRAME_RATE
 from . import loop_graph, loop_run
-from .folders import tells_host_places
+from .folders import short_places, tells_host_places
 from .known_embedders import KNOWN
 from .loop_nodes import body_outputs, body_values
 from .types import Bank, State, Story
+
+logger = logging.getLogger(__name__)
 
 STATE_TOOLTIP = "The loop's one value: which shots are finished, and the memory."
 
@@ -94,7 +98,7 @@ class BeginStory(io.ComfyNode):
         references, embedder = loop_run.read_references(story), KNOWN.of(bank)
         loop = Loop(story, settings, bank, "", store, references, embedder=embedder)
         output = folder_paths.get_output_directory()
-        folder = find_folder(output, filename_prefix, story)
+        folder = story_folder(output, filename_prefix, story)
         loop = replace(loop, edits=find_edits(folder, story, store))
         return io.NodeOutput(LoopState(loop, bank), len(story.shots))
 
@@ -212,18 +216,26 @@ class JoinStory(io.ComfyNode):
             )
         output = folder_paths.get_output_directory()
         settings = replace(state.loop.settings, end_shot=len(state.steps))
-        repair_folders(output, settings.prefix, state.loop.story, state.loop.store)
-        folder = claim_folder(output, settings.prefix, state.loop.story)
-        shown = ShownStory(folder, state.loop.story, settings, VideoOptions(fps))
+        story = state.loop.story
+        place = story_folder(output, settings.prefix, story)
+        repair_folder(place, story, state.loop.store)
+        notice = short_places("\n".join(notices_of(find_film(place, story), place, story)))
+        if notice:
+            logger.warning("StoryMem: %s", notice)
+        folder = claim_folder(output, settings.prefix, story)
+        shown = ShownStory(folder, story, settings, VideoOptions(fps))
         metadata = loop_run.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
         remove_unfinished(folder)
+        begin_film(folder, story, state.steps)
         video = shown.finish(list(state.steps), metadata, state.bank)
         preview = ui.SavedResult(video.name, os.path.relpath(folder, output), io.FolderType.output)
         result = InputImpl.VideoFromFile(str(video))
-        seen = ui.PreviewVideo([preview]).as_dict()
+        said = ui.PreviewVideo([preview]).as_dict()
         if shown.notes:
-            seen |= ui.PreviewText("\n".join(shown.notes.values())).as_dict()
-        return io.NodeOutput(result, state.bank, str(folder), ui=seen)
+            said |= ui.PreviewText("\n".join(shown.notes.values())).as_dict()
+        if notice:
+            said["storymem_notice"] = [notice]
+        return io.NodeOutput(result, state.bank, str(folder), ui=said)
 
 
 async def _describe_body(hidden) -> str:

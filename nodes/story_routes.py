@@ -12,11 +12,12 @@ from pathlib import Path
 import folder_paths
 from aiohttp import web
 
+from ..storymem.earlier_films import find_film, notices_of
 from ..storymem.posters import LARGEST, find_record, find_shot, read_poster
 from ..storymem.script_view import script_of_view, view_script
 from ..storymem.script_writer import check_written, read_script, write_script
 from ..storymem.story import Story, load_story
-from ..storymem.story_folder import find_folder
+from ..storymem.story_folder import find_folder, story_folder
 from ..storymem.story_states import script_mark, shot_states
 from .folders import short_places
 from .loop_run import STORE_FOLDER
@@ -117,8 +118,18 @@ def _states(story: Story, prefix: str, shots: list[dict]) -> dict:
             video["version"] = version
         facts = {"label": shot.label, "number": shot.number, "state": found.word, "video": video}
         shown.append({**row, **facts})
-    facts = {"folder": subfolder, "warnings": list(story.warnings), "mark": script_mark(story)}
+    warnings = [*story.warnings, *_about_folder(output, prefix or DEFAULT_PREFIX, story)]
+    facts = {"folder": subfolder, "warnings": warnings, "mark": script_mark(story)}
     return {"shots": shown, **facts}
+
+
+def _about_folder(output: Path, prefix: str, story: Story) -> list[str]:
+    """What a run would say about the story's folder before it starts."""
+    try:
+        place = story_folder(output, prefix, story)
+    except ValueError:
+        return []
+    return [short_places(line) for line in notices_of(find_film(place, story), place, story)]
 
 
 def _text(asked: Mapping, key: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from .cast import without_marks
@@ -13,6 +14,7 @@ from .story import Shot, Story
 if TYPE_CHECKING:
     from .shot_loop import Step
 
+NO_LOCKS: Mapping[str, str] = MappingProxyType({})
 MOST_MATCHES = 100_000  # of shots with entries of the same prompt, up to which all are compared
 # What tells of which shot a result is, besides its key: the prompt that was encoded, the shot's own
 # part of it (entries of earlier versions lack that), and the one of the shot that a lock holds it
@@ -36,22 +38,30 @@ def describe_result(step: Step) -> dict:
     return entry
 
 
-def latest_results(latest: Mapping, story: Story) -> list[Mapping]:
+def latest_results(
+    latest: Mapping, story: Story, locks: Mapping[str, str] = NO_LOCKS
+) -> list[Mapping]:
     """What the manifest knows of each shot of ``story``, empty for nothing.
 
     A result goes to the shot of its prompt, in the order of the story, so that shots that were put
     in or taken out move the others, and shots of the same prompt keep their own; a result is never
     given to two shots. The character description before the prompt may be another one. A locked
-    shot keeps the result under its label also when its prompt was changed, unless that result is
-    another shot's.
+    shot keeps the result that was locked with its row, also when it was moved and its prompt
+    changed; without an id of its row, the one under its label, unless that is another shot's.
+
+    Args:
+        latest: entries by label, as ``story.json`` has them.
+        locks: keys of locked results, by label and by id of the row.
     """
     texts = [without_marks(shot.prompt) for shot in story.shots]
-    fitting = _texts_that_fit(latest, texts)
+    fitting = texts_that_fit(latest, texts)
+    found = _locked_by_row(latest, story, locks, fitting)
+    taken = {entry["key"] for entry in found if entry}
+    wanted = ["" if found[shot.index] else texts[shot.index] for shot in story.shots]
     names = _one_name_of_each(latest, {s.label: texts[s.index] for s in story.shots}, fitting)
-    found: list[Mapping] = [{} for _ in story.shots]
-    taken = set()
-    pairs = _in_order(names, [shot.label for shot in story.shots], texts, fitting)
-    pairs += _moved_elsewhere(names, texts, fitting, pairs)
+    names = [name for name in names if latest[name]["key"] not in taken]
+    pairs = _in_order(names, [shot.label for shot in story.shots], wanted, fitting)
+    pairs += _moved_elsewhere(names, wanted, fitting, pairs)
     places: dict[str, list[int]] = defaultdict(list)
     given: dict[str, list[str]] = defaultdict(list)
     for i, name in pairs:
@@ -62,12 +72,61 @@ def latest_results(latest: Mapping, story: Story) -> list[Mapping]:
             found[i] = latest[name]
             taken.add(found[i]["key"])
     count = Counter(texts)
+    label_of = {entry["key"]: name for name, entry in latest.items() if _has_key(entry)}
     for shot in story.shots:
-        entry = latest.get(shot.label)
-        if not found[shot.index] and shot.lock and _has_key(entry) and entry["key"] not in taken:
-            own = texts[shot.index]
-            if not any(count[text] > (text == own) for text in fitting[shot.label]):
+        if found[shot.index] or not shot.lock:
+            continue
+        for name in (label_of.get(locks.get(shot.label, "")), shot.label):
+            entry, own = latest.get(name), texts[shot.index]
+            if not _has_key(entry) or entry["key"] in taken:
+                continue
+            if not any(count[text] > (text == own) for text in fitting[name]):
                 found[shot.index] = entry
+                taken.add(entry["key"])
+                break
+    return found
+
+
+def _locked_by_row(
+    latest: Mapping, story: Story, locks: Mapping[str, str], fitting: Mapping[str, set[str]]
+) -> list[Mapping]:
+    """Results of locked shots whose row says which one it is. A take that the script names itself
+    has its place here, before the row's."""
+    label_of = {entry["key"]: name for name, entry in latest.items() if _has_key(entry)}
+    found: list[Mapping] = [{} for _ in story.shots]
+    rows: dict[str, list[Shot]] = defaultdict(list)  # by key; several of a row that was copied
+    for shot in story.shots:
+        if shot.lock and shot.row and (key := locks.get(shot.row)):
+            rows[key].append(shot)
+    for key, shots in rows.items():
+        label = label_of.get(key, "")
+        own = [s for s in shots if without_marks(s.prompt) in fitting.get(label, ())]
+        found[(own or shots)[0].index] = latest.get(label, {"key": key})
+    return found
+
+
+def locks_of(
+    story: Story, listed: Iterable[Step], results: Sequence[Mapping], locks: Mapping[str, str]
+) -> dict[str, str]:
+    """The keys that locks hold from now on, by label and by id of the row (of rows with one id:
+    the one that held it before, else the first).
+
+    Args:
+        listed: the steps of a run, which know their records.
+        results: what ``latest_results`` gives, for shots that the run does not come to.
+        locks: those of before; locks of shots that the script does not have now stay.
+    """
+    keys = {shot.index: results[shot.index].get("key") for shot in story.shots}
+    keys |= {s.plan.shot.index: s.record.key for s in listed if s.record is not None}
+    found = dict(locks)
+    for shot in story.shots:
+        for name in (shot.label, shot.row):
+            found.pop(name, None)
+    for shot in story.shots:
+        if shot.lock and (key := keys[shot.index]):
+            found[shot.label] = key
+            if shot.row and (shot.row not in found or key == locks.get(shot.row)):
+                found[shot.row] = key
     return found
 
 
@@ -76,9 +135,16 @@ def is_held(entry: Mapping, shot: Shot) -> bool:
     return not _is_made_for(entry, without_marks(shot.prompt))
 
 
-def moved_results(latest: Mapping, story: Story, listed: Iterable[Step]) -> dict[str, dict]:
+def moved_results(
+    latest: Mapping, story: Story, listed: Iterable[Step], results: Sequence[Mapping] | None = None
+) -> dict[str, dict]:
     """Results whose place in the manifest another shot is about to take, under their new labels:
-    those that a run keeps, and those of shots that it does not come to."""
+    those that a run keeps, and those of shots that it does not come to.
+
+    Args:
+        latest: the manifest's entries by label.
+        results: of each shot, where they are known already or come from elsewhere.
+    """
     listed = list(listed)
     moved = {}
     for step in listed:
@@ -87,7 +153,7 @@ def moved_results(latest: Mapping, story: Story, listed: Iterable[Step]) -> dict
             if not isinstance(known, Mapping) or any(known.get(k) != entry[k] for k in entry):
                 moved[step.label] = entry
     last = listed[-1].plan.shot.index if listed else -1
-    results = latest_results(latest, story)
+    results = latest_results(latest, story) if results is None else results
     for shot in story.shots[last + 1 :]:
         entry = results[shot.index]
         if entry and latest.get(shot.label) is not entry:
@@ -114,7 +180,7 @@ def _one_name_of_each(
     return sorted((name for name, _ in by_key.values()), key=_numbers)
 
 
-def _texts_that_fit(latest: Mapping, texts: Sequence[str]) -> dict[str, set[str]]:
+def texts_that_fit(latest: Mapping, texts: Sequence[str]) -> dict[str, set[str]]:
     """Which of the shots' prompts each entry was made, or is held, for."""
     wanted, lengths = set(texts), {len(text) for text in texts}
     found: dict[str, set[str]] = {}

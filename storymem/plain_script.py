@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 
 from .json_text import JsonError, parse_json
 from .messages import is_unicode, listed, short, shown
-from .script_fields import MAX_SCENE, SHOT_FIELDS, STORY_FIELDS, ScriptError, check_text
+from .script_fields import MAX_SCENE, SHOT_FIELDS, STORY_FIELDS, ScriptError, check_text, without_id
 
 SEPARATOR = re.compile(r"^[ \t]*-{3,}[ \t]*$", re.MULTILINE)
 TAG_NAME = re.compile(r"[A-Za-z_]+")
@@ -189,7 +189,7 @@ def _unread(script: PlainScript) -> list[str]:
     for block in script.blocks:
         counts[block.scene] = counts.get(block.scene, 0) + 1
         found.append((f"scene {block.scene}", block.scene_more))
-        found.append((f"scene {block.scene}, shot {counts[block.scene]}", block.more))
+        found.append((f"scene {block.scene}, shot {counts[block.scene]}", without_id(block.more)))
     return [
         f"{where} has fields that nothing reads: {listed(more)}" for where, more in found if more
     ]

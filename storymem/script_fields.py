@@ -4,7 +4,8 @@ told."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from .messages import shown
@@ -15,6 +16,7 @@ MAX_SCENE = 999_999  # it stands in file names
 LONGEST_WORDS = 20_000  # characters of a text that stands for many shots; 2 000 are encoded
 LONGEST_NAME = 100  # characters of somebody's name
 MOST_REFERENCES = 100  # pictures of one shot, which sees ten
+ROW_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")  # never a shot's label
 MAX_LENGTH = 16_381  # frames of a shot: 4n+1, what the nodes' inputs take
 
 
@@ -148,3 +150,16 @@ SHOT_FIELDS: dict[str, ShotField] = {
     "lock": ShotField("lock", _check_bool),
 }
 STORY_FIELDS = ("character",)
+
+
+def row_id(fields: Mapping) -> str:
+    """The ``id`` among a shot's further fields, by which its lock is known wherever the shot goes;
+    empty for none. Earlier versions keep the field and read nothing in it."""
+    value = fields.get("id")
+    is_id = isinstance(value, str) and ROW_ID.fullmatch(value) is not None
+    return value if is_id else ""
+
+
+def without_id(fields: Mapping) -> dict:
+    """``fields`` but the one that ``row_id`` reads."""
+    return {key: value for key, value in fields.items() if key != "id" or not row_id(fields)}

@@ -21,7 +21,7 @@ from .folder_lock import changing
 from .names import is_digest
 from .shot_store import ShotStore
 from .story import Story
-from .story_folder import MANIFEST, read_manifest, update_manifest
+from .story_folder import MANIFEST, read_manifest, write_manifest
 from .video import FRAME_RATE
 
 NAME = re.compile(r"shot_([0-9]{1,7}_[0-9]{1,7})(?: edited [0-9]{1,4})?\.mp4")
@@ -131,7 +131,8 @@ class ShotFiles:
         """Change what ``story.json`` says of files; ``None`` takes one out."""
         with changing(self.folder):
             table: dict[str, Written | None] = {**self.written(), **changes}
-            update_manifest(self.folder, self.story, **as_changes(table))
+            # The folder may show another film than this story's; whose it is stays.
+            write_manifest(self.folder, {**read_manifest(self.folder), **as_changes(table)})
 
     def tell(self, name: str, text: str) -> None:
         if self.notes.get(name) != text:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # references count by their pictures, scene and number name its file.
 NO_PIXELS = (
     "scene", "number", "cut", "continuity", "references", "first_frame_prompt", "lock",
+    "row",
 )  # fmt: skip
 
 

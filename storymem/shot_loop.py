@@ -184,7 +184,8 @@ def list_steps(loop: Loop, manifest: Mapping) -> list[Step]:
     shot after it begins with a cut.
 
     Args:
-        manifest: the story folder's ``story.json``, which knows the latest result of each shot.
+        manifest: what is known of the film in the story's folder: ``shots`` with the latest result
+            of each label, ``locks`` with the keys that locks hold.
 
     Raises:
         ValueError: when a shot to be made continues from an edited one that is too short.
@@ -285,7 +286,7 @@ def summarise_steps(steps: Sequence[Step]) -> str:
 
 
 def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int]) -> list[Step]:
-    latest = latest_results(manifest.get("shots", {}), loop.story)
+    latest = latest_results(manifest.get("shots", {}), loop.story, manifest.get("locks", {}))
     steps: list[Step] = []
     for shot in loop.story.shots[: wanted.stop]:
         before = steps[-1] if steps else None

@@ -28,6 +28,8 @@ from .script_fields import (
     check_text,
     check_words,
     parse_cut,
+    row_id,
+    without_id,
 )
 
 logger = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ class Shot:
     references: tuple[str, ...] = ()  # image files in the host's input folder
     first_frame_prompt: str = ""
     lock: bool = False  # keep the last finished result, whatever changed
+    row: str = ""  # id of the row, as the story editor gives it to a locked shot
 
     @property
     def label(self) -> str:
@@ -193,17 +196,9 @@ def _from_plain(text: str, source: str, default_name: str) -> Story:
     for block in script.blocks:
         counts[block.scene] = counts.get(block.scene, 0) + 1
         where = f"scene {block.scene}, shot {counts[block.scene]}"
-        shots.append(
-            _shot(
-                len(shots),
-                block.scene,
-                counts[block.scene],
-                block.prompt,
-                block.cut,
-                block.values,
-                where,
-            )
-        )
+        place = len(shots), block.scene, counts[block.scene]
+        values = {**block.values, "row": row_id(block.more)}
+        shots.append(_shot(*place, block.prompt, block.cut, values, where))
     name = script.title or default_name
     story = _story(name, shots, script.overview, script.character, source, script.warnings)
     return replace(story, cast=check_names(script.more.get("cast"), "cast"))
@@ -239,11 +234,12 @@ def _from_json(data: Mapping, source: str, default_name: str) -> Story:
             own: Mapping = {}
             if isinstance(prompt, Mapping):
                 own, prompt = prompt, prompt.get("prompt")
-                warnings += _unknown(own, ("prompt", "cut", *SHOT_FIELDS), place)
+                warnings += _unknown(without_id(own), ("prompt", "cut", *SHOT_FIELDS), place)
             values = {
                 key: _shot_value(key, own, scene, data, i, where, key in listed_keys)
                 for key in SHOT_FIELDS
             }
+            values["row"] = row_id(own)
             shots.append(_shot(len(shots), number, counts[number], prompt, cut, values, place))
     return replace(_story(name, shots, overview, character, source, warnings), cast=cast)
 
@@ -364,21 +360,20 @@ def _shot_value(
     return story.get(key) if value is None else value
 
 
-def _shot(
-    index: int, scene: int, number: int, prompt, cut: bool, values: Mapping, where: str
-) -> Shot:
+def _shot(index: int, scene: int, number: int, prompt, cut: bool, values: dict, where: str) -> Shot:
     if not isinstance(prompt, str):
         raise ScriptError(
             f"{where}: the prompt must be text, but it is {_shown(prompt)}; put it in quotes"
         )
     if not prompt.strip():
         raise ScriptError(f"{where}: the prompt is empty; describe the shot or remove it")
+    row = values.pop("row")
     checked = {
         SHOT_FIELDS[key].attribute: SHOT_FIELDS[key].check(value, f"{where}: {key}")
         for key, value in values.items()
         if value is not None
     }
-    return Shot(index=index, scene=scene, number=number, prompt=prompt, cut=cut, **checked)
+    return Shot(index, scene, number, prompt, cut, row=row, **checked)
 
 
 def _unknown(data: Mapping, known, where: str) -> list[str]:

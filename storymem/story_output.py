@@ -23,7 +23,7 @@ from .memory_bank import MemoryBank
 from .names import folder_name
 from .shot_files import ShotFiles, as_changes
 from .shot_loop import LoopSettings, Step
-from .story import Story
+from .story import Shot, Story
 from .story_folder import (
     leave_script,
     read_manifest,
@@ -121,8 +121,9 @@ class ShownStory:
             **facts,
         }
         with changing(self.folder):
-            table = {**self.shot_files.written(), name: written}
-            update_manifest(self.folder, self.story, shots={step.label: entry}, **as_changes(table))
+            changes = as_changes({**self.shot_files.written(), name: written})
+            changes["locks"] = dict.fromkeys(self._lock_names(step.plan.shot), step.record.key)
+            update_manifest(self.folder, self.story, shots={step.label: entry}, **changes)
 
     def show_again(self, steps: Sequence[Step]) -> None:
         """Put finished shots there whose visible file is missing, older or damaged; edits stay."""
@@ -221,6 +222,14 @@ class ShownStory:
             crf=options.crf,
             fade_frames=options.fade_frames,
         )
+
+    def _lock_names(self, shot: Shot) -> list[str]:
+        """By what a lock of ``shot`` is known: its label, and the id of its row if no other row
+        has that."""
+        if not shot.lock:
+            return []
+        rows = [other.row for other in self.story.shots if other.lock]
+        return [shot.label] + [shot.row] * (bool(shot.row) and rows.count(shot.row) == 1)
 
     def _stem(self, wanted: range) -> str:
         name = self.name or folder_name(self.story.name)

@@ -8,47 +8,51 @@ the script says whose folder it is.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from .disk import checksum
 from .edited_shots import Written, written_from
-from .json_text import parse_json
+from .folder_lock import changing
 from .latest_results import is_held
 from .shot_files import as_changes
 from .shot_record import Record
 from .shot_store import ShotStore
 from .story import Story, load_story
-from .story_folder import MANIFEST, existing_folders, update_manifest
+from .story_folder import MANIFEST, SCRIPTS, SHOT_FILE, is_whole, mark_of, write_manifest
 
-FILM = re.compile(r"shot_([0-9]{1,7}_[0-9]{1,7})\.mp4")
 logger = logging.getLogger(__name__)
 
 
-def repair_folders(output: str | Path, prefix: str, story: Story, store: ShotStore) -> None:
-    """Repair the manifest of every folder of ``story`` that lost it; others are left alone."""
-    for folder in existing_folders(output, prefix, story):
-        if _is_whole(folder / MANIFEST):
-            continue
-        found = _results(folder, story, store)
-        results = {label: result for label, (result, _) in found.items()}
-        if any(_is_of(entry, story) for entry in results.values()) or _has_script_of(folder, story):
-            files = {f"shot_{label}.mp4": file for label, (_, file) in found.items()}
-            update_manifest(folder, story, shots=results, **as_changes(files))
-            logger.warning(
-                "StoryMem: %s was lost or damaged and is written anew, with %d of its shots",
-                folder / MANIFEST,
-                len(results),
-            )
-        elif (folder / MANIFEST).exists():
-            logger.warning(
-                "StoryMem: %s is damaged, and nothing beside it tells whose it is: '%s' gets "
-                "another folder, and locks that only it knew are lost",
-                folder / MANIFEST,
-                story.name,
-            )
+def repair_folder(folder: Path, story: Story, store: ShotStore) -> None:
+    """Repair the manifest of a story's folder that lost it; a whole one is left alone.
+
+    What it held may be another film of that title, and is written down as such.
+    """
+    if is_whole(folder / MANIFEST):
+        return
+    prompts = _prompts_in(folder)
+    found = _results(folder, story, store, prompts)
+    results = {label: result for label, (result, _) in found.items()}
+    if results or prompts & {shot.prompt.strip() for shot in story.shots}:
+        prompts |= {str(entry.get("shot_prompt", "")).strip() for entry in results.values()}
+        marks = sorted(mark_of(prompt) for prompt in prompts if prompt)
+        files = as_changes({f"shot_{label}.mp4": file for label, (_, file) in found.items()})
+        manifest = {"name": story.name, "prompts": marks, "shots": results, **files}
+        with changing(folder):
+            write_manifest(folder, manifest)
+        logger.warning(
+            "StoryMem: %s was lost or damaged and is rebuilt, with %d of its shots",
+            folder / MANIFEST,
+            len(results),
+        )
+    elif (folder / MANIFEST).exists():
+        logger.warning(
+            "StoryMem: %s is damaged, and nothing beside it tells whose it is: locks that only it "
+            "knew are lost",
+            folder / MANIFEST,
+        )
 
 
 def _is_plain(path: Path) -> bool:
@@ -58,20 +62,15 @@ def _is_plain(path: Path) -> bool:
         return False
 
 
-def _is_whole(path: Path) -> bool:
-    try:
-        return isinstance(parse_json(path.read_bytes()), dict)
-    except (OSError, ValueError):
-        return False
-
-
-def _results(folder: Path, story: Story, store: ShotStore) -> dict[str, tuple[dict, Written]]:
+def _results(
+    folder: Path, story: Story, store: ShotStore, prompts: set[str]
+) -> dict[str, tuple[dict, Written]]:
     """By label, the result that each visible film came from, and what was written there.
 
     A film that shows none is taken for an edit of the last one made for that place when it is newer
     than that one's record.
     """
-    films = {m[1]: p for p in folder.glob("shot_*.mp4") if (m := FILM.fullmatch(p.name))}
+    films = {m[1]: p for p in folder.glob("shot_*.mp4") if (m := SHOT_FILE.fullmatch(p.name))}
     films = {label: path for label, path in films.items() if _is_plain(path)}
     if not films:
         return {}
@@ -79,7 +78,7 @@ def _results(folder: Path, story: Story, store: ShotStore) -> dict[str, tuple[di
     by_content = {checksum(record.video): record for record in records}
     results = {}
     for label, path in films.items():
-        record = by_content.get(checksum(path)) or _newest(records, label, story)
+        record = by_content.get(checksum(path)) or _newest(records, label, story, prompts)
         if record is not None:
             facts = record.facts
             names = ("own", "prompt", "shot_prompt", "seed")
@@ -89,9 +88,16 @@ def _results(folder: Path, story: Story, store: ShotStore) -> dict[str, tuple[di
     return results
 
 
-def _newest(records: Iterable[Record], label: str, story: Story) -> Record | None:
+def _newest(
+    records: Iterable[Record], label: str, story: Story, prompts: set[str]
+) -> Record | None:
     """Of films with another frame rate than their record: the last one made for that place."""
-    fitting = (r for r in records if r.facts.get("label") == label and _is_of(r.facts, story))
+    fitting = (
+        r
+        for r in records
+        if r.facts.get("label") == label
+        and (r.facts.get("shot_prompt", "").strip() in prompts or _is_of(r.facts, story))
+    )
     return max(fitting, key=lambda record: record.video.stat().st_mtime, default=None)
 
 
@@ -99,12 +105,12 @@ def _is_of(facts, story: Story) -> bool:
     return any(not is_held(facts, shot) for shot in story.shots)
 
 
-def _has_script_of(folder: Path, story: Story) -> bool:
-    for path in (folder / "script.json", folder / "script.txt"):
+def _prompts_in(folder: Path) -> set[str]:
+    """The prompts of the script that lies in ``folder``."""
+    for name in SCRIPTS:
         try:
-            before = load_story(path.read_text(encoding="utf-8"), quiet=True)
+            before = load_story((folder / name).read_text(encoding="utf-8"), quiet=True)
         except (OSError, ValueError):
             continue
-        if {s.prompt.strip() for s in before.shots} & {s.prompt.strip() for s in story.shots}:
-            return True
-    return False
+        return {shot.prompt.strip() for shot in before.shots}
+    return set()

@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .latest_results import latest_results
+from .earlier_films import find_film
 from .shot_loop import Step
 from .shot_store import digest_of
 from .story import Shot, Story
-from .story_folder import read_manifest
 
 DONE, LOCKED, WAITING, FAILED, DEPENDS = "done", "locked", "waiting", "failed", "depends"
 
@@ -34,12 +33,13 @@ class ShotState:
 
 def shot_states(story: Story, folder: Path | None) -> list[ShotState]:
     """The state of every shot of ``story``; ``folder`` is its folder, if there is one."""
-    manifest = read_manifest(folder)
+    film = find_film(folder, story)
+    manifest = film.manifest
     failed = manifest.get("failed") if manifest.get("stopped") else None
     found: list[ShotState] = []
     previous: str | None = ""  # key of the shot before; None: it may be another one
     undecided_by = 0  # number of the shot before that is to be made; 0: none
-    for shot, entry in zip(story.shots, latest_results(manifest["shots"], story), strict=True):
+    for shot, entry in zip(story.shots, film.results(story), strict=True):
         video = _video(folder, entry)
         if video and shot.lock:
             state = LOCKED
@@ -83,7 +83,7 @@ def _is_of_script(entry: Mapping, story: Story, shot: Shot) -> bool:
 def _describe(story: Story, shot: Shot) -> str:
     """What of a shot's script its pixels depend on."""
     described = dict(vars(shot))  # asdict copies each value, which takes longer than all the rest
-    for name in ("lock", "scene", "number", "first_frame_prompt"):
+    for name in ("lock", "row", "scene", "number", "first_frame_prompt"):
         del described[name]
     if shot.cut:
         del described["continuity"]

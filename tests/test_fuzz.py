@@ -34,6 +34,7 @@ from safetensors.torch import save_file
 from storymem.bank_edits import BankEdits
 from storymem.bank_store import load_bank, save_bank
 from storymem.bank_view import view_bank
+from storymem.earlier_films import begin_film, find_film, notices_of, shares_prompt
 from storymem.images import MAX_PIXELS, read_picture
 from storymem.latest_results import latest_results, moved_results
 from storymem.lora import read_lora
@@ -48,6 +49,7 @@ from storymem.story import Story, load_story, summarise
 from storymem.story_folder import (
     MANIFEST,
     claim_folder,
+    prompt_marks,
     read_manifest,
     remove_shown,
     update_manifest,
@@ -347,10 +349,18 @@ ENTRY = st.fixed_dictionaries(
         "fps": JSON, "size": JSON, "sha256": JSON, "previous": JSON,
     },
 )  # fmt: skip
+FILM = {
+    "shots": mostly(st.dictionaries(LABELS, mostly(ENTRY), max_size=5)),
+    "locks": mostly(
+        st.dictionaries(LABELS, mostly(st.sampled_from(["ab" * 32, "../../x"])), max_size=3)
+    ),
+    "prompts": mostly(st.lists(st.sampled_from(prompt_marks(STORY)), max_size=2)),
+}
+EARLIER = st.lists(mostly(st.fixed_dictionaries(FILM, optional={"name": JSON})), max_size=2)
 STORY_JSON = st.one_of(
     st.fixed_dictionaries(
-        {"shots": mostly(st.dictionaries(LABELS, mostly(ENTRY), max_size=5))},
-        optional={"prompts": JSON, "stopped": JSON, "failed": JSON, "video": JSON},
+        FILM,
+        optional={"earlier": mostly(EARLIER), "stopped": JSON, "failed": JSON, "video": JSON},
     ),
     JSON,
 )
@@ -363,10 +373,13 @@ def test_any_story_json_is_read_as_one(place, text):
     (folder / MANIFEST).write_bytes(text.encode("utf-8", "surrogatepass"))
     (folder / "holiday.mp4").write_bytes(b"mine")
     manifest = read_manifest(folder)
-    found = latest_results(manifest["shots"], STORY)
+    found = latest_results(manifest["shots"], STORY, manifest["locks"])
     assert len(found) == 3
     assert len({id(entry) for entry in found if entry}) == sum(map(bool, found))
     shot_states(STORY, folder)
+    notices_of(find_film(folder, STORY), folder, STORY)
+    begin_film(folder, STORY, ())
+    assert shares_prompt(read_manifest(folder), STORY)
     moved_results(manifest["shots"], STORY, ())
     remove_shown(folder, manifest, ["01_01"])
     update_manifest(folder, STORY, stopped="")

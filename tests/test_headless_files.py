@@ -179,3 +179,33 @@ def test_a_sheet_that_cannot_be_written_is_told(run, tmp_path, caplog):
     os.truncate(out / "shot_01_01.mp4", 50)
     assert program.main(["sheet", str(out)]) == 2
     assert "cannot be read as a video" in caplog.text
+
+
+def test_a_lock_holds_when_every_prompt_is_edited_and_the_other_film_is_told(
+    run, script, tmp_path, caplog
+):
+    out = tmp_path / "out"
+    assert run(out) == 0
+    first = json.loads((out / "story.json").read_text())
+    film = (out / "shot_01_03.mp4").read_bytes()
+    script.write_text("a cat\n---\na bird\n---\n[lock]\na fish\n")
+    assert run(out) == 2  # without --resume nothing is touched
+    assert json.loads((out / "story.json").read_text()) == first
+    caplog.clear()
+    assert run(out, "--resume") == 0
+    assert f"{out} holds another film (3 shots, none with a prompt of this script)" in caplog.text
+    assert "locked and kept from that film: 01_03" in caplog.text
+    manifest = json.loads((out / "story.json").read_text())
+    key = first["shots"]["01_03"]["key"]
+    assert manifest["locks"] == {"01_03": key}
+    assert manifest["shots"]["01_03"]["key"] == key
+    assert (out / "shot_01_03.mp4").read_bytes() == film
+    assert [sorted(film["shots"]) for film in manifest["earlier"]] == [sorted(first["shots"])]
+    caplog.clear()
+    script.write_text(STORY)
+    assert run(out, "--resume") == 0
+    assert "its finished shots and locks are taken up again" in caplog.text
+    shots = json.loads((out / "story.json").read_text())["shots"]
+    assert {label: entry["key"] for label, entry in shots.items()} == {
+        label: entry["key"] for label, entry in first["shots"].items()
+    }

@@ -388,17 +388,30 @@ def test_what_some_file_systems_cannot_hold_is_replaced():
     assert long != folder_name("é" * 501)
 
 
-def test_a_story_keeps_its_folder_while_it_is_edited_and_another_gets_its_own(tmp_path):
+def test_prefix_and_title_alone_decide_the_folder(tmp_path):
     first = claim_folder(tmp_path, "p", story(("a", "b")))
-    assert claim_folder(tmp_path, "p", story(("a", "c"))) == first
-    assert claim_folder(tmp_path, "p", story(("x",))).name == "Tale_2"
-    assert claim_folder(tmp_path, "p", story(("b", "y"))) == first
+    assert first == tmp_path / "p" / "Tale"
+    for prompts in (("a", "c"), ("x",), ("b", "y")):
+        assert claim_folder(tmp_path, "p", story(prompts)) == first
+    assert claim_folder(tmp_path, "q", story(("a", "b"))) == tmp_path / "q" / "Tale"
 
 
-def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
+def test_titles_that_differ_in_case_or_accents_have_folders_that_any_disk_can_hold(tmp_path):
+    def named(name):
+        return claim_folder(tmp_path, "p", replace(story(), name=name)).name
+
+    assert [named(name) for name in ("Tale", "TALE", "tale")] == ["Tale", "TALE_2", "tale_3"]
+    assert [named(name) for name in ("Tale", "TALE", "tale")] == ["Tale", "TALE_2", "tale_3"]
+    assert named("Caf\u00e9") == named("Cafe\u0301") == "Caf\u00e9"
+
+
+def test_files_of_somebody_else_in_the_folder_stay(tmp_path):
     (tmp_path / "p" / "Tale").mkdir(parents=True)
     (tmp_path / "p" / "Tale" / "holiday.mp4").write_text("mine")
-    assert claim_folder(tmp_path, "p", story()).name == "Tale_2"
+    assert claim_folder(tmp_path, "p", story()).name == "Tale"
+    (tmp_path / "p" / "Tale" / "shot_01_01.mp4").write_text("mine")
+    with pytest.raises(ValueError, match=r"holds shot_01_01\.mp4, but no story\.json"):
+        claim_folder(tmp_path, "p", story())
 
 
 def test_only_the_newest_script_lies_beside_the_shots(tmp_path):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
 
+from storymem.earlier_films import find_film, shares_prompt
 from storymem.memory_bank import MemoryBank
 from storymem.shot_begin import begin_shot
 from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
 from storymem.shot_store import ShotStore
 from storymem.story import load_story
-from storymem.story_folder import claim_folder, find_folder, read_manifest
+from storymem.story_folder import claim_folder, read_manifest
 from storymem.story_output import ShownStory, VideoOptions
-from storymem.story_repair import repair_folders
+from storymem.story_repair import repair_folder
 
 DAMAGE = ["", "{", "[]", '{"shots": {"01_01": ', None]
 
@@ -56,10 +58,9 @@ def keys(folder) -> dict:
 @pytest.mark.parametrize("text", DAMAGE)
 def test_a_damaged_manifest_is_written_anew_and_locks_hold(tmp_path, text, fps, caplog):
     folder, loop, _ = make(tmp_path, tale(), fps)
-    make(tmp_path, tale("xy"), fps)  # another story of that name
     before = keys(folder)
     spoil(folder, text)
-    repair_folders(tmp_path, "p", tale(), loop.store)
+    repair_folder(folder, tale(), loop.store)
     assert keys(folder) == before
     assert "is written anew, with 3 of its shots" in caplog.text
     assert claim_folder(tmp_path, "p", tale()) == folder
@@ -76,7 +77,7 @@ def test_a_take_that_was_shown_is_the_one_that_is_found(tmp_path):
     make(tmp_path, tale())
     assert keys(folder) == shown
     spoil(folder, "")
-    repair_folders(tmp_path, "p", tale(), loop.store)
+    repair_folder(folder, tale(), loop.store)
     assert keys(folder) == shown
 
 
@@ -85,16 +86,33 @@ def test_a_folder_with_a_script_alone_is_known_by_it(tmp_path):
     for path in folder.glob("*.mp4"):
         path.unlink()
     spoil(folder, "")
-    repair_folders(tmp_path, "p", tale("a"), loop.store)
-    assert find_folder(tmp_path, "p", tale("a")) == folder
+    repair_folder(folder, tale("a"), loop.store)
+    assert shares_prompt(read_manifest(folder), tale("bx"))
+    assert not shares_prompt(read_manifest(folder), tale("xy"))
 
 
-def test_what_nobody_can_tell_is_said_and_left_alone(tmp_path, caplog):
+@pytest.mark.parametrize("fps", [16.0, 24.0])
+def test_another_film_whose_manifest_was_lost_is_written_down_as_its_own(tmp_path, fps):
+    folder, loop, _ = make(tmp_path, tale(), fps)
+    before = keys(folder)
+    spoil(folder, None)
+    repair_folder(folder, tale("xyz"), loop.store)
+    assert keys(folder) == before
+    assert find_film(folder, tale("xyz")).is_other
+    assert not find_film(folder, tale()).is_other
+
+
+def test_shots_of_which_nobody_can_tell_are_said_and_never_written_over(tmp_path, caplog):
     folder, loop, _ = make(tmp_path, tale())
     spoil(folder, "{")
-    repair_folders(tmp_path, "p", tale("xyz"), loop.store)
-    assert "nothing beside it tells whose it is: 'Tale' gets another folder" in caplog.text
+    shutil.rmtree(loop.store.root)
+    before = (folder / "shot_01_01.mp4").read_bytes()
+    repair_folder(folder, tale("xyz"), ShotStore(loop.store.root))
+    assert "nothing beside it tells whose it is" in caplog.text
     assert (folder / "story.json").read_text() == "{"
+    with pytest.raises(ValueError, match=r"shot_01_01\.mp4, but no story\.json that says whose"):
+        claim_folder(tmp_path, "p", tale("xyz"))
+    assert (folder / "shot_01_01.mp4").read_bytes() == before
 
 
 def test_whole_manifests_and_folders_of_somebody_else_are_left_alone(tmp_path):
@@ -103,7 +121,8 @@ def test_whole_manifests_and_folders_of_somebody_else_are_left_alone(tmp_path):
     other = folder.with_name("Tale_2")
     other.mkdir()
     (other / "holiday.mp4").write_text("mine")
-    repair_folders(tmp_path, "p", tale(), loop.store)
+    repair_folder(folder, tale(), loop.store)
+    repair_folder(other, tale(), loop.store)
     assert (folder / "story.json").read_bytes() == before
     assert json.loads(before)["name"] == "Tale"
     assert [path.name for path in other.iterdir()] == ["holiday.mp4"]

@@ -35,7 +35,7 @@ from storymem.story_folder import (
     remove_shown,
 )
 from storymem.story_output import ShownStory, VideoOptions
-from storymem.story_repair import repair_folders
+from storymem.story_repair import repair_folder
 from storymem.story_states import shot_states
 
 KEY = "ab" * 32
@@ -396,7 +396,7 @@ def test_what_is_no_film_is_not_taken_for_one_in_a_damaged_folder(tmp_path):
     (folder / "shot_01_02.mp4").symlink_to(folder / "gone.mp4")
     (folder / "shot_01_03.mp4").symlink_to(folder / "shot_01_03.mp4")
     (folder / "script.json").mkdir()
-    repair_folders(tmp_path, "p", story, ShotStore(tmp_path / ".storymem"))
+    repair_folder(folder, story, ShotStore(tmp_path / ".storymem"))
     leave_script(folder, story)
     assert (folder / "script.txt").read_text() == "a\n---\nb"
     assert (folder / "script.json").is_dir()

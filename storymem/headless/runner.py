@@ -15,10 +15,10 @@ import torch
 from ..conditioning import check_size, latent_frames
 from ..disk import check_out, remove_unfinished, telling
 from ..disk_space import check_disk, estimate_bytes
+from ..earlier_films import begin_film, find_film, notices_of
 from ..folder_lock import StoryClaim
 from ..images import read_picture
 from ..keyframes import choose_keyframes
-from ..latest_results import moved_results
 from ..memory_bank import MemoryBank
 from ..messages import reason_of
 from ..neutral_inputs import inputs_that_count
@@ -40,8 +40,8 @@ from ..shot_memory import ShotMemory
 from ..shot_request import SIZE_RULES, request_shot
 from ..shot_store import ShotResult, ShotStore, digest_of
 from ..story import Story
-from ..story_folder import leave_script, read_manifest, update_manifest
 from ..story_output import BANK_FOLDER, ShownStory, VideoOptions
+from ..story_repair import repair_folder
 from ..video import DEFAULT_CRF, FRAME_RATE, as_rate
 from .engine import Engine
 from .identity import identify_weights
@@ -150,7 +150,9 @@ class StoryRun:
                 weights of another kind.
         """
         out = self.settings.out
-        manifest = read_manifest(out)
+        repair_folder(out, self.loop.story, self.loop.store)
+        film = find_film(out, self.loop.story)
+        manifest = film.manifest
         if manifest["shots"] and not self.settings.resume:
             raise ValueError(
                 f"{out} already holds {len(manifest['shots'])} finished shots; pass --resume to go "
@@ -158,7 +160,7 @@ class StoryRun:
             )
         edits = find_edits(out, self.loop.story, self.loop.store)
         self.loop = replace(self.loop, edits=edits)
-        steps = list_steps(self.loop, manifest)
+        steps = list_steps(self.loop, film.known)
         for step in steps:
             check_size(self.settings.width, self.settings.height, self._length(step))
             self._check_given_frames(step)
@@ -176,8 +178,10 @@ class StoryRun:
         for folder in (out, out / BANK_FOLDER):
             remove_unfinished(folder)
         self.loop.store.remove_unfinished()
+        for notice in notices_of(film, out, self.loop.story, has_title_folder=False):
+            logger.warning("%s", notice)
         with telling("the story", out):
-            leave_script(out, self.loop.story)  # a run that stops has films of it, too
+            begin_film(out, self.loop.story, steps)
         return steps
 
     def _check_given_frames(self, step: Step) -> None:
@@ -234,9 +238,6 @@ class StoryRun:
     def _make_all(self, steps: list[Step]) -> Path:
         out, story = self.settings.out, self.loop.story
         shown = ShownStory(out, story, self.loop.settings, self._video_options(), STORY_VIDEO)
-        if moved := moved_results(read_manifest(out)["shots"], story, steps):
-            with telling("the story", out):  # before others take their place
-                update_manifest(out, story, shots=moved)
         before: ShotResult | None = None
         for step in steps:
             if step.record is None:

@@ -43,7 +43,7 @@ def test_a_shot_edited_by_keyboard_and_all_after_it_are_made_again(page):
     page.wait_on_node(["done"] * 4)
 
 
-def test_a_locked_shot_stays_when_one_before_it_changes(page):
+def test_a_locked_shot_stays_when_one_before_it_changes(page, server):
     page.load(story(3, name="Locked", cuts=[True, True, True]))
     assert page.run() == [1, 2, 3]
     page.edit_table()
@@ -54,10 +54,31 @@ def test_a_locked_shot_stays_when_one_before_it_changes(page):
     page.press("Control+End")
     page.page.keyboard.type("!")
     page.save()
-    assert page.script()["scenes"][0]["lock"] == [None, True, None]
+    scene = page.script()["scenes"][0]
+    assert scene["lock"] == [None, True, None]
+    row = scene["video_prompts"][1]["id"]  # by which the lock goes with its row
     page.wait_on_node(["waiting", "locked", "done"])
     assert page.run() == [1]
     page.wait_on_node(["done", "locked", "done"])
+    locks = json.loads((server.base / "output/page/Locked/story.json").read_text())["locks"]
+    assert locks == {"01_02": locks[row], row: locks[row]}
+
+
+def test_another_film_in_the_folder_is_told_on_the_node_before_its_first_shot(page):
+    page.load(story(2, name="Shared"))
+    assert page.run() == [1, 2]
+    page.load(story(prompts=["another"], name="Shared"))
+    hold(page.log, 1)
+    page.queue()
+    notice = page.page.locator(".sm-progress .sm-notice").first
+    wait_for_text(page.page, notice, "Shared holds another film of that title (2 shots, none")
+    look(page, "notice")
+    release(page.log)
+    page.wait_on_node(["done"])
+    assert page.run() == []
+    page.page.wait_for_function(
+        "() => [...document.querySelectorAll('.sm-notice')].every((notice) => notice.hidden)"
+    )
 
 
 def test_cancelling_keeps_finished_shots_and_a_reload_shows_the_run_again(page, server):

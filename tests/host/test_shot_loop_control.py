@@ -238,16 +238,24 @@ def test_names_that_lead_elsewhere_are_refused_before_anything_runs(host, log, n
     assert list((host.base / "output").iterdir()) == []
 
 
-def test_two_stories_of_one_name_do_not_mix(host, log):
+def test_two_stories_of_one_name_share_a_folder_and_neither_is_lost(host, log):
     first = host.run(loop_graph(story(prompts=["a cat", "a dog"]), log))
-    kept = {p.name: p.read_bytes() for p in Path(first["folder"]).glob("*.mp4")}
-    second = host.run(loop_graph(story(prompts=["a ship"]), log))
-    assert Path(second["folder"]).name == "Tale_2"
-    assert {p.name: p.read_bytes() for p in Path(first["folder"]).glob("*.mp4")} == kept
+    folder = Path(first["folder"])
+    kept = (folder / "shot_01_01.mp4").read_bytes()
+    client = {"client_id": "test"}
+    second = host.run(loop_graph(story(prompts=["a ship"]), log), extra_data=client)
+    assert second["folder"] == str(folder)
+    (notice,) = host.ui("close")["storymem_notice"]
+    assert "output/loop/Tale holds another film of that title (2 shots, none with a p" in notice
+    assert sorted(path.name for path in folder.glob("shot_*")) == ["shot_01_01.mp4"]
     ran(log)
-    again = host.run(loop_graph(story(prompts=["a cat", "a dog, edited"]), log))
-    assert again["folder"] == first["folder"]
+    again = host.run(loop_graph(story(prompts=["a cat", "a dog, edited"]), log), extra_data=client)
+    assert again["folder"] == str(folder)
     assert ran(log) == [2]
+    assert (folder / "shot_01_01.mp4").read_bytes() == kept
+    assert "taken up again" in host.ui("close")["storymem_notice"][0]
+    host.run(loop_graph(story(prompts=["a cat", "a bird"]), log), extra_data=client)
+    assert "storymem_notice" not in host.ui("close")
 
 
 def test_names_that_differ_only_in_case_get_folders_that_do_not(host):

@@ -12,6 +12,7 @@ const WIDGET = "storymem_progress";
 const HEIGHT = 48; // pixels: a line, a bar, and the host's margin of 10 around them
 const HEIGHT_RUNNING = 80; // and a button
 const HEIGHT_NOTE = 64; // more, for what an artist should know of the finished story
+const HEIGHT_NOTICE = 66; // and four lines about the story's folder, which scroll
 const lines = new WeakMap(); // loop node -> ProgressLine
 let runningPrompt = null; // id of the prompt that the host runs for this page
 const ended = new Set(); // ids of prompts, and of loop nodes with their prompt's id before them
@@ -25,7 +26,8 @@ class ProgressLine {
       type: "button", class: "sm-cancel", title: t("progress.cancel.long"), hidden: true, onclick: () => this.stop(),
     }, icon("stop"), h("span", {}, t("progress.cancel")));
     this.note = h("div", { class: "sm-note", hidden: true });
-    this.element = h("div", { class: "sm-progress" }, this.text, this.bar, this.note, this.cancel);
+    this.notice = h("div", { class: "sm-notice", role: "note", hidden: true });
+    this.element = h("div", { class: "sm-progress" }, this.text, this.bar, this.notice, this.note, this.cancel);
     const widget = node.addDOMWidget(WIDGET, "storymem", this.element, {
       serialize: false, hideOnZoom: false, getMinHeight: () => this.height(), getMaxHeight: () => this.height(),
       getValue: () => "", setValue: () => {},
@@ -36,7 +38,8 @@ class ProgressLine {
   }
 
   height() {
-    return (this.cancel.hidden ? HEIGHT : HEIGHT_RUNNING) + (this.note.hidden ? 0 : HEIGHT_NOTE);
+    const more = (this.note.hidden ? 0 : HEIGHT_NOTE) + (this.notice.hidden ? 0 : HEIGHT_NOTICE);
+    return (this.cancel.hidden ? HEIGHT : HEIGHT_RUNNING) + more;
   }
 
   /** Make room below, and never at the side: the host asks as much width as a square film is high. */
@@ -52,6 +55,11 @@ class ProgressLine {
     Object.assign(this, { of, finished });
     setText(this.text, t(`progress.${state}`, event));
     this.text.title = event.message || event.prompt || "";
+    if (event.notice !== undefined) {
+      setText(this.notice, event.notice);
+      this.notice.title = event.notice;
+      this.notice.hidden = !event.notice;
+    }
     this.element.dataset.state = state;
     this.bar.setAttribute("aria-valuemax", String(of));
     this.bar.setAttribute("aria-valuenow", String(finished));

@@ -46,12 +46,22 @@ export function labelsOf(rows) {
   });
 }
 
+const OWN_ID = /^\{"id": "[0-9a-z]{8}"(?:, |(\}$))/; // as `marked` writes it, and the server keeps it
+
+/** A locked row has an id in the script, by which its lock goes with it. As text: what else is in
+ * `extra` may hold numbers that a browser would change. */
+function marked(row) {
+  if (!row.lock || /"id":/.test(row.extra)) return row;
+  const chance = crypto.getRandomValues(new Uint32Array(2)).reduce((text, n) => text + (n % 36 ** 4).toString(36).padStart(4, "0"), "");
+  return { ...row, extra: `{"id": "${chance}"${row.extra ? `, ${row.extra.slice(1)}` : "}"}` };
+}
+
 export function setFields(story, changes) {
   return { ...story, ...changes, text: null };
 }
 
 export function setRow(story, id, changes) {
-  return withRows(story, story.rows.map((row) => (row.id === id ? { ...row, ...changes } : row)));
+  return withRows(story, story.rows.map((row) => (row.id === id ? marked({ ...row, ...changes }) : row)));
 }
 
 export function setScene(story, id, number) {
@@ -72,7 +82,7 @@ export function addRow(story, id, values = {}) {
 /** A copy below; never locked, since a lock belongs to one result. */
 export function duplicateRow(story, id) {
   const { id: _, starts, scene_extra, ...values } = story.rows.find((row) => row.id === id);
-  return addRow(story, id, { ...values, lock: false });
+  return addRow(story, id, { ...values, extra: values.extra.replace(OWN_ID, (_all, end) => (end ? "" : "{")), lock: false });
 }
 
 export function removeRow(story, id) {
