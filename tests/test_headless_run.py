@@ -324,3 +324,16 @@ def test_relevant_without_words_is_told_before_anything_is_made(i2v, script, tmp
     assert run(script, tmp_path / "out", i2v, "--policy", "relevant") == 2
     assert "cannot compare pictures with words" in caplog.text
     assert not (tmp_path / "out" / "story.json").exists()
+
+
+def test_settings_of_the_memory_that_no_shot_sees_make_nothing_again(
+    script, tmp_path, i2v, count_samples
+):
+    out = tmp_path / "out"
+    assert run(script, out, i2v) == 0
+    first = keys(out)
+    count_samples.kinds.clear()
+    for settings in (["--max-frames", "9"], ["--sink", "1"], ["--policy", "entities"]):
+        assert run(script, out, i2v, *settings, "--resume") == 0
+    assert count_samples.kinds == []
+    assert keys(out) == first

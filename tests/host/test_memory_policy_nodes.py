@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 import torch
 from clip_files import tiny_clip
@@ -42,10 +44,21 @@ def test_relevance_comes_from_clip(host, log):
     loader = {"embedder": "clip", "clip_name": "whole_clip.pt"}
     made = graph(log, policy="relevant", embedder=["load", 0])
     made["load"] = {"class_type": "StoryMemLoadEmbedder", "inputs": loader}
-    host.run(made)
+    bank = host.run(made)["bank"]
     assert ran(log) == [1, 2, 3, 4, 5, 6, 7, 8]
     host.run(made)
     assert ran(log) == []
+    # The bank names its embedder, which is loaded again when the host has let go of it.
+    known = host.pack("nodes.known_embedders").KnownEmbedders()
+    load = host.pack("nodes.embedders").load_embedder
+    first = load("clip", "whole_clip.pt", "auto", False)
+    assert known.add(first, lambda: load("clip", "whole_clip.pt", "auto", False)) == bank.embedder
+    assert known.of(bank) is first
+    del first
+    gc.collect()
+    assert known.of(bank).full_name == bank.embedder
+    with pytest.raises(ValueError, match="is not loaded any more; queue the workflow again"):
+        host.pack("nodes.known_embedders").KnownEmbedders().of(bank)
     host.run(graph(log))
     assert ran(log) == [6, 7, 8]  # the first five saw all that there was
 

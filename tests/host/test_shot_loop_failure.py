@@ -196,6 +196,6 @@ def test_a_shot_that_failed_with_another_setting_is_not_called_done(host, log):
     host.run(graph)
     with pytest.raises(RuntimeError, match="on purpose"):
         host.run(loop_graph(story(3), log, body={"seed": 8, "fail_on": "number 1"}))
-    assert page_states(host, graph) == ["failed", "waiting", "waiting"]
+    assert page_states(host, graph) == ["failed", "depends 1", "depends 1"]
     host.run(graph)
     assert page_states(host, graph) == ["done"] * 3
