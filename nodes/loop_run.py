@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -25,6 +25,7 @@ from ..storymem.folder_lock import StoryClaim
 from ..storymem.images import read_picture
 from ..storymem.latest_results import moved_results
 from ..storymem.messages import shown
+from ..storymem.shot_files import find_edits
 from ..storymem.shot_keys import with_settings
 from ..storymem.shot_loop import (
     Loop,
@@ -98,6 +99,7 @@ class LoopRun:
     finish_nodes: dict[int, str] = field(default_factory=dict)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     watcher: asyncio.Task | None = None
+    notes: dict[str, str] = field(default_factory=dict)  # of files that were changed, for the node
 
     @cached_property
     def script_mark(self) -> str:
@@ -192,13 +194,16 @@ class LoopRun:
         bank = with_settings(self.loop, bank)
         video = self.shown().finish(self.steps, self.metadata, bank)
         self.ended.set()
-        tell(self, "done", len(self.steps) - 1)
+        notes = "\n".join(self.notes.values())
+        tell(self, "done", len(self.steps) - 1, message=notes)
         subfolder = os.path.relpath(self.folder, folder_paths.get_output_directory())
         shown = ui.PreviewVideo([ui.SavedResult(video.name, subfolder, io.FolderType.output)])
+        shown = shown.as_dict() | (ui.PreviewText(notes).as_dict() if notes else {})
         return io.NodeOutput(InputImpl.VideoFromFile(str(video)), bank, str(self.folder), ui=shown)
 
     def shown(self) -> ShownStory:
-        return ShownStory(self.folder, self.loop.story, self.loop.settings, self.options)
+        story, settings = self.loop.story, self.loop.settings
+        return ShownStory(self.folder, story, settings, self.options, notes=self.notes)
 
     async def watch(self) -> None:
         """Say which shot stopped the story: the host cancels this task when a node raised."""
@@ -268,8 +273,8 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     loop = Loop(flow.story, flow.settings, flow.bank, body, store, references, flow.start_images)
     repair_folders(output, flow.settings.prefix, flow.story, store)
     known = find_folder(output, flow.settings.prefix, flow.story)
-    manifest = read_manifest(known)
-    steps = list_steps(loop, manifest)
+    loop = replace(loop, edits=find_edits(known, flow.story, store))
+    steps = list_steps(loop, read_manifest(known))
     sizes = (graph.largest("width"), graph.largest("height"), graph.largest("length"))
     needed = estimate_bytes(
         steps, *(size or usual for size, usual in zip(sizes, USUAL_SIZE, strict=True))

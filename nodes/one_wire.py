@@ -21,10 +21,11 @@ from ..storymem.disk import remove_unfinished
 from ..storymem.loop_state import LoopState
 from ..storymem.memory_bank import MemoryBank
 from ..storymem.names import check_name
+from ..storymem.shot_files import find_edits
 from ..storymem.shot_loop import Loop, LoopSettings, join_parts, only_bank
 from ..storymem.shot_store import ShotStore
 from ..storymem.story import CONTINUITY_MODES
-from ..storymem.story_folder import claim_folder
+from ..storymem.story_folder import claim_folder, find_folder
 from ..storymem.story_output import ShownStory, VideoOptions
 from ..storymem.story_repair import repair_folders
 from ..storymem.video import FRAME_RATE
@@ -78,6 +79,10 @@ class BeginStory(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **_):
+        return float("nan")  # whether an artist edited a shot's file is looked up every time
+
+    @classmethod
     @tells_host_places
     def execute(cls, story, continuity, filename_prefix, negative="", bank=None) -> io.NodeOutput:
         check_name(filename_prefix, "filename_prefix")
@@ -87,6 +92,9 @@ class BeginStory(io.ComfyNode):
         store.keep_pictures([*bank.frames, *bank.dropped])
         settings = LoopSettings(continuity, filename_prefix, negative)
         loop = Loop(story, settings, bank, "", store, loop_run.read_references(story))
+        output = folder_paths.get_output_directory()
+        folder = find_folder(output, filename_prefix, story)
+        loop = replace(loop, edits=find_edits(folder, story, store))
         return io.NodeOutput(LoopState(loop, bank), len(story.shots))
 
 
@@ -211,7 +219,10 @@ class JoinStory(io.ComfyNode):
         video = shown.finish(list(state.steps), metadata, state.bank)
         preview = ui.SavedResult(video.name, os.path.relpath(folder, output), io.FolderType.output)
         result = InputImpl.VideoFromFile(str(video))
-        return io.NodeOutput(result, state.bank, str(folder), ui=ui.PreviewVideo([preview]))
+        seen = ui.PreviewVideo([preview]).as_dict()
+        if shown.notes:
+            seen |= ui.PreviewText("\n".join(shown.notes.values())).as_dict()
+        return io.NodeOutput(result, state.bank, str(folder), ui=seen)
 
 
 async def _describe_body(hidden) -> str:

@@ -150,7 +150,7 @@ def bank_ui(bank: MemoryBank, hidden) -> dict:
 def with_bank(output: io.NodeOutput, hidden) -> io.NodeOutput:
     """The result of Shot Loop Close, with its bank shown beside its video."""
     bank = output.args[1]
-    return io.NodeOutput(*output.args, ui={**output.ui.as_dict(), **bank_ui(bank, hidden)})
+    return io.NodeOutput(*output.args, ui={**output.ui, **bank_ui(bank, hidden)})
 
 
 def show_bank(bank: MemoryBank, hidden) -> dict:

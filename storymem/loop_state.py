@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from .continuity import ShotPlan
+from .given_edits import key_of
 from .memory_bank import MemoryBank
-from .shot_keys import own_key, shot_key, with_settings
+from .shot_keys import own_key, with_settings
 from .shot_loop import Loop, Step, begin_shot, finish_shot, plan_shot
 from .shot_record import Record
 from .shot_store import ShotResult
@@ -47,7 +48,7 @@ class LoopState:
         shot = loop.story.shots[len(self.steps)]
         plan = plan_shot(loop.story, loop.settings, shot, has_previous=bool(self.steps))
         step = Step(plan, own_key(loop, plan), self.steps[-1] if self.steps else None)
-        step.key = shot_key(loop, shot, step.own, step.previous, self.bank)
+        step.key = key_of(loop, step, self.bank)
         return step
 
     def begin(self) -> tuple[ShotPlan, MemoryBank, torch.Tensor | None]:

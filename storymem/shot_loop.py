@@ -14,11 +14,12 @@ import numpy as np
 import torch
 
 from .continuity import LOOP_CONTINUITY, ShotPlan, choose_mode
+from .given_edits import check_edits, given_tail, key_of
 from .latest_results import is_held, latest_results
 from .listening import with_prompt
 from .memory_bank import MemoryBank
 from .messages import shown
-from .shot_keys import bank_for_shot, needs_bank, own_key, shot_key
+from .shot_keys import bank_for_shot, needs_bank, own_key
 from .shot_record import DamagedError, Record
 from .shot_store import TAIL_FRAMES, ShotResult, ShotStore, digest_of
 from .story import Shot, Story
@@ -99,6 +100,8 @@ class Loop:
     # Pictures, uint8 [H, W, 3]: by file name; by index of the shot whose first frame they are.
     references: Mapping[str, torch.Tensor] = field(default_factory=dict)
     start_images: Mapping[int, torch.Tensor] = field(default_factory=dict)
+    # Digests of an edited shot's last frames, by the key of the record (see ``shot_files``).
+    edits: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def way_of(loop: Loop, steps: Sequence[Step]) -> tuple:
@@ -139,6 +142,9 @@ def list_steps(loop: Loop, manifest: Mapping) -> list[Step]:
 
     Args:
         manifest: the story folder's ``story.json``, which knows the latest result of each shot.
+
+    Raises:
+        ValueError: when a shot to be made continues from an edited one that is too short.
     """
     wanted = loop.settings.range(loop.story)
     damaged: set[int] = set()
@@ -146,6 +152,7 @@ def list_steps(loop: Loop, manifest: Mapping) -> list[Step]:
         steps = _list_steps(loop, manifest, wanted, damaged)
         found = _unreadable(loop, steps)
         if found is None:
+            check_edits(loop, steps)
             return steps
         damaged.add(found)
 
@@ -165,7 +172,7 @@ def begin_shot(
     """
     bank = before.bank if before else loop.bank
     if not step.key:
-        step.key = shot_key(loop, step.plan.shot, step.own, step.previous, bank)
+        step.key = key_of(loop, step, bank)
         _take_up(loop, step)
     shot = step.plan.shot
     bank = bank_for_shot(loop, shot, bank)
@@ -173,12 +180,13 @@ def begin_shot(
     given = step.plan.given_frames
     if not given or before is None:
         return bank, None
-    if len(before.tail) < given:
+    tail = given_tail(loop, step, before.tail)
+    if len(tail) < given:
         raise ValueError(
             f"{shot} continues from the last {given} frames of the shot before it, but that one "
-            f"has only {len(before.tail)}; make it longer, or choose last_frame"
+            f"has only {len(tail)}; make it longer, or choose last_frame"
         )
-    return bank, torch.from_numpy(before.tail[-given:].numpy() / np.float32(255))
+    return bank, torch.from_numpy(tail[-given:].numpy() / np.float32(255))
 
 
 def finish_shot(
@@ -338,7 +346,7 @@ def _known_key(loop: Loop, step: Step) -> str:
                 bank = loop.store.outline(step.before.record)
             except DamagedError:  # told when its pictures are read
                 return ""
-    return shot_key(loop, step.plan.shot, step.own, step.previous, bank)
+    return key_of(loop, step, bank)
 
 
 def _take_up(loop: Loop, step: Step) -> None:

@@ -147,6 +147,14 @@ class ShotStore:
                     self._write_picture(frame)
                 self._pictures_there.add(frame.digest)
 
+    def read_picture(self, digest: str) -> torch.Tensor:
+        """A picture that ``keep_pictures`` wrote, ``uint8 [H, W, 3]``.
+
+        Raises:
+            DamagedError: when it is missing or altered.
+        """
+        return self._read_picture(digest).image
+
     def commit(
         self,
         key: str,

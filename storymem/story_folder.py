@@ -11,12 +11,11 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from .disk import StoreError, replacing, unfinished_folder, write_whole
+from .disk import StoreError, unfinished_folder, write_whole
 from .folder_lock import changing
 from .json_text import parse_json
 from .messages import reason_of, shown
@@ -154,16 +153,6 @@ def leave_script(folder: Path, story: Story) -> None:
     write_whole(target, story.source.encode("utf-8", "surrogatepass"))
     with suppress(IsADirectoryError, PermissionError):  # a folder is somebody else's
         stale.unlink(missing_ok=True)
-
-
-def show_file(source: Path, target: Path) -> None:
-    """Put a copy of a record's file where the artist looks, in one step.
-
-    A copy, not a hard link: a program that edits the visible file in place must not alter the
-    record.
-    """
-    with replacing(target) as unfinished:
-        shutil.copyfile(source, unfinished)
 
 
 def remove_shown(folder: Path, manifest: Mapping, keep: Iterable[str]) -> None:

@@ -6,27 +6,38 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .bank_store import save_bank
-from .disk import checksum, remove_link, replacing, telling, unfinished_file
+from .disk import checksum, remove_link, telling, unfinished_file
+from .edited_shots import Edit, Written
 from .folder_lock import changing
 from .latest_results import describe_result
 from .memory_bank import MemoryBank
 from .names import folder_name
+from .shot_files import ShotFiles, as_changes
 from .shot_loop import LoopSettings, Step
 from .story import Story
 from .story_folder import (
     leave_script,
     read_manifest,
     remove_shown,
-    show_file,
     update_manifest,
 )
 from .story_states import describe_made
-from .video import DEFAULT_CRF, FRAME_RATE, clip_fades, join_videos, write_subtitles
+from .video import (
+    DEFAULT_CRF,
+    FRAME_RATE,
+    clip_fades,
+    join_videos,
+    read_info,
+    write_subtitles,
+    write_video,
+)
 
 BANK_FOLDER = "bank"  # in the story's folder
 logger = logging.getLogger(__name__)
@@ -43,6 +54,15 @@ class VideoOptions:
 
 
 @dataclass(frozen=True)
+class Clip:
+    """A shot as the film shows it."""
+
+    path: Path
+    frames: int
+    shows: str  # key of the shot's record, or SHA-256 of an artist's edit
+
+
+@dataclass(frozen=True)
 class ShownStory:
     """The visible files of one story."""
 
@@ -51,34 +71,65 @@ class ShownStory:
     settings: LoopSettings
     options: VideoOptions
     name: str = ""  # of the story video; empty: the story's own
+    # By the file's name, what the artist should know of files that were changed.
+    notes: MutableMapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shot_files(self) -> ShotFiles:
+        return ShotFiles(self.folder, self.story, self.notes)
 
     def show_shot(self, step: Step) -> Path:
-        """Put a finished shot where the artist looks."""
+        """Put a finished shot, or the artist's edit of it, where the artist looks."""
         target = self.folder / f"shot_{step.label}.mp4"
+        key, files = step.record.key, self.shot_files
         with telling("the shot", target), changing(self.folder):
-            if self.options.fps == FRAME_RATE:
-                show_file(step.record.video, target)
-            else:
-                with replacing(target) as unfinished:
-                    self._join([step], unfinished, {}, fades=[])
-            entry = {
-                **describe_result(step),
-                "file": target.name,
-                "fps": self.options.fps,
-                "size": target.stat().st_size,
-                "sha256": checksum(target),
-                "seed": step.plan.shot.seed,
-                **describe_made(self.story, step),
-            }
-            update_manifest(self.folder, self.story, shots={step.label: entry})
+            if not files.is_current(target.name, key, self.options.fps):
+                files.make_way(target.name, "another take lies there now", step.record.video)
+                if not files.bring_back(target.name, key):
+                    self._write_shot(step, target)
+                    return target
+            written = files.written()[target.name]
+            self._list_shot(step, written)
         return target
 
+    def _write_shot(self, step: Step, target: Path) -> None:
+        """Write a shot's file. The manifest is first: after a crash in between, what lies there is
+        older than what should, and no edit."""
+        with unfinished_file(target) as unfinished:
+            if self.options.fps == FRAME_RATE:
+                # A copy, not a hard link: who edits it in place must not alter the record.
+                shutil.copyfile(step.record.video, unfinished)
+            else:
+                self._join([Clip(step.record.video, step.record.frames, "")], unfinished, {}, [])
+            status = unfinished.stat()
+            digest, fps = checksum(unfinished), float(self.options.fps)
+            written = Written(step.record.key, digest, status.st_mtime_ns, fps)
+            self._list_shot(step, written, size=status.st_size)
+            os.replace(unfinished, target)
+
+    def _list_shot(self, step: Step, written: Written, **facts) -> None:
+        name = f"shot_{step.label}.mp4"
+        entry = {
+            **describe_result(step),
+            "file": name,
+            "fps": written.fps,
+            "sha256": written.sha256,
+            "seed": step.plan.shot.seed,
+            **describe_made(self.story, step),
+            **facts,
+        }
+        with changing(self.folder):
+            table = {**self.shot_files.written(), name: written}
+            update_manifest(self.folder, self.story, shots={step.label: entry}, **as_changes(table))
+
     def show_again(self, steps: Sequence[Step]) -> None:
-        """Put finished shots there whose visible file is missing, older or damaged."""
-        manifest = read_manifest(self.folder)
-        for step in steps:
-            if not self._is_shown(step, manifest):
-                self.show_shot(step)
+        """Put finished shots there whose visible file is missing, older or damaged; edits stay."""
+        with telling("the shots", self.folder), changing(self.folder):
+            listed = read_manifest(self.folder)["shots"]
+            table = self.shot_files.written()
+            for step in steps:
+                if not self._is_shown(step, listed, table):
+                    self.show_shot(step)
 
     def finish(
         self, steps: list[Step], metadata: Mapping[str, str], bank: MemoryBank | None
@@ -98,18 +149,23 @@ class ShownStory:
         wanted = self.settings.range(self.story)
         chosen = [step for step in steps if step.plan.shot.index in wanted]
         video = self.folder / f"{self._stem(wanted)}.mp4"
-        fades = self._fades(chosen)
         # A long film takes minutes to join, which others of this folder need not wait for.
-        with telling("the story video", video), unfinished_file(video) as film:
-            if not self._join(chosen, film, metadata, fades) and not any(fades):
+        with (
+            telling("the story video", video),
+            unfinished_file(video) as film,
+            self._clips(chosen) as clips,
+        ):
+            fades = self._fades(chosen, clips)
+            if not self._join(clips, film, metadata, fades) and not any(fades):
                 logger.info("StoryMem: shots of different sizes were encoded anew for %s", video)
             with changing(self.folder):
-                manifest = read_manifest(self.folder)
+                labels = [shot.label for shot in self.story.shots]
                 self.show_again(steps)
-                remove_shown(self.folder, manifest, [shot.label for shot in self.story.shots])
+                self.shot_files.clear(labels)
+                remove_shown(self.folder, read_manifest(self.folder), labels)
                 os.replace(film, video)
                 if self.options.subtitles:
-                    captions = self._captions(chosen, fades)
+                    captions = self._captions(chosen, clips, fades)
                     write_subtitles(video.with_suffix(".srt"), captions, fps=self.options.fps)
                 leave_script(self.folder, self.story)
                 if bank is not None:
@@ -130,40 +186,62 @@ class ShownStory:
             return name
         return f"{name}_shots_{wanted.start + 1:02d}-{wanted.stop:02d}"
 
-    def _is_shown(self, step: Step, manifest: Mapping) -> bool:
-        """Whether the visible file is this result, byte for byte."""
-        entry = manifest["shots"].get(step.label, {})
-        target = self.folder / f"shot_{step.label}.mp4"
-        is_latest = entry.get("key") == step.record.key and entry.get("fps") == self.options.fps
-        if not is_latest or not target.is_file():
-            return False
-        known = entry.get("sha256")  # earlier versions kept the size only
-        if known is None and self.options.fps == FRAME_RATE:
-            known = checksum(step.record.video)
-        if checksum(target) == known:
-            return True
-        if known is not None:
-            logger.warning(
-                "StoryMem: %s was damaged or changed since it was written; it is put there anew",
-                target,
-            )
-        return False
+    def _is_shown(self, step: Step, listed: Mapping, table: Mapping[str, Written]) -> bool:
+        """Whether the visible file is this result, byte for byte, or an artist's edit of it."""
+        entry = listed.get(step.label, {})
+        name, key = f"shot_{step.label}.mp4", step.record.key
+        is_listed = entry.get("key") == key and entry.get("file") == name
+        return is_listed and self.shot_files.is_current(name, key, self.options.fps, table)
 
-    def _fades(self, steps: list[Step]) -> list[int]:
+    @contextmanager
+    def _clips(self, steps: Sequence[Step]) -> Iterator[list[Clip]]:
+        """The shots as the film shows them; edits that do not fit are encoded for it meanwhile."""
+        edits = self.shot_files.edits()
+        with ExitStack() as stack:
+            clips = []
+            for step in steps:
+                record = step.record
+                if edit := edits.get(record.key):
+                    fitted = stack.enter_context(unfinished_file(self.folder / edit.path.name))
+                    clips.append(self._edited_clip(step, edit, fitted))
+                else:
+                    clips.append(Clip(record.video, record.frames, record.key))
+            yield clips
+
+    def _edited_clip(self, step: Step, edit: Edit, fitted: Path) -> Clip:
+        """An artist's edit for the film: as it is, or encoded to ``fitted`` in the shot's size and
+        rate."""
+        known = read_info(step.record.video)
+        name = f"shot_{step.label}.mp4"
+        note = f"{name} was edited: it is kept and used in the story video"
+        if edit.joins(known):
+            self.shot_files.tell(name, note)
+            return Clip(edit.path, edit.frames, edit.sha256)
+        frames = edit.fitted((known.height, known.width))
+        write_video(fitted, frames, fps=FRAME_RATE, crf=self.options.crf)
+        was = f"{edit.info.width}x{edit.info.height} at {edit.rate:.4g} fps"
+        fits = f"{known.width}x{known.height} at {edit.written.fps:.4g} fps"
+        how = "in the encoding of the others" if was == fits else f"from {was} to {fits}"
+        self.shot_files.tell(name, f"{note}, re-encoded {how}")
+        return Clip(fitted, edit.frames, edit.sha256)
+
+    def _fades(self, steps: Sequence[Step], clips: Sequence[Clip]) -> list[int]:
         wanted = [self.options.fade_frames if step.plan.shot.cut else 0 for step in steps]
-        return clip_fades([step.record.frames for step in steps], wanted)
+        return clip_fades([clip.frames for clip in clips], wanted)
 
-    def _captions(self, steps: list[Step], fades: list[int]) -> list[tuple[int, int, str]]:
+    def _captions(
+        self, steps: Sequence[Step], clips: Sequence[Clip], fades: list[int]
+    ) -> list[tuple[int, int, str]]:
         captions, first = [], 0
-        for i, step in enumerate(steps):
-            last = first + step.record.frames - (fades[i + 1] if i + 1 < len(steps) else 0)
+        for i, (step, clip) in enumerate(zip(steps, clips, strict=True)):
+            last = first + clip.frames - (fades[i + 1] if i + 1 < len(steps) else 0)
             captions.append((first, last, step.plan.shot.prompt))
             first = last
         return captions
 
-    def _join(self, steps: list[Step], target: Path, metadata, fades: list[int]) -> bool:
+    def _join(self, clips: Sequence[Clip], target: Path, metadata, fades: list[int]) -> bool:
         return join_videos(
-            [step.record.video for step in steps],
+            [clip.path for clip in clips],
             target,
             fps=self.options.fps,
             crf=self.options.crf,

@@ -10,11 +10,14 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from .disk import checksum
+from .edited_shots import Written, written_from
 from .json_text import parse_json
 from .latest_results import is_held
+from .shot_files import as_changes
 from .shot_record import Record
 from .shot_store import ShotStore
 from .story import Story, load_story
@@ -29,9 +32,11 @@ def repair_folders(output: str | Path, prefix: str, story: Story, store: ShotSto
     for folder in existing_folders(output, prefix, story):
         if _is_whole(folder / MANIFEST):
             continue
-        results = _results(folder, story, store)
+        found = _results(folder, story, store)
+        results = {label: result for label, (result, _) in found.items()}
         if any(_is_of(entry, story) for entry in results.values()) or _has_script_of(folder, story):
-            update_manifest(folder, story, shots=results)
+            files = {f"shot_{label}.mp4": file for label, (_, file) in found.items()}
+            update_manifest(folder, story, shots=results, **as_changes(files))
             logger.warning(
                 "StoryMem: %s was lost or damaged and is written anew, with %d of its shots",
                 folder / MANIFEST,
@@ -60,8 +65,12 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
-def _results(folder: Path, story: Story, store: ShotStore) -> dict[str, dict]:
-    """By label, the result that each visible film came from."""
+def _results(folder: Path, story: Story, store: ShotStore) -> dict[str, tuple[dict, Written]]:
+    """By label, the result that each visible film came from, and what was written there.
+
+    A film that shows none is taken for an edit of the last one made for that place when it is newer
+    than that one's record.
+    """
     films = {m[1]: p for p in folder.glob("shot_*.mp4") if (m := FILM.fullmatch(p.name))}
     films = {label: path for label, path in films.items() if _is_plain(path)}
     if not films:
@@ -75,7 +84,8 @@ def _results(folder: Path, story: Story, store: ShotStore) -> dict[str, dict]:
             facts = record.facts
             names = ("own", "prompt", "shot_prompt", "seed")
             kept = {name: facts[name] for name in names if name in facts}
-            results[label] = {"key": record.key, **kept}
+            written = written_from(path, record.video, record.video.stat().st_mtime_ns)
+            results[label] = {"key": record.key, **kept}, replace(written, key=record.key)
     return results
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from storymem.latest_results import latest_results
 from storymem.memory_bank import MemoryBank, MemoryFrame
 from storymem.messages import listed, reason_of, short, shown
 from storymem.names import check_name, is_digest, is_label, is_plain_name, is_reserved
+from storymem.shot_files import find_edits
 from storymem.shot_loop import Loop, LoopSettings, begin_shot, finish_shot, list_steps
 from storymem.shot_record import DamagedError
 from storymem.shot_store import ShotStore, picture_path
@@ -410,21 +412,24 @@ def shown_story(tmp_path, loop):
     return story, steps
 
 
-@pytest.mark.parametrize("is_older", [True, False])
+@pytest.mark.parametrize("unknown", [[], ["files"], ["files", "sha256"]])
 def test_a_visible_shot_that_was_damaged_without_changing_size_is_restored(
-    shown_story, caplog, is_older
+    shown_story, loop, caplog, unknown
 ):
     story, steps = shown_story
     path = story.folder / "shot_01_01.mp4"
-    whole = path.read_bytes()
-    if is_older:  # as an earlier version left it, which knew sizes only
+    whole, written = path.read_bytes(), path.stat().st_mtime_ns
+    if unknown:  # as earlier versions left it, which knew no times, or sizes only
         manifest = json.loads((story.folder / MANIFEST).read_text())
-        for entry in manifest["shots"].values():
-            del entry["sha256"]
+        for part in (manifest, *manifest["shots"].values()):
+            for name in unknown:
+                part.pop(name, None)
         (story.folder / MANIFEST).write_text(json.dumps(manifest))
     damaged = bytearray(whole)
     damaged[len(whole) // 2] ^= 255
     path.write_bytes(bytes(damaged))
+    os.utime(path, ns=(written, written))  # nobody wrote it: the disk failed
+    assert find_edits(story.folder, STORY, loop.store) == {}
     story.finish(steps, {}, None)
     assert path.read_bytes() == whole
     assert "was damaged or changed" in caplog.text

@@ -23,6 +23,7 @@ from ..memory_bank import MAX_MEMORY_FRAMES, MemoryBank
 from ..messages import reason_of
 from ..rope import check_reach
 from ..script_fields import MAX_SEED
+from ..shot_files import find_edits
 from ..shot_loop import (
     Loop,
     LoopSettings,
@@ -150,6 +151,8 @@ class StoryRun:
                 f"{out} already holds {len(manifest['shots'])} finished shots; pass --resume to go "
                 "on with them (only what changed is made anew), or choose another --out"
             )
+        edits = find_edits(out, self.loop.story, self.loop.store)
+        self.loop = replace(self.loop, edits=edits)
         steps = list_steps(self.loop, manifest)
         for step in steps:
             check_size(self.settings.width, self.settings.height, self._length(step))

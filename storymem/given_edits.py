@@ -1,0 +1,53 @@
+"""A shot that continues from one whose file an artist edited: it is given the edited frames, and
+its key depends on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+
+from .memory_bank import MemoryBank
+from .shot_keys import shot_key
+from .shot_store import digest_of
+
+if TYPE_CHECKING:
+    from .shot_loop import Loop, Step
+
+
+def edited_frames(loop: Loop, step: Step) -> list[str]:
+    """Digests of the frames that a step is given from an artist's edit of the shot before it; empty
+    where it is given none, or those of the shot as it was generated."""
+    given = step.plan.given_frames
+    return list(loop.edits.get(step.previous, ()))[-given:] if given else []
+
+
+def key_of(loop: Loop, step: Step, bank: MemoryBank | None) -> str:
+    """The key of a step, where that of the shot before it is known; ``bank`` as ``shot_key`` takes
+    it."""
+    key = shot_key(loop, step.plan.shot, step.own, step.previous, bank)
+    edited = edited_frames(loop, step)
+    return digest_of([key, "continues from edited frames", edited]) if edited else key
+
+
+def given_tail(loop: Loop, step: Step, tail: torch.Tensor) -> torch.Tensor:
+    """The last frames of the shot before, ``uint8 [n, H, W, 3]``: ``tail``, or those of its edit.
+
+    Raises:
+        DamagedError: when the store lost a picture of the edit.
+    """
+    edited = edited_frames(loop, step)
+    return torch.stack([loop.store.read_picture(digest) for digest in edited]) if edited else tail
+
+
+def check_edits(loop: Loop, steps: Iterable[Step]) -> None:
+    """Raise ValueError for a shot to be made that continues from an edit with too few frames."""
+    for step in steps:
+        given, edited = step.plan.given_frames, edited_frames(loop, step)
+        if step.record is None and edited and len(edited) < given:
+            raise ValueError(
+                f"{step.plan.shot} continues from the last {given} frames of the shot before it, "
+                f"but the edited shot_{step.before.label}.mp4 has only {len(edited)}; make it "
+                "longer, delete it to have the generated one back, or choose last_frame"
+            )
