@@ -33,6 +33,10 @@ class FileWatch:
             self._version[node_id] = self._version.get(node_id, 0) + 1
         self._seen[node_id] = {path: _status(path) for path in files}
 
+    def expire(self, node_id: str) -> None:
+        """Count what was remembered as changed already: it changed while the loop was running."""
+        self._seen.setdefault(node_id, {})[""] = "changed"
+
     def token(self, node_id: str) -> str:
         """The same text as long as nothing changed."""
         changed = "changed" if self._is_changed(node_id) else "whole"

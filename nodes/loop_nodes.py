@@ -9,7 +9,6 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..storymem.shot_store import digest_of
 from . import loop_run, page
-from .file_watch import WATCH
 from .folders import tells_host_places
 from .types import Bank, Flow, Shot
 
@@ -216,7 +215,7 @@ class LoopEnd(io.ComfyNode):
         for i in this.todo:
             this.check_finished(i)
         output = page.with_bank(this.assemble(), cls.hidden)
-        WATCH.remember(loop, this.watched_files())
+        this.watch_files()
         return output
 
 

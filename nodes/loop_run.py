@@ -53,7 +53,7 @@ from ..storymem.story_output import ShownStory, VideoOptions
 from ..storymem.story_repair import repair_folders
 from ..storymem.story_states import script_mark
 from . import host_cache
-from .file_watch import VERSIONS
+from .file_watch import VERSIONS, WATCH
 from .folders import find_inside
 from .loop_graph import LoopGraph
 from .loop_progress import tell
@@ -250,6 +250,13 @@ class LoopRun:
         for step in self.steps:
             files += map(str, step.record.folder.iterdir())
         return files + [str(path) for path in self.shown().files(self.steps)]
+
+    def watch_files(self) -> None:
+        """Have the host run Close again once a file changed that the result rests on."""
+        WATCH.remember(self.graph.close_id, self.watched_files())
+        edits = find_edits(self.folder, self.loop.story, self.loop.store)
+        if edits != self.loop.edits:  # an artist edited a shot since the run began
+            WATCH.expire(self.graph.close_id)
 
     def _before(self, i: int) -> ShotResult | None:
         if i == 0:

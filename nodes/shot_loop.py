@@ -313,7 +313,7 @@ class ShotLoopClose(io.ComfyNode):
             expansion, end = expand(run)
             return io.NodeOutput(*end, expand=expansion)
         output = page.with_bank(run.assemble(), cls.hidden)
-        WATCH.remember(graph.close_id, run.watched_files())
+        run.watch_files()
         return output
 
 

@@ -10,12 +10,13 @@ import pytest
 pytest.importorskip("diffusers")
 pytest.importorskip("peft")
 
+import numpy as np
 from PIL import Image
 
 from storymem import __main__ as program
 from storymem.bank_store import load_bank
 from storymem.headless import engine as engine_module
-from storymem.video import read_info
+from storymem.video import read_frames, read_info, write_video
 
 pytestmark = pytest.mark.slow  # whole stories on tiny weights
 
@@ -39,6 +40,11 @@ def run(script, i2v):
     return start
 
 
+def keys_of(out) -> list[str]:
+    shots = json.loads((out / "story.json").read_text())["shots"]
+    return [shots[label]["key"] for label in sorted(shots)]
+
+
 def height_of(path) -> int:
     with Image.open(path) as picture:
         return picture.height
@@ -59,6 +65,30 @@ def test_a_damaged_visible_shot_is_put_there_again(run, tmp_path, monkeypatch):
         os.truncate(out / "shot_01_02.mp4", damage)
         assert run(out, "--resume") == 0
         assert (out / "shot_01_02.mp4").read_bytes() == whole
+
+
+def test_a_shot_that_the_artist_edited_is_kept_and_continued_from(
+    run, tmp_path, caplog, monkeypatch
+):
+    out = tmp_path / "out"
+    assert run(out) == 0
+    before = keys_of(out)
+    green = [np.full((32, 48, 3), (20, 200, 40), np.uint8)] * 9
+    write_video(out / "shot_01_01.mp4", green, crf=10)
+    edited = (out / "shot_01_01.mp4").read_bytes()
+    assert run(out, "--resume") == 0
+    after = keys_of(out)
+    assert [a == b for a, b in zip(after, before, strict=True)] == [True, False, False]
+    write_video(out / "shot_01_03.mp4", green, crf=10)
+    monkeypatch.setattr(engine_module, "load_experts", None)  # nothing continues from that one
+    assert run(out, "--resume") == 0
+    assert keys_of(out) == after
+    assert (out / "shot_01_01.mp4").read_bytes() == edited
+    greens = [
+        abs(f.mean((0, 1)) - (20, 200, 40)).max() < 12 for f in read_frames(out / "story.mp4")
+    ]
+    assert greens == [True] * 9 + [False] * 8 + [True] * 9
+    assert "shot_01_03.mp4 was edited: it is kept and used in the story video" in caplog.text
 
 
 def test_a_part_of_the_story_leaves_the_whole_film_alone(run, tmp_path):
