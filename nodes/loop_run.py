@@ -254,7 +254,9 @@ class LoopRun:
     def watch_files(self) -> None:
         """Have the host run Close again once a file changed that the result rests on."""
         WATCH.remember(self.graph.close_id, self.watched_files())
-        edits = find_edits(self.folder, self.loop.story, self.loop.store)
+        edits = None
+        with suppress(StoreError):  # the story is finished; the next run tells
+            edits = find_edits(self.folder, self.loop.story, self.loop.store)
         if edits != self.loop.edits:  # an artist edited a shot since the run began
             WATCH.expire(self.graph.close_id)
 

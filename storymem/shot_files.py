@@ -59,7 +59,7 @@ class ShotFiles:
             return False
         look, edit = examine(self.folder / name, known)
         if look is Look.OURS:
-            return known.fps == fps and not self._elsewhere(table, name, key)
+            return known.fps == fps
         if edit and edit.sha256 != known.edited:
             self.keep({name: replace(known, edited=edit.sha256)})
         if look is Look.BUSY:

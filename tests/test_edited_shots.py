@@ -68,7 +68,7 @@ class Folder:
             if step.record is None:
                 before = before or (self.store.load(step.before.record) if step.before else None)
                 _, self.given[step.label] = begin_shot(loop, step, before)
-                bright = sum(step.plan.prompt.encode()) * 37 % 200 / 255
+                bright = sum((step.plan.prompt + body).encode()) * 37 % 200 / 255
                 frames = torch.full((length + step.plan.given_frames, *SIZE, 3), bright)
                 step.record, before = finish_shot(loop, step, frames, MemoryBank(), crf=17)
                 shown.show_shot(step)
@@ -388,21 +388,28 @@ def test_a_known_edit_stays_one_when_its_folder_is_copied(folder_of):
     assert folder_of.shot().read_bytes() == edited
 
 
-def test_a_run_that_is_killed_before_a_file_is_in_place_leaves_no_false_edit(
-    folder_of, monkeypatch
+@pytest.mark.parametrize("is_in_place", [False, True])
+def test_a_run_that_is_killed_when_a_file_is_put_in_place_leaves_no_false_edit(
+    folder_of, monkeypatch, is_in_place
 ):
     folder_of.run("a")
+    put = os.replace
 
-    def die(*_):
-        raise KeyboardInterrupt
+    def die(source, target):
+        is_film = str(target).endswith("shot_01_01.mp4")
+        if not is_film or is_in_place:
+            put(source, target)
+        if is_film:
+            raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("storymem.story_output.os.replace", die)
+        patch.setattr("os.replace", die)
         with pytest.raises(KeyboardInterrupt):
             folder_of.run("a", body="another model")
     assert folder_of.run("a", body="another model") == []
     assert folder_of.shot().read_bytes() == folder_of.record()
     assert folder_of.files() == ["shot_01_01.mp4"]
+    assert not any("edited" in note for note in folder_of.notes.values())
 
 
 def test_a_file_that_nobody_knows_is_put_aside(folder_of):

@@ -43,7 +43,8 @@ class Tale:
     def run(self, script=None, **changes) -> list[int]:
         """Queue the story; the shots that were made."""
         entry = self.server.run(self.graph(script, **changes))
-        (self.notes,) = entry["outputs"]["close"].get("text", [""])
+        texts = [text for output in entry["outputs"].values() for text in output.get("text", ())]
+        self.notes = "\n".join(texts)
         return ran(self.log)
 
     def shot(self, label="01_01"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from browser import find_chromium, wait_for_draft, wait_for_text
@@ -100,6 +101,21 @@ def test_cancelling_keeps_finished_shots_and_a_reload_shows_the_run_again(page, 
     page.page.wait_for_function(
         "() => document.querySelector('.sm-progress')?.dataset.state === 'done'"
     )
+
+
+def test_what_was_done_with_an_edited_shot_is_said_on_the_node(page, server):
+    page.load(story(2, name="Graded"))
+    assert page.run() == [1, 2]
+    folder = server.base / "output/page/Graded"
+    shutil.copyfile(folder / "shot_01_02.mp4", folder / "shot_01_01.mp4")
+    assert page.run() == [2]
+    note = page.page.locator(".sm-progress .sm-note").last
+    wait_for_text(page.page, note, "shot_01_01.mp4 was edited: it is kept and used")
+    assert note.is_visible()
+    look(page, "edited-shot")
+    (folder / "shot_01_01.mp4").unlink()
+    assert page.run() == []
+    note.wait_for(state="hidden")
 
 
 def test_a_stopped_story_stays_stopped_while_the_host_still_lists_its_prompt(page, server):

@@ -11,6 +11,7 @@ import { t } from "./texts.js";
 const WIDGET = "storymem_progress";
 const HEIGHT = 48; // pixels: a line, a bar, and the host's margin of 10 around them
 const HEIGHT_RUNNING = 80; // and a button
+const HEIGHT_NOTE = 64; // more, for what an artist should know of the finished story
 const lines = new WeakMap(); // loop node -> ProgressLine
 let runningPrompt = null; // id of the prompt that the host runs for this page
 const ended = new Set(); // ids of prompts, and of loop nodes with their prompt's id before them
@@ -23,7 +24,8 @@ class ProgressLine {
     this.cancel = h("button", {
       type: "button", class: "sm-cancel", title: t("progress.cancel.long"), hidden: true, onclick: () => this.stop(),
     }, icon("stop"), h("span", {}, t("progress.cancel")));
-    this.element = h("div", { class: "sm-progress" }, this.text, this.bar, this.cancel);
+    this.note = h("div", { class: "sm-note", hidden: true });
+    this.element = h("div", { class: "sm-progress" }, this.text, this.bar, this.note, this.cancel);
     const widget = node.addDOMWidget(WIDGET, "storymem", this.element, {
       serialize: false, hideOnZoom: false, getMinHeight: () => this.height(), getMaxHeight: () => this.height(),
       getValue: () => "", setValue: () => {},
@@ -34,7 +36,7 @@ class ProgressLine {
   }
 
   height() {
-    return this.cancel.hidden ? HEIGHT : HEIGHT_RUNNING;
+    return (this.cancel.hidden ? HEIGHT : HEIGHT_RUNNING) + (this.note.hidden ? 0 : HEIGHT_NOTE);
   }
 
   /** Make room below, and never at the side: the host asks as much width as a square film is high. */
@@ -55,6 +57,9 @@ class ProgressLine {
     this.bar.setAttribute("aria-valuenow", String(finished));
     this.bar.setAttribute("aria-valuetext", this.text.textContent);
     this.fill.style.width = `${of ? (100 * finished) / of : 0}%`;
+    const note = state === "done" ? event.message ?? "" : "";
+    setText(this.note, note);
+    this.note.hidden = !note;
     this.cancel.hidden = isEnded(event) || !event.running;
     this.cancel.disabled = false;
     this.fit();
