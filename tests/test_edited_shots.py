@@ -243,13 +243,17 @@ def test_an_edit_of_another_size_and_rate_is_fitted_and_that_is_said(folder_of):
     assert sorted(p.name for p in folder_of.path.glob(".*.part")) == []
 
 
-def test_a_shorter_edit_moves_captions_and_fades(folder_of):
+def test_an_edit_of_another_length_moves_captions_and_fades(folder_of):
     options = VideoOptions(fade_frames=2)
     folder_of.run("ab", [True, True], options=options)
     paint(folder_of.shot(), frames=16)
     folder_of.run("ab", [True, True], options=options)
     assert read_info(folder_of.film).frames == 16 + 9 - 2
     assert "--> 00:00:00,875\na\n" in folder_of.film.with_suffix(".srt").read_text()
+    paint(folder_of.shot(), frames=2)  # room for a fade of one frame
+    folder_of.run("ab", [True, True], options=options)
+    assert read_info(folder_of.film).frames == 2 + 9 - 1
+    assert "--> 00:00:00,062\na\n" in folder_of.film.with_suffix(".srt").read_text()
 
 
 def test_an_edit_stays_at_another_frame_rate_of_the_films(folder_of):
