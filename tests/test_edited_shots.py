@@ -135,6 +135,15 @@ def test_what_is_cut_off_is_no_edit_at_whatever_byte(tmp_path, share):
     assert examine(path, written)[0] is Look.DAMAGED
 
 
+def test_a_file_whose_end_was_never_written_is_no_edit(tmp_path):
+    path = tmp_path / "shot.mp4"
+    rng = np.random.default_rng(0)
+    write_video(path, rng.integers(0, 255, (9, *SIZE, 3), dtype=np.uint8))
+    path.write_bytes(path.read_bytes()[:-60] + bytes(60))
+    os.utime(path, (1e9, 1e9))
+    assert examine(path, Written("a" * 64, "b" * 64, 0, 16.0))[0] is Look.CUT_OFF
+
+
 def test_a_file_cut_between_two_pictures_is_no_edit(tmp_path):
     path = tmp_path / "shot.mp4"
     rng = np.random.default_rng(0)
