@@ -86,10 +86,10 @@ class Folder:
         return next(step.record for step in self.steps if step.label == label).video.read_bytes()
 
 
-def paint(path, colour=GREEN, frames=9, size=SIZE, fps=16):
+def paint(path, colour=GREEN, frames=9, size=SIZE, fps=16, crf=12):
     """What an artist's program writes: another picture, another size or rate."""
     picture = np.full((*size, 3), colour, np.uint8)
-    write_video(path, [picture] * frames, fps=fps, crf=12)
+    write_video(path, [picture] * frames, fps=fps, crf=crf)
     return path.read_bytes()
 
 
@@ -250,6 +250,17 @@ def test_an_edit_of_another_size_and_rate_is_fitted_and_that_is_said(folder_of):
     assert (info.frames, info.height, info.width) == (27, *SIZE)
     assert sum(is_near(colour, GREEN) for colour in colours(folder_of.film)) == 9
     assert sorted(p.name for p in folder_of.path.glob(".*.part")) == []
+
+
+def test_an_edit_in_the_encoding_of_the_others_is_copied(folder_of):
+    folder_of.run("ab", [True, True])
+    paint(folder_of.shot("01_02"), crf=17)
+    folder_of.run("ab", [True, True])
+    (note,) = folder_of.notes.values()
+    assert note.endswith("used in the story video")
+    with av.open(str(folder_of.film)) as film, av.open(str(folder_of.shot("01_02"))) as edit:
+        packets = [[bytes(p) for p in c.demux(video=0) if p.size] for c in (film, edit)]
+    assert packets[0][9:] == packets[1]
 
 
 def test_an_edit_of_another_length_moves_captions_and_fades(folder_of):
