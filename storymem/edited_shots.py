@@ -197,7 +197,7 @@ def _read(path: Path, written: Written, digest: str) -> Edit | None:
     if not _is_complete(path):
         return None
     times: list[float] = []
-    end = 0.0
+    end, is_whole = 0.0, True
     try:
         with open_video(path) as container:
             stream = container.streams.video[0]
@@ -206,8 +206,8 @@ def _read(path: Path, written: Written, digest: str) -> Edit | None:
                 if packet.is_corrupt:
                     return None
                 for frame in packet.decode():
-                    if frame.is_corrupt:
-                        return None
+                    # The first ones may be so called by a decoder that joins in between.
+                    is_whole = not frame.is_corrupt
                     shown = frame.time if frame.time is not None else len(times) / rate
                     times.append(float(shown))
                     length = (frame.duration or 0) * float(frame.time_base or 0)
@@ -216,7 +216,7 @@ def _read(path: Path, written: Written, digest: str) -> Edit | None:
     except (av.error.FFmpegError, OSError, IndexError, ValueError):
         return None
     is_in_order = all(a < b for a, b in pairwise(times))
-    if not times or not is_in_order or not times[0] < end < times[0] + LONGEST_SECONDS:
+    if not (times and is_whole and is_in_order) or not times[0] < end < times[0] + LONGEST_SECONDS:
         return None
     return Edit(path, written, digest, info, tuple(times), end)
 

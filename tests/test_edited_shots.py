@@ -93,10 +93,10 @@ class Folder:
         return next(step.record for step in self.steps if step.label == label).video.read_bytes()
 
 
-def paint(path, colour=GREEN, frames=9, size=SIZE, fps=16):
+def paint(path, colour=GREEN, frames=9, size=SIZE, fps=16, crf=12):
     """What an artist's program writes: another picture, another size or rate."""
     picture = np.full((*size, 3), colour, np.uint8)
-    write_video(path, [picture] * frames, fps=fps, crf=12)
+    write_video(path, [picture] * frames, fps=fps, crf=crf)
     return path.read_bytes()
 
 
@@ -140,6 +140,15 @@ def test_what_is_cut_off_is_no_edit_at_whatever_byte(tmp_path, share):
     os.truncate(path, 0)
     os.utime(path, (1e9, 1e9))
     assert examine(path, written)[0] is Look.DAMAGED
+
+
+def test_a_file_whose_end_was_never_written_is_no_edit(tmp_path):
+    path = tmp_path / "shot.mp4"
+    rng = np.random.default_rng(0)
+    write_video(path, rng.integers(0, 255, (9, *SIZE, 3), dtype=np.uint8))
+    path.write_bytes(path.read_bytes()[:-60] + bytes(60))
+    os.utime(path, (1e9, 1e9))
+    assert examine(path, Written("a" * 64, "b" * 64, 0, 16.0))[0] is Look.CUT_OFF
 
 
 def test_a_file_cut_between_two_pictures_is_no_edit(tmp_path):
@@ -248,6 +257,17 @@ def test_an_edit_of_another_size_and_rate_is_fitted_and_that_is_said(folder_of):
     assert (info.frames, info.height, info.width) == (27, *SIZE)
     assert sum(is_near(colour, GREEN) for colour in colours(folder_of.film)) == 9
     assert sorted(p.name for p in folder_of.path.glob(".*.part")) == []
+
+
+def test_an_edit_in_the_encoding_of_the_others_is_copied(folder_of):
+    folder_of.run("ab", [True, True])
+    paint(folder_of.shot("01_02"), crf=17)
+    folder_of.run("ab", [True, True])
+    (note,) = folder_of.notes.values()
+    assert note.endswith("used in the story video")
+    with av.open(str(folder_of.film)) as film, av.open(str(folder_of.shot("01_02"))) as edit:
+        packets = [[bytes(p) for p in c.demux(video=0) if p.size] for c in (film, edit)]
+    assert packets[0][9:] == packets[1]
 
 
 def test_an_edit_of_another_length_moves_captions_and_fades(folder_of):
