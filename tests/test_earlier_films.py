@@ -89,6 +89,8 @@ def test_a_lock_that_a_run_wrote_down_outlives_a_run_that_stops(run):
     first = run(tale("a", "b", locked="b"))
     assert manifest_of(first)["locks"] == {"01_02": first.keys["01_02"]}
     stopped = run(tale("x", "y", locked="y"), stop_after=0)
+    locked = shot_states(tale("x", "y", locked="y"), first.folder)[1]
+    assert (locked.state, locked.video) == ("locked", first.folder / "shot_01_02.mp4")
     assert manifest_of(stopped)["locks"] == {"01_02": first.keys["01_02"]}
     assert run(tale("x", "y", locked="y")).made == ["x"]
 
@@ -119,7 +121,8 @@ def test_a_copy_of_a_locked_row_does_not_take_its_result(run):
     first = run(tale("a", "b", locked="a", rows={"a": "r1"}))
     second = run(tale("a", "c", locked=["a", "c"], rows={"a": "r1", "c": "r1"}))
     assert second.made == []  # by its label the copy holds what was there
-    third = run(tale("c", "a", "d", locked=["a", "c", "d"], rows=dict.fromkeys("acd", "r1")))
+    story = tale("c", "a", "d", locked=["a", "c", "d"], rows=dict.fromkeys("acd", "r1"))
+    third = run(story, stop_after=3)
     assert third.keys["01_01"] == second.keys["01_02"]
     assert third.keys["01_02"] == first.keys["01_01"]
     assert third.made == ["d"]
