@@ -169,7 +169,7 @@ def test_locks_in_a_manifest_of_anyone_are_checked():
 
 
 def test_another_film_is_said_before_the_run_and_kept(run):
-    first = run(tale("a", "b", "c"))
+    first = run(tale("a", "b", "c", locked="c"))
     script = (first.folder / "script.json").read_text()
     entries = manifest_of(first)["shots"]
     second = run(tale("x"))
@@ -180,6 +180,8 @@ def test_another_film_is_said_before_the_run_and_kept(run):
     manifest = manifest_of(second)
     (earlier,) = manifest["earlier"]
     assert earlier["shots"] == entries
+    assert earlier["locks"] == {"01_03": first.keys["01_03"]}
+    assert manifest["locks"] == {}
     assert earlier["prompts"] == prompt_marks(tale("a", "b", "c"))
     assert (earlier["name"], earlier["script"]) == ("Tale", script)
     assert sorted(manifest["shots"]) == ["01_01"]
