@@ -89,6 +89,8 @@ def test_a_lock_that_a_run_wrote_down_outlives_a_run_that_stops(run):
     first = run(tale("a", "b", locked="b"))
     assert manifest_of(first)["locks"] == {"01_02": first.keys["01_02"]}
     stopped = run(tale("x", "y", locked="y"), stop_after=0)
+    locked = shot_states(tale("x", "y", locked="y"), first.folder)[1]
+    assert (locked.state, locked.video) == ("locked", first.folder / "shot_01_02.mp4")
     assert manifest_of(stopped)["locks"] == {"01_02": first.keys["01_02"]}
     assert run(tale("x", "y", locked="y")).made == ["x"]
 
@@ -119,7 +121,8 @@ def test_a_copy_of_a_locked_row_does_not_take_its_result(run):
     first = run(tale("a", "b", locked="a", rows={"a": "r1"}))
     second = run(tale("a", "c", locked=["a", "c"], rows={"a": "r1", "c": "r1"}))
     assert second.made == []  # by its label the copy holds what was there
-    third = run(tale("c", "a", "d", locked=["a", "c", "d"], rows=dict.fromkeys("acd", "r1")))
+    story = tale("c", "a", "d", locked=["a", "c", "d"], rows=dict.fromkeys("acd", "r1"))
+    third = run(story, stop_after=3)
     assert third.keys["01_01"] == second.keys["01_02"]
     assert third.keys["01_02"] == first.keys["01_01"]
     assert third.made == ["d"]
@@ -166,7 +169,7 @@ def test_locks_in_a_manifest_of_anyone_are_checked():
 
 
 def test_another_film_is_said_before_the_run_and_kept(run):
-    first = run(tale("a", "b", "c"))
+    first = run(tale("a", "b", "c", locked="c"))
     script = (first.folder / "script.json").read_text()
     entries = manifest_of(first)["shots"]
     second = run(tale("x"))
@@ -177,6 +180,8 @@ def test_another_film_is_said_before_the_run_and_kept(run):
     manifest = manifest_of(second)
     (earlier,) = manifest["earlier"]
     assert earlier["shots"] == entries
+    assert earlier["locks"] == {"01_03": first.keys["01_03"]}
+    assert manifest["locks"] == {}
     assert earlier["prompts"] == prompt_marks(tale("a", "b", "c"))
     assert (earlier["name"], earlier["script"]) == ("Tale", script)
     assert sorted(manifest["shots"]) == ["01_01"]
