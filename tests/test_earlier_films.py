@@ -12,7 +12,8 @@ import torch
 from storymem.earlier_films import begin_film, find_film, keep_earlier, notices_of
 from storymem.latest_results import latest_results
 from storymem.memory_bank import MemoryBank
-from storymem.shot_loop import Loop, LoopSettings, begin_shot, finish_shot, list_steps
+from storymem.shot_begin import begin_shot, load_result
+from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
 from storymem.shot_store import ShotStore
 from storymem.story import load_story
 from storymem.story_folder import claim_folder, prompt_marks, read_manifest, story_folder
@@ -44,14 +45,17 @@ class Made:
         begin_film(self.folder, story, steps)
         self.made = []
         shown = ShownStory(self.folder, story, settings, VideoOptions())
+        before = None
         for step in steps[:stop_after]:
             if step.record is None:
-                begin_shot(loop, step, None)
+                step.begin(begin_shot(loop, step, before))
+            if step.record is None:
                 seed = sum(step.plan.prompt.encode()) + len(body)
                 frames = torch.rand(3, 16, 16, 3, generator=torch.Generator().manual_seed(seed))
                 step.record, _ = finish_shot(loop, step, frames, MemoryBank(), crf=30)
                 self.made.append(step.plan.prompt)
                 shown.show_shot(step)
+            before = load_result(loop, step.record)
         if stop_after is None:
             shown.finish(steps, {}, None)
         self.steps = steps

@@ -21,9 +21,9 @@ from storymem.shot_files import find_edits
 from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
 from storymem.shot_store import ShotStore
 from storymem.story import load_story
-from storymem.story_folder import claim_folder, read_manifest
+from storymem.story_folder import claim_folder, read_manifest, story_folder
 from storymem.story_output import ShownStory, VideoOptions
-from storymem.story_repair import repair_folders
+from storymem.story_repair import repair_folder
 from storymem.video import read_frames, read_info, write_video
 
 SIZE = (32, 48)  # height, width
@@ -57,7 +57,7 @@ class Folder:
         lock = settings.pop("lock", [None] * len(prompts))
         scene = {"video_prompts": list(prompts), "cut": cut, "lock": lock}
         story = load_story({"story_name": "Tale", "scenes": [scene]})
-        repair_folders(self.output, "p", story, self.store)
+        repair_folder(story_folder(self.output, "p", story), story, self.store)
         folder = claim_folder(self.output, "p", story)
         settings = LoopSettings(**settings)
         loop = Loop(story, settings, MemoryBank(), body, self.store)

@@ -23,7 +23,8 @@ from storymem.film_versions import (
 )
 from storymem.folder_lock import StoryClaim
 from storymem.memory_bank import MemoryBank, MemoryFrame
-from storymem.shot_loop import Loop, LoopSettings, begin_shot, finish_shot, list_steps
+from storymem.shot_begin import begin_shot, load_result
+from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
 from storymem.shot_store import ShotStore
 from storymem.story import load_story
 from storymem.story_folder import claim_folder, leave_script, read_manifest
@@ -47,13 +48,16 @@ def make(output, story=None, options=None, *, frames=3, stops=False, **settings)
     shown = ShownStory(folder, story, loop.settings, options or VideoOptions(crf=30))
     for step in steps:
         if step.record is None:
-            bank, _ = begin_shot(loop, step, before)
+            begun = begin_shot(loop, step, before)
+            step.begin(begun)
+        if step.record is None:
+            bank = begun.bank
             seed = sum(step.plan.prompt.encode())
             pixels = torch.rand(frames, 16, 16, 3, generator=torch.Generator().manual_seed(seed))
             frame = MemoryFrame.from_pixels(pixels[0], shot=step.plan.shot.index)
             made = finish_shot(loop, step, pixels, bank.remember([frame]), crf=30)
             step.record, step.result = made
-        before = step.result or loop.store.load(step.record)
+        before = step.result or load_result(loop, step.record)
         shown.show_again([step])
     if stops:  # before the film
         leave_script(folder, story)

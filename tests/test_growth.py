@@ -252,7 +252,7 @@ def old_latest_pairs(names, labels, texts, fits):
 
 @pytest.mark.parametrize("seed", range(40))
 def test_as_many_results_are_kept_as_a_table_of_all_pairs_would_keep(seed):
-    from storymem.latest_results import _in_order, _texts_that_fit
+    from storymem.latest_results import _in_order, texts_that_fit
 
     rng = random.Random(seed)
     for _ in range(25):
@@ -264,7 +264,7 @@ def test_as_many_results_are_kept_as_a_table_of_all_pairs_would_keep(seed):
             name: {"key": name, "shot_prompt": rng.choice(letters), "held_for": rng.choice("abx")}
             for name in names
         }
-        fits = _texts_that_fit(latest, texts)
+        fits = texts_that_fit(latest, texts)
         pairs = _in_order(names, labels, texts, fits)
         assert all(texts[i] in fits[name] for i, name in pairs)
         shots, entries = [i for i, _ in sorted(pairs)], [name for _, name in sorted(pairs)]
