@@ -19,7 +19,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from .cast import without_marks
 from .disk import StoreError, checksum, replacing, unfinished_folder, write_whole
 from .folder_lock import changing
 from .json_text import parse_json
@@ -241,9 +240,8 @@ def is_as_written(path: Path, entry: Mapping) -> bool:
 
 
 def prompt_marks(story: Story) -> list[str]:
-    """Of each prompt a mark that tells it from others, as written and without ``@name`` signs."""
-    prompts = [shot.prompt.strip() for shot in story.shots]
-    return sorted({mark_of(p) for prompt in prompts for p in (prompt, without_marks(prompt))})
+    """Of each prompt a mark that tells it from others."""
+    return sorted({mark_of(shot.prompt.strip()) for shot in story.shots})
 
 
 def mark_of(prompt: str) -> str:
