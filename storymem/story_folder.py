@@ -18,7 +18,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from .cast import without_marks
 from .disk import StoreError, checksum, unfinished_folder, write_whole
 from .film_versions import check_history
 from .folder_lock import changing
@@ -232,9 +231,8 @@ def is_as_written(path: Path, entry: Mapping) -> bool:
 
 
 def prompt_marks(story: Story) -> list[str]:
-    """Of each prompt a mark that tells it from others, as written and without ``@name`` signs."""
-    prompts = [shot.prompt.strip() for shot in story.shots]
-    return sorted({mark_of(p) for prompt in prompts for p in (prompt, without_marks(prompt))})
+    """Of each prompt a mark that tells it from others."""
+    return sorted({mark_of(shot.prompt.strip()) for shot in story.shots})
 
 
 def mark_of(prompt: str) -> str:

@@ -110,6 +110,13 @@ def test_a_lock_goes_with_its_row_where_the_row_has_an_id(run):
     assert again.keys["01_01"] == first.keys["01_02"]
 
 
+def test_an_id_of_a_row_regenerates_nothing(run):
+    first = run(tale("a", "b"))
+    story = tale("a", "b", rows={"a": "r1", "b": "r2"})
+    assert [found.state for found in shot_states(story, first.folder)] == ["done", "done"]
+    assert run(story).made == []
+
+
 def test_of_two_locked_rows_of_one_prompt_each_keeps_its_own(run):
     story = tale("a", "a", seed=[1, 2])
     rows = ("r1", "r2")
