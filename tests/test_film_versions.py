@@ -325,7 +325,7 @@ def test_a_locked_shot_keeps_the_restored_result(tmp_path):
 def test_a_restored_shot_that_was_kept_for_another_prompt_still_waits_without_its_lock(tmp_path):
     make(tmp_path)
     folder = make(tmp_path, tale("axd", lock=[None, True, None])).parent
-    make(tmp_path)
+    make(tmp_path, tale("aye"))
     assert run(folder, "--restore", "2") == 0
     assert [s.state for s in shot_states(tale("axd"), folder)] == ["done", "waiting", "waiting"]
 
