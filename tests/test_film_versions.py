@@ -29,6 +29,7 @@ from storymem.shot_store import ShotStore
 from storymem.story import load_story
 from storymem.story_folder import claim_folder, leave_script, read_manifest
 from storymem.story_output import ShownStory, VideoOptions
+from storymem.story_states import shot_states
 from storymem.video import read_info
 
 
@@ -323,6 +324,14 @@ def test_a_locked_shot_keeps_the_restored_result(tmp_path):
     assert run(folder, "--restore", "1") == 0
     make(tmp_path, tale("ayc", lock=[None, True, None]))
     assert keys(folder)["01_02"] == first
+
+
+def test_a_restored_shot_that_was_kept_for_another_prompt_still_waits_without_its_lock(tmp_path):
+    make(tmp_path)
+    folder = make(tmp_path, tale("axd", lock=[None, True, None])).parent
+    make(tmp_path, tale("aye"))
+    assert run(folder, "--restore", "2") == 0
+    assert [s.state for s in shot_states(tale("axd"), folder)] == ["done", "waiting", "waiting"]
 
 
 def test_a_film_of_another_rate_is_restored_in_its_rate(tmp_path):
