@@ -21,6 +21,7 @@ from comfy_api.latest import InputImpl, io, ui
 from ..storymem.disk import StoreError, remove_unfinished, telling
 from ..storymem.disk_space import check_disk, estimate_bytes
 from ..storymem.earlier_films import begin_film, find_film, notices_of
+from ..storymem.film_restore import keep_other
 from ..storymem.folder_lock import StoryClaim
 from ..storymem.images import read_picture
 from ..storymem.memory_bank import MemoryBank
@@ -338,6 +339,7 @@ def _prepare(folder: Path, loop: Loop, steps: list[Step]) -> None:
     for place in (folder.parent, folder):
         remove_unfinished(place)
     with telling("the script", folder):
+        keep_other(folder, loop.story)
         begin_film(folder, loop.story, steps)
 
 

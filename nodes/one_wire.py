@@ -19,6 +19,7 @@ from comfy_api.latest import InputImpl, io, ui
 
 from ..storymem.disk import remove_unfinished
 from ..storymem.earlier_films import begin_film, find_film, notices_of
+from ..storymem.film_restore import keep_other
 from ..storymem.loop_state import LoopState
 from ..storymem.memory_bank import MemoryBank
 from ..storymem.names import check_name
@@ -226,6 +227,7 @@ class JoinStory(io.ComfyNode):
         shown = ShownStory(folder, story, settings, VideoOptions(fps))
         metadata = loop_run.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
         remove_unfinished(folder)
+        keep_other(folder, story)
         begin_film(folder, story, state.steps)
         video = shown.finish(list(state.steps), metadata, state.bank)
         preview = ui.SavedResult(video.name, os.path.relpath(folder, output), io.FolderType.output)

@@ -16,8 +16,8 @@ from pathlib import Path
 from .bank_store import save_bank
 from .continuity import ShotPlan
 from .disk import checksum, remove_link, telling
+from .earlier_films import find_film
 from .film_versions import (
-    VERSIONS_FOLDER,
     FilmVersion,
     is_whole,
     keep_script,
@@ -171,11 +171,18 @@ def keep_present(folder: Path) -> FilmVersion | None:
         return state
 
 
+def keep_other(folder: Path, story: Story) -> None:
+    """Keep the film that a folder shows in its history, when ``story`` is about to be another."""
+    with changing(folder):
+        if find_film(folder, story).is_other:
+            keep_present(folder)
+
+
 def restore(folder: Path, store: ShotStore, wanted: FilmVersion) -> list[str]:
     """Put shots, script, memory and ``story.json`` back as they were when a film was joined.
 
-    The present state is kept first, and shot files that somebody changed are moved to
-    ``versions/``.
+    The present state is kept first. Shot files that an artist edited stay with their take: put
+    aside when another one is shown (see :mod:`storymem.shot_files`).
 
     Returns:
         Lines on what else happened.
@@ -217,11 +224,14 @@ def _restore(folder, store, wanted, story, records) -> list[str]:
     if kept := keep_present(folder):
         lines.append(f"the present state is kept as {kept.file.removesuffix('.mp4')}")
     manifest = read_manifest(folder)
-    lines += _set_aside_changed(folder, store, manifest)
     steps = _steps_of(story, records)
     options = VideoOptions(wanted.fps, wanted.crf, wanted.fade_frames, bool(wanted.subtitles))
-    ShownStory(folder, story, LoopSettings(), options).show_again(steps)
-    remove_shown(folder, manifest, [shot.label for shot in story.shots])
+    shown = ShownStory(folder, story, LoopSettings(), options)
+    labels = [shot.label for shot in story.shots]
+    shown.show_again(steps)
+    shown.shot_files.clear(labels)
+    remove_shown(folder, manifest, labels)
+    lines += shown.notes.values()
     leave_script(folder, story)
     try:
         bank = store.load(steps[-1].record).bank
@@ -256,28 +266,6 @@ def _steps_of(story: Story, records: Mapping[str, Record]) -> list[Step]:
             step.reason = "restored"  # it was kept though it, or the shot before it, had changed
         steps.append(step)
     return steps
-
-
-def _set_aside_changed(folder: Path, store: ShotStore, manifest: Mapping) -> list[str]:
-    """Move shot files that are not as they were written, an artist's perhaps, out of the way."""
-    lines = []
-    for entry in manifest["shots"].values():
-        path = folder / entry.get("file", "")
-        if "file" not in entry or not path.is_file():
-            continue
-        digest = checksum(path)
-        if digest == entry.get("sha256"):
-            continue
-        record = store.find(entry["key"]) if "key" in entry else None
-        if record is not None and digest == checksum(record.video):
-            continue
-        place = folder / VERSIONS_FOLDER
-        remove_link(place)
-        place.mkdir(exist_ok=True)
-        target = place / f"{path.stem}_{digest[:8]}{path.suffix}"
-        os.replace(path, target)
-        lines.append(f"{path.name} was changed since it was written; it is now {target}")
-    return lines
 
 
 # --- removing films ------------------------------------------------------------------------------

@@ -48,6 +48,8 @@ NEUTRAL: dict[str, dict[str, object]] = {
         "after_redo": "recompute",
     },
     "StoryMemTinyTextEncoder": {"negative_prompt": ""},
+    "Shot": {},
+    "ShotPlan": {},
     "RunSettings": {},
     "Recipe": {"scheduler": "simple", "denoise": 1.0},
     "Judges": {},

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from .continuity import ShotPlan
 from .memory_bank import MemoryFrame
+from .neutral_inputs import inputs_that_count
 from .shot_memory import ShotMemory
 from .shot_store import digest_of
 
@@ -35,6 +36,8 @@ def own_key(loop: Loop, plan: ShotPlan) -> str:
     for name in NO_PIXELS:
         del described["shot"][name]
     described.pop("has_start")
+    described["shot"] = inputs_that_count("Shot", described["shot"])
+    described = inputs_that_count("ShotPlan", described)
     pictures = [loop.reference_digests[name] for name in plan.shot.references]
     if plan.has_start:
         pictures.append(f"start {MemoryFrame(loop.start_images[plan.shot.index]).digest}")

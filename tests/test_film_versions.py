@@ -360,13 +360,13 @@ def test_keeping_the_present_state_needs_a_state(tmp_path):
     assert keep_present(tmp_path) is None
 
 
-def test_a_changed_shot_file_is_moved_aside_and_named(tmp_path, capsys):
+def test_a_changed_shot_file_is_put_aside_and_named(tmp_path, capsys):
     folder = make(tmp_path).parent
     make(tmp_path, tale("axc"))
     (folder / "shot_01_02.mp4").write_bytes(b"graded")
     assert run(folder, "--restore", "1") == 0
-    assert "shot_01_02.mp4 was changed since it was written; it is now" in capsys.readouterr().out
-    (aside,) = (folder / "versions").glob("shot_01_02_*.mp4")
+    aside = folder / "shot_01_02 cut off 1.mp4"
+    assert f"'{aside.name}'" in capsys.readouterr().out
     assert aside.read_bytes() == b"graded"
     assert read_info(folder / "shot_01_02.mp4").frames == 3
 

@@ -7,14 +7,21 @@ from dataclasses import fields
 import pytest
 from node_schemas import WIDGETS
 
+from storymem.continuity import ShotPlan
 from storymem.headless.judges import Judges
 from storymem.headless.runner import RunSettings
 from storymem.neutral_inputs import NEUTRAL, NEVER_COUNT, inputs_that_count
 from storymem.recipe import Recipe
+from storymem.story import Shot
 
-# What the headless runner's settings had when its keys began: these count always. A new field needs
-# an entry in storymem/neutral_inputs.py.
+# What a shot and the headless runner's settings had when keys began: these count always. A new
+# field needs an entry in storymem/neutral_inputs.py.
 FROM_THE_BEGINNING = {
+    Shot: {
+        "index", "scene", "number", "prompt", "cut", "seed", "length", "negative", "continuity",
+        "lora_strength", "references", "first_frame_prompt", "lock", "row",
+    },
+    ShotPlan: {"shot", "story", "prompt", "mode", "has_start"},
     RunSettings: {
         "out", "width", "height", "length", "size_rule", "seed", "lora_strength", "threshold",
         "max_keyframes", "start_image", "has_memory", "fps", "crf", "resume", "loop",
@@ -50,7 +57,7 @@ def test_no_input_has_a_neutral_value_and_never_counts():
 
 
 @pytest.mark.parametrize("kind", FROM_THE_BEGINNING, ids=lambda kind: kind.__name__)
-def test_every_new_setting_of_the_headless_runner_has_a_neutral_value(kind):
+def test_every_new_setting_has_a_neutral_value(kind):
     new = {field.name: field.default for field in fields(kind)}
     for name in FROM_THE_BEGINNING[kind]:
         del new[name]

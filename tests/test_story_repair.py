@@ -62,7 +62,7 @@ def test_a_damaged_manifest_is_written_anew_and_locks_hold(tmp_path, text, fps, 
     spoil(folder, text)
     repair_folder(folder, tale(), loop.store)
     assert keys(folder) == before
-    assert "is written anew, with 3 of its shots" in caplog.text
+    assert "is rebuilt, with 3 of its shots" in caplog.text
     assert claim_folder(tmp_path, "p", tale()) == folder
     _, _, steps = make(tmp_path, tale(lock=[None, True, None]), fps, body="another")
     assert [step.reason for step in steps] == ["", "locked", ""]

@@ -16,6 +16,7 @@ from ..conditioning import check_size, latent_frames
 from ..disk import check_out, remove_unfinished, telling
 from ..disk_space import check_disk, estimate_bytes
 from ..earlier_films import begin_film, find_film, notices_of
+from ..film_restore import keep_other
 from ..folder_lock import StoryClaim
 from ..images import read_picture
 from ..keyframes import choose_keyframes
@@ -181,6 +182,7 @@ class StoryRun:
         for notice in notices_of(film, out, self.loop.story, has_title_folder=False):
             logger.warning("%s", notice)
         with telling("the story", out):
+            keep_other(out, self.loop.story)
             begin_film(out, self.loop.story, steps)
         return steps
 
