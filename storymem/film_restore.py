@@ -16,7 +16,7 @@ from pathlib import Path
 from .bank_store import save_bank
 from .continuity import ShotPlan
 from .disk import checksum, remove_link, telling
-from .earlier_films import find_film
+from .earlier_films import begin_film, find_film
 from .film_versions import (
     FilmVersion,
     is_whole,
@@ -223,14 +223,14 @@ def _restore(folder, store, wanted, story, records) -> list[str]:
     lines = []
     if kept := keep_present(folder):
         lines.append(f"the present state is kept as {kept.file.removesuffix('.mp4')}")
-    manifest = read_manifest(folder)
     steps = _steps_of(story, records)
     options = VideoOptions(wanted.fps, wanted.crf, wanted.fade_frames, bool(wanted.subtitles))
     shown = ShownStory(folder, story, LoopSettings(), options)
     labels = [shot.label for shot in story.shots]
+    begin_film(folder, story, steps)  # as a run of this script does
     shown.show_again(steps)
     shown.shot_files.clear(labels)
-    remove_shown(folder, manifest, labels)
+    remove_shown(folder, read_manifest(folder), labels)
     lines += shown.notes.values()
     leave_script(folder, story)
     try:

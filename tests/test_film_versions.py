@@ -331,7 +331,7 @@ def test_a_restored_shot_that_was_kept_for_another_prompt_still_waits_without_it
     folder = make(tmp_path, tale("axd", lock=[None, True, None])).parent
     make(tmp_path, tale("aye"))
     assert run(folder, "--restore", "2") == 0
-    assert [s.state for s in shot_states(tale("axd"), folder)] == ["done", "waiting", "waiting"]
+    assert [s.state for s in shot_states(tale("axd"), folder)] == ["done", "waiting", "depends"]
 
 
 def test_a_film_of_another_rate_is_restored_in_its_rate(tmp_path):
