@@ -6,6 +6,7 @@ The library is loaded as ``storymem`` without putting the project's root on ``sy
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import os
@@ -96,6 +97,17 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.line(
             "No ComfyUI at COMFYUI_PATH or ~/ComfyUI: nodes, graphs and workflows are untested."
         )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def set_aside_what_stands():
+    """Keep the garbage collector to what a file's tests make.
+
+    The host collects whenever it loads a model, and each time would search all of torch, of the
+    host and of this test run.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
