@@ -74,6 +74,10 @@ from host_server import host_path  # noqa: E402  it is a helper file, loaded abo
 HOST = host_path()
 
 
+# With the longest files first two processes end at about the same time.
+LONGEST = ("shot_loop_http", "page_tiny", "baselines", "fuzz", "tiny_compare", "page_served")
+
+
 def pytest_report_header(config):
     if HOST is None:
         return "ComfyUI: NOT FOUND - the host suite is skipped (set COMFYUI_PATH)"
@@ -81,8 +85,7 @@ def pytest_report_header(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    # The longest file first: two processes then end at about the same time.
-    items.sort(key=lambda item: item.path.name != "test_shot_loop_http.py")
+    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in LONGEST)
     if HOST is not None:
         return
     skip = pytest.mark.skip(reason="no ComfyUI found: set COMFYUI_PATH or put one at ~/ComfyUI")
