@@ -17,7 +17,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE = 60  # seconds for what the page does in one, where nothing else runs
+PATIENCE = 180  # seconds for what the page does in one, where nothing else runs
 HOST_ERRORS = ("getCanvas: canvas is null",)  # ComfyUI 0.18's page, while a busy machine loads it
 LOAD_AND_READ = """async (workflow) => {
     await window.app.loadGraphData(workflow);
@@ -80,6 +80,7 @@ def open_page(
     with sync_playwright() as driver:
         browser = driver.chromium.launch(
             executable_path=find_chromium(),
+            timeout=1000 * PATIENCE,
             args=[*FLAGS, f"--host-resolver-rules=MAP {machine} 127.0.0.1"],
         )
         page = browser.new_page(viewport={"width": width, "height": height})

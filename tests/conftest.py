@@ -6,6 +6,7 @@ The library is loaded as ``storymem`` without putting the project's root on ``sy
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import os
@@ -74,6 +75,10 @@ from host_server import host_path  # noqa: E402  it is a helper file, loaded abo
 HOST = host_path()
 
 
+# With the longest files first two processes end at about the same time.
+LONGEST = ("shot_loop_http", "page_tiny", "baselines", "fuzz", "tiny_compare", "page_served")
+
+
 def pytest_report_header(config):
     if HOST is None:
         return "ComfyUI: NOT FOUND - the host suite is skipped (set COMFYUI_PATH)"
@@ -81,8 +86,7 @@ def pytest_report_header(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    # The longest file first: two processes then end at about the same time.
-    items.sort(key=lambda item: item.path.name != "test_shot_loop_http.py")
+    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in LONGEST)
     if HOST is not None:
         return
     skip = pytest.mark.skip(reason="no ComfyUI found: set COMFYUI_PATH or put one at ~/ComfyUI")
@@ -97,6 +101,17 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.line(
             "No ComfyUI at COMFYUI_PATH or ~/ComfyUI: nodes, graphs and workflows are untested."
         )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def set_aside_what_stands():
+    """Keep the garbage collector to what a file's tests make.
+
+    The host collects whenever it loads a model, and each time would search all of torch, of the
+    host and of this test run.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from browser import collect_errors, eventually, hear_ends, open_page, settle, wait_for_end
+from host_server import ANSWER_TIME
 from loop_graphs import story
 
 PLACES = {  # of the nodes on the canvas
@@ -173,7 +174,7 @@ def ask(server, path: str, *, method="GET", headers=None, body=None) -> tuple[in
         f"http://127.0.0.1:{server.port}{path}", method=method, headers=headers or {}, data=body
     )
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=ANSWER_TIME) as answer:
             return answer.status, dict(answer.headers), answer.read()
     except urllib.error.HTTPError as error:
         return error.code, dict(error.headers), error.read()

@@ -9,6 +9,7 @@ card, without ``fork``, and with settings that Python reads as it starts.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import runpy
@@ -27,6 +28,11 @@ LIBRARIES = (
     "torch", "torch._dynamo", "torchvision", "torchaudio", "torchsde", "transformers", "kornia",
     "comfy_kitchen", "scipy.integrate", "scipy.stats", "scipy.ndimage", "sympy", "sqlalchemy",
     "alembic", "aiohttp.web", "pydantic", "av", "spandrel", "einops", "safetensors.torch",
+    "alembic.command", "sqlalchemy.orm", "sqlalchemy.dialects.sqlite", "pydantic_settings",
+    "scipy.signal", "cv2", "requests", "simpleeval", "tokenizers",
+    "transformers.models.bert.tokenization_bert", "transformers.models.byt5.tokenization_byt5",
+    "transformers.models.clip.tokenization_clip", "transformers.models.qwen2.tokenization_qwen2",
+    "transformers.models.t5.tokenization_t5",
 )  # fmt: skip
 
 
@@ -98,6 +104,8 @@ def _main() -> None:
     for name in LIBRARIES:
         with contextlib.suppress(ImportError):  # the host of another version may have it not
             __import__(name)
+    gc.collect()
+    gc.freeze()  # no host searches the libraries for garbage, nor copies them by that
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the dead
     for line in sys.stdin:
         pid = os.fork()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import json
 import shutil
 import sys
@@ -146,6 +147,7 @@ def host(base_folder) -> Host:
         import tiny_models
 
         tiny_models.write_all(base_folder / "models")
+    gc.freeze()
     return Host(base_folder, pack_dir.replace(".", "_x_"), test_dir.replace(".", "_x_"))
 
 

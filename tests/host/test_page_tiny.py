@@ -141,7 +141,7 @@ def test_a_reload_in_the_middle_shows_the_run_and_cancelling_keeps_what_is_finis
     wait_for_draft(tiny.page, "StoryMemTestHold")
     hold(tiny.log, 2)
     prompt_id = tiny.queue()
-    tiny.wait_on_node(["done", "running"] + ["waiting"] * (len(shots) - 2), timeout=90_000)
+    tiny.wait_on_node(["done", "running"] + ["waiting"] * (len(shots) - 2), timeout=300_000)
     tiny.page.reload()
     wait_until_ready(tiny.page)
     cancel = tiny.page.get_by_role("button", name="Cancel, keep finished shots").first
