@@ -41,7 +41,8 @@ NO_PART = {
 # Files that parts use and that decide no pixel: what they give a shot is in its key as a value, or
 # they read files, find them, check inputs, show things and say things.
 NO_PIXELS = {
-    "nodes/folders.py", "nodes/host_cache.py", "nodes/page.py", "nodes/types.py", "nodes/wan_models.py",
+    "nodes/folders.py", "nodes/host_cache.py", "nodes/page.py", "nodes/types.py",
+    "nodes/wan_models.py",
     "storymem/bank_store.py", "storymem/frame_picture.py", "storymem/images.py",
     "storymem/json_text.py", "storymem/messages.py", "storymem/number_lists.py",
     "storymem/pictures.py", "storymem/render_version.py", "storymem/shot_keys.py",
