@@ -8,9 +8,9 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
-from ..storymem.bank_store import load_bank, save_bank
-from ..storymem.memory_policy import POLICIES
-from ..storymem.messages import shown
+from ..storymem.files.messages import shown
+from ..storymem.memory.bank_folder import load_bank, save_bank
+from ..storymem.memory.policies import POLICIES
 from .folders import find_inside, tells_host_places
 from .known_embedders import KNOWN
 from .memory_bank import BANK_TOOLTIP, check_policy, policy_inputs

@@ -10,7 +10,7 @@ import folder_paths
 import torch
 from comfy_api.latest import io, ui
 
-from ..storymem.messages import shown
+from ..storymem.files.messages import shown
 from ..storymem.metric_models import FEATURES, MetricFiles, load_judges
 from ..storymem.metric_report import (
     Measurement,

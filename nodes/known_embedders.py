@@ -10,7 +10,7 @@ from collections.abc import Callable
 from weakref import WeakValueDictionary
 
 from ..storymem.embedders import Embedder
-from ..storymem.memory_bank import MemoryBank
+from ..storymem.memory.bank import MemoryBank
 
 
 class KnownEmbedders:

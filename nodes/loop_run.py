@@ -18,14 +18,15 @@ from comfy.cli_args import args
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import InputImpl, io, ui
 
-from ..storymem.disk import StoreError, remove_unfinished, telling
 from ..storymem.disk_space import check_disk, estimate_bytes
 from ..storymem.earlier_films import begin_film, find_film, notices_of
+from ..storymem.files.disk import StoreError, remove_unfinished, telling
+from ..storymem.files.images import read_picture
+from ..storymem.files.messages import shown
 from ..storymem.film_restore import keep_other
 from ..storymem.folder_lock import StoryClaim
-from ..storymem.images import read_picture
-from ..storymem.memory_bank import MemoryBank
-from ..storymem.messages import shown
+from ..storymem.memory.bank import MemoryBank
+from ..storymem.script.reader import Story
 from ..storymem.shot_begin import bank_after, begin_shot, load_result
 from ..storymem.shot_files import find_edits
 from ..storymem.shot_loop import (
@@ -40,7 +41,6 @@ from ..storymem.shot_loop import (
     way_of,
 )
 from ..storymem.shot_store import ShotResult, ShotStore, digest_of
-from ..storymem.story import Story
 from ..storymem.story_folder import (
     claim_folder,
     prompt_marks,

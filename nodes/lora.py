@@ -11,6 +11,7 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
+from ..storymem.files.weights_file import read_state_dict
 from ..storymem.lora import (
     SCALES,
     LoraModule,
@@ -20,7 +21,6 @@ from ..storymem.lora import (
     read_lora,
     target_modules,
 )
-from ..storymem.weights_file import read_state_dict
 from .folders import tells_host_places
 from .host_models import told_as
 from .types import Shot

@@ -9,18 +9,13 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io, ui
 
-from ..storymem.bank_edits import BankEdits
-from ..storymem.images import read_picture
-from ..storymem.memory_bank import (
-    MAX_MEMORY_FRAMES,
-    SINK_FRAMES,
-    MemoryBank,
-    start_bank,
-)
-from ..storymem.memory_policy import POLICIES
-from ..storymem.messages import shown
-from ..storymem.number_lists import parse_numbers
+from ..storymem.files.images import read_picture
+from ..storymem.files.messages import shown
+from ..storymem.memory.bank import MAX_MEMORY_FRAMES, SINK_FRAMES, MemoryBank, start_bank
+from ..storymem.memory.edits import BankEdits
+from ..storymem.memory.policies import POLICIES
 from ..storymem.pictures import contact_sheet
+from ..storymem.script.numbers import parse_numbers
 from .folders import find_inside, short_places, tells_host_places
 from .known_embedders import KNOWN
 from .page import HIDDEN, show_bank

@@ -19,9 +19,9 @@ from comfy_api.latest import io
 from yarl import URL
 
 from ..storymem.bank_view import shown_frames, view_bank
-from ..storymem.json_text import JsonError, parse_json
-from ..storymem.memory_bank import MemoryBank
-from ..storymem.names import is_digest
+from ..storymem.files.json_text import JsonError, parse_json
+from ..storymem.files.names import is_digest
+from ..storymem.memory.bank import MemoryBank
 from ..storymem.same_origin import is_same_origin
 from ..storymem.thumbnails import SMALL, PictureFolders, read_small
 from . import host_cache

@@ -7,7 +7,7 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
-from ..storymem.messages import shown
+from ..storymem.files.messages import shown
 from ..storymem.start_images import as_batch, from_folder
 from .folders import find_inside, tells_host_places
 from .types import Story

@@ -8,8 +8,8 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
-from ..storymem.messages import reason_of, shown
-from ..storymem.story import DEFAULT_NAME, check_file, load_story, summarise
+from ..storymem.files.messages import reason_of, shown
+from ..storymem.script.reader import DEFAULT_NAME, check_file, load_story, summarise
 from .folders import find_inside, short_places, tells_host_places
 from .types import Story
 

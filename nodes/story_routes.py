@@ -14,9 +14,9 @@ from aiohttp import web
 
 from ..storymem.earlier_films import find_film, notices_of
 from ..storymem.posters import LARGEST, find_record, find_shot, read_poster
+from ..storymem.script.reader import Story, load_story
+from ..storymem.script.rows import check_written, read_script, write_script
 from ..storymem.script_view import script_of_view, view_script
-from ..storymem.script_writer import check_written, read_script, write_script
-from ..storymem.story import Story, load_story
 from ..storymem.story_folder import find_folder, story_folder
 from ..storymem.story_states import script_mark, shot_states
 from .folders import short_places

@@ -7,7 +7,7 @@ import logging
 import folder_paths
 from comfy_api.latest import io
 
-from ..storymem.messages import shown
+from ..storymem.files.messages import shown
 from ..storymem.tiny import demo, files, text, world
 
 CATEGORY = "StoryMem/demo"

@@ -2,9 +2,9 @@
 
 from comfy_api.latest import io
 
-Story = io.Custom("STORYMEM_STORY")  # storymem.story.Story
+Story = io.Custom("STORYMEM_STORY")  # storymem.script.reader.Story
 Shot = io.Custom("STORYMEM_SHOT")  # storymem.continuity.ShotPlan
-Bank = io.Custom("STORYMEM_BANK")  # storymem.memory_bank.MemoryBank
+Bank = io.Custom("STORYMEM_BANK")  # storymem.memory.bank.MemoryBank
 Keyframes = io.Custom("STORYMEM_KEYFRAMES")  # storymem.keyframes.Keyframes
 Embedder = io.Custom("STORYMEM_EMBEDDER")  # storymem.embedders.Embedder
 Scorer = io.Custom("STORYMEM_SCORER")  # storymem.aesthetics.Scorer

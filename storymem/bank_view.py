@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from .listening import has_to_choose
-from .memory_bank import MemoryBank, MemoryFrame
+from .memory.bank import MemoryBank, MemoryFrame
+from .memory.retrieval import has_to_choose
 
 MAX_SHOWN = 200  # frames of each kind: what a page shows smoothly and a workflow file can carry
 MAX_TEXT = 400  # characters of a reason or name: they come from files as well

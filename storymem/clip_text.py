@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from .clip import ClipTower, encoder_blocks
-from .messages import short
-from .weights_file import read_state_dict
+from .files.messages import short
+from .files.weights_file import read_state_dict
 
 HEAD_WIDTH = 64  # channels of an attention head, in every CLIP text tower
 SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；])|\n+")

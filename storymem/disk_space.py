@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .messages import count_shots
+from .files.messages import count_shots
 from .shot_store import TAIL_FRAMES, ShotStore
 
 if TYPE_CHECKING:

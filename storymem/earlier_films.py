@@ -15,10 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cast import without_marks
 from .folder_lock import changing
 from .latest_results import latest_results, locks_of, moved_results, texts_that_fit
-from .story import DEFAULT_NAME, Story
+from .script.cast import without_marks
+from .script.reader import DEFAULT_NAME, Story
 from .story_folder import (
     SCRIPTS,
     leave_script,

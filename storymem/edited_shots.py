@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from .disk import checksum
-from .memory_bank import MemoryFrame
-from .video import FRAME_RATE, VideoInfo, open_video, read_info
+from .files.disk import checksum
+from .files.video import FRAME_RATE, VideoInfo, open_video, read_info
+from .memory.bank import MemoryFrame
 
 if TYPE_CHECKING:
     from .shot_store import ShotStore

@@ -13,10 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .bank_store import save_bank
 from .continuity import ShotPlan
-from .disk import checksum, remove_link, telling
 from .earlier_films import begin_film, find_film
+from .files.disk import checksum, remove_link, telling
+from .files.messages import listed
+from .files.names import folder_name, is_digest
 from .film_versions import (
     FilmVersion,
     is_whole,
@@ -31,12 +32,11 @@ from .film_versions import (
 )
 from .folder_lock import FolderBusy, StoryClaim, changing
 from .latest_results import is_held
-from .messages import listed
-from .names import folder_name, is_digest
+from .memory.bank_folder import save_bank
+from .script.reader import Story, load_story
 from .shot_loop import LoopSettings, Step
 from .shot_record import DamagedError, Record
 from .shot_store import ShotStore
-from .story import Story, load_story
 from .story_film import SCRIPTS
 from .story_folder import (
     MANIFEST,

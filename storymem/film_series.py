@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .disk import checksum, write_whole
+from .files.disk import checksum, write_whole
 from .film_versions import (
     FilmVersion,
     forget_scripts,
@@ -23,8 +23,8 @@ from .film_versions import (
     with_version,
     write_history,
 )
+from .script.reader import Story
 from .shot_store import digest_of
-from .story import Story
 from .story_folder import read_manifest, update_manifest
 
 logger = logging.getLogger(__name__)

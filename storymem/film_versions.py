@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from .disk import checksum, remove_link, write_whole
-from .json_text import is_finite
-from .names import is_digest, is_label, is_plain_name
+from .files.disk import checksum, remove_link, write_whole
+from .files.json_text import is_finite
+from .files.names import is_digest, is_label, is_plain_name
 
 VERSIONS_FOLDER = "versions"  # in the story's folder: copies of scripts
 SCRIPT_SUFFIXES = (".json", ".txt")

@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+from .files.messages import listed, reason_of
 from .film_restore import (
     ListedFilm,
     check_story_folder,
@@ -22,7 +23,6 @@ from .film_restore import (
     restore,
 )
 from .film_versions import read_history
-from .messages import listed, reason_of
 from .story_folder import read_manifest
 from .story_sheet import SHEET, save_story_sheet
 

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .disk import StoreError, host_mark
-from .locks import PathLock, is_held
+from .files.disk import StoreError, host_mark
+from .files.locks import PathLock, is_held
 
 LOCK_FILE = ".storymem.lock"
 CLAIM_FILE = ".storymem-run.{mark}.{process}.{chance}.lock"

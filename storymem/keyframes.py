@@ -12,7 +12,7 @@ import torch
 from .aesthetics import Filtered, Scorer
 from .embedders import BATCH, Embedder
 from .frames import ShotFrames, in_batches
-from .memory_bank import MemoryBank, MemoryFrame
+from .memory.bank import MemoryBank, MemoryFrame
 
 SIMILARITY_THRESHOLD = 0.9  # released selection, calibrated on CLIP ViT-B/32
 THRESHOLD_STEP = 0.01  # released selection

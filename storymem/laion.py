@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from .aesthetics import Scorer
 from .clip import ClipShape, cropped
-from .weights_file import read_state_dict
+from .files.weights_file import read_state_dict
 
 
 def load_head(path: str | Path) -> torch.nn.Sequential:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from .cast import without_marks
-from .story import Shot, Story
+from .script.cast import without_marks
+from .script.reader import Shot, Story
 
 if TYPE_CHECKING:
     from .shot_loop import Step

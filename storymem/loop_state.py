@@ -14,7 +14,7 @@ import torch
 
 from .continuity import ShotPlan
 from .given_edits import given_digests
-from .memory_bank import MemoryBank
+from .memory.bank import MemoryBank
 from .shot_begin import bank_after, begin_shot
 from .shot_keys import own_key, shot_key
 from .shot_loop import Loop, Step, finish_shot, plan_shot

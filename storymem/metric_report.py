@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .disk import write_whole
+from .files.disk import write_whole
+from .files.names import folder_name
 from .metrics import OTHER_AESTHETIC, ROUNDS, SEED, Estimate, StoryNumbers, compare_systems
-from .names import folder_name
 
 PAPER = "ViCLIP L/14"
 TITLES = {

@@ -8,10 +8,10 @@ import re
 from itertools import islice
 from pathlib import Path
 
-from .disk import write_whole
-from .names import is_digest, is_label
+from .files.disk import write_whole
+from .files.names import is_digest, is_label
+from .files.video import open_video
 from .thumbnails import TEMP_FOLDER, shrink
-from .video import open_video
 
 LARGEST = 512  # longest side in pixels
 logger = logging.getLogger(__name__)

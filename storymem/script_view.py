@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from .json_text import JsonError, parse_json
-from .messages import shown
-from .script_fields import SHOT_FIELDS, ScriptError
-from .script_writer import Row, Script
+from .files.json_text import JsonError, parse_json
+from .files.messages import shown
+from .script.fields import SHOT_FIELDS, ScriptError
+from .script.rows import Row, Script
 
 EXACT_IN_A_BROWSER = 2**53
 MAX_SHOTS = 5000

@@ -78,7 +78,7 @@ def measure_seam(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> S
 
 def measure_films(films: Iterable[str | Path]) -> list[Seam]:
     """The seams between video files, in order; reads each file once and keeps a second of it."""
-    from .video import read_frames
+    from .files.video import read_frames
 
     seams: list[Seam] = []
     before: list[np.ndarray] | None = None

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from .frame_picture import Picture
 from .given_edits import given_tail
-from .memory_bank import MemoryBank
+from .memory.bank import MemoryBank
+from .memory.picture import Picture
 from .shot_keys import shot_key
 from .shot_memory import ShotMemory, bank_of_run, begin_memory, with_names, with_settings
 from .shot_record import DamagedError, Record

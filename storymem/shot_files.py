@@ -15,14 +15,14 @@ from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from .disk import checksum, telling
 from .edited_shots import Edit, Look, Written, examine, keep_tail, written_from
+from .files.disk import checksum, telling
+from .files.names import is_digest
+from .files.video import FRAME_RATE
 from .folder_lock import changing
-from .names import is_digest
+from .script.reader import Story
 from .shot_store import ShotStore
-from .story import Story
 from .story_folder import MANIFEST, read_manifest, write_manifest
-from .video import FRAME_RATE
 
 NAME = re.compile(r"shot_([0-9]{1,7}_[0-9]{1,7})(?: edited [0-9]{1,4})?\.mp4")
 MOST_ASIDE = 10_000  # files that were put aside for one shot

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from .continuity import ShotPlan
-from .memory_bank import MemoryFrame
+from .memory.bank import MemoryFrame
 from .neutral_inputs import inputs_that_count
 from .shot_memory import ShotMemory
 from .shot_store import digest_of

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .bank_edits import NO_EDITS
 from .continuity import LOOP_CONTINUITY, ShotPlan, choose_mode
+from .files.messages import count_shots, shown
 from .given_edits import check_edits, given_digests
 from .latest_results import is_held, latest_results
-from .memory_bank import MemoryBank, MemoryFrame
-from .messages import count_shots, shown
+from .memory.bank import MemoryBank, MemoryFrame
+from .memory.edits import NO_EDITS
+from .script.reader import Shot, Story
 from .shot_begin import load_result
 from .shot_keys import own_key, shot_key
 from .shot_memory import (
@@ -34,7 +35,6 @@ from .shot_memory import (
 )
 from .shot_record import DamagedError, Record
 from .shot_store import ShotResult, ShotStore, digest_of
-from .story import Shot, Story
 
 if TYPE_CHECKING:
     from .embedders import Embedder

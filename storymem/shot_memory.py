@@ -13,15 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from .bank_edits import NO_EDITS, undo_edits
-from .listening import choose_frames, frames_to_names, has_to_choose
-from .memory_bank import MemoryBank, MemoryFrame
-from .memory_policy import POLICIES
+from .memory.bank import MemoryBank, MemoryFrame
+from .memory.edits import NO_EDITS, undo_edits
+from .memory.policies import POLICIES
+from .memory.retrieval import choose_frames, frames_to_names, has_to_choose
 
 if TYPE_CHECKING:
     from .embedders import Embedder
+    from .script.reader import Shot, Story
     from .shot_loop import Loop
-    from .story import Shot, Story
 
 WINDOW = POLICIES[0]
 ROOM_FOR_ALL = "there was room for all"

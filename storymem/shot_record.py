@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from .bank_edits import BankEdits
-from .disk import checksum
-from .frame_fields import DROPPED_EDITS, KEPT_EDITS, check_frame, is_count
-from .json_text import parse_json
-from .memory_bank import MemoryBank, MemoryFrame
-from .memory_policy import POLICIES
-from .messages import is_unicode, reason_of, shown
-from .names import is_digest, is_plain_name
+from .files.disk import checksum
+from .files.json_text import parse_json
+from .files.messages import is_unicode, reason_of, shown
+from .files.names import is_digest, is_plain_name
+from .memory.bank import MemoryBank, MemoryFrame
+from .memory.edits import BankEdits
+from .memory.frame_fields import DROPPED_EDITS, KEPT_EDITS, check_frame, is_count
+from .memory.policies import POLICIES
 
 RECORD_FORMAT = 1
 RECORD_FILE = "record.json"

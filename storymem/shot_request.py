@@ -13,7 +13,7 @@ import torch
 
 from .conditioning import LATENT_CHANNELS, VAE_STRIDE, check_size, fit_size, latent_frames
 from .continuity import ShotPlan, resolve_mode, take_given_frames
-from .memory_bank import MAX_MEMORY_FRAMES, MemoryFrame
+from .memory.bank import MAX_MEMORY_FRAMES, MemoryFrame
 
 SIZE_RULES = ("exact", "memory_aspect")
 logger = logging.getLogger(__name__)

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .disk import (
+from .files.disk import (
     remove_unfinished,
     replacing,
     sync_later,
@@ -36,11 +36,12 @@ from .disk import (
     unfinished_beside,
     unfinished_folder,
 )
-from .frame_picture import Picture
-from .images import PictureError, open_picture
-from .memory_bank import MemoryBank, MemoryFrame
-from .messages import shown
-from .names import is_digest
+from .files.images import PictureError, open_picture
+from .files.messages import shown
+from .files.names import is_digest
+from .files.video import DEFAULT_CRF, FRAME_RATE, read_info, write_video
+from .memory.bank import MemoryBank, MemoryFrame
+from .memory.picture import Picture
 from .shot_record import (
     MALFORMED,
     DamagedError,
@@ -50,7 +51,6 @@ from .shot_record import (
     read_record,
     write_record,
 )
-from .video import DEFAULT_CRF, FRAME_RATE, read_info, write_video
 
 FRAME_FIELDS = tuple(f.name for f in fields(MemoryFrame) if f.name != "picture")
 TAIL_FRAMES = 5  # MM2V continues from five frames (paper 3.3)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from .cast import without_marks
+from .files.messages import reason_of
+from .files.video import open_video, read_info
 from .latest_results import is_held
-from .messages import reason_of
-from .story import Story, check_file, load_story
+from .script.cast import without_marks
+from .script.reader import Story, check_file, load_story
 from .story_folder import read_manifest
-from .video import open_video, read_info
 
 SCRIPTS = ("script.json", "script.txt")  # what the nodes and the runner leave beside the shots
 PATTERNS = ("shot_{}.mp4", "{}.mp4")  # ours, and the released code's

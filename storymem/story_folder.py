@@ -18,13 +18,13 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from .disk import StoreError, checksum, unfinished_folder, write_whole
+from .files.disk import StoreError, checksum, unfinished_folder, write_whole
+from .files.json_text import parse_json
+from .files.messages import reason_of, shown
+from .files.names import check_name, folder_name, is_digest, is_label
 from .film_versions import check_history
 from .folder_lock import changing
-from .json_text import parse_json
-from .messages import reason_of, shown
-from .names import check_name, folder_name, is_digest, is_label
-from .story import Story
+from .script.reader import Story
 
 MANIFEST = "story.json"
 STORES = (".storymem", ".shots")  # of finished shots, of the nodes and headless

@@ -12,26 +12,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .bank_store import save_bank
-from .disk import checksum, remove_link, telling, unfinished_file
 from .edited_shots import Edit, Written
-from .film_series import FilmSeries, describe_content
-from .film_versions import FilmVersion, now
-from .folder_lock import changing
-from .latest_results import describe_result
-from .memory_bank import MemoryBank
-from .names import folder_name
-from .shot_files import ShotFiles, as_changes
-from .shot_loop import LoopSettings, Step
-from .story import Shot, Story
-from .story_folder import (
-    leave_script,
-    read_manifest,
-    remove_shown,
-    update_manifest,
-)
-from .story_states import describe_made
-from .video import (
+from .files.disk import checksum, remove_link, telling, unfinished_file
+from .files.names import folder_name
+from .files.video import (
     DEFAULT_CRF,
     FRAME_RATE,
     clip_fades,
@@ -40,6 +24,22 @@ from .video import (
     subtitles_text,
     write_video,
 )
+from .film_series import FilmSeries, describe_content
+from .film_versions import FilmVersion, now
+from .folder_lock import changing
+from .latest_results import describe_result
+from .memory.bank import MemoryBank
+from .memory.bank_folder import save_bank
+from .script.reader import Shot, Story
+from .shot_files import ShotFiles, as_changes
+from .shot_loop import LoopSettings, Step
+from .story_folder import (
+    leave_script,
+    read_manifest,
+    remove_shown,
+    update_manifest,
+)
+from .story_states import describe_made
 
 BANK_FOLDER = "bank"  # in the story's folder
 logger = logging.getLogger(__name__)

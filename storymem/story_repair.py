@@ -12,14 +12,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from .disk import checksum
 from .edited_shots import Written, written_from
+from .files.disk import checksum
 from .folder_lock import changing
 from .latest_results import is_held
+from .script.reader import Story, load_story
 from .shot_files import as_changes
 from .shot_record import Record
 from .shot_store import ShotStore
-from .story import Story, load_story
 from .story_folder import MANIFEST, SCRIPTS, SHOT_FILE, is_whole, mark_of, write_manifest
 
 logger = logging.getLogger(__name__)

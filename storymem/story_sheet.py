@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .bank_store import load_bank
-from .disk import remove_unfinished, replacing
+from .files.disk import remove_unfinished, replacing
+from .files.video import read_info
+from .memory.bank_folder import load_bank
 from .pictures import story_sheet
 from .story_film import watch
 from .story_folder import read_manifest
-from .video import read_info
 
 SHEET = "contact_sheet.png"
 SHOT = re.compile(r"shot_[0-9]{1,7}_[0-9]{1,7}\.mp4")

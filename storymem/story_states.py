@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .earlier_films import find_film
+from .script.reader import Shot, Story
 from .shot_loop import Step
 from .shot_store import digest_of
-from .story import Shot, Story
 
 DONE, LOCKED, WAITING, FAILED, DEPENDS = "done", "locked", "waiting", "failed", "depends"
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from .disk import write_whole
-from .images import PictureError, open_picture
-from .memory_bank import MemoryFrame
-from .messages import shown
-from .names import is_digest
+from .files.disk import write_whole
+from .files.images import PictureError, open_picture
+from .files.messages import shown
+from .files.names import is_digest
+from .memory.bank import MemoryFrame
 from .shot_store import picture_path
 
 SMALL, LARGE = 192, 1024  # longest side in pixels: in the gallery, and enlarged

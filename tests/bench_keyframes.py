@@ -26,7 +26,7 @@ import conftest  # noqa: F401  loads the library as ``storymem``
 from storymem.clip import ClipEmbedder, ClipShape, squashed
 from storymem.frames import ShotFrames
 from storymem.keyframes import SIMILARITY_THRESHOLD, choose_keyframes, select_keyframes
-from storymem.memory_bank import MemoryBank, MemoryFrame
+from storymem.memory.bank import MemoryBank, MemoryFrame
 
 GOLDEN = Path(__file__).resolve().parent / "golden" / "keyframes.json"
 MIB = 1024**2

@@ -22,9 +22,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import conftest  # noqa: F401  loads the library as ``storymem``
 
-from storymem.memory_bank import MemoryBank, MemoryFrame
+from storymem.memory.bank import MemoryBank, MemoryFrame
+from storymem.script.reader import load_story
 from storymem.shot_memory import shot_memory
-from storymem.story import load_story
 
 NAMES = ("Mara", "Pip", "Bo")
 SHOTS, AWAY = 14, 6

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from storymem.files.video import write_video
 from storymem.metrics import FilmFeatures
-from storymem.video import write_video
 
 
 def shot_frames(seed: int, count: int, height: int, width: int) -> np.ndarray:

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from loop_graphs import story
 
+from storymem.files.video import write_video
+from storymem.script.reader import load_story
 from storymem.shot_loop import LoopSettings, Step, plan_shot
-from storymem.story import load_story
 from storymem.story_folder import update_manifest
 from storymem.story_states import describe_made
-from storymem.video import write_video
 
 WORDS = (
     "she walks on along the shore, the lighthouse behind her, rain on the lens, in evening light"

@@ -273,8 +273,8 @@ def low_vram() -> Card:
 def tiny_cpu() -> Card:
     """Portraits and shots of the demo, which the tiny model makes here: half a minute."""
     from storymem import __main__ as program
+    from storymem.files.video import read_frames
     from storymem.tiny import demo
-    from storymem.video import read_frames
 
     card = Card("Try it on any CPU", "a tiny model that comes with the pack")
     with tempfile.TemporaryDirectory() as folder:

@@ -20,7 +20,7 @@ from storymem.clip import ClipShape, cropped
 from storymem.frames import selection_frame
 from storymem.keyframes import Keyframes, choose_keyframes, filter_keyframes, images_as_keyframes
 from storymem.laion import LaionScorer, load_head
-from storymem.memory_bank import MemoryFrame
+from storymem.memory.bank import MemoryFrame
 
 L14 = ClipShape(1024, 24, 14, 224, 768)
 

@@ -12,11 +12,11 @@ import torch
 from fakes import noise_image
 from PIL import Image
 
-from storymem import disk
-from storymem.bank_edits import BankEdits
-from storymem.bank_store import load_bank, save_bank
-from storymem.images import read_picture
-from storymem.memory_bank import REFERENCE_SHOT, MemoryBank, MemoryFrame, start_bank
+from storymem.files import disk
+from storymem.files.images import read_picture
+from storymem.memory.bank import REFERENCE_SHOT, MemoryBank, MemoryFrame, start_bank
+from storymem.memory.bank_folder import load_bank, save_bank
+from storymem.memory.edits import BankEdits
 
 
 def small_bank() -> MemoryBank:

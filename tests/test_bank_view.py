@@ -11,11 +11,11 @@ import torch
 from fakes import noise_image
 from PIL import Image
 
-from storymem.bank_edits import BankEdits
 from storymem.bank_view import MAX_SHOWN, frame_roles, shown_frames, view_bank
-from storymem.memory_bank import MemoryBank, MemoryFrame
-from storymem.memory_policy import Choice
-from storymem.names import is_digest
+from storymem.files.names import is_digest
+from storymem.memory.bank import MemoryBank, MemoryFrame
+from storymem.memory.edits import BankEdits
+from storymem.memory.policies import Choice
 from storymem.same_origin import is_same_origin
 from storymem.shot_store import ShotStore
 from storymem.thumbnails import LARGE, PictureFolders, read_small, shrink

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from storymem.cast import named_in, names_in_label, names_of, without_marks
-from storymem.script_writer import read_script, write_script
-from storymem.story import load_story
+from storymem.script.cast import named_in, names_in_label, names_of, without_marks
+from storymem.script.reader import load_story
+from storymem.script.rows import read_script, write_script
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from storymem.conditioning import (
     resize_frames,
 )
 from storymem.continuity import ShotPlan, resolve_mode, take_given_frames
-from storymem.memory_bank import MemoryFrame
-from storymem.story import Shot
+from storymem.memory.bank import MemoryFrame
+from storymem.script.reader import Shot
 
 WIDTH, HEIGHT = 48, 32
 

@@ -11,11 +11,11 @@ import torch
 
 from storymem.earlier_films import begin_film, find_film, keep_earlier, notices_of
 from storymem.latest_results import latest_results
-from storymem.memory_bank import MemoryBank
+from storymem.memory.bank import MemoryBank
+from storymem.script.reader import load_story
 from storymem.shot_begin import begin_shot, load_result
 from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
 from storymem.shot_store import ShotStore
-from storymem.story import load_story
 from storymem.story_folder import claim_folder, prompt_marks, read_manifest, story_folder
 from storymem.story_output import ShownStory, VideoOptions
 from storymem.story_states import shot_states

@@ -8,7 +8,7 @@ from fakes import LabelEmbedder, label_frames, noise_image
 
 from storymem import embedders
 from storymem.embedders import LayoutEmbedder
-from storymem.memory_bank import MemoryFrame
+from storymem.memory.bank import MemoryFrame
 
 
 def similarity(one: torch.Tensor, other: torch.Tensor) -> float:

@@ -19,8 +19,8 @@ from film_files import write_clip, write_laion, write_story, write_viclip
 pytest.importorskip("open_clip")
 
 from storymem import __main__ as program
+from storymem.files.video import read_frames
 from storymem.viclip import as_clip_input, load_viclip, middle_frames, tokenise
-from storymem.video import read_frames
 
 PACK = Path(__file__).resolve().parent.parent
 SIZES = [(9, 32, 48), (21, 48, 32), (5, 40, 40)]

@@ -11,8 +11,8 @@ import torch
 
 from storymem import __main__ as program
 from storymem import film_series, film_versions, folder_lock
-from storymem.bank_store import load_bank
-from storymem.disk import checksum
+from storymem.files.disk import checksum
+from storymem.files.video import read_info
 from storymem.film_restore import find_store, keep_present, list_films
 from storymem.film_versions import (
     FilmVersion,
@@ -22,15 +22,15 @@ from storymem.film_versions import (
     write_history,
 )
 from storymem.folder_lock import StoryClaim
-from storymem.memory_bank import MemoryBank, MemoryFrame
+from storymem.memory.bank import MemoryBank, MemoryFrame
+from storymem.memory.bank_folder import load_bank
+from storymem.script.reader import load_story
 from storymem.shot_begin import begin_shot, load_result
 from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
 from storymem.shot_store import ShotStore
-from storymem.story import load_story
 from storymem.story_folder import claim_folder, leave_script, read_manifest
 from storymem.story_output import ShownStory, VideoOptions
 from storymem.story_states import shot_states
-from storymem.video import read_info
 
 
 def tale(prompts="abc", name="Tale", **fields):

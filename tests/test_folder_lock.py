@@ -15,19 +15,20 @@ from pathlib import Path
 
 import pytest
 
-from storymem import disk, folder_lock, locks
-from storymem.bank_store import load_bank
-from storymem.disk import (
+from storymem import folder_lock
+from storymem.files import disk, locks
+from storymem.files.disk import (
     checksum,
     remove_unfinished,
     replacing,
     unfinished_beside,
     unfinished_folder,
 )
+from storymem.files.video import join_videos
 from storymem.folder_lock import LOCK_FILE, FolderBusy, StoryClaim, changing
+from storymem.memory.bank_folder import load_bank
 from storymem.shot_store import ShotStore
 from storymem.story_folder import read_manifest
-from storymem.video import join_videos
 
 ROUNDS = 15
 PACK = Path(__file__).resolve().parent.parent
@@ -72,7 +73,7 @@ CHANGE = """
 """
 WRITE = """
     from pathlib import Path
-    from storymem.disk import replacing
+    from storymem.files.disk import replacing
     held = replacing(Path(sys.argv[1]) / "Film.mp4")
     held.__enter__().write_bytes(b"half of a film")
 """
@@ -81,7 +82,7 @@ WRITE = """
 SWEEP = """
     import threading
     from pathlib import Path
-    from storymem.disk import remove_unfinished
+    from storymem.files.disk import remove_unfinished
 
     def sweep():
         while True:
@@ -176,11 +177,11 @@ FINISH = """
     from dataclasses import replace
     from pathlib import Path
     import torch
-    from storymem.memory_bank import MemoryBank, MemoryFrame
+    from storymem.memory.bank import MemoryBank, MemoryFrame
     from storymem.shot_begin import begin_shot
     from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
     from storymem.shot_store import ShotStore
-    from storymem.story import load_story
+    from storymem.script.reader import load_story
     from storymem.story_folder import claim_folder
     from storymem.story_output import ShownStory, VideoOptions
 

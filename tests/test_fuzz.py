@@ -31,21 +31,22 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
 
-from storymem.bank_edits import BankEdits
-from storymem.bank_store import load_bank, save_bank
 from storymem.bank_view import view_bank
 from storymem.earlier_films import begin_film, find_film, notices_of, shares_prompt
-from storymem.images import MAX_PIXELS, read_picture
+from storymem.files.images import MAX_PIXELS, read_picture
+from storymem.files.names import check_name, folder_name
+from storymem.files.weights_file import read_outline, read_state_dict
 from storymem.latest_results import latest_results, moved_results
 from storymem.lora import read_lora
-from storymem.memory_bank import MemoryBank, MemoryFrame
-from storymem.names import check_name, folder_name
-from storymem.number_lists import parse_numbers, parse_shot_numbers
+from storymem.memory.bank import MemoryBank, MemoryFrame
+from storymem.memory.bank_folder import load_bank, save_bank
+from storymem.memory.edits import BankEdits
+from storymem.script.numbers import parse_numbers, parse_shot_numbers
+from storymem.script.reader import Story, load_story, summarise
+from storymem.script.rows import FORMATS, check_written, read_script, write_script
 from storymem.script_view import script_of_view, view_script
-from storymem.script_writer import FORMATS, check_written, read_script, write_script
 from storymem.shot_memory import shot_memory
 from storymem.shot_store import ShotStore
-from storymem.story import Story, load_story, summarise
 from storymem.story_folder import (
     MANIFEST,
     claim_folder,
@@ -55,7 +56,6 @@ from storymem.story_folder import (
     update_manifest,
 )
 from storymem.story_states import script_mark, shot_states
-from storymem.weights_file import read_outline, read_state_dict
 
 pytestmark = pytest.mark.slow
 TIMES = float(os.environ.get("STORYMEM_FUZZ", "1"))

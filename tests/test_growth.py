@@ -9,16 +9,16 @@ from contextlib import suppress
 import pytest
 from growth import assert_grows_linearly
 
-from storymem.bank_edits import BankEdits
-from storymem.cast import named_in, names_in_label, names_of, without_marks
 from storymem.latest_results import latest_results, moved_results
 from storymem.lora import module_name
-from storymem.memory_bank import MemoryFrame
-from storymem.number_lists import parse_numbers, parse_shot_numbers
-from storymem.plain_script import parse_plain, read_tag, split_tags
+from storymem.memory.bank import MemoryFrame
+from storymem.memory.edits import BankEdits
+from storymem.script.cast import named_in, names_in_label, names_of, without_marks
+from storymem.script.numbers import parse_numbers, parse_shot_numbers
+from storymem.script.plain_text import parse_plain, read_tag, split_tags
+from storymem.script.reader import load_story, summarise
+from storymem.script.rows import check_written, read_script, write_script
 from storymem.script_view import script_of_view, view_script
-from storymem.script_writer import check_written, read_script, write_script
-from storymem.story import load_story, summarise
 from storymem.story_states import script_mark, shot_states
 
 pytestmark = pytest.mark.slow

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 
 from storymem import __main__ as program
-from storymem.bank_store import load_bank
+from storymem.files.video import read_frames, read_info, write_video
 from storymem.headless import engine as engine_module
-from storymem.video import read_frames, read_info, write_video
+from storymem.memory.bank_folder import load_bank
 
 pytestmark = pytest.mark.slow  # whole stories on tiny weights
 

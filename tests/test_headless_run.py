@@ -19,12 +19,12 @@ from fakes import noise_image
 from PIL import Image
 
 from storymem import __main__ as program
-from storymem.bank_store import load_bank
+from storymem.files.video import read_info
 from storymem.headless import engine as engine_module
 from storymem.headless.engine import Engine
 from storymem.headless.identity import identify_weights
 from storymem.headless.models import check_folder
-from storymem.video import read_info
+from storymem.memory.bank_folder import load_bank
 
 pytestmark = pytest.mark.slow  # whole stories on tiny weights
 

@@ -15,8 +15,7 @@ import torch
 from fakes import noise_image
 from PIL import Image, ImageFile, features
 
-from storymem.bank_store import load_bank, save_bank
-from storymem.images import (
+from storymem.files.images import (
     FORMATS,
     MAX_PIXELS,
     OTHER_PICTURES,
@@ -25,10 +24,11 @@ from storymem.images import (
     is_picture,
     read_picture,
 )
-from storymem.memory_bank import REFERENCE_SHOT, MemoryBank, MemoryFrame
+from storymem.memory.bank import REFERENCE_SHOT, MemoryBank, MemoryFrame
+from storymem.memory.bank_folder import load_bank, save_bank
+from storymem.script.reader import load_story
 from storymem.shot_store import ShotStore
 from storymem.start_images import from_folder
-from storymem.story import load_story
 from storymem.thumbnails import read_small
 
 PACK = Path(__file__).resolve().parent.parent
@@ -176,7 +176,7 @@ def test_a_vast_picture_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
 
 def test_the_limit_is_sixty_four_megapixels(tmp_path, monkeypatch):
     assert MAX_PIXELS == 64_000_000
-    monkeypatch.setattr("storymem.images.MAX_PIXELS", 48 * 64)
+    monkeypatch.setattr("storymem.files.images.MAX_PIXELS", 48 * 64)
     assert read_picture(save(tmp_path / "a.png")).shape == (48, 64, 3)
     with pytest.raises(ValueError, match="it has 65x48 pixels; at most"):
         read_picture(save(tmp_path / "b.png", size=(65, 48)))

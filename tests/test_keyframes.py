@@ -10,7 +10,7 @@ from fakes import LabelEmbedder, LabelScorer, label_frames, noise_image
 
 from storymem.frames import ShotFrames, quantise, resize_frame, smart_size
 from storymem.keyframes import choose_keyframes, drop_known, select_keyframes
-from storymem.memory_bank import MemoryBank, MemoryFrame
+from storymem.memory.bank import MemoryBank, MemoryFrame
 
 
 def golden_cases(golden):

@@ -9,16 +9,16 @@ import pytest
 import torch
 from fakes import noise_image
 
-from storymem.bank_edits import BankEdits
 from storymem.embedders import Embedder, LayoutEmbedder
 from storymem.latest_results import describe_result
-from storymem.listening import known_names
-from storymem.memory_bank import MemoryBank, MemoryFrame, start_bank
+from storymem.memory.bank import MemoryBank, MemoryFrame, start_bank
+from storymem.memory.edits import BankEdits
+from storymem.memory.retrieval import known_names
+from storymem.script.reader import load_story
 from storymem.shot_begin import begin_shot, load_result
 from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
 from storymem.shot_memory import begin_memory, shot_memory, with_names, with_settings
 from storymem.shot_store import ShotStore
-from storymem.story import load_story
 
 CAST = "Mara is a woman in a raincoat.\nPip is a small terrier."
 PROMPTS = ["Mara walks.", "Pip barks."] + ["Mara rows."] * 6 + ["Pip returns."]

@@ -10,13 +10,13 @@ import pytest
 import torch
 from fakes import noise_image
 
-from storymem.bank_edits import NO_EDITS, BankEdits
-from storymem.memory_bank import MemoryBank, MemoryFrame, start_bank
+from storymem.memory.bank import MemoryBank, MemoryFrame, start_bank
+from storymem.memory.edits import NO_EDITS, BankEdits
+from storymem.script.reader import load_story
 from storymem.shot_begin import begin_shot, load_result
 from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
 from storymem.shot_record import describe_bank
 from storymem.shot_store import ShotStore
-from storymem.story import load_story
 
 COUNT = 6
 # A change of these regenerates every finished story: hours of every user's card.

@@ -8,14 +8,8 @@ import pytest
 import torch
 from fakes import noise_image
 
-from storymem.memory_bank import (
-    REFERENCE_SHOT,
-    MemoryBank,
-    MemoryFrame,
-    start_bank,
-    window,
-)
-from storymem.number_lists import parse_numbers
+from storymem.memory.bank import REFERENCE_SHOT, MemoryBank, MemoryFrame, start_bank, window
+from storymem.script.numbers import parse_numbers
 
 
 def bank_of(count: int, *, pinned=(), max_frames=10, sink=3) -> MemoryBank:

@@ -14,6 +14,7 @@ from film_files import PlainFeatures, shot_frames, write_story
 from storymem import metrics, story_film
 from storymem.aesthetics import Scorer
 from storymem.clip import ClipShape
+from storymem.files.video import read_frames, write_video
 from storymem.metrics import (
     AestheticQuality,
     FrameAverage,
@@ -23,7 +24,6 @@ from storymem.metrics import (
     measure_story,
 )
 from storymem.story_film import find_stories, name_apart, open_film, place_in_shots
-from storymem.video import read_frames, write_video
 
 TOLERANCE = 1e-9
 SIZES = [(9, 32, 48), (21, 48, 32), (5, 32, 48), (1, 64, 64), (33, 32, 48), (14, 40, 80)]

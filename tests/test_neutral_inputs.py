@@ -12,7 +12,7 @@ from storymem.headless.judges import Judges
 from storymem.headless.runner import RunSettings
 from storymem.neutral_inputs import NEUTRAL, NEVER_COUNT, inputs_that_count
 from storymem.recipe import Recipe
-from storymem.story import Shot
+from storymem.script.reader import Shot
 
 # What a shot and the headless runner's settings had when keys began: these count always. A new
 # field needs an entry in storymem/neutral_inputs.py.

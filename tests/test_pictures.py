@@ -10,7 +10,7 @@ from fakes import LabelEmbedder, LabelScorer, label_frames, noise_image
 
 from storymem import pictures
 from storymem.keyframes import Keyframes, choose_keyframes
-from storymem.memory_bank import MemoryBank, MemoryFrame, start_bank
+from storymem.memory.bank import MemoryBank, MemoryFrame, start_bank
 from storymem.pictures import (
     CHOSEN,
     KEPT,

@@ -43,12 +43,12 @@ NO_PART = {
 NO_PIXELS = {
     "nodes/folders.py", "nodes/host_cache.py", "nodes/page.py", "nodes/types.py",
     "nodes/wan_models.py",
-    "storymem/bank_store.py", "storymem/frame_picture.py", "storymem/images.py",
-    "storymem/json_text.py", "storymem/messages.py", "storymem/number_lists.py",
+    "storymem/memory/bank_folder.py", "storymem/memory/picture.py", "storymem/files/images.py",
+    "storymem/files/json_text.py", "storymem/files/messages.py", "storymem/script/numbers.py",
     "storymem/pictures.py", "storymem/render_version.py", "storymem/shot_keys.py",
     "storymem/shot_record.py",
-    "storymem/story.py", "storymem/tiny/files.py", "storymem/weights.py",
-    "storymem/weights_file.py",
+    "storymem/script/reader.py", "storymem/tiny/files.py", "storymem/weights.py",
+    "storymem/files/weights_file.py",
 }  # fmt: skip
 SOURCES = sorted({source for part in PARTS.values() for source in part.sources})
 CODE = '''"""A module."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from storymem.script_fields import ScriptError
-from storymem.script_writer import FORMATS, Row, Script, check_written, read_script, write_script
-from storymem.story import load_story
+from storymem.script.fields import ScriptError
+from storymem.script.reader import load_story
+from storymem.script.rows import FORMATS, Row, Script, check_written, read_script, write_script
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 STBENCH = Path(__file__).resolve().parents[2] / "shared" / "stbench"

@@ -85,7 +85,7 @@ def test_too_few_frames_are_told():
 
 
 def test_films_are_measured_in_order(tmp_path):
-    from storymem.video import write_video
+    from storymem.files.video import write_video
 
     paths = []
     for i, frames in enumerate((film(0, 10), film(10, 10), film(0, 10, seed=3))):

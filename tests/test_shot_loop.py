@@ -12,10 +12,11 @@ from fakes import noise_image
 from work import count_calls
 
 from storymem.disk_space import SPARE_BYTES, check_disk, estimate_bytes
+from storymem.files.names import check_name, folder_name
 from storymem.latest_results import describe_result, latest_results, moved_results
-from storymem.memory_bank import MemoryBank, MemoryFrame
-from storymem.names import check_name, folder_name
-from storymem.number_lists import parse_shot_numbers
+from storymem.memory.bank import MemoryBank, MemoryFrame
+from storymem.script.numbers import parse_shot_numbers
+from storymem.script.reader import load_story
 from storymem.shot_begin import begin_shot, load_result
 from storymem.shot_loop import (
     Loop,
@@ -26,7 +27,6 @@ from storymem.shot_loop import (
     summarise_steps,
 )
 from storymem.shot_store import ShotStore, digest_of
-from storymem.story import load_story
 from storymem.story_folder import claim_folder, leave_script
 
 PROMPTS = ("a", "b", "c", "d")

@@ -9,9 +9,9 @@ import torch
 from fakes import noise_image
 
 from storymem.continuity import ShotPlan
-from storymem.memory_bank import MemoryFrame
+from storymem.memory.bank import MemoryFrame
+from storymem.script.reader import Shot
 from storymem.shot_request import request_shot
-from storymem.story import Shot
 
 START = torch.rand(1, 24, 32, 3)
 PREVIOUS = torch.rand(9, 16, 32, 3)

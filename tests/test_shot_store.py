@@ -16,10 +16,16 @@ import pytest
 import torch
 from fakes import noise_image
 
-from storymem.disk import OWN_MARK, StoreError, host_mark, unfinished_beside, unfinished_folder
-from storymem.memory_bank import MemoryBank, MemoryFrame
+from storymem.files.disk import (
+    OWN_MARK,
+    StoreError,
+    host_mark,
+    unfinished_beside,
+    unfinished_folder,
+)
+from storymem.files.video import read_frames
+from storymem.memory.bank import MemoryBank, MemoryFrame
 from storymem.shot_store import ShotStore, digest_of
-from storymem.video import read_frames
 
 KEY = digest_of("a shot")
 
@@ -212,8 +218,8 @@ def test_a_disk_that_gets_full_gives_an_error_or_a_whole_record(tmp_path):
         sys.modules["storymem"] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules["storymem"])
         import torch
-        from storymem.disk import StoreError
-        from storymem.memory_bank import MemoryBank, MemoryFrame
+        from storymem.files.disk import StoreError
+        from storymem.memory.bank import MemoryBank, MemoryFrame
         from storymem.shot_store import ShotStore
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         picture = MemoryFrame(torch.randint(0, 256, (48, 64, 3), dtype=torch.uint8))

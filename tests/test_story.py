@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from storymem.story import Story, load_story, summarise
+from storymem.script.reader import Story, load_story, summarise
 
 STBENCH = Path(__file__).resolve().parents[2] / "shared" / "stbench"
 

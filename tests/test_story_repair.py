@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from storymem.earlier_films import find_film, shares_prompt
-from storymem.memory_bank import MemoryBank
+from storymem.memory.bank import MemoryBank
+from storymem.script.reader import load_story
 from storymem.shot_begin import begin_shot
 from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
 from storymem.shot_store import ShotStore
-from storymem.story import load_story
 from storymem.story_folder import claim_folder, read_manifest
 from storymem.story_output import ShownStory, VideoOptions
 from storymem.story_repair import repair_folder

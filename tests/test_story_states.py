@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from storymem.files.video import write_video
 from storymem.posters import find_record, find_shot, read_poster
+from storymem.script.reader import load_story
 from storymem.shot_loop import LoopSettings, Step, plan_shot
-from storymem.story import load_story
 from storymem.story_folder import update_manifest
 from storymem.story_states import describe_made, shot_states
-from storymem.video import write_video
 
 
 def tale(*prompts, **fields):

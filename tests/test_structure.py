@@ -91,14 +91,14 @@ def test_modules_log_and_never_print(path):
 # Readers that may run what a file contains, open more than one file, or fail in ways of their own
 # stand in one place each, which is tried with hostile files.
 ONE_PLACE = {
-    "torch.load": {"storymem/weights_file.py"},
-    "load_file": {"storymem/weights_file.py", "nodes/lora.py"},  # the node's is its own
-    "safe_open": {"storymem/weights_file.py"},
-    "pickle._Unpickler": {"storymem/torchscript.py"},
-    "Image.open": {"storymem/images.py"},
-    "av.open": {"storymem/video.py"},
+    "torch.load": {"storymem/files/weights_file.py"},
+    "load_file": {"storymem/files/weights_file.py", "nodes/lora.py"},  # the node's is its own
+    "safe_open": {"storymem/files/weights_file.py"},
+    "pickle._Unpickler": {"storymem/files/torchscript.py"},
+    "Image.open": {"storymem/files/images.py"},
+    "av.open": {"storymem/files/video.py"},
     "json.loads": {
-        "storymem/json_text.py",
+        "storymem/files/json_text.py",
         "nodes/loop_progress.py",  # what the host hands over
         "storymem/hpsv3.py",  # the pack's own file
         "storymem/try_it.py",  # the host's answers, before anything is installed

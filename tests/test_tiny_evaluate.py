@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from storymem.embedders import Embedder
-from storymem.memory_bank import REFERENCE_SHOT
+from storymem.memory.bank import REFERENCE_SHOT
 from storymem.tiny import evaluate, flow, measures, player, returns, text, world
 
 SIDE = 16  # the code of each kind's look fills a square of this many pixels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from storymem.memory_bank import MemoryBank, MemoryFrame
+from storymem.memory.bank import MemoryBank, MemoryFrame
 from storymem.tiny import measures, picture, player, returns, stand_in, world
 
 

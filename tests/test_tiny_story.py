@@ -87,7 +87,7 @@ def test_the_demos_portraits_show_the_looks_that_were_asked_for():
 
 
 def test_the_demo_script_says_nothing_about_looks_and_nothing_unknown():
-    from storymem.story import load_story
+    from storymem.script.reader import load_story
     from storymem.tiny import text
 
     story = load_story(demo.SCRIPT)
@@ -156,8 +156,8 @@ def test_try_it_refuses_a_folder_that_cannot_be_written_before_it_installs(tmp_p
 
 @pytest.mark.slow
 def test_the_tiny_model_makes_a_story_with_a_contact_sheet(stand_in, tmp_path):
-    from storymem.bank_store import load_bank
-    from storymem.video import read_info
+    from storymem.files.video import read_info
+    from storymem.memory.bank_folder import load_bank
 
     script, out = tmp_path / "tale.txt", tmp_path / "out"
     script.write_text("Bomo jumps, beach, still\n---\n[continue]\nBomo hops, beach, zoom\n")
@@ -185,7 +185,7 @@ def test_the_tiny_model_makes_a_story_with_a_contact_sheet(stand_in, tmp_path):
 
 
 def test_the_sheet_command_draws_any_story_folder_and_refuses_an_empty_one(tmp_path, caplog):
-    from storymem.video import write_video
+    from storymem.files.video import write_video
 
     frames = [torch.full((32, 48, 3), 20 * i, dtype=torch.uint8).numpy() for i in range(9)]
     for label in ("01_02", "01_10", "01_01"):
@@ -199,7 +199,7 @@ def test_the_sheet_command_draws_any_story_folder_and_refuses_an_empty_one(tmp_p
 
 
 def test_a_sheet_that_breaks_off_leaves_the_one_before_and_nothing_else(tmp_path, monkeypatch):
-    from storymem.video import write_video
+    from storymem.files.video import write_video
 
     write_video(tmp_path / "shot_01_01.mp4", [torch.zeros(32, 48, 3, dtype=torch.uint8).numpy()])
     assert run("sheet", tmp_path) == 0
@@ -223,7 +223,7 @@ def test_stories_in_one_batch_are_the_headless_runners_stories(stand_in):
     from dataclasses import replace
 
     from storymem.headless.sampling import ShotInputs, draw_noise, lay_out_condition
-    from storymem.memory_bank import start_bank
+    from storymem.memory.bank import start_bank
     from storymem.tiny import player
     from storymem.tiny.engine import tiny_engine
 
@@ -261,7 +261,7 @@ def test_stories_in_one_batch_are_the_headless_runners_stories(stand_in):
 @pytest.mark.slow
 def test_a_character_looks_at_shot_three_as_it_did_at_shot_one(tmp_path):
     """The whole road on the CPU: portraits, memory, three shots, the judge that learns nothing."""
-    from storymem.video import read_frames
+    from storymem.files.video import read_frames
 
     script, out = tmp_path / "tale.txt", tmp_path / "out"
     actions = ("Bomo jumps, beach, still", "Bomo sways, snow, still", "Bomo hops, forest, still")

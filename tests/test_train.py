@@ -18,6 +18,7 @@ import tiny_diffusers
 from safetensors.torch import load_file
 
 from storymem import __main__ as program
+from storymem.files.video import write_video
 from storymem.headless.adapters import add_lora, read_lora_file, to_diffusers_name
 from storymem.headless.models import Placement, WanVae
 from storymem.headless.positions import install_memory_positions, set_memory_frames
@@ -26,7 +27,6 @@ from storymem.training import checkpoints
 from storymem.training.data import Clip, Examples, ExampleSettings, find_groups, read_stretch
 from storymem.training.objective import NoiseLevels, TrainingInputs, flow_loss
 from storymem.training.trainer import Trainer, TrainSettings
-from storymem.video import write_video
 
 CPU = Placement(torch.device("cpu"), torch.float32)
 SMALL = ExampleSettings(width=32, height=32, length=5, max_memory=3, seed=4)

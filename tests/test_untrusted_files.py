@@ -12,19 +12,19 @@ import pytest
 import torch
 from fakes import noise_image
 
-from storymem.bank_store import load_bank, save_bank
+from storymem.files.json_text import DEEPEST, JsonError, parse_json
+from storymem.files.messages import listed, reason_of, short, shown
+from storymem.files.names import check_name, is_digest, is_label, is_plain_name, is_reserved
 from storymem.folder_lock import changing
-from storymem.json_text import DEEPEST, JsonError, parse_json
 from storymem.latest_results import latest_results
-from storymem.memory_bank import MemoryBank, MemoryFrame
-from storymem.messages import listed, reason_of, short, shown
-from storymem.names import check_name, is_digest, is_label, is_plain_name, is_reserved
+from storymem.memory.bank import MemoryBank, MemoryFrame
+from storymem.memory.bank_folder import load_bank, save_bank
+from storymem.script.reader import MAX_SCRIPT, MOST_BYTES, load_story
 from storymem.shot_begin import begin_shot
 from storymem.shot_files import find_edits
 from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
 from storymem.shot_record import DamagedError
 from storymem.shot_store import ShotStore, picture_path
-from storymem.story import MAX_SCRIPT, MOST_BYTES, load_story
 from storymem.story_film import read_script
 from storymem.story_folder import (
     MANIFEST,

@@ -13,9 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storymem.posters import read_poster
-from storymem.story_film import watch
-from storymem.video import (
+from storymem.files.video import (
     clip_fades,
     join_videos,
     read_frames,
@@ -23,6 +21,8 @@ from storymem.video import (
     subtitles_text,
     write_video,
 )
+from storymem.posters import read_poster
+from storymem.story_film import watch
 
 
 def clip(count, seed, height=48, width=64):
@@ -61,7 +61,7 @@ def test_the_same_frames_give_the_same_file_whatever_was_in_memory_before(tmp_pa
         import hashlib, sys
         import numpy as np
         sys.path.insert(0, {str(library.parent)!r})
-        from storymem.video import write_video
+        from storymem.files.video import write_video
         random = np.random.default_rng(0)
         ends = np.repeat(np.repeat(random.uniform(0, 255, (2, 15, 26, 3)), 16, 1), 16, 2)
         frames = [(ends[0] * (1 - t) + ends[1] * t).round().astype(np.uint8)

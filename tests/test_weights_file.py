@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from storymem.__main__ import main
 from storymem.clip import load_clip
 from storymem.clip_text import load_clip_text
+from storymem.files.weights_file import WeightsError, read_header, read_outline, read_state_dict
 from storymem.headless.adapters import add_extra_lora, check_lora_file, read_lora_file
 from storymem.headless.models import I2V_CHANNELS, check_folder
 from storymem.hpsv3 import check_hpsv3, load_hpsv3
@@ -28,7 +29,6 @@ from storymem.lora import read_lora
 from storymem.tiny.dit import load_host_file as load_tiny_dit
 from storymem.training.checkpoints import STATE_FILE, read_state
 from storymem.viclip import load_viclip
-from storymem.weights_file import WeightsError, read_header, read_outline, read_state_dict
 
 
 def read_training_state(path):
@@ -102,7 +102,7 @@ def test_an_archive_that_only_one_reader_of_zip_files_sees_is_not_run(
     def never(*_, **__):
         raise AssertionError("this torch.load would run the archive, whatever it is told")
 
-    monkeypatch.setattr("storymem.weights_file.TORCH_RUNS_ARCHIVES", runs_archives)
+    monkeypatch.setattr("storymem.files.weights_file.TORCH_RUNS_ARCHIVES", runs_archives)
     if runs_archives:
         monkeypatch.setattr(torch, "load", never)
     with pytest.raises(WeightsError):

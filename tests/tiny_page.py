@@ -121,8 +121,8 @@ class TinyPage(StoryPage):
 
     def looks(self, title: str = "Page") -> list[str]:
         """What the judge sees in each shot of a story's folder."""
+        from storymem.files.video import read_frames
         from storymem.tiny import world
-        from storymem.video import read_frames
 
         paths = sorted((self.server.base / "output/tiny" / title).glob("shot_*.mp4"))
         clips = [torch.stack([torch.from_numpy(f) for f in read_frames(path)]) for path in paths]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from ..files.weights_file import SAFETENSORS, read_outline, read_state_dict
 from ..lora import (
     LoraModule,
     check_lora,
@@ -16,7 +17,6 @@ from ..lora import (
     read_lora,
     target_modules,
 )
-from ..weights_file import SAFETENSORS, read_outline, read_state_dict
 
 LORA_FILES = {"high": "backbone_high_noise", "low": "backbone_low_noise"}  # released names
 SUFFIXES = (".safetensors", ".pth")

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import torch
 
-from ..bank_store import load_bank
-from ..images import read_picture
-from ..memory_bank import MemoryBank, start_bank
-from ..memory_policy import POLICIES
-from ..number_lists import parse_shot_numbers
+from ..files.images import read_picture
+from ..memory.bank import MemoryBank, start_bank
+from ..memory.bank_folder import load_bank
+from ..memory.policies import POLICIES
 from ..recipe import Recipe
+from ..script.numbers import parse_shot_numbers
+from ..script.reader import Story, load_story
 from ..shot_loop import LoopSettings, Step
 from ..start_images import from_folder
-from ..story import Story, load_story
 from ..story_film import read_script
 from ..story_sheet import save_story_sheet
 from ..tiny import demo

@@ -8,9 +8,9 @@ import logging
 import sys
 from pathlib import Path
 
-from ..disk import check_out
-from ..images import find_pictures
-from ..number_lists import parse_shot_numbers
+from ..files.disk import check_out
+from ..files.images import find_pictures
+from ..script.numbers import parse_shot_numbers
 from ..shot_loop import LoopSettings
 from ..start_images import from_folder
 from ..story_film import read_script

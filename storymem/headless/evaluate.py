@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from ..disk import check_out
+from ..files.disk import check_out
 from ..metric_models import FEATURES, MetricFiles, load_judges
 from ..metric_report import Measurement, as_table, write_report
 from ..metrics import Judges, StoryNumbers, measure_story

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from ..continuity import GIVEN_FRAMES
-from ..memory_bank import MAX_MEMORY_FRAMES, SINK_FRAMES
-from ..memory_policy import POLICIES
+from ..memory.bank import MAX_MEMORY_FRAMES, SINK_FRAMES
+from ..memory.policies import POLICIES
 from ..recipe import Recipe
 from ..shot_request import SIZE_RULES
 from ..tiny import demo

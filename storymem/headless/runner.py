@@ -13,19 +13,21 @@ from pathlib import Path
 import torch
 
 from ..conditioning import check_size, latent_frames
-from ..disk import check_out, remove_unfinished, telling
 from ..disk_space import check_disk, estimate_bytes
 from ..earlier_films import begin_film, find_film, notices_of
+from ..files.disk import check_out, remove_unfinished, telling
+from ..files.images import read_picture
+from ..files.messages import reason_of
+from ..files.video import DEFAULT_CRF, FRAME_RATE, as_rate
 from ..film_restore import keep_other
 from ..folder_lock import StoryClaim
-from ..images import read_picture
 from ..keyframes import choose_keyframes
-from ..memory_bank import MemoryBank
-from ..messages import reason_of
+from ..memory.bank import MemoryBank
 from ..neutral_inputs import inputs_that_count
 from ..render_version import render_versions
 from ..rope import check_reach
-from ..script_fields import MAX_SEED
+from ..script.fields import MAX_SEED
+from ..script.reader import Story
 from ..shot_begin import bank_after, begin_shot
 from ..shot_files import find_edits
 from ..shot_loop import (
@@ -40,10 +42,8 @@ from ..shot_loop import (
 from ..shot_memory import ShotMemory
 from ..shot_request import SIZE_RULES, request_shot
 from ..shot_store import ShotResult, ShotStore, digest_of
-from ..story import Story
 from ..story_output import BANK_FOLDER, ShownStory, VideoOptions
 from ..story_repair import repair_folder
-from ..video import DEFAULT_CRF, FRAME_RATE, as_rate
 from .engine import Engine
 from .identity import identify_weights
 from .judges import Judges

@@ -6,7 +6,7 @@ import itertools
 
 import torch
 
-from ..weights_file import read_state_dict
+from ..files.weights_file import read_state_dict
 from . import vae
 
 MASK_CHANNELS = 4

@@ -10,7 +10,7 @@ import torch
 from ..conditioning import GREY
 from ..frames import in_batches
 from ..headless.sampling import draw_noise
-from ..memory_bank import MemoryFrame
+from ..memory.bank import MemoryFrame
 from . import corpus, dit, text, vae, world
 
 AT_ONCE = 192  # shots sampled together

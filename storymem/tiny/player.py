@@ -19,11 +19,11 @@ from ..colour import match_repeated_frames
 from ..continuity import GIVEN_FRAMES, take_given_frames
 from ..embedders import Embedder, LayoutEmbedder
 from ..frames import quantise
-from ..listening import has_to_choose
-from ..memory_bank import MemoryBank, MemoryFrame, start_bank
+from ..memory.bank import MemoryBank, MemoryFrame, start_bank
+from ..memory.retrieval import has_to_choose
+from ..script.reader import Story, load_story
 from ..shot_loop import LoopSettings, plan_shot
 from ..shot_memory import shot_memory, with_prompt
-from ..story import Story, load_story
 from . import demo, picture, world
 from .painter import Request
 from .painter import load_painter as load_painter

@@ -19,7 +19,7 @@ import argparse
 
 import torch
 
-from ..memory_policy import POLICIES
+from ..memory.policies import POLICIES
 from . import measures, plots, stand_in, trials
 from .player import Case, join, returning
 from .statistics import difference, rate, widest

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from ..video import write_video
+from ..files.video import write_video
 from . import demo, files, picture, world
 from .painter import load_painter
 from .player import Case, names, play, portraits, script_of

@@ -14,7 +14,7 @@ import torch
 
 from ..embedders import Embedder
 from ..frames import in_batches
-from ..memory_bank import MemoryFrame
+from ..memory.bank import MemoryFrame
 from . import picture, text, world
 from .judge import AREA_COST, FRAMES_AT_ONCE, SCALES, Judge, lowest
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from ..weights_file import read_state_dict
+from ..files.weights_file import read_state_dict
 
 CHANNELS = 16  # latent channels
 # Per-channel mean and deviation of Wan 2.1's latents, as Wan 2.1 and 2.2 A14B expect them.

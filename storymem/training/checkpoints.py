@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from ..files.messages import reason_of
+from ..files.weights_file import WeightsError, load_pickled
 from ..headless.adapters import (
     CHECKPOINT_NAMES,
     DIFFUSERS_NAMES,
@@ -21,8 +23,6 @@ from ..headless.adapters import (
     to_diffusers_name,
 )
 from ..lora import LORA_ALPHA, TARGETS, target_modules
-from ..messages import reason_of
-from ..weights_file import WeightsError, load_pickled
 
 STATE_FILE = "training_state.pt"
 STATE_PARTS = {"step": int, "settings": dict, "weights": dict, "optimizer": dict}

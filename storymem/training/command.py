@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ..disk import check_out
+from ..files.disk import check_out
 from ..headless.command import BROKEN, DONE, INTERRUPTED, REFUSED
 from ..headless.models import (
     DTYPES,
@@ -22,7 +22,7 @@ from ..headless.models import (
     require_diffusers,
 )
 from ..lora import LORA_ALPHA, TARGETS
-from ..memory_bank import MAX_MEMORY_FRAMES
+from ..memory.bank import MAX_MEMORY_FRAMES
 from ..recipe import I2V_BOUNDARY, SHIFT
 from ..rope import MEMORY_ROPE_SHIFT
 from . import checkpoints

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 
 from ..continuity import GIVEN_FRAMES
-from ..memory_bank import MAX_MEMORY_FRAMES
-from ..video import FRAME_RATE, open_video
+from ..files.video import FRAME_RATE, open_video
+from ..memory.bank import MAX_MEMORY_FRAMES
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi")
 MAX_TRIES = 50  # other draws before clips that are too short are an error

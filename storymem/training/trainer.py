@@ -15,7 +15,7 @@ from ..headless.adapters import STORYMEM_ADAPTER
 from ..headless.models import WanVae
 from ..headless.positions import install_memory_positions
 from ..lora import LORA_ALPHA, TARGETS
-from ..memory_bank import MemoryFrame
+from ..memory.bank import MemoryFrame
 from ..rope import MEMORY_ROPE_SHIFT
 from . import checkpoints
 from .data import Example, Examples, ExampleSettings, seeded

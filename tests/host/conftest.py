@@ -75,7 +75,7 @@ class Host:
         )
 
     def pack(self, module: str):
-        """A module of the loaded pack: ``host.pack("storymem.story")``."""
+        """A module of the loaded pack: ``host.pack("storymem.script.reader")``."""
         return sys.modules[f"{self._pack}.{module}"]
 
     @property

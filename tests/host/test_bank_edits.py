@@ -65,7 +65,7 @@ def test_a_click_makes_exactly_the_shots_that_it_can_affect(host, log, cache):
     gone = frame_of(dropped["bank"], 3)
     assert [f.digest for f in dropped["bank"].dropped] == [gone.digest]
     assert gone.why == "dropped by hand"
-    saved = host.pack("storymem.bank_store").load_bank(Path(dropped["folder"]) / "bank")
+    saved = host.pack("storymem.memory.bank_folder").load_bank(Path(dropped["folder"]) / "bank")
     assert [f.digest for f in saved.frames] == [f.digest for f in dropped["bank"].frames]
     assert [(f.digest, f.edited) for f in saved.dropped] == [(gone.digest, "drop")]
     for edits, expected in ((drop, dropped), (pin, pinned), ("", plain)):

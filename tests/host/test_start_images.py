@@ -79,10 +79,10 @@ def test_without_pictures_keys_are_what_they_were(host, log):
     entry = json.loads((Path(out["folder"]) / "story.json").read_text())["shots"]["01_01"]
     keys = host.pack("storymem.shot_keys")
     loops = host.pack("storymem.shot_loop")
-    tale = host.pack("storymem.story").load_story(story(2))
+    tale = host.pack("storymem.script.reader").load_story(story(2))
     settings = loops.LoopSettings("last_five_frames")
     plan = loops.plan_shot(tale, settings, tale.shots[0], has_previous=False)
-    bank = host.pack("storymem.memory_bank").MemoryBank()
+    bank = host.pack("storymem.memory.bank").MemoryBank()
     loop = loops.Loop(tale, settings, bank, "body", None)
     own = keys.own_key(loop, plan)
     described = {
@@ -130,7 +130,7 @@ def test_pictures_come_from_a_folder_by_their_shots(host, log):
 
 def test_which_shots_a_start_image_begins(host):
     request, plans = host.pack("storymem.shot_request"), host.pack("storymem.continuity")
-    shots = host.pack("storymem.story").load_story(story(2)).shots
+    shots = host.pack("storymem.script.reader").load_story(story(2)).shots
     image = torch.rand(1, 16, 16, 3)
 
     def given(shot, continuity="auto", **plan):

@@ -30,9 +30,9 @@ import json
 import re
 from dataclasses import dataclass, field
 
-from .json_text import JsonError, parse_json
-from .messages import is_unicode, listed, short, shown
-from .script_fields import MAX_SCENE, SHOT_FIELDS, STORY_FIELDS, ScriptError, check_text, without_id
+from ..files.json_text import JsonError, parse_json
+from ..files.messages import is_unicode, listed, short, shown
+from .fields import MAX_SCENE, SHOT_FIELDS, STORY_FIELDS, ScriptError, check_text, without_id
 
 SEPARATOR = re.compile(r"^[ \t]*-{3,}[ \t]*$", re.MULTILINE)
 TAG_NAME = re.compile(r"[A-Za-z_]+")

@@ -2,7 +2,7 @@
 
 No reader here runs what a file contains. ``.safetensors`` holds numbers only; PyTorch checkpoints
 are unpickled with ``weights_only``; TorchScript archives, which PyTorch can only read by running
-them, are read by :mod:`storymem.torchscript`.
+them, are read by :mod:`storymem.files.torchscript`.
 """
 
 from __future__ import annotations

@@ -31,14 +31,14 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from .bank_edits import BankEdits
-from .disk import remove_link, remove_unfinished, write_whole
+from ..files.disk import remove_link, remove_unfinished, write_whole
+from ..files.images import find_pictures, read_picture
+from ..files.json_text import parse_json
+from ..files.messages import reason_of, shown
+from ..files.names import is_plain_name
+from .bank import REFERENCE_SHOT, MemoryBank, MemoryFrame
+from .edits import BankEdits
 from .frame_fields import DROPPED_EDITS, FIELDS, KEPT_EDITS, LARGEST, check_frame, is_count
-from .images import find_pictures, read_picture
-from .json_text import parse_json
-from .memory_bank import REFERENCE_SHOT, MemoryBank, MemoryFrame
-from .messages import reason_of, shown
-from .names import is_plain_name
 from .released_results import keyframes_only, released_places
 
 BANK_FILE = "bank.json"

@@ -11,11 +11,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .json_text import parse_json
-from .messages import reason_of, shown
-from .plain_script import SEPARATOR, parse_plain, split_tags
-from .script_fields import SHOT_FIELDS, STORY_FIELDS, ScriptError
-from .story import SCENE_FIELDS, Story, load_story
+from ..files.json_text import parse_json
+from ..files.messages import reason_of, shown
+from .fields import SHOT_FIELDS, STORY_FIELDS, ScriptError
+from .plain_text import SEPARATOR, parse_plain, split_tags
+from .reader import SCENE_FIELDS, Story, load_story
 
 FORMATS = ("json", "plain")
 

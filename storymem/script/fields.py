@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from .messages import shown
+from ..files.messages import shown
 
 CONTINUITY = ("last_frame", "last_five_frames")
 MAX_SEED = 2**64 - 1  # what the host's seed inputs take
@@ -25,7 +25,7 @@ class ScriptError(ValueError):
 
 
 class ShotField(NamedTuple):
-    attribute: str  # of storymem.story.Shot
+    attribute: str  # of storymem.script.reader.Shot
     check: Callable[[object, str], object]
 
 

@@ -11,13 +11,13 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from .cast import MAX_NAMES, named_in, names_in_label, names_of
-from .memory_bank import MemoryBank
-from .memory_policy import Choice, choose_entities, choose_relevant
-from .story import Shot, Story
+from ..script.cast import MAX_NAMES, named_in, names_in_label, names_of
+from ..script.reader import Shot, Story
+from .bank import MemoryBank
+from .policies import Choice, choose_entities, choose_relevant
 
 if TYPE_CHECKING:
-    from .embedders import Embedder
+    from ..embedders import Embedder
 
 FILE_SIGNS = re.compile(r"[_\-.\d]+")  # between the words of a file name
 

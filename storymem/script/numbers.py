@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from .messages import shown
+from ..files.messages import shown
 
 MAX_NUMBERED = 10**6  # frames that numbers of a contact sheet can mean
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .json_text import is_finite
-from .messages import is_unicode, shown
+from ..files.json_text import is_finite
+from ..files.messages import is_unicode, shown
 
 LARGEST = 999_999  # number of a shot, a frame or a place
 TEXTS = ("story", "scorer", "reason", "name", "prompt", "edited")

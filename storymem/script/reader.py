@@ -4,7 +4,7 @@ Two forms are read. **JSON** is ST-Bench's: ``story_name``, ``story_overview`` a
 each with ``scene_num``, ``video_prompts`` and ``cut``; the optional fields of :data:`SHOT_FIELDS`
 may stand at a shot (when a video prompt is written as an object), at a scene (one value, or a list
 with one value per shot) or at the story. **Plain text** separates shots by lines of ``---``; see
-:mod:`storymem.plain_script`.
+:mod:`storymem.script.plain_text`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+from ..files.json_text import DEEPEST, JsonError, is_deeper, parse_json
+from ..files.messages import is_unicode, listed, short, shown
 from .cast import MAX_NAMES, names_of, without_marks
-from .json_text import DEEPEST, JsonError, is_deeper, parse_json
-from .messages import is_unicode, listed, short, shown
-from .script_fields import (
+from .fields import (
     MAX_SCENE,
     SHOT_FIELDS,
     STORY_FIELDS,
@@ -83,7 +83,7 @@ class Story:
     character: str = ""  # put before every prompt
     source: str = field(default="", repr=False)  # the script as it was given
     warnings: tuple[str, ...] = ()  # what was read but not understood
-    cast: tuple[str, ...] = ()  # names, as the script lists them (see storymem.cast)
+    cast: tuple[str, ...] = ()  # names, as the script lists them (see storymem.script.cast)
 
     def prompt_of(self, shot: Shot) -> str:
         """The prompt to encode: the character description, then the shot's own prompt; a name
@@ -188,7 +188,7 @@ def _as_object(pairs: list[tuple[str, object]], repeated: list[str]) -> dict:
 
 
 def _from_plain(text: str, source: str, default_name: str) -> Story:
-    from .plain_script import parse_plain
+    from .plain_text import parse_plain
 
     script = parse_plain(text)
     shots: list[Shot] = []

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, zip_longest
 
-from .json_text import JsonError, parse_json
-from .messages import is_unicode, listed, shown
+from ..files.json_text import JsonError, parse_json
+from ..files.messages import is_unicode, listed, shown
 
 MIN_DIGITS = 12  # of a digest, so that no two pictures are meant by one
 KINDS = ("pin", "unpin", "drop", "keep")

@@ -8,10 +8,10 @@ from itertools import zip_longest
 
 import torch
 
-from .bank_edits import NO_EDITS, BankEdits
-from .frame_picture import Picture
-from .memory_policy import POLICIES, Choice
-from .messages import shown
+from ..files.messages import shown
+from .edits import NO_EDITS, BankEdits
+from .picture import Picture
+from .policies import POLICIES, Choice
 
 MAX_MEMORY_FRAMES = 10  # paper: the model was trained with at most ten memory frames
 SINK_FRAMES = 3  # paper: the first three keyframes always stay

@@ -1,0 +1,1 @@
+"""Files and texts from anywhere, read and written with care; the lowest room."""
