@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..storymem.aesthetics import HPSV3_THRESHOLD, filter_frames
-from ..storymem.keyframes import filter_keyframes, images_as_keyframes
+from ..storymem.selection.keyframes import filter_keyframes, images_as_keyframes
+from ..storymem.selection.scorers import HPSV3_THRESHOLD, filter_frames
 from .folders import tells_host_places
 from .host_models import released_after
 from .keyframes import KEYFRAMES_TOOLTIP, as_images

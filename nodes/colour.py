@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..storymem.colour import match_repeated_frames
+from ..storymem.sampling.colour_match import match_repeated_frames
 from .tensors import require_images
 from .types import Shot
 

@@ -8,9 +8,9 @@ import node_helpers
 import torch
 from comfy_api.latest import io
 
-from ..storymem.conditioning import LatentCache, ShotEncoder, draw_memory_noise
-from ..storymem.continuity import CONTINUITY_CHOICES
-from ..storymem.shot_request import SIZE_RULES, ShotRequest, request_shot
+from ..storymem.sampling.conditioning import LatentCache, ShotEncoder, draw_memory_noise
+from ..storymem.sampling.continuity import CONTINUITY_CHOICES
+from ..storymem.sampling.request import SIZE_RULES, ShotRequest, request_shot
 from .folders import tells_host_places
 from .tensors import require_images
 from .types import Bank, Shot

@@ -7,12 +7,12 @@ from functools import partial
 
 from comfy_api.latest import io
 
-from ..storymem.clip import ACTIVATIONS, ClipEmbedder, ClipTower, load_clip
-from ..storymem.clip_text import load_clip_text
-from ..storymem.embedders import Embedder as AnyEmbedder
-from ..storymem.embedders import LayoutEmbedder
-from ..storymem.keyframes import SIMILARITY_THRESHOLD
-from ..storymem.weights import CLIP_B32, WeightsSource
+from ..storymem.memory.embedders import Embedder as AnyEmbedder
+from ..storymem.memory.embedders import LayoutEmbedder
+from ..storymem.models.clip_text import load_clip_text
+from ..storymem.models.clip_vision import ACTIVATIONS, ClipEmbedder, ClipTower, load_clip
+from ..storymem.models.weights import CLIP_B32, WeightsSource
+from ..storymem.selection.keyframes import SIMILARITY_THRESHOLD
 from .folders import tells_host_places
 from .host_models import HostModel, file_options, weights_path
 from .known_embedders import KNOWN

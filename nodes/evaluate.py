@@ -21,8 +21,8 @@ from ..storymem.metric_report import (
     write_report,
 )
 from ..storymem.metrics import Judges, measure_story
+from ..storymem.models.weights import CLIP_L14, LAION_LINEAR, VICLIP
 from ..storymem.story_film import StoryFilm, open_film
-from ..storymem.weights import CLIP_L14, LAION_LINEAR, VICLIP
 from .folders import find_inside, tells_host_places
 from .host_models import HostModel, file_options, released_after, weights_path
 from .scorers import L14_NAMES

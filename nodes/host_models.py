@@ -12,7 +12,7 @@ import comfy.utils
 import folder_paths
 import torch
 
-from ..storymem.weights import WeightsSource, download, find_file
+from ..storymem.models.weights import WeightsSource, download, find_file
 from .host_cache import loaded_models_beside
 
 AUTO = "auto"

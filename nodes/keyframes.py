@@ -8,15 +8,15 @@ import torch
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..storymem.embedders import LayoutEmbedder
-from ..storymem.frames import resize_frame
-from ..storymem.keyframes import (
+from ..storymem.memory.embedders import LayoutEmbedder
+from ..storymem.pictures import decision_picture
+from ..storymem.selection.keyframes import (
     KNOWN_THRESHOLD,
     MAX_KEYFRAMES_PER_SHOT,
     SIMILARITY_THRESHOLD,
     choose_keyframes,
 )
-from ..storymem.pictures import decision_picture
+from ..storymem.selection.preprocess import resize_frame
 from .folders import tells_host_places
 from .host_models import released_after
 from .tensors import require_images

@@ -12,7 +12,7 @@ import torch
 from comfy_api.latest import io
 
 from ..storymem.files.weights_file import read_state_dict
-from ..storymem.lora import (
+from ..storymem.sampling.lora import (
     SCALES,
     LoraModule,
     check_lora,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from comfy.patcher_extension import WrappersMP
 from comfy_api.latest import io
 
-from ..storymem.rope import (
+from ..storymem.sampling.rope import (
     MEMORY_ROPE_SHIFT,
     check_memory_span,
     encode_with_memory,

@@ -12,8 +12,8 @@ import latent_preview
 import torch
 from comfy_api.latest import io
 
-from ..storymem.recipe import I2V_BOUNDARY, T2V_BOUNDARY, Recipe
-from ..storymem.shot_request import ShotRequest
+from ..storymem.sampling.recipe import I2V_BOUNDARY, T2V_BOUNDARY, Recipe
+from ..storymem.sampling.request import ShotRequest
 from .conditioning import (
     MemoryNoise,
     condition_on_memory,

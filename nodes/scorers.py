@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..storymem.aesthetics import (
+from ..storymem.models.laion import LaionScorer, load_head
+from ..storymem.models.weights import CLIP_L14, HPSV3, LAION_HEAD
+from ..storymem.selection.scorers import (
     HPSV3_THRESHOLD,
     LAION_THRESHOLD,
     SHARPNESS_THRESHOLD,
     SharpnessScorer,
 )
-from ..storymem.laion import LaionScorer, load_head
-from ..storymem.weights import CLIP_L14, HPSV3, LAION_HEAD
 from .embedders import open_tower
 from .folders import tells_host_places
 from .host_models import file_options, weights_path

@@ -5,11 +5,11 @@ from __future__ import annotations
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..storymem import start_images as start_pictures
-from ..storymem.continuity import LOOP_CONTINUITY
 from ..storymem.files.names import check_name
 from ..storymem.files.video import DEFAULT_CRF, FRAME_RATE
 from ..storymem.memory.bank import MemoryBank
+from ..storymem.sampling import start_images as start_pictures
+from ..storymem.sampling.continuity import LOOP_CONTINUITY
 from ..storymem.script.numbers import parse_shot_numbers
 from ..storymem.shot_loop import LoopSettings
 from ..storymem.story_output import VideoOptions

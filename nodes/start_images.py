@@ -8,7 +8,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..storymem.files.messages import shown
-from ..storymem.start_images import as_batch, from_folder
+from ..storymem.sampling.start_images import as_batch, from_folder
 from .folders import find_inside, tells_host_places
 from .types import Story
 

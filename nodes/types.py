@@ -3,10 +3,10 @@
 from comfy_api.latest import io
 
 Story = io.Custom("STORYMEM_STORY")  # storymem.script.reader.Story
-Shot = io.Custom("STORYMEM_SHOT")  # storymem.continuity.ShotPlan
+Shot = io.Custom("STORYMEM_SHOT")  # storymem.sampling.continuity.ShotPlan
 Bank = io.Custom("STORYMEM_BANK")  # storymem.memory.bank.MemoryBank
-Keyframes = io.Custom("STORYMEM_KEYFRAMES")  # storymem.keyframes.Keyframes
-Embedder = io.Custom("STORYMEM_EMBEDDER")  # storymem.embedders.Embedder
-Scorer = io.Custom("STORYMEM_SCORER")  # storymem.aesthetics.Scorer
+Keyframes = io.Custom("STORYMEM_KEYFRAMES")  # storymem.selection.keyframes.Keyframes
+Embedder = io.Custom("STORYMEM_EMBEDDER")  # storymem.memory.embedders.Embedder
+Scorer = io.Custom("STORYMEM_SCORER")  # storymem.selection.scorers.Scorer
 Flow = io.Custom("STORYMEM_FLOW")  # from Shot Loop Open to its Close; the loop's settings
 State = io.Custom("STORYMEM_STATE")  # storymem.loop_state.LoopState: the one loop-carried value

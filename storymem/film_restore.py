@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .continuity import ShotPlan
 from .earlier_films import begin_film, find_film
 from .files.disk import checksum, remove_link, telling
 from .files.messages import listed
@@ -33,6 +32,7 @@ from .film_versions import (
 from .folder_lock import FolderBusy, StoryClaim, changing
 from .latest_results import is_held
 from .memory.bank_folder import save_bank
+from .sampling.continuity import ShotPlan
 from .script.reader import Story, load_story
 from .shot_loop import LoopSettings, Step
 from .shot_record import DamagedError, Record

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from .continuity import ShotPlan
 from .given_edits import given_digests
 from .memory.bank import MemoryBank
+from .sampling.continuity import ShotPlan
 from .shot_begin import bank_after, begin_shot
 from .shot_keys import own_key, shot_key
 from .shot_loop import Loop, Step, finish_shot, plan_shot

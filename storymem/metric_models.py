@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from .clip import load_clip
-from .clip_text import load_clip_text
-from .laion import load_head
 from .metrics import AestheticQuality, FilmFeatures, FrameAverage, Judges, ViClipFeatures
-from .viclip import load_viclip
+from .models.clip_text import load_clip_text
+from .models.clip_vision import load_clip
+from .models.laion import load_head
+from .models.viclip import load_viclip
 
 FEATURES = ("viclip", "open_clip_frame_average")
 Wrap = Callable[[torch.nn.Module], Callable[[torch.Tensor], torch.Tensor]]

@@ -23,10 +23,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .clip import ClipShape
-from .laion import LaionScorer
+from .models.clip_vision import ClipShape
+from .models.laion import LaionScorer
+from .models.viclip import FRAMES, ViClipShape, as_clip_input, count_tokens, middle_frames, tokenise
 from .story_film import StoryFilm, frame_counts, place_in_shots, watch
-from .viclip import FRAMES, ViClipShape, as_clip_input, count_tokens, middle_frames, tokenise
 
 TOP_PAIRS = 10
 OTHER_AESTHETIC = "aesthetic_other_head"  # a column of its own: other heads have other scales

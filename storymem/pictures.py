@@ -10,8 +10,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from .bank_view import UNSEEN, frame_roles, roles_tell, seen_reasons
-from .keyframes import Keyframes
 from .memory.bank import MemoryBank, MemoryFrame
+from .selection.keyframes import Keyframes
 
 BACKGROUND, TEXT, FAINT = (24, 26, 30), (230, 230, 230), (110, 114, 122)
 KEPT, REJECTED, SCORE = (90, 200, 120), (235, 95, 85), (240, 180, 70)

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from .continuity import ShotPlan
 from .memory.bank import MemoryFrame
 from .neutral_inputs import inputs_that_count
+from .sampling.continuity import ShotPlan
 from .shot_memory import ShotMemory
 from .shot_store import digest_of
 

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .continuity import LOOP_CONTINUITY, ShotPlan, choose_mode
 from .files.messages import count_shots, shown
 from .given_edits import check_edits, given_digests
 from .latest_results import is_held, latest_results
 from .memory.bank import MemoryBank, MemoryFrame
 from .memory.edits import NO_EDITS
+from .sampling.continuity import LOOP_CONTINUITY, ShotPlan, choose_mode
 from .script.reader import Shot, Story
 from .shot_begin import load_result
 from .shot_keys import own_key, shot_key
@@ -37,7 +37,7 @@ from .shot_record import DamagedError, Record
 from .shot_store import ShotResult, ShotStore, digest_of
 
 if TYPE_CHECKING:
-    from .embedders import Embedder
+    from .memory.embedders import Embedder
     from .shot_begin import Begun
 
 logger = logging.getLogger(__name__)

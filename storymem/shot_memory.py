@@ -19,7 +19,7 @@ from .memory.policies import POLICIES
 from .memory.retrieval import choose_frames, frames_to_names, has_to_choose
 
 if TYPE_CHECKING:
-    from .embedders import Embedder
+    from .memory.embedders import Embedder
     from .script.reader import Shot, Story
     from .shot_loop import Loop
 

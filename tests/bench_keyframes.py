@@ -23,10 +23,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import conftest  # noqa: F401  loads the library as ``storymem``
 
-from storymem.clip import ClipEmbedder, ClipShape, squashed
-from storymem.frames import ShotFrames
-from storymem.keyframes import SIMILARITY_THRESHOLD, choose_keyframes, select_keyframes
 from storymem.memory.bank import MemoryBank, MemoryFrame
+from storymem.models.clip_vision import ClipEmbedder, ClipShape, squashed
+from storymem.selection.keyframes import SIMILARITY_THRESHOLD, choose_keyframes, select_keyframes
+from storymem.selection.preprocess import ShotFrames
 
 GOLDEN = Path(__file__).resolve().parent / "golden" / "keyframes.json"
 MIB = 1024**2

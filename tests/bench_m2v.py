@@ -32,7 +32,7 @@ TEXT_TOKENS = 512
 
 
 def load_rope():
-    """``storymem.rope`` by file location: the project's root stays off sys.path."""
+    """``storymem.sampling.rope`` by file location: the project's root stays off sys.path."""
     folder = PACK / "storymem"
     spec = importlib.util.spec_from_file_location(
         "storymem", folder / "__init__.py", submodule_search_locations=[str(folder)]
@@ -40,7 +40,7 @@ def load_rope():
     module = importlib.util.module_from_spec(spec)
     sys.modules["storymem"] = module
     spec.loader.exec_module(module)
-    return importlib.import_module("storymem.rope")
+    return importlib.import_module("storymem.sampling.rope")
 
 
 def load_attention():

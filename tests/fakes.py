@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from storymem.aesthetics import Scorer
-from storymem.embedders import Embedder
+from storymem.memory.embedders import Embedder
+from storymem.selection.scorers import Scorer
 
 
 def noise_image(seed: int, height: int = 48, width: int = 64) -> torch.Tensor:

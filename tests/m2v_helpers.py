@@ -68,7 +68,7 @@ class M2V:
         shot = self.host.pack("storymem.script.reader").Shot(
             index=index, scene=1, number=index + 1, prompt="a cat", cut=cut, **kwargs
         )
-        plan = self.host.pack("storymem.continuity").ShotPlan
+        plan = self.host.pack("storymem.sampling.continuity").ShotPlan
         return plan(shot=shot, story="tale", prompt="a cat", mode=mode)
 
     def sample(self, **changes) -> torch.Tensor:

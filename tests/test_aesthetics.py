@@ -11,16 +11,17 @@ import torch.nn.functional as F
 from fakes import LabelEmbedder, LabelScorer, label_frames, noise_image
 from safetensors.torch import save_file
 
-from storymem.aesthetics import (
-    DEFAULT_THRESHOLDS,
-    SharpnessScorer,
-    filter_frames,
-)
-from storymem.clip import ClipShape, cropped
-from storymem.frames import selection_frame
-from storymem.keyframes import Keyframes, choose_keyframes, filter_keyframes, images_as_keyframes
-from storymem.laion import LaionScorer, load_head
 from storymem.memory.bank import MemoryFrame
+from storymem.models.clip_vision import ClipShape, cropped
+from storymem.models.laion import LaionScorer, load_head
+from storymem.selection.keyframes import (
+    Keyframes,
+    choose_keyframes,
+    filter_keyframes,
+    images_as_keyframes,
+)
+from storymem.selection.preprocess import selection_frame
+from storymem.selection.scorers import DEFAULT_THRESHOLDS, SharpnessScorer, filter_frames
 
 L14 = ClipShape(1024, 24, 14, 224, 768)
 

@@ -10,7 +10,7 @@ from clip_files import tiny_clip, to_transformers, write
 from fakes import noise_image
 from safetensors.torch import save_file
 
-from storymem.clip import (
+from storymem.models.clip_vision import (
     CLIP_MEAN,
     CLIP_STD,
     ClipEmbedder,

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from clip_files import tiny_clip, to_transformers, write
 from fakes import noise_image
 
-from storymem.clip import ClipEmbedder, load_clip
-from storymem.clip_text import embed_text, load_clip_text, text_tower, tokenise
-from storymem.embedders import LayoutEmbedder
+from storymem.memory.embedders import LayoutEmbedder
+from storymem.models.clip_text import embed_text, load_clip_text, text_tower, tokenise
+from storymem.models.clip_vision import ClipEmbedder, load_clip
 
 open_clip = pytest.importorskip("open_clip")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from storymem.colour import from_lab, lab_statistics, match_repeated_frames, to_lab
+from storymem.sampling.colour_match import from_lab, lab_statistics, match_repeated_frames, to_lab
 
 
 def lab_reference(rgb: np.ndarray) -> np.ndarray:

@@ -22,8 +22,8 @@ from storymem import __main__ as program
 from storymem.files.video import read_frames, read_info
 from storymem.headless.engine import Engine
 from storymem.memory.bank_folder import load_bank
+from storymem.sampling.start_images import as_batch, from_batch, from_folder
 from storymem.script.reader import load_story
-from storymem.start_images import as_batch, from_batch, from_folder
 
 FAST = "--embedder no_weights --width 48 --height 32 --length 9 --steps 2 --cfg 2 --device cpu"
 SCRIPT = "{}\n---\n[continue]\nthe dog sits\n---\nthe woman runs at night\n"

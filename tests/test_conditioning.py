@@ -8,7 +8,8 @@ import pytest
 import torch
 from fakes import noise_image
 
-from storymem.conditioning import (
+from storymem.memory.bank import MemoryFrame
+from storymem.sampling.conditioning import (
     LatentCache,
     ShotEncoder,
     check_size,
@@ -17,8 +18,7 @@ from storymem.conditioning import (
     latent_frames,
     resize_frames,
 )
-from storymem.continuity import ShotPlan, resolve_mode, take_given_frames
-from storymem.memory.bank import MemoryFrame
+from storymem.sampling.continuity import ShotPlan, resolve_mode, take_given_frames
 from storymem.script.reader import Shot
 
 WIDTH, HEIGHT = 48, 32

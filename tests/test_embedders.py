@@ -6,9 +6,9 @@ import pytest
 import torch
 from fakes import LabelEmbedder, label_frames, noise_image
 
-from storymem import embedders
-from storymem.embedders import LayoutEmbedder
+from storymem.memory import embedders
 from storymem.memory.bank import MemoryFrame
+from storymem.memory.embedders import LayoutEmbedder
 
 
 def similarity(one: torch.Tensor, other: torch.Tensor) -> float:

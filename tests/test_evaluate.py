@@ -20,7 +20,7 @@ pytest.importorskip("open_clip")
 
 from storymem import __main__ as program
 from storymem.files.video import read_frames
-from storymem.viclip import as_clip_input, load_viclip, middle_frames, tokenise
+from storymem.models.viclip import as_clip_input, load_viclip, middle_frames, tokenise
 
 PACK = Path(__file__).resolve().parent.parent
 SIZES = [(9, 32, 48), (21, 48, 32), (5, 40, 40)]

@@ -37,10 +37,10 @@ from storymem.files.images import MAX_PIXELS, read_picture
 from storymem.files.names import check_name, folder_name
 from storymem.files.weights_file import read_outline, read_state_dict
 from storymem.latest_results import latest_results, moved_results
-from storymem.lora import read_lora
 from storymem.memory.bank import MemoryBank, MemoryFrame
 from storymem.memory.bank_folder import load_bank, save_bank
 from storymem.memory.edits import BankEdits
+from storymem.sampling.lora import read_lora
 from storymem.script.numbers import parse_numbers, parse_shot_numbers
 from storymem.script.reader import Story, load_story, summarise
 from storymem.script.rows import FORMATS, check_written, read_script, write_script

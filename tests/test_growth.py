@@ -10,9 +10,9 @@ import pytest
 from growth import assert_grows_linearly
 
 from storymem.latest_results import latest_results, moved_results
-from storymem.lora import module_name
 from storymem.memory.bank import MemoryFrame
 from storymem.memory.edits import BankEdits
+from storymem.sampling.lora import module_name
 from storymem.script.cast import named_in, names_in_label, names_of, without_marks
 from storymem.script.numbers import parse_numbers, parse_shot_numbers
 from storymem.script.plain_text import parse_plain, read_tag, split_tags

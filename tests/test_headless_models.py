@@ -16,7 +16,7 @@ import tiny_diffusers
 from storymem.headless import adapters, models, sampling
 from storymem.headless.positions import install_memory_positions, set_memory_frames
 from storymem.headless.run_options import in_options
-from storymem.lora import read_lora, target_modules
+from storymem.sampling.lora import read_lora, target_modules
 
 
 @pytest.fixture(scope="module")

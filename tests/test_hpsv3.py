@@ -11,13 +11,7 @@ import torch
 from hpsv3_files import weight_shapes
 from safetensors.torch import save_file
 
-from storymem.hpsv3 import (
-    Hpsv3Scorer,
-    Hpsv3Shape,
-    check_hpsv3,
-    image_patches,
-    load_hpsv3,
-)
+from storymem.models.hpsv3 import Hpsv3Scorer, Hpsv3Shape, check_hpsv3, image_patches, load_hpsv3
 
 pytest.importorskip("transformers", reason="HPSv3 runs on the host's transformers")
 TINY = Hpsv3Shape(head_dim=16, vision_heads=2)
@@ -156,7 +150,7 @@ def test_frequencies_are_rounded_in_text_and_in_vision(golden, weights_file, ima
 
 
 def test_the_empty_prompt_is_baked_in_and_ends_at_the_reward_token():
-    from storymem.hpsv3 import _instruction
+    from storymem.models.hpsv3 import _instruction
 
     before, after = _instruction()
     assert before[0] == 151644  # <|im_start|>
@@ -187,7 +181,7 @@ def test_a_file_is_checked_without_reading_its_weights(tmp_path, weights_file, m
     def never(*_, **__):
         raise AssertionError("the weights were read")
 
-    monkeypatch.setattr("storymem.hpsv3.read_state_dict", never)
+    monkeypatch.setattr("storymem.models.hpsv3.read_state_dict", never)
     check_hpsv3(weights_file, shape=TINY)
     whole = weights_file.read_bytes()
     (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
@@ -212,7 +206,7 @@ def test_the_shape_of_the_real_model_follows_from_its_weights():
     """Qwen2-VL-7B's sizes, without its 16 GB."""
     from transformers.models.qwen2_vl import configuration_qwen2_vl as configuration
 
-    from storymem.hpsv3 import _configs
+    from storymem.models.hpsv3 import _configs
 
     with torch.device("meta"):
         state = {

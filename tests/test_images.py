@@ -26,9 +26,9 @@ from storymem.files.images import (
 )
 from storymem.memory.bank import REFERENCE_SHOT, MemoryBank, MemoryFrame
 from storymem.memory.bank_folder import load_bank, save_bank
+from storymem.sampling.start_images import from_folder
 from storymem.script.reader import load_story
 from storymem.shot_store import ShotStore
-from storymem.start_images import from_folder
 from storymem.thumbnails import read_small
 
 PACK = Path(__file__).resolve().parent.parent

@@ -8,9 +8,9 @@ import pytest
 import torch
 from fakes import LabelEmbedder, LabelScorer, label_frames, noise_image
 
-from storymem.frames import ShotFrames, quantise, resize_frame, smart_size
-from storymem.keyframes import choose_keyframes, drop_known, select_keyframes
 from storymem.memory.bank import MemoryBank, MemoryFrame
+from storymem.selection.keyframes import choose_keyframes, drop_known, select_keyframes
+from storymem.selection.preprocess import ShotFrames, quantise, resize_frame, smart_size
 
 
 def golden_cases(golden):
@@ -305,7 +305,7 @@ def test_the_bank_is_compared_at_full_size_and_the_shot_at_the_smaller_one():
 @pytest.mark.parametrize("count", [1, 2, 3, 81, 241])
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 def test_a_shot_of_one_even_colour_has_one_keyframe(count, value):
-    from storymem.embedders import LayoutEmbedder
+    from storymem.memory.embedders import LayoutEmbedder
 
     found = choose_keyframes(torch.full((count, 16, 16, 3), value), LayoutEmbedder())
     assert [frame.frame for frame in found.frames] == [0]

@@ -9,10 +9,10 @@ import pytest
 import torch
 from fakes import noise_image
 
-from storymem.embedders import Embedder, LayoutEmbedder
 from storymem.latest_results import describe_result
 from storymem.memory.bank import MemoryBank, MemoryFrame, start_bank
 from storymem.memory.edits import BankEdits
+from storymem.memory.embedders import Embedder, LayoutEmbedder
 from storymem.memory.retrieval import known_names
 from storymem.script.reader import load_story
 from storymem.shot_begin import begin_shot, load_result

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from storymem.lora import (
+from storymem.sampling.lora import (
     TARGETS,
     check_lora,
     content_digest,

@@ -12,8 +12,6 @@ import torch
 from film_files import PlainFeatures, shot_frames, write_story
 
 from storymem import metrics, story_film
-from storymem.aesthetics import Scorer
-from storymem.clip import ClipShape
 from storymem.files.video import read_frames, write_video
 from storymem.metrics import (
     AestheticQuality,
@@ -23,6 +21,8 @@ from storymem.metrics import (
     estimate,
     measure_story,
 )
+from storymem.models.clip_vision import ClipShape
+from storymem.selection.scorers import Scorer
 from storymem.story_film import find_stories, name_apart, open_film, place_in_shots
 
 TOLERANCE = 1e-9

@@ -7,11 +7,11 @@ from dataclasses import fields
 import pytest
 from node_schemas import WIDGETS
 
-from storymem.continuity import ShotPlan
 from storymem.headless.judges import Judges
 from storymem.headless.runner import RunSettings
 from storymem.neutral_inputs import NEUTRAL, NEVER_COUNT, inputs_that_count
-from storymem.recipe import Recipe
+from storymem.sampling.continuity import ShotPlan
+from storymem.sampling.recipe import Recipe
 from storymem.script.reader import Shot
 
 # What a shot and the headless runner's settings had when keys began: these count always. A new

@@ -9,7 +9,6 @@ import torch
 from fakes import LabelEmbedder, LabelScorer, label_frames, noise_image
 
 from storymem import pictures
-from storymem.keyframes import Keyframes, choose_keyframes
 from storymem.memory.bank import MemoryBank, MemoryFrame, start_bank
 from storymem.pictures import (
     CHOSEN,
@@ -20,6 +19,7 @@ from storymem.pictures import (
     contact_sheet,
     decision_picture,
 )
+from storymem.selection.keyframes import Keyframes, choose_keyframes
 
 
 def count(picture: torch.Tensor, colour) -> int:

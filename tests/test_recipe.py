@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from storymem.headless import run_options
-from storymem.recipe import I2V_BOUNDARY, T2V_BOUNDARY, Recipe
+from storymem.sampling.recipe import I2V_BOUNDARY, T2V_BOUNDARY, Recipe
 from storymem.training.objective import NoiseLevels
 
 NODE_NAMES = {"sampler": "sampler_name"}  # of M2V Sampler's inputs, where they are called otherwise

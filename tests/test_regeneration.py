@@ -15,11 +15,11 @@ import pytest
 import torch
 from fakes import noise_image
 
-from storymem.embedders import LayoutEmbedder
 from storymem.latest_results import describe_result, moved_results
 from storymem.memory.bank import MemoryFrame, start_bank
 from storymem.memory.bank_folder import load_bank, save_bank
 from storymem.memory.edits import BankEdits
+from storymem.memory.embedders import LayoutEmbedder
 from storymem.memory.picture import Picture
 from storymem.script.reader import load_story
 from storymem.shot_begin import bank_after, begin_shot, load_result

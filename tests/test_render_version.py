@@ -47,7 +47,7 @@ NO_PIXELS = {
     "storymem/files/json_text.py", "storymem/files/messages.py", "storymem/script/numbers.py",
     "storymem/pictures.py", "storymem/render_version.py", "storymem/shot_keys.py",
     "storymem/shot_record.py",
-    "storymem/script/reader.py", "storymem/tiny/files.py", "storymem/weights.py",
+    "storymem/script/reader.py", "storymem/tiny/files.py", "storymem/models/weights.py",
     "storymem/files/weights_file.py",
 }  # fmt: skip
 SOURCES = sorted({source for part in PARTS.values() for source in part.sources})
@@ -317,8 +317,8 @@ def _imported(source: str) -> set[str]:
 def test_a_source_that_is_not_there_is_named():
     with pytest.raises(ValueError, match=r"lists storymem/gone.py, but .*correct the list"):
         digests_of_part(("storymem/gone.py",))
-    with pytest.raises(ValueError, match=r"storymem/rope.py::gone, but there is no gone"):
-        digests_of_part(("storymem/rope.py::gone",))
+    with pytest.raises(ValueError, match=r"storymem/sampling/rope.py::gone, but there is no gone"):
+        digests_of_part(("storymem/sampling/rope.py::gone",))
 
 
 def test_the_question_names_what_changed_and_the_command():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from storymem.rope import temporal_positions
+from storymem.sampling.rope import temporal_positions
 
 
 def test_memory_lies_before_the_shot_with_gaps_of_five():

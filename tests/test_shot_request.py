@@ -8,10 +8,10 @@ import pytest
 import torch
 from fakes import noise_image
 
-from storymem.continuity import ShotPlan
 from storymem.memory.bank import MemoryFrame
+from storymem.sampling.continuity import ShotPlan
+from storymem.sampling.request import request_shot
 from storymem.script.reader import Shot
-from storymem.shot_request import request_shot
 
 START = torch.rand(1, 24, 32, 3)
 PREVIOUS = torch.rand(9, 16, 32, 3)

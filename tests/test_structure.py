@@ -100,7 +100,7 @@ ONE_PLACE = {
     "json.loads": {
         "storymem/files/json_text.py",
         "nodes/loop_progress.py",  # what the host hands over
-        "storymem/hpsv3.py",  # the pack's own file
+        "storymem/models/hpsv3.py",  # the pack's own file
         "storymem/try_it.py",  # the host's answers, before anything is installed
     },
     "torch.jit.load": set(),

@@ -13,8 +13,8 @@ from film_files import write_story
 from storymem import __main__ as program
 from storymem.metric_report import title_of
 from storymem.metrics import Judges, measure_story
+from storymem.sampling.start_images import from_folder
 from storymem.script.reader import load_story
-from storymem.start_images import from_folder
 from storymem.story_film import open_film
 from storymem.tiny import files, picture, world
 from storymem.tiny.film_features import NOBODY, TinyWorld, keeps_look, look_of

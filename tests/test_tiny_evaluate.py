@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from storymem.embedders import Embedder
 from storymem.memory.bank import REFERENCE_SHOT
+from storymem.memory.embedders import Embedder
 from storymem.tiny import evaluate, flow, measures, player, returns, text, world
 
 SIDE = 16  # the code of each kind's look fills a square of this many pixels
@@ -262,8 +262,8 @@ def test_random_frames_are_as_many_and_from_anywhere():
 
 
 def test_spoilt_frames_are_below_the_scorers_threshold_and_the_others_are_untouched():
-    from storymem.aesthetics import SharpnessScorer
-    from storymem.frames import ShotFrames
+    from storymem.selection.preprocess import ShotFrames
+    from storymem.selection.scorers import SharpnessScorer
 
     stories = world.sample_stories(1, shots=2, seed=2)
     frames = (player.picture.render(stories.scenes[[0]])[0] * 255).round().to(torch.uint8)

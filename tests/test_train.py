@@ -22,7 +22,7 @@ from storymem.files.video import write_video
 from storymem.headless.adapters import add_lora, read_lora_file, to_diffusers_name
 from storymem.headless.models import Placement, WanVae
 from storymem.headless.positions import install_memory_positions, set_memory_frames
-from storymem.lora import TARGETS, read_lora, target_modules
+from storymem.sampling.lora import TARGETS, read_lora, target_modules
 from storymem.training import checkpoints
 from storymem.training.data import Clip, Examples, ExampleSettings, find_groups, read_stretch
 from storymem.training.objective import NoiseLevels, TrainingInputs, flow_loss
@@ -272,7 +272,8 @@ def test_gradient_checkpointing_changes_no_loss(data, tmp_path):
 def test_a_checkpoint_is_read_with_the_weights_it_was_trained_to(
     data, tmp_path, changes, scale, has_alpha
 ):
-    """By storymem.lora, which Load LoRA uses, and by peft: the effective change of every weight."""
+    """By storymem.sampling.lora, which Load LoRA uses, and by peft: the effective change of every
+    weight."""
     trainer = make_trainer(data, tmp_path, steps=2, **changes)
     trainer.train()
     path = tmp_path / "checkpoint-000002" / "backbone_high_noise.safetensors"

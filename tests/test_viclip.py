@@ -13,17 +13,11 @@ import torch.nn.functional as F
 import viclip_case as case
 from safetensors.torch import save_file
 
-from storymem import viclip
-from storymem.clip import ClipShape
-from storymem.laion import LaionScorer
 from storymem.metrics import AestheticQuality
-from storymem.viclip import (
-    as_clip_input,
-    count_tokens,
-    load_viclip,
-    middle_frames,
-    tokenise,
-)
+from storymem.models import viclip
+from storymem.models.clip_vision import ClipShape
+from storymem.models.laion import LaionScorer
+from storymem.models.viclip import as_clip_input, count_tokens, load_viclip, middle_frames, tokenise
 
 pytest.importorskip("open_clip")
 TOLERANCE = 1e-5  # on unit vectors; two orders of sums differ by 1e-6, the mutants by 1e-3 and more
@@ -148,7 +142,7 @@ def _without_mask(self, x, *, causal=False):
 
 
 def _smoothed_input(parameters, size: int) -> torch.Tensor:
-    from storymem.clip import cropped
+    from storymem.models.clip_vision import cropped
 
     frames = torch.from_numpy(case.clip(*parameters))
     return cropped(frames[middle_frames(len(frames))], size)

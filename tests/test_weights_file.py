@@ -18,17 +18,17 @@ from hostile_weights import CLAIMS_TOO_MUCH, RUNS_CODE, Writes, damaged, write_a
 from safetensors.torch import save_file
 
 from storymem.__main__ import main
-from storymem.clip import load_clip
-from storymem.clip_text import load_clip_text
 from storymem.files.weights_file import WeightsError, read_header, read_outline, read_state_dict
 from storymem.headless.adapters import add_extra_lora, check_lora_file, read_lora_file
 from storymem.headless.models import I2V_CHANNELS, check_folder
-from storymem.hpsv3 import check_hpsv3, load_hpsv3
-from storymem.laion import load_head
-from storymem.lora import read_lora
+from storymem.models.clip_text import load_clip_text
+from storymem.models.clip_vision import load_clip
+from storymem.models.hpsv3 import check_hpsv3, load_hpsv3
+from storymem.models.laion import load_head
+from storymem.models.viclip import load_viclip
+from storymem.sampling.lora import read_lora
 from storymem.tiny.dit import load_host_file as load_tiny_dit
 from storymem.training.checkpoints import STATE_FILE, read_state
-from storymem.viclip import load_viclip
 
 
 def read_training_state(path):

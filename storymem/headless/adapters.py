@@ -10,13 +10,7 @@ from pathlib import Path
 import torch
 
 from ..files.weights_file import SAFETENSORS, read_outline, read_state_dict
-from ..lora import (
-    LoraModule,
-    check_lora,
-    describe_scale,
-    read_lora,
-    target_modules,
-)
+from ..sampling.lora import LoraModule, check_lora, describe_scale, read_lora, target_modules
 
 LORA_FILES = {"high": "backbone_high_noise", "low": "backbone_low_noise"}  # released names
 SUFFIXES = (".safetensors", ".pth")

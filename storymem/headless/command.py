@@ -14,11 +14,11 @@ from ..files.images import read_picture
 from ..memory.bank import MemoryBank, start_bank
 from ..memory.bank_folder import load_bank
 from ..memory.policies import POLICIES
-from ..recipe import Recipe
+from ..sampling.recipe import Recipe
+from ..sampling.start_images import from_folder
 from ..script.numbers import parse_shot_numbers
 from ..script.reader import Story, load_story
 from ..shot_loop import LoopSettings, Step
-from ..start_images import from_folder
 from ..story_film import read_script
 from ..story_sheet import save_story_sheet
 from ..tiny import demo

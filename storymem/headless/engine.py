@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from ..conditioning import PATCH, LatentCache, ShotEncoder
-from ..recipe import T2V_BOUNDARY, Recipe
 from ..render_version import HEADLESS
+from ..sampling.conditioning import PATCH, LatentCache, ShotEncoder
+from ..sampling.recipe import T2V_BOUNDARY, Recipe
 from . import parallel
 from .adapters import (
     add_extra_lora,

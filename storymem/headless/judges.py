@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from ..aesthetics import Scorer, SharpnessScorer
-from ..embedders import Embedder, LayoutEmbedder
-from ..weights import CLIP_B32, CLIP_L14, HPSV3, LAION_HEAD, WeightsSource
+from ..memory.embedders import Embedder, LayoutEmbedder
+from ..models.weights import CLIP_B32, CLIP_L14, HPSV3, LAION_HEAD, WeightsSource
+from ..selection.scorers import Scorer, SharpnessScorer
 
 EMBEDDERS = ("clip", "no_weights")
 SCORERS = ("none", "sharpness", "laion", "hpsv3")
@@ -56,8 +56,8 @@ class Judges:
     def _load_embedder(self, device: torch.device) -> Embedder:
         if self.embedder == "no_weights":
             return LayoutEmbedder()
-        from ..clip import ClipEmbedder, load_clip
-        from ..clip_text import load_clip_text
+        from ..models.clip_text import load_clip_text
+        from ..models.clip_vision import ClipEmbedder, load_clip
 
         tower = load_clip(self.clip)
         encode = on_device(tower.module, device)
@@ -88,13 +88,13 @@ class Judges:
         if self.scorer == "sharpness":
             return SharpnessScorer(self.scorer_threshold)
         if self.scorer == "hpsv3":
-            from ..hpsv3 import Hpsv3Scorer, load_hpsv3
+            from ..models.hpsv3 import Hpsv3Scorer, load_hpsv3
 
             dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
             model = Guest(load_hpsv3(self.hpsv3, dtype=dtype), device)
             return Hpsv3Scorer(model, threshold=self.scorer_threshold, release=model.release)
-        from ..clip import load_clip
-        from ..laion import LaionScorer, load_head
+        from ..models.clip_vision import load_clip
+        from ..models.laion import LaionScorer, load_head
 
         tower = load_clip(self.laion_clip)
         return LaionScorer(

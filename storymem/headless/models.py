@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from ..conditioning import LATENT_CHANNELS
 from ..files.json_text import parse_json
 from ..files.messages import reason_of
+from ..sampling.conditioning import LATENT_CHANNELS
 
 I2V_CHANNELS = 36  # 16 noisy + 4 mask + 16 conditioning
 T2V_CHANNELS = 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..rope import MEMORY_ROPE_SHIFT, check_memory_span, check_reach, temporal_positions
+from ..sampling.rope import MEMORY_ROPE_SHIFT, check_memory_span, check_reach, temporal_positions
 
 
 class MemoryRotaryEmbed(nn.Module):

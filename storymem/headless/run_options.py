@@ -6,11 +6,11 @@ import argparse
 import re
 from pathlib import Path
 
-from ..continuity import GIVEN_FRAMES
 from ..memory.bank import MAX_MEMORY_FRAMES, SINK_FRAMES
 from ..memory.policies import POLICIES
-from ..recipe import Recipe
-from ..shot_request import SIZE_RULES
+from ..sampling.continuity import GIVEN_FRAMES
+from ..sampling.recipe import Recipe
+from ..sampling.request import SIZE_RULES
 from ..tiny import demo
 from ..tiny import files as tiny_files
 from .judges import EMBEDDERS, SCORERS

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from ..conditioning import check_size, latent_frames
 from ..disk_space import check_disk, estimate_bytes
 from ..earlier_films import begin_film, find_film, notices_of
 from ..files.disk import check_out, remove_unfinished, telling
@@ -21,13 +20,15 @@ from ..files.messages import reason_of
 from ..files.video import DEFAULT_CRF, FRAME_RATE, as_rate
 from ..film_restore import keep_other
 from ..folder_lock import StoryClaim
-from ..keyframes import choose_keyframes
 from ..memory.bank import MemoryBank
 from ..neutral_inputs import inputs_that_count
 from ..render_version import render_versions
-from ..rope import check_reach
+from ..sampling.conditioning import check_size, latent_frames
+from ..sampling.request import SIZE_RULES, request_shot
+from ..sampling.rope import check_reach
 from ..script.fields import MAX_SEED
 from ..script.reader import Story
+from ..selection.keyframes import choose_keyframes
 from ..shot_begin import bank_after, begin_shot
 from ..shot_files import find_edits
 from ..shot_loop import (
@@ -40,7 +41,6 @@ from ..shot_loop import (
     way_of,
 )
 from ..shot_memory import ShotMemory
-from ..shot_request import SIZE_RULES, request_shot
 from ..shot_store import ShotResult, ShotStore, digest_of
 from ..story_output import BANK_FOLDER, ShownStory, VideoOptions
 from ..story_repair import repair_folder

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ..conditioning import LATENT_CHANNELS, ShotConditioning, draw_memory_noise
-from ..recipe import SHIFT, Recipe
+from ..sampling.conditioning import LATENT_CHANNELS, ShotConditioning, draw_memory_noise
+from ..sampling.recipe import SHIFT, Recipe
 from .positions import set_memory_frames
 
 SAMPLERS = ("uni_pc", "euler")

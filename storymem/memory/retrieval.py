@@ -17,7 +17,7 @@ from .bank import MemoryBank
 from .policies import Choice, choose_entities, choose_relevant
 
 if TYPE_CHECKING:
-    from ..embedders import Embedder
+    from .embedders import Embedder
 
 FILE_SIGNS = re.compile(r"[_\-.\d]+")  # between the words of a file name
 

@@ -10,8 +10,8 @@ import torch
 from ..headless.engine import Engine, ModelFiles
 from ..headless.models import Placement, WanVae, place, require_diffusers
 from ..headless.positions import install_memory_positions
-from ..recipe import Recipe
 from ..render_version import HEADLESS
+from ..sampling.recipe import Recipe
 from . import demo, dit, files, text, vae
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import argparse
 
 import torch
 
-from ..continuity import GIVEN_FRAMES, MODE_OF_CHOICE
+from ..sampling.continuity import GIVEN_FRAMES, MODE_OF_CHOICE
 from . import flow, measures, picture, plots, trials, world
 from .player import CONTINUITY, Case, Played, returning
 from .statistics import widest

@@ -6,8 +6,8 @@ from importlib.util import find_spec
 
 import torch
 
-from ..colour import lab_statistics
-from ..frames import in_batches
+from ..sampling.colour_match import lab_statistics
+from ..selection.preprocess import in_batches
 from . import world
 from .player import Played
 from .statistics import difference, mean, rate, ratio

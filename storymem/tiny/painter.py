@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from ..conditioning import GREY
-from ..frames import in_batches
 from ..headless.sampling import draw_noise
 from ..memory.bank import MemoryFrame
+from ..sampling.conditioning import GREY
+from ..selection.preprocess import in_batches
 from . import corpus, dit, text, vae, world
 
 AT_ONCE = 192  # shots sampled together

@@ -13,15 +13,15 @@ from dataclasses import dataclass, fields, replace
 import torch
 import torch.nn.functional as F
 
-from .. import keyframes
-from ..aesthetics import SharpnessScorer
-from ..colour import match_repeated_frames
-from ..continuity import GIVEN_FRAMES, take_given_frames
-from ..embedders import Embedder, LayoutEmbedder
-from ..frames import quantise
 from ..memory.bank import MemoryBank, MemoryFrame, start_bank
+from ..memory.embedders import Embedder, LayoutEmbedder
 from ..memory.retrieval import has_to_choose
+from ..sampling.colour_match import match_repeated_frames
+from ..sampling.continuity import GIVEN_FRAMES, take_given_frames
 from ..script.reader import Story, load_story
+from ..selection import keyframes
+from ..selection.preprocess import quantise
+from ..selection.scorers import SharpnessScorer
 from ..shot_loop import LoopSettings, plan_shot
 from ..shot_memory import shot_memory, with_prompt
 from . import demo, picture, world

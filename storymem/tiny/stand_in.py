@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 import torch
 
-from ..embedders import Embedder
-from ..frames import in_batches
 from ..memory.bank import MemoryFrame
+from ..memory.embedders import Embedder
+from ..selection.preprocess import in_batches
 from . import picture, text, world
 from .judge import AREA_COST, FRAMES_AT_ONCE, SCALES, Judge, lowest
 

@@ -154,7 +154,9 @@ def prepare(options: argparse.Namespace, paint=None, referee=None):
 def start(options: argparse.Namespace) -> None:
     """Logging and arithmetic of a program that measures."""
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
-    logging.getLogger("storymem.keyframes").setLevel(logging.ERROR)  # a line for every shot
+    logging.getLogger("storymem.selection.keyframes").setLevel(
+        logging.ERROR
+    )  # a line for every shot
     if options.device != "cpu":
         torch.set_num_threads(1)  # the workers have the processor's cores
     torch.set_float32_matmul_precision("high")

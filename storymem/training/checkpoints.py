@@ -22,7 +22,7 @@ from ..headless.adapters import (
     to_checkpoint_name,
     to_diffusers_name,
 )
-from ..lora import LORA_ALPHA, TARGETS, target_modules
+from ..sampling.lora import LORA_ALPHA, TARGETS, target_modules
 
 STATE_FILE = "training_state.pt"
 STATE_PARTS = {"step": int, "settings": dict, "weights": dict, "optimizer": dict}

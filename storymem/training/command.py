@@ -21,10 +21,10 @@ from ..headless.models import (
     encode_texts,
     require_diffusers,
 )
-from ..lora import LORA_ALPHA, TARGETS
 from ..memory.bank import MAX_MEMORY_FRAMES
-from ..recipe import I2V_BOUNDARY, SHIFT
-from ..rope import MEMORY_ROPE_SHIFT
+from ..sampling.lora import LORA_ALPHA, TARGETS
+from ..sampling.recipe import I2V_BOUNDARY, SHIFT
+from ..sampling.rope import MEMORY_ROPE_SHIFT
 from . import checkpoints
 from .data import ExampleSettings, find_groups
 from .objective import EXPERTS, NoiseLevels

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from ..continuity import GIVEN_FRAMES
 from ..files.video import FRAME_RATE, open_video
 from ..memory.bank import MAX_MEMORY_FRAMES
+from ..sampling.continuity import GIVEN_FRAMES
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi")
 MAX_TRIES = 50  # other draws before clips that are too short are an error

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from ..conditioning import ShotConditioning
 from ..headless.positions import set_memory_frames
 from ..headless.sampling import TRAIN_STEPS, lay_out_condition
-from ..recipe import I2V_BOUNDARY, SHIFT
+from ..sampling.conditioning import ShotConditioning
+from ..sampling.recipe import I2V_BOUNDARY, SHIFT
 
 EXPERTS = ("high", "low")
 

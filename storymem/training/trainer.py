@@ -10,13 +10,13 @@ from pathlib import Path
 
 import torch
 
-from ..conditioning import LatentCache, ShotEncoder, check_size
 from ..headless.adapters import STORYMEM_ADAPTER
 from ..headless.models import WanVae
 from ..headless.positions import install_memory_positions
-from ..lora import LORA_ALPHA, TARGETS
 from ..memory.bank import MemoryFrame
-from ..rope import MEMORY_ROPE_SHIFT
+from ..sampling.conditioning import LatentCache, ShotEncoder, check_size
+from ..sampling.lora import LORA_ALPHA, TARGETS
+from ..sampling.rope import MEMORY_ROPE_SHIFT
 from . import checkpoints
 from .data import Example, Examples, ExampleSettings, seeded
 from .objective import NoiseLevels, TrainingInputs, flow_loss, lay_out

@@ -1,4 +1,5 @@
-"""Records ``hpsv3.json`` and ``storymem/hpsv3_tokens.json`` with the ``hpsv3`` package itself.
+"""Records ``hpsv3.json`` and ``storymem/models/hpsv3_tokens.json`` with the ``hpsv3`` package
+itself.
 
 The package pins ``transformers==4.45.2``, which ComfyUI cannot use: run this in an environment of
 its own, never in ComfyUI's.

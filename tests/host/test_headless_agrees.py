@@ -15,7 +15,6 @@ from m2v_helpers import DEFAULTS, M2V, rel_l2
 
 pytest.importorskip("diffusers")
 
-from storymem.conditioning import VAE_STRIDE, LatentCache, ShotEncoder, latent_frames
 from storymem.headless.adapters import add_lora, set_lora_strength
 from storymem.headless.models import Placement, WanVae
 from storymem.headless.positions import install_memory_positions
@@ -26,7 +25,8 @@ from storymem.headless.sampling import (
     draw_noise,
     lay_out_condition,
 )
-from storymem.lora import read_lora, target_modules
+from storymem.sampling.conditioning import VAE_STRIDE, LatentCache, ShotEncoder, latent_frames
+from storymem.sampling.lora import read_lora, target_modules
 
 WIDTH, HEIGHT, LENGTH, SEED = (DEFAULTS[key] for key in ("width", "height", "length", "seed"))
 STEPS = 6  # two by the high-noise expert and four by the low; 6 does not divide 1000

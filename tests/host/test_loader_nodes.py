@@ -84,7 +84,7 @@ def test_a_clip_file_in_the_models_folder_selects_keyframes(host, clips, models,
     assert "CLIP ViT-128x2/32" in caplog.text
     assert "0.9 is calibrated for CLIP ViT-B/32" in caplog.text
     frames = (clips["one"] * 255).round().to(torch.uint8)[:2]
-    squashed = host.pack("storymem.clip").squashed(frames, 224)
+    squashed = host.pack("storymem.models.clip_vision").squashed(frames, 224)
     with torch.inference_mode():
         expected = torch.nn.functional.normalize(model.encode_image(squashed), dim=-1)
     # The same weights in the same code, once through the host: no difference at all on a CPU.
@@ -154,9 +154,9 @@ def test_the_laion_scorer_works_from_local_files(host, clips, models):
     kept = values["keyframes"].frames
     assert [frame.scorer for frame in kept] == ["laion"] * 4
     assert values["scorer"].threshold == 0.0
-    small = host.pack("storymem.frames").selection_frame(kept[0].image)[None]
+    small = host.pack("storymem.selection.preprocess").selection_frame(kept[0].image)[None]
     with torch.inference_mode():
-        features = clip.encode_image(host.pack("storymem.clip").cropped(small, 224))
+        features = clip.encode_image(host.pack("storymem.models.clip_vision").cropped(small, 224))
         expected = head(torch.nn.functional.normalize(features, dim=-1))
     assert kept[0].score == pytest.approx(float(expected), abs=1e-5)
 
@@ -174,7 +174,7 @@ def test_hpsv3_runs_under_the_hosts_model_management(host, clips, models, monkey
     """The tiny golden model through the nodes: same scores, host's linear layers, in bf16 too."""
     golden_tests = load_golden_tests()
     save_file(golden_tests.tiny_weights(), models["aesthetics"] / "HPSv3.safetensors")
-    library = host.pack("storymem.hpsv3")
+    library = host.pack("storymem.models.hpsv3")
     tiny = library.Hpsv3Shape(head_dim=16, vision_heads=2)
     monkeypatch.setattr(library, "Hpsv3Shape", lambda: tiny)
     recorded = golden("hpsv3.json")["fp32"]
@@ -212,7 +212,7 @@ def test_hpsv3_with_only_part_of_its_weights_loaded_gives_the_same_score(host, t
     """On a card that HPSv3 does not fit into, the host lends the rest of it layer by layer."""
     golden_tests = load_golden_tests()
     save_file(golden_tests.tiny_weights(), tmp_path / "HPSv3.safetensors")
-    library, node_module = host.pack("storymem.hpsv3"), host.pack("nodes.hpsv3")
+    library, node_module = host.pack("storymem.models.hpsv3"), host.pack("nodes.hpsv3")
     tiny = library.Hpsv3Shape(head_dim=16, vision_heads=2)
     image = torch.from_numpy(golden_tests.case.image(*golden_tests.case.IMAGES[0]))[None]
 
@@ -253,7 +253,7 @@ def test_hpsv3_with_weights_left_behind_computes_on_the_device(host, tmp_path):
     """The meta device stands for a card: some layers refuse weights of another device there."""
     golden_tests = load_golden_tests()
     save_file(golden_tests.tiny_weights(), tmp_path / "HPSv3.safetensors")
-    library, node_module = host.pack("storymem.hpsv3"), host.pack("nodes.hpsv3")
+    library, node_module = host.pack("storymem.models.hpsv3"), host.pack("nodes.hpsv3")
     tiny = library.Hpsv3Shape(head_dim=16, vision_heads=2)
     model = library.load_hpsv3(tmp_path / "HPSv3.safetensors", dtype=torch.float32, shape=tiny)
     layers = [part for part in model.modules() if an_input(part) is not None]
@@ -294,7 +294,7 @@ def test_models_are_released_even_when_the_selection_fails(host, clips):
     """The memory must be free before sampling starts, whatever happened."""
     released = []
 
-    class Failing(host.pack("storymem.embedders").Embedder):
+    class Failing(host.pack("storymem.memory.embedders").Embedder):
         name = "failing"
 
         def _embed(self, frames):
@@ -362,7 +362,7 @@ def test_the_switch_fetches_the_missing_file_once(host, clips, models, web, monk
 def test_a_file_that_is_not_the_published_one_is_not_kept(host, models, web):
     address, folder, _ = web
     (folder / "served.pt").write_bytes(b"something else")
-    weights = host.pack("storymem.weights")
+    weights = host.pack("storymem.models.weights")
     source = replace(weights.CLIP_B32, url=f"{address}/served.pt")
     with pytest.raises(ValueError, match="SHA-256 is not the published one"):
         weights.download(source, models["clip_vision"])
@@ -371,7 +371,7 @@ def test_a_file_that_is_not_the_published_one_is_not_kept(host, models, web):
 
 def test_a_page_that_is_not_there_is_a_clear_error(host, models, web):
     address, _, _ = web
-    weights = host.pack("storymem.weights")
+    weights = host.pack("storymem.models.weights")
     source = replace(weights.LAION_HEAD, url=f"{address}/nowhere.pth")
     with pytest.raises(ValueError, match=r"could not be fetched from .*nowhere\.pth"):
         weights.download(source, models["aesthetics"])

@@ -11,7 +11,7 @@ import torch
 from m2v_helpers import M2V, rel_l2
 from safetensors.torch import load_file, save_file
 
-from storymem.lora import target_modules
+from storymem.sampling.lora import target_modules
 
 RANK = 4
 

@@ -10,7 +10,7 @@ from m2v_helpers import M2V, rel_l2
 from safetensors.torch import load_file
 from wan_reference import WanReference
 
-from storymem.rope import temporal_positions
+from storymem.sampling.rope import temporal_positions
 
 FRAMES, HEIGHT, WIDTH = 3, 4, 6  # latents of the shot
 BOUND = 1e-5

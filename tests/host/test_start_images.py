@@ -129,7 +129,10 @@ def test_pictures_come_from_a_folder_by_their_shots(host, log):
 
 
 def test_which_shots_a_start_image_begins(host):
-    request, plans = host.pack("storymem.shot_request"), host.pack("storymem.continuity")
+    request, plans = (
+        host.pack("storymem.sampling.request"),
+        host.pack("storymem.sampling.continuity"),
+    )
     shots = host.pack("storymem.script.reader").load_story(story(2)).shots
     image = torch.rand(1, 16, 16, 3)
 

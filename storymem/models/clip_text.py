@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from .clip import ClipTower, encoder_blocks
-from .files.messages import short
-from .files.weights_file import read_state_dict
+from ..files.messages import short
+from ..files.weights_file import read_state_dict
+from .clip_vision import ClipTower, encoder_blocks
 
 HEAD_WIDTH = 64  # channels of an attention head, in every CLIP text tower
 SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；])|\n+")

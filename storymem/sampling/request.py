@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import torch
 
+from ..memory.bank import MAX_MEMORY_FRAMES, MemoryFrame
 from .conditioning import LATENT_CHANNELS, VAE_STRIDE, check_size, fit_size, latent_frames
 from .continuity import ShotPlan, resolve_mode, take_given_frames
-from .memory.bank import MAX_MEMORY_FRAMES, MemoryFrame
 
 SIZE_RULES = ("exact", "memory_aspect")
 logger = logging.getLogger(__name__)

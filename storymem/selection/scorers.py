@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 
-from .frames import in_batches, selection_frame
-from .memory.bank import MemoryFrame
+from ..memory.bank import MemoryFrame
+from .preprocess import in_batches, selection_frame
 
 HPSV3_THRESHOLD = 3.0  # released selection: score < 3.0 is bad
 LAION_THRESHOLD = 5.0  # the predictor's scale is 1 to 10, and its training images average 5.4

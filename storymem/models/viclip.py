@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .clip import normalise
-from .files.weights_file import read_state_dict
+from ..files.weights_file import read_state_dict
+from .clip_vision import normalise
 
 FRAMES = 8  # per clip, in VBench and in the released weights
 HEAD_WIDTH = 64  # channels of a head in every CLIP up to L; the weights do not show it

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from .embedders import Embedder
-from .files.messages import short
-from .files.weights_file import read_state_dict
+from ..files.messages import short
+from ..files.weights_file import read_state_dict
+from ..memory.embedders import Embedder
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)

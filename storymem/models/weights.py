@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .files.disk import remove_unfinished, replacing
-from .files.messages import reason_of
+from ..files.disk import remove_unfinished, replacing
+from ..files.messages import reason_of
 
 DOWNLOAD_CHUNK = 1 << 20  # bytes
 logger = logging.getLogger(__name__)

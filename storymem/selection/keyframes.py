@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from .aesthetics import Filtered, Scorer
-from .embedders import BATCH, Embedder
-from .frames import ShotFrames, in_batches
-from .memory.bank import MemoryBank, MemoryFrame
+from ..memory.bank import MemoryBank, MemoryFrame
+from ..memory.embedders import BATCH, Embedder
+from .preprocess import ShotFrames, in_batches
+from .scorers import Filtered, Scorer
 
 SIMILARITY_THRESHOLD = 0.9  # released selection, calibrated on CLIP ViT-B/32
 THRESHOLD_STEP = 0.01  # released selection

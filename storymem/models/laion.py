@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from .aesthetics import Scorer
-from .clip import ClipShape, cropped
-from .files.weights_file import read_state_dict
+from ..files.weights_file import read_state_dict
+from ..selection.scorers import Scorer
+from .clip_vision import ClipShape, cropped
 
 
 def load_head(path: str | Path) -> torch.nn.Sequential:

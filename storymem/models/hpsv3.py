@@ -24,10 +24,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .aesthetics import Scorer
-from .clip import normalise
-from .files.weights_file import read_outline, read_state_dict
-from .frames import smart_size
+from ..files.weights_file import read_outline, read_state_dict
+from ..selection.preprocess import smart_size
+from ..selection.scorers import Scorer
+from .clip_vision import normalise
 
 HPSV3_PIXELS = 200_704  # 256 * 28 * 28: minimum and maximum at once
 IMAGE_TOKEN = 151655  # <|image_pad|>

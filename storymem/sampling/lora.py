@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .files.messages import listed, short
+from ..files.messages import listed, short
 
 LORA_ALPHA = 128.0  # of the released adapters; PEFT files do not carry it
 SCALES = ("auto", "rslora", "standard")

@@ -1,0 +1,1 @@
+"""Networks that judge and embed frames, and where their weights come from."""

@@ -1,0 +1,1 @@
+"""What a sampler gets: conditioning, positions in time, LoRA, colour."""
