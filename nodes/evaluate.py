@@ -11,8 +11,9 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..storymem.files.messages import shown
-from ..storymem.metric_models import FEATURES, MetricFiles, load_judges
-from ..storymem.metric_report import (
+from ..storymem.film.finished_story import StoryFilm, open_film
+from ..storymem.metrics.models import FEATURES, MetricFiles, load_judges
+from ..storymem.metrics.report import (
     Measurement,
     as_csv,
     as_table,
@@ -20,9 +21,8 @@ from ..storymem.metric_report import (
     shot_rows,
     write_report,
 )
-from ..storymem.metrics import Judges, measure_story
+from ..storymem.metrics.scores import Judges, measure_story
 from ..storymem.models.weights import CLIP_L14, LAION_LINEAR, VICLIP
-from ..storymem.story_film import StoryFilm, open_film
 from .folders import find_inside, tells_host_places
 from .host_models import HostModel, file_options, released_after, weights_path
 from .scorers import L14_NAMES

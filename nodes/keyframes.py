@@ -9,7 +9,6 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..storymem.memory.embedders import LayoutEmbedder
-from ..storymem.pictures import decision_picture
 from ..storymem.selection.keyframes import (
     KNOWN_THRESHOLD,
     MAX_KEYFRAMES_PER_SHOT,
@@ -17,6 +16,7 @@ from ..storymem.selection.keyframes import (
     choose_keyframes,
 )
 from ..storymem.selection.preprocess import resize_frame
+from ..storymem.views.contact_sheet import decision_picture
 from .folders import tells_host_places
 from .host_models import released_after
 from .tensors import require_images

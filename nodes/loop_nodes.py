@@ -8,8 +8,8 @@ from dataclasses import asdict
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..storymem.shot_record import describe_bank
-from ..storymem.shot_store import digest_of
+from ..storymem.loop.shot_record import describe_bank
+from ..storymem.loop.shot_store import digest_of
 from . import loop_run, page
 from .folders import tells_host_places
 from .types import Bank, Flow, Shot

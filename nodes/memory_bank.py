@@ -14,8 +14,8 @@ from ..storymem.files.messages import shown
 from ..storymem.memory.bank import MAX_MEMORY_FRAMES, SINK_FRAMES, MemoryBank, start_bank
 from ..storymem.memory.edits import BankEdits
 from ..storymem.memory.policies import POLICIES
-from ..storymem.pictures import contact_sheet
 from ..storymem.script.numbers import parse_numbers
+from ..storymem.views.contact_sheet import contact_sheet
 from .folders import find_inside, short_places, tells_host_places
 from .known_embedders import KNOWN
 from .page import HIDDEN, show_bank

@@ -18,12 +18,12 @@ from aiohttp import web
 from comfy_api.latest import io
 from yarl import URL
 
-from ..storymem.bank_view import shown_frames, view_bank
 from ..storymem.files.json_text import JsonError, parse_json
 from ..storymem.files.names import is_digest
 from ..storymem.memory.bank import MemoryBank
-from ..storymem.same_origin import is_same_origin
-from ..storymem.thumbnails import SMALL, PictureFolders, read_small
+from ..storymem.views.bank import shown_frames, view_bank
+from ..storymem.views.same_origin import is_same_origin
+from ..storymem.views.thumbnails import SMALL, PictureFolders, read_small
 from . import host_cache
 from .loop_run import STORE_FOLDER
 

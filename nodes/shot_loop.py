@@ -7,12 +7,12 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..storymem.files.names import check_name
 from ..storymem.files.video import DEFAULT_CRF, FRAME_RATE
+from ..storymem.film.output import VideoOptions
+from ..storymem.loop.shots import LoopSettings
 from ..storymem.memory.bank import MemoryBank
 from ..storymem.sampling import start_images as start_pictures
 from ..storymem.sampling.continuity import LOOP_CONTINUITY
 from ..storymem.script.numbers import parse_shot_numbers
-from ..storymem.shot_loop import LoopSettings
-from ..storymem.story_output import VideoOptions
 from . import loop_graph, loop_run, page
 from .file_watch import WATCH
 from .folders import tells_host_places

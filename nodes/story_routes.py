@@ -12,13 +12,13 @@ from pathlib import Path
 import folder_paths
 from aiohttp import web
 
-from ..storymem.earlier_films import find_film, notices_of
-from ..storymem.posters import LARGEST, find_record, find_shot, read_poster
+from ..storymem.film.earlier_films import find_film, notices_of
+from ..storymem.film.folder import find_folder, story_folder
+from ..storymem.film.shot_status import script_mark, shot_states
 from ..storymem.script.reader import Story, load_story
 from ..storymem.script.rows import check_written, read_script, write_script
-from ..storymem.script_view import script_of_view, view_script
-from ..storymem.story_folder import find_folder, story_folder
-from ..storymem.story_states import script_mark, shot_states
+from ..storymem.views.posters import LARGEST, find_record, find_shot, read_poster
+from ..storymem.views.script import script_of_view, view_script
 from .folders import short_places
 from .loop_run import STORE_FOLDER
 from .page import read_json

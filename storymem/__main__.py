@@ -8,10 +8,11 @@ import sys
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code (see ``python -m storymem run --help``)."""
-    from . import films_command, story_sheet
+    from . import films_command
     from .headless import command as run
     from .headless import compare, evaluate
     from .training import command as train
+    from .views import story_sheet
 
     parser = argparse.ArgumentParser(prog="storymem", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)

@@ -11,7 +11,8 @@ from datetime import datetime
 from pathlib import Path
 
 from .files.messages import listed, reason_of
-from .film_restore import (
+from .film.folder import read_manifest
+from .film.restore import (
     ListedFilm,
     check_story_folder,
     film_files,
@@ -22,9 +23,8 @@ from .film_restore import (
     remove_films,
     restore,
 )
-from .film_versions import read_history
-from .story_folder import read_manifest
-from .story_sheet import SHEET, save_story_sheet
+from .film.versions import read_history
+from .views.story_sheet import SHEET, save_story_sheet
 
 DONE, REFUSED = 0, 2
 KEEP = 3  # films that --clean leaves unless told otherwise

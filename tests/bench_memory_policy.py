@@ -22,9 +22,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import conftest  # noqa: F401  loads the library as ``storymem``
 
+from storymem.loop.shot_memory import shot_memory
 from storymem.memory.bank import MemoryBank, MemoryFrame
 from storymem.script.reader import load_story
-from storymem.shot_memory import shot_memory
 
 NAMES = ("Mara", "Pip", "Bo")
 SHOTS, AWAY = 14, 6

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from storymem.files.video import write_video
-from storymem.metrics import FilmFeatures
+from storymem.metrics.scores import FilmFeatures
 
 
 def shot_frames(seed: int, count: int, height: int, width: int) -> np.ndarray:

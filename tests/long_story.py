@@ -8,10 +8,10 @@ import numpy as np
 from loop_graphs import story
 
 from storymem.files.video import write_video
+from storymem.film.folder import update_manifest
+from storymem.film.shot_status import describe_made
+from storymem.loop.shots import LoopSettings, Step, plan_shot
 from storymem.script.reader import load_story
-from storymem.shot_loop import LoopSettings, Step, plan_shot
-from storymem.story_folder import update_manifest
-from storymem.story_states import describe_made
 
 WORDS = (
     "she walks on along the shore, the lighthouse behind her, rain on the lens, in evening light"

@@ -140,7 +140,7 @@ def begun(log: Path) -> list[int]:
 
 def finished_shots(store: Path) -> set[int]:
     """Shots whose record stands whole below ``store``, judged by the library."""
-    from storymem.shot_store import ShotStore
+    from storymem.loop.shot_store import ShotStore
 
     shots = ShotStore(store)
     keys = [path.parent.name for path in shots.root.glob("shots/*/*/record.json")]

@@ -4,7 +4,7 @@
 
 writes tests/golden/render_digest.json, which tests/test_render_version.py compares with. Run it
 after the code of a part has changed: when the pixels change too, raise the part's version in
-storymem/render_version.py first.
+storymem/loop/render_version.py first.
 
 What counts of a source file are its definitions, each by itself: where they stand, in which order
 and in which file makes no difference, so that files can be moved, renamed and divided. Imports
@@ -27,7 +27,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve()
 PACK = next(folder for folder in HERE.parents if (folder / "pyproject.toml").is_file())
-TABLE = "storymem/render_version.py"
+TABLE = "storymem/loop/render_version.py"
 GOLDEN = PACK / "tests/golden/render_digest.json"
 COMMAND = f"python {HERE.relative_to(PACK).as_posix()}"
 

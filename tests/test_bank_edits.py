@@ -9,12 +9,12 @@ from dataclasses import fields, replace
 import pytest
 from fakes import noise_image
 
+from storymem.loop.shot_record import describe_bank
+from storymem.loop.shot_store import ShotStore, digest_of
 from storymem.memory.bank import MAX_DROPPED, MemoryBank, MemoryFrame
 from storymem.memory.bank_folder import load_bank, save_bank
 from storymem.memory.edits import NO_EDITS, BankEdits
-from storymem.pictures import caption
-from storymem.shot_record import describe_bank
-from storymem.shot_store import ShotStore, digest_of
+from storymem.views.contact_sheet import caption
 
 
 def frame(seed: int, **provenance) -> MemoryFrame:

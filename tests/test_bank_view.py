@@ -11,14 +11,14 @@ import torch
 from fakes import noise_image
 from PIL import Image
 
-from storymem.bank_view import MAX_SHOWN, frame_roles, shown_frames, view_bank
 from storymem.files.names import is_digest
+from storymem.loop.shot_store import ShotStore
 from storymem.memory.bank import MemoryBank, MemoryFrame
 from storymem.memory.edits import BankEdits
 from storymem.memory.policies import Choice
-from storymem.same_origin import is_same_origin
-from storymem.shot_store import ShotStore
-from storymem.thumbnails import LARGE, PictureFolders, read_small, shrink
+from storymem.views.bank import MAX_SHOWN, frame_roles, shown_frames, view_bank
+from storymem.views.same_origin import is_same_origin
+from storymem.views.thumbnails import LARGE, PictureFolders, read_small, shrink
 
 
 def frame(i: int, **facts) -> MemoryFrame:

@@ -9,16 +9,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from storymem.earlier_films import begin_film, find_film, keep_earlier, notices_of
-from storymem.latest_results import latest_results
+from storymem.film.earlier_films import begin_film, find_film, keep_earlier, notices_of
+from storymem.film.folder import claim_folder, prompt_marks, read_manifest, story_folder
+from storymem.film.output import ShownStory, VideoOptions
+from storymem.film.shot_status import shot_states
+from storymem.loop.begin import begin_shot, load_result
+from storymem.loop.reuse import latest_results
+from storymem.loop.shot_store import ShotStore
+from storymem.loop.shots import Loop, LoopSettings, finish_shot, list_steps
 from storymem.memory.bank import MemoryBank
 from storymem.script.reader import load_story
-from storymem.shot_begin import begin_shot, load_result
-from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
-from storymem.shot_store import ShotStore
-from storymem.story_folder import claim_folder, prompt_marks, read_manifest, story_folder
-from storymem.story_output import ShownStory, VideoOptions
-from storymem.story_states import shot_states
 
 
 def tale(*prompts, name="Tale", locked=(), rows=None, **fields):

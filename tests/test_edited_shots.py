@@ -13,18 +13,18 @@ import numpy as np
 import pytest
 import torch
 
-from storymem import edited_shots
-from storymem.edited_shots import Look, Written, examine
 from storymem.files.video import read_frames, read_info, write_video
+from storymem.film import edited_shots
+from storymem.film.edited_shots import Look, Written, examine
+from storymem.film.folder import claim_folder, read_manifest, story_folder
+from storymem.film.output import ShownStory, VideoOptions
+from storymem.film.repair import repair_folder
+from storymem.film.shot_files import find_edits
+from storymem.loop.begin import begin_shot, load_result
+from storymem.loop.shot_store import ShotStore
+from storymem.loop.shots import Loop, LoopSettings, finish_shot, list_steps
 from storymem.memory.bank import MemoryBank
 from storymem.script.reader import load_story
-from storymem.shot_begin import begin_shot, load_result
-from storymem.shot_files import find_edits
-from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
-from storymem.shot_store import ShotStore
-from storymem.story_folder import claim_folder, read_manifest, story_folder
-from storymem.story_output import ShownStory, VideoOptions
-from storymem.story_repair import repair_folder
 
 SIZE = (32, 48)  # height, width
 GREEN = (20, 200, 40)

@@ -10,27 +10,27 @@ import pytest
 import torch
 
 from storymem import __main__ as program
-from storymem import film_series, film_versions, folder_lock
 from storymem.files.disk import checksum
 from storymem.files.video import read_info
-from storymem.film_restore import find_store, keep_present, list_films
-from storymem.film_versions import (
+from storymem.film import folder_lock, series, versions
+from storymem.film.folder import claim_folder, leave_script, read_manifest
+from storymem.film.folder_lock import StoryClaim
+from storymem.film.output import ShownStory, VideoOptions
+from storymem.film.restore import find_store, keep_present, list_films
+from storymem.film.shot_status import shot_states
+from storymem.film.versions import (
     FilmVersion,
     check_history,
     next_file,
     read_history,
     write_history,
 )
-from storymem.folder_lock import StoryClaim
+from storymem.loop.begin import begin_shot, load_result
+from storymem.loop.shot_store import ShotStore
+from storymem.loop.shots import Loop, LoopSettings, finish_shot, list_steps
 from storymem.memory.bank import MemoryBank, MemoryFrame
 from storymem.memory.bank_folder import load_bank
 from storymem.script.reader import load_story
-from storymem.shot_begin import begin_shot, load_result
-from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
-from storymem.shot_store import ShotStore
-from storymem.story_folder import claim_folder, leave_script, read_manifest
-from storymem.story_output import ShownStory, VideoOptions
-from storymem.story_states import shot_states
 
 
 def tale(prompts="abc", name="Tale", **fields):
@@ -204,14 +204,14 @@ def test_a_number_is_not_given_twice_after_its_film_was_removed(tmp_path):
 @pytest.mark.parametrize("has_links", [True, False])
 def test_a_name_that_another_process_took_is_left_alone(tmp_path, monkeypatch, has_links):
     if not has_links:
-        monkeypatch.setattr(film_versions.os, "link", lambda *_: (_ for _ in ()).throw(OSError()))
+        monkeypatch.setattr(versions.os, "link", lambda *_: (_ for _ in ()).throw(OSError()))
     film, target = tmp_path / "joined", tmp_path / "Tale_00001_.mp4"
     film.write_bytes(b"mine")
     target.write_bytes(b"theirs")
-    assert not film_versions.take_name(film, target)
+    assert not versions.take_name(film, target)
     assert target.read_bytes() == b"theirs"
     target.unlink()
-    assert film_versions.take_name(film, target)
+    assert versions.take_name(film, target)
     assert target.read_bytes() == b"mine"
 
 
@@ -221,7 +221,7 @@ def test_a_run_that_is_killed_before_its_film_has_the_name_takes_the_same_number
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(film_series, "take_name", killed)
+    monkeypatch.setattr(series, "take_name", killed)
     with pytest.raises(KeyboardInterrupt):
         make(tmp_path)
     assert films(tmp_path / "p" / "Tale") == []
@@ -278,9 +278,9 @@ def test_an_entry_survives_being_written_and_read():
 
 
 def test_the_history_stays_small(monkeypatch):
-    monkeypatch.setattr(film_versions, "MOST_FILMS", 8)
-    monkeypatch.setattr(film_versions, "MOST_STATES", 5)
-    monkeypatch.setattr(film_versions, "MOST_STATE_SHOTS", 7)
+    monkeypatch.setattr(versions, "MOST_FILMS", 8)
+    monkeypatch.setattr(versions, "MOST_STATES", 5)
+    monkeypatch.setattr(versions, "MOST_STATE_SHOTS", 7)
     (known,) = read_history({"films": [GOOD]})
     two = {"01_01": "b" * 64, "01_02": "e" * 64}
     many = [replace(known, file=f"Tale_{i:05d}_.mp4", shots=two) for i in range(1, 12)]
@@ -290,7 +290,7 @@ def test_the_history_stays_small(monkeypatch):
 
 
 def test_scripts_that_no_film_has_any_more_go(tmp_path, monkeypatch):
-    monkeypatch.setattr(film_versions, "MOST_STATES", 2)
+    monkeypatch.setattr(versions, "MOST_STATES", 2)
     for prompts in ("ab", "ac", "ad"):
         folder = make(tmp_path, tale(prompts)).parent
     assert len(list((folder / "versions").iterdir())) == 2

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from storymem import folder_lock
 from storymem.files import disk, locks
 from storymem.files.disk import (
     checksum,
@@ -25,10 +24,11 @@ from storymem.files.disk import (
     unfinished_folder,
 )
 from storymem.files.video import join_videos
-from storymem.folder_lock import LOCK_FILE, FolderBusy, StoryClaim, changing
+from storymem.film import folder_lock
+from storymem.film.folder import read_manifest
+from storymem.film.folder_lock import LOCK_FILE, FolderBusy, StoryClaim, changing
+from storymem.loop.shot_store import ShotStore
 from storymem.memory.bank_folder import load_bank
-from storymem.shot_store import ShotStore
-from storymem.story_folder import read_manifest
 
 ROUNDS = 15
 PACK = Path(__file__).resolve().parent.parent
@@ -62,12 +62,12 @@ class Other:
 
 CLAIM = """
     from pathlib import Path
-    from storymem.folder_lock import StoryClaim
+    from storymem.film.folder_lock import StoryClaim
     claim = StoryClaim(Path(sys.argv[1]), sys.argv[2])
 """
 CHANGE = """
     from pathlib import Path
-    from storymem.folder_lock import changing
+    from storymem.film.folder_lock import changing
     held = changing(Path(sys.argv[1]))
     held.__enter__()
 """
@@ -178,12 +178,12 @@ FINISH = """
     from pathlib import Path
     import torch
     from storymem.memory.bank import MemoryBank, MemoryFrame
-    from storymem.shot_begin import begin_shot
-    from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
-    from storymem.shot_store import ShotStore
+    from storymem.loop.begin import begin_shot
+    from storymem.loop.shots import Loop, LoopSettings, finish_shot, list_steps
+    from storymem.loop.shot_store import ShotStore
     from storymem.script.reader import load_story
-    from storymem.story_folder import claim_folder
-    from storymem.story_output import ShownStory, VideoOptions
+    from storymem.film.folder import claim_folder
+    from storymem.film.output import ShownStory, VideoOptions
 
     out, seed = Path(sys.argv[1]), int(sys.argv[2])
     story = load_story("a\\n---\\nb\\n---\\nc")

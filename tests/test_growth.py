@@ -9,7 +9,8 @@ from contextlib import suppress
 import pytest
 from growth import assert_grows_linearly
 
-from storymem.latest_results import latest_results, moved_results
+from storymem.film.shot_status import script_mark, shot_states
+from storymem.loop.reuse import latest_results, moved_results
 from storymem.memory.bank import MemoryFrame
 from storymem.memory.edits import BankEdits
 from storymem.sampling.lora import module_name
@@ -18,8 +19,7 @@ from storymem.script.numbers import parse_numbers, parse_shot_numbers
 from storymem.script.plain_text import parse_plain, read_tag, split_tags
 from storymem.script.reader import load_story, summarise
 from storymem.script.rows import check_written, read_script, write_script
-from storymem.script_view import script_of_view, view_script
-from storymem.story_states import script_mark, shot_states
+from storymem.views.script import script_of_view, view_script
 
 pytestmark = pytest.mark.slow
 
@@ -252,7 +252,7 @@ def old_latest_pairs(names, labels, texts, fits):
 
 @pytest.mark.parametrize("seed", range(40))
 def test_as_many_results_are_kept_as_a_table_of_all_pairs_would_keep(seed):
-    from storymem.latest_results import _in_order, texts_that_fit
+    from storymem.loop.reuse import _in_order, texts_that_fit
 
     rng = random.Random(seed)
     for _ in range(25):

@@ -24,12 +24,12 @@ from storymem.files.images import (
     is_picture,
     read_picture,
 )
+from storymem.loop.shot_store import ShotStore
 from storymem.memory.bank import REFERENCE_SHOT, MemoryBank, MemoryFrame
 from storymem.memory.bank_folder import load_bank, save_bank
 from storymem.sampling.start_images import from_folder
 from storymem.script.reader import load_story
-from storymem.shot_store import ShotStore
-from storymem.thumbnails import read_small
+from storymem.views.thumbnails import read_small
 
 PACK = Path(__file__).resolve().parent.parent
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n{ } loop\nshowpage\n%%EOF\n"

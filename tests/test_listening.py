@@ -9,16 +9,16 @@ import pytest
 import torch
 from fakes import noise_image
 
-from storymem.latest_results import describe_result
+from storymem.loop.begin import begin_shot, load_result
+from storymem.loop.reuse import describe_result
+from storymem.loop.shot_memory import begin_memory, shot_memory, with_names, with_settings
+from storymem.loop.shot_store import ShotStore
+from storymem.loop.shots import Loop, LoopSettings, finish_shot, list_steps
 from storymem.memory.bank import MemoryBank, MemoryFrame, start_bank
 from storymem.memory.edits import BankEdits
 from storymem.memory.embedders import Embedder, LayoutEmbedder
 from storymem.memory.retrieval import known_names
 from storymem.script.reader import load_story
-from storymem.shot_begin import begin_shot, load_result
-from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
-from storymem.shot_memory import begin_memory, shot_memory, with_names, with_settings
-from storymem.shot_store import ShotStore
 
 CAST = "Mara is a woman in a raincoat.\nPip is a small terrier."
 PROMPTS = ["Mara walks.", "Pip barks."] + ["Mara rows."] * 6 + ["Pip returns."]

@@ -10,13 +10,13 @@ import pytest
 import torch
 from fakes import noise_image
 
+from storymem.loop.begin import begin_shot, load_result
+from storymem.loop.shot_record import describe_bank
+from storymem.loop.shot_store import ShotStore
+from storymem.loop.shots import Loop, LoopSettings, finish_shot, list_steps
 from storymem.memory.bank import MemoryBank, MemoryFrame, start_bank
 from storymem.memory.edits import NO_EDITS, BankEdits
 from storymem.script.reader import load_story
-from storymem.shot_begin import begin_shot, load_result
-from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
-from storymem.shot_record import describe_bank
-from storymem.shot_store import ShotStore
 
 COUNT = 6
 # A change of these regenerates every finished story: hours of every user's card.

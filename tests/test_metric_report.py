@@ -13,9 +13,9 @@ import pytest
 from film_files import PlainFeatures, write_story
 from PIL import Image
 
-from storymem.metric_report import Measurement, as_csv, as_json, as_table, heat_map, write_report
-from storymem.metrics import Judges, ShotNumbers, StoryNumbers, measure_story
-from storymem.story_film import open_film
+from storymem.film.finished_story import open_film
+from storymem.metrics.report import Measurement, as_csv, as_json, as_table, heat_map, write_report
+from storymem.metrics.scores import Judges, ShotNumbers, StoryNumbers, measure_story
 
 EVIL = "=cmd|'/c calc'!A1 <script>alert(1)</script> \"><img src=x onerror=alert(2)> & 'q'"
 COLUMNS = ("aesthetic", "global", "single_shot", "overall", "top10")

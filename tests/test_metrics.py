@@ -11,9 +11,11 @@ import pytest
 import torch
 from film_files import PlainFeatures, shot_frames, write_story
 
-from storymem import metrics, story_film
 from storymem.files.video import read_frames, write_video
-from storymem.metrics import (
+from storymem.film import finished_story
+from storymem.film.finished_story import find_stories, name_apart, open_film, place_in_shots
+from storymem.metrics import scores as metrics
+from storymem.metrics.scores import (
     AestheticQuality,
     FrameAverage,
     Judges,
@@ -23,7 +25,6 @@ from storymem.metrics import (
 )
 from storymem.models.clip_vision import ClipShape
 from storymem.selection.scorers import Scorer
-from storymem.story_film import find_stories, name_apart, open_film, place_in_shots
 
 TOLERANCE = 1e-9
 SIZES = [(9, 32, 48), (21, 48, 32), (5, 32, 48), (1, 64, 64), (33, 32, 48), (14, 40, 80)]
@@ -193,7 +194,7 @@ def test_the_predictor_may_look_at_one_frame_in_several(folder, judges):
 
 def test_only_looked_at_frames_are_kept_and_each_file_is_read_once(folder, judges, monkeypatch):
     opened = []
-    original = story_film.watch
+    original = finished_story.watch
 
     def watch(path, is_wanted, last):
         opened.append(path)
@@ -387,8 +388,8 @@ def test_frames_are_the_files_own(tmp_path):
     frames = shot_frames(5, 12, 32, 48)
     write_video(tmp_path / "a.mp4", frames)
     decoded = list(read_frames(tmp_path / "a.mp4"))
-    found = dict(story_film.watch(tmp_path / "a.mp4", lambda n: n in (2, 7), 9))
+    found = dict(finished_story.watch(tmp_path / "a.mp4", lambda n: n in (2, 7), 9))
     assert sorted(found) == [2, 7]
     assert all((found[i] == decoded[i]).all() for i in found)
     with pytest.raises(ValueError, match="12 of 21 frames"):
-        list(story_film.watch(tmp_path / "a.mp4", lambda n: False, 20))
+        list(finished_story.watch(tmp_path / "a.mp4", lambda n: False, 20))

@@ -9,13 +9,13 @@ from node_schemas import WIDGETS
 
 from storymem.headless.judges import Judges
 from storymem.headless.runner import RunSettings
-from storymem.neutral_inputs import NEUTRAL, NEVER_COUNT, inputs_that_count
+from storymem.loop.neutral_inputs import NEUTRAL, NEVER_COUNT, inputs_that_count
 from storymem.sampling.continuity import ShotPlan
 from storymem.sampling.recipe import Recipe
 from storymem.script.reader import Shot
 
 # What a shot and the headless runner's settings had when keys began: these count always. A new
-# field needs an entry in storymem/neutral_inputs.py.
+# field needs an entry in storymem/loop/neutral_inputs.py.
 FROM_THE_BEGINNING = {
     Shot: {
         "index", "scene", "number", "prompt", "cut", "seed", "length", "negative", "continuity",
@@ -38,9 +38,9 @@ def optional_widgets(schema: dict) -> set[str]:
 
 
 def test_every_optional_input_has_a_neutral_value_or_never_counts(golden):
-    """A new input of a node: say in storymem/neutral_inputs.py at which value the node computes
-    what it did without it, or every film that was made with the node is made again. An input that
-    shows in no pixel goes to NEVER_COUNT."""
+    """A new input of a node: say in storymem/loop/neutral_inputs.py at which value the node
+    computes what it did without it, or every film that was made with the node is made again. An
+    input that shows in no pixel goes to NEVER_COUNT."""
     schemas = golden("schemas.json")
     wanted = {name: optional_widgets(schema) for name, schema in schemas.items()}
     listed = {

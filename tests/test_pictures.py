@@ -8,9 +8,10 @@ import pytest
 import torch
 from fakes import LabelEmbedder, LabelScorer, label_frames, noise_image
 
-from storymem import pictures
 from storymem.memory.bank import MemoryBank, MemoryFrame, start_bank
-from storymem.pictures import (
+from storymem.selection.keyframes import Keyframes, choose_keyframes
+from storymem.views import contact_sheet as pictures
+from storymem.views.contact_sheet import (
     CHOSEN,
     KEPT,
     PINNED,
@@ -19,7 +20,6 @@ from storymem.pictures import (
     contact_sheet,
     decision_picture,
 )
-from storymem.selection.keyframes import Keyframes, choose_keyframes
 
 
 def count(picture: torch.Tensor, colour) -> int:

@@ -15,16 +15,16 @@ import pytest
 import torch
 from fakes import noise_image
 
-from storymem.latest_results import describe_result, moved_results
+from storymem.loop.begin import bank_after, begin_shot, load_result
+from storymem.loop.reuse import describe_result, moved_results
+from storymem.loop.shot_store import ShotStore, digest_of
+from storymem.loop.shots import Loop, LoopSettings, finish_shot, list_steps
 from storymem.memory.bank import MemoryFrame, start_bank
 from storymem.memory.bank_folder import load_bank, save_bank
 from storymem.memory.edits import BankEdits
 from storymem.memory.embedders import LayoutEmbedder
 from storymem.memory.picture import Picture
 from storymem.script.reader import load_story
-from storymem.shot_begin import bank_after, begin_shot, load_result
-from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
-from storymem.shot_store import ShotStore, digest_of
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "regeneration.md"
 PROMPTS = ("Mara walks.", "Mara sits.", "Pip barks.", "Mara rows.", "Pip swims.", "Mara sleeps.")

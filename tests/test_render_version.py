@@ -21,8 +21,8 @@ from render_digest import (
     outline,
 )
 
-from storymem import render_version
-from storymem.render_version import (
+from storymem.loop import render_version
+from storymem.loop.render_version import (
     HEADLESS,
     IN_EVERY_LOOP,
     PARTS,
@@ -45,8 +45,9 @@ NO_PIXELS = {
     "nodes/wan_models.py",
     "storymem/memory/bank_folder.py", "storymem/memory/picture.py", "storymem/files/images.py",
     "storymem/files/json_text.py", "storymem/files/messages.py", "storymem/script/numbers.py",
-    "storymem/pictures.py", "storymem/render_version.py", "storymem/shot_keys.py",
-    "storymem/shot_record.py",
+    "storymem/views/contact_sheet.py",
+    "storymem/loop/render_version.py", "storymem/loop/cache_keys.py",
+    "storymem/loop/shot_record.py",
     "storymem/script/reader.py", "storymem/tiny/files.py", "storymem/models/weights.py",
     "storymem/files/weights_file.py",
 }  # fmt: skip
@@ -289,7 +290,8 @@ def test_every_node_has_its_parts_or_computes_no_pixels(golden):
 
 
 def test_what_a_part_uses_is_in_a_part_or_decides_no_pixel():
-    """A new file that a part imports: list it in storymem/render_version.py, or in NO_PIXELS."""
+    """A new file that a part imports: list it in storymem/loop/render_version.py, or in
+    NO_PIXELS."""
     listed = {source.partition("::")[0] for source in SOURCES}
     assert not listed & NO_PIXELS
     used = {(name, source) for source in SOURCES for name in _imported(source)}

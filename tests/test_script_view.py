@@ -9,7 +9,7 @@ import pytest
 
 from storymem.script.fields import ScriptError
 from storymem.script.rows import check_written, read_script, write_script
-from storymem.script_view import MAX_SHOTS, script_of_view, view_script
+from storymem.views.script import MAX_SHOTS, script_of_view, view_script
 
 SCRIPT = {
     "story_name": "Tale",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from storymem.seams import measure_films, measure_seam
+from storymem.metrics.seams import measure_films, measure_seam
 
 pytest.importorskip("cv2")
 

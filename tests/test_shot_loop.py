@@ -11,14 +11,13 @@ import torch
 from fakes import noise_image
 from work import count_calls
 
-from storymem.disk_space import SPARE_BYTES, check_disk, estimate_bytes
 from storymem.files.names import check_name, folder_name
-from storymem.latest_results import describe_result, latest_results, moved_results
-from storymem.memory.bank import MemoryBank, MemoryFrame
-from storymem.script.numbers import parse_shot_numbers
-from storymem.script.reader import load_story
-from storymem.shot_begin import begin_shot, load_result
-from storymem.shot_loop import (
+from storymem.film.folder import claim_folder, leave_script
+from storymem.loop.begin import begin_shot, load_result
+from storymem.loop.disk_space import SPARE_BYTES, check_disk, estimate_bytes
+from storymem.loop.reuse import describe_result, latest_results, moved_results
+from storymem.loop.shot_store import ShotStore, digest_of
+from storymem.loop.shots import (
     Loop,
     LoopSettings,
     finish_shot,
@@ -26,8 +25,9 @@ from storymem.shot_loop import (
     plan_shot,
     summarise_steps,
 )
-from storymem.shot_store import ShotStore, digest_of
-from storymem.story_folder import claim_folder, leave_script
+from storymem.memory.bank import MemoryBank, MemoryFrame
+from storymem.script.numbers import parse_shot_numbers
+from storymem.script.reader import load_story
 
 PROMPTS = ("a", "b", "c", "d")
 

@@ -24,8 +24,8 @@ from storymem.files.disk import (
     unfinished_folder,
 )
 from storymem.files.video import read_frames
+from storymem.loop.shot_store import ShotStore, digest_of
 from storymem.memory.bank import MemoryBank, MemoryFrame
-from storymem.shot_store import ShotStore, digest_of
 
 KEY = digest_of("a shot")
 
@@ -220,7 +220,7 @@ def test_a_disk_that_gets_full_gives_an_error_or_a_whole_record(tmp_path):
         import torch
         from storymem.files.disk import StoreError
         from storymem.memory.bank import MemoryBank, MemoryFrame
-        from storymem.shot_store import ShotStore
+        from storymem.loop.shot_store import ShotStore
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         picture = MemoryFrame(torch.randint(0, 256, (48, 64, 3), dtype=torch.uint8))
         frames, nobody = torch.rand(9, 48, 64, 3), resource.RLIM_INFINITY

@@ -8,15 +8,15 @@ import shutil
 import pytest
 import torch
 
-from storymem.earlier_films import find_film, shares_prompt
+from storymem.film.earlier_films import find_film, shares_prompt
+from storymem.film.folder import claim_folder, read_manifest
+from storymem.film.output import ShownStory, VideoOptions
+from storymem.film.repair import repair_folder
+from storymem.loop.begin import begin_shot
+from storymem.loop.shot_store import ShotStore
+from storymem.loop.shots import Loop, LoopSettings, finish_shot, list_steps
 from storymem.memory.bank import MemoryBank
 from storymem.script.reader import load_story
-from storymem.shot_begin import begin_shot
-from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
-from storymem.shot_store import ShotStore
-from storymem.story_folder import claim_folder, read_manifest
-from storymem.story_output import ShownStory, VideoOptions
-from storymem.story_repair import repair_folder
 
 DAMAGE = ["", "{", "[]", '{"shots": {"01_01": ', None]
 

@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from storymem.files.video import write_video
-from storymem.posters import find_record, find_shot, read_poster
+from storymem.film.folder import update_manifest
+from storymem.film.shot_status import describe_made, shot_states
+from storymem.loop.shots import LoopSettings, Step, plan_shot
 from storymem.script.reader import load_story
-from storymem.shot_loop import LoopSettings, Step, plan_shot
-from storymem.story_folder import update_manifest
-from storymem.story_states import describe_made, shot_states
+from storymem.views.posters import find_record, find_shot, read_poster
 
 
 def tale(*prompts, **fields):

@@ -11,11 +11,11 @@ import torch
 from film_files import write_story
 
 from storymem import __main__ as program
-from storymem.metric_report import title_of
-from storymem.metrics import Judges, measure_story
+from storymem.film.finished_story import open_film
+from storymem.metrics.report import title_of
+from storymem.metrics.scores import Judges, measure_story
 from storymem.sampling.start_images import from_folder
 from storymem.script.reader import load_story
-from storymem.story_film import open_film
 from storymem.tiny import files, picture, world
 from storymem.tiny.film_features import NOBODY, TinyWorld, keeps_look, look_of
 from storymem.tiny.scripts import main, returning_casts, write_stories

@@ -15,18 +15,8 @@ from fakes import noise_image
 from storymem.files.json_text import DEEPEST, JsonError, parse_json
 from storymem.files.messages import listed, reason_of, short, shown
 from storymem.files.names import check_name, is_digest, is_label, is_plain_name, is_reserved
-from storymem.folder_lock import changing
-from storymem.latest_results import latest_results
-from storymem.memory.bank import MemoryBank, MemoryFrame
-from storymem.memory.bank_folder import load_bank, save_bank
-from storymem.script.reader import MAX_SCRIPT, MOST_BYTES, load_story
-from storymem.shot_begin import begin_shot
-from storymem.shot_files import find_edits
-from storymem.shot_loop import Loop, LoopSettings, finish_shot, list_steps
-from storymem.shot_record import DamagedError
-from storymem.shot_store import ShotStore, picture_path
-from storymem.story_film import read_script
-from storymem.story_folder import (
+from storymem.film.finished_story import read_script
+from storymem.film.folder import (
     MANIFEST,
     claim_folder,
     find_folder,
@@ -34,9 +24,19 @@ from storymem.story_folder import (
     read_manifest,
     remove_shown,
 )
-from storymem.story_output import ShownStory, VideoOptions
-from storymem.story_repair import repair_folder
-from storymem.story_states import shot_states
+from storymem.film.folder_lock import changing
+from storymem.film.output import ShownStory, VideoOptions
+from storymem.film.repair import repair_folder
+from storymem.film.shot_files import find_edits
+from storymem.film.shot_status import shot_states
+from storymem.loop.begin import begin_shot
+from storymem.loop.reuse import latest_results
+from storymem.loop.shot_record import DamagedError
+from storymem.loop.shot_store import ShotStore, picture_path
+from storymem.loop.shots import Loop, LoopSettings, finish_shot, list_steps
+from storymem.memory.bank import MemoryBank, MemoryFrame
+from storymem.memory.bank_folder import load_bank, save_bank
+from storymem.script.reader import MAX_SCRIPT, MOST_BYTES, load_story
 
 KEY = "ab" * 32
 STORY = load_story(

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 import viclip_case as case
 from safetensors.torch import save_file
 
-from storymem.metrics import AestheticQuality
+from storymem.metrics.scores import AestheticQuality
 from storymem.models import viclip
 from storymem.models.clip_vision import ClipShape
 from storymem.models.laion import LaionScorer

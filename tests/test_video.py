@@ -21,8 +21,8 @@ from storymem.files.video import (
     subtitles_text,
     write_video,
 )
-from storymem.posters import read_poster
-from storymem.story_film import watch
+from storymem.film.finished_story import watch
+from storymem.views.posters import read_poster
 
 
 def clip(count, seed, height=48, width=64):

@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 
 from ..files.images import read_picture
+from ..film.finished_story import read_script
+from ..loop.shots import LoopSettings, Step
 from ..memory.bank import MemoryBank, start_bank
 from ..memory.bank_folder import load_bank
 from ..memory.policies import POLICIES
@@ -18,11 +20,9 @@ from ..sampling.recipe import Recipe
 from ..sampling.start_images import from_folder
 from ..script.numbers import parse_shot_numbers
 from ..script.reader import Story, load_story
-from ..shot_loop import LoopSettings, Step
-from ..story_film import read_script
-from ..story_sheet import save_story_sheet
 from ..tiny import demo
 from ..tiny import files as tiny_files
+from ..views.story_sheet import save_story_sheet
 from . import parallel
 from .adapters import find_lora_files
 from .engine import Engine, ModelFiles

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from ..files.disk import check_out
 from ..files.images import find_pictures
+from ..film.finished_story import read_script
+from ..loop.shots import LoopSettings
 from ..sampling.start_images import from_folder
 from ..script.numbers import parse_shot_numbers
-from ..shot_loop import LoopSettings
-from ..story_film import read_script
 from . import command, evaluate, parallel, run_options
 
 SYSTEMS = {

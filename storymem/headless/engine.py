@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ..render_version import HEADLESS
+from ..loop.render_version import HEADLESS
 from ..sampling.conditioning import PATCH, LatentCache, ShotEncoder
 from ..sampling.recipe import T2V_BOUNDARY, Recipe
 from . import parallel

@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 
 from ..files.disk import check_out
-from ..metric_models import FEATURES, MetricFiles, load_judges
-from ..metric_report import Measurement, as_table, write_report
-from ..metrics import Judges, StoryNumbers, measure_story
+from ..film.finished_story import StoryFilm, find_stories, name_apart, open_film
+from ..metrics.models import FEATURES, MetricFiles, load_judges
+from ..metrics.report import Measurement, as_table, write_report
+from ..metrics.scores import Judges, StoryNumbers, measure_story
 from ..models.weights import CLIP_L14, LAION_LINEAR, VICLIP
-from ..story_film import StoryFilm, find_stories, name_apart, open_film
 from .judges import on_device, require_file
 
 TINY_WORLD = "tiny_world"

@@ -12,38 +12,30 @@ from pathlib import Path
 
 import torch
 
-from ..disk_space import check_disk, estimate_bytes
-from ..earlier_films import begin_film, find_film, notices_of
 from ..files.disk import check_out, remove_unfinished, telling
 from ..files.images import read_picture
 from ..files.messages import reason_of
 from ..files.video import DEFAULT_CRF, FRAME_RATE, as_rate
-from ..film_restore import keep_other
-from ..folder_lock import StoryClaim
+from ..film.earlier_films import begin_film, find_film, notices_of
+from ..film.folder_lock import StoryClaim
+from ..film.output import BANK_FOLDER, ShownStory, VideoOptions
+from ..film.repair import repair_folder
+from ..film.restore import keep_other
+from ..film.shot_files import find_edits
+from ..loop.begin import bank_after, begin_shot
+from ..loop.disk_space import check_disk, estimate_bytes
+from ..loop.neutral_inputs import inputs_that_count
+from ..loop.render_version import render_versions
+from ..loop.shot_memory import ShotMemory
+from ..loop.shot_store import ShotResult, ShotStore, digest_of
+from ..loop.shots import Loop, LoopSettings, Step, finish_shot, list_steps, summarise_steps, way_of
 from ..memory.bank import MemoryBank
-from ..neutral_inputs import inputs_that_count
-from ..render_version import render_versions
 from ..sampling.conditioning import check_size, latent_frames
 from ..sampling.request import SIZE_RULES, request_shot
 from ..sampling.rope import check_reach
 from ..script.fields import MAX_SEED
 from ..script.reader import Story
 from ..selection.keyframes import choose_keyframes
-from ..shot_begin import bank_after, begin_shot
-from ..shot_files import find_edits
-from ..shot_loop import (
-    Loop,
-    LoopSettings,
-    Step,
-    finish_shot,
-    list_steps,
-    summarise_steps,
-    way_of,
-)
-from ..shot_memory import ShotMemory
-from ..shot_store import ShotResult, ShotStore, digest_of
-from ..story_output import BANK_FOLDER, ShownStory, VideoOptions
-from ..story_repair import repair_folder
 from .engine import Engine
 from .identity import identify_weights
 from .judges import Judges

@@ -119,9 +119,9 @@ class MemoryBank:
     lists the last candidates that were not kept, each with its reason, for the artist to see.
     ``edits`` are the artist's clicks; they hold for frames that come later too. ``policy`` says
     how a shot's frames are chosen when there are more than places. The rest is filled in by
-    :mod:`storymem.shot_memory` alone: ``choice`` is what was chosen for the shot that this bank was
-    handed to; ``seen`` what the last shot saw under a policy other than the window, with reasons;
-    ``shows`` whom the prompts and file names say that each frame shows.
+    :mod:`storymem.loop.shot_memory` alone: ``choice`` is what was chosen for the shot that this
+    bank was handed to; ``seen`` what the last shot saw under a policy other than the window, with
+    reasons; ``shows`` whom the prompts and file names say that each frame shows.
     """
 
     frames: tuple[MemoryFrame, ...] = ()

@@ -10,7 +10,7 @@ import torch
 from ..headless.engine import Engine, ModelFiles
 from ..headless.models import Placement, WanVae, place, require_diffusers
 from ..headless.positions import install_memory_positions
-from ..render_version import HEADLESS
+from ..loop.render_version import HEADLESS
 from ..sampling.recipe import Recipe
 from . import demo, dit, files, text, vae
 

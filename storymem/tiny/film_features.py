@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ..metrics import FilmFeatures, mean, unit
+from ..metrics.scores import FilmFeatures, mean, unit
 from . import world
 from .judge import SCALES
 from .stand_in import StandIn

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..seams import measure_seam
+from ..metrics.seams import measure_seam
 from .player import Played
 from .statistics import mean, ratio
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 import torch.nn.functional as F
 
+from ..loop.shot_memory import shot_memory, with_prompt
+from ..loop.shots import LoopSettings, plan_shot
 from ..memory.bank import MemoryBank, MemoryFrame, start_bank
 from ..memory.embedders import Embedder, LayoutEmbedder
 from ..memory.retrieval import has_to_choose
@@ -22,8 +24,6 @@ from ..script.reader import Story, load_story
 from ..selection import keyframes
 from ..selection.preprocess import quantise
 from ..selection.scorers import SharpnessScorer
-from ..shot_loop import LoopSettings, plan_shot
-from ..shot_memory import shot_memory, with_prompt
 from . import demo, picture, world
 from .painter import Request
 from .painter import load_painter as load_painter

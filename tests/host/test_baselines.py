@@ -14,7 +14,7 @@ from host_server import Server
 
 pytest.importorskip("diffusers")
 
-from storymem.story_film import open_film, watch
+from storymem.film.finished_story import open_film, watch
 from storymem.tiny import demo, files, scripts
 from storymem.tiny.film_features import TinyWorld, keeps_look
 

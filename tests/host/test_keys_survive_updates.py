@@ -10,14 +10,14 @@ import pytest
 from loop_graphs import loop_graph, ran, story
 from node_schemas import pack_nodes
 
-from storymem.neutral_inputs import NEUTRAL
+from storymem.loop.neutral_inputs import NEUTRAL
 
 NODES = [kind for kind in NEUTRAL if kind.startswith("StoryMem")]
 pytestmark = pytest.mark.usefixtures("fresh")
 
 
 def raise_version(host, monkeypatch, part: str) -> None:
-    module = host.pack("storymem.render_version")
+    module = host.pack("storymem.loop.render_version")
     monkeypatch.setitem(module.PARTS, part, module.Part(module.PARTS[part].version + 1, ()))
 
 
@@ -64,7 +64,7 @@ def with_node(kind: str, inputs: dict) -> dict:
 
 
 def test_a_graph_that_was_saved_before_an_input_existed_keeps_its_shots(host, log, monkeypatch):
-    module = host.pack("storymem.neutral_inputs")
+    module = host.pack("storymem.loop.neutral_inputs")
     saved_before = loop_graph(story(2), log)
     host.run(saved_before)
     assert ran(log) == [1, 2]
@@ -79,7 +79,7 @@ def test_a_graph_that_was_saved_before_an_input_existed_keeps_its_shots(host, lo
 
 
 def test_an_input_that_never_counts_regenerates_nothing(host, log, monkeypatch):
-    module = host.pack("storymem.neutral_inputs")
+    module = host.pack("storymem.loop.neutral_inputs")
     monkeypatch.setitem(module.NEVER_COUNT, "StoryMemTestBody", frozenset({"colour_of_the_node"}))
     host.run(loop_graph(story(2), log))
     assert ran(log) == [1, 2]

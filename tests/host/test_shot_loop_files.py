@@ -21,7 +21,7 @@ def first_pixel(path) -> int:
 
 def prompts_of_films(host, out) -> dict[str, str]:
     """What each visible shot was made for, by its record."""
-    store = host.pack("storymem.shot_store").ShotStore(host.base / "output" / ".storymem")
+    store = host.pack("storymem.loop.shot_store").ShotStore(host.base / "output" / ".storymem")
     manifest = json.loads((Path(out["folder"]) / "story.json").read_text())
     return {
         name: store.find(entry["key"]).facts["prompt"] for name, entry in manifest["shots"].items()

@@ -77,8 +77,8 @@ def test_without_pictures_keys_are_what_they_were(host, log):
     """The new input changes no key of a story that does not use it."""
     out = host.run(loop_graph(story(2), log))
     entry = json.loads((Path(out["folder"]) / "story.json").read_text())["shots"]["01_01"]
-    keys = host.pack("storymem.shot_keys")
-    loops = host.pack("storymem.shot_loop")
+    keys = host.pack("storymem.loop.cache_keys")
+    loops = host.pack("storymem.loop.shots")
     tale = host.pack("storymem.script.reader").load_story(story(2))
     settings = loops.LoopSettings("last_five_frames")
     plan = loops.plan_shot(tale, settings, tale.shots[0], has_previous=False)
@@ -91,7 +91,7 @@ def test_without_pictures_keys_are_what_they_were(host, log):
         "prompt": plan.prompt,
         "mode": "m2v",
     }
-    digest_of = host.pack("storymem.shot_store").digest_of
+    digest_of = host.pack("storymem.loop.shot_store").digest_of
     assert own == digest_of(["shot", described, [], "body"])
     assert entry["key"]
 

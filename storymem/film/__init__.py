@@ -1,0 +1,1 @@
+"""A story's folder: films, shots and the script as the artist finds them."""

@@ -1,0 +1,251 @@
+"""The folder an artist looks into: ``<output>/<prefix>/<story>/``, its names and its manifest.
+
+Prefix and title decide which folder it is, and nothing else; ``story.json`` in it says which record
+each visible file came from. What another script of the same title left there is the business of
+:mod:`storymem.film.earlier_films`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from ..files.disk import StoreError, checksum, unfinished_folder, write_whole
+from ..files.json_text import parse_json
+from ..files.messages import reason_of, shown
+from ..files.names import check_name, folder_name, is_digest, is_label
+from ..script.reader import Story
+from .folder_lock import changing
+from .versions import check_history
+
+MANIFEST = "story.json"
+STORES = (".storymem", ".shots")  # of finished shots, of the nodes and headless
+SHOT_FILE = re.compile(r"shot_([0-9]{1,7}_[0-9]{1,7})\.mp4")
+SCRIPTS = ("script.json", "script.txt")  # what stands beside the shots
+_TEXTS = ("key", "own", "prompt", "shot_prompt", "held_for", "script", "previous", "file", "sha256")
+_ENTRY = {  # what a result in the manifest may hold, by name
+    **dict.fromkeys(_TEXTS, str),
+    "fps": (int, float),
+    "size": int,
+    "seed": (int, type(None)),
+}
+logger = logging.getLogger(__name__)
+
+
+def story_folder(output: str | Path, prefix: str, story: Story) -> Path:
+    """Where ``story`` goes, by prefix and title alone, whether it is there or not. Writes nothing.
+
+    Names that differ in case only are one folder on some disks, so that the second of them gets
+    ``<story>_2``; those that differ in how accents are encoded are one name.
+
+    Raises:
+        ValueError: for names that cannot be folders.
+    """
+    parent = _parent(output, prefix)
+    base = folder_name(check_name(story.name, "the story's name"))
+    try:
+        there = os.listdir(parent)
+    except OSError:  # not there yet, or told when it is made
+        there = []
+    number, name = 1, base
+    while True:
+        same = [n for n in there if _composed(n) == _composed(name)]
+        if same:
+            return parent / (name if name in same else same[0])
+        if not any(_composed(n).casefold() == _composed(name).casefold() for n in there):
+            return parent / name
+        number += 1
+        name = f"{base}_{number}"
+
+
+def claim_folder(output: str | Path, prefix: str, story: Story) -> Path:
+    """``story_folder``, made when it is not there yet.
+
+    Raises:
+        ValueError: for names that cannot be folders.
+        StoreError: when the folder cannot be made, or holds shots that nobody can tell of.
+    """
+    folder = story_folder(output, prefix, story)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if not folder.exists():
+            _make_with_manifest(folder, story)
+        elif not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "a file of that name is in the way")
+        elif not is_whole(folder / MANIFEST) and (found := _shot_files(folder)):
+            raise StoreError(
+                f"{folder} holds {found[0]}, but no story.json that says whose it is; move what is "
+                "in that folder elsewhere, or choose another filename_prefix or title"
+            )
+    except OSError as error:
+        raise StoreError(
+            f"the story's folder could not be made in {folder.parent}: {reason_of(error)}; make "
+            "the output folder writable, or start ComfyUI with another --output-directory"
+        ) from error
+    return folder
+
+
+def find_folder(output: str | Path, prefix: str, story: Story) -> Path | None:
+    """``story_folder`` if it is there. Writes nothing."""
+    folder = story_folder(output, prefix, story)
+    try:
+        return folder if folder.is_dir() else None
+    except OSError:
+        return None
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _shot_files(folder: Path) -> list[str]:
+    """Visible shots in ``folder``, whoever made them."""
+    return sorted(entry.name for entry in os.scandir(folder) if is_shot_file(entry))
+
+
+def is_shot_file(entry: os.DirEntry) -> bool:
+    return bool(SHOT_FILE.fullmatch(entry.name)) and entry.is_file(follow_symlinks=False)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file holds a JSON object."""
+    try:
+        return isinstance(parse_json(path.read_bytes()), dict)
+    except (OSError, ValueError):
+        return False
+
+
+def _parent(output: str | Path, prefix: str) -> Path:
+    name = folder_name(check_name(prefix, "filename_prefix"))
+    if name.casefold() in STORES:
+        raise ValueError(
+            f"filename_prefix must not be {shown(prefix)}: finished shots are kept in that folder; "
+            "choose another"
+        )
+    return Path(output) / name
+
+
+def read_manifest(folder: Path | None) -> dict:
+    """``story.json``, or an empty manifest when it is missing or damaged.
+
+    What it says may have been written by anyone: a result that has no shot's label, names another
+    shot's file, or holds a value of the wrong type is left out, and so is a film of that kind.
+    """
+    try:
+        manifest = parse_json((folder / MANIFEST).read_bytes()) if folder else {}
+    except (OSError, ValueError):
+        manifest = {}
+    if not isinstance(manifest, dict):
+        manifest = {}
+    _check_film(manifest)
+    earlier = manifest.get("earlier")
+    earlier = earlier if isinstance(earlier, list) else []
+    manifest["earlier"] = [_check_film(film) for film in earlier if isinstance(film, dict)]
+    for name in ("stopped", "failed"):
+        if not isinstance(manifest.get(name, ""), str):
+            del manifest[name]
+    manifest["films"] = check_history(manifest.get("films"))
+    return manifest
+
+
+def _check_film(film: dict) -> dict:
+    """A film's entries in the manifest, in place, without what they cannot hold."""
+    shots, prompts, locks = (film.get(name) for name in ("shots", "prompts", "locks"))
+    film["shots"] = {
+        label: _checked_entry(label, entry)
+        for label, entry in (shots.items() if isinstance(shots, dict) else ())
+        if is_label(label) and isinstance(entry, dict)
+    }
+    prompts = prompts if isinstance(prompts, list) else []
+    film["prompts"] = [mark for mark in prompts if isinstance(mark, str)]
+    locks = locks if isinstance(locks, dict) else {}
+    film["locks"] = {name: key for name, key in locks.items() if is_digest(key)}
+    for name in ("name", "script", "video"):
+        if not isinstance(film.get(name, ""), str):
+            del film[name]
+    return film
+
+
+def _checked_entry(label: str, entry: dict) -> dict:
+    """A shot's entry without values that it cannot have."""
+    kept = {
+        name: value
+        for name, value in entry.items()
+        if name not in _ENTRY or isinstance(value, _ENTRY[name])
+    }
+    if kept.get("file") != f"shot_{label}.mp4":
+        kept.pop("file", None)
+    return kept
+
+
+def update_manifest(folder: Path, story: Story, **changes) -> None:
+    """Change entries of ``story.json``; ``shots`` are merged by label, ``locks`` by name."""
+    with changing(folder):
+        manifest = read_manifest(folder)
+        for name in ("shots", "locks"):
+            manifest[name].update(changes.pop(name, {}))
+        manifest.update(changes)
+        manifest["name"] = story.name
+        manifest["prompts"] = sorted({*manifest["prompts"], *prompt_marks(story)})
+        write_manifest(folder, manifest)
+
+
+def write_manifest(folder: Path, manifest: Mapping) -> None:
+    write_whole(folder / MANIFEST, json.dumps(manifest).encode())
+
+
+def leave_script(folder: Path, story: Story) -> None:
+    """The script beside the shots, which are measured against it; one, in the format it has now."""
+    suffixes = ["json", "txt"]
+    if not story.source.lstrip("\ufeff \t\r\n").startswith("{"):
+        suffixes.reverse()
+    target, stale = (folder / f"script.{suffix}" for suffix in suffixes)
+    write_whole(target, story.source.encode("utf-8", "surrogatepass"))
+    with suppress(IsADirectoryError, PermissionError):  # a folder is somebody else's
+        stale.unlink(missing_ok=True)
+
+
+def remove_shown(folder: Path, manifest: Mapping, keep: Iterable[str]) -> None:
+    """Remove visible shot files that the script no longer has: of this film, and of an earlier one
+    in this folder. Records stay, and so does a file that is not as it was written."""
+    keep = set(keep)
+    films = [manifest, *reversed(manifest.get("earlier", []))]
+    for label in {label for film in films for label in film["shots"]} - keep:
+        shown = [e for film in films if "file" in (e := film["shots"].get(label, {}))]
+        path = folder / f"shot_{label}.mp4"
+        if shown and path.is_file() and any(is_as_written(path, entry) for entry in shown):
+            path.unlink(missing_ok=True)
+
+
+def is_as_written(path: Path, entry: Mapping) -> bool:
+    """Whether a visible shot is what its entry says was written there."""
+    return "sha256" not in entry or checksum(path) == entry["sha256"]  # earlier versions had none
+
+
+def prompt_marks(story: Story) -> list[str]:
+    """Of each prompt a mark that tells it from others."""
+    return sorted({mark_of(shot.prompt.strip()) for shot in story.shots})
+
+
+def mark_of(prompt: str) -> str:
+    return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _make_with_manifest(folder: Path, story: Story) -> None:
+    """Make a folder that never exists without its manifest, so that two processes do not share
+    it."""
+    try:
+        with unfinished_folder(folder) as fresh:
+            update_manifest(fresh, story)
+            os.rename(fresh, folder)
+    except OSError:
+        if not folder.exists():
+            raise

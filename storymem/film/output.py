@@ -1,0 +1,305 @@
+"""What the artist gets: a file per shot, the story video, subtitles and the script, in one
+folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ..files.disk import checksum, remove_link, telling, unfinished_file
+from ..files.names import folder_name
+from ..files.video import (
+    DEFAULT_CRF,
+    FRAME_RATE,
+    clip_fades,
+    join_videos,
+    read_info,
+    subtitles_text,
+    write_video,
+)
+from ..loop.reuse import describe_result
+from ..loop.shots import LoopSettings, Step
+from ..memory.bank import MemoryBank
+from ..memory.bank_folder import save_bank
+from ..script.reader import Shot, Story
+from .edited_shots import Edit, Written
+from .folder import leave_script, read_manifest, remove_shown, update_manifest
+from .folder_lock import changing
+from .series import FilmSeries, describe_content
+from .shot_files import ShotFiles, as_changes
+from .shot_status import describe_made
+from .versions import FilmVersion, now
+
+BANK_FOLDER = "bank"  # in the story's folder
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """What the artist sets on Shot Loop Close."""
+
+    fps: float = FRAME_RATE
+    crf: int = DEFAULT_CRF
+    fade_frames: int = 0  # at cuts
+    subtitles: bool = True
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A shot as the film shows it."""
+
+    path: Path
+    frames: int
+    sha256: str  # of the shot's film, or of the artist's edit of it
+
+
+@dataclass(frozen=True)
+class ShownStory:
+    """The visible files of one story."""
+
+    folder: Path
+    story: Story
+    settings: LoopSettings
+    options: VideoOptions
+    name: str = ""  # of the story video; empty: the story's own
+    # By the file's name, what the artist should know of files that were changed.
+    notes: MutableMapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shot_files(self) -> ShotFiles:
+        return ShotFiles(self.folder, self.story, self.notes)
+
+    def show_shot(self, step: Step) -> Path:
+        """Put a finished shot, or the artist's edit of it, where the artist looks."""
+        target = self.folder / f"shot_{step.label}.mp4"
+        key, files = step.record.key, self.shot_files
+        with telling("the shot", target), changing(self.folder):
+            if not files.is_current(target.name, key, self.options.fps):
+                files.make_way(target.name, "another take lies there now", step.record.video)
+                if not files.bring_back(target.name, key):
+                    self._write_shot(step, target)
+                    return target
+            written = files.written()[target.name]
+            self._list_shot(step, written)
+        return target
+
+    def _write_shot(self, step: Step, target: Path) -> None:
+        """Write a shot's file. The manifest is first: after a crash in between, what lies there is
+        older than what should, and no edit."""
+        with unfinished_file(target) as unfinished:
+            if self.options.fps == FRAME_RATE:
+                # A copy, not a hard link: who edits it in place must not alter the record.
+                shutil.copyfile(step.record.video, unfinished)
+            else:
+                self._join([Clip(step.record.video, step.record.frames, "")], unfinished, {}, [])
+            status = unfinished.stat()
+            digest, fps = checksum(unfinished), float(self.options.fps)
+            written = Written(step.record.key, digest, status.st_mtime_ns, fps)
+            self._list_shot(step, written, size=status.st_size)
+            os.replace(unfinished, target)
+
+    def _list_shot(self, step: Step, written: Written, **facts) -> None:
+        name = f"shot_{step.label}.mp4"
+        entry = {
+            **describe_result(step),
+            "file": name,
+            "fps": written.fps,
+            "sha256": written.sha256,
+            "seed": step.plan.shot.seed,
+            **describe_made(self.story, step),
+            **facts,
+        }
+        with changing(self.folder):
+            changes = as_changes({**self.shot_files.written(), name: written})
+            changes["locks"] = dict.fromkeys(self._lock_names(step.plan.shot), step.record.key)
+            update_manifest(self.folder, self.story, shots={step.label: entry}, **changes)
+
+    def show_again(self, steps: Sequence[Step]) -> None:
+        """Put finished shots there whose visible file is missing, older or damaged; edits stay."""
+        with telling("the shots", self.folder), changing(self.folder):
+            listed = read_manifest(self.folder)["shots"]
+            table = self.shot_files.written()
+            for step in steps:
+                if not self._is_shown(step, listed, table):
+                    self.show_shot(step)
+                elif not step.reason:
+                    self._note_what_it_follows(step, listed[step.label])
+
+    def finish(
+        self, steps: list[Step], metadata: Mapping[str, str], bank: MemoryBank | None
+    ) -> Path:
+        """Put shots, film and memory there, all of one run, whatever other processes write there.
+
+        Args:
+            metadata: what the file of a new film says of itself.
+            bank: the memory after the last shot, if it is to lie beside the film.
+
+        Returns:
+            The film: the present one when it shows the same already, else one with the next number.
+
+        Raises:
+            StoreError: when the disk refuses.
+        """
+        wanted = self.settings.range(self.story)
+        chosen = [step for step in steps if step.plan.shot.index in wanted]
+        series = FilmSeries(self.folder, self.story, self._stem(wanted))
+        place, joined = self.folder / f"{series.stem}.mp4", False
+        with (
+            telling("the story video", place),
+            unfinished_file(place) as film,
+            self._clips(chosen) as clips,
+        ):
+            fades = self._fades(chosen, clips)
+            version = self._describe_film(steps, clips, fades)
+            captions = self._captions(chosen, clips, fades)
+            while True:
+                with changing(self.folder):
+                    known = series.find(version)
+                    known = known if series.is_there(known) else None
+                    if joined or known:
+                        return self._put_film(series, known, film, version, steps, captions, bank)
+                # A long film takes minutes to join, which others of this folder need not wait for.
+                is_copied = self._join(clips, film, metadata, fades)
+                if not is_copied and not any(fades):
+                    logger.info("StoryMem: shots of different sizes were re-encoded for %s", place)
+                size, sha256 = film.stat().st_size, checksum(film)
+                version = replace(version, is_copied=is_copied, size=size, sha256=sha256)
+                joined = True
+
+    def _put_film(
+        self,
+        series: FilmSeries,
+        known: FilmVersion | None,
+        film: Path,
+        version: FilmVersion,
+        steps: Sequence[Step],
+        captions: Sequence[tuple[int, int, str]],
+        bank: MemoryBank | None,
+    ) -> Path:
+        """Put everything of one run there while the folder is held; the film's path.
+
+        Args:
+            known: the present film, when it stays; else ``film`` is published.
+        """
+        self.show_again(steps)
+        labels = [shot.label for shot in self.story.shots]
+        self.shot_files.clear(labels)
+        remove_shown(self.folder, read_manifest(self.folder), labels)
+        known = known or series.publish(film, version)
+        leave_script(self.folder, self.story)
+        if bank is not None:
+            remove_link(self.folder / BANK_FOLDER)
+            save_bank(self.folder / BANK_FOLDER, bank)
+        subtitles = subtitles_text(captions, fps=self.options.fps)
+        series.put_beside(known, version, subtitles if self.options.subtitles else None)
+        return self.folder / known.file
+
+    def files(self, steps: list[Step], film: Path) -> list[Path]:
+        """What an artist sees of a finished run."""
+        return [film, *(self.folder / f"shot_{step.label}.mp4" for step in steps)]
+
+    def _describe_film(
+        self, steps: Sequence[Step], clips: Sequence[Clip], fades: Sequence[int]
+    ) -> FilmVersion:
+        """The film that ``steps`` make, before it is joined and has a number."""
+        options = self.options
+        return FilmVersion(
+            when=now(),
+            content=describe_content([clip.sha256 for clip in clips], options.fps, fades),
+            shots={step.label: step.record.key for step in steps},
+            fps=float(options.fps),
+            crf=options.crf,
+            fade_frames=options.fade_frames,
+        )
+
+    def _lock_names(self, shot: Shot) -> list[str]:
+        """By what a lock of ``shot`` is known: its label, and the id of its row if no other row
+        has that."""
+        if not shot.lock:
+            return []
+        rows = [other.row for other in self.story.shots if other.lock]
+        return [shot.label] + [shot.row] * (bool(shot.row) and rows.count(shot.row) == 1)
+
+    def _stem(self, wanted: range) -> str:
+        name = self.name or folder_name(self.story.name)
+        if re.match(r"shot_[0-9]+_[0-9]+$", name, re.IGNORECASE):  # the name of a shot's own file
+            name = f"story_{name}"
+        if len(wanted) == len(self.story.shots):
+            return name
+        return f"{name}_shots_{wanted.start + 1:02d}-{wanted.stop:02d}"
+
+    def _is_shown(self, step: Step, listed: Mapping, table: Mapping[str, Written]) -> bool:
+        """Whether the visible file is this result, byte for byte, or an artist's edit of it."""
+        entry = listed.get(step.label, {})
+        name, key = f"shot_{step.label}.mp4", step.record.key
+        is_listed = entry.get("key") == key and entry.get("file") == name
+        return is_listed and self.shot_files.is_current(name, key, self.options.fps, table)
+
+    def _note_what_it_follows(self, step: Step, entry: Mapping) -> None:
+        """The shot before may have been regenerated, and this one still be what it was."""
+        made = describe_made(self.story, step)
+        if any(entry.get(name) != value for name, value in made.items()):
+            with telling("story.json", self.folder):
+                update_manifest(self.folder, self.story, shots={step.label: {**entry, **made}})
+
+    @contextmanager
+    def _clips(self, steps: Sequence[Step]) -> Iterator[list[Clip]]:
+        """The shots as the film shows them; edits that do not fit are encoded for it meanwhile."""
+        edits = self.shot_files.edits()
+        with ExitStack() as stack:
+            clips = []
+            for step in steps:
+                record = step.record
+                if edit := edits.get(record.key):
+                    fitted = stack.enter_context(unfinished_file(self.folder / edit.path.name))
+                    clips.append(self._edited_clip(step, edit, fitted))
+                else:
+                    clips.append(Clip(record.video, record.frames, checksum(record.video)))
+            yield clips
+
+    def _edited_clip(self, step: Step, edit: Edit, fitted: Path) -> Clip:
+        """An artist's edit for the film: as it is, or encoded to ``fitted`` in the shot's size and
+        rate."""
+        known = read_info(step.record.video)
+        name = f"shot_{step.label}.mp4"
+        note = f"{name} was edited: it is kept and used in the story video"
+        if edit.joins(known):
+            self.shot_files.tell(name, note)
+            return Clip(edit.path, edit.frames, edit.sha256)
+        frames = edit.fitted((known.height, known.width))
+        write_video(fitted, frames, fps=FRAME_RATE, crf=self.options.crf)
+        was = f"{edit.info.width}x{edit.info.height} at {edit.rate:.4g} fps"
+        fits = f"{known.width}x{known.height} at {edit.written.fps:.4g} fps"
+        how = "in the encoding of the others" if was == fits else f"from {was} to {fits}"
+        self.shot_files.tell(name, f"{note}, re-encoded {how}")
+        return Clip(fitted, edit.frames, edit.sha256)
+
+    def _fades(self, steps: Sequence[Step], clips: Sequence[Clip]) -> list[int]:
+        wanted = [self.options.fade_frames if step.plan.shot.cut else 0 for step in steps]
+        return clip_fades([clip.frames for clip in clips], wanted)
+
+    def _captions(
+        self, steps: Sequence[Step], clips: Sequence[Clip], fades: list[int]
+    ) -> list[tuple[int, int, str]]:
+        captions, first = [], 0
+        for i, (step, clip) in enumerate(zip(steps, clips, strict=True)):
+            last = first + clip.frames - (fades[i + 1] if i + 1 < len(steps) else 0)
+            captions.append((first, last, step.plan.shot.prompt))
+            first = last
+        return captions
+
+    def _join(self, clips: Sequence[Clip], target: Path, metadata, fades: list[int]) -> bool:
+        return join_videos(
+            [clip.path for clip in clips],
+            target,
+            fps=self.options.fps,
+            crf=self.options.crf,
+            fades=fades,
+            metadata=metadata,
+        )

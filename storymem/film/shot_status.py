@@ -1,0 +1,95 @@
+"""Where each shot of a script stands, from the story's folder alone: for the page, before a run.
+
+Only the script is looked at: another model or size in the graph regenerates shots as well, and only
+the run itself can tell. Nor is it known yet whether a shot sees something else once the shot before
+it is made: such a shot depends on that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..loop.shot_store import digest_of
+from ..loop.shots import Step
+from ..script.reader import Shot, Story
+from .earlier_films import find_film
+
+DONE, LOCKED, WAITING, FAILED, DEPENDS = "done", "locked", "waiting", "failed", "depends"
+
+
+@dataclass(frozen=True)
+class ShotState:
+    state: str
+    video: Path | None = None  # the latest result, also when the shot will be made again
+    depends_on: int = 0  # number of the shot (from 1) that decides whether this one is regenerated
+
+    @property
+    def word(self) -> str:
+        """The state as the page is told it: ``done``, ``depends 2``."""
+        return f"{self.state} {self.depends_on}" if self.state == DEPENDS else self.state
+
+
+def shot_states(story: Story, folder: Path | None) -> list[ShotState]:
+    """The state of every shot of ``story``; ``folder`` is its folder, if there is one."""
+    film = find_film(folder, story)
+    manifest = film.manifest
+    failed = manifest.get("failed") if manifest.get("stopped") else None
+    found: list[ShotState] = []
+    previous: str | None = ""  # key of the shot before; None: it may be another one
+    undecided_by = 0  # number of the shot before that is to be made; 0: none
+    for shot, entry in zip(story.shots, film.results(story), strict=True):
+        video = _video(folder, entry)
+        if video and shot.lock:
+            state = LOCKED
+        elif failed == shot.label:
+            state = FAILED  # whatever is there, the run was about to replace it
+        elif not video or not _is_of_script(entry, story, shot):
+            state = WAITING
+        elif previous is not None and entry.get("previous", previous) == previous:
+            state = DONE
+        elif shot.index == 0:
+            state = WAITING
+        else:
+            state = DEPENDS
+            undecided_by = undecided_by or shot.index  # the one before it was made again since
+        previous = entry["key"] if state in (DONE, LOCKED) else None
+        if state != DEPENDS:
+            undecided_by = shot.index + 1 if state in (WAITING, FAILED) else 0
+        found.append(ShotState(state, video, undecided_by if state == DEPENDS else 0))
+    return found
+
+
+def script_mark(story: Story) -> str:
+    """The same for the same shots: whether a run is of the script that the page shows."""
+    shots = [[_describe(story, shot), shot.label] for shot in story.shots]
+    return digest_of([story.name, *shots])[:16]
+
+
+def describe_made(story: Story, step: Step) -> dict:
+    """What the manifest keeps about the script that a result was made from."""
+    # An older result that was kept is of another script, nobody knows which.
+    shot = story.shots[step.plan.shot.index]
+    return {"script": "" if step.reason else _describe(story, shot), "previous": step.previous}
+
+
+def _is_of_script(entry: Mapping, story: Story, shot: Shot) -> bool:
+    if "script" not in entry:  # a folder of an earlier version
+        return entry.get("prompt") == story.prompt_of(shot)
+    return entry["script"] == _describe(story, shot)
+
+
+def _describe(story: Story, shot: Shot) -> str:
+    """What of a shot's script its pixels depend on."""
+    described = dict(vars(shot))  # asdict copies each value, which takes longer than all the rest
+    for name in ("lock", "row", "scene", "number", "first_frame_prompt"):
+        del described[name]
+    if shot.cut:
+        del described["continuity"]
+    return digest_of([story.name, story.prompt_of(shot), described])
+
+
+def _video(folder: Path | None, entry: Mapping) -> Path | None:
+    name = entry.get("file")  # a shot's own name: see read_manifest
+    return folder / name if folder and name and (folder / name).is_file() else None

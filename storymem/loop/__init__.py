@@ -1,0 +1,1 @@
+"""A story shot by shot: what is done already, what is next, what a shot sees."""

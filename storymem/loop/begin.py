@@ -1,0 +1,98 @@
+"""How a shot of the loop begins: from which memory and frames, and whether it was made before."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ..memory.bank import MemoryBank
+from ..memory.picture import Picture
+from .cache_keys import shot_key
+from .given_edits import given_tail
+from .shot_memory import ShotMemory, bank_of_run, begin_memory, with_names, with_settings
+from .shot_record import DamagedError, Record
+from .shot_store import ShotResult
+
+if TYPE_CHECKING:
+    from .shots import Loop, Step
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What a shot starts from, and its finished result where an earlier run made the same."""
+
+    key: str
+    memory: ShotMemory
+    given: torch.Tensor | None = None  # float [n, H, W, 3] that it continues from; None after a cut
+    record: Record | None = None
+    result: ShotResult | None = None  # of ``record``
+
+    @property
+    def bank(self) -> MemoryBank:
+        return self.memory.bank
+
+
+def begin_shot(loop: Loop, step: Step, before: ShotResult | None) -> Begun:
+    """What a shot starts from, and whether an earlier run made it from the same. Changes nothing:
+    the caller writes it down with ``step.begin``.
+
+    Raises:
+        ValueError: when the shot before it is too short to continue from, and for more pinned
+            frames than a shot may see.
+    """
+    shot, wanted = step.plan.shot, step.plan.given_frames
+    memory = begin_memory(loop, shot, before.bank if before else loop.bank)
+    memory = replace(memory, bank=with_names(memory.bank, loop.story))
+    if before is None or not wanted:
+        key = step.key or shot_key(step.own, memory, [])
+        return Begun(key, memory, None, *_find_result(loop, step, key))
+    tail = given_tail(loop, step, before.tail)[-wanted:]
+    if len(tail) < wanted:
+        raise ValueError(
+            f"{shot} continues from the last {wanted} frames of the shot before it, but that one "
+            f"has only {len(tail)}; make it longer, or choose last_frame"
+        )
+    given = torch.from_numpy(tail.numpy() / np.float32(255))
+    key = step.key or shot_key(step.own, memory, [Picture(frame).digest for frame in tail])
+    return Begun(key, memory, given, *_find_result(loop, step, key))
+
+
+def load_result(loop: Loop, record: Record) -> ShotResult:
+    """What the next shot needs of a finished one, with the settings of this run.
+
+    Raises:
+        DamagedError: when a picture is missing or altered.
+    """
+    result = loop.store.load(record)
+    return replace(result, bank=bank_of_run(loop, result.bank, record.facts))
+
+
+def bank_after(loop: Loop, step: Step) -> MemoryBank:
+    """The bank after a finished shot, as the page shows it and the folder keeps it.
+
+    Raises:
+        DamagedError: when a picture is missing or altered.
+    """
+    bank = (step.result or load_result(loop, step.record)).bank
+    bank = with_settings(loop, bank)
+    if step.seen is not None and not step.reason:
+        bank = replace(bank, seen=step.seen)
+    return with_names(bank, loop.story)
+
+
+def _find_result(loop: Loop, step: Step, key: str) -> tuple[Record | None, ShotResult | None]:
+    """The record of a key, when it is there with all its pictures, and what it holds."""
+    if step.key:  # the list has looked for it
+        return None, None
+    record = loop.store.find(key)
+    try:
+        return record, load_result(loop, record) if record else None
+    except DamagedError as error:
+        logger.warning("StoryMem: %s is regenerated: %s", step.plan.shot, error)
+        return None, None

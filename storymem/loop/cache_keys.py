@@ -1,0 +1,55 @@
+"""The key of a shot: a hash of everything that its pixels depend on.
+
+What the shot is, the loop's body (given as a text that describes it), the frames of the memory that
+the sampler gets, the frames that it continues from, and all frames of the bank, since they decide
+which of its own are remembered. The settings that led there (how many frames a shot may see, the
+policy, clicks, names) are no part of it, nor is what came before the shot otherwise. So a key is
+known as soon as the shot before is finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from ..memory.bank import MemoryFrame
+from ..sampling.continuity import ShotPlan
+from .neutral_inputs import inputs_that_count
+from .shot_memory import ShotMemory
+from .shot_store import digest_of
+
+if TYPE_CHECKING:
+    from .shots import Loop
+
+# Of a shot, what is told otherwise or shows in no pixel: the mode says how it begins, its
+# references count by their pictures, scene and number name its file.
+NO_PIXELS = (
+    "scene", "number", "cut", "continuity", "references", "first_frame_prompt", "lock",
+    "row",
+)  # fmt: skip
+
+
+def own_key(loop: Loop, plan: ShotPlan) -> str:
+    """Hash of what a shot is, without what came before it."""
+    described = asdict(plan)
+    for name in NO_PIXELS:
+        del described["shot"][name]
+    described.pop("has_start")
+    described["shot"] = inputs_that_count("Shot", described["shot"])
+    described = inputs_that_count("ShotPlan", described)
+    pictures = [loop.reference_digests[name] for name in plan.shot.references]
+    if plan.has_start:
+        pictures.append(f"start {MemoryFrame(loop.start_images[plan.shot.index]).digest}")
+    return digest_of(["shot", described, pictures, loop.body])
+
+
+def shot_key(own: str, memory: ShotMemory, given: Sequence[str]) -> str:
+    """Hash of everything that a shot's pixels depend on.
+
+    Args:
+        own: what ``own_key`` says of it.
+        given: digests of the frames of the shot before that it continues from, in order; none
+            after a cut.
+    """
+    return digest_of(["seen", own, *memory.digests(), list(given)])

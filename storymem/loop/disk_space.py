@@ -1,0 +1,51 @@
+"""The disk that a run will take, estimated before it begins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..files.messages import count_shots
+from .shot_store import TAIL_FRAMES, ShotStore
+
+if TYPE_CHECKING:
+    from .shots import Step
+
+BYTES_PER_PIXEL = 0.08  # of one frame in a crf 17 mp4, generous
+PICTURE_BYTES_PER_PIXEL = 2.2  # of a lossless 8-bit PNG, generous
+PICTURES_PER_SHOT = TAIL_FRAMES + 6  # last frames, keyframes kept and dropped
+SPARE_BYTES = 200 * 2**20  # left free for everything else on the disk
+
+
+def estimate_bytes(steps: list[Step], width: int, height: int, length: int) -> int:
+    """Disk that the shots to be computed will take, the story video included; generous: those that
+    depend on another one count as well."""
+    todo = [step for step in steps if step.record is None]
+    if not todo:
+        return 0
+    frames = sum(step.plan.shot.length or length for step in todo)
+    video = frames * width * height * BYTES_PER_PIXEL
+    pictures = len(todo) * PICTURES_PER_SHOT * width * height * PICTURE_BYTES_PER_PIXEL
+    return int(3 * video + pictures)  # the record, the visible copy, the story video
+
+
+def check_disk(
+    store: ShotStore, needed: int, free: int | None = None, *, undecided: int = 0
+) -> str:
+    """One line about the disk for the artist.
+
+    Args:
+        undecided: how many of the shots counted may turn out to be finished.
+
+    Raises:
+        ValueError: when the story does not fit.
+    """
+    free = store.free_bytes() if free is None else free
+    most = f" at most ({count_shots(undecided)} may turn out to be finished)" if undecided else ""
+    line = f"about {needed / 2**20:.0f} MB needed{most}, {free / 2**20:.0f} MB free"
+    if needed and free < needed + SPARE_BYTES:
+        raise ValueError(
+            f"the disk of the output folder is too full for this story: {line} (and "
+            f"{SPARE_BYTES / 2**20:.0f} MB stay in reserve); free some space, or work on a part "
+            "with start_shot and end_shot"
+        )
+    return line

@@ -1,0 +1,53 @@
+"""A shot that continues from one whose file an artist edited: it is given the edited frames, and
+its key depends on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from .shots import Loop, Step
+
+
+def edited_frames(loop: Loop, step: Step) -> list[str]:
+    """Digests of the frames that a step is given from an artist's edit of the shot before it; empty
+    where it is given none, or those of the shot as it was generated."""
+    given = step.plan.given_frames
+    return list(loop.edits.get(step.previous, ()))[-given:] if given else []
+
+
+def given_digests(loop: Loop, step: Step) -> list[str]:
+    """Digests of the frames that a step continues from, in order; empty after a cut.
+
+    Raises:
+        DamagedError: when the record of the shot before has to be read, and lost a picture.
+    """
+    if step.before is None or not step.plan.given_frames:
+        return []
+    edited = edited_frames(loop, step)
+    return edited or loop.store.tail_digests(step.before.record, step.plan.given_frames)
+
+
+def given_tail(loop: Loop, step: Step, tail: torch.Tensor) -> torch.Tensor:
+    """The last frames of the shot before, ``uint8 [n, H, W, 3]``: ``tail``, or those of its edit.
+
+    Raises:
+        DamagedError: when the store lost a picture of the edit.
+    """
+    edited = edited_frames(loop, step)
+    return torch.stack([loop.store.read_picture(digest) for digest in edited]) if edited else tail
+
+
+def check_edits(loop: Loop, steps: Iterable[Step]) -> None:
+    """Raise ValueError for a shot to be made that continues from an edit with too few frames."""
+    for step in steps:
+        given, edited = step.plan.given_frames, edited_frames(loop, step)
+        if step.record is None and edited and len(edited) < given:
+            raise ValueError(
+                f"{step.plan.shot} continues from the last {given} frames of the shot before it, "
+                f"but the edited shot_{step.before.label}.mp4 has only {len(edited)}; make it "
+                "longer, delete it to have the generated one back, or choose last_frame"
+            )

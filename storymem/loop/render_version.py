@@ -1,0 +1,178 @@
+"""Versions of the code that decides how a shot looks, raised by hand when its pixels change.
+
+A shot's key holds the versions of the parts that made it, and no text of the code: finished shots
+outlive a reworded message, a new tooltip and a file that moved. ``tests/test_render_version.py``
+notices when the code of a part changes and asks whether the pixels do; ``tests/render_digest.py``
+writes down what it compares with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+FIRST = 1  # left out of keys, so that a new or divided part changes none
+
+
+@dataclass(frozen=True)
+class Part:
+    """Code that computes pixels together.
+
+    ``sources`` are files of the pack, each as a whole or, after ``::``, one function, class,
+    method or constant of it.
+    """
+
+    version: int
+    sources: tuple[str, ...]
+
+
+PARTS = {
+    # What the model is told of memory and of the frames before: both samplers of the pack use it.
+    "conditioning": Part(
+        1,
+        (
+            "storymem/sampling/conditioning.py",
+            "storymem/sampling/rope.py",
+            "storymem/sampling/request.py",
+            "storymem/sampling/recipe.py",
+            "storymem/sampling/continuity.py::GIVEN_FRAMES",
+            "storymem/sampling/continuity.py::MODE_OF_CHOICE",
+            "storymem/sampling/continuity.py::ShotPlan",
+            "storymem/sampling/continuity.py::resolve_mode",
+            "storymem/sampling/continuity.py::take_given_frames",
+        ),
+    ),
+    # M2V Sampler and its parts for stock samplers.
+    "sampling": Part(
+        1,
+        (
+            "nodes/sampling.py",
+            "nodes/experts.py",
+            "nodes/conditioning.py",
+            "nodes/rope.py",
+            "nodes/attention.py",
+            "nodes/tensors.py",
+        ),
+    ),
+    "lora": Part(1, ("nodes/lora.py", "storymem/sampling/lora.py")),
+    "colour": Part(1, ("nodes/colour.py", "storymem/sampling/colour_match.py")),
+    # Which frames of a shot are kept as keyframes.
+    "selection": Part(
+        1,
+        (
+            "nodes/keyframes.py",
+            "nodes/aesthetics.py",
+            "nodes/embedders.py",
+            "nodes/scorers.py",
+            "nodes/hpsv3.py",
+            "nodes/host_models.py::HostModel",
+            "nodes/known_embedders.py",
+            "storymem/selection/keyframes.py",
+            "storymem/selection/scorers.py",
+            "storymem/memory/embedders.py",
+            "storymem/selection/preprocess.py",
+            "storymem/models/clip_vision.py",
+            "storymem/models/clip_text.py",
+            "storymem/models/laion.py",
+            "storymem/models/hpsv3.py",
+        ),
+    ),
+    # What a shot sees of the bank.
+    "memory": Part(
+        1,
+        (
+            "nodes/memory_bank.py::MemoryBankNode",
+            "nodes/memory_bank.py::Remember",
+            "nodes/memory_bank.py::EditMemoryBank",
+            "nodes/bank_store.py::LoadMemoryBank",
+            "storymem/memory/bank.py",
+            "storymem/memory/policies.py",
+            "storymem/memory/retrieval.py",
+            "storymem/script/cast.py",
+            "storymem/memory/edits.py::BankEdits",
+            "storymem/memory/edits.py::undo_edits",
+            "storymem/loop/shot_memory.py::bank_at_start",
+            "storymem/loop/shot_memory.py::bank_of_run",
+            "storymem/loop/shot_memory.py::begin_memory",
+            "storymem/loop/shot_memory.py::shot_memory",
+            "storymem/loop/shot_memory.py::with_settings",
+        ),
+    ),
+    # From decoded frames to the film, and to what the next shot continues from.
+    "hand-over": Part(
+        1,
+        (
+            "nodes/loop_nodes.py::body_values",
+            "storymem/loop/begin.py::begin_shot",
+            "storymem/loop/given_edits.py::given_tail",
+            "storymem/loop/shots.py::finish_shot",
+            "storymem/loop/shots.py::join_parts",
+            "storymem/loop/shot_store.py::TAIL_FRAMES",
+            "storymem/loop/shot_store.py::_eight_bit",
+        ),
+    ),
+    "headless": Part(
+        1,
+        (
+            "storymem/headless/sampling.py",
+            "storymem/headless/engine.py",
+            "storymem/headless/models.py",
+            "storymem/headless/adapters.py",
+            "storymem/headless/positions.py",
+            "storymem/headless/parallel.py",
+            "storymem/headless/judges.py",
+            "storymem/headless/runner.py::StoryRun._make",
+            "storymem/headless/runner.py::StoryRun._remember",
+            "storymem/headless/runner.py::StoryRun._sample",
+            "storymem/headless/runner.py::StoryRun._length",
+        ),
+    ),
+    # The demo's model.
+    "tiny": Part(
+        1,
+        (
+            "nodes/tiny.py",
+            "storymem/tiny/engine.py",
+            "storymem/tiny/dit.py",
+            "storymem/tiny/vae.py",
+            "storymem/tiny/text.py",
+            "storymem/tiny/demo.py",
+            "storymem/tiny/picture.py",
+            "storymem/tiny/world.py",
+        ),
+    ),
+}
+IN_EVERY_LOOP = ("memory", "hand-over")
+HEADLESS = (*IN_EVERY_LOOP, "conditioning", "selection", "lora", "headless")
+PARTS_OF_NODES = {
+    "StoryMemM2VSampler": ("conditioning", "sampling"),
+    "StoryMemM2VConditioning": ("conditioning", "sampling"),
+    "StoryMemM2VModelPatch": ("conditioning", "sampling"),
+    "StoryMemLoadLoRA": ("lora",),
+    "StoryMemMatchColor": ("colour",),
+    "StoryMemKeyframeSelect": ("selection",),
+    "StoryMemAestheticFilter": ("selection",),
+    "StoryMemLoadEmbedder": ("selection",),
+    "StoryMemLoadScorer": ("selection",),
+    "StoryMemMemoryBank": ("memory",),
+    "StoryMemLoadMemoryBank": ("memory",),
+    "StoryMemEditMemoryBank": ("memory",),
+    "StoryMemRemember": ("memory",),
+    "StoryMemTinyTextEncoder": ("tiny",),
+    "StoryMemTinyPortrait": ("tiny",),
+}
+
+
+def render_versions(parts: Iterable[str]) -> dict[str, int]:
+    """Versions of these parts, for a shot's key; the first version is left out."""
+    return {name: PARTS[name].version for name in sorted(set(parts)) if PARTS[name].version > FIRST}
+
+
+def versions_of_nodes(node_ids: Iterable[str]) -> dict[str, int]:
+    """Versions of the parts that a loop with these kinds of nodes uses, for its shots' keys.
+
+    Args:
+        node_ids: ``StoryMemM2VSampler`` and so on; other packs' nodes have no part here.
+    """
+    parts = (part for node_id in node_ids for part in PARTS_OF_NODES.get(node_id, ()))
+    return render_versions((*IN_EVERY_LOOP, *parts))

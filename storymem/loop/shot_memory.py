@@ -1,0 +1,202 @@
+"""What one shot sees of the story's memory, computed here and nowhere else.
+
+The shot's key hashes this value (see :mod:`storymem.loop.cache_keys`), the sampler gets its frames
+and the gallery shows its reasons, in ComfyUI and in the headless runner alike. Settings (how many
+frames, which policy, the artist's clicks, names of references) are always those of the run, also
+for a bank that an earlier run left on disk.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from ..memory.bank import MemoryBank, MemoryFrame
+from ..memory.edits import NO_EDITS, undo_edits
+from ..memory.policies import POLICIES
+from ..memory.retrieval import choose_frames, frames_to_names, has_to_choose
+
+if TYPE_CHECKING:
+    from ..memory.embedders import Embedder
+    from ..script.reader import Shot, Story
+    from .shots import Loop
+
+WINDOW = POLICIES[0]
+ROOM_FOR_ALL = "there was room for all"
+PROVENANCE = ("story", "shot", "frame", "score", "scorer", "reason", "name", "prompt")
+
+
+@dataclass(frozen=True, eq=False)
+class ShotMemory:
+    """The memory of one shot: all that its bank holds, and which of it the sampler gets."""
+
+    bank: MemoryBank  # as the shot's nodes get it; ``bank.used()`` are the frames seen
+    indices: tuple[int, ...]  # into ``bank.frames``, oldest first
+    reasons: Mapping[int, str] = field(default_factory=dict)  # by index: why each is seen
+
+    @property
+    def frames(self) -> tuple[MemoryFrame, ...]:
+        """The frames that the sampler gets, oldest first."""
+        return tuple(self.bank.frames[i] for i in self.indices)
+
+    def digests(self) -> list[list[str]]:
+        """Of the frames that the sampler gets, and of all in the bank, with which new keyframes are
+        compared: all that a shot's pixels and what is kept of it depend on."""
+        return [[f.digest for f in self.frames], [f.digest for f in self.bank.frames]]
+
+
+def shot_memory(
+    bank: MemoryBank, story: Story, shot: Shot, *, embedder: Embedder | None = None
+) -> ShotMemory:
+    """What ``shot`` of ``story`` sees of ``bank``, by the bank's own settings.
+
+    A policy other than the window chooses as soon as there are more frames than places.
+
+    Args:
+        embedder: compares the prompt with pictures; only the policy ``relevant`` asks it.
+
+    Raises:
+        ValueError: for the policy ``relevant`` without an embedder that reads texts, and for more
+            pinned frames than places.
+    """
+    if bank.policy == WINDOW:
+        bank = replace(bank, choice=None, seen={})
+        indices = bank.used_indices()
+        return ShotMemory(bank, indices, _window_reasons(bank, indices))
+    if not has_to_choose(bank):
+        indices = tuple(range(len(bank.frames)))
+        reasons = dict.fromkeys(indices, ROOM_FOR_ALL)
+        return ShotMemory(
+            replace(bank, choice=None, seen=_by_digest(bank, reasons)), indices, reasons
+        )
+    choice = choose_frames(bank, story, shot, embedder)
+    bank = replace(bank, choice=choice, seen=_by_digest(bank, choice.reasons))
+    return ShotMemory(bank, choice.indices, choice.reasons)
+
+
+def begin_memory(loop: Loop, shot: Shot, bank: MemoryBank) -> ShotMemory:
+    """What a shot of a run sees, by the bank that the shot before it left, or the story's first."""
+    bank = bank_at_start(loop, shot, with_settings(loop, bank))
+    return shot_memory(bank, loop.story, shot, embedder=loop.embedder)
+
+
+def bank_at_start(loop: Loop, shot: Shot, bank: MemoryBank) -> MemoryBank:
+    """The bank that a shot begins with: the one before it, and the shot's own reference images."""
+    known = {frame.digest for frame in bank.frames} if shot.references else set()
+    extra = [
+        MemoryFrame(
+            loop.references[name],
+            story=loop.story.name,
+            shot=shot.index,
+            frame=i - len(shot.references),  # before the shot's own keyframes
+            reason=f"reference image of shot {shot.index + 1}",
+            name=name,
+        )
+        for i, name in enumerate(shot.references)
+    ]
+    extra = [frame for frame in extra if frame.digest not in known]
+    return bank.remember(extra) if extra else bank
+
+
+def with_settings(loop: Loop, bank: MemoryBank) -> MemoryBank:
+    """A bank, perhaps of an earlier run, with everything that this run's Memory Bank sets."""
+    of_run = loop.bank
+    is_told = bank.policy == of_run.policy != WINDOW
+    return replace(
+        bank.with_edits(of_run.edits),
+        max_frames=of_run.max_frames,
+        sink=of_run.sink,
+        policy=of_run.policy,
+        embedder=of_run.embedder,
+        seen=bank.seen if is_told else {},
+    )
+
+
+def bank_of_run(loop: Loop, bank: MemoryBank, facts: Mapping) -> MemoryBank:
+    """The bank of a finished shot as this run would have left it.
+
+    What the bank at the story's start says of its own pictures (their names, whether they are
+    pinned) decides no shot's key as long as every shot sees the same, so it may have changed since.
+
+    Args:
+        facts: what the shot's record says; see ``pin_facts``.
+    """
+    frames, dropped = undo_edits(bank.frames, bank.dropped)
+    start = {frame.digest: frame for frame in loop.start_frames}
+    copies = Counter(frame.digest for frame in frames)
+    pins = facts.get("pins_in_loop")
+    pins = pins if isinstance(pins, Mapping) else {}
+
+    def told(frame: MemoryFrame) -> MemoryFrame:
+        now = start.get(frame.digest)
+        # A shot may have made the very picture once more; that one is not the start's.
+        if now and (copies[frame.digest] == 1 or frame.order == now.order):
+            known = {name: getattr(now, name) for name in PROVENANCE}
+            return replace(frame, pinned=bool(pins.get(frame.digest, now.pinned)), **known)
+        if frame.frame < 0 and 0 <= frame.shot < len(loop.story.shots):
+            for name in loop.story.shots[frame.shot].references:
+                if loop.reference_digests.get(name) == frame.digest:
+                    return replace(frame, name=name)
+        return frame
+
+    frames = tuple(sorted(map(told, frames), key=lambda frame: frame.order))
+    return with_settings(loop, replace(bank, frames=frames, dropped=dropped, edits=NO_EDITS))
+
+
+def pin_facts(loop: Loop, bank: MemoryBank) -> dict:
+    """Which of the story's first pictures a node of the loop's body pinned or unpinned: that stays,
+    whatever Memory Bank says of them in a later run."""
+    start = {frame.digest: frame.pinned for frame in loop.start_frames}
+    frames, _ = undo_edits(bank.frames, bank.dropped)
+    pins = {f.digest: f.pinned for f in frames if f.pinned != start.get(f.digest, f.pinned)}
+    return {"pins_in_loop": pins} if pins else {}
+
+
+def describe_settings(bank: MemoryBank) -> list:
+    """What of a bank's settings and frames may decide what some shot sees: the same for two runs
+    whose shots are the same."""
+    described: list = [
+        bank.policy,
+        bank.max_frames,
+        bank.sink,
+        bank.embedder if bank.policy == "relevant" else "",
+        [[kind, sorted(getattr(bank.edits, kind))] for kind in ("pin", "unpin", "drop", "keep")],
+        [[f.digest, f.pinned, f.order] for f in bank.frames],
+    ]
+    if bank.policy == "entities":
+        described += [sorted(bank.edits.names), [[f.name, f.prompt] for f in bank.frames]]
+    return described
+
+
+def with_names(bank: MemoryBank, story: Story) -> MemoryBank:
+    """``bank`` that can tell on the page whom its frames show by themselves."""
+    return replace(bank, shows=frames_to_names(bank, story))
+
+
+def with_prompt(bank: MemoryBank, story: Story, shot: Shot) -> MemoryBank:
+    """``bank`` whose frames from ``shot`` know its prompt, wherever the shot stands later."""
+
+    def told(frame):
+        own = frame.story == story.name and frame.shot == shot.index and not frame.prompt
+        return replace(frame, prompt=shot.prompt) if own else frame
+
+    frames, dropped = (tuple(map(told, part)) for part in (bank.frames, bank.dropped))
+    return replace(bank, frames=frames, dropped=dropped)
+
+
+def _window_reasons(bank: MemoryBank, indices: tuple[int, ...]) -> dict[int, str]:
+    sink = min(bank.sink, bank.max_frames)
+    return {
+        i: "pinned"
+        if bank.frames[i].pinned
+        else "sink: one of the first frames"
+        if i < sink
+        else "recent"
+        for i in indices
+    }
+
+
+def _by_digest(bank: MemoryBank, reasons: Mapping[int, str]) -> dict[str, str]:
+    return {bank.frames[i].digest: why for i, why in reasons.items()}

@@ -1,0 +1,384 @@
+"""The loop over a story's shots: which are finished, and what is left to do.
+
+A finished shot is found on disk by its key alone (see :mod:`storymem.loop.cache_keys`), which holds
+what the shot sees of those before it. So the key of a shot is unknown while the shot before it is
+to be made, and such a shot depends on that: it is looked for when its turn comes, and regenerated
+only when it sees something else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..files.messages import count_shots, shown
+from ..memory.bank import MemoryBank, MemoryFrame
+from ..memory.edits import NO_EDITS
+from ..sampling.continuity import LOOP_CONTINUITY, ShotPlan, choose_mode
+from ..script.reader import Shot, Story
+from .begin import load_result
+from .cache_keys import own_key, shot_key
+from .given_edits import check_edits, given_digests
+from .reuse import is_held, latest_results
+from .shot_memory import bank_of_run, begin_memory, describe_settings, pin_facts, with_prompt
+from .shot_record import DamagedError, Record
+from .shot_store import ShotResult, ShotStore, digest_of
+
+if TYPE_CHECKING:
+    from ..memory.embedders import Embedder
+    from .begin import Begun
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """What the artist sets on Shot Loop Open."""
+
+    continuity: str = "last_frame"
+    prefix: str = "storymem"
+    negative: str = ""  # for shots whose script says none
+    start_shot: int = 1
+    end_shot: int = 0  # 0: the last one
+    preview: bool = False  # stop after the first shot of the range
+    redo: tuple[int, ...] = ()  # shot indices, from 0
+    take: int = 1  # another take, another seed
+    keep_later: bool = False  # keep shots of which only what came before changed
+
+    def range(self, story: Story) -> range:
+        """Indices of the shots to work on.
+
+        Raises:
+            ValueError: for a range that the story does not have.
+        """
+        count = len(story.shots)
+        end = self.end_shot or count
+        if not 1 <= self.start_shot <= count:
+            raise ValueError(
+                f"start_shot is {self.start_shot}, but the story has shots 1 to {count}; choose "
+                f"one of them"
+            )
+        if not self.start_shot <= end <= count:
+            raise ValueError(
+                f"end_shot is {self.end_shot}, but it must be between start_shot "
+                f"({self.start_shot}) and the story's last shot ({count}), or 0 for the last one"
+            )
+        return range(self.start_shot - 1, self.start_shot if self.preview else end)
+
+
+@dataclass
+class Step:
+    """One shot on the loop's list: finished (``record``) or to be computed."""
+
+    plan: ShotPlan
+    own: str  # hash of what the shot is, without what came before it
+    before: Step | None = field(default=None, repr=False, compare=False)  # the shot it follows
+    key: str = ""  # empty while the shot before it is to be made
+    record: Record | None = None
+    reason: str = ""  # why an older result is kept
+    result: ShotResult | None = None  # of a finished shot that something follows on
+    seen: Mapping[str, str] | None = None  # digest -> why the shot sees it; None: not known yet
+    has_earlier: bool = False  # whether the folder knows a result of this very shot
+
+    @property
+    def previous(self) -> str:
+        """Key of the shot it follows; empty for the first."""
+        return self.before.key if self.before else ""
+
+    @property
+    def label(self) -> str:
+        return self.plan.shot.label
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether it was made before, and the shot before it decides whether it is again."""
+        return self.record is None and not self.key and self.has_earlier
+
+    @property
+    def depends_on(self) -> Step | None:
+        """Of an undecided shot, the nearest one before it that is sure to be made."""
+        step = self if self.is_undecided else None
+        while step is not None and step.is_undecided:
+            step = step.before
+        return step
+
+    def begin(self, begun: Begun) -> None:
+        """Write down what is known now that its turn has come."""
+        self.key, self.seen = begun.key, begun.memory.bank.seen
+        self.record, self.result = begun.record, begun.result
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A story with everything that decides its shots."""
+
+    story: Story
+    settings: LoopSettings
+    bank: MemoryBank
+    body: str  # describes the nodes that make a shot; any change in it makes another shot
+    store: ShotStore
+    # Pictures, uint8 [H, W, 3]: by file name; by index of the shot whose first frame they are.
+    references: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    start_images: Mapping[int, torch.Tensor] = field(default_factory=dict)
+    embedder: Embedder | None = None  # compares prompts with pictures, for the policy relevant
+    # Digests of an edited shot's last frames, by the key of the record (see ``shot_files``).
+    edits: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @cached_property
+    def reference_digests(self) -> dict[str, str]:
+        """Who the pictures of ``references`` are, by file name."""
+        return {name: MemoryFrame(pixels).digest for name, pixels in self.references.items()}
+
+    @cached_property
+    def start_frames(self) -> tuple[MemoryFrame, ...]:
+        """The frames that the story starts from, before any click."""
+        return self.bank.with_edits(NO_EDITS).frames
+
+
+def way_of(loop: Loop, steps: Sequence[Step]) -> tuple:
+    """In which way a run makes its story: the same for runs that make the same shots."""
+    return loop.body, [step.own for step in steps], describe_settings(loop.bank)
+
+
+def plan_shot(
+    story: Story,
+    settings: LoopSettings,
+    shot: Shot,
+    *,
+    has_previous: bool,
+    has_start: bool = False,
+) -> ShotPlan:
+    """What the body is told about a shot: prompt, negative prompt, mode and seed are decided
+    here. A shot that has a start image begins with that, and so with a cut."""
+    if settings.continuity not in LOOP_CONTINUITY:
+        raise ValueError(
+            f"continuity must be one of {', '.join(LOOP_CONTINUITY)}, but it is "
+            f"{shown(settings.continuity)}"
+        )
+    negative = settings.negative if shot.negative is None else shot.negative
+    shot = replace(shot, negative=negative)
+    if shot.index in settings.redo:
+        seed = int(digest_of(["take", settings.take, shot.index, shot.seed])[:8], 16)
+        shot = replace(shot, seed=seed)
+    has_previous = has_previous and not has_start
+    mode = choose_mode(shot, settings.continuity, has_previous=has_previous)
+    return ShotPlan(shot, story.name, story.prompt_of(shot), mode, has_start)
+
+
+def list_steps(loop: Loop, manifest: Mapping) -> list[Step]:
+    """Every shot of the range and before it: finished, or to be computed.
+
+    Shots before the range are never computed; one that has no finished result is left out, and the
+    shot after it begins with a cut.
+
+    Args:
+        manifest: what is known of the film in the story's folder: ``shots`` with the latest result
+            of each label, ``locks`` with the keys that locks hold.
+
+    Raises:
+        ValueError: when a shot to be made continues from an edited one that is too short.
+    """
+    wanted = loop.settings.range(loop.story)
+    damaged: set[int] = set()
+    while True:
+        steps = _list_steps(loop, manifest, wanted, damaged)
+        found = _unreadable(loop, steps)
+        if found is None:
+            check_edits(loop, steps)
+            return steps
+        damaged.add(found)
+
+
+def finish_shot(
+    loop: Loop,
+    step: Step,
+    frames: torch.Tensor,
+    bank: MemoryBank,
+    *,
+    crf: int,
+    metadata: Mapping[str, str] | None = None,
+) -> tuple[Record, ShotResult]:
+    """Take the repeated frames off and put the shot on disk.
+
+    Raises:
+        ValueError: naming the shot, when nothing is left or the frames are no pictures.
+    """
+    given = step.plan.given_frames
+    if frames.shape[0] <= given:
+        raise ValueError(
+            f"{step.plan.shot} has {frames.shape[0]} frames, of which {given} repeat the shot "
+            "before it: nothing is left; give the body's decoded frames to Shot Loop Close, or "
+            "make the shot longer"
+        )
+    shot = step.plan.shot
+    facts = {
+        "story": loop.story.name,
+        "label": shot.label,
+        "shot": shot.index,
+        "prompt": step.plan.prompt,
+        "shot_prompt": shot.prompt,
+        "negative": shot.negative,
+        "mode": step.plan.mode,
+        "seed": shot.seed,
+        "own": step.own,
+        "previous": step.previous,
+        "body": digest_of(loop.body),
+        **pin_facts(loop, bank),
+    }
+    bank = with_prompt(bank.with_edits(loop.bank.edits), loop.story, shot)
+    return loop.store.commit(step.key, frames[given:], bank, facts, crf=crf, metadata=metadata)
+
+
+def join_parts(parts: Sequence[torch.Tensor], shot: Shot) -> torch.Tensor:
+    """The frames of a shot that came as a list, in order; colour only.
+
+    Raises:
+        ValueError: naming the shot, when the parts do not fit together.
+    """
+    parts = [part[..., :3] for part in parts]  # an alpha channel has no place in the video
+    if len({part.shape[1:] for part in parts}) > 1:
+        sizes = ", ".join(f"{part.shape[2]}x{part.shape[1]}" for part in parts)
+        raise ValueError(
+            f"{shot} came as a list of {len(parts)} parts of different sizes ({sizes}); give Shot "
+            "Loop Close frames of one size"
+        )
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+
+def only_bank(banks: Sequence[MemoryBank], shot: Shot) -> MemoryBank:
+    """The bank of a shot, which may be one only.
+
+    Raises:
+        ValueError: naming the shot, when a list split the memory.
+    """
+    if any(bank is not banks[0] for bank in banks):
+        raise ValueError(
+            f"{shot} came with a list of {len(banks)} memory banks, which cannot be joined; choose "
+            "keyframes before the node that splits the frames into a list (such as Rebatch "
+            "Images), or join them again before Keyframe Select"
+        )
+    return banks[0]
+
+
+def summarise_steps(steps: Sequence[Step]) -> str:
+    """How many shots a run makes, in one line."""
+    todo = [step for step in steps if step.record is None]
+    open_ones = [step for step in todo if step.is_undecided]
+    parts = [f"{count_shots(len(todo) - len(open_ones))} to make"]
+    for number, group in groupby(open_ones, lambda step: step.depends_on.plan.shot.index + 1):
+        parts.append(f"{count_shots(len(list(group)))} that depend on shot {number}")
+    return ", ".join([*parts, f"{count_shots(len(steps) - len(todo))} finished"])
+
+
+# --- inside ----------------------------------------------------------------------------------
+
+
+def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int]) -> list[Step]:
+    latest = latest_results(manifest.get("shots", {}), loop.story, manifest.get("locks", {}))
+    steps: list[Step] = []
+    for shot in loop.story.shots[: wanted.stop]:
+        before = steps[-1] if steps else None
+        has_previous = before is not None and before.plan.shot.index == shot.index - 1
+        has_start = shot.index in loop.start_images
+        plan = plan_shot(
+            loop.story, loop.settings, shot, has_previous=has_previous, has_start=has_start
+        )
+        entry = latest[shot.index]
+        step = Step(plan, own_key(loop, plan), before)
+        step.has_earlier = entry.get("own") == step.own
+        is_damaged = shot.index in damaged
+        if is_damaged or not _keep_locked(loop, step, entry):
+            step.key, step.seen = _known_key(loop, step)
+            if not is_damaged:
+                _find_finished(loop, step, entry, is_before=shot.index < wanted.start)
+        if step.record is None and shot.index < wanted.start:
+            continue
+        if step.record is not None:
+            step.key = step.record.key
+        steps.append(step)
+    return steps
+
+
+def _keep_locked(loop: Loop, step: Step, entry: Mapping) -> bool:
+    """Whether a shot is locked and has a result, which is then taken whatever changed."""
+    shot = step.plan.shot
+    is_locked = shot.lock and shot.index not in loop.settings.redo
+    record = loop.store.find(entry["key"]) if is_locked and entry else None
+    if record is None:
+        return False
+    step.record, step.reason = record, "locked"
+    if is_held(entry, shot):
+        logger.warning(
+            "StoryMem: %s is locked and stays as it is, though its prompt was changed since; take "
+            "the lock off to make it anew",
+            shot,
+        )
+    return True
+
+
+def _find_finished(loop: Loop, step: Step, entry: Mapping, *, is_before: bool) -> None:
+    """Take the record of a step's key, else an older one where the settings say so."""
+    if step.key and (record := loop.store.find(step.key)):
+        step.record = record
+        return
+    if loop.settings.keep_later and step.before and entry.get("own") == step.own:
+        reason = "kept: only shots before it changed"
+    elif is_before and entry:
+        reason = "kept: it is before start_shot"
+    else:
+        return
+    if record := loop.store.find(entry["key"]):
+        step.record, step.reason = record, reason
+
+
+def _known_key(loop: Loop, step: Step) -> tuple[str, Mapping[str, str] | None]:
+    """The key of a step and what it sees, when that can be said before anything is made."""
+    shot, before = step.plan.shot, step.before
+    if before is None:
+        memory = begin_memory(loop, shot, loop.bank)
+        return shot_key(step.own, memory, []), memory.bank.seen
+    if before.record is None:
+        return "", None
+    try:
+        bank = bank_of_run(loop, loop.store.outline(before.record), before.record.facts)
+        given = given_digests(loop, step)
+        memory = begin_memory(loop, shot, bank)
+    except DamagedError:  # told when its pictures are read
+        return "", None
+    return shot_key(step.own, memory, given), memory.bank.seen
+
+
+def _unreadable(loop: Loop, steps: list[Step]) -> int | None:
+    """The first finished shot that must be made again, because what follows needs its pictures."""
+    for i, step in enumerate(steps):
+        following = steps[i + 1].record is None if i + 1 < len(steps) else True
+        if step.record is None or not following:
+            continue
+        try:
+            step.result = load_result(loop, step.record)
+        except DamagedError as error:
+            missing = _first_with_damage(loop, steps[: i + 1])
+            logger.warning(
+                "StoryMem: %s is made again, its pictures are damaged: %s",
+                steps[missing].plan.shot,
+                error,
+            )
+            return steps[missing].plan.shot.index
+    return None
+
+
+def _first_with_damage(loop: Loop, steps: list[Step]) -> int:
+    for i, step in enumerate(steps):
+        if step.record is None:
+            continue
+        try:
+            loop.store.load(step.record)
+        except DamagedError:
+            return i
+    return len(steps) - 1

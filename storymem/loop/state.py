@@ -1,0 +1,86 @@
+"""The loop as one value, for hosts whose own loops carry exactly one (paper: shot by shot,
+section 3.1).
+
+A state is immutable and small: the story, which shots are finished, and the memory. Pixels of
+finished
+shots are on disk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from ..memory.bank import MemoryBank
+from ..sampling.continuity import ShotPlan
+from .begin import bank_after, begin_shot
+from .cache_keys import own_key, shot_key
+from .given_edits import given_digests
+from .shot_memory import begin_memory
+from .shot_record import Record
+from .shot_store import ShotResult
+from .shots import Loop, Step, finish_shot, plan_shot
+
+
+@dataclass(frozen=True)
+class LoopState:
+    """What goes around the loop."""
+
+    loop: Loop
+    bank: MemoryBank
+    steps: tuple[Step, ...] = ()  # finished, each with its record
+
+    @property
+    def is_done(self) -> bool:
+        return len(self.steps) == len(self.loop.story.shots)
+
+    def next_step(self, body: str = "") -> Step:
+        """The shot whose turn it is.
+
+        Raises:
+            ValueError: when all are finished.
+        """
+        if self.is_done:
+            raise ValueError(
+                f"all {len(self.steps)} shots of '{self.loop.story.name}' are finished; end the "
+                "loop when Finish Shot says done"
+            )
+        loop = replace(self.loop, body=body)
+        shot = loop.story.shots[len(self.steps)]
+        plan = plan_shot(loop.story, loop.settings, shot, has_previous=bool(self.steps))
+        step = Step(plan, own_key(loop, plan), self.steps[-1] if self.steps else None)
+        memory = begin_memory(loop, shot, self.bank)
+        given = given_digests(loop, step)
+        step.key, step.seen = shot_key(step.own, memory, given), memory.bank.seen
+        return step
+
+    def begin(self) -> tuple[ShotPlan, MemoryBank, torch.Tensor | None]:
+        """What the next shot starts from: its plan, the bank, the frames it continues from."""
+        step = self.next_step()
+        before = None
+        if self.steps:
+            tail = self.loop.store.load_tail(self.steps[-1].record)
+            before = ShotResult(self.bank, tail)
+        begun = begin_shot(self.loop, step, before)
+        return step.plan, begun.bank, begun.given
+
+    def find(self, body: str) -> Record | None:
+        """The finished record of the next shot, when it was made before."""
+        return self.loop.store.find(self.next_step(body).key)
+
+    def reuse(self, body: str, record: Record) -> LoopState:
+        """The state after a shot that was found finished."""
+        step = replace(self.next_step(body), record=record)
+        return self._after(step)
+
+    def finish(self, body: str, frames, bank: MemoryBank, **options) -> LoopState:
+        """The state after a shot, with its frames on disk."""
+        step = self.next_step(body)
+        loop = replace(self.loop, body=body)
+        step.record, step.result = finish_shot(loop, step, frames, bank, **options)
+        return self._after(step)
+
+    def _after(self, step: Step) -> LoopState:
+        bank = bank_after(self.loop, step)
+        return LoopState(self.loop, bank, (*self.steps, replace(step, result=None)))

@@ -1,0 +1,1 @@
+"""How well a finished story holds together: the paper's numbers."""

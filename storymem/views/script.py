@@ -1,0 +1,131 @@
+"""A script as the editor on the page holds it: plain JSON, nothing that a browser would change.
+
+Whole numbers beyond what a browser counts exactly, and fields that nothing reads, travel as text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from ..files.json_text import JsonError, parse_json
+from ..files.messages import shown
+from ..script.fields import SHOT_FIELDS, ScriptError
+from ..script.rows import Row, Script
+
+EXACT_IN_A_BROWSER = 2**53
+MAX_SHOTS = 5000
+LONGEST_NUMBER = 1000  # digits; longer ones are told as the text that they are
+WHOLE = ("seed", "length")
+
+
+def view_script(script: Script) -> dict:
+    """``name``, ``overview``, ``character``, ``extra``, ``format`` and ``shots``."""
+    return {
+        "name": script.name,
+        "overview": script.overview,
+        "character": script.character,
+        "extra": _as_text(script.more),
+        "format": script.format,
+        "shots": [_view_row(row) for row in script.rows],
+    }
+
+
+def script_of_view(view: Mapping) -> Script:
+    """What a page sent, as a script. Values are judged later, when the script is read.
+
+    Raises:
+        ScriptError: when it has not the form of ``view_script``.
+    """
+    shots = view.get("shots")
+    if not isinstance(shots, list) or len(shots) > MAX_SHOTS:
+        raise ScriptError(f"shots must be a list of at most {MAX_SHOTS} shots")
+    texts = {key: view.get(key) or "" for key in ("name", "overview", "character")}
+    for key, value in texts.items():
+        if not isinstance(value, str):
+            raise ScriptError(f"{key} must be text, but it is {shown(value)}")
+    rows = tuple(_row(shot, i) for i, shot in enumerate(shots))
+    form = view.get("format") or "json"
+    return Script(rows, **texts, more=_of_text(view.get("extra"), "the story"), format=form)
+
+
+def _view_row(row: Row) -> dict:
+    fields = {key: row.fields.get(key) for key in SHOT_FIELDS}
+    for key in WHOLE:
+        if fields[key] is not None and fields[key] >= EXACT_IN_A_BROWSER:
+            fields[key] = str(fields[key])
+    return {
+        "prompt": row.prompt,
+        "cut": row.cut,
+        "scene": row.scene,
+        "starts": row.starts,
+        **fields,
+        "lock": row.fields.get("lock", False),
+        "reference_images": row.fields.get("reference_images", []),
+        "first_frame_prompt": row.fields.get("first_frame_prompt", ""),
+        "extra": _as_text(row.more),
+        "scene_extra": [_as_text(row.scene_more)] if row.scene_more else [],
+    }
+
+
+def _row(shot, i: int) -> Row:
+    where = f"shot {i + 1}"
+    if not isinstance(shot, Mapping) or not isinstance(shot.get("prompt"), str):
+        raise ScriptError(f"{where}: the prompt must be text")
+    if not isinstance(shot.get("cut"), bool):
+        raise ScriptError(f"{where}: cut must be true or false, but it is {shown(shot.get('cut'))}")
+    scene = _whole(shot.get("scene"))
+    if not isinstance(scene, int) or isinstance(scene, bool):
+        raise ScriptError(f"{where}: the scene must be a whole number, but it is {shown(scene)}")
+    fields = {key: _field(key, shot.get(key)) for key in SHOT_FIELDS}
+    scene_more: dict = {}
+    extras = shot.get("scene_extra") or []
+    if not isinstance(extras, list):
+        raise ScriptError(f"{where}: scene_extra must be a list, but it is {shown(extras)}")
+    for text in reversed(extras):  # several when scenes were joined: the first one counts
+        scene_more.update(_of_text(text, where))
+    return Row(
+        shot["prompt"],
+        shot["cut"],
+        scene,
+        bool(shot.get("starts")),
+        {key: value for key, value in fields.items() if value is not None},
+        _of_text(shot.get("extra"), where),
+        scene_more,
+    )
+
+
+def _field(key: str, value):
+    """A value as a script holds it; ``None`` when it is not set. What was typed wrong stays."""
+    if value is False or value == [] or (value == "" and key != "negative_prompt"):
+        return None
+    if key in WHOLE:
+        return _whole(value)
+    if key == "lora_strength" and isinstance(value, (int, str)) and not isinstance(value, bool):
+        try:
+            return float(value)  # a browser writes 1.0 as 1
+        except (OverflowError, ValueError):
+            return value
+    return value
+
+
+def _whole(value):
+    if isinstance(value, str) and value.strip().removeprefix("-").isdecimal():
+        return int(value) if len(value) < LONGEST_NUMBER else value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def _as_text(more: Mapping) -> str:
+    return json.dumps(more, ensure_ascii=False) if more else ""
+
+
+def _of_text(text, where: str) -> dict:
+    try:
+        more = parse_json(text) if isinstance(text, str) and text else (None if text else {})
+    except JsonError:
+        more = None
+    if not isinstance(more, dict):
+        raise ScriptError(f"{where}: extra must be the text of a JSON object")
+    return more
