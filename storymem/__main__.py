@@ -8,10 +8,7 @@ import sys
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code (see ``python -m storymem run --help``)."""
-    from . import films_command
-    from .headless import command as run
-    from .headless import compare, evaluate
-    from .training import command as train
+    from .cli import compare, evaluate, films, run, train
     from .views import story_sheet
 
     parser = argparse.ArgumentParser(prog="storymem", description=__doc__)
@@ -22,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
         ("evaluate", evaluate, "Measures finished stories: the paper's numbers."),
         ("compare", compare, "Makes the same scripts in several ways, and measures them."),
         ("sheet", story_sheet, "Draws a finished story, shots and memory, on one picture."),
-        ("films", films_command, "Lists a story's films, restores one, removes old ones."),
+        ("films", films, "Lists a story's films, restores one, removes old ones."),
     ):
         module.add_options(commands.add_parser(name, help=words, description=words))
         commands.choices[name].set_defaults(module=module)

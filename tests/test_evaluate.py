@@ -210,7 +210,7 @@ def test_stories_without_titles_are_paired_by_their_folders(models, tmp_path):
 def test_a_report_that_cannot_be_written_is_told_before_the_work(
     stories, models, tmp_path, monkeypatch, caplog
 ):
-    from storymem.headless import evaluate as command
+    from storymem.cli import evaluate as command
 
     monkeypatch.setattr(command, "measure_films", None)
     (tmp_path / "file").write_text("")

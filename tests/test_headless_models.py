@@ -13,9 +13,9 @@ pytest.importorskip("peft")
 
 import tiny_diffusers
 
+from storymem.cli.run_options import in_options
 from storymem.headless import adapters, models, sampling
 from storymem.headless.positions import install_memory_positions, set_memory_frames
-from storymem.headless.run_options import in_options
 from storymem.sampling.lora import read_lora, target_modules
 
 

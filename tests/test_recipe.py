@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from storymem.headless import run_options
+from storymem.cli import run_options
 from storymem.sampling.recipe import I2V_BOUNDARY, T2V_BOUNDARY, Recipe
 from storymem.training.objective import NoiseLevels
 

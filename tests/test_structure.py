@@ -26,7 +26,7 @@ HOST_MODULES = {
     "nodes",
     "server",
 }
-TRAINS_THE_TINY_MODEL = ("storymem/tiny/training.py", "storymem/tiny/flow.py")  # its own files
+TRAINS_THE_TINY_MODEL = ("storymem/tiny/lab/fit.py", "storymem/tiny/lab/flow.py")  # its own files
 HEAVY_MODULES = (
     "open_clip",
     "transformers",

@@ -18,7 +18,7 @@ from storymem.sampling.start_images import from_folder
 from storymem.script.reader import load_story
 from storymem.tiny import files, picture, world
 from storymem.tiny.film_features import NOBODY, TinyWorld, keeps_look, look_of
-from storymem.tiny.scripts import main, returning_casts, write_stories
+from storymem.tiny.lab.scripts import main, returning_casts, write_stories
 
 COLUMNS = ("tiny_world_single_shot", "tiny_world_overall", "tiny_world_identity")
 

@@ -9,7 +9,8 @@ import torch
 
 from storymem.memory.bank import REFERENCE_SHOT
 from storymem.memory.embedders import Embedder
-from storymem.tiny import evaluate, flow, measures, player, returns, text, world
+from storymem.tiny import text, world
+from storymem.tiny.lab import evaluate, flow, measures, player, returns
 
 SIDE = 16  # the code of each kind's look fills a square of this many pixels
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from storymem.memory.bank import MemoryBank, MemoryFrame
-from storymem.tiny import measures, picture, player, returns, stand_in, world
+from storymem.tiny import picture, stand_in, world
+from storymem.tiny.lab import measures, player, returns
 
 
 @pytest.mark.parametrize("cast", returns.CASTS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from storymem.tiny import statistics
+from storymem.tiny.lab import statistics
 
 
 def test_wilson_is_the_published_interval():

@@ -224,8 +224,8 @@ def test_stories_in_one_batch_are_the_headless_runners_stories(stand_in):
 
     from storymem.headless.sampling import ShotInputs, draw_noise, lay_out_condition
     from storymem.memory.bank import start_bank
-    from storymem.tiny import player
     from storymem.tiny.engine import tiny_engine
+    from storymem.tiny.lab import player
 
     stories = world.sample_stories(8, shots=2, seed=5)
     first, second = (stories.cast.sum(1) == 2).nonzero()[:2, 0].tolist()  # as much memory each

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from storymem.tiny import dit, muon, speed, training
+from storymem.tiny import dit
+from storymem.tiny.lab import fit, muon, speed
 
 SHAPES = ((24, 24), (24, 24), (80, 24), (24, 80), (80, 24))
 
@@ -100,7 +101,7 @@ def test_training_with_muon_resumes_where_it_stopped(tmp_path):
     torch.manual_seed(0)
     inputs, target = torch.randn(32, 8), torch.randn(32, 8)
 
-    def run(steps: int, state: training.Training):
+    def run(steps: int, state: fit.Training):
         for _ in range(steps):
             (state.module(inputs) - target).square().mean().backward()
             state.apply(state.rate(100.0))
@@ -112,7 +113,7 @@ def test_training_with_muon_resumes_where_it_stopped(tmp_path):
             torch.nn.Linear(8, 16), torch.nn.Tanh(), torch.nn.Linear(16, 8)
         )
         how = {"lr": 1e-1, "betas": (0.9, 0.99), "ema_decay": 0.99}
-        return training.Training(module, by_muon=lambda name, p: p.ndim == 2, **how)
+        return fit.Training(module, by_muon=lambda name, p: p.ndim == 2, **how)
 
     whole, half, resumed, lost = fresh(), fresh(), fresh(), fresh()
     run(20, whole)

@@ -8,7 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from storymem.tiny import corpus, judge, picture, text, training, world
+from storymem.tiny import judge, picture, text, world
+from storymem.tiny.lab import corpus, fit
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +241,7 @@ def test_training_resumes_where_it_stopped(tmp_path):
     torch.manual_seed(0)
     inputs, target = torch.randn(32, 8), torch.randn(32, 8)
 
-    def run(steps: int, state: training.Training):
+    def run(steps: int, state: fit.Training):
         for _ in range(steps):
             (state.module(inputs) - target).square().mean().backward()
             state.apply(state.rate(100.0))
@@ -249,7 +250,7 @@ def test_training_resumes_where_it_stopped(tmp_path):
     def fresh():
         torch.manual_seed(1)
         module = torch.nn.Linear(8, 8)
-        return training.Training(module, lr=1e-1, betas=(0.9, 0.99), ema_decay=0.99)
+        return fit.Training(module, lr=1e-1, betas=(0.9, 0.99), ema_decay=0.99)
 
     whole, half, resumed = fresh(), fresh(), fresh()
     run(20, whole)
@@ -267,7 +268,7 @@ def test_training_resumes_where_it_stopped(tmp_path):
 
 def test_there_is_nothing_to_resume_in_an_empty_folder(tmp_path):
     module = torch.nn.Linear(2, 2)
-    state = training.Training(module, lr=1e-3, betas=(0.9, 0.99), ema_decay=0.9)
+    state = fit.Training(module, lr=1e-3, betas=(0.9, 0.99), ema_decay=0.9)
     assert not state.load(tmp_path)
     with pytest.raises(RuntimeError, match="--lr"):
         state.recover(tmp_path)

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from storymem import __main__ as program
+from storymem.cli import train as training
 from storymem.files import disk
 from storymem.files.video import write_video
 from storymem.training import checkpoints
-from storymem.training import command as training
 from storymem.training.data import read_stretch
 
 FAST = "--width 32 --height 32 --length 5 --max-memory 2 --rank 2 --workers 0 --device cpu --quiet"

@@ -15,8 +15,9 @@ from host_server import Server
 pytest.importorskip("diffusers")
 
 from storymem.film.finished_story import open_film, watch
-from storymem.tiny import demo, files, scripts
+from storymem.tiny import demo, files
 from storymem.tiny.film_features import TinyWorld, keeps_look
+from storymem.tiny.lab import scripts
 
 PACK = Path(__file__).resolve().parents[2]
 SHOTS, STEPS = 4, 8

@@ -31,7 +31,8 @@ def ours():
 @pytest.fixture(scope="module")
 def clips():
     """Two clips of a held-out story and their scenes, [2, 17, 96, 96, 3]."""
-    from storymem.tiny import picture, train_vae, world
+    from storymem.tiny import picture, world
+    from storymem.tiny.lab import train_vae
 
     stories = world.sample_stories(1, seed=train_vae.TEST_SEED)
     scenes = stories.scenes[[0, 3]]
@@ -155,7 +156,8 @@ def test_folding_moves_the_latents_and_leaves_the_picture(clips):
 
 
 def test_held_out_shots_pass_the_gate(ours, clips):
-    from storymem.tiny import judge, train_vae, vae
+    from storymem.tiny import judge, vae
+    from storymem.tiny.lab import train_vae
 
     truth, scenes = clips[0][:1], clips[1][[0]]
     restored = train_vae.reconstruct(vae.ClipVAE(ours), truth, at_once=1)

@@ -6,9 +6,9 @@ from importlib.util import find_spec
 
 import torch
 
-from ..sampling.colour_match import lab_statistics
-from ..selection.preprocess import in_batches
-from . import world
+from ...sampling.colour_match import lab_statistics
+from ...selection.preprocess import in_batches
+from .. import world
 from .player import Played
 from .statistics import difference, mean, rate, ratio
 

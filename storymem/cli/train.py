@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from ..files.disk import check_out
-from ..headless.command import BROKEN, DONE, INTERRUPTED, REFUSED
 from ..headless.models import (
     DTYPES,
     I2V_CHANNELS,
@@ -25,10 +24,11 @@ from ..memory.bank import MAX_MEMORY_FRAMES
 from ..sampling.lora import LORA_ALPHA, TARGETS
 from ..sampling.recipe import I2V_BOUNDARY, SHIFT
 from ..sampling.rope import MEMORY_ROPE_SHIFT
-from . import checkpoints
-from .data import ExampleSettings, find_groups
-from .objective import EXPERTS, NoiseLevels
-from .trainer import Trainer, TrainSettings
+from ..training import checkpoints
+from ..training.data import ExampleSettings, find_groups
+from ..training.objective import EXPERTS, NoiseLevels
+from ..training.trainer import Trainer, TrainSettings
+from .run import BROKEN, DONE, INTERRUPTED, REFUSED
 
 EXIT_CODES = """exit codes:
   0    trained to --steps

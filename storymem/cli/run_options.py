@@ -6,6 +6,9 @@ import argparse
 import re
 from pathlib import Path
 
+from ..headless.judges import EMBEDDERS, SCORERS
+from ..headless.models import DTYPES, OFFLOADS
+from ..headless.sampling import SAMPLERS
 from ..memory.bank import MAX_MEMORY_FRAMES, SINK_FRAMES
 from ..memory.policies import POLICIES
 from ..sampling.continuity import GIVEN_FRAMES
@@ -13,9 +16,6 @@ from ..sampling.recipe import Recipe
 from ..sampling.request import SIZE_RULES
 from ..tiny import demo
 from ..tiny import files as tiny_files
-from .judges import EMBEDDERS, SCORERS
-from .models import DTYPES, OFFLOADS
-from .sampling import SAMPLERS
 
 EXIT_CODES = """exit codes:
   0    the story is finished

@@ -1,6 +1,6 @@
 """The frames around seams, and what the library's own measure of seams says of them.
 
-``python -m storymem.tiny.flow DIR`` adds the optical flow to an evaluation that was made where
+``python -m storymem.tiny.lab.flow DIR`` adds the optical flow to an evaluation that was made where
 OpenCV is missing: the evaluation leaves the frames around its seams in ``seams_*.npz``.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..metrics.seams import measure_seam
+from ...metrics.seams import measure_seam
 from .player import Played
 from .statistics import mean, ratio
 
@@ -81,7 +81,7 @@ def measure(windows: Windows, workers: int = 1) -> dict:
 
 def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
-    parser = argparse.ArgumentParser(prog="storymem.tiny.flow", description=__doc__)
+    parser = argparse.ArgumentParser(prog="storymem.tiny.lab.flow", description=__doc__)
     parser.add_argument("folder", type=Path, help="of an evaluation")
     folder = parser.parse_args(argv).folder
     results = folder / "evaluation.json"

@@ -1,4 +1,4 @@
-"""Trains the tiny Wan-VAE on the story world: ``python -m storymem.tiny.train_vae``.
+"""Trains the tiny Wan-VAE on the story world: ``python -m storymem.tiny.lab.train_vae``.
 
 Every step renders new clips. The learning rate follows the share of ``--total-minutes`` already
 spent, so that one training can be cut into several commands: the state in ``--state`` is resumed
@@ -18,8 +18,8 @@ from pathlib import Path
 
 import torch
 
-from . import judge, picture, vae, world
-from .training import Training
+from .. import judge, picture, vae, world
+from .fit import Training
 
 logger = logging.getLogger(__name__)
 
@@ -180,7 +180,7 @@ def export(module, path: Path, scenes: world.Scenes) -> dict:
     mean, std = measure_latents(vae.ClipVAE(module), scenes)
     vae.fold_affine(module, mean, std)
     state = {k: v.half().contiguous().cpu() for k, v in vae.to_host(module.state_dict()).items()}
-    meta = {"format": "pt", "license": "Apache-2.0", "made_by": "storymem.tiny.train_vae"}
+    meta = {"format": "pt", "license": "Apache-2.0", "made_by": "storymem.tiny.lab.train_vae"}
     save_file(state, str(path), metadata=meta)
     vae.load_host_file(module, path)
     return {"latent_mean": mean.tolist(), "latent_std": std.tolist(), "bytes": path.stat().st_size}
@@ -302,7 +302,7 @@ def train(args: argparse.Namespace) -> dict:
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="storymem.tiny.train_vae", description=__doc__)
+    parser = argparse.ArgumentParser(prog="storymem.tiny.lab.train_vae", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--state", type=Path, required=True, help="folder of the resumable state")
     parser.add_argument("--begin-with", type=Path, help="a VAE file to go on from, at step 0")

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import torch
 
-from . import demo, files, judge, measures, world
+from .. import demo, files, judge, world
+from . import measures
 from .painter import load_painter, random_painter
 from .player import Case, Played, play
 

@@ -1,4 +1,4 @@
-"""Trains the tiny M2V DiT on the story world: ``python -m storymem.tiny.train_dit``.
+"""Trains the tiny M2V DiT on the story world: ``python -m storymem.tiny.lab.train_dit``.
 
 Rectified flow on the shot's frames only (paper 3.4). Run it again with the same ``--state`` to go
 on. The probe tells early whether memory is used: the loss at noise level 0.8 with the true,
@@ -18,8 +18,9 @@ from pathlib import Path
 
 import torch
 
-from . import corpus, dit, files, judge, speed, text, vae, world
-from .training import Training
+from .. import dit, files, judge, text, vae, world
+from . import corpus, speed
+from .fit import Training
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +147,7 @@ def export(training: Training, path: Path) -> int:
 
     state = dict(zip(training.names, training.ema, strict=True))
     state = {k: v.half().contiguous().cpu() for k, v in dit.to_host(state).items()}
-    meta = {"format": "pt", "license": "Apache-2.0", "made_by": "storymem.tiny.train_dit"}
+    meta = {"format": "pt", "license": "Apache-2.0", "made_by": "storymem.tiny.lab.train_dit"}
     save_file(state, str(path), metadata=meta)
     return path.stat().st_size
 
@@ -277,7 +278,7 @@ def save_strip(path: Path, clips: torch.Tensor) -> None:
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="storymem.tiny.train_dit", description=__doc__)
+    parser = argparse.ArgumentParser(prog="storymem.tiny.lab.train_dit", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--state", type=Path, required=True, help="folder of the resumable state")
     parser.add_argument("--export-only", action="store_true", help="write the file from --state")

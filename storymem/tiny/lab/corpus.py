@@ -7,7 +7,7 @@ import dataclasses
 import torch
 import torch.nn.functional as F
 
-from . import picture, text, vae, world
+from .. import picture, text, vae, world
 
 IMAGES = 3  # memory candidates of a shot: frame 0 and two others
 PORTRAITS_FIRST = 0.75  # of the samples begin their memory with the portraits

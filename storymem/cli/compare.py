@@ -11,10 +11,12 @@ from pathlib import Path
 from ..files.disk import check_out
 from ..files.images import find_pictures
 from ..film.finished_story import read_script
+from ..headless import parallel
 from ..loop.shots import LoopSettings
 from ..sampling.start_images import from_folder
 from ..script.numbers import parse_shot_numbers
-from . import command, evaluate, parallel, run_options
+from . import evaluate, run_options
+from . import run as command
 
 SYSTEMS = {
     "storymem": "as the run options say",

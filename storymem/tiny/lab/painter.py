@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
-from ..headless.sampling import draw_noise
-from ..memory.bank import MemoryFrame
-from ..sampling.conditioning import GREY
-from ..selection.preprocess import in_batches
-from . import corpus, dit, text, vae, world
+from ...headless.sampling import draw_noise
+from ...memory.bank import MemoryFrame
+from ...sampling.conditioning import GREY
+from ...selection.preprocess import in_batches
+from .. import dit, text, vae, world
+from . import corpus
 
 AT_ONCE = 192  # shots sampled together
 ENCODED_AT_ONCE = 64  # pictures or clips

@@ -12,6 +12,13 @@ import torch
 
 from ..files.images import read_picture
 from ..film.finished_story import read_script
+from ..headless import parallel
+from ..headless.adapters import find_lora_files
+from ..headless.engine import Engine, ModelFiles
+from ..headless.judges import Judges
+from ..headless.models import DTYPES, Placement
+from ..headless.runner import RunSettings, ShotFailed, StoryRun
+from ..headless.sampling import check_recipe
 from ..loop.shots import LoopSettings, Step
 from ..memory.bank import MemoryBank, start_bank
 from ..memory.bank_folder import load_bank
@@ -23,15 +30,8 @@ from ..script.reader import Story, load_story
 from ..tiny import demo
 from ..tiny import files as tiny_files
 from ..views.story_sheet import save_story_sheet
-from . import parallel
-from .adapters import find_lora_files
-from .engine import Engine, ModelFiles
-from .judges import Judges
-from .models import DTYPES, Placement
 from .run_options import add_options as add_options  # of this command, for the program
 from .run_options import in_options, settle
-from .runner import RunSettings, ShotFailed, StoryRun
-from .sampling import check_recipe
 
 DONE, BROKEN, REFUSED, SHOT_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 logger = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from .files.messages import listed, reason_of
-from .film.folder import read_manifest
-from .film.restore import (
+from ..files.messages import listed, reason_of
+from ..film.folder import read_manifest
+from ..film.restore import (
     ListedFilm,
     check_story_folder,
     film_files,
@@ -23,8 +23,8 @@ from .film.restore import (
     remove_films,
     restore,
 )
-from .film.versions import read_history
-from .views.story_sheet import SHEET, save_story_sheet
+from ..film.versions import read_history
+from ..views.story_sheet import SHEET, save_story_sheet
 
 DONE, REFUSED = 0, 2
 KEEP = 3  # films that --clean leaves unless told otherwise

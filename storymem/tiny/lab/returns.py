@@ -1,4 +1,4 @@
-"""Who is known on coming back, policy by policy: ``python -m storymem.tiny.returns --out DIR``.
+"""Who is known on coming back, policy by policy: ``python -m storymem.tiny.lab.returns --out DIR``.
 
 Stories with one, two and three characters, one of whom appears in the fourth shot, is away for
 eight and returns. There are no portraits, and each of the three shots before that appearance leaves
@@ -19,8 +19,9 @@ import argparse
 
 import torch
 
-from ..memory.policies import POLICIES
-from . import measures, plots, stand_in, trials
+from ...memory.policies import POLICIES
+from .. import stand_in
+from . import measures, plots, trials
 from .player import Case, join, returning
 from .statistics import difference, rate, widest
 
@@ -210,7 +211,7 @@ def measure(options: argparse.Namespace, paint=None, referee=None) -> Returns:
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = trials.parser("storymem.tiny.returns", __doc__, CASES)
+    parser = trials.parser("storymem.tiny.lab.returns", __doc__, CASES)
     parser.add_argument("--absent", type=int, default=ABSENT, help="shots without the one")
     return parser.parse_args(argv)
 

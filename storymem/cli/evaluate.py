@@ -13,11 +13,11 @@ import torch
 
 from ..files.disk import check_out
 from ..film.finished_story import StoryFilm, find_stories, name_apart, open_film
+from ..headless.judges import on_device, require_file
 from ..metrics.models import FEATURES, MetricFiles, load_judges
 from ..metrics.report import Measurement, as_table, write_report
 from ..metrics.scores import Judges, StoryNumbers, measure_story
 from ..models.weights import CLIP_L14, LAION_LINEAR, VICLIP
-from .judges import on_device, require_file
 
 TINY_WORLD = "tiny_world"
 REPORT = "the report"

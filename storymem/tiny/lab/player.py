@@ -13,18 +13,18 @@ from dataclasses import dataclass, fields, replace
 import torch
 import torch.nn.functional as F
 
-from ..loop.shot_memory import shot_memory, with_prompt
-from ..loop.shots import LoopSettings, plan_shot
-from ..memory.bank import MemoryBank, MemoryFrame, start_bank
-from ..memory.embedders import Embedder, LayoutEmbedder
-from ..memory.retrieval import has_to_choose
-from ..sampling.colour_match import match_repeated_frames
-from ..sampling.continuity import GIVEN_FRAMES, take_given_frames
-from ..script.reader import Story, load_story
-from ..selection import keyframes
-from ..selection.preprocess import quantise
-from ..selection.scorers import SharpnessScorer
-from . import demo, picture, world
+from ...loop.shot_memory import shot_memory, with_prompt
+from ...loop.shots import LoopSettings, plan_shot
+from ...memory.bank import MemoryBank, MemoryFrame, start_bank
+from ...memory.embedders import Embedder, LayoutEmbedder
+from ...memory.retrieval import has_to_choose
+from ...sampling.colour_match import match_repeated_frames
+from ...sampling.continuity import GIVEN_FRAMES, take_given_frames
+from ...script.reader import Story, load_story
+from ...selection import keyframes
+from ...selection.preprocess import quantise
+from ...selection.scorers import SharpnessScorer
+from .. import demo, picture, world
 from .painter import Request
 from .painter import load_painter as load_painter
 

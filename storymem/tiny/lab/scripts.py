@@ -1,4 +1,5 @@
-"""Writes a set of stories for ``storymem compare``: ``python -m storymem.tiny.scripts --out DIR``.
+"""Writes a set of stories for ``storymem compare``: ``python -m storymem.tiny.lab.scripts --out
+DIR``.
 
 The stories are drawn from the tiny world with seeds that training never met; everybody in them
 returns at least once. In DIR are ``scripts/story_01.json`` and so on; ``references/<script>/``, a
@@ -21,8 +22,8 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from ..files.video import write_video
-from . import demo, files, picture, world
+from ...files.video import write_video
+from .. import demo, files, picture, world
 from .painter import load_painter
 from .player import Case, names, play, portraits, script_of
 
@@ -123,7 +124,7 @@ def _save(path: Path, pixels: torch.Tensor) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="storymem.tiny.scripts", description=__doc__)
+    parser = argparse.ArgumentParser(prog="storymem.tiny.lab.scripts", description=__doc__)
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder of the stories")
     add("--stories", type=int, default=12)

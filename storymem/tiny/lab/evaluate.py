@@ -1,4 +1,4 @@
-"""Measures what the tiny model remembers: ``python -m storymem.tiny.evaluate --out DIR``.
+"""Measures what the tiny model remembers: ``python -m storymem.tiny.lab.evaluate --out DIR``.
 
 Plays held-out stories with the full method and with parts of it switched off, and asks the judge,
 which does not learn, who is in them. Writes ``evaluation.json`` (after every case, so that a run
@@ -11,8 +11,9 @@ import argparse
 
 import torch
 
-from ..sampling.continuity import GIVEN_FRAMES, MODE_OF_CHOICE
-from . import flow, measures, picture, plots, trials, world
+from ...sampling.continuity import GIVEN_FRAMES, MODE_OF_CHOICE
+from .. import picture, world
+from . import flow, measures, plots, trials
 from .player import CONTINUITY, Case, Played, returning
 from .statistics import widest
 
@@ -121,7 +122,7 @@ class Evaluation(trials.Trials):
                     windows, self.options.workers
                 )
             else:
-                found["flow"] = "not measured: OpenCV is missing; see storymem.tiny.flow"
+                found["flow"] = "not measured: OpenCV is missing; see storymem.tiny.lab.flow"
                 self.options.out.mkdir(parents=True, exist_ok=True)
                 windows.save(self.options.out / f"seams_{name}.npz")
         return found
@@ -254,7 +255,7 @@ def evaluate(options: argparse.Namespace, paint=None, referee=None) -> Evaluatio
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = trials.parser("storymem.tiny.evaluate", __doc__, (*CASES, *RETURNS))
+    parser = trials.parser("storymem.tiny.lab.evaluate", __doc__, (*CASES, *RETURNS))
     parser.add_argument("--shots", type=int, default=SHOTS, help="of the stories")
     parser.add_argument(
         "--long-shots", type=int, default=LONG_SHOTS, help="of those with a returning character"
