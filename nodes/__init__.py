@@ -1,4 +1,4 @@
-"""Thin ComfyUI adapters over the ``storymem`` library, one module per library module."""
+"""Thin ComfyUI adapters over the ``storymem`` library."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from comfy_api.latest import ComfyExtension, io
 # One module per subject; each lists its node classes in NODES.
 MODULES = (
     "story",
-    "memory_bank",
-    "bank_store",
-    "embedders",
-    "keyframes",
-    "aesthetics",
-    "conditioning",
-    "rope",
-    "sampling",
-    "lora",
-    "colour",
-    "shot_loop",
-    "loop_nodes",
-    "one_wire",
+    "memory.bank",
+    "memory.bank_folder",
+    "memory.embedders",
+    "memory.keyframes",
+    "memory.aesthetic_filter",
+    "sampling.conditioning",
+    "sampling.model_patch",
+    "sampling.sampler",
+    "sampling.lora",
+    "sampling.match_color",
+    "loop.open_close",
+    "loop.expansion",
+    "loop.state_nodes",
     "evaluate",
-    "start_images",
+    "loop.start_images",
     "tiny",
 )
 # What the pack's own page asks the server for; each lists its handlers in ROUTES.
-PAGE_MODULES = ("page", "story_routes")
+PAGE_MODULES = ("page.bank_ui", "page.story_routes")
 
 
 class StoryMemExtension(ComfyExtension):
@@ -36,7 +36,7 @@ class StoryMemExtension(ComfyExtension):
 
     async def on_load(self) -> None:
         import_module(".tiny", __package__).register_weights()
-        page = import_module(".page", __package__)
+        page = import_module(".page.bank_ui", __package__)
         page.serve_web_files(Path(__file__).absolute().parent.parent)
         for name in PAGE_MODULES:
             page.add_routes(import_module(f".{name}", __package__).ROUTES)

@@ -23,9 +23,9 @@ from ..storymem.metrics.report import (
 )
 from ..storymem.metrics.scores import Judges, measure_story
 from ..storymem.models.weights import CLIP_L14, LAION_LINEAR, VICLIP
-from .folders import find_inside, tells_host_places
-from .host_models import HostModel, file_options, released_after, weights_path
-from .scorers import L14_NAMES
+from .host.folders import find_inside, tells_host_places
+from .host.models import HostModel, file_options, released_after, weights_path
+from .memory.scorers import L14_NAMES
 
 VICLIP_NAMES = ("viclip",)
 LINEAR_NAMES = ("vitl14linear", "l14linear")

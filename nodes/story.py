@@ -10,7 +10,7 @@ from comfy_api.latest import io
 
 from ..storymem.files.messages import reason_of, shown
 from ..storymem.script.reader import DEFAULT_NAME, check_file, load_story, summarise
-from .folders import find_inside, short_places, tells_host_places
+from .host.folders import find_inside, short_places, tells_host_places
 from .types import Story
 
 NO_FILE = "none"

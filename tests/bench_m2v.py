@@ -44,8 +44,10 @@ def load_rope():
 
 
 def load_attention():
-    """The pack's ``nodes/attention.py`` alone, by file location."""
-    spec = importlib.util.spec_from_file_location("attention", PACK / "nodes" / "attention.py")
+    """The pack's ``nodes/host/attention.py`` alone, by file location."""
+    spec = importlib.util.spec_from_file_location(
+        "attention", PACK / "nodes" / "host" / "attention.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.cudnn_attention

@@ -92,14 +92,15 @@ def test_modules_log_and_never_print(path):
 # stand in one place each, which is tried with hostile files.
 ONE_PLACE = {
     "torch.load": {"storymem/files/weights_file.py"},
-    "load_file": {"storymem/files/weights_file.py", "nodes/lora.py"},  # the node's is its own
+    # the node's is its own
+    "load_file": {"storymem/files/weights_file.py", "nodes/sampling/lora.py"},
     "safe_open": {"storymem/files/weights_file.py"},
     "pickle._Unpickler": {"storymem/files/torchscript.py"},
     "Image.open": {"storymem/files/images.py"},
     "av.open": {"storymem/files/video.py"},
     "json.loads": {
         "storymem/files/json_text.py",
-        "nodes/loop_progress.py",  # what the host hands over
+        "nodes/loop/progress.py",  # what the host hands over
         "storymem/models/hpsv3.py",  # the pack's own file
         "storymem/try_it.py",  # the host's answers, before anything is installed
     },
@@ -136,7 +137,7 @@ def test_that_test_finds_what_it_looks_for(tmp_path):
 
 # What the host keeps for itself may change with every version of it, so one file knows it, looks
 # whether it is as expected, and goes on without (tests/host/test_host_private.py).
-HOST_DOOR = "nodes/host_cache.py"
+HOST_DOOR = "nodes/host/executor.py"
 PRIVATE_TO_THE_HOST = {
     "_getframe", "caches", "cache_key_set", "client_id", "current_loaded_models", "execution",
     "EXTENSION_WEB_DIRS", "get_executing_context", "get_progress_state", "IsChangedCache",

@@ -35,7 +35,7 @@ def test_a_continued_shot_takes_the_colours_of_the_one_before(host, clips):
 def test_a_shot_of_a_story_says_how_many_frames_repeat(host, clips):
     plan = host.pack("storymem.sampling.continuity").ShotPlan
     shot = host.pack("storymem.script.reader").load_story("a\n---\n[continue]\nb").shots[1]
-    node_class = host.pack("nodes.colour").MatchColor
+    node_class = host.pack("nodes.sampling.match_color").MatchColor
     frames = torch.rand(6, 8, 8, 3)
     with pytest.raises(ValueError, match="previous_frames is not connected"):
         node_class.execute(frames, 1.0, 1, None, plan(shot, "s", "b", "mi2v"))

@@ -166,7 +166,7 @@ def test_a_node_that_is_asked_directly_says_what_it_says_to_the_host(host, kind,
     node = {"class_type": kind, "inputs": inputs}
     dynprompt = DynamicPrompt({"node": dict(node)})
     of_host = asyncio.run(execution.IsChangedCache("p", dynprompt, None).get("node"))
-    assert repr(asyncio.run(host.pack("nodes.host_cache").ask_node(node))) == repr(of_host)
+    assert repr(asyncio.run(host.pack("nodes.host.executor").ask_node(node))) == repr(of_host)
 
 
 def test_a_node_that_cannot_be_asked_counts_as_changed(host, caplog, monkeypatch):
@@ -185,7 +185,7 @@ def test_a_node_that_cannot_be_asked_counts_as_changed(host, caplog, monkeypatch
 
     monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, "Broken", Broken)
     node = {"class_type": "Broken", "inputs": {}}
-    answer = asyncio.run(host.pack("nodes.host_cache").ask_node(node))
+    answer = asyncio.run(host.pack("nodes.host.executor").ask_node(node))
     assert answer != answer
     assert "Broken does not say whether it changed: no disk" in caplog.text
 
@@ -196,7 +196,7 @@ def test_a_node_that_cannot_be_asked_counts_as_changed(host, caplog, monkeypatch
 @pytest.fixture
 def door(host):
     """The module, as if it had not warned yet."""
-    module = host.pack("nodes.host_cache")
+    module = host.pack("nodes.host.executor")
     module._warn_once.cache_clear()
     yield module
     module._warn_once.cache_clear()

@@ -212,7 +212,7 @@ def test_hpsv3_with_only_part_of_its_weights_loaded_gives_the_same_score(host, t
     """On a card that HPSv3 does not fit into, the host lends the rest of it layer by layer."""
     golden_tests = load_golden_tests()
     save_file(golden_tests.tiny_weights(), tmp_path / "HPSv3.safetensors")
-    library, node_module = host.pack("storymem.models.hpsv3"), host.pack("nodes.hpsv3")
+    library, node_module = host.pack("storymem.models.hpsv3"), host.pack("nodes.memory.hpsv3")
     tiny = library.Hpsv3Shape(head_dim=16, vision_heads=2)
     image = torch.from_numpy(golden_tests.case.image(*golden_tests.case.IMAGES[0]))[None]
 
@@ -220,7 +220,7 @@ def test_hpsv3_with_only_part_of_its_weights_loaded_gives_the_same_score(host, t
         path = tmp_path / "HPSv3.safetensors"
         return node_module.hostable(library.load_hpsv3(path, dtype=torch.float32, shape=tiny))
 
-    whole = library.Hpsv3Scorer(host.pack("nodes.host_models").HostModel(build, working_memory=1))
+    whole = library.Hpsv3Scorer(host.pack("nodes.host.models").HostModel(build, working_memory=1))
     expected = whole.score(image)
     model = build()
     import comfy.model_patcher
@@ -253,7 +253,7 @@ def test_hpsv3_with_weights_left_behind_computes_on_the_device(host, tmp_path):
     """The meta device stands for a card: some layers refuse weights of another device there."""
     golden_tests = load_golden_tests()
     save_file(golden_tests.tiny_weights(), tmp_path / "HPSv3.safetensors")
-    library, node_module = host.pack("storymem.models.hpsv3"), host.pack("nodes.hpsv3")
+    library, node_module = host.pack("storymem.models.hpsv3"), host.pack("nodes.memory.hpsv3")
     tiny = library.Hpsv3Shape(head_dim=16, vision_heads=2)
     model = library.load_hpsv3(tmp_path / "HPSv3.safetensors", dtype=torch.float32, shape=tiny)
     layers = [part for part in model.modules() if an_input(part) is not None]
@@ -262,7 +262,7 @@ def test_hpsv3_with_weights_left_behind_computes_on_the_device(host, tmp_path):
         with pytest.raises(RuntimeError, match="device"):
             model.visual.merger.ln_q(an_input(model.visual.merger.ln_q))
         node_module.hostable(model)
-        host.pack("nodes.host_models").bring_the_rest(model, torch.device("meta"))
+        host.pack("nodes.host.models").bring_the_rest(model, torch.device("meta"))
         for part in model.modules():
             if part in layers:
                 assert part.weight.device.type == "cpu"
@@ -273,7 +273,7 @@ def test_hpsv3_with_weights_left_behind_computes_on_the_device(host, tmp_path):
 
 
 def test_release_takes_only_our_model_off_the_device(host, monkeypatch):
-    host_models = host.pack("nodes.host_models")
+    host_models = host.pack("nodes.host.models")
     model = host_models.HostModel(lambda: torch.nn.Linear(2, 2), working_memory=1)
     model(torch.zeros(1, 2))
     calls = []
@@ -345,7 +345,7 @@ def test_the_switch_fetches_the_missing_file_once(host, clips, models, web, monk
     address, folder, asked = web
     torch.save(small_clip().state_dict(), folder / "served.pt")
     digest = hashlib.sha256((folder / "served.pt").read_bytes()).hexdigest()
-    module = host.pack("nodes.embedders")
+    module = host.pack("nodes.memory.embedders")
     source = replace(module.CLIP_B32, url=f"{address}/served.pt", sha256=digest)
     monkeypatch.setattr(module, "CLIP_B32", source)
     clips["one"] = detailed(1, 4)

@@ -65,7 +65,7 @@ def test_an_attention_that_a_node_put_on_the_model_stays(m2v, hopper, monkeypatc
         return func(*args, **kwargs)
 
     prefer = m2v.node("attention", "prefer_cudnn")
-    module = m2v.host.pack("nodes.attention")
+    module = m2v.host.pack("nodes.host.attention")
     monkeypatch.setattr(module, "is_faster_here", lambda device: True)
     chosen = m2v.high.clone()
     chosen.model_options["transformer_options"][OVERRIDE] = mine
@@ -86,7 +86,7 @@ def test_the_kernel_computes_plain_attention(m2v, monkeypatch):
     def host_function(*_, **__):
         raise AssertionError("not asked for")
 
-    monkeypatch.setattr(m2v.host.pack("nodes.attention"), "PLAIN", host_function)
+    monkeypatch.setattr(m2v.host.pack("nodes.host.attention"), "PLAIN", host_function)
     q, k, v = random_qkv(torch.bfloat16)
     out = m2v.node("attention", "cudnn_attention")(
         host_function, q, k, v, heads=2, transformer_options={}
@@ -112,7 +112,7 @@ def test_all_else_goes_to_the_host(m2v, monkeypatch, dtype, extra):
         seen.append((len(args), set(kwargs)))
         return "host"
 
-    monkeypatch.setattr(m2v.host.pack("nodes.attention"), "PLAIN", host_function)
+    monkeypatch.setattr(m2v.host.pack("nodes.host.attention"), "PLAIN", host_function)
     kernel = m2v.node("attention", "cudnn_attention")
     assert kernel(host_function, *random_qkv(dtype), heads=2, **extra) == "host"
     assert seen == [(4, set(extra))]
@@ -121,7 +121,7 @@ def test_all_else_goes_to_the_host(m2v, monkeypatch, dtype, extra):
 def test_a_patched_model_runs_through_it(m2v, monkeypatch):
     """In fp32 the host computes, so that the result is the same to the bit."""
     plain = m2v.sample(bank=m2v.bank(2))
-    module = m2v.host.pack("nodes.attention")
+    module = m2v.host.pack("nodes.host.attention")
     monkeypatch.setattr(module, "is_faster_here", lambda device: True)
     assert torch.equal(m2v.sample(bank=m2v.bank(2)), plain)
 

@@ -144,7 +144,7 @@ def test_patching_with_no_memory_takes_an_earlier_patch_off(m2v):
 
 
 def test_no_memory_takes_our_choice_of_kernel_off_and_leaves_anothers(m2v, monkeypatch):
-    module, key = m2v.host.pack("nodes.attention"), "optimized_attention_override"
+    module, key = m2v.host.pack("nodes.host.attention"), "optimized_attention_override"
     monkeypatch.setattr(module, "is_faster_here", lambda device: True)
     patched = m2v.patch(m2v.high, 2)
     assert patched.model_options["transformer_options"][key] is module.cudnn_attention

@@ -49,8 +49,8 @@ def test_relevance_comes_from_clip(host, log):
     host.run(made)
     assert ran(log) == []
     # The bank names its embedder, which is loaded again when the host has let go of it.
-    known = host.pack("nodes.known_embedders").KnownEmbedders()
-    load = host.pack("nodes.embedders").load_embedder
+    known = host.pack("nodes.memory.known_embedders").KnownEmbedders()
+    load = host.pack("nodes.memory.embedders").load_embedder
     first = load("clip", "whole_clip.pt", "auto", False)
     assert known.add(first, lambda: load("clip", "whole_clip.pt", "auto", False)) == bank.embedder
     assert known.of(bank) is first
@@ -58,7 +58,7 @@ def test_relevance_comes_from_clip(host, log):
     gc.collect()
     assert known.of(bank).full_name == bank.embedder
     with pytest.raises(ValueError, match="is not loaded any more; queue the workflow again"):
-        host.pack("nodes.known_embedders").KnownEmbedders().of(bank)
+        host.pack("nodes.memory.known_embedders").KnownEmbedders().of(bank)
     host.run(graph(log))
     assert ran(log) == [6, 7, 8]  # the first five saw all that there was
 

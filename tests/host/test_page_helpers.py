@@ -24,7 +24,7 @@ class Body:
 
 @pytest.fixture
 def page(host):
-    return host.pack("nodes.page")
+    return host.pack("nodes.page.bank_ui")
 
 
 def test_bodies_are_json_objects_of_bounded_size(page):
@@ -75,7 +75,7 @@ def test_the_nodes_show_their_banks(host, clips):
     assert [f["role"] for f in shown["edit"]["dropped"]] == ["dropped"]
     assert shown["preview"] == shown["edit"]
     assert host.ui("preview")["images"], "the sheet is still given"
-    folders = host.pack("nodes.page").picture_folders()
+    folders = host.pack("nodes.page.bank_ui").picture_folders()
     for frame in (*shown["edit"]["frames"], *shown["edit"]["dropped"]):
         assert folders.find(frame["digest"]), (
             "the page can ask for every picture that it is told of"
@@ -91,7 +91,7 @@ def test_a_loop_tells_of_each_shot_and_its_history_holds_only_the_end(host, tmp_
     server = SimpleNamespace(
         client_id="me", send_sync=lambda event, data, sid: told.append((event, data, sid))
     )
-    monkeypatch.setattr(host.pack("nodes.page"), "find_server", lambda: server)
+    monkeypatch.setattr(host.pack("nodes.page.bank_ui"), "find_server", lambda: server)
     graph = loop_graph(story(3, name="Told"), prefix="told")
     graph["select"] = select(["body", 0], bank=["open", 2], shot=["open", 1])
     graph["remember"] = node("StoryMemRemember", keyframes=["select", 0], bank=["open", 2])

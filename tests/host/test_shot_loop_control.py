@@ -321,7 +321,7 @@ def test_a_story_of_two_hundred_shots_is_checked_with_little_work_and_does_not_o
 
 def test_a_shot_begins_as_soon_as_the_one_before_it_is_finished(host, log, monkeypatch):
     """The look-out for shots that never finish must not be what wakes the next one."""
-    monkeypatch.setattr(host.pack("nodes.loop_run"), "POLL_SECONDS", 100)
+    monkeypatch.setattr(host.pack("nodes.loop.run"), "POLL_SECONDS", 100)
     begin = time.monotonic()
     host.run(loop_graph(story(3), log))
     assert ran(log) == [1, 2, 3]

@@ -119,7 +119,7 @@ def manifest(host, name="Tale") -> dict:
 
 def page_states(host, graph) -> list[str]:
     """What the page is told of each shot while it asks the server."""
-    routes = host.pack("nodes.story_routes")
+    routes = host.pack("nodes.page.story_routes")
     answer = routes.read_story(graph["story"]["inputs"]["script"], "none", "", "loop")
     return [shot["state"] for shot in answer["shots"]]
 
@@ -127,7 +127,7 @@ def page_states(host, graph) -> list[str]:
 def test_a_cancel_after_a_shot_is_kept_does_not_say_before_the_first(host, log, monkeypatch):
     import nodes
 
-    loop_run = host.pack("nodes.loop_run")
+    loop_run = host.pack("nodes.loop.run")
     finish_shot = loop_run.finish_shot
 
     def cancelled(loop, step, *inputs, **options):
@@ -179,7 +179,7 @@ def test_a_shot_that_failed_is_not_shown_as_failed_while_it_is_made_again(host, 
         host.run(graph)
     assert page_states(host, graph) == ["done", "failed", "waiting"]
     switch.unlink()
-    loop_run = host.pack("nodes.loop_run")
+    loop_run = host.pack("nodes.loop.run")
     finish_shot, seen = loop_run.finish_shot, []
 
     def look(loop, step, *inputs, **options):

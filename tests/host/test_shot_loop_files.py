@@ -53,7 +53,7 @@ def test_a_replaced_file_is_loaded_anew_by_nodes_that_keep_it_by_name(host, log,
 def test_files_are_found_in_nested_inputs(host, value):
     path = host.base / "input" / "x.txt"
     path.write_text("1")
-    found = host.pack("nodes.loop_graph").files_of({"inputs": {"lora_1": value}})
+    found = host.pack("nodes.loop.graph").files_of({"inputs": {"lora_1": value}})
     assert [Path(p).resolve() for p in found] == [path.resolve()]
 
 

@@ -120,7 +120,7 @@ def test_names_that_no_disk_can_hold_are_told_by_the_nodes(host):
 
 def test_answers_are_made_beside_the_servers_own_loop(host, monkeypatch):
     """A long story takes a while, in which the server must answer others."""
-    routes = host.pack("nodes.story_routes")
+    routes = host.pack("nodes.page.story_routes")
     threads = []
 
     def work(*_, **__) -> dict:
@@ -139,7 +139,7 @@ def test_answers_are_made_beside_the_servers_own_loop(host, monkeypatch):
 
 
 def test_four_times_as_many_shots_are_four_times_the_work_to_answer(host):
-    routes = host.pack("nodes.story_routes")
+    routes = host.pack("nodes.page.story_routes")
     output = Path(routes.folder_paths.get_output_directory())
 
     def work(shots: int) -> list[int]:

@@ -63,7 +63,7 @@ def test_tabs_that_write_one_film_each_write_their_own(host, fresh, log):
 def test_watching_has_an_end_and_what_is_not_watched_is_not_taken_for_whole(
     host, monkeypatch, tmp_path
 ):
-    watching = host.pack("nodes.file_watch")
+    watching = host.pack("nodes.loop.file_watch")
     monkeypatch.setattr(watching, "MOST_FILES", 3)
     watch = watching.FileWatch()
     for number in range(5):

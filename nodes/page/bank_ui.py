@@ -18,14 +18,14 @@ from aiohttp import web
 from comfy_api.latest import io
 from yarl import URL
 
-from ..storymem.files.json_text import JsonError, parse_json
-from ..storymem.files.names import is_digest
-from ..storymem.memory.bank import MemoryBank
-from ..storymem.views.bank import shown_frames, view_bank
-from ..storymem.views.same_origin import is_same_origin
-from ..storymem.views.thumbnails import SMALL, PictureFolders, read_small
-from . import host_cache
-from .loop_run import STORE_FOLDER
+from ...storymem.files.json_text import JsonError, parse_json
+from ...storymem.files.names import is_digest
+from ...storymem.memory.bank import MemoryBank
+from ...storymem.views.bank import shown_frames, view_bank
+from ...storymem.views.same_origin import is_same_origin
+from ...storymem.views.thumbnails import SMALL, PictureFolders, read_small
+from ..host import executor as host_cache
+from ..loop.run import STORE_FOLDER
 
 PREFIX = "/storymem/"
 MAX_BODY = 8 * 2**20  # bytes of a JSON body: a script of 2 000 long shots

@@ -15,7 +15,7 @@ import comfy.sampler_helpers
 import comfy.samplers
 import torch
 
-from ..storymem.sampling.recipe import I2V_BOUNDARY
+from ...storymem.sampling.recipe import I2V_BOUNDARY
 
 SIGMA_TOLERANCE = 1e-6  # float32 sigmas: 0.9 is 0.8999999762
 

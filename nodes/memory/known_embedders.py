@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from weakref import WeakValueDictionary
 
-from ..storymem.memory.bank import MemoryBank
-from ..storymem.memory.embedders import Embedder
+from ...storymem.memory.bank import MemoryBank
+from ...storymem.memory.embedders import Embedder
 
 
 class KnownEmbedders:

@@ -8,12 +8,12 @@ import node_helpers
 import torch
 from comfy_api.latest import io
 
-from ..storymem.sampling.conditioning import LatentCache, ShotEncoder, draw_memory_noise
-from ..storymem.sampling.continuity import CONTINUITY_CHOICES
-from ..storymem.sampling.request import SIZE_RULES, ShotRequest, request_shot
-from .folders import tells_host_places
-from .tensors import require_images
-from .types import Bank, Shot
+from ...storymem.sampling.conditioning import LatentCache, ShotEncoder, draw_memory_noise
+from ...storymem.sampling.continuity import CONTINUITY_CHOICES
+from ...storymem.sampling.request import SIZE_RULES, ShotRequest, request_shot
+from ..host.folders import tells_host_places
+from ..host.tensors import require_images
+from ..types import Bank, Shot
 
 MEMORY_FRAMES_KEY = "storymem_memory_frames"  # in a conditioning; the host passes it by
 LATENTS = LatentCache()  # bounded; entries die with their VAE

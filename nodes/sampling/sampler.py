@@ -12,8 +12,16 @@ import latent_preview
 import torch
 from comfy_api.latest import io
 
-from ..storymem.sampling.recipe import I2V_BOUNDARY, T2V_BOUNDARY, Recipe
-from ..storymem.sampling.request import ShotRequest
+from ...storymem.sampling.recipe import I2V_BOUNDARY, T2V_BOUNDARY, Recipe
+from ...storymem.sampling.request import ShotRequest
+from ..host.folders import tells_host_places
+from ..host.wan_models import (
+    I2V_CHANNELS,
+    T2V_CHANNELS,
+    refuse_context_windows,
+    require_pair,
+    require_wan,
+)
 from .conditioning import (
     MemoryNoise,
     condition_on_memory,
@@ -24,16 +32,8 @@ from .conditioning import (
     shot_inputs,
     size_inputs,
 )
-from .experts import TwoExpertGuider, require_same_sampling
-from .folders import tells_host_places
-from .rope import patch_memory_positions
-from .wan_models import (
-    I2V_CHANNELS,
-    T2V_CHANNELS,
-    refuse_context_windows,
-    require_pair,
-    require_wan,
-)
+from .expert_guider import TwoExpertGuider, require_same_sampling
+from .model_patch import patch_memory_positions
 
 RELEASED = Recipe()
 NEEDS_TWO_STEPS = ("uni_pc", "uni_pc_bh2")  # the host's UniPC gives the noise back after one step

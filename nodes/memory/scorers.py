@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..storymem.models.laion import LaionScorer, load_head
-from ..storymem.models.weights import CLIP_L14, HPSV3, LAION_HEAD
-from ..storymem.selection.scorers import (
+from ...storymem.models.laion import LaionScorer, load_head
+from ...storymem.models.weights import CLIP_L14, HPSV3, LAION_HEAD
+from ...storymem.selection.scorers import (
     HPSV3_THRESHOLD,
     LAION_THRESHOLD,
     SHARPNESS_THRESHOLD,
     SharpnessScorer,
 )
+from ..host.folders import tells_host_places
+from ..host.models import file_options, weights_path
+from ..types import Scorer
 from .embedders import open_tower
-from .folders import tells_host_places
-from .host_models import file_options, weights_path
 from .hpsv3 import open_hpsv3
-from .types import Scorer
 
 L14_NAMES = ("vitl14", "vitlargepatch14", "clipvitl")
 LAION_NAMES = ("l14linearmse", "vitl14linear", "aestheticpredictor", "laion")

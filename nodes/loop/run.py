@@ -18,21 +18,21 @@ from comfy.cli_args import args
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import InputImpl, io, ui
 
-from ..storymem.files.disk import StoreError, remove_unfinished, telling
-from ..storymem.files.images import read_picture
-from ..storymem.files.messages import shown
-from ..storymem.film.earlier_films import begin_film, find_film, notices_of
-from ..storymem.film.folder import claim_folder, prompt_marks, story_folder, update_manifest
-from ..storymem.film.folder_lock import StoryClaim
-from ..storymem.film.output import ShownStory, VideoOptions
-from ..storymem.film.repair import repair_folder
-from ..storymem.film.restore import keep_other
-from ..storymem.film.shot_files import find_edits
-from ..storymem.film.shot_status import script_mark
-from ..storymem.loop.begin import bank_after, begin_shot, load_result
-from ..storymem.loop.disk_space import check_disk, estimate_bytes
-from ..storymem.loop.shot_store import ShotResult, ShotStore, digest_of
-from ..storymem.loop.shots import (
+from ...storymem.files.disk import StoreError, remove_unfinished, telling
+from ...storymem.files.images import read_picture
+from ...storymem.files.messages import shown
+from ...storymem.film.earlier_films import begin_film, find_film, notices_of
+from ...storymem.film.folder import claim_folder, prompt_marks, story_folder, update_manifest
+from ...storymem.film.folder_lock import StoryClaim
+from ...storymem.film.output import ShownStory, VideoOptions
+from ...storymem.film.repair import repair_folder
+from ...storymem.film.restore import keep_other
+from ...storymem.film.shot_files import find_edits
+from ...storymem.film.shot_status import script_mark
+from ...storymem.loop.begin import bank_after, begin_shot, load_result
+from ...storymem.loop.disk_space import check_disk, estimate_bytes
+from ...storymem.loop.shot_store import ShotResult, ShotStore, digest_of
+from ...storymem.loop.shots import (
     Loop,
     LoopSettings,
     Step,
@@ -43,14 +43,14 @@ from ..storymem.loop.shots import (
     summarise_steps,
     way_of,
 )
-from ..storymem.memory.bank import MemoryBank
-from ..storymem.script.reader import Story
-from . import host_cache
+from ...storymem.memory.bank import MemoryBank
+from ...storymem.script.reader import Story
+from ..host import executor as host_cache
+from ..host.folders import find_inside, short_places
+from ..memory.known_embedders import KNOWN
 from .file_watch import VERSIONS, WATCH
-from .folders import find_inside, short_places
-from .known_embedders import KNOWN
-from .loop_graph import LoopGraph
-from .loop_progress import tell
+from .graph import LoopGraph
+from .progress import tell
 
 STORE_FOLDER = (
     ".storymem"  # in the output folder: finished shots, whatever prefix and name they have

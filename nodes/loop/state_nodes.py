@@ -17,25 +17,26 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import InputImpl, io, ui
 
-from ..storymem.files.disk import remove_unfinished
-from ..storymem.files.names import check_name
-from ..storymem.files.video import FRAME_RATE
-from ..storymem.film.earlier_films import begin_film, find_film, notices_of
-from ..storymem.film.folder import claim_folder, story_folder
-from ..storymem.film.output import ShownStory, VideoOptions
-from ..storymem.film.repair import repair_folder
-from ..storymem.film.restore import keep_other
-from ..storymem.film.shot_files import find_edits
-from ..storymem.loop.shot_store import ShotStore
-from ..storymem.loop.shots import Loop, LoopSettings, join_parts, only_bank
-from ..storymem.loop.state import LoopState
-from ..storymem.memory.bank import MemoryBank
-from ..storymem.script.reader import CONTINUITY_MODES
-from . import loop_graph, loop_run
-from .folders import short_places, tells_host_places
-from .known_embedders import KNOWN
-from .loop_nodes import body_outputs, body_values
-from .types import Bank, State, Story
+from ...storymem.files.disk import remove_unfinished
+from ...storymem.files.names import check_name
+from ...storymem.files.video import FRAME_RATE
+from ...storymem.film.earlier_films import begin_film, find_film, notices_of
+from ...storymem.film.folder import claim_folder, story_folder
+from ...storymem.film.output import ShownStory, VideoOptions
+from ...storymem.film.repair import repair_folder
+from ...storymem.film.restore import keep_other
+from ...storymem.film.shot_files import find_edits
+from ...storymem.loop.shot_store import ShotStore
+from ...storymem.loop.shots import Loop, LoopSettings, join_parts, only_bank
+from ...storymem.loop.state import LoopState
+from ...storymem.memory.bank import MemoryBank
+from ...storymem.script.reader import CONTINUITY_MODES
+from ..host.folders import short_places, tells_host_places
+from ..memory.known_embedders import KNOWN
+from ..types import Bank, State, Story
+from . import graph as loop_graph
+from . import run as loop_run
+from .expansion import body_outputs, body_values
 
 logger = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..storymem.sampling.colour_match import match_repeated_frames
-from .tensors import require_images
-from .types import Shot
+from ...storymem.sampling.colour_match import match_repeated_frames
+from ..host.tensors import require_images
+from ..types import Shot
 
 
 class MatchColor(io.ComfyNode):

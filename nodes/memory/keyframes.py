@@ -8,19 +8,19 @@ import torch
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..storymem.memory.embedders import LayoutEmbedder
-from ..storymem.selection.keyframes import (
+from ...storymem.memory.embedders import LayoutEmbedder
+from ...storymem.selection.keyframes import (
     KNOWN_THRESHOLD,
     MAX_KEYFRAMES_PER_SHOT,
     SIMILARITY_THRESHOLD,
     choose_keyframes,
 )
-from ..storymem.selection.preprocess import resize_frame
-from ..storymem.views.contact_sheet import decision_picture
-from .folders import tells_host_places
-from .host_models import released_after
-from .tensors import require_images
-from .types import Bank, Embedder, Keyframes, Scorer, Shot
+from ...storymem.selection.preprocess import resize_frame
+from ...storymem.views.contact_sheet import decision_picture
+from ..host.folders import tells_host_places
+from ..host.models import released_after
+from ..host.tensors import require_images
+from ..types import Bank, Embedder, Keyframes, Scorer, Shot
 
 KEYFRAMES_TOOLTIP = "Kept frames with their provenance, and what was turned down, for Remember."
 logger = logging.getLogger(__name__)

@@ -8,11 +8,12 @@ from dataclasses import asdict
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..storymem.loop.shot_record import describe_bank
-from ..storymem.loop.shot_store import digest_of
-from . import loop_run, page
-from .folders import tells_host_places
-from .types import Bank, Flow, Shot
+from ...storymem.loop.shot_record import describe_bank
+from ...storymem.loop.shot_store import digest_of
+from ..host.folders import tells_host_places
+from ..page import bank_ui
+from ..types import Bank, Flow, Shot
+from . import run as loop_run
 
 
 def body_outputs() -> list:
@@ -217,7 +218,7 @@ class LoopEnd(io.ComfyNode):
     @tells_host_places
     def execute(cls, loop, run, **finished) -> io.NodeOutput:
         this = loop_run.find_run(cls.hidden.dynprompt, loop)
-        output = page.with_bank(this.assemble(), cls.hidden)
+        output = bank_ui.with_bank(this.assemble(), cls.hidden)
         this.watch_files()
         return output
 

@@ -12,8 +12,8 @@ import comfy.utils
 import folder_paths
 import torch
 
-from ..storymem.models.weights import WeightsSource, download, find_file
-from .host_cache import loaded_models_beside
+from ...storymem.models.weights import WeightsSource, download, find_file
+from .executor import loaded_models_beside
 
 AUTO = "auto"
 

@@ -9,18 +9,18 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io, ui
 
-from ..storymem.files.images import read_picture
-from ..storymem.files.messages import shown
-from ..storymem.memory.bank import MAX_MEMORY_FRAMES, SINK_FRAMES, MemoryBank, start_bank
-from ..storymem.memory.edits import BankEdits
-from ..storymem.memory.policies import POLICIES
-from ..storymem.script.numbers import parse_numbers
-from ..storymem.views.contact_sheet import contact_sheet
-from .folders import find_inside, short_places, tells_host_places
+from ...storymem.files.images import read_picture
+from ...storymem.files.messages import shown
+from ...storymem.memory.bank import MAX_MEMORY_FRAMES, SINK_FRAMES, MemoryBank, start_bank
+from ...storymem.memory.edits import BankEdits
+from ...storymem.memory.policies import POLICIES
+from ...storymem.script.numbers import parse_numbers
+from ...storymem.views.contact_sheet import contact_sheet
+from ..host.folders import find_inside, short_places, tells_host_places
+from ..host.tensors import require_images
+from ..page.bank_ui import HIDDEN, show_bank
+from ..types import Bank, Embedder, Keyframes
 from .known_embedders import KNOWN
-from .page import HIDDEN, show_bank
-from .tensors import require_images
-from .types import Bank, Embedder, Keyframes
 
 BANK_TOOLTIP = "The story's memory, for a sampler, Keyframe Select, Remember or a Shot Loop."
 MORE_IMAGES = ("images_2", "images_3", "images_4")  # a batch has one size; these need not share it

@@ -5,8 +5,8 @@ from __future__ import annotations
 import comfy.ops
 import torch
 
-from ..storymem.models.hpsv3 import Hpsv3Scorer, check_hpsv3, load_hpsv3
-from .host_models import HostModel
+from ...storymem.models.hpsv3 import Hpsv3Scorer, check_hpsv3, load_hpsv3
+from ..host.models import HostModel
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
 HOST_CLASSES = {

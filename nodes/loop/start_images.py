@@ -7,10 +7,10 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
-from ..storymem.files.messages import shown
-from ..storymem.sampling.start_images import as_batch, from_folder
-from .folders import find_inside, tells_host_places
-from .types import Story
+from ...storymem.files.messages import shown
+from ...storymem.sampling.start_images import as_batch, from_folder
+from ..host.folders import find_inside, tells_host_places
+from ..types import Story
 
 
 def find_pictures(folder: str) -> Path:

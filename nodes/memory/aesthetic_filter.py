@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..storymem.selection.keyframes import filter_keyframes, images_as_keyframes
-from ..storymem.selection.scorers import HPSV3_THRESHOLD, filter_frames
-from .folders import tells_host_places
-from .host_models import released_after
+from ...storymem.selection.keyframes import filter_keyframes, images_as_keyframes
+from ...storymem.selection.scorers import HPSV3_THRESHOLD, filter_frames
+from ..host.folders import tells_host_places
+from ..host.models import released_after
+from ..host.tensors import require_images
+from ..types import Keyframes, Scorer
 from .keyframes import KEYFRAMES_TOOLTIP, as_images
 from .scorers import LoadScorer
-from .tensors import require_images
-from .types import Keyframes, Scorer
 
 
 class AestheticFilter(io.ComfyNode):

@@ -5,20 +5,22 @@ from __future__ import annotations
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..storymem.files.names import check_name
-from ..storymem.files.video import DEFAULT_CRF, FRAME_RATE
-from ..storymem.film.output import VideoOptions
-from ..storymem.loop.shots import LoopSettings
-from ..storymem.memory.bank import MemoryBank
-from ..storymem.sampling import start_images as start_pictures
-from ..storymem.sampling.continuity import LOOP_CONTINUITY
-from ..storymem.script.numbers import parse_shot_numbers
-from . import loop_graph, loop_run, page
+from ...storymem.files.names import check_name
+from ...storymem.files.video import DEFAULT_CRF, FRAME_RATE
+from ...storymem.film.output import VideoOptions
+from ...storymem.loop.shots import LoopSettings
+from ...storymem.memory.bank import MemoryBank
+from ...storymem.sampling import start_images as start_pictures
+from ...storymem.sampling.continuity import LOOP_CONTINUITY
+from ...storymem.script.numbers import parse_shot_numbers
+from ..host.folders import tells_host_places
+from ..host.tensors import require_images
+from ..page import bank_ui
+from ..types import Bank, Flow, Story
+from . import graph as loop_graph
+from . import run as loop_run
+from .expansion import body_outputs, expand
 from .file_watch import WATCH
-from .folders import tells_host_places
-from .loop_nodes import body_outputs, expand
-from .tensors import require_images
-from .types import Bank, Flow, Story
 
 
 class ShotLoopOpen(io.ComfyNode):
@@ -312,7 +314,7 @@ class ShotLoopClose(io.ComfyNode):
         if run.todo:
             expansion, end = expand(run)
             return io.NodeOutput(*end, expand=expansion)
-        output = page.with_bank(run.assemble(), cls.hidden)
+        output = bank_ui.with_bank(run.assemble(), cls.hidden)
         run.watch_files()
         return output
 

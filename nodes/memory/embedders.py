@@ -7,16 +7,16 @@ from functools import partial
 
 from comfy_api.latest import io
 
-from ..storymem.memory.embedders import Embedder as AnyEmbedder
-from ..storymem.memory.embedders import LayoutEmbedder
-from ..storymem.models.clip_text import load_clip_text
-from ..storymem.models.clip_vision import ACTIVATIONS, ClipEmbedder, ClipTower, load_clip
-from ..storymem.models.weights import CLIP_B32, WeightsSource
-from ..storymem.selection.keyframes import SIMILARITY_THRESHOLD
-from .folders import tells_host_places
-from .host_models import HostModel, file_options, weights_path
+from ...storymem.memory.embedders import Embedder as AnyEmbedder
+from ...storymem.memory.embedders import LayoutEmbedder
+from ...storymem.models.clip_text import load_clip_text
+from ...storymem.models.clip_vision import ACTIVATIONS, ClipEmbedder, ClipTower, load_clip
+from ...storymem.models.weights import CLIP_B32, WeightsSource
+from ...storymem.selection.keyframes import SIMILARITY_THRESHOLD
+from ..host.folders import tells_host_places
+from ..host.models import HostModel, file_options, weights_path
+from ..types import Embedder
 from .known_embedders import KNOWN
-from .types import Embedder
 
 B32_NAMES = ("vitb32", "vitbasepatch32")
 CLIP_WORKING_MEMORY = 512 * 1024**2  # a batch of 16 at 224 pixels in ViT-L/14, generously

@@ -8,14 +8,14 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
-from ..storymem.files.messages import shown
-from ..storymem.memory.bank_folder import load_bank, save_bank
-from ..storymem.memory.policies import POLICIES
-from .folders import find_inside, tells_host_places
+from ...storymem.files.messages import shown
+from ...storymem.memory.bank_folder import load_bank, save_bank
+from ...storymem.memory.policies import POLICIES
+from ..host.folders import find_inside, tells_host_places
+from ..page.bank_ui import HIDDEN, show_bank
+from ..types import Bank
+from .bank import BANK_TOOLTIP, check_policy, policy_inputs
 from .known_embedders import KNOWN
-from .memory_bank import BANK_TOOLTIP, check_policy, policy_inputs
-from .page import HIDDEN, show_bank
-from .types import Bank
 
 
 def inside(root: str, name: str) -> Path:

@@ -12,17 +12,17 @@ from pathlib import Path
 import folder_paths
 from aiohttp import web
 
-from ..storymem.film.earlier_films import find_film, notices_of
-from ..storymem.film.folder import find_folder, story_folder
-from ..storymem.film.shot_status import script_mark, shot_states
-from ..storymem.script.reader import Story, load_story
-from ..storymem.script.rows import check_written, read_script, write_script
-from ..storymem.views.posters import LARGEST, find_record, find_shot, read_poster
-from ..storymem.views.script import script_of_view, view_script
-from .folders import short_places
-from .loop_run import STORE_FOLDER
-from .page import read_json
-from .story import NO_FILE, read_source
+from ...storymem.film.earlier_films import find_film, notices_of
+from ...storymem.film.folder import find_folder, story_folder
+from ...storymem.film.shot_status import script_mark, shot_states
+from ...storymem.script.reader import Story, load_story
+from ...storymem.script.rows import check_written, read_script, write_script
+from ...storymem.views.posters import LARGEST, find_record, find_shot, read_poster
+from ...storymem.views.script import script_of_view, view_script
+from ..host.folders import short_places
+from ..loop.run import STORE_FOLDER
+from ..story import NO_FILE, read_source
+from .bank_ui import read_json
 
 POSTERS_AT_ONCE = 2  # decoding a video takes a processor that a running sampler needs
 POSTER_CACHE = "private, max-age=86400"  # the page asks with the video's time in the address

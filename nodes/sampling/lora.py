@@ -11,8 +11,8 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from ..storymem.files.weights_file import read_state_dict
-from ..storymem.sampling.lora import (
+from ...storymem.files.weights_file import read_state_dict
+from ...storymem.sampling.lora import (
     SCALES,
     LoraModule,
     check_lora,
@@ -21,10 +21,10 @@ from ..storymem.sampling.lora import (
     read_lora,
     target_modules,
 )
-from .folders import tells_host_places
-from .host_models import told_as
-from .types import Shot
-from .wan_models import require_pair, require_wan
+from ..host.folders import tells_host_places
+from ..host.models import told_as
+from ..host.wan_models import require_pair, require_wan
+from ..types import Shot
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import sys
 
 import folder_paths
 
-from . import host_cache
+from ..host import executor as host_cache
 
 EVENT = "storymem.progress"
 PROMPT_CHARACTERS = 60

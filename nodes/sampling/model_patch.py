@@ -7,15 +7,15 @@ from collections.abc import Callable
 from comfy.patcher_extension import WrappersMP
 from comfy_api.latest import io
 
-from ..storymem.sampling.rope import (
+from ...storymem.sampling.rope import (
     MEMORY_ROPE_SHIFT,
     check_memory_span,
     encode_with_memory,
     original_encode,
 )
-from .attention import forget_cudnn, prefer_cudnn
+from ..host.attention import forget_cudnn, prefer_cudnn
+from ..host.wan_models import input_channels, refuse_context_windows, require_wan
 from .conditioning import MEMORY_FRAMES_KEY
-from .wan_models import input_channels, refuse_context_windows, require_wan
 
 ROPE_ENCODE = "diffusion_model.rope_encode"
 WRAPPER_KEY = "storymem_m2v"

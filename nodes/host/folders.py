@@ -12,7 +12,7 @@ from pathlib import Path
 
 import folder_paths
 
-from ..storymem.files.names import MAX_FILE_BYTES
+from ...storymem.files.names import MAX_FILE_BYTES
 
 
 def find_inside(root: str | Path, name: str) -> Path | None:

@@ -1,0 +1,1 @@
+"""What the pack knows of ComfyUI."""

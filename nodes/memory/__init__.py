@@ -1,0 +1,1 @@
+"""Nodes of the memory bank and of what fills it."""

@@ -1,0 +1,1 @@
+"""Nodes that sample shots with memory."""
