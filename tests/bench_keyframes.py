@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import conftest  # noqa: F401  loads the library as ``storymem``
 
 from storymem.memory.bank import MemoryBank, MemoryFrame
-from storymem.models.clip_vision import ClipEmbedder, ClipShape, squashed
+from storymem.models.clip_embedder import ClipEmbedder
+from storymem.models.clip_vision import ClipShape, squashed
 from storymem.selection.keyframes import SIMILARITY_THRESHOLD, choose_keyframes, select_keyframes
 from storymem.selection.preprocess import ShotFrames
 

@@ -10,7 +10,7 @@ from loop_graphs import story
 from storymem.files.video import write_video
 from storymem.film.folder import update_manifest
 from storymem.film.shot_status import describe_made
-from storymem.loop.shots import LoopSettings, Step, plan_shot
+from storymem.loop.plan import LoopSettings, Step, plan_shot
 from storymem.script.reader import load_story
 
 WORDS = (

@@ -10,10 +10,10 @@ from clip_files import tiny_clip, to_transformers, write
 from fakes import noise_image
 from safetensors.torch import save_file
 
+from storymem.models.clip_embedder import ClipEmbedder
 from storymem.models.clip_vision import (
     CLIP_MEAN,
     CLIP_STD,
-    ClipEmbedder,
     ClipShape,
     cropped,
     image_tower,

@@ -9,8 +9,9 @@ from clip_files import tiny_clip, to_transformers, write
 from fakes import noise_image
 
 from storymem.memory.embedders import LayoutEmbedder
+from storymem.models.clip_embedder import ClipEmbedder
 from storymem.models.clip_text import embed_text, load_clip_text, text_tower, tokenise
-from storymem.models.clip_vision import ClipEmbedder, load_clip
+from storymem.models.clip_vision import load_clip
 
 open_clip = pytest.importorskip("open_clip")
 

@@ -14,9 +14,10 @@ from storymem.film.folder import claim_folder, prompt_marks, read_manifest, stor
 from storymem.film.output import ShownStory, VideoOptions
 from storymem.film.shot_status import shot_states
 from storymem.loop.begin import begin_shot, load_result
+from storymem.loop.plan import Loop, LoopSettings
 from storymem.loop.reuse import latest_results
 from storymem.loop.shot_store import ShotStore
-from storymem.loop.shots import Loop, LoopSettings, finish_shot, list_steps
+from storymem.loop.shots import finish_shot, list_steps
 from storymem.memory.bank import MemoryBank
 from storymem.script.reader import load_story
 

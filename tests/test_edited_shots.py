@@ -21,8 +21,9 @@ from storymem.film.output import ShownStory, VideoOptions
 from storymem.film.repair import repair_folder
 from storymem.film.shot_files import find_edits
 from storymem.loop.begin import begin_shot, load_result
+from storymem.loop.plan import Loop, LoopSettings
 from storymem.loop.shot_store import ShotStore
-from storymem.loop.shots import Loop, LoopSettings, finish_shot, list_steps
+from storymem.loop.shots import finish_shot, list_steps
 from storymem.memory.bank import MemoryBank
 from storymem.script.reader import load_story
 

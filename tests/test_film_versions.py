@@ -26,8 +26,9 @@ from storymem.film.versions import (
     write_history,
 )
 from storymem.loop.begin import begin_shot, load_result
+from storymem.loop.plan import Loop, LoopSettings
 from storymem.loop.shot_store import ShotStore
-from storymem.loop.shots import Loop, LoopSettings, finish_shot, list_steps
+from storymem.loop.shots import finish_shot, list_steps
 from storymem.memory.bank import MemoryBank, MemoryFrame
 from storymem.memory.bank_folder import load_bank
 from storymem.script.reader import load_story

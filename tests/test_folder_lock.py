@@ -179,7 +179,8 @@ FINISH = """
     import torch
     from storymem.memory.bank import MemoryBank, MemoryFrame
     from storymem.loop.begin import begin_shot
-    from storymem.loop.shots import Loop, LoopSettings, finish_shot, list_steps
+    from storymem.loop.plan import Loop, LoopSettings
+    from storymem.loop.shots import finish_shot, list_steps
     from storymem.loop.shot_store import ShotStore
     from storymem.script.reader import load_story
     from storymem.film.folder import claim_folder

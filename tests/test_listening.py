@@ -10,10 +10,12 @@ import torch
 from fakes import noise_image
 
 from storymem.loop.begin import begin_shot, load_result
+from storymem.loop.plan import Loop, LoopSettings
 from storymem.loop.reuse import describe_result
-from storymem.loop.shot_memory import begin_memory, shot_memory, with_names, with_settings
+from storymem.loop.run_memory import begin_memory, with_settings
+from storymem.loop.shot_memory import shot_memory, with_names
 from storymem.loop.shot_store import ShotStore
-from storymem.loop.shots import Loop, LoopSettings, finish_shot, list_steps
+from storymem.loop.shots import finish_shot, list_steps
 from storymem.memory.bank import MemoryBank, MemoryFrame, start_bank
 from storymem.memory.edits import BankEdits
 from storymem.memory.embedders import Embedder, LayoutEmbedder

@@ -11,9 +11,10 @@ import torch
 from fakes import noise_image
 
 from storymem.loop.begin import begin_shot, load_result
+from storymem.loop.plan import Loop, LoopSettings
 from storymem.loop.shot_record import describe_bank
 from storymem.loop.shot_store import ShotStore
-from storymem.loop.shots import Loop, LoopSettings, finish_shot, list_steps
+from storymem.loop.shots import finish_shot, list_steps
 from storymem.memory.bank import MemoryBank, MemoryFrame, start_bank
 from storymem.memory.edits import NO_EDITS, BankEdits
 from storymem.script.reader import load_story

@@ -41,6 +41,7 @@ NO_PART = {
 # Files that parts use and that decide no pixel: what they give a shot is in its key as a value, or
 # they read files, find them, check inputs, show things and say things.
 NO_PIXELS = {
+    "storymem/loop/plan.py",
     "nodes/host/folders.py", "nodes/host/executor.py", "nodes/page/bank_ui.py", "nodes/types.py",
     "nodes/host/wan_models.py",
     "storymem/memory/bank_folder.py", "storymem/memory/picture.py", "storymem/files/images.py",

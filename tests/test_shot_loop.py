@@ -15,16 +15,10 @@ from storymem.files.names import check_name, folder_name
 from storymem.film.folder import claim_folder, leave_script
 from storymem.loop.begin import begin_shot, load_result
 from storymem.loop.disk_space import SPARE_BYTES, check_disk, estimate_bytes
+from storymem.loop.plan import Loop, LoopSettings, plan_shot
 from storymem.loop.reuse import describe_result, latest_results, moved_results
 from storymem.loop.shot_store import ShotStore, digest_of
-from storymem.loop.shots import (
-    Loop,
-    LoopSettings,
-    finish_shot,
-    list_steps,
-    plan_shot,
-    summarise_steps,
-)
+from storymem.loop.shots import finish_shot, list_steps, summarise_steps
 from storymem.memory.bank import MemoryBank, MemoryFrame
 from storymem.script.numbers import parse_shot_numbers
 from storymem.script.reader import load_story

@@ -13,8 +13,9 @@ from storymem.film.folder import claim_folder, read_manifest
 from storymem.film.output import ShownStory, VideoOptions
 from storymem.film.repair import repair_folder
 from storymem.loop.begin import begin_shot
+from storymem.loop.plan import Loop, LoopSettings
 from storymem.loop.shot_store import ShotStore
-from storymem.loop.shots import Loop, LoopSettings, finish_shot, list_steps
+from storymem.loop.shots import finish_shot, list_steps
 from storymem.memory.bank import MemoryBank
 from storymem.script.reader import load_story
 

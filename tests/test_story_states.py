@@ -11,7 +11,7 @@ from PIL import Image
 from storymem.files.video import write_video
 from storymem.film.folder import update_manifest
 from storymem.film.shot_status import describe_made, shot_states
-from storymem.loop.shots import LoopSettings, Step, plan_shot
+from storymem.loop.plan import LoopSettings, Step, plan_shot
 from storymem.script.reader import load_story
 from storymem.views.posters import find_record, find_shot, read_poster
 

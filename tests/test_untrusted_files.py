@@ -30,10 +30,11 @@ from storymem.film.repair import repair_folder
 from storymem.film.shot_files import find_edits
 from storymem.film.shot_status import shot_states
 from storymem.loop.begin import begin_shot
+from storymem.loop.plan import Loop, LoopSettings
 from storymem.loop.reuse import latest_results
 from storymem.loop.shot_record import DamagedError
 from storymem.loop.shot_store import ShotStore, picture_path
-from storymem.loop.shots import Loop, LoopSettings, finish_shot, list_steps
+from storymem.loop.shots import finish_shot, list_steps
 from storymem.memory.bank import MemoryBank, MemoryFrame
 from storymem.memory.bank_folder import load_bank, save_bank
 from storymem.script.reader import MAX_SCRIPT, MOST_BYTES, load_story

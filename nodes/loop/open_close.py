@@ -8,7 +8,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from ...storymem.files.names import check_name
 from ...storymem.files.video import DEFAULT_CRF, FRAME_RATE
 from ...storymem.film.output import VideoOptions
-from ...storymem.loop.shots import LoopSettings
+from ...storymem.loop.plan import LoopSettings
 from ...storymem.memory.bank import MemoryBank
 from ...storymem.sampling import start_images as start_pictures
 from ...storymem.sampling.continuity import LOOP_CONTINUITY

@@ -31,11 +31,9 @@ from ...storymem.film.shot_files import find_edits
 from ...storymem.film.shot_status import script_mark
 from ...storymem.loop.begin import bank_after, begin_shot, load_result
 from ...storymem.loop.disk_space import check_disk, estimate_bytes
+from ...storymem.loop.plan import Loop, LoopSettings, Step
 from ...storymem.loop.shot_store import ShotResult, ShotStore, digest_of
 from ...storymem.loop.shots import (
-    Loop,
-    LoopSettings,
-    Step,
     finish_shot,
     join_parts,
     list_steps,
@@ -47,14 +45,12 @@ from ...storymem.memory.bank import MemoryBank
 from ...storymem.script.reader import Story
 from ..host import executor as host_cache
 from ..host.folders import find_inside, short_places
+from ..host.store import STORE_FOLDER
 from ..memory.known_embedders import KNOWN
 from .file_watch import VERSIONS, WATCH
 from .graph import LoopGraph
 from .progress import tell
 
-STORE_FOLDER = (
-    ".storymem"  # in the output folder: finished shots, whatever prefix and name they have
-)
 LARGEST_GRAPH_IN_A_SHOT = 256 * 1024  # bytes of JSON; a larger graph goes into the story video only
 POLL_SECONDS = 0.1  # between looks at whether somebody cancelled the prompt
 USUAL_SIZE = (832, 480, 81)  # width, height, frames: for the estimate when no node of the body says

@@ -26,11 +26,13 @@ from ...storymem.film.output import ShownStory, VideoOptions
 from ...storymem.film.repair import repair_folder
 from ...storymem.film.restore import keep_other
 from ...storymem.film.shot_files import find_edits
+from ...storymem.loop.plan import Loop, LoopSettings
 from ...storymem.loop.shot_store import ShotStore
-from ...storymem.loop.shots import Loop, LoopSettings, join_parts, only_bank
+from ...storymem.loop.shots import join_parts, only_bank
 from ...storymem.loop.state import LoopState
 from ...storymem.memory.bank import MemoryBank
 from ...storymem.script.reader import CONTINUITY_MODES
+from ..host import store as host_store
 from ..host.folders import short_places, tells_host_places
 from ..memory.known_embedders import KNOWN
 from ..types import Bank, State, Story
@@ -93,7 +95,7 @@ class BeginStory(io.ComfyNode):
     def execute(cls, story, continuity, filename_prefix, negative="", bank=None) -> io.NodeOutput:
         check_name(filename_prefix, "filename_prefix")
         check_name(story.name, "the story's name")
-        store = ShotStore(Path(folder_paths.get_output_directory()) / loop_run.STORE_FOLDER)
+        store = ShotStore(Path(folder_paths.get_output_directory()) / host_store.STORE_FOLDER)
         bank = MemoryBank() if bank is None else bank
         store.keep_pictures([*bank.frames, *bank.dropped])
         settings = LoopSettings(continuity, filename_prefix, negative)

@@ -9,8 +9,9 @@ from comfy_api.latest import io
 
 from ...storymem.memory.embedders import Embedder as AnyEmbedder
 from ...storymem.memory.embedders import LayoutEmbedder
+from ...storymem.models.clip_embedder import ClipEmbedder
 from ...storymem.models.clip_text import load_clip_text
-from ...storymem.models.clip_vision import ACTIVATIONS, ClipEmbedder, ClipTower, load_clip
+from ...storymem.models.clip_vision import ACTIVATIONS, ClipTower, load_clip
 from ...storymem.models.weights import CLIP_B32, WeightsSource
 from ...storymem.selection.keyframes import SIMILARITY_THRESHOLD
 from ..host.folders import tells_host_places

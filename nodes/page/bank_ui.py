@@ -25,7 +25,7 @@ from ...storymem.views.bank import shown_frames, view_bank
 from ...storymem.views.same_origin import is_same_origin
 from ...storymem.views.thumbnails import SMALL, PictureFolders, read_small
 from ..host import executor as host_cache
-from ..loop.run import STORE_FOLDER
+from ..host.store import STORE_FOLDER
 
 PREFIX = "/storymem/"
 MAX_BODY = 8 * 2**20  # bytes of a JSON body: a script of 2 000 long shots

@@ -20,7 +20,7 @@ from ...storymem.script.rows import check_written, read_script, write_script
 from ...storymem.views.posters import LARGEST, find_record, find_shot, read_poster
 from ...storymem.views.script import script_of_view, view_script
 from ..host.folders import short_places
-from ..loop.run import STORE_FOLDER
+from ..host.store import STORE_FOLDER
 from ..story import NO_FILE, read_source
 from .bank_ui import read_json
 

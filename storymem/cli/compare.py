@@ -12,7 +12,7 @@ from ..files.disk import check_out
 from ..files.images import find_pictures
 from ..film.finished_story import read_script
 from ..headless import parallel
-from ..loop.shots import LoopSettings
+from ..loop.plan import LoopSettings
 from ..sampling.start_images import from_folder
 from ..script.numbers import parse_shot_numbers
 from . import evaluate, run_options

@@ -19,7 +19,7 @@ from ..headless.judges import Judges
 from ..headless.models import DTYPES, Placement
 from ..headless.runner import RunSettings, ShotFailed, StoryRun
 from ..headless.sampling import check_recipe
-from ..loop.shots import LoopSettings, Step
+from ..loop.plan import LoopSettings, Step
 from ..memory.bank import MemoryBank, start_bank
 from ..memory.bank_folder import load_bank
 from ..memory.policies import POLICIES

@@ -94,7 +94,7 @@ def begin_film(folder: Path, story: Story, steps: Sequence) -> None:
     """Write down which film the folder shows from now on, before a shot of it is put there.
 
     Args:
-        steps: the run's shots, finished or to be made (:class:`storymem.loop.shots.Step`).
+        steps: the run's shots, finished or to be made (:class:`storymem.loop.plan.Step`).
     """
     with changing(folder):
         found = find_film(folder, story)

@@ -18,17 +18,14 @@ from enum import Enum
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ..files.disk import checksum
 from ..files.video import FRAME_RATE, VideoInfo, open_video, read_info
+from ..loop.shot_store import ShotStore
 from ..memory.bank import MemoryFrame
-
-if TYPE_CHECKING:
-    from ..loop.shot_store import ShotStore
 
 TAIL_FRAMES = 5  # as of a record: MM2V continues from five frames (paper 3.3)
 BUSY_SECONDS = 2  # a file that changed this recently may be in the middle of being exported

@@ -23,8 +23,8 @@ from ..files.video import (
     subtitles_text,
     write_video,
 )
+from ..loop.plan import LoopSettings, Step
 from ..loop.reuse import describe_result
-from ..loop.shots import LoopSettings, Step
 from ..memory.bank import MemoryBank
 from ..memory.bank_folder import save_bank
 from ..script.reader import Shot, Story

@@ -16,10 +16,10 @@ from pathlib import Path
 from ..files.disk import checksum, remove_link, telling
 from ..files.messages import listed
 from ..files.names import folder_name, is_digest
+from ..loop.plan import LoopSettings, Step
 from ..loop.reuse import is_held
 from ..loop.shot_record import DamagedError, Record
 from ..loop.shot_store import ShotStore
-from ..loop.shots import LoopSettings, Step
 from ..memory.bank_folder import save_bank
 from ..sampling.continuity import ShotPlan
 from ..script.reader import Story, load_story

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..loop.plan import Step
 from ..loop.shot_store import digest_of
-from ..loop.shots import Step
 from ..script.reader import Shot, Story
 from .earlier_films import find_film
 

@@ -56,8 +56,9 @@ class Judges:
     def _load_embedder(self, device: torch.device) -> Embedder:
         if self.embedder == "no_weights":
             return LayoutEmbedder()
+        from ..models.clip_embedder import ClipEmbedder
         from ..models.clip_text import load_clip_text
-        from ..models.clip_vision import ClipEmbedder, load_clip
+        from ..models.clip_vision import load_clip
 
         tower = load_clip(self.clip)
         encode = on_device(tower.module, device)

@@ -25,10 +25,11 @@ from ..film.shot_files import find_edits
 from ..loop.begin import bank_after, begin_shot
 from ..loop.disk_space import check_disk, estimate_bytes
 from ..loop.neutral_inputs import inputs_that_count
+from ..loop.plan import Loop, LoopSettings, Step
 from ..loop.render_version import render_versions
 from ..loop.shot_memory import ShotMemory
 from ..loop.shot_store import ShotResult, ShotStore, digest_of
-from ..loop.shots import Loop, LoopSettings, Step, finish_shot, list_steps, summarise_steps, way_of
+from ..loop.shots import finish_shot, list_steps, summarise_steps, way_of
 from ..memory.bank import MemoryBank
 from ..sampling.conditioning import check_size, latent_frames
 from ..sampling.request import SIZE_RULES, request_shot

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,29 +12,13 @@ from ..memory.bank import MemoryBank
 from ..memory.picture import Picture
 from .cache_keys import shot_key
 from .given_edits import given_tail
-from .shot_memory import ShotMemory, bank_of_run, begin_memory, with_names, with_settings
+from .plan import Begun, Loop, Step
+from .run_memory import bank_of_run, begin_memory, with_settings
+from .shot_memory import with_names
 from .shot_record import DamagedError, Record
 from .shot_store import ShotResult
 
-if TYPE_CHECKING:
-    from .shots import Loop, Step
-
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Begun:
-    """What a shot starts from, and its finished result where an earlier run made the same."""
-
-    key: str
-    memory: ShotMemory
-    given: torch.Tensor | None = None  # float [n, H, W, 3] that it continues from; None after a cut
-    record: Record | None = None
-    result: ShotResult | None = None  # of ``record``
-
-    @property
-    def bank(self) -> MemoryBank:
-        return self.memory.bank
 
 
 def begin_shot(loop: Loop, step: Step, before: ShotResult | None) -> Begun:

@@ -11,16 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from ..memory.bank import MemoryFrame
 from ..sampling.continuity import ShotPlan
 from .neutral_inputs import inputs_that_count
+from .plan import Loop
 from .shot_memory import ShotMemory
 from .shot_store import digest_of
-
-if TYPE_CHECKING:
-    from .shots import Loop
 
 # Of a shot, what is told otherwise or shows in no pixel: the mode says how it begins, its
 # references count by their pictures, scene and number name its file.

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ..files.messages import count_shots
+from .plan import Step
 from .shot_store import TAIL_FRAMES, ShotStore
-
-if TYPE_CHECKING:
-    from .shots import Step
 
 BYTES_PER_PIXEL = 0.08  # of one frame in a crf 17 mp4, generous
 PICTURE_BYTES_PER_PIXEL = 2.2  # of a lossless 8-bit PNG, generous

@@ -4,12 +4,10 @@ its key depends on them."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import torch
 
-if TYPE_CHECKING:
-    from .shots import Loop, Step
+from .plan import Loop, Step
 
 
 def edited_frames(loop: Loop, step: Step) -> list[str]:

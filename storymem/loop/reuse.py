@@ -6,13 +6,10 @@ import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from ..script.cast import without_marks
 from ..script.reader import Shot, Story
-
-if TYPE_CHECKING:
-    from .shots import Step
+from .plan import Step
 
 NO_LOCKS: Mapping[str, str] = MappingProxyType({})
 MOST_MATCHES = 100_000  # of shots with entries of the same prompt, up to which all are compared

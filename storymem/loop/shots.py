@@ -10,165 +10,32 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 import torch
 
-from ..files.messages import count_shots, shown
-from ..memory.bank import MemoryBank, MemoryFrame
-from ..memory.edits import NO_EDITS
-from ..sampling.continuity import LOOP_CONTINUITY, ShotPlan, choose_mode
-from ..script.reader import Shot, Story
+from ..files.messages import count_shots
+from ..memory.bank import MemoryBank
+from ..script.reader import Shot
 from .begin import load_result
 from .cache_keys import own_key, shot_key
 from .given_edits import check_edits, given_digests
+from .plan import Loop, Step, plan_shot
 from .reuse import is_held, latest_results
-from .shot_memory import bank_of_run, begin_memory, describe_settings, pin_facts, with_prompt
+from .run_memory import bank_of_run, begin_memory, pin_facts
+from .shot_memory import describe_settings, with_prompt
 from .shot_record import DamagedError, Record
-from .shot_store import ShotResult, ShotStore, digest_of
+from .shot_store import ShotResult, digest_of
 
-if TYPE_CHECKING:
-    from ..memory.embedders import Embedder
-    from .begin import Begun
+pass
+
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class LoopSettings:
-    """What the artist sets on Shot Loop Open."""
-
-    continuity: str = "last_frame"
-    prefix: str = "storymem"
-    negative: str = ""  # for shots whose script says none
-    start_shot: int = 1
-    end_shot: int = 0  # 0: the last one
-    preview: bool = False  # stop after the first shot of the range
-    redo: tuple[int, ...] = ()  # shot indices, from 0
-    take: int = 1  # another take, another seed
-    keep_later: bool = False  # keep shots of which only what came before changed
-
-    def range(self, story: Story) -> range:
-        """Indices of the shots to work on.
-
-        Raises:
-            ValueError: for a range that the story does not have.
-        """
-        count = len(story.shots)
-        end = self.end_shot or count
-        if not 1 <= self.start_shot <= count:
-            raise ValueError(
-                f"start_shot is {self.start_shot}, but the story has shots 1 to {count}; choose "
-                f"one of them"
-            )
-        if not self.start_shot <= end <= count:
-            raise ValueError(
-                f"end_shot is {self.end_shot}, but it must be between start_shot "
-                f"({self.start_shot}) and the story's last shot ({count}), or 0 for the last one"
-            )
-        return range(self.start_shot - 1, self.start_shot if self.preview else end)
-
-
-@dataclass
-class Step:
-    """One shot on the loop's list: finished (``record``) or to be computed."""
-
-    plan: ShotPlan
-    own: str  # hash of what the shot is, without what came before it
-    before: Step | None = field(default=None, repr=False, compare=False)  # the shot it follows
-    key: str = ""  # empty while the shot before it is to be made
-    record: Record | None = None
-    reason: str = ""  # why an older result is kept
-    result: ShotResult | None = None  # of a finished shot that something follows on
-    seen: Mapping[str, str] | None = None  # digest -> why the shot sees it; None: not known yet
-    has_earlier: bool = False  # whether the folder knows a result of this very shot
-
-    @property
-    def previous(self) -> str:
-        """Key of the shot it follows; empty for the first."""
-        return self.before.key if self.before else ""
-
-    @property
-    def label(self) -> str:
-        return self.plan.shot.label
-
-    @property
-    def is_undecided(self) -> bool:
-        """Whether it was made before, and the shot before it decides whether it is again."""
-        return self.record is None and not self.key and self.has_earlier
-
-    @property
-    def depends_on(self) -> Step | None:
-        """Of an undecided shot, the nearest one before it that is sure to be made."""
-        step = self if self.is_undecided else None
-        while step is not None and step.is_undecided:
-            step = step.before
-        return step
-
-    def begin(self, begun: Begun) -> None:
-        """Write down what is known now that its turn has come."""
-        self.key, self.seen = begun.key, begun.memory.bank.seen
-        self.record, self.result = begun.record, begun.result
-
-
-@dataclass(frozen=True)
-class Loop:
-    """A story with everything that decides its shots."""
-
-    story: Story
-    settings: LoopSettings
-    bank: MemoryBank
-    body: str  # describes the nodes that make a shot; any change in it makes another shot
-    store: ShotStore
-    # Pictures, uint8 [H, W, 3]: by file name; by index of the shot whose first frame they are.
-    references: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    start_images: Mapping[int, torch.Tensor] = field(default_factory=dict)
-    embedder: Embedder | None = None  # compares prompts with pictures, for the policy relevant
-    # Digests of an edited shot's last frames, by the key of the record (see ``shot_files``).
-    edits: Mapping[str, Sequence[str]] = field(default_factory=dict)
-
-    @cached_property
-    def reference_digests(self) -> dict[str, str]:
-        """Who the pictures of ``references`` are, by file name."""
-        return {name: MemoryFrame(pixels).digest for name, pixels in self.references.items()}
-
-    @cached_property
-    def start_frames(self) -> tuple[MemoryFrame, ...]:
-        """The frames that the story starts from, before any click."""
-        return self.bank.with_edits(NO_EDITS).frames
 
 
 def way_of(loop: Loop, steps: Sequence[Step]) -> tuple:
     """In which way a run makes its story: the same for runs that make the same shots."""
     return loop.body, [step.own for step in steps], describe_settings(loop.bank)
-
-
-def plan_shot(
-    story: Story,
-    settings: LoopSettings,
-    shot: Shot,
-    *,
-    has_previous: bool,
-    has_start: bool = False,
-) -> ShotPlan:
-    """What the body is told about a shot: prompt, negative prompt, mode and seed are decided
-    here. A shot that has a start image begins with that, and so with a cut."""
-    if settings.continuity not in LOOP_CONTINUITY:
-        raise ValueError(
-            f"continuity must be one of {', '.join(LOOP_CONTINUITY)}, but it is "
-            f"{shown(settings.continuity)}"
-        )
-    negative = settings.negative if shot.negative is None else shot.negative
-    shot = replace(shot, negative=negative)
-    if shot.index in settings.redo:
-        seed = int(digest_of(["take", settings.take, shot.index, shot.seed])[:8], 16)
-        shot = replace(shot, seed=seed)
-    has_previous = has_previous and not has_start
-    mode = choose_mode(shot, settings.continuity, has_previous=has_previous)
-    return ShotPlan(shot, story.name, story.prompt_of(shot), mode, has_start)
 
 
 def list_steps(loop: Loop, manifest: Mapping) -> list[Step]:

@@ -17,10 +17,11 @@ from ..sampling.continuity import ShotPlan
 from .begin import bank_after, begin_shot
 from .cache_keys import own_key, shot_key
 from .given_edits import given_digests
-from .shot_memory import begin_memory
+from .plan import Loop, Step, plan_shot
+from .run_memory import begin_memory
 from .shot_record import Record
 from .shot_store import ShotResult
-from .shots import Loop, Step, finish_shot, plan_shot
+from .shots import finish_shot
 
 
 @dataclass(frozen=True)

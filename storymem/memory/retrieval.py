@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from ..script.cast import MAX_NAMES, named_in, names_in_label, names_of
 from ..script.reader import Shot, Story
 from .bank import MemoryBank
+from .embedders import Embedder
 from .policies import Choice, choose_entities, choose_relevant
-
-if TYPE_CHECKING:
-    from .embedders import Embedder
 
 FILE_SIGNS = re.compile(r"[_\-.\d]+")  # between the words of a file name
 

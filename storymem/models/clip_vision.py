@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import torch.nn.functional as F
 
 from ..files.messages import short
 from ..files.weights_file import read_state_dict
-from ..memory.embedders import Embedder
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -210,38 +208,3 @@ def cropped(frames: torch.Tensor, size: int) -> torch.Tensor:
     resized = F.interpolate(pixels, size=(rows, columns), mode="bicubic", antialias=True)
     top, left = round((rows - size) / 2), round((columns - size) / 2)
     return normalise(resized[:, :, top : top + size, left : left + size].clamp(0, 1))
-
-
-class ClipEmbedder(Embedder):
-    """CLIP image features. ``encode(pixels [N, 3, S, S]) -> [N, D]`` is the model.
-
-    ``encode_tokens(tokens [N, 77]) -> [N, D]`` is the text tower of the same CLIP, where the file
-    has one.
-    """
-
-    def __init__(
-        self,
-        encode: Callable[[torch.Tensor], torch.Tensor],
-        shape: ClipShape,
-        *,
-        openai: bool = True,
-        encode_tokens: Callable[[torch.Tensor], torch.Tensor] | None = None,
-        identity: str = "",
-        release: Callable[[], None] | None = None,
-    ):
-        super().__init__(release)
-        self.identity = identity
-        self._encode, self._image = encode, shape.image
-        self._encode_tokens = encode_tokens
-        self.calibrated = shape.name == "ViT-B/32" and openai
-        self.name = f"CLIP {shape.name}" + ("" if openai else " (not OpenAI's)")
-
-    def _embed(self, frames: torch.Tensor) -> torch.Tensor:
-        return self._encode(squashed(frames, self._image))
-
-    def _embed_text(self, text: str) -> torch.Tensor:
-        from .clip_text import embed_text
-
-        if self._encode_tokens is None:
-            return super()._embed_text(text)
-        return embed_text(self._encode_tokens, text)

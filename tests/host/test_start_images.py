@@ -78,7 +78,7 @@ def test_without_pictures_keys_are_what_they_were(host, log):
     out = host.run(loop_graph(story(2), log))
     entry = json.loads((Path(out["folder"]) / "story.json").read_text())["shots"]["01_01"]
     keys = host.pack("storymem.loop.cache_keys")
-    loops = host.pack("storymem.loop.shots")
+    loops = host.pack("storymem.loop.plan")
     tale = host.pack("storymem.script.reader").load_story(story(2))
     settings = loops.LoopSettings("last_five_frames")
     plan = loops.plan_shot(tale, settings, tale.shots[0], has_previous=False)

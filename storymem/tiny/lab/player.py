@@ -13,8 +13,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 import torch.nn.functional as F
 
+from ...loop.plan import LoopSettings, plan_shot
 from ...loop.shot_memory import shot_memory, with_prompt
-from ...loop.shots import LoopSettings, plan_shot
 from ...memory.bank import MemoryBank, MemoryFrame, start_bank
 from ...memory.embedders import Embedder, LayoutEmbedder
 from ...memory.retrieval import has_to_choose
