@@ -9,7 +9,8 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..storymem.files.messages import reason_of, shown
-from ..storymem.script.reader import DEFAULT_NAME, check_file, load_story, summarise
+from ..storymem.script.reader import check_file, load_story
+from ..storymem.script.story import DEFAULT_NAME, summarise
 from .host.folders import find_inside, short_places, tells_host_places
 from .types import Story
 

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-Story = io.Custom("STORYMEM_STORY")  # storymem.script.reader.Story
+Story = io.Custom("STORYMEM_STORY")  # storymem.script.story.Story
 Shot = io.Custom("STORYMEM_SHOT")  # storymem.sampling.continuity.ShotPlan
 Bank = io.Custom("STORYMEM_BANK")  # storymem.memory.bank.MemoryBank
 Keyframes = io.Custom("STORYMEM_KEYFRAMES")  # storymem.selection.keyframes.Keyframes

@@ -8,8 +8,7 @@ import sys
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code (see ``python -m storymem run --help``)."""
-    from .cli import compare, evaluate, films, run, train
-    from .views import story_sheet
+    from .cli import compare, evaluate, films, run, sheet, train
 
     parser = argparse.ArgumentParser(prog="storymem", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -18,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
         ("train", train, "Trains an expert to remember, on groups of clips."),
         ("evaluate", evaluate, "Measures finished stories: the paper's numbers."),
         ("compare", compare, "Makes the same scripts in several ways, and measures them."),
-        ("sheet", story_sheet, "Draws a finished story, shots and memory, on one picture."),
+        ("sheet", sheet, "Draws a finished story, shots and memory, on one picture."),
         ("films", films, "Lists a story's films, restores one, removes old ones."),
     ):
         module.add_options(commands.add_parser(name, help=words, description=words))

@@ -23,10 +23,12 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import conftest  # noqa: F401  loads the library as ``storymem``
 
-from storymem.memory.bank import MemoryBank, MemoryFrame
+from storymem.memory.bank import MemoryBank
+from storymem.memory.frame import MemoryFrame
 from storymem.models.clip_embedder import ClipEmbedder
 from storymem.models.clip_vision import ClipShape, squashed
-from storymem.selection.keyframes import SIMILARITY_THRESHOLD, choose_keyframes, select_keyframes
+from storymem.selection.algorithm import SIMILARITY_THRESHOLD, select_keyframes
+from storymem.selection.keyframes import choose_keyframes
 from storymem.selection.preprocess import ShotFrames
 
 GOLDEN = Path(__file__).resolve().parent / "golden" / "keyframes.json"

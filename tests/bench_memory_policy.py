@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import conftest  # noqa: F401  loads the library as ``storymem``
 
 from storymem.loop.shot_memory import shot_memory
-from storymem.memory.bank import MemoryBank, MemoryFrame
+from storymem.memory.bank import MemoryBank
+from storymem.memory.frame import MemoryFrame
 from storymem.script.reader import load_story
 
 NAMES = ("Mara", "Pip", "Bo")

@@ -8,7 +8,7 @@ import numpy as np
 from loop_graphs import story
 
 from storymem.files.video import write_video
-from storymem.film.folder import update_manifest
+from storymem.film.manifest import update_manifest
 from storymem.film.shot_status import describe_made
 from storymem.loop.plan import LoopSettings, Step, plan_shot
 from storymem.script.reader import load_story

@@ -60,12 +60,15 @@ class M2V:
     def bank(self, count: int, *, seed: int = 0, height: int = 48, width: int = 64, **kwargs):
         module = self.host.pack("storymem.memory.bank")
         frames = tuple(
-            module.MemoryFrame(noise_image(seed + i, height, width)) for i in range(count)
+            self.host.pack("storymem.memory.frame").MemoryFrame(
+                noise_image(seed + i, height, width)
+            )
+            for i in range(count)
         )
         return module.MemoryBank(frames=frames, **kwargs)
 
     def shot(self, *, index=0, mode="m2v", cut=True, **kwargs):
-        shot = self.host.pack("storymem.script.reader").Shot(
+        shot = self.host.pack("storymem.script.story").Shot(
             index=index, scene=1, number=index + 1, prompt="a cat", cut=cut, **kwargs
         )
         plan = self.host.pack("storymem.sampling.continuity").ShotPlan

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from fakes import LabelEmbedder, LabelScorer, label_frames, noise_image
 from safetensors.torch import save_file
 
-from storymem.memory.bank import MemoryFrame
+from storymem.memory.frame import MemoryFrame
 from storymem.models.clip_vision import ClipShape, cropped
 from storymem.models.laion import LaionScorer, load_head
 from storymem.selection.keyframes import (

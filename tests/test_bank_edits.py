@@ -9,11 +9,13 @@ from dataclasses import fields, replace
 import pytest
 from fakes import noise_image
 
+from storymem.files.hashing import digest_of
 from storymem.loop.shot_record import describe_bank
-from storymem.loop.shot_store import ShotStore, digest_of
-from storymem.memory.bank import MAX_DROPPED, MemoryBank, MemoryFrame
+from storymem.loop.shot_store import ShotStore
+from storymem.memory.bank import MAX_DROPPED, MemoryBank
 from storymem.memory.bank_folder import load_bank, save_bank
 from storymem.memory.edits import NO_EDITS, BankEdits
+from storymem.memory.frame import MemoryFrame
 from storymem.views.contact_sheet import caption
 
 

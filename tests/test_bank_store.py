@@ -14,9 +14,10 @@ from PIL import Image
 
 from storymem.files import disk
 from storymem.files.images import read_picture
-from storymem.memory.bank import REFERENCE_SHOT, MemoryBank, MemoryFrame, start_bank
+from storymem.memory.bank import MemoryBank, start_bank
 from storymem.memory.bank_folder import load_bank, save_bank
 from storymem.memory.edits import BankEdits
+from storymem.memory.frame import REFERENCE_SHOT, MemoryFrame
 
 
 def small_bank() -> MemoryBank:

@@ -13,10 +13,12 @@ from PIL import Image
 
 from storymem.files.names import is_digest
 from storymem.loop.shot_store import ShotStore
-from storymem.memory.bank import MemoryBank, MemoryFrame
+from storymem.memory.bank import MemoryBank
 from storymem.memory.edits import BankEdits
+from storymem.memory.frame import MemoryFrame
 from storymem.memory.policies import Choice
-from storymem.views.bank import MAX_SHOWN, frame_roles, shown_frames, view_bank
+from storymem.memory.roles import MAX_SHOWN, frame_roles
+from storymem.views.bank import shown_frames, view_bank
 from storymem.views.same_origin import is_same_origin
 from storymem.views.thumbnails import LARGE, PictureFolders, read_small, shrink
 

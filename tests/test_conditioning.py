@@ -8,7 +8,7 @@ import pytest
 import torch
 from fakes import noise_image
 
-from storymem.memory.bank import MemoryFrame
+from storymem.memory.frame import MemoryFrame
 from storymem.sampling.conditioning import (
     LatentCache,
     ShotEncoder,
@@ -19,7 +19,7 @@ from storymem.sampling.conditioning import (
     resize_frames,
 )
 from storymem.sampling.continuity import ShotPlan, resolve_mode, take_given_frames
-from storymem.script.reader import Shot
+from storymem.script.story import Shot
 
 WIDTH, HEIGHT = 48, 32
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from storymem.film.earlier_films import begin_film, find_film, keep_earlier, notices_of
-from storymem.film.folder import claim_folder, prompt_marks, read_manifest, story_folder
+from storymem.film.folder import claim_folder, story_folder
+from storymem.film.manifest import prompt_marks, read_manifest
 from storymem.film.output import ShownStory, VideoOptions
 from storymem.film.shot_status import shot_states
 from storymem.loop.begin import begin_shot, load_result

@@ -16,7 +16,8 @@ import torch
 from storymem.files.video import read_frames, read_info, write_video
 from storymem.film import edited_shots
 from storymem.film.edited_shots import Look, Written, examine
-from storymem.film.folder import claim_folder, read_manifest, story_folder
+from storymem.film.folder import claim_folder, story_folder
+from storymem.film.manifest import read_manifest
 from storymem.film.output import ShownStory, VideoOptions
 from storymem.film.repair import repair_folder
 from storymem.film.shot_files import find_edits

@@ -7,8 +7,8 @@ import torch
 from fakes import LabelEmbedder, label_frames, noise_image
 
 from storymem.memory import embedders
-from storymem.memory.bank import MemoryFrame
 from storymem.memory.embedders import LayoutEmbedder
+from storymem.memory.frame import MemoryFrame
 
 
 def similarity(one: torch.Tensor, other: torch.Tensor) -> float:

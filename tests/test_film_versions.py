@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from storymem import __main__ as program
-from storymem.files.disk import checksum
+from storymem.files.hashing import checksum
 from storymem.files.video import read_info
 from storymem.film import folder_lock, series, versions
-from storymem.film.folder import claim_folder, leave_script, read_manifest
+from storymem.film.folder import claim_folder
 from storymem.film.folder_lock import StoryClaim
+from storymem.film.manifest import leave_script, read_manifest
 from storymem.film.output import ShownStory, VideoOptions
 from storymem.film.restore import find_store, keep_present, list_films
 from storymem.film.shot_status import shot_states
@@ -29,8 +30,9 @@ from storymem.loop.begin import begin_shot, load_result
 from storymem.loop.plan import Loop, LoopSettings
 from storymem.loop.shot_store import ShotStore
 from storymem.loop.shots import finish_shot, list_steps
-from storymem.memory.bank import MemoryBank, MemoryFrame
+from storymem.memory.bank import MemoryBank
 from storymem.memory.bank_folder import load_bank
+from storymem.memory.frame import MemoryFrame
 from storymem.script.reader import load_story
 
 

@@ -16,17 +16,12 @@ from pathlib import Path
 import pytest
 
 from storymem.files import disk, locks
-from storymem.files.disk import (
-    checksum,
-    remove_unfinished,
-    replacing,
-    unfinished_beside,
-    unfinished_folder,
-)
+from storymem.files.disk import remove_unfinished, replacing, unfinished_beside, unfinished_folder
+from storymem.files.hashing import checksum
 from storymem.files.video import join_videos
 from storymem.film import folder_lock
-from storymem.film.folder import read_manifest
 from storymem.film.folder_lock import LOCK_FILE, FolderBusy, StoryClaim, changing
+from storymem.film.manifest import read_manifest
 from storymem.loop.shot_store import ShotStore
 from storymem.memory.bank_folder import load_bank
 
@@ -177,7 +172,8 @@ FINISH = """
     from dataclasses import replace
     from pathlib import Path
     import torch
-    from storymem.memory.bank import MemoryBank, MemoryFrame
+    from storymem.memory.bank import MemoryBank
+    from storymem.memory.frame import MemoryFrame
     from storymem.loop.begin import begin_shot
     from storymem.loop.plan import Loop, LoopSettings
     from storymem.loop.shots import finish_shot, list_steps

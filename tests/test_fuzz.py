@@ -35,25 +35,21 @@ from storymem.files.images import MAX_PIXELS, read_picture
 from storymem.files.names import check_name, folder_name
 from storymem.files.weights_file import read_outline, read_state_dict
 from storymem.film.earlier_films import begin_film, find_film, notices_of, shares_prompt
-from storymem.film.folder import (
-    MANIFEST,
-    claim_folder,
-    prompt_marks,
-    read_manifest,
-    remove_shown,
-    update_manifest,
-)
+from storymem.film.folder import claim_folder, remove_shown
+from storymem.film.manifest import MANIFEST, prompt_marks, read_manifest, update_manifest
 from storymem.film.shot_status import script_mark, shot_states
 from storymem.loop.reuse import latest_results, moved_results
 from storymem.loop.shot_memory import shot_memory
 from storymem.loop.shot_store import ShotStore
-from storymem.memory.bank import MemoryBank, MemoryFrame
+from storymem.memory.bank import MemoryBank
 from storymem.memory.bank_folder import load_bank, save_bank
 from storymem.memory.edits import BankEdits
+from storymem.memory.frame import MemoryFrame
 from storymem.sampling.lora import read_lora
 from storymem.script.numbers import parse_numbers, parse_shot_numbers
-from storymem.script.reader import Story, load_story, summarise
+from storymem.script.reader import load_story
 from storymem.script.rows import FORMATS, check_written, read_script, write_script
+from storymem.script.story import Story, summarise
 from storymem.views.bank import view_bank
 from storymem.views.script import script_of_view, view_script
 

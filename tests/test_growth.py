@@ -11,14 +11,15 @@ from growth import assert_grows_linearly
 
 from storymem.film.shot_status import script_mark, shot_states
 from storymem.loop.reuse import latest_results, moved_results
-from storymem.memory.bank import MemoryFrame
 from storymem.memory.edits import BankEdits
+from storymem.memory.frame import MemoryFrame
 from storymem.sampling.lora import module_name
 from storymem.script.cast import named_in, names_in_label, names_of, without_marks
 from storymem.script.numbers import parse_numbers, parse_shot_numbers
 from storymem.script.plain_text import parse_plain, read_tag, split_tags
-from storymem.script.reader import load_story, summarise
+from storymem.script.reader import load_story
 from storymem.script.rows import check_written, read_script, write_script
+from storymem.script.story import summarise
 from storymem.views.script import script_of_view, view_script
 
 pytestmark = pytest.mark.slow

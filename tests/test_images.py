@@ -25,8 +25,9 @@ from storymem.files.images import (
     read_picture,
 )
 from storymem.loop.shot_store import ShotStore
-from storymem.memory.bank import REFERENCE_SHOT, MemoryBank, MemoryFrame
+from storymem.memory.bank import MemoryBank
 from storymem.memory.bank_folder import load_bank, save_bank
+from storymem.memory.frame import REFERENCE_SHOT, MemoryFrame
 from storymem.sampling.start_images import from_folder
 from storymem.script.reader import load_story
 from storymem.views.thumbnails import read_small

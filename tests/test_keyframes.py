@@ -8,8 +8,10 @@ import pytest
 import torch
 from fakes import LabelEmbedder, LabelScorer, label_frames, noise_image
 
-from storymem.memory.bank import MemoryBank, MemoryFrame
-from storymem.selection.keyframes import choose_keyframes, drop_known, select_keyframes
+from storymem.memory.bank import MemoryBank
+from storymem.memory.frame import MemoryFrame
+from storymem.selection.algorithm import drop_known, select_keyframes
+from storymem.selection.keyframes import choose_keyframes
 from storymem.selection.preprocess import ShotFrames, quantise, resize_frame, smart_size
 
 

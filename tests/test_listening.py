@@ -16,9 +16,10 @@ from storymem.loop.run_memory import begin_memory, with_settings
 from storymem.loop.shot_memory import shot_memory, with_names
 from storymem.loop.shot_store import ShotStore
 from storymem.loop.shots import finish_shot, list_steps
-from storymem.memory.bank import MemoryBank, MemoryFrame, start_bank
+from storymem.memory.bank import MemoryBank, start_bank
 from storymem.memory.edits import BankEdits
 from storymem.memory.embedders import Embedder, LayoutEmbedder
+from storymem.memory.frame import MemoryFrame
 from storymem.memory.retrieval import known_names
 from storymem.script.reader import load_story
 

@@ -15,8 +15,9 @@ from storymem.loop.plan import Loop, LoopSettings
 from storymem.loop.shot_record import describe_bank
 from storymem.loop.shot_store import ShotStore
 from storymem.loop.shots import finish_shot, list_steps
-from storymem.memory.bank import MemoryBank, MemoryFrame, start_bank
+from storymem.memory.bank import MemoryBank, start_bank
 from storymem.memory.edits import NO_EDITS, BankEdits
+from storymem.memory.frame import MemoryFrame
 from storymem.script.reader import load_story
 
 COUNT = 6

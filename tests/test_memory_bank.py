@@ -8,7 +8,9 @@ import pytest
 import torch
 from fakes import noise_image
 
-from storymem.memory.bank import REFERENCE_SHOT, MemoryBank, MemoryFrame, start_bank, window
+from storymem.memory.bank import MemoryBank, start_bank
+from storymem.memory.frame import REFERENCE_SHOT, MemoryFrame
+from storymem.memory.policies import window
 from storymem.script.numbers import parse_numbers
 
 

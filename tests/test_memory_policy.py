@@ -105,7 +105,7 @@ def test_one_frame_that_shows_two_serves_both_on_the_first_turn():
 
 
 def test_nobody_named_gives_the_papers_window():
-    from storymem.memory.bank import window
+    from storymem.memory.policies import window
 
     for count in range(20):
         bank = [[] for _ in range(count)]

@@ -12,7 +12,7 @@ from storymem.headless.runner import RunSettings
 from storymem.loop.neutral_inputs import NEUTRAL, NEVER_COUNT, inputs_that_count
 from storymem.sampling.continuity import ShotPlan
 from storymem.sampling.recipe import Recipe
-from storymem.script.reader import Shot
+from storymem.script.story import Shot
 
 # What a shot and the headless runner's settings had when keys began: these count always. A new
 # field needs an entry in storymem/loop/neutral_inputs.py.

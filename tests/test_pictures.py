@@ -8,7 +8,8 @@ import pytest
 import torch
 from fakes import LabelEmbedder, LabelScorer, label_frames, noise_image
 
-from storymem.memory.bank import MemoryBank, MemoryFrame, start_bank
+from storymem.memory.bank import MemoryBank, start_bank
+from storymem.memory.frame import MemoryFrame
 from storymem.selection.keyframes import Keyframes, choose_keyframes
 from storymem.views import contact_sheet as pictures
 from storymem.views.contact_sheet import (

@@ -15,15 +15,17 @@ import pytest
 import torch
 from fakes import noise_image
 
+from storymem.files.hashing import digest_of
 from storymem.loop.begin import bank_after, begin_shot, load_result
 from storymem.loop.plan import Loop, LoopSettings
 from storymem.loop.reuse import describe_result, moved_results
-from storymem.loop.shot_store import ShotStore, digest_of
+from storymem.loop.shot_store import ShotStore
 from storymem.loop.shots import finish_shot, list_steps
-from storymem.memory.bank import MemoryFrame, start_bank
+from storymem.memory.bank import start_bank
 from storymem.memory.bank_folder import load_bank, save_bank
 from storymem.memory.edits import BankEdits
 from storymem.memory.embedders import LayoutEmbedder
+from storymem.memory.frame import MemoryFrame
 from storymem.memory.picture import Picture
 from storymem.script.reader import load_story
 

@@ -41,6 +41,8 @@ NO_PART = {
 # Files that parts use and that decide no pixel: what they give a shot is in its key as a value, or
 # they read files, find them, check inputs, show things and say things.
 NO_PIXELS = {
+    "storymem/files/hashing.py",
+    "storymem/script/story.py",
     "storymem/loop/plan.py",
     "nodes/host/folders.py", "nodes/host/executor.py", "nodes/page/bank_ui.py", "nodes/types.py",
     "nodes/host/wan_models.py",

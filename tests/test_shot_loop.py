@@ -11,15 +11,18 @@ import torch
 from fakes import noise_image
 from work import count_calls
 
+from storymem.files.hashing import digest_of
 from storymem.files.names import check_name, folder_name
-from storymem.film.folder import claim_folder, leave_script
+from storymem.film.folder import claim_folder
+from storymem.film.manifest import leave_script
 from storymem.loop.begin import begin_shot, load_result
 from storymem.loop.disk_space import SPARE_BYTES, check_disk, estimate_bytes
 from storymem.loop.plan import Loop, LoopSettings, plan_shot
 from storymem.loop.reuse import describe_result, latest_results, moved_results
-from storymem.loop.shot_store import ShotStore, digest_of
+from storymem.loop.shot_store import ShotStore
 from storymem.loop.shots import finish_shot, list_steps, summarise_steps
-from storymem.memory.bank import MemoryBank, MemoryFrame
+from storymem.memory.bank import MemoryBank
+from storymem.memory.frame import MemoryFrame
 from storymem.script.numbers import parse_shot_numbers
 from storymem.script.reader import load_story
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from fakes import noise_image
 
-from storymem.memory.bank import MemoryFrame
+from storymem.memory.frame import MemoryFrame
 from storymem.sampling.continuity import ShotPlan
 from storymem.sampling.request import request_shot
-from storymem.script.reader import Shot
+from storymem.script.story import Shot
 
 START = torch.rand(1, 24, 32, 3)
 PREVIOUS = torch.rand(9, 16, 32, 3)

@@ -23,9 +23,11 @@ from storymem.files.disk import (
     unfinished_beside,
     unfinished_folder,
 )
+from storymem.files.hashing import digest_of
 from storymem.files.video import read_frames
-from storymem.loop.shot_store import ShotStore, digest_of
-from storymem.memory.bank import MemoryBank, MemoryFrame
+from storymem.loop.shot_store import ShotStore
+from storymem.memory.bank import MemoryBank
+from storymem.memory.frame import MemoryFrame
 
 KEY = digest_of("a shot")
 
@@ -219,7 +221,8 @@ def test_a_disk_that_gets_full_gives_an_error_or_a_whole_record(tmp_path):
         spec.loader.exec_module(sys.modules["storymem"])
         import torch
         from storymem.files.disk import StoreError
-        from storymem.memory.bank import MemoryBank, MemoryFrame
+        from storymem.memory.bank import MemoryBank
+        from storymem.memory.frame import MemoryFrame
         from storymem.loop.shot_store import ShotStore
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         picture = MemoryFrame(torch.randint(0, 256, (48, 64, 3), dtype=torch.uint8))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from storymem.script.reader import Story, load_story, summarise
+from storymem.script.reader import load_story
+from storymem.script.story import Story, summarise
 
 STBENCH = Path(__file__).resolve().parents[2] / "shared" / "stbench"
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from storymem.film.earlier_films import find_film, shares_prompt
-from storymem.film.folder import claim_folder, read_manifest
+from storymem.film.folder import claim_folder
+from storymem.film.manifest import read_manifest
 from storymem.film.output import ShownStory, VideoOptions
 from storymem.film.repair import repair_folder
 from storymem.loop.begin import begin_shot

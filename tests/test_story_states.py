@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from storymem.files.video import write_video
-from storymem.film.folder import update_manifest
+from storymem.film.manifest import update_manifest
 from storymem.film.shot_status import describe_made, shot_states
 from storymem.loop.plan import LoopSettings, Step, plan_shot
 from storymem.script.reader import load_story

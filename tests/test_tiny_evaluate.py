@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from storymem.memory.bank import REFERENCE_SHOT
 from storymem.memory.embedders import Embedder
+from storymem.memory.frame import REFERENCE_SHOT
 from storymem.tiny import text, world
 from storymem.tiny.lab import evaluate, flow, measures, player, returns
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from storymem.memory.bank import MemoryBank, MemoryFrame
+from storymem.memory.bank import MemoryBank
+from storymem.memory.frame import MemoryFrame
 from storymem.tiny import picture, stand_in, world
 from storymem.tiny.lab import measures, player, returns
 

@@ -16,15 +16,9 @@ from storymem.files.json_text import DEEPEST, JsonError, parse_json
 from storymem.files.messages import listed, reason_of, short, shown
 from storymem.files.names import check_name, is_digest, is_label, is_plain_name, is_reserved
 from storymem.film.finished_story import read_script
-from storymem.film.folder import (
-    MANIFEST,
-    claim_folder,
-    find_folder,
-    leave_script,
-    read_manifest,
-    remove_shown,
-)
+from storymem.film.folder import claim_folder, find_folder, remove_shown
 from storymem.film.folder_lock import changing
+from storymem.film.manifest import MANIFEST, leave_script, read_manifest
 from storymem.film.output import ShownStory, VideoOptions
 from storymem.film.repair import repair_folder
 from storymem.film.shot_files import find_edits
@@ -35,8 +29,9 @@ from storymem.loop.reuse import latest_results
 from storymem.loop.shot_record import DamagedError
 from storymem.loop.shot_store import ShotStore, picture_path
 from storymem.loop.shots import finish_shot, list_steps
-from storymem.memory.bank import MemoryBank, MemoryFrame
+from storymem.memory.bank import MemoryBank
 from storymem.memory.bank_folder import load_bank, save_bank
+from storymem.memory.frame import MemoryFrame
 from storymem.script.reader import MAX_SCRIPT, MOST_BYTES, load_story
 
 KEY = "ab" * 32

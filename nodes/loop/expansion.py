@@ -8,8 +8,8 @@ from dataclasses import asdict
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
+from ...storymem.files.hashing import digest_of
 from ...storymem.loop.shot_record import describe_bank
-from ...storymem.loop.shot_store import digest_of
 from ..host.folders import tells_host_places
 from ..page import bank_ui
 from ..types import Bank, Flow, Shot

@@ -15,9 +15,9 @@ from comfy_execution.graph_utils import is_link
 
 import nodes
 
+from ...storymem.files.hashing import digest_of
 from ...storymem.loop.neutral_inputs import inputs_that_count
 from ...storymem.loop.render_version import versions_of_nodes
-from ...storymem.loop.shot_store import digest_of
 from ..host import executor as host_cache
 
 OPEN, CLOSE = "StoryMemShotLoopOpen", "StoryMemShotLoopClose"

@@ -19,11 +19,13 @@ from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import InputImpl, io, ui
 
 from ...storymem.files.disk import StoreError, remove_unfinished, telling
+from ...storymem.files.hashing import digest_of
 from ...storymem.files.images import read_picture
 from ...storymem.files.messages import shown
 from ...storymem.film.earlier_films import begin_film, find_film, notices_of
-from ...storymem.film.folder import claim_folder, prompt_marks, story_folder, update_manifest
+from ...storymem.film.folder import claim_folder, story_folder
 from ...storymem.film.folder_lock import StoryClaim
+from ...storymem.film.manifest import prompt_marks, update_manifest
 from ...storymem.film.output import ShownStory, VideoOptions
 from ...storymem.film.repair import repair_folder
 from ...storymem.film.restore import keep_other
@@ -32,7 +34,7 @@ from ...storymem.film.shot_status import script_mark
 from ...storymem.loop.begin import bank_after, begin_shot, load_result
 from ...storymem.loop.disk_space import check_disk, estimate_bytes
 from ...storymem.loop.plan import Loop, LoopSettings, Step
-from ...storymem.loop.shot_store import ShotResult, ShotStore, digest_of
+from ...storymem.loop.shot_store import ShotResult, ShotStore
 from ...storymem.loop.shots import (
     finish_shot,
     join_parts,
@@ -42,7 +44,7 @@ from ...storymem.loop.shots import (
     way_of,
 )
 from ...storymem.memory.bank import MemoryBank
-from ...storymem.script.reader import Story
+from ...storymem.script.story import Story
 from ..host import executor as host_cache
 from ..host.folders import find_inside, short_places
 from ..host.store import STORE_FOLDER

@@ -31,7 +31,7 @@ from ...storymem.loop.shot_store import ShotStore
 from ...storymem.loop.shots import join_parts, only_bank
 from ...storymem.loop.state import LoopState
 from ...storymem.memory.bank import MemoryBank
-from ...storymem.script.reader import CONTINUITY_MODES
+from ...storymem.script.story import CONTINUITY_MODES
 from ..host import store as host_store
 from ..host.folders import short_places, tells_host_places
 from ..memory.known_embedders import KNOWN

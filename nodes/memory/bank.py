@@ -11,9 +11,9 @@ from comfy_api.latest import io, ui
 
 from ...storymem.files.images import read_picture
 from ...storymem.files.messages import shown
-from ...storymem.memory.bank import MAX_MEMORY_FRAMES, SINK_FRAMES, MemoryBank, start_bank
+from ...storymem.memory.bank import MemoryBank, start_bank
 from ...storymem.memory.edits import BankEdits
-from ...storymem.memory.policies import POLICIES
+from ...storymem.memory.policies import MAX_MEMORY_FRAMES, POLICIES, SINK_FRAMES
 from ...storymem.script.numbers import parse_numbers
 from ...storymem.views.contact_sheet import contact_sheet
 from ..host.folders import find_inside, short_places, tells_host_places

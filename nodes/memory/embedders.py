@@ -13,7 +13,7 @@ from ...storymem.models.clip_embedder import ClipEmbedder
 from ...storymem.models.clip_text import load_clip_text
 from ...storymem.models.clip_vision import ACTIVATIONS, ClipTower, load_clip
 from ...storymem.models.weights import CLIP_B32, WeightsSource
-from ...storymem.selection.keyframes import SIMILARITY_THRESHOLD
+from ...storymem.selection.algorithm import SIMILARITY_THRESHOLD
 from ..host.folders import tells_host_places
 from ..host.models import HostModel, file_options, weights_path
 from ..types import Embedder

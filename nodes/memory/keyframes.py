@@ -9,12 +9,12 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ...storymem.memory.embedders import LayoutEmbedder
-from ...storymem.selection.keyframes import (
+from ...storymem.selection.algorithm import (
     KNOWN_THRESHOLD,
     MAX_KEYFRAMES_PER_SHOT,
     SIMILARITY_THRESHOLD,
-    choose_keyframes,
 )
+from ...storymem.selection.keyframes import choose_keyframes
 from ...storymem.selection.preprocess import resize_frame
 from ...storymem.views.contact_sheet import decision_picture
 from ..host.folders import tells_host_places

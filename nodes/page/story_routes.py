@@ -15,8 +15,9 @@ from aiohttp import web
 from ...storymem.film.earlier_films import find_film, notices_of
 from ...storymem.film.folder import find_folder, story_folder
 from ...storymem.film.shot_status import script_mark, shot_states
-from ...storymem.script.reader import Story, load_story
+from ...storymem.script.reader import load_story
 from ...storymem.script.rows import check_written, read_script, write_script
+from ...storymem.script.story import Story
 from ...storymem.views.posters import LARGEST, find_record, find_shot, read_poster
 from ...storymem.views.script import script_of_view, view_script
 from ..host.folders import short_places

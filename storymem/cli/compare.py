@@ -15,7 +15,7 @@ from ..headless import parallel
 from ..loop.plan import LoopSettings
 from ..sampling.start_images import from_folder
 from ..script.numbers import parse_shot_numbers
-from . import evaluate, run_options
+from . import evaluate, exit_codes, run_options
 from . import run as command
 
 SYSTEMS = {
@@ -76,9 +76,9 @@ def run(options: argparse.Namespace) -> int:
     for system, choices in runs:
         logger.info("%s: %s", system, choices.out)
         code = command.run(choices)
-        if code == command.SHOT_FAILED:  # what an earlier run left there is of other options
+        if code == exit_codes.SHOT_FAILED:  # what an earlier run left there is of other options
             failed[str(choices.out)] = f"{choices.out} could not be made; see above why"
-        elif code != command.DONE:
+        elif code != exit_codes.DONE:
             return code
         else:
             made.setdefault(system, []).append(choices.out)

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ..files.messages import listed, reason_of
-from ..film.folder import read_manifest
+from ..film.manifest import read_manifest
 from ..film.restore import (
     ListedFilm,
     check_story_folder,

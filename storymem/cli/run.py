@@ -26,14 +26,15 @@ from ..memory.policies import POLICIES
 from ..sampling.recipe import Recipe
 from ..sampling.start_images import from_folder
 from ..script.numbers import parse_shot_numbers
-from ..script.reader import Story, load_story
+from ..script.reader import load_story
+from ..script.story import Story
 from ..tiny import demo
 from ..tiny import files as tiny_files
 from ..views.story_sheet import save_story_sheet
+from .exit_codes import DONE, INTERRUPTED, REFUSED, SHOT_FAILED
 from .run_options import add_options as add_options  # of this command, for the program
 from .run_options import in_options, settle
 
-DONE, BROKEN, REFUSED, SHOT_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 logger = logging.getLogger(__name__)
 
 

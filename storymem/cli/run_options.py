@@ -9,8 +9,7 @@ from pathlib import Path
 from ..headless.judges import EMBEDDERS, SCORERS
 from ..headless.models import DTYPES, OFFLOADS
 from ..headless.sampling import SAMPLERS
-from ..memory.bank import MAX_MEMORY_FRAMES, SINK_FRAMES
-from ..memory.policies import POLICIES
+from ..memory.policies import MAX_MEMORY_FRAMES, POLICIES, SINK_FRAMES
 from ..sampling.continuity import GIVEN_FRAMES
 from ..sampling.recipe import Recipe
 from ..sampling.request import SIZE_RULES

@@ -20,7 +20,7 @@ from ..headless.models import (
     encode_texts,
     require_diffusers,
 )
-from ..memory.bank import MAX_MEMORY_FRAMES
+from ..memory.policies import MAX_MEMORY_FRAMES
 from ..sampling.lora import LORA_ALPHA, TARGETS
 from ..sampling.recipe import I2V_BOUNDARY, SHIFT
 from ..sampling.rope import MEMORY_ROPE_SHIFT
@@ -28,7 +28,7 @@ from ..training import checkpoints
 from ..training.data import ExampleSettings, find_groups
 from ..training.objective import EXPERTS, NoiseLevels
 from ..training.trainer import Trainer, TrainSettings
-from .run import BROKEN, DONE, INTERRUPTED, REFUSED
+from .exit_codes import BROKEN, DONE, INTERRUPTED, REFUSED
 
 EXIT_CODES = """exit codes:
   0    trained to --steps

@@ -142,14 +142,6 @@ def host_mark() -> str:
     return hashlib.sha256(repr(facts).encode("utf-8", "replace")).hexdigest()[:8]
 
 
-def checksum(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def sync_later(path: Path) -> None:
     """Have the disk make a record last through a power cut, while the next shot is being computed.
 

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from ..loop.reuse import latest_results, locks_of, moved_results, texts_that_fit
 from ..script.cast import without_marks
-from ..script.reader import DEFAULT_NAME, Story
-from .folder import SCRIPTS, leave_script, prompt_marks, read_manifest, write_manifest
+from ..script.story import DEFAULT_NAME, Story
+from .folder import SCRIPTS
 from .folder_lock import changing
+from .manifest import leave_script, prompt_marks, read_manifest, write_manifest
 
 OF_FILE = ("file", "fps", "size", "sha256")  # what an entry says of the visible file
 NUMBERED_FILM = re.compile(r"_[0-9]{5,}_\.mp4$")  # the name of a film that no other film replaces

@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..files.disk import checksum
+from ..files.hashing import checksum
 from ..files.video import FRAME_RATE, VideoInfo, open_video, read_info
 from ..loop.shot_store import ShotStore
-from ..memory.bank import MemoryFrame
+from ..memory.frame import MemoryFrame
 
 TAIL_FRAMES = 5  # as of a record: MM2V continues from five frames (paper 3.3)
 BUSY_SECONDS = 2  # a file that changed this recently may be in the middle of being exported

@@ -13,8 +13,9 @@ from ..files.messages import reason_of
 from ..files.video import open_video, read_info
 from ..loop.reuse import is_held
 from ..script.cast import without_marks
-from ..script.reader import Story, check_file, load_story
-from .folder import read_manifest
+from ..script.reader import check_file, load_story
+from ..script.story import Story
+from .manifest import read_manifest
 
 SCRIPTS = ("script.json", "script.txt")  # what the nodes and the runner leave beside the shots
 PATTERNS = ("shot_{}.mp4", "{}.mp4")  # ours, and the released code's

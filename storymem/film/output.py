@@ -12,7 +12,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..files.disk import checksum, remove_link, telling, unfinished_file
+from ..files.disk import remove_link, telling, unfinished_file
+from ..files.hashing import checksum
 from ..files.names import folder_name
 from ..files.video import (
     DEFAULT_CRF,
@@ -27,10 +28,11 @@ from ..loop.plan import LoopSettings, Step
 from ..loop.reuse import describe_result
 from ..memory.bank import MemoryBank
 from ..memory.bank_folder import save_bank
-from ..script.reader import Shot, Story
+from ..script.story import Shot, Story
 from .edited_shots import Edit, Written
-from .folder import leave_script, read_manifest, remove_shown, update_manifest
+from .folder import remove_shown
 from .folder_lock import changing
+from .manifest import leave_script, read_manifest, update_manifest
 from .series import FilmSeries, describe_content
 from .shot_files import ShotFiles, as_changes
 from .shot_status import describe_made

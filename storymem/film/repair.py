@@ -12,14 +12,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from ..files.disk import checksum
+from ..files.hashing import checksum
 from ..loop.reuse import is_held
 from ..loop.shot_record import Record
 from ..loop.shot_store import ShotStore
-from ..script.reader import Story, load_story
+from ..script.reader import load_story
+from ..script.story import Story
 from .edited_shots import Written, written_from
-from .folder import MANIFEST, SCRIPTS, SHOT_FILE, is_whole, mark_of, write_manifest
+from .folder import SCRIPTS, SHOT_FILE, is_whole
 from .folder_lock import changing
+from .manifest import MANIFEST, mark_of, write_manifest
 from .shot_files import as_changes
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..files.disk import checksum, remove_link, telling
+from ..files.disk import remove_link, telling
+from ..files.hashing import checksum
 from ..files.messages import listed
 from ..files.names import folder_name, is_digest
 from ..loop.plan import LoopSettings, Step
@@ -22,11 +23,13 @@ from ..loop.shot_record import DamagedError, Record
 from ..loop.shot_store import ShotStore
 from ..memory.bank_folder import save_bank
 from ..sampling.continuity import ShotPlan
-from ..script.reader import Story, load_story
+from ..script.reader import load_story
+from ..script.story import Story
 from .earlier_films import begin_film, find_film
 from .finished_story import SCRIPTS
-from .folder import MANIFEST, STORES, leave_script, read_manifest, remove_shown, update_manifest
+from .folder import STORES, remove_shown
 from .folder_lock import FolderBusy, StoryClaim, changing
+from .manifest import MANIFEST, leave_script, read_manifest, update_manifest
 from .output import BANK_FOLDER, ShownStory, VideoOptions
 from .versions import (
     FilmVersion,

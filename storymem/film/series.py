@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..files.disk import checksum, write_whole
-from ..loop.shot_store import digest_of
-from ..script.reader import Story
-from .folder import read_manifest, update_manifest
+from ..files.disk import write_whole
+from ..files.hashing import checksum, digest_of
+from ..script.story import Story
+from .manifest import read_manifest, update_manifest
 from .versions import (
     FilmVersion,
     forget_scripts,

@@ -15,14 +15,15 @@ from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from ..files.disk import checksum, telling
+from ..files.disk import telling
+from ..files.hashing import checksum
 from ..files.names import is_digest
 from ..files.video import FRAME_RATE
 from ..loop.shot_store import ShotStore
-from ..script.reader import Story
+from ..script.story import Story
 from .edited_shots import Edit, Look, Written, examine, keep_tail, written_from
-from .folder import MANIFEST, read_manifest, write_manifest
 from .folder_lock import changing
+from .manifest import MANIFEST, read_manifest, write_manifest
 
 NAME = re.compile(r"shot_([0-9]{1,7}_[0-9]{1,7})(?: edited [0-9]{1,4})?\.mp4")
 MOST_ASIDE = 10_000  # files that were put aside for one shot

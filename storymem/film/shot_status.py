@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..files.hashing import digest_of
 from ..loop.plan import Step
-from ..loop.shot_store import digest_of
-from ..script.reader import Shot, Story
+from ..script.story import Shot, Story
 from .earlier_films import find_film
 
 DONE, LOCKED, WAITING, FAILED, DEPENDS = "done", "locked", "waiting", "failed", "depends"

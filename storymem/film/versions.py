@@ -18,7 +18,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from ..files.disk import checksum, remove_link, write_whole
+from ..files.disk import remove_link, write_whole
+from ..files.hashing import checksum
 from ..files.json_text import is_finite
 from ..files.names import is_digest, is_label, is_plain_name
 
@@ -96,7 +97,7 @@ def check_history(value: object) -> list[dict]:
 
 
 def read_history(manifest: Mapping) -> list[FilmVersion]:
-    """The films of a manifest (see :func:`storymem.film.folder.read_manifest`)."""
+    """The films of a manifest (see :func:`storymem.film.manifest.read_manifest`)."""
     return [FilmVersion(**entry) for entry in manifest["films"]]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from ..loop.shot_store import digest_of
+from ..files.hashing import digest_of
 
 SAMPLE_BYTES = 1 << 16  # of each end of a weights file: header, and the last tensor
 WEIGHTS = (".safetensors", ".pth", ".pt", ".bin")

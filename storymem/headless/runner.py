@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from ..files.disk import check_out, remove_unfinished, telling
+from ..files.hashing import digest_of
 from ..files.images import read_picture
 from ..files.messages import reason_of
 from ..files.video import DEFAULT_CRF, FRAME_RATE, as_rate
@@ -28,14 +29,14 @@ from ..loop.neutral_inputs import inputs_that_count
 from ..loop.plan import Loop, LoopSettings, Step
 from ..loop.render_version import render_versions
 from ..loop.shot_memory import ShotMemory
-from ..loop.shot_store import ShotResult, ShotStore, digest_of
+from ..loop.shot_store import ShotResult, ShotStore
 from ..loop.shots import finish_shot, list_steps, summarise_steps, way_of
 from ..memory.bank import MemoryBank
 from ..sampling.conditioning import check_size, latent_frames
 from ..sampling.request import SIZE_RULES, request_shot
 from ..sampling.rope import check_reach
 from ..script.fields import MAX_SEED
-from ..script.reader import Story
+from ..script.story import Story
 from ..selection.keyframes import choose_keyframes
 from .engine import Engine
 from .identity import identify_weights

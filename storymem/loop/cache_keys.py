@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from ..memory.bank import MemoryFrame
+from ..files.hashing import digest_of
+from ..memory.frame import MemoryFrame
 from ..sampling.continuity import ShotPlan
 from .neutral_inputs import inputs_that_count
 from .plan import Loop
 from .shot_memory import ShotMemory
-from .shot_store import digest_of
 
 # Of a shot, what is told otherwise or shows in no pixel: the mode says how it begins, its
 # references count by their pictures, scene and number name its file.

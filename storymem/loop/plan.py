@@ -8,15 +8,17 @@ from functools import cached_property
 
 import torch
 
+from ..files.hashing import digest_of
 from ..files.messages import shown
-from ..memory.bank import MemoryBank, MemoryFrame
+from ..memory.bank import MemoryBank
 from ..memory.edits import NO_EDITS
 from ..memory.embedders import Embedder
+from ..memory.frame import MemoryFrame
 from ..sampling.continuity import LOOP_CONTINUITY, ShotPlan, choose_mode
-from ..script.reader import Shot, Story
+from ..script.story import Shot, Story
 from .shot_memory import ShotMemory
 from .shot_record import Record
-from .shot_store import ShotResult, ShotStore, digest_of
+from .shot_store import ShotResult, ShotStore
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from ..script.cast import without_marks
-from ..script.reader import Shot, Story
+from ..script.story import Shot, Story
 from .plan import Step
 
 NO_LOCKS: Mapping[str, str] = MappingProxyType({})

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..memory.bank import MemoryBank, MemoryFrame
+from ..memory.bank import MemoryBank
 from ..memory.edits import NO_EDITS, undo_edits
-from ..script.reader import Shot
+from ..memory.frame import MemoryFrame
+from ..script.story import Shot
 from .plan import Loop
 from .shot_memory import PROVENANCE, WINDOW, ShotMemory, shot_memory
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ..memory.bank import MemoryBank, MemoryFrame
+from ..memory.bank import MemoryBank
 from ..memory.embedders import Embedder
+from ..memory.frame import MemoryFrame
 from ..memory.policies import POLICIES
 from ..memory.retrieval import choose_frames, frames_to_names, has_to_choose
-from ..script.reader import Shot, Story
+from ..script.story import Shot, Story
 
 WINDOW = POLICIES[0]
 ROOM_FOR_ALL = "there was room for all"

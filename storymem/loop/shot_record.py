@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ..files.disk import checksum
+from ..files.hashing import checksum
 from ..files.json_text import parse_json
 from ..files.messages import is_unicode, reason_of, shown
 from ..files.names import is_digest, is_plain_name
-from ..memory.bank import MemoryBank, MemoryFrame
+from ..memory.bank import MemoryBank
 from ..memory.edits import BankEdits
+from ..memory.frame import MemoryFrame
 from ..memory.frame_fields import DROPPED_EDITS, KEPT_EDITS, check_frame, is_count
 from ..memory.policies import POLICIES
 

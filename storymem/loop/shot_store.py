@@ -15,8 +15,6 @@ A record is read only when every checksum holds; anything else counts as not fin
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import shutil
@@ -40,7 +38,8 @@ from ..files.images import PictureError, open_picture
 from ..files.messages import shown
 from ..files.names import is_digest
 from ..files.video import DEFAULT_CRF, FRAME_RATE, read_info, write_video
-from ..memory.bank import MemoryBank, MemoryFrame
+from ..memory.bank import MemoryBank
+from ..memory.frame import MemoryFrame
 from ..memory.picture import Picture
 from .shot_record import (
     MALFORMED,
@@ -318,12 +317,6 @@ def picture_path(root: Path, digest: str) -> Path:
 
 def _provenance(entry: Mapping) -> dict:
     return {name: entry[name] for name in FRAME_FIELDS if name in entry}
-
-
-def digest_of(value) -> str:
-    """SHA-256 of a JSON value, independent of the order of its keys."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _eight_bit(frames: torch.Tensor, tail: list[np.ndarray]) -> Iterable[np.ndarray]:

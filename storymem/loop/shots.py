@@ -14,9 +14,10 @@ from itertools import groupby
 
 import torch
 
+from ..files.hashing import digest_of
 from ..files.messages import count_shots
 from ..memory.bank import MemoryBank
-from ..script.reader import Shot
+from ..script.story import Shot
 from .begin import load_result
 from .cache_keys import own_key, shot_key
 from .given_edits import check_edits, given_digests
@@ -25,7 +26,7 @@ from .reuse import is_held, latest_results
 from .run_memory import bank_of_run, begin_memory, pin_facts
 from .shot_memory import describe_settings, with_prompt
 from .shot_record import DamagedError, Record
-from .shot_store import ShotResult, digest_of
+from .shot_store import ShotResult
 
 pass
 

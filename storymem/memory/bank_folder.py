@@ -36,8 +36,9 @@ from ..files.images import find_pictures, read_picture
 from ..files.json_text import parse_json
 from ..files.messages import reason_of, shown
 from ..files.names import is_plain_name
-from .bank import REFERENCE_SHOT, MemoryBank, MemoryFrame
+from .bank import MemoryBank
 from .edits import BankEdits
+from .frame import REFERENCE_SHOT, MemoryFrame
 from .frame_fields import DROPPED_EDITS, FIELDS, KEPT_EDITS, LARGEST, check_frame, is_count
 from .released_results import keyframes_only, released_places
 

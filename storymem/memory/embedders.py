@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 
-from .bank import MemoryFrame
+from .frame import MemoryFrame
 
 BATCH = 16  # frames embedded at once: bounds memory, and a larger batch is no faster
 CACHED_VECTORS = 1024  # of bank frames, by content: 2 MB of ViT-B/32 features

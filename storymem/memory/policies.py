@@ -10,6 +10,35 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+MAX_MEMORY_FRAMES = 10  # paper: the model was trained with at most ten memory frames
+SINK_FRAMES = 3  # paper: the first three keyframes always stay
+
+
+def window(
+    count: int, *, max_frames: int = MAX_MEMORY_FRAMES, sink: int = SINK_FRAMES
+) -> tuple[int, ...]:
+    """Indices of the frames that are used when the bank holds ``count`` frames.
+
+    All of them while there are at most ``max_frames``; else the first ``sink`` and the most recent
+    ``max_frames - sink``. ``sink`` is clipped to ``max_frames``.
+
+    Deliberately not the released slice ``bank[:fix] + bank[-(max - fix):]``, which returns the
+    whole bank when ``fix == max`` and repeats frames when ``fix > max``. A negative ``sink`` counts
+    as none, as in the method's exact cases.
+
+    Raises:
+        ValueError: for a negative ``count`` or ``max_frames``.
+    """
+    for name, value in (("count", count), ("max_frames", max_frames)):
+        if value < 0:
+            raise ValueError(f"{name} must be 0 or more, but it is {value}")
+    if count <= max_frames:
+        return tuple(range(count))
+    sink = max(0, min(sink, max_frames))
+    recent = max_frames - sink
+    return tuple(range(sink)) + tuple(range(count - recent, count))
+
+
 POLICIES = ("window", "relevant", "entities")
 DIVERSITY = 0.3  # of a choice's score: how little it looks like the frames chosen before
 EQUAL = 6  # decimals to which two scores are compared: the newer of equals wins

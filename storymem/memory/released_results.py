@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 
-from .bank import REFERENCE_SHOT
+from .frame import REFERENCE_SHOT
 
 KEYFRAME = re.compile(
     r"(?P<scene>[0-9]{1,6})_(?P<shot>[0-9]{1,6})_keyframe(?P<frame>[0-9]{1,6})\.", re.I

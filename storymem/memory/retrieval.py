@@ -1,4 +1,4 @@
-"""Memory that listens to the prompt: which frames a bank's policy chooses for one shot.
+"""Retrieval by the prompt: which frames a bank's policy chooses for one shot.
 
 Names tie frames to those whom they show: those of the story's cast, and those that the artist wrote
 about frames in the gallery. Such a label counts first, then the name of a picture's file, then the
@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 
 from ..script.cast import MAX_NAMES, named_in, names_in_label, names_of
-from ..script.reader import Shot, Story
+from ..script.story import Shot, Story
 from .bank import MemoryBank
 from .embedders import Embedder
 from .policies import Choice, choose_entities, choose_relevant

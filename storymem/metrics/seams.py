@@ -16,6 +16,8 @@ from statistics import median
 
 import numpy as np
 
+from ..files.video import read_frames
+
 FLOW_SIDE = 256  # pixels of the longest side that flow is measured at
 MIN_STEP = 1e-3  # of the pixel range: below it a shot stands still, and no ratio means anything
 MIN_FLOW = 0.02  # pixels a frame, likewise
@@ -78,8 +80,6 @@ def measure_seam(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> S
 
 def measure_films(films: Iterable[str | Path]) -> list[Seam]:
     """The seams between video files, in order; reads each file once and keeps a second of it."""
-    from ..files.video import read_frames
-
     seams: list[Seam] = []
     before: list[np.ndarray] | None = None
     for film in films:

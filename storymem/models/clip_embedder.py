@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from ..memory.embedders import Embedder
+from .clip_text import embed_text
 from .clip_vision import ClipShape, squashed
 
 
@@ -38,8 +39,6 @@ class ClipEmbedder(Embedder):
         return self._encode(squashed(frames, self._image))
 
     def _embed_text(self, text: str) -> torch.Tensor:
-        from .clip_text import embed_text
-
         if self._encode_tokens is None:
             return super()._embed_text(text)
         return embed_text(self._encode_tokens, text)

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import torch
 import torch.nn.functional as F
 
-from ..memory.bank import MemoryFrame
+from ..memory.frame import MemoryFrame
 
 VAE_STRIDE = 8  # pixels per latent, height and width
 TIME_STRIDE = 4  # pixel frames per latent frame after the first

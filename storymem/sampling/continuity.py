@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from ..script.reader import CONTINUITY_MODES, Shot
+from ..script.story import CONTINUITY_MODES, Shot
 
 Mode = Literal["m2v", "mi2v", "mm2v"]
 LOOP_CONTINUITY = (*CONTINUITY_MODES, "cut")  # cut: shots know nothing of each other's frames

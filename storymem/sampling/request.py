@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ..memory.bank import MAX_MEMORY_FRAMES, MemoryFrame
+from ..memory.frame import MemoryFrame
+from ..memory.policies import MAX_MEMORY_FRAMES
 from .conditioning import LATENT_CHANNELS, VAE_STRIDE, check_size, fit_size, latent_frames
 from .continuity import ShotPlan, resolve_mode, take_given_frames
 

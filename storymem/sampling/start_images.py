@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from ..files.images import PICTURE_SUFFIXES, find_pictures, read_picture
-from ..script.reader import Story
+from ..script.story import Story
 
 # Of a shot's picture: its label such as 01_02, and what ComfyUI's Save Image puts after a prefix.
 NAME = re.compile(r"(?:shot_)?(?P<label>[0-9]{1,7}_[0-9]{1,7})(?:_(?P<count>[0-9]{5,9})_)?", re.I)

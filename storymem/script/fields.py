@@ -25,7 +25,7 @@ class ScriptError(ValueError):
 
 
 class ShotField(NamedTuple):
-    attribute: str  # of storymem.script.reader.Shot
+    attribute: str  # of storymem.script.story.Shot
     check: Callable[[object, str], object]
 
 

@@ -13,12 +13,11 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from dataclasses import replace
 
 from ..files.json_text import DEEPEST, JsonError, is_deeper, parse_json
 from ..files.messages import is_unicode, listed, short, shown
-from .cast import MAX_NAMES, names_of, without_marks
+from .cast import MAX_NAMES, names_of
 from .fields import (
     MAX_SCENE,
     SHOT_FIELDS,
@@ -31,68 +30,14 @@ from .fields import (
     row_id,
     without_id,
 )
+from .plain_text import parse_plain
+from .story import DEFAULT_NAME, Shot, Story
 
 logger = logging.getLogger(__name__)
 
-CONTINUITY_MODES = ("last_frame", "last_five_frames")  # MI2V and MM2V
 MAX_SCRIPT = 4 * 2**20  # characters: 2 000 shots of 2 000 characters
 MOST_BYTES = 4  # of a character of UTF-8
-DEFAULT_NAME = "story"  # for a script that does not say its name
 SCENE_FIELDS = ("scene_num", "video_prompts", "cut")
-
-
-@dataclass(frozen=True)
-class Shot:
-    """One shot of a story.
-
-    ``index`` counts all shots of the story from 0; ``scene`` and ``number`` are what file names
-    show (both count from 1). Optional fields are ``None`` or empty where the script sets none.
-    """
-
-    index: int
-    scene: int
-    number: int
-    prompt: str
-    cut: bool
-    seed: int | None = None
-    length: int | None = None  # pixel frames, 4n+1
-    negative: str | None = None
-    continuity: str | None = None  # one of CONTINUITY_MODES
-    lora_strength: float | None = None
-    references: tuple[str, ...] = ()  # image files in the host's input folder
-    first_frame_prompt: str = ""
-    lock: bool = False  # keep the last finished result, whatever changed
-    row: str = ""  # id of the row, as the story editor gives it to a locked shot
-
-    @property
-    def label(self) -> str:
-        return f"{self.scene:02d}_{self.number:02d}"
-
-    def __str__(self) -> str:
-        beginning = short(self.prompt, 80)
-        return f"shot {self.index + 1} (scene {self.scene}, shot {self.number}: '{beginning}')"
-
-
-@dataclass(frozen=True)
-class Story:
-    """A whole script. ``shots`` is every shot in order."""
-
-    name: str
-    shots: tuple[Shot, ...]
-    overview: str = ""
-    character: str = ""  # put before every prompt
-    source: str = field(default="", repr=False)  # the script as it was given
-    warnings: tuple[str, ...] = ()  # what was read but not understood
-    cast: tuple[str, ...] = ()  # names, as the script lists them (see storymem.script.cast)
-
-    def prompt_of(self, shot: Shot) -> str:
-        """The prompt to encode: the character description, then the shot's own prompt; a name
-        that is marked ``@Mara`` stands there as ``Mara``."""
-        prompt = without_marks(shot.prompt)
-        return f"{_described(self.character)}\n{prompt}" if self.character else prompt
-
-
-_described = lru_cache(maxsize=4)(without_marks)  # of a character: the same for all shots
 
 
 def load_story(
@@ -132,19 +77,6 @@ def load_story(
     for warning in () if quiet else story.warnings:
         logger.warning("story '%s': %s", story.name, warning)
     return story
-
-
-def summarise(story: Story) -> str:
-    """The story as a list for people."""
-    scenes = len({shot.scene for shot in story.shots})
-    lines = [f"{story.name}: {len(story.shots)} shots in {scenes} scenes"]
-    lines += [f"warning: {warning}" for warning in story.warnings]
-    lines += [story.overview] if story.overview else []
-    for shot in story.shots:
-        lines.append(
-            f"{shot.index + 1}. [{shot.label}{'' if shot.cut else ', continues'}] {shot.prompt}"
-        )
-    return "\n".join(lines)
 
 
 def _from_text(source: str, default_name: str) -> Story:
@@ -188,8 +120,6 @@ def _as_object(pairs: list[tuple[str, object]], repeated: list[str]) -> dict:
 
 
 def _from_plain(text: str, source: str, default_name: str) -> Story:
-    from .plain_text import parse_plain
-
     script = parse_plain(text)
     shots: list[Shot] = []
     counts: dict[int, int] = {}

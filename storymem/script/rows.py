@@ -15,7 +15,8 @@ from ..files.json_text import parse_json
 from ..files.messages import reason_of, shown
 from .fields import SHOT_FIELDS, STORY_FIELDS, ScriptError
 from .plain_text import SEPARATOR, parse_plain, split_tags
-from .reader import SCENE_FIELDS, Story, load_story
+from .reader import SCENE_FIELDS, load_story
+from .story import Story
 
 FORMATS = ("json", "plain")
 

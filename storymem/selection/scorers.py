@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 
-from ..memory.bank import MemoryFrame
+from ..memory.frame import MemoryFrame
 from .preprocess import in_batches, selection_frame
 
 HPSV3_THRESHOLD = 3.0  # released selection: score < 3.0 is bad

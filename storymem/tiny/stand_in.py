@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import torch
 
-from ..memory.bank import MemoryFrame
 from ..memory.embedders import Embedder
+from ..memory.frame import MemoryFrame
 from ..selection.preprocess import in_batches
 from . import picture, text, world
 from .judge import AREA_COST, FRAMES_AT_ONCE, SCALES, Judge, lowest

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from ..files.video import FRAME_RATE, open_video
-from ..memory.bank import MAX_MEMORY_FRAMES
+from ..memory.policies import MAX_MEMORY_FRAMES
 from ..sampling.continuity import GIVEN_FRAMES
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi")

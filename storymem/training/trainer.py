@@ -13,7 +13,7 @@ import torch
 from ..headless.adapters import STORYMEM_ADAPTER
 from ..headless.models import WanVae
 from ..headless.positions import install_memory_positions
-from ..memory.bank import MemoryFrame
+from ..memory.frame import MemoryFrame
 from ..sampling.conditioning import LatentCache, ShotEncoder, check_size
 from ..sampling.lora import LORA_ALPHA, TARGETS
 from ..sampling.rope import MEMORY_ROPE_SHIFT

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from ..memory.bank import MemoryBank, MemoryFrame
+from ..memory.bank import MemoryBank
+from ..memory.frame import MemoryFrame
+from ..memory.roles import UNSEEN, frame_roles, roles_tell, seen_reasons
 from ..selection.keyframes import Keyframes
-from .bank import UNSEEN, frame_roles, roles_tell, seen_reasons
 
 BACKGROUND, TEXT, FAINT = (24, 26, 30), (230, 230, 230), (110, 114, 122)
 KEPT, REJECTED, SCORE = (90, 200, 120), (235, 95, 85), (240, 180, 70)

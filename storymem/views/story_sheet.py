@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-import logging
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,34 +12,13 @@ from PIL import Image
 from ..files.disk import remove_unfinished, replacing
 from ..files.video import read_info
 from ..film.finished_story import watch
-from ..film.folder import read_manifest
+from ..film.manifest import read_manifest
 from ..memory.bank_folder import load_bank
 from .contact_sheet import story_sheet
 
 SHEET = "contact_sheet.png"
 SHOT = re.compile(r"shot_[0-9]{1,7}_[0-9]{1,7}\.mp4")
 FRAMES = 5  # of each shot
-logger = logging.getLogger(__name__)
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, help="of a story: the one with shot_01_01.mp4")
-    parser.add_argument("--to", type=Path, help=f"picture to write; default: {SHEET} in the folder")
-
-
-def run(options: argparse.Namespace) -> int:
-    """``python -m storymem sheet``: 0 when the sheet was drawn, 2 when there is nothing to draw."""
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.INFO)
-    try:
-        logger.info("contact sheet: %s", save_story_sheet(options.folder, options.to))
-    except OSError as error:
-        target = options.to or options.folder
-        logger.error("error: the sheet cannot be written to %s: %s", target, error.strerror)
-        return 2
-    except ValueError as error:
-        logger.error("error: %s", error)
-        return 2
-    return 0
 
 
 def save_story_sheet(folder: str | Path, target: str | Path | None = None) -> Path:

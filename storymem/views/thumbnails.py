@@ -15,7 +15,7 @@ from ..files.images import PictureError, open_picture
 from ..files.messages import shown
 from ..files.names import is_digest
 from ..loop.shot_store import picture_path
-from ..memory.bank import MemoryFrame
+from ..memory.frame import MemoryFrame
 
 SMALL, LARGE = 192, 1024  # longest side in pixels: in the gallery, and enlarged
 QUALITY = 85

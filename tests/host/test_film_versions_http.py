@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from loop_graphs import edited, loop_graph, ran, story
 
-from storymem.files.disk import checksum
+from storymem.files.hashing import checksum
 
 pytestmark = [pytest.mark.http, pytest.mark.slow]
 PACK = Path(__file__).resolve().parents[2]

@@ -95,7 +95,7 @@ def test_without_an_embedder_it_works_and_says_what_the_threshold_is_for(host, c
 
 
 def test_frames_that_repeat_the_previous_shot_are_skipped(host, clips):
-    story = host.pack("storymem.script.reader")
+    story = host.pack("storymem.script.story")
     continuity = host.pack("storymem.sampling.continuity")
     shot = story.Shot(index=4, scene=2, number=1, prompt="x", cut=False)
     clips["plan"] = continuity.ShotPlan(shot=shot, story="Tale", prompt="x", mode="mm2v")

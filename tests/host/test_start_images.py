@@ -91,7 +91,7 @@ def test_without_pictures_keys_are_what_they_were(host, log):
         "prompt": plan.prompt,
         "mode": "m2v",
     }
-    digest_of = host.pack("storymem.loop.shot_store").digest_of
+    digest_of = host.pack("storymem.files.hashing").digest_of
     assert own == digest_of(["shot", described, [], "body"])
     assert entry["key"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ...headless.sampling import draw_noise
-from ...memory.bank import MemoryFrame
+from ...memory.frame import MemoryFrame
 from ...sampling.conditioning import GREY
 from ...selection.preprocess import in_batches
 from .. import dit, text, vae, world

@@ -15,12 +15,14 @@ import torch.nn.functional as F
 
 from ...loop.plan import LoopSettings, plan_shot
 from ...loop.shot_memory import shot_memory, with_prompt
-from ...memory.bank import MemoryBank, MemoryFrame, start_bank
+from ...memory.bank import MemoryBank, start_bank
 from ...memory.embedders import Embedder, LayoutEmbedder
+from ...memory.frame import MemoryFrame
 from ...memory.retrieval import has_to_choose
 from ...sampling.colour_match import match_repeated_frames
 from ...sampling.continuity import GIVEN_FRAMES, take_given_frames
-from ...script.reader import Story, load_story
+from ...script.reader import load_story
+from ...script.story import Story
 from ...selection import keyframes
 from ...selection.preprocess import quantise
 from ...selection.scorers import SharpnessScorer
