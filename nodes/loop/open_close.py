@@ -18,6 +18,7 @@ from ..host.tensors import require_images
 from ..page import bank_ui
 from ..types import Bank, Flow, Story
 from . import graph as loop_graph
+from . import references
 from . import run as loop_run
 from .expansion import body_outputs, expand
 from .file_watch import WATCH
@@ -183,7 +184,7 @@ class ShotLoopOpen(io.ComfyNode):
             after_redo == "keep_later",
         )
         settings.range(story)
-        loop_run.read_references(story)
+        references.read_references(story)
         # The nodes between Open and Close run as copies; the ones that the artist sees stay silent.
         silent = [ExecutionBlocker(None)] * len(body_outputs())
         bank = MemoryBank() if bank is None else bank  # an empty bank still has its settings
@@ -309,7 +310,7 @@ class ShotLoopClose(io.ComfyNode):
         options = VideoOptions(
             fps, crf, fade_frames if transition == "cross_fade" else 0, subtitles
         )
-        metadata = loop_run.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
+        metadata = references.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
         run = await loop_run.start(flow, graph, options, metadata)
         if run.todo:
             expansion, end = expand(run)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 
 import folder_paths
 
 from ..host import executor as host_cache
+from ..host.server import find_server
 
 EVENT = "storymem.progress"
 PROMPT_CHARACTERS = 60
@@ -23,7 +23,7 @@ def tell(run, state: str, place: int | None = None, *, failed: bool = False, mes
         place: in the run's list of shots, from 0; ``None`` means no shot in particular.
         failed: the shot could not be made.
     """
-    server = _server()
+    server = find_server()
     asking = host_cache.asking_page(server)
     if asking is None:
         return
@@ -80,8 +80,3 @@ def _workflow_id(metadata) -> str:
         return str(json.loads(metadata["workflow"]).get("id") or "")
     except (KeyError, ValueError, AttributeError):
         return ""
-
-
-def _server():
-    """The host's server; a host without one has not loaded its module."""
-    return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)

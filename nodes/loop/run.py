@@ -14,14 +14,11 @@ from weakref import WeakKeyDictionary
 
 import folder_paths
 import torch
-from comfy.cli_args import args
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import InputImpl, io, ui
 
 from ...storymem.files.disk import StoreError, remove_unfinished, telling
 from ...storymem.files.hashing import digest_of
-from ...storymem.files.images import read_picture
-from ...storymem.files.messages import shown
 from ...storymem.film.earlier_films import begin_film, find_film, notices_of
 from ...storymem.film.folder import claim_folder, story_folder
 from ...storymem.film.folder_lock import StoryClaim
@@ -46,14 +43,14 @@ from ...storymem.loop.shots import (
 from ...storymem.memory.bank import MemoryBank
 from ...storymem.script.story import Story
 from ..host import executor as host_cache
-from ..host.folders import find_inside, short_places
+from ..host.folders import short_places
 from ..host.store import STORE_FOLDER
 from ..memory.known_embedders import KNOWN
 from .file_watch import VERSIONS, WATCH
 from .graph import LoopGraph
 from .progress import tell
+from .references import LARGEST_GRAPH_IN_A_SHOT, read_references
 
-LARGEST_GRAPH_IN_A_SHOT = 256 * 1024  # bytes of JSON; a larger graph goes into the story video only
 POLL_SECONDS = 0.1  # between looks at whether somebody cancelled the prompt
 USUAL_SIZE = (832, 480, 81)  # width, height, frames: for the estimate when no node of the body says
 UNKNOWN_CAUSE = "it failed or was cancelled, and ComfyUI's own message says which"
@@ -360,33 +357,3 @@ def find_run(dynprompt, close_id: str) -> LoopRun:
     raise ValueError(
         "this node belongs to Shot Loop Close, which adds it by itself; remove it from the workflow"
     )
-
-
-def read_references(story: Story) -> dict:
-    """The script's reference images, ``uint8 [H, W, 3]`` by file name.
-
-    Raises:
-        ValueError: naming the shot whose image is missing.
-    """
-    found = {}
-    folder = Path(folder_paths.get_input_directory()).resolve()
-    for shot in story.shots:
-        for name in shot.references:
-            path = find_inside(folder, name)
-            if path is None or not path.is_file():
-                raise ValueError(
-                    f"{shot} names the reference image {shown(name)}, which is not in the input "
-                    "folder; put it there or correct the name"
-                )
-            if name not in found:
-                found[name] = read_picture(path)
-    return found
-
-
-def graph_metadata(prompt, extra_pnginfo) -> dict[str, str]:
-    """The graph as the host embeds it in its own files."""
-    if args.disable_metadata:
-        return {}
-    found = {"prompt": prompt} if prompt else {}
-    found.update(extra_pnginfo or {})
-    return {key: json.dumps(value) for key, value in found.items()}

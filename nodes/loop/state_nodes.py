@@ -37,7 +37,7 @@ from ..host.folders import short_places, tells_host_places
 from ..memory.known_embedders import KNOWN
 from ..types import Bank, State, Story
 from . import graph as loop_graph
-from . import run as loop_run
+from . import references as loop_references
 from .expansion import body_outputs, body_values
 
 logger = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class BeginStory(io.ComfyNode):
         bank = MemoryBank() if bank is None else bank
         store.keep_pictures([*bank.frames, *bank.dropped])
         settings = LoopSettings(continuity, filename_prefix, negative)
-        references, embedder = loop_run.read_references(story), KNOWN.of(bank)
+        references, embedder = loop_references.read_references(story), KNOWN.of(bank)
         loop = Loop(story, settings, bank, "", store, references, embedder=embedder)
         output = folder_paths.get_output_directory()
         folder = story_folder(output, filename_prefix, story)
@@ -177,7 +177,7 @@ class FinishShot(io.ComfyNode):
         else:
             shot = state.next_step().plan.shot
             made = join_parts(frames, shot), only_bank(bank, shot)
-            metadata = loop_run.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
+            metadata = loop_references.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
             after = state.finish(body, *made, crf=VideoOptions().crf, metadata=metadata)
         return io.NodeOutput(after, after.is_done)
 
@@ -228,7 +228,7 @@ class JoinStory(io.ComfyNode):
             logger.warning("StoryMem: %s", notice)
         folder = claim_folder(output, settings.prefix, story)
         shown = ShownStory(folder, story, settings, VideoOptions(fps))
-        metadata = loop_run.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
+        metadata = loop_references.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
         remove_unfinished(folder)
         keep_other(folder, story)
         begin_film(folder, story, state.steps)

@@ -21,9 +21,9 @@ from ...storymem.script.story import Story
 from ...storymem.views.posters import LARGEST, find_record, find_shot, read_poster
 from ...storymem.views.script import script_of_view, view_script
 from ..host.folders import short_places
+from ..host.server import read_json
 from ..host.store import STORE_FOLDER
 from ..story import NO_FILE, read_source
-from .bank_ui import read_json
 
 POSTERS_AT_ONCE = 2  # decoding a video takes a processor that a running sampler needs
 POSTER_CACHE = "private, max-age=86400"  # the page asks with the video's time in the address

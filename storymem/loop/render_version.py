@@ -64,7 +64,6 @@ PARTS = {
             "nodes/memory/aesthetic_filter.py",
             "nodes/memory/embedders.py",
             "nodes/memory/scorers.py",
-            "nodes/memory/hpsv3.py",
             "nodes/host/models.py::HostModel",
             "nodes/memory/known_embedders.py",
             "storymem/selection/keyframes.py",

@@ -212,7 +212,7 @@ def test_hpsv3_with_only_part_of_its_weights_loaded_gives_the_same_score(host, t
     """On a card that HPSv3 does not fit into, the host lends the rest of it layer by layer."""
     golden_tests = load_golden_tests()
     save_file(golden_tests.tiny_weights(), tmp_path / "HPSv3.safetensors")
-    library, node_module = host.pack("storymem.models.hpsv3"), host.pack("nodes.memory.hpsv3")
+    library, node_module = host.pack("storymem.models.hpsv3"), host.pack("nodes.memory.scorers")
     tiny = library.Hpsv3Shape(head_dim=16, vision_heads=2)
     image = torch.from_numpy(golden_tests.case.image(*golden_tests.case.IMAGES[0]))[None]
 
@@ -253,7 +253,7 @@ def test_hpsv3_with_weights_left_behind_computes_on_the_device(host, tmp_path):
     """The meta device stands for a card: some layers refuse weights of another device there."""
     golden_tests = load_golden_tests()
     save_file(golden_tests.tiny_weights(), tmp_path / "HPSv3.safetensors")
-    library, node_module = host.pack("storymem.models.hpsv3"), host.pack("nodes.memory.hpsv3")
+    library, node_module = host.pack("storymem.models.hpsv3"), host.pack("nodes.memory.scorers")
     tiny = library.Hpsv3Shape(head_dim=16, vision_heads=2)
     model = library.load_hpsv3(tmp_path / "HPSv3.safetensors", dtype=torch.float32, shape=tiny)
     layers = [part for part in model.modules() if an_input(part) is not None]

@@ -27,19 +27,24 @@ def page(host):
     return host.pack("nodes.page.bank_ui")
 
 
-def test_bodies_are_json_objects_of_bounded_size(page):
-    assert asyncio.run(page.read_json(Body(b'{"a"', b": 1}"))) == {"a": 1}
+@pytest.fixture
+def server_module(host):
+    return host.pack("nodes.host.server")
+
+
+def test_bodies_are_json_objects_of_bounded_size(server_module, page):
+    assert asyncio.run(server_module.read_json(Body(b'{"a"', b": 1}"))) == {"a": 1}
     for wrong in (b"", b"[1]", b"{", b"\xff\xfe", b"[" * 100_000):
         with pytest.raises(page.web.HTTPBadRequest):
-            asyncio.run(page.read_json(Body(wrong)))
-    endless = Body(*[b" " * 2**20] * (page.MAX_BODY // 2**20 + 1), b"never read")
+            asyncio.run(server_module.read_json(Body(wrong)))
+    endless = Body(*[b" " * 2**20] * (server_module.MAX_BODY // 2**20 + 1), b"never read")
     with pytest.raises(page.web.HTTPRequestEntityTooLarge):
-        asyncio.run(page.read_json(endless))
+        asyncio.run(server_module.read_json(endless))
 
 
-def test_routes_are_only_below_the_packs_prefix(page):
+def test_routes_are_only_below_the_packs_prefix(server_module):
     with pytest.raises(ValueError, match="/storymem/"):
-        page.add_routes({("GET", "/other/path"): None})
+        server_module.add_routes({("GET", "/other/path"): None})
 
 
 def test_the_nodes_show_their_banks(host, clips):

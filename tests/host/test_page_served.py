@@ -67,7 +67,7 @@ def test_a_folder_with_a_plain_name_is_left_alone(host, monkeypatch, tmp_path, c
     folders = {name: "web"}
     fake = SimpleNamespace(EXTENSION_WEB_DIRS=folders)
     monkeypatch.setitem(sys.modules, "nodes", fake)
-    host.pack("nodes.page.bank_ui").serve_web_files(tmp_path / name)
+    host.pack("nodes.host.server").serve_web_files(tmp_path / name)
     assert (folders, caplog.records) == ({name: "web"}, [])
 
 
