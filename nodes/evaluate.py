@@ -12,7 +12,7 @@ from comfy_api.latest import io, ui
 
 from ..storymem.files.messages import shown
 from ..storymem.film.finished_story import StoryFilm, open_film
-from ..storymem.metrics.models import FEATURES, MetricFiles, load_judges
+from ..storymem.metrics.models import FEATURES, MetricFiles, load_metric_models
 from ..storymem.metrics.report import (
     Measurement,
     as_csv,
@@ -21,7 +21,7 @@ from ..storymem.metrics.report import (
     shot_rows,
     write_report,
 )
-from ..storymem.metrics.scores import Judges, measure_story
+from ..storymem.metrics.scores import MetricModels, measure_story
 from ..storymem.models.weights import CLIP_L14, LAION_LINEAR, VICLIP
 from .host.folders import find_inside, tells_host_places
 from .host.models import HostModel, file_options, released_after, weights_path
@@ -77,7 +77,7 @@ def measure(film: StoryFilm, files: MetricFiles, features: str, every: int) -> M
         models.append(HostModel(lambda: module, working_memory=WORKING_MEMORY))
         return models[-1]
 
-    judges: Judges = load_judges(files, features, wrap=wrap, every=every)
+    models: MetricModels = load_metric_models(files, features, wrap=wrap, every=every)
     bar = comfy.utils.ProgressBar(len(film.shots))
 
     def tell(done: int, total: int) -> None:
@@ -85,8 +85,8 @@ def measure(film: StoryFilm, files: MetricFiles, features: str, every: int) -> M
         bar.update_absolute(done, total)
 
     with released_after(*models):
-        numbers = measure_story(film, judges, on_shot=tell)
-    return Measurement({film.name: [numbers]}, judges.columns, judges.describe())
+        numbers = measure_story(film, models, on_shot=tell)
+    return Measurement({film.name: [numbers]}, models.columns, models.describe())
 
 
 class EvaluateStory(io.ComfyNode):

@@ -15,7 +15,7 @@ from PIL import Image
 
 from storymem.film.finished_story import open_film
 from storymem.metrics.report import Measurement, as_csv, as_json, as_table, heat_map, write_report
-from storymem.metrics.scores import Judges, ShotNumbers, StoryNumbers, measure_story
+from storymem.metrics.scores import MetricModels, ShotNumbers, StoryNumbers, measure_story
 
 EVIL = "=cmd|'/c calc'!A1 <script>alert(1)</script> \"><img src=x onerror=alert(2)> & 'q'"
 COLUMNS = ("aesthetic", "global", "single_shot", "overall", "top10")
@@ -33,7 +33,7 @@ def story(name: str, count: int = 3, *, prompt: str = "a dog", **values) -> Stor
 
 
 def measurement(systems, **more) -> Measurement:
-    judges = Judges(PlainFeatures()).describe() | {"aesthetic_every": 1, "text_tokens": 32}
+    judges = MetricModels(PlainFeatures()).describe() | {"aesthetic_every": 1, "text_tokens": 32}
     return Measurement(systems, COLUMNS, judges, **more)
 
 
@@ -63,8 +63,8 @@ def test_all_files_are_written_and_agree(tmp_path):
         open_film(write_story(tmp_path / "in" / n, [(9, 32, 48), (5, 48, 32)], name=n))
         for n in ("one", "two")
     ]
-    numbers = [measure_story(film, Judges(PlainFeatures())) for film in films]
-    judges = Judges(PlainFeatures())
+    numbers = [measure_story(film, MetricModels(PlainFeatures())) for film in films]
+    judges = MetricModels(PlainFeatures())
     page = write_report(
         tmp_path / "out", Measurement({"ours": numbers}, judges.columns, judges.describe())
     )

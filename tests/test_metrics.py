@@ -18,7 +18,7 @@ from storymem.metrics import scores as metrics
 from storymem.metrics.scores import (
     AestheticQuality,
     FrameAverage,
-    Judges,
+    MetricModels,
     compare_systems,
     estimate,
     measure_story,
@@ -50,8 +50,8 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def judges() -> Judges:
-    return Judges(PlainFeatures(), Brightness())
+def judges() -> MetricModels:
+    return MetricModels(PlainFeatures(), Brightness())
 
 
 def reference(folder: Path) -> dict:
@@ -184,11 +184,11 @@ def test_fewer_pairs_than_ten_are_all_taken(tmp_path, judges):
 
 
 def test_the_predictor_may_look_at_one_frame_in_several(folder, judges):
-    sparse = Judges(judges.features, Brightness(), aesthetic_every=5)
+    sparse = MetricModels(judges.features, Brightness(), aesthetic_every=5)
     found = measure_story(open_film(folder), sparse)
     assert sparse.aesthetic.seen == sum(-(-count // 5) for count, *_ in SIZES)
     assert found.values["overall"] == measure_story(open_film(folder), judges).values["overall"]
-    none = Judges(judges.features)
+    none = MetricModels(judges.features)
     assert "aesthetic" not in measure_story(open_film(folder), none).values
 
 
@@ -231,7 +231,7 @@ def test_the_stand_in_has_columns_of_its_own(folder, judges):
     def encode_text(tokens):
         return torch.stack([torch.sin(tokens.float() * k).sum(1) for k in range(1, 13)], 1)
 
-    average = Judges(FrameAverage(encode, encode_text, 56, 77, "ViT-L/14"))
+    average = MetricModels(FrameAverage(encode, encode_text, 56, 77, "ViT-L/14"))
     found = measure_story(open_film(folder), average)
     assert not set(found.values) & set(judges.columns)
     assert all(name.startswith("clip_average_") for name in found.values)
@@ -243,7 +243,9 @@ def test_the_stand_in_has_columns_of_its_own(folder, judges):
     vector = rows.mean(axis=0) / np.linalg.norm(rows.mean(axis=0))
     assert average.features.video([f.numpy() for f in frames]) == pytest.approx(vector, abs=1e-7)
 
-    silent = Judges(FrameAverage(encode, None, 56, 0, "ViT-L/14"))  # a file without text tower
+    silent = MetricModels(
+        FrameAverage(encode, None, 56, 0, "ViT-L/14")
+    )  # a file without text tower
     values = measure_story(open_film(folder), silent).values
     assert values["clip_average_single_shot"] is None
     assert values["clip_average_top10"] is None

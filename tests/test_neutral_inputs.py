@@ -7,7 +7,7 @@ from dataclasses import fields
 import pytest
 from node_schemas import WIDGETS
 
-from storymem.headless.judges import Judges
+from storymem.headless.judges import SelectionModels
 from storymem.headless.runner import RunSettings
 from storymem.loop.neutral_inputs import NEUTRAL, NEVER_COUNT, inputs_that_count
 from storymem.sampling.continuity import ShotPlan
@@ -27,7 +27,7 @@ FROM_THE_BEGINNING = {
         "max_keyframes", "start_image", "has_memory", "fps", "crf", "resume", "loop",
     },
     Recipe: {"steps", "cfg", "cfg_low", "shift", "boundary", "sampler", "rope_shift"},
-    Judges: {
+    SelectionModels: {
         "embedder", "clip", "scorer", "scorer_threshold", "laion_clip", "laion_head", "hpsv3",
     },
 }  # fmt: skip

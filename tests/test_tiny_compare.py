@@ -13,7 +13,7 @@ from film_files import write_story
 from storymem import __main__ as program
 from storymem.film.finished_story import open_film
 from storymem.metrics.report import title_of
-from storymem.metrics.scores import Judges, measure_story
+from storymem.metrics.scores import MetricModels, measure_story
 from storymem.sampling.start_images import from_folder
 from storymem.script.reader import load_story
 from storymem.tiny import files, picture, world
@@ -87,8 +87,8 @@ def test_a_set_of_stories_has_what_the_comparison_takes(tales):
 def test_the_worlds_own_drawing_keeps_every_look_and_shows_what_was_asked_for(tales, eyes):
     for folder in sorted((tales / "truth").iterdir()):
         film = open_film(folder)
-        numbers = measure_story(film, Judges(eyes))
-        assert tuple(numbers.values) == COLUMNS == Judges(eyes).columns
+        numbers = measure_story(film, MetricModels(eyes))
+        assert tuple(numbers.values) == COLUMNS == MetricModels(eyes).columns
         assert numbers.values["tiny_world_identity"] == 1
         # Kinds and places of the prompt are there; the rest of the vector is looks.
         for shot in numbers.shots:
@@ -140,7 +140,7 @@ def test_the_tiny_worlds_numbers_never_stand_among_the_papers(tales, tmp_path, c
 def test_other_pictures_are_refused(tmp_path, eyes):
     write_story(tmp_path, [(9, 32, 48)])
     with pytest.raises(ValueError, match="96x96"):
-        measure_story(open_film(tmp_path), Judges(eyes))
+        measure_story(open_film(tmp_path), MetricModels(eyes))
 
 
 @pytest.mark.slow

@@ -66,7 +66,9 @@ def run(options: argparse.Namespace) -> int:
     report = options.out / "report"
     try:
         runs = _plan(options)
-        evaluate.read_judges(options)  # told now, and not after hours; they do not stay in memory
+        evaluate.read_metric_models(
+            options
+        )  # told now, and not after hours; they do not stay in memory
         check_out(report, evaluate.REPORT)
     except ValueError as error:
         logger.error("error: %s", run_options.in_options(error))
@@ -87,11 +89,11 @@ def run(options: argparse.Namespace) -> int:
         return evaluate.INCOMPLETE
     try:
         films, failures = evaluate.open_films(made)
-        judges = evaluate.read_judges(options)
+        models = evaluate.read_metric_models(options)
     except ValueError as error:
         logger.error("error: %s", error)
         return evaluate.REFUSED
-    return evaluate.report(films, judges, report, failed | failures, quiet=options.quiet)
+    return evaluate.report(films, models, report, failed | failures, quiet=options.quiet)
 
 
 def _plan(options: argparse.Namespace) -> list[tuple[str, argparse.Namespace]]:

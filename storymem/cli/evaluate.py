@@ -14,9 +14,9 @@ import torch
 from ..files.disk import check_out
 from ..film.finished_story import StoryFilm, find_stories, name_apart, open_film
 from ..headless.judges import on_device, require_file
-from ..metrics.models import FEATURES, MetricFiles, load_judges
+from ..metrics.models import FEATURES, MetricFiles, load_metric_models
 from ..metrics.report import Measurement, as_table, write_report
-from ..metrics.scores import Judges, StoryNumbers, measure_story
+from ..metrics.scores import MetricModels, StoryNumbers, measure_story
 from ..models.weights import CLIP_L14, LAION_LINEAR, VICLIP
 
 TINY_WORLD = "tiny_world"
@@ -73,17 +73,17 @@ def run(options: argparse.Namespace) -> int:
     try:
         systems = _systems(options)
         films, failures = open_films(systems, script=options.script, partial=options.partial)
-        judges = read_judges(options)
+        models = read_metric_models(options)
         check_out(options.out, REPORT)
     except ValueError as error:
         logger.error("error: %s", error)
         return REFUSED
-    return report(films, judges, options.out, failures, quiet=options.quiet)
+    return report(films, models, options.out, failures, quiet=options.quiet)
 
 
 def report(
     films: Mapping[str, Mapping[str, StoryFilm]],
-    judges: Judges,
+    models: MetricModels,
     out: Path,
     failures: Mapping[str, str],
     *,
@@ -92,11 +92,11 @@ def report(
     """Measure, write the report and show the table; the exit code."""
     failures = dict(failures)
     try:
-        measured = measure_films(films, judges, failures, quiet=quiet)
+        measured = measure_films(films, models, failures, quiet=quiet)
         if not measured:
             logger.error("error: no story could be measured: %s", "; ".join(failures.values()))
             return REFUSED
-        result = Measurement(measured, judges.columns, judges.describe(), failures)
+        result = Measurement(measured, models.columns, models.describe(), failures)
         sys.stdout.write(as_table(result) + "\n")  # first: a full disk does not take it
         page = write_report(out, result)
     except KeyboardInterrupt:
@@ -143,7 +143,7 @@ def open_films(
 
 def measure_films(
     films: Mapping[str, Mapping[str, StoryFilm]],
-    judges: Judges,
+    models: MetricModels,
     failures: dict[str, str],
     *,
     quiet: bool,
@@ -153,7 +153,7 @@ def measure_films(
 
     every = [film for system in films.values() for film in system.values()]
     texts = [shot.prompt for film in every for shot in film.shots]
-    judges.features.read_ahead([*texts, *(film.overview.strip() for film in every)])
+    models.features.read_ahead([*texts, *(film.overview.strip() for film in every)])
     total = sum(len(film.shots) for film in every)
     measured: dict[str, list[StoryNumbers]] = {}
     with tqdm(total=total, desc="shots", disable=quiet) as bar:
@@ -164,7 +164,7 @@ def measure_films(
         for system, stories in films.items():
             for name, film in stories.items():
                 try:
-                    numbers = measure_story(film, judges, name=name, on_shot=tell)
+                    numbers = measure_story(film, models, name=name, on_shot=tell)
                 except ValueError as error:
                     failures[str(film.folder)] = str(error)
                     logger.warning("%s", error)
@@ -195,7 +195,7 @@ def check_model_options(options: argparse.Namespace) -> None:
         require_file(options.laion, "--laion", LAION_LINEAR)
 
 
-def read_judges(options: argparse.Namespace) -> Judges:
+def read_metric_models(options: argparse.Namespace) -> MetricModels:
     """The models that the options name.
 
     Raises:
@@ -208,13 +208,13 @@ def read_judges(options: argparse.Namespace) -> Judges:
     if options.features == TINY_WORLD:
         from ..tiny.film_features import TinyWorld
 
-        return Judges(TinyWorld(kind))
+        return MetricModels(TinyWorld(kind))
     if not options.laion:
         logger.warning("no --laion: aesthetic quality is left out")
     uses_clip = options.features != "viclip" or options.laion
     files = MetricFiles(options.viclip, options.clip if uses_clip else None, options.laion)
     wrap = partial(on_device, device=torch.device(kind))
-    return load_judges(files, options.features, wrap=wrap, every=options.aesthetic_every)
+    return load_metric_models(files, options.features, wrap=wrap, every=options.aesthetic_every)
 
 
 def _systems(options: argparse.Namespace) -> dict[str, list[Path]]:

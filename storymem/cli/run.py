@@ -15,7 +15,7 @@ from ..film.finished_story import read_script
 from ..headless import parallel
 from ..headless.adapters import find_lora_files
 from ..headless.engine import Engine, ModelFiles
-from ..headless.judges import Judges
+from ..headless.judges import SelectionModels
 from ..headless.models import DTYPES, Placement
 from ..headless.runner import RunSettings, ShotFailed, StoryRun
 from ..headless.sampling import check_recipe
@@ -269,7 +269,7 @@ def _work(options: argparse.Namespace, story: Story, engine: Engine) -> StoryRun
             )
         },
     )  # fmt: skip
-    judges = Judges(
+    models = SelectionModels(
         options.embedder, options.clip, options.scorer, options.scorer_threshold,
         options.laion_clip, options.laion_head, options.hpsv3,
     )  # fmt: skip
@@ -279,4 +279,4 @@ def _work(options: argparse.Namespace, story: Story, engine: Engine) -> StoryRun
     if any(shot.references for shot in story.shots) and not has_memory:
         raise ValueError("--memory off, but the script names reference images; take them out")
     pictures = from_folder(options.start_images, story) if options.start_images else None
-    return StoryRun(story, settings, engine, judges, _bank(options), references, pictures)
+    return StoryRun(story, settings, engine, models, _bank(options), references, pictures)

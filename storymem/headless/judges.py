@@ -19,7 +19,7 @@ SCORERS = ("none", "sharpness", "laion", "hpsv3")
 
 
 @dataclass(frozen=True)
-class Judges:
+class SelectionModels:
     """Which embedder and scorer a run uses, and their weights files."""
 
     embedder: str = "clip"

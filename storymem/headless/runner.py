@@ -40,7 +40,7 @@ from ..script.story import Story
 from ..selection.keyframes import choose_keyframes
 from .engine import Engine
 from .identity import identify_weights
-from .judges import Judges
+from .judges import SelectionModels
 from .sampling import ShotInputs, draw_noise, lay_out_condition
 
 STORE_FOLDER = ".shots"  # finished shots by content, below the output folder
@@ -103,7 +103,7 @@ class StoryRun:
         story: Story,
         settings: RunSettings,
         engine: Engine,
-        judges: Judges,
+        models: SelectionModels,
         bank: MemoryBank,
         references: Mapping[str, Path],
         start_images: Mapping[int, torch.Tensor] | None = None,
@@ -111,8 +111,8 @@ class StoryRun:
     ):
         settings.check()
         if settings.has_memory:
-            judges.check()
-        self.settings, self.engine, self.judges = settings, engine, judges
+            models.check()
+        self.settings, self.engine, self.models = settings, engine, models
         self.progress = progress
         self.start_pixels = (
             read_picture(settings.start_image).float()[None] / 255 if settings.start_image else None
@@ -121,7 +121,7 @@ class StoryRun:
         self._claim: StoryClaim | None = None  # from the plan to the end of the run
         embedder = None
         if bank.policy == "relevant":  # its first use tells whether it reads texts
-            self._judging = judges.load(engine.placement.device)
+            self._judging = models.load(engine.placement.device)
             embedder = self._judging[0]
             embedder.embed_text("a picture")
             bank = replace(bank, embedder=embedder.full_name)
@@ -162,7 +162,7 @@ class StoryRun:
             self._check_positions(step)
         todo = any(step.record is None for step in steps)
         if todo and self.settings.has_memory and self._judging is None:
-            self._judging = self.judges.load(self.engine.placement.device)
+            self._judging = self.models.load(self.engine.placement.device)
         check_out(out, "the story")
         size = (self.settings.width, self.settings.height, self.settings.length)
         undecided = sum(step.is_undecided for step in steps)
@@ -341,23 +341,23 @@ class StoryRun:
             "vae": identify_weights(files.vae),
             "lora": [identify_weights(path) for path in files.lora or ()],
             "extra_lora": [identify_weights(path) for path in files.extra_lora or ()],
-            "clip": identify_weights(self.judges.clip),
+            "clip": identify_weights(self.models.clip),
             "laion": [
                 identify_weights(path)
-                for path in (self.judges.laion_clip, self.judges.laion_head, self.judges.hpsv3)
+                for path in (self.models.laion_clip, self.models.laion_head, self.models.hpsv3)
             ],
         }
         start = None
         if self.start_pixels is not None:
             start = hashlib.sha256(self.start_pixels.numpy().tobytes()).hexdigest()
-        judges = {k: v for k, v in asdict(self.judges).items() if not isinstance(v, Path)}
+        models = {k: v for k, v in asdict(self.models).items() if not isinstance(v, Path)}
         body = {
             "settings": inputs_that_count("RunSettings", settings),
             "recipe": inputs_that_count("Recipe", asdict(self.engine.recipe)),
             "weights": weights,
             "lora_scale": files.lora_scale,
             "vae_tiling": files.vae_tiling,
-            "judges": inputs_that_count("Judges", judges),
+            "judges": inputs_that_count("Judges", models),
             "start_image": start,
             "dtype": str(self.engine.placement.dtype),
             "code": render_versions(self.engine.render_parts),

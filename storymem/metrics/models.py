@@ -12,7 +12,7 @@ from ..models.clip_text import load_clip_text
 from ..models.clip_vision import load_clip
 from ..models.laion import load_head
 from ..models.viclip import load_viclip
-from .scores import AestheticQuality, FilmFeatures, FrameAverage, Judges, ViClipFeatures
+from .scores import AestheticQuality, FilmFeatures, FrameAverage, MetricModels, ViClipFeatures
 
 FEATURES = ("viclip", "open_clip_frame_average")
 Wrap = Callable[[torch.nn.Module], Callable[[torch.Tensor], torch.Tensor]]
@@ -27,7 +27,9 @@ class MetricFiles:
     laion: str | Path | None = None
 
 
-def load_judges(files: MetricFiles, features: str, *, wrap: Wrap, every: int = 1) -> Judges:
+def load_metric_models(
+    files: MetricFiles, features: str, *, wrap: Wrap, every: int = 1
+) -> MetricModels:
     """Load what ``files`` name. ``wrap`` puts a module on its device and gives what calls it.
 
     Args:
@@ -47,7 +49,7 @@ def load_judges(files: MetricFiles, features: str, *, wrap: Wrap, every: int = 1
             raise ValueError("the aesthetic head needs CLIP ViT-L/14; choose that file, too")
         aesthetic = AestheticQuality(encode, tower.shape, load_head(files.laion))
     if features == "viclip":
-        return Judges(_viclip(files, wrap), aesthetic, every)
+        return MetricModels(_viclip(files, wrap), aesthetic, every)
     if features not in FEATURES:
         raise ValueError(f"features must be one of {', '.join(FEATURES)}, but it is {features!r}")
     if tower is None:
@@ -58,7 +60,7 @@ def load_judges(files: MetricFiles, features: str, *, wrap: Wrap, every: int = 1
     average: FilmFeatures = FrameAverage(
         encode, None if text is None else wrap(text), tower.shape.image, context, label
     )
-    return Judges(average, aesthetic, every)
+    return MetricModels(average, aesthetic, every)
 
 
 def _viclip(files: MetricFiles, wrap: Wrap) -> ViClipFeatures:

@@ -42,11 +42,11 @@ img{max-width:100%}@media(prefers-color-scheme:dark){body{background:#181818;col
 
 @dataclass(frozen=True)
 class Measurement:
-    """Everything that was measured. ``systems`` has at least one; ``judges`` says with what."""
+    """Everything that was measured. ``systems`` has at least one; ``models`` says with what."""
 
     systems: Mapping[str, Sequence[StoryNumbers]]
     columns: tuple[str, ...]
-    judges: Mapping
+    models: Mapping
     failures: Mapping[str, str] = field(default_factory=dict)  # folder -> why it was not measured
     notes: tuple[str, ...] = ()
 
@@ -63,10 +63,10 @@ class Measurement:
         notes = list(self.notes)
         if cut:
             notes.append(
-                f"{cut} of {total} prompts are longer than the {self.judges['text_tokens']} tokens "
-                f"that {self.judges['features']} reads; only their beginning counts"
+                f"{cut} of {total} prompts are longer than the {self.models['text_tokens']} tokens "
+                f"that {self.models['features']} reads; only their beginning counts"
             )
-        every = self.judges["aesthetic_every"]
+        every = self.models["aesthetic_every"]
         if every and every > 1:
             notes.append(f"aesthetic quality looks at one frame in {every} only")
         if self.columns[0] == OTHER_AESTHETIC:
@@ -74,7 +74,7 @@ class Measurement:
                 "the aesthetic head is not VBench's sa_0_4_vit_l_14_linear.pth on CLIP ViT-L/14: "
                 "its numbers do not compare with the paper's"
             )
-        if self.judges["features"].startswith("ViCLIP") and self.judges["features"] != PAPER:
+        if self.models["features"].startswith("ViCLIP") and self.models["features"] != PAPER:
             notes.append(f"the paper measures with {PAPER}")
         if prefix := _prefix_of(self.columns):
             notes.append(
@@ -125,7 +125,7 @@ def as_json(measured: Measurement) -> dict:
     means, differences = measured.compare()
     return {
         "format": 1,
-        "measured_with": dict(measured.judges),
+        "measured_with": dict(measured.models),
         "bootstrap": {"over": "stories", "rounds": ROUNDS, "seed": SEED, "interval": 0.95},
         "notes": measured.all_notes(),
         "systems": _plain(means),
@@ -305,7 +305,7 @@ def as_page(measured: Measurement, maps: Mapping[int, bytes]) -> str:
         "<!doctype html><html lang=en><head><meta charset=utf-8>",
         f'<meta http-equiv="Content-Security-Policy" content="{PAGE_POLICY}">',
         f"<title>Story metrics</title><style>{STYLE}</style></head><body><h1>Story metrics</h1>",
-        f"<p>Measured with {_text(measured.judges['features'])}. Intervals: 95 %, bootstrap over "
+        f"<p>Measured with {_text(measured.models['features'])}. Intervals: 95 %, bootstrap over "
         "stories.</p>",
         _html_table("system", means, columns, show),
     ]

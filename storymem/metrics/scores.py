@@ -150,7 +150,7 @@ def unit(features: torch.Tensor, name: str) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Judges:
+class MetricModels:
     """What measures, and how often the predictor looks (1: at every frame, the paper's)."""
 
     features: FilmFeatures
@@ -202,7 +202,7 @@ class StoryNumbers:
 
 def measure_story(
     film: StoryFilm,
-    judges: Judges,
+    models: MetricModels,
     *,
     name: str = "",
     on_shot: Callable[[int, int], None] | None = None,
@@ -221,22 +221,22 @@ def measure_story(
     for i, shot in enumerate(film.shots):
         for_story = {frame for place, frame in wanted if place == i}
         chosen = middle_frames(shot.frames)
-        seen, graded = _look(shot.path, shot.frames, {*chosen, *for_story}, judges)
-        clips.append(judges.features.video([seen[frame] for frame in chosen]))
+        seen, graded = _look(shot.path, shot.frames, {*chosen, *for_story}, models)
+        clips.append(models.features.video([seen[frame] for frame in chosen]))
         of_story |= {(i, frame): seen[frame] for frame in for_story}
         scores.append(graded)
         pictures.append(_thumbnail(seen[chosen[len(chosen) // 2]]))
         if on_shot:
             on_shot(i + 1, len(film.shots))
-    whole = judges.features.video([of_story[place] for place in wanted])
-    return _numbers(film, judges, name or film.name, np.stack(clips), whole, scores, pictures)
+    whole = models.features.video([of_story[place] for place in wanted])
+    return _numbers(film, models, name or film.name, np.stack(clips), whole, scores, pictures)
 
 
 def _look(
-    path: Path, count: int, chosen: set[int], judges: Judges
+    path: Path, count: int, chosen: set[int], models: MetricModels
 ) -> tuple[dict[int, np.ndarray], list[float]]:
     """The chosen frames, and the scores of all frames that the predictor looks at."""
-    scorer, every = judges.aesthetic, judges.aesthetic_every
+    scorer, every = models.aesthetic, models.aesthetic_every
     last = max(chosen) if scorer is None else count - 1
     seen: dict[int, np.ndarray] = {}
     scores: list[float] = []
@@ -261,8 +261,8 @@ def _look(
     return seen, scores
 
 
-def _numbers(film, judges, name, clips, whole, scores, pictures) -> StoryNumbers:
-    features = judges.features
+def _numbers(film, models, name, clips, whole, scores, pictures) -> StoryNumbers:
+    features = models.features
     prompts = [shot.prompt for shot in film.shots]
     words = features.texts(prompts)
     following = [None] * len(prompts) if words is None else (clips * words).sum(axis=1).tolist()
@@ -279,12 +279,12 @@ def _numbers(film, judges, name, clips, whole, scores, pictures) -> StoryNumbers
         **features.of_story(prompts, clips),
     }
     values = {f"{features.prefix}{key}": values[key] for key in features.measures}
-    if judges.aesthetic:
-        values = {judges.aesthetic.column: mean(graded), **values}
+    if models.aesthetic:
+        values = {models.aesthetic.column: mean(graded), **values}
     shots = tuple(
         ShotNumbers(
             shot.label, shot.prompt, shot.frames, shot.width, shot.height, following[i],
-            mean(scores[i]) if judges.aesthetic else None,
+            mean(scores[i]) if models.aesthetic else None,
             features.is_cut(shot.prompt),
             pictures[i],
         )
