@@ -23,7 +23,7 @@ from ..storymem.metrics.report import (
 )
 from ..storymem.metrics.scores import MetricModels, measure_story
 from ..storymem.models.weights import CLIP_L14, LAION_LINEAR, VICLIP
-from .host.folders import find_inside, tells_host_places
+from .host.folders import find_inside, shortens_host_paths
 from .host.models import HostModel, file_options, released_after, weights_path
 from .memory.scorers import L14_NAMES
 
@@ -191,7 +191,7 @@ class EvaluateStory(io.ComfyNode):
         return [f"{p.name}:{p.stat().st_mtime_ns}:{p.stat().st_size}" for p in files]
 
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     def execute(
         cls,
         folder,

@@ -11,7 +11,7 @@ from comfy_api.latest import io
 from ..storymem.files.messages import reason_of, shown
 from ..storymem.script.reader import check_file, load_story
 from ..storymem.script.story import DEFAULT_NAME, summarise
-from .host.folders import find_inside, short_places, tells_host_places
+from .host.folders import find_inside, short_places, shortens_host_paths
 from .types import Story
 
 NO_FILE = "none"
@@ -80,7 +80,7 @@ class LoadStory(io.ComfyNode):
         return _read(file) if file and file != NO_FILE else ""
 
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     def execute(cls, script, file, character="") -> io.NodeOutput:
         story = _load(script, file, character)
         return io.NodeOutput(story, len(story.shots), summarise(story))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from storymem.script.cast import named_in, names_in_label, names_of, without_marks
+from storymem.script.cast import named_in, names_in_label, names_of, strip_mentions
 from storymem.script.reader import load_story
 from storymem.script.rows import read_script, write_script
 
@@ -53,7 +53,7 @@ def test_prompts_name_whole_words_in_any_case_in_order():
 
 
 def test_marks_come_off_and_other_signs_stay():
-    assert without_marks("@Mara waves at @Pip, me@example.org") == (
+    assert strip_mentions("@Mara waves at @Pip, me@example.org") == (
         "Mara waves at Pip, me@example.org"
     )
 
@@ -76,7 +76,7 @@ def test_a_cast_that_is_no_list_of_names_is_told():
 def test_a_possessive_mark_names_nobody_new():
     names = names_of(["Mara"], "", ["@Mara's lamp lights '@Pip'.", "@Jean-Luc's"])
     assert names == ("Mara", "Pip", "Jean-Luc")
-    assert without_marks("@Mara's lamp") == "Mara's lamp"
+    assert strip_mentions("@Mara's lamp") == "Mara's lamp"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import torch
 from storymem.film.earlier_films import begin_film, find_film, keep_earlier, notices_of
 from storymem.film.folder import claim_folder, story_folder
 from storymem.film.manifest import prompt_marks, read_manifest
-from storymem.film.output import ShownStory, VideoOptions
+from storymem.film.output import StoryExport, VideoOptions
 from storymem.film.shot_status import shot_states
 from storymem.loop.begin import begin_shot, load_result
 from storymem.loop.plan import Loop, LoopSettings
@@ -46,7 +46,7 @@ class Made:
         self.folder = claim_folder(output, "p", story)
         begin_film(self.folder, story, steps)
         self.made = []
-        shown = ShownStory(self.folder, story, settings, VideoOptions())
+        shown = StoryExport(self.folder, story, settings, VideoOptions())
         before = None
         for step in steps[:stop_after]:
             if step.record is None:

@@ -18,7 +18,7 @@ from storymem.film import edited_shots
 from storymem.film.edited_shots import Look, Written, examine
 from storymem.film.folder import claim_folder, story_folder
 from storymem.film.manifest import read_manifest
-from storymem.film.output import ShownStory, VideoOptions
+from storymem.film.output import StoryExport, VideoOptions
 from storymem.film.repair import repair_folder
 from storymem.film.shot_files import find_edits
 from storymem.loop.begin import begin_shot, load_result
@@ -66,7 +66,7 @@ class Folder:
         loop = replace(loop, edits=find_edits(folder, story, self.store))
         steps = list_steps(loop, read_manifest(folder))
         self.notes, self.given, made, before = {}, {}, [], None
-        shown = ShownStory(folder, story, settings, options or VideoOptions(), notes=self.notes)
+        shown = StoryExport(folder, story, settings, options or VideoOptions(), notes=self.notes)
         for step in steps:
             if step.record is None:
                 before = before or (load_result(loop, step.before.record) if step.before else None)
@@ -373,13 +373,13 @@ def test_the_edit_of_a_shot_that_is_taken_out_is_kept_beside(folder_of):
 
 def test_an_edit_made_while_the_shot_is_regenerated_is_not_lost(folder_of, monkeypatch):
     folder_of.run("a")
-    begin = ShownStory.show_shot
+    begin = StoryExport.show_shot
 
     def paint_and_show(shown, step):
         paint(folder_of.shot())
         return begin(shown, step)
 
-    monkeypatch.setattr(ShownStory, "show_shot", paint_and_show)
+    monkeypatch.setattr(StoryExport, "show_shot", paint_and_show)
     folder_of.run("a", body="another model")
     assert "shot_01_01 edited 1.mp4" in folder_of.files()
     assert folder_of.shot().read_bytes() == folder_of.record()

@@ -15,8 +15,8 @@ from storymem.files.video import read_info
 from storymem.film import folder_lock, series, versions
 from storymem.film.folder import claim_folder
 from storymem.film.folder_lock import StoryClaim
-from storymem.film.manifest import leave_script, read_manifest
-from storymem.film.output import ShownStory, VideoOptions
+from storymem.film.manifest import read_manifest, write_script_copy
+from storymem.film.output import StoryExport, VideoOptions
 from storymem.film.restore import find_store, keep_present, list_films
 from storymem.film.shot_status import shot_states
 from storymem.film.versions import (
@@ -49,7 +49,7 @@ def make(output, story=None, options=None, *, frames=3, stops=False, **settings)
     )
     folder = claim_folder(output, "p", story)
     steps, before = list_steps(loop, read_manifest(folder)), None
-    shown = ShownStory(folder, story, loop.settings, options or VideoOptions(crf=30))
+    shown = StoryExport(folder, story, loop.settings, options or VideoOptions(crf=30))
     for step in steps:
         if step.record is None:
             begun = begin_shot(loop, step, before)
@@ -62,9 +62,9 @@ def make(output, story=None, options=None, *, frames=3, stops=False, **settings)
             made = finish_shot(loop, step, pixels, bank.remember([frame]), crf=30)
             step.record, step.result = made
         before = step.result or load_result(loop, step.record)
-        shown.show_again([step])
+        shown.export_missing([step])
     if stops:  # before the film
-        leave_script(folder, story)
+        write_script_copy(folder, story)
         return None
     return shown.finish(steps, {}, before.bank)
 

@@ -180,7 +180,7 @@ FINISH = """
     from storymem.loop.shot_store import ShotStore
     from storymem.script.reader import load_story
     from storymem.film.folder import claim_folder
-    from storymem.film.output import ShownStory, VideoOptions
+    from storymem.film.output import StoryExport, VideoOptions
 
     out, seed = Path(sys.argv[1]), int(sys.argv[2])
     story = load_story("a\\n---\\nb\\n---\\nc")
@@ -196,7 +196,7 @@ FINISH = """
     folder = claim_folder(out, "p", story)
     print("ready", flush=True)
     for line in sys.stdin:
-        ShownStory(folder, story, loop.settings, VideoOptions()).finish(steps, {}, before.bank)
+        StoryExport(folder, story, loop.settings, VideoOptions()).finish(steps, {}, before.bank)
         print("done", flush=True)
 """
 

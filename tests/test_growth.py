@@ -14,7 +14,7 @@ from storymem.loop.reuse import latest_results, moved_results
 from storymem.memory.edits import BankEdits
 from storymem.memory.frame import MemoryFrame
 from storymem.sampling.lora import module_name
-from storymem.script.cast import named_in, names_in_label, names_of, without_marks
+from storymem.script.cast import named_in, names_in_label, names_of, strip_mentions
 from storymem.script.numbers import parse_numbers, parse_shot_numbers
 from storymem.script.plain_text import parse_plain, read_tag, split_tags
 from storymem.script.reader import load_story
@@ -67,7 +67,7 @@ def test_pieces_of_a_script_are_read_in_time(pattern):
         text = fill(pattern, n)
 
         def pieces():
-            for read in (split_tags, read_tag, parse_plain, names_in_label, without_marks):
+            for read in (split_tags, read_tag, parse_plain, names_in_label, strip_mentions):
                 quietly(lambda read=read: read(text))()
             names_of([text], text, [text])
             module_name(text)
@@ -325,7 +325,7 @@ def test_what_stands_for_all_shots_does_not_make_answers_of_any_size():
 def test_a_character_that_is_read_once_gives_the_prompts_that_it_gave(end):
     for prompt in ("@Pip waves", "Pip waves", "@@Pip", "'s @Pip"):
         story = load_story(prompt, character=f"@Mara is old.{end}", quiet=True)
-        whole = without_marks(f"{story.character}\n{story.shots[0].prompt}")
+        whole = strip_mentions(f"{story.character}\n{story.shots[0].prompt}")
         assert story.prompt_of(story.shots[0]) == whole
 
 

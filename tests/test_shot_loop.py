@@ -14,7 +14,7 @@ from work import count_calls
 from storymem.files.hashing import digest_of
 from storymem.files.names import check_name, folder_name
 from storymem.film.folder import claim_folder
-from storymem.film.manifest import leave_script
+from storymem.film.manifest import write_script_copy
 from storymem.loop.begin import begin_shot, load_result
 from storymem.loop.disk_space import SPARE_BYTES, check_disk, estimate_bytes
 from storymem.loop.plan import Loop, LoopSettings, plan_shot
@@ -414,6 +414,6 @@ def test_files_of_somebody_else_in_the_folder_stay(tmp_path):
 def test_only_the_newest_script_lies_beside_the_shots(tmp_path):
     plain = '\ufeff a cat\n---\n"{}" is on its collar'
     for source, name in [('{"scenes": 1}', "json"), (plain, "txt"), (' {"scenes": 2}', "json")]:
-        leave_script(tmp_path, replace(story(), source=source))
+        write_script_copy(tmp_path, replace(story(), source=source))
         assert [path.name for path in tmp_path.iterdir()] == [f"script.{name}"]
         assert (tmp_path / f"script.{name}").read_text(encoding="utf-8") == source

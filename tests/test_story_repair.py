@@ -11,7 +11,7 @@ import torch
 from storymem.film.earlier_films import find_film, shares_prompt
 from storymem.film.folder import claim_folder
 from storymem.film.manifest import read_manifest
-from storymem.film.output import ShownStory, VideoOptions
+from storymem.film.output import StoryExport, VideoOptions
 from storymem.film.repair import repair_folder
 from storymem.loop.begin import begin_shot
 from storymem.loop.plan import Loop, LoopSettings
@@ -40,7 +40,7 @@ def make(output, story, fps=16.0, body="body"):
             seed = sum(step.plan.prompt.encode()) + len(body)
             frames = torch.rand(3, 16, 16, 3, generator=torch.Generator().manual_seed(seed))
             step.record, _ = finish_shot(loop, step, frames, MemoryBank(), crf=30)
-    ShownStory(folder, story, loop.settings, VideoOptions(fps)).finish(steps, {}, None)
+    StoryExport(folder, story, loop.settings, VideoOptions(fps)).finish(steps, {}, None)
     return folder, loop, steps
 
 

@@ -18,8 +18,8 @@ from storymem.files.names import check_name, is_digest, is_label, is_plain_name,
 from storymem.film.finished_story import read_script
 from storymem.film.folder import claim_folder, find_folder, remove_shown
 from storymem.film.folder_lock import changing
-from storymem.film.manifest import MANIFEST, leave_script, read_manifest
-from storymem.film.output import ShownStory, VideoOptions
+from storymem.film.manifest import MANIFEST, read_manifest, write_script_copy
+from storymem.film.output import StoryExport, VideoOptions
 from storymem.film.repair import repair_folder
 from storymem.film.shot_files import find_edits
 from storymem.film.shot_status import shot_states
@@ -393,7 +393,7 @@ def test_what_is_no_film_is_not_taken_for_one_in_a_damaged_folder(tmp_path):
     (folder / "shot_01_03.mp4").symlink_to(folder / "shot_01_03.mp4")
     (folder / "script.json").mkdir()
     repair_folder(folder, story, ShotStore(tmp_path / ".storymem"))
-    leave_script(folder, story)
+    write_script_copy(folder, story)
     assert (folder / "script.txt").read_text() == "a\n---\nb"
     assert (folder / "script.json").is_dir()
 
@@ -404,7 +404,7 @@ def test_what_is_no_film_is_not_taken_for_one_in_a_damaged_folder(tmp_path):
 @pytest.fixture
 def shown_story(tmp_path, loop):
     folder = claim_folder(tmp_path / "out", "p", STORY)
-    story = ShownStory(folder, STORY, loop.settings, VideoOptions())
+    story = StoryExport(folder, STORY, loop.settings, VideoOptions())
     steps = make(loop)
     story.finish(steps, {}, None)
     return story, steps

@@ -46,7 +46,7 @@ def host_places() -> Iterator[None]:
         raise
 
 
-def tells_host_places(execute: Callable) -> Callable:
+def shortens_host_paths(execute: Callable) -> Callable:
     """A node's ``execute`` whose errors call the host's folders by their names."""
     if inspect.iscoroutinefunction(execute):
 

@@ -10,7 +10,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ...storymem.files.hashing import digest_of
 from ...storymem.loop.shot_record import describe_bank
-from ..host.folders import tells_host_places
+from ..host.folders import shortens_host_paths
 from ..page import bank_ui
 from ..types import Bank, Flow, Shot
 from . import run as loop_run
@@ -116,7 +116,7 @@ class LoopShot(io.ComfyNode):
         )
 
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     async def execute(cls, loop, step, key) -> io.NodeOutput:
         run = loop_run.find_run(cls.hidden.dynprompt, loop)
         values = body_values(*await run.begin(step), run.start_image(step))
@@ -150,7 +150,7 @@ class LoopFinish(io.ComfyNode):
         )
 
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     def execute(cls, loop, step, run, frames, bank) -> io.NodeOutput:
         this, step = loop_run.find_run(cls.hidden.dynprompt, loop[0]), step[0]
         this.finish(step, frames, bank)
@@ -182,7 +182,7 @@ class LoopAfter(io.ComfyNode):
         )
 
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     def execute(cls, loop, step, shot) -> io.NodeOutput:
         loop_run.find_run(cls.hidden.dynprompt, loop).check_finished(step)
         return io.NodeOutput("")
@@ -215,7 +215,7 @@ class LoopEnd(io.ComfyNode):
         )
 
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     def execute(cls, loop, run, **finished) -> io.NodeOutput:
         this = loop_run.find_run(cls.hidden.dynprompt, loop)
         output = bank_ui.with_bank(this.assemble(), cls.hidden)

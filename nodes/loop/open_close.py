@@ -13,7 +13,7 @@ from ...storymem.memory.bank import MemoryBank
 from ...storymem.sampling import start_images as start_pictures
 from ...storymem.sampling.continuity import LOOP_CONTINUITY
 from ...storymem.script.numbers import parse_shot_numbers
-from ..host.folders import tells_host_places
+from ..host.folders import shortens_host_paths
 from ..host.tensors import require_images
 from ..page import bank_ui
 from ..types import Bank, Flow, Story
@@ -153,7 +153,7 @@ class ShotLoopOpen(io.ComfyNode):
         ]
 
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     async def execute(
         cls,
         story,
@@ -294,7 +294,7 @@ class ShotLoopClose(io.ComfyNode):
         return ["flow"] if flow is None else []
 
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     async def execute(
         cls,
         flow,

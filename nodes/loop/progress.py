@@ -14,7 +14,9 @@ EVENT = "storymem.progress"
 PROMPT_CHARACTERS = 60
 
 
-def tell(run, state: str, place: int | None = None, *, failed: bool = False, message: str = ""):
+def send_progress(
+    run, state: str, place: int | None = None, *, failed: bool = False, message: str = ""
+):
     """Send where a run is to the page that queued it; without a page nothing happens.
 
     Args:

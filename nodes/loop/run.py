@@ -17,13 +17,13 @@ import torch
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import InputImpl, io, ui
 
-from ...storymem.files.disk import StoreError, remove_unfinished, telling
+from ...storymem.files.disk import StoreError, explain_write_errors, remove_unfinished
 from ...storymem.files.hashing import digest_of
 from ...storymem.film.earlier_films import begin_film, find_film, notices_of
 from ...storymem.film.folder import claim_folder, story_folder
 from ...storymem.film.folder_lock import StoryClaim
 from ...storymem.film.manifest import prompt_marks, update_manifest
-from ...storymem.film.output import ShownStory, VideoOptions
+from ...storymem.film.output import StoryExport, VideoOptions
 from ...storymem.film.repair import repair_folder
 from ...storymem.film.restore import keep_other
 from ...storymem.film.shot_files import find_edits
@@ -48,7 +48,7 @@ from ..host.store import STORE_FOLDER
 from ..memory.known_embedders import KNOWN
 from .file_watch import VERSIONS, WATCH
 from .graph import LoopGraph
-from .progress import tell
+from .progress import send_progress
 from .references import LARGEST_GRAPH_IN_A_SHOT, read_references
 
 POLL_SECONDS = 0.1  # between looks at whether somebody cancelled the prompt
@@ -119,7 +119,7 @@ class LoopRun:
         begun = begin_shot(self.loop, step, self._before(i))
         step.begin(begun)
         if step.record is None:
-            tell(self, "shot", i)
+            send_progress(self, "shot", i)
         else:
             self._show(i)
             self.done[i].set()
@@ -175,7 +175,7 @@ class LoopRun:
         self.shown().show_shot(self.steps[i])
         for earlier in range(i):
             self.steps[earlier].result = None  # nothing follows on it any more
-        tell(self, "finished", i)
+        send_progress(self, "finished", i)
 
     def release(self, i: int) -> None:
         """Let the host forget shot ``i``, and the next one begin."""
@@ -191,7 +191,7 @@ class LoopRun:
         self.film = video = self.shown().finish(self.steps, self.metadata, bank)
         self.ended.set()
         notes = "\n".join(self.notes.values())
-        tell(self, "done", len(self.steps) - 1, message=notes)
+        send_progress(self, "done", len(self.steps) - 1, message=notes)
         subfolder = os.path.relpath(self.folder, folder_paths.get_output_directory())
         preview = ui.PreviewVideo([ui.SavedResult(video.name, subfolder, io.FolderType.output)])
         shown = preview.as_dict() | (ui.PreviewText(notes).as_dict() if notes else {})
@@ -199,9 +199,9 @@ class LoopRun:
             shown["storymem_notice"] = [self.notice]
         return io.NodeOutput(InputImpl.VideoFromFile(str(video)), bank, str(self.folder), ui=shown)
 
-    def shown(self) -> ShownStory:
+    def shown(self) -> StoryExport:
         story, settings = self.loop.story, self.loop.settings
-        return ShownStory(self.folder, story, settings, self.options, notes=self.notes)
+        return StoryExport(self.folder, story, settings, self.options, notes=self.notes)
 
     async def watch(self) -> None:
         """Say which shot stopped the story: the host cancels this task when a node raised."""
@@ -239,7 +239,7 @@ class LoopRun:
         except (OSError, StoreError) as trouble:
             logger.warning("StoryMem: %s could not be updated: %s", self.folder, trouble)
         # Last: the page reads the folder when it hears of the end.
-        tell(self, "stopped", self.current, failed=bool(failed), message=line)
+        send_progress(self, "stopped", self.current, failed=bool(failed), message=line)
 
     def watched_files(self) -> list[str]:
         """Files that must stay as they are for the result to stand."""
@@ -318,7 +318,7 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
         "StoryMem: '%s' goes to %s: %s; disk: %s",
         flow.story.name, folder, summarise_steps(steps), disk,
     )  # fmt: skip
-    tell(run, "started", run.todo[0] if run.todo else None)
+    send_progress(run, "started", run.todo[0] if run.todo else None)
     _RUNS.setdefault(graph.dynprompt, []).append(run)
     return run
 
@@ -328,7 +328,7 @@ def _prepare(folder: Path, loop: Loop, steps: list[Step]) -> None:
     loop.store.remove_unfinished()
     for place in (folder.parent, folder):
         remove_unfinished(place)
-    with telling("the script", folder):
+    with explain_write_errors("the script", folder):
         keep_other(folder, loop.story)
         begin_film(folder, loop.story, steps)
 

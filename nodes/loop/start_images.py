@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ...storymem.files.messages import shown
 from ...storymem.sampling.start_images import as_batch, from_folder
-from ..host.folders import find_inside, tells_host_places
+from ..host.folders import find_inside, shortens_host_paths
 from ..types import Story
 
 
@@ -65,7 +65,7 @@ class LoadStartImages(io.ComfyNode):
         return [f"{p.name}:{p.stat().st_mtime_ns}:{p.stat().st_size}" for p in files]
 
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     def execute(cls, story, folder):
         return io.NodeOutput(as_batch(from_folder(find_pictures(folder), story), story))
 

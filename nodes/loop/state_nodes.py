@@ -22,7 +22,7 @@ from ...storymem.files.names import check_name
 from ...storymem.files.video import FRAME_RATE
 from ...storymem.film.earlier_films import begin_film, find_film, notices_of
 from ...storymem.film.folder import claim_folder, story_folder
-from ...storymem.film.output import ShownStory, VideoOptions
+from ...storymem.film.output import StoryExport, VideoOptions
 from ...storymem.film.repair import repair_folder
 from ...storymem.film.restore import keep_other
 from ...storymem.film.shot_files import find_edits
@@ -33,7 +33,7 @@ from ...storymem.loop.state import LoopState
 from ...storymem.memory.bank import MemoryBank
 from ...storymem.script.story import CONTINUITY_MODES
 from ..host import store as host_store
-from ..host.folders import short_places, tells_host_places
+from ..host.folders import short_places, shortens_host_paths
 from ..memory.known_embedders import KNOWN
 from ..types import Bank, State, Story
 from . import graph as loop_graph
@@ -91,7 +91,7 @@ class BeginStory(io.ComfyNode):
         return float("nan")  # whether an artist edited a shot's file is looked up every time
 
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     def execute(cls, story, continuity, filename_prefix, negative="", bank=None) -> io.NodeOutput:
         check_name(filename_prefix, "filename_prefix")
         check_name(story.name, "the story's name")
@@ -120,7 +120,7 @@ class NextShot(io.ComfyNode):
         )
 
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     def execute(cls, state) -> io.NodeOutput:
         return io.NodeOutput(state, *body_values(*state.begin()))
 
@@ -168,7 +168,7 @@ class FinishShot(io.ComfyNode):
         return [name for name, given in (("frames", frames), ("bank", bank)) if given[0] is None]
 
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     async def execute(cls, state, frames=(None,), bank=(None,)) -> io.NodeOutput:
         state, body = state[0], await _describe_body(cls.hidden)
         record = state.find(body)
@@ -212,7 +212,7 @@ class JoinStory(io.ComfyNode):
         )
 
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     def execute(cls, state, fps=float(FRAME_RATE)) -> io.NodeOutput:
         if not state.steps:
             raise ValueError(
@@ -227,7 +227,7 @@ class JoinStory(io.ComfyNode):
         if notice:
             logger.warning("StoryMem: %s", notice)
         folder = claim_folder(output, settings.prefix, story)
-        shown = ShownStory(folder, story, settings, VideoOptions(fps))
+        shown = StoryExport(folder, story, settings, VideoOptions(fps))
         metadata = loop_references.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
         remove_unfinished(folder)
         keep_other(folder, story)

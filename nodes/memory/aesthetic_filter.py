@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ...storymem.selection.keyframes import filter_keyframes, images_as_keyframes
 from ...storymem.selection.scorers import HPSV3_THRESHOLD, filter_frames
-from ..host.folders import tells_host_places
+from ..host.folders import shortens_host_paths
 from ..host.models import released_after
 from ..host.tensors import require_images
 from ..types import Keyframes, Scorer
@@ -62,7 +62,7 @@ class AestheticFilter(io.ComfyNode):
         )
 
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     def execute(cls, scorer, own_threshold, threshold, keyframes=None, images=None):
         if (keyframes is None) == (images is None):
             raise ValueError("connect either keyframes or images to Aesthetic Filter, not both")

@@ -16,7 +16,7 @@ from ...storymem.memory.edits import BankEdits
 from ...storymem.memory.policies import MAX_MEMORY_FRAMES, POLICIES, SINK_FRAMES
 from ...storymem.script.numbers import parse_numbers
 from ...storymem.views.contact_sheet import contact_sheet
-from ..host.folders import find_inside, short_places, tells_host_places
+from ..host.folders import find_inside, short_places, shortens_host_paths
 from ..host.tensors import require_images
 from ..page.bank_ui import HIDDEN, show_bank
 from ..types import Bank, Embedder, Keyframes
@@ -154,7 +154,7 @@ class MemoryBankNode(io.ComfyNode):
         return [f"{name}:{status.st_mtime_ns}:{status.st_size}" for name, status in stats]
 
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     def execute(
         cls, max_frames, sink, pin_references, images=None, images_2=None, images_3=None,
         images_4=None, edits="", policy=POLICIES[0], embedder=None, reference_names="",
@@ -248,7 +248,7 @@ class Remember(io.ComfyNode):
         )
 
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     def execute(cls, keyframes, bank=None, pin=False):
         bank = MemoryBank() if bank is None else bank
         kept = keyframes.pinned() if pin else keyframes.frames
@@ -283,7 +283,7 @@ class EditMemoryBank(io.ComfyNode):
         )
 
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     def execute(cls, bank, pin, unpin, forget, restore):
         edited = bank.edit(
             pin=parse_numbers(pin, "pin"),
@@ -312,7 +312,7 @@ class PreviewMemoryBank(io.ComfyNode):
         )
 
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     def execute(cls, bank):
         sheet = contact_sheet(bank)[None].float() / 255
         picture = ui.PreviewImage(sheet, cls=cls).as_dict()

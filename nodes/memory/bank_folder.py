@@ -11,7 +11,7 @@ from comfy_api.latest import io
 from ...storymem.files.messages import shown
 from ...storymem.memory.bank_folder import load_bank, save_bank
 from ...storymem.memory.policies import POLICIES
-from ..host.folders import find_inside, tells_host_places
+from ..host.folders import find_inside, shortens_host_paths
 from ..page.bank_ui import HIDDEN, show_bank
 from ..types import Bank
 from .bank import BANK_TOOLTIP, check_policy, policy_inputs
@@ -57,7 +57,7 @@ class SaveMemoryBank(io.ComfyNode):
         )
 
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     def execute(cls, bank, folder):
         path = save_bank(inside(folder_paths.get_output_directory(), folder), bank)
         return io.NodeOutput(bank, str(path))
@@ -107,7 +107,7 @@ class LoadMemoryBank(io.ComfyNode):
         return sorted(f"{name}:{s.st_mtime_ns}:{s.st_size}" for name, s in stats)
 
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     def execute(cls, folder, skip_damaged, policy=POLICIES[0], embedder=None):
         check_policy(policy, embedder)
         bank = load_bank(cls._find(folder), skip_damaged=skip_damaged)

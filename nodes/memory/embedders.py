@@ -14,7 +14,7 @@ from ...storymem.models.clip_text import load_clip_text
 from ...storymem.models.clip_vision import ACTIVATIONS, ClipTower, load_clip
 from ...storymem.models.weights import CLIP_B32, WeightsSource
 from ...storymem.selection.algorithm import SIMILARITY_THRESHOLD
-from ..host.folders import tells_host_places
+from ..host.folders import shortens_host_paths
 from ..host.models import HostModel, file_options, weights_path
 from ..types import Embedder
 from .known_embedders import KNOWN
@@ -119,7 +119,7 @@ class LoadEmbedder(io.ComfyNode):
 
     # The host runs asynchronous nodes first: a file that cannot be used is told before any shot.
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     async def execute(cls, embedder, clip_name, activation="auto", download=False):
         load = partial(load_embedder, embedder, clip_name, activation, download)
         loaded = load()

@@ -17,7 +17,7 @@ from ...storymem.selection.algorithm import (
 from ...storymem.selection.keyframes import choose_keyframes
 from ...storymem.selection.preprocess import resize_frame
 from ...storymem.views.contact_sheet import decision_picture
-from ..host.folders import tells_host_places
+from ..host.folders import shortens_host_paths
 from ..host.models import released_after
 from ..host.tensors import require_images
 from ..types import Bank, Embedder, Keyframes, Scorer, Shot
@@ -129,7 +129,7 @@ class KeyframeSelect(io.ComfyNode):
         )
 
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     def execute(
         cls,
         frames,

@@ -15,7 +15,7 @@ from ...storymem.selection.scorers import (
     SHARPNESS_THRESHOLD,
     SharpnessScorer,
 )
-from ..host.folders import tells_host_places
+from ..host.folders import shortens_host_paths
 from ..host.models import HostModel, file_options, weights_path
 from ..types import Scorer
 from .embedders import open_tower
@@ -154,7 +154,7 @@ class LoadScorer(io.ComfyNode):
     # The host runs asynchronous nodes first: a .safetensors file that cannot be used is told before
     # any shot.
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     async def execute(
         cls,
         scorer,

@@ -11,7 +11,7 @@ from comfy_api.latest import io
 from ...storymem.sampling.conditioning import LatentCache, ShotEncoder, draw_memory_noise
 from ...storymem.sampling.continuity import CONTINUITY_CHOICES
 from ...storymem.sampling.request import SIZE_RULES, ShotRequest, request_shot
-from ..host.folders import tells_host_places
+from ..host.folders import shortens_host_paths
 from ..host.tensors import require_images
 from ..types import Bank, Shot
 
@@ -214,7 +214,7 @@ class M2VConditioning(io.ComfyNode):
         )
 
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     def execute(
         cls,
         positive,

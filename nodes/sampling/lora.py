@@ -21,7 +21,7 @@ from ...storymem.sampling.lora import (
     read_lora,
     target_modules,
 )
-from ..host.folders import tells_host_places
+from ..host.folders import shortens_host_paths
 from ..host.models import told_as
 from ..host.wan_models import require_pair, require_wan
 from ..types import Shot
@@ -187,7 +187,7 @@ class LoadLoRA(io.ComfyNode):
         )
 
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     def execute(
         cls, model_high, lora_high, lora_low, strength, scale="auto", model_low=None, shot=None
     ):

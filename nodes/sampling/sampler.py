@@ -14,7 +14,7 @@ from comfy_api.latest import io
 
 from ...storymem.sampling.recipe import I2V_BOUNDARY, T2V_BOUNDARY, Recipe
 from ...storymem.sampling.request import ShotRequest
-from ..host.folders import tells_host_places
+from ..host.folders import shortens_host_paths
 from ..host.wan_models import (
     I2V_CHANNELS,
     T2V_CHANNELS,
@@ -286,7 +286,7 @@ class M2VSampler(io.ComfyNode):
         )
 
     @classmethod
-    @tells_host_places
+    @shortens_host_paths
     def execute(
         cls, model_high, positive, negative, vae, width, height, length, size_rule, seed, steps,
         cfg, sampler_name, scheduler, continuity="auto", model_low=None, t2v_high=None,

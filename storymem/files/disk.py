@@ -187,7 +187,7 @@ def is_running(pid: int) -> bool:
 
 
 @contextmanager
-def telling(what: str, place: str | Path):
+def explain_write_errors(what: str, place: str | Path):
     """Turns what the disk says into words an artist can act on.
 
     Raises:

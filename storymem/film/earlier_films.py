@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..loop.reuse import latest_results, locks_of, moved_results, texts_that_fit
-from ..script.cast import without_marks
+from ..script.cast import strip_mentions
 from ..script.story import DEFAULT_NAME, Story
 from .folder import SCRIPTS
 from .folder_lock import changing
-from .manifest import leave_script, prompt_marks, read_manifest, write_manifest
+from .manifest import prompt_marks, read_manifest, write_manifest, write_script_copy
 
 OF_FILE = ("file", "fps", "size", "sha256")  # what an entry says of the visible file
 NUMBERED_FILM = re.compile(r"_[0-9]{5,}_\.mp4$")  # the name of a film that no other film replaces
@@ -72,7 +72,7 @@ def shares_prompt(film: Mapping, story: Story) -> bool:
     """Whether a film, as a manifest describes it, was made for a prompt of ``story``."""
     if set(film["prompts"]) & set(prompt_marks(story)):
         return True
-    texts = [without_marks(shot.prompt) for shot in story.shots]
+    texts = [strip_mentions(shot.prompt) for shot in story.shots]
     shots = {  # what a lock holds was made for another film, perhaps
         label: {"shot_prompt": entry["held_for"]} if "held_for" in entry else entry
         for label, entry in film["shots"].items()
@@ -126,7 +126,7 @@ def begin_film(folder: Path, story: Story, steps: Sequence) -> None:
             failed="",
         )
         write_manifest(folder, manifest)
-        leave_script(folder, story)  # a run that stops has films of it, too
+        write_script_copy(folder, story)  # a run that stops has films of it, too
 
 
 def notices_of(

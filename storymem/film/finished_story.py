@@ -12,7 +12,7 @@ import numpy as np
 from ..files.messages import reason_of
 from ..files.video import open_video, read_info
 from ..loop.reuse import is_held
-from ..script.cast import without_marks
+from ..script.cast import strip_mentions
 from ..script.reader import check_file, load_story
 from ..script.story import Story
 from .manifest import read_manifest
@@ -93,8 +93,8 @@ def open_film(folder: Path, script: Path | None = None, *, partial: bool = False
             if info.frames < 1:
                 raise ValueError(f"{path} has no frame; make the shot again")
             size = (info.frames, info.width, info.height)
-            shots.append(ShotFilm(shot.label, without_marks(shot.prompt), path, *size))
-    return StoryFilm(story.name, without_marks(story.overview), folder, tuple(shots))
+            shots.append(ShotFilm(shot.label, strip_mentions(shot.prompt), path, *size))
+    return StoryFilm(story.name, strip_mentions(story.overview), folder, tuple(shots))
 
 
 def find_stories(folder: Path) -> list[Path]:

@@ -94,7 +94,7 @@ def write_manifest(folder: Path, manifest: Mapping) -> None:
     write_whole(folder / MANIFEST, json.dumps(manifest).encode())
 
 
-def leave_script(folder: Path, story: Story) -> None:
+def write_script_copy(folder: Path, story: Story) -> None:
     """The script beside the shots, which are measured against it; one, in the format it has now."""
     suffixes = ["json", "txt"]
     if not story.source.lstrip("\ufeff \t\r\n").startswith("{"):

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..files.disk import remove_link, telling, unfinished_file
+from ..files.disk import explain_write_errors, remove_link, unfinished_file
 from ..files.hashing import checksum
 from ..files.names import folder_name
 from ..files.video import (
@@ -32,7 +32,7 @@ from ..script.story import Shot, Story
 from .edited_shots import Edit, Written
 from .folder import remove_shown
 from .folder_lock import changing
-from .manifest import leave_script, read_manifest, update_manifest
+from .manifest import read_manifest, update_manifest, write_script_copy
 from .series import FilmSeries, describe_content
 from .shot_files import ShotFiles, as_changes
 from .shot_status import describe_made
@@ -62,7 +62,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class ShownStory:
+class StoryExport:
     """The visible files of one story."""
 
     folder: Path
@@ -81,7 +81,7 @@ class ShownStory:
         """Put a finished shot, or the artist's edit of it, where the artist looks."""
         target = self.folder / f"shot_{step.label}.mp4"
         key, files = step.record.key, self.shot_files
-        with telling("the shot", target), changing(self.folder):
+        with explain_write_errors("the shot", target), changing(self.folder):
             if not files.is_current(target.name, key, self.options.fps):
                 files.make_way(target.name, "another take lies there now", step.record.video)
                 if not files.bring_back(target.name, key):
@@ -122,9 +122,9 @@ class ShownStory:
             changes["locks"] = dict.fromkeys(self._lock_names(step.plan.shot), step.record.key)
             update_manifest(self.folder, self.story, shots={step.label: entry}, **changes)
 
-    def show_again(self, steps: Sequence[Step]) -> None:
+    def export_missing(self, steps: Sequence[Step]) -> None:
         """Put finished shots there whose visible file is missing, older or damaged; edits stay."""
-        with telling("the shots", self.folder), changing(self.folder):
+        with explain_write_errors("the shots", self.folder), changing(self.folder):
             listed = read_manifest(self.folder)["shots"]
             table = self.shot_files.written()
             for step in steps:
@@ -153,7 +153,7 @@ class ShownStory:
         series = FilmSeries(self.folder, self.story, self._stem(wanted))
         place, joined = self.folder / f"{series.stem}.mp4", False
         with (
-            telling("the story video", place),
+            explain_write_errors("the story video", place),
             unfinished_file(place) as film,
             self._clips(chosen) as clips,
         ):
@@ -189,12 +189,12 @@ class ShownStory:
         Args:
             known: the present film, when it stays; else ``film`` is published.
         """
-        self.show_again(steps)
+        self.export_missing(steps)
         labels = [shot.label for shot in self.story.shots]
         self.shot_files.clear(labels)
         remove_shown(self.folder, read_manifest(self.folder), labels)
         known = known or series.publish(film, version)
-        leave_script(self.folder, self.story)
+        write_script_copy(self.folder, self.story)
         if bank is not None:
             remove_link(self.folder / BANK_FOLDER)
             save_bank(self.folder / BANK_FOLDER, bank)
@@ -247,7 +247,7 @@ class ShownStory:
         """The shot before may have been regenerated, and this one still be what it was."""
         made = describe_made(self.story, step)
         if any(entry.get(name) != value for name, value in made.items()):
-            with telling("story.json", self.folder):
+            with explain_write_errors("story.json", self.folder):
                 update_manifest(self.folder, self.story, shots={step.label: {**entry, **made}})
 
     @contextmanager

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..files.disk import remove_link, telling
+from ..files.disk import explain_write_errors, remove_link
 from ..files.hashing import checksum
 from ..files.messages import listed
 from ..files.names import folder_name, is_digest
@@ -29,8 +29,8 @@ from .earlier_films import begin_film, find_film
 from .finished_story import SCRIPTS
 from .folder import STORES, remove_shown
 from .folder_lock import FolderBusy, StoryClaim, changing
-from .manifest import MANIFEST, leave_script, read_manifest, update_manifest
-from .output import BANK_FOLDER, ShownStory, VideoOptions
+from .manifest import MANIFEST, read_manifest, update_manifest, write_script_copy
+from .output import BANK_FOLDER, StoryExport, VideoOptions
 from .versions import (
     FilmVersion,
     is_whole,
@@ -209,7 +209,7 @@ def restore(folder: Path, store: ShotStore, wanted: FilmVersion) -> list[str]:
             f"a run is making the story in {folder}; wait until it is done, or stop it"
         ) from error
     try:
-        with telling("the restored story", folder), changing(folder):
+        with explain_write_errors("the restored story", folder), changing(folder):
             return _restore(folder, store, wanted, story, records)
     finally:
         claim.release()
@@ -221,14 +221,14 @@ def _restore(folder, store, wanted, story, records) -> list[str]:
         lines.append(f"the present state is kept as {kept.file.removesuffix('.mp4')}")
     steps = _steps_of(story, records)
     options = VideoOptions(wanted.fps, wanted.crf, wanted.fade_frames, bool(wanted.subtitles))
-    shown = ShownStory(folder, story, LoopSettings(), options)
+    shown = StoryExport(folder, story, LoopSettings(), options)
     labels = [shot.label for shot in story.shots]
     begin_film(folder, story, steps)  # as a run of this script does
-    shown.show_again(steps)
+    shown.export_missing(steps)
     shown.shot_files.clear(labels)
     remove_shown(folder, read_manifest(folder), labels)
     lines += shown.notes.values()
-    leave_script(folder, story)
+    write_script_copy(folder, story)
     try:
         bank = store.load(steps[-1].record).bank
         remove_link(folder / BANK_FOLDER)
@@ -289,7 +289,7 @@ def films_to_remove(films: Iterable[ListedFilm], keep: int) -> list[ListedFilm]:
 def remove_films(folder: Path, films: Iterable[ListedFilm]) -> int:
     """Remove film files and their subtitles; how many bytes that freed. Their history stays."""
     freed = 0
-    with telling("the films", folder), changing(folder):
+    with explain_write_errors("the films", folder), changing(folder):
         versions = read_history(read_manifest(folder))
         for film in films:
             version = film.version

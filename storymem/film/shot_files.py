@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from ..files.disk import telling
+from ..files.disk import explain_write_errors
 from ..files.hashing import checksum
 from ..files.names import is_digest
 from ..files.video import FRAME_RATE
@@ -176,7 +176,7 @@ def find_edits(folder: Path | None, story: Story, store: ShotStore) -> dict[str,
     if folder is None or not (folder / MANIFEST).is_file():
         return {}
     files = ShotFiles(folder, story, {})
-    with telling("what is known of the shots", folder), changing(folder):
+    with explain_write_errors("what is known of the shots", folder), changing(folder):
         manifest = read_manifest(folder)
         table = written_files(folder, manifest, store)
         edits = _edits_in(folder, table)

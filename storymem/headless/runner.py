@@ -12,14 +12,14 @@ from pathlib import Path
 
 import torch
 
-from ..files.disk import check_out, remove_unfinished, telling
+from ..files.disk import check_out, explain_write_errors, remove_unfinished
 from ..files.hashing import digest_of
 from ..files.images import read_picture
 from ..files.messages import reason_of
 from ..files.video import DEFAULT_CRF, FRAME_RATE, as_rate
 from ..film.earlier_films import begin_film, find_film, notices_of
 from ..film.folder_lock import StoryClaim
-from ..film.output import BANK_FOLDER, ShownStory, VideoOptions
+from ..film.output import BANK_FOLDER, StoryExport, VideoOptions
 from ..film.repair import repair_folder
 from ..film.restore import keep_other
 from ..film.shot_files import find_edits
@@ -175,7 +175,7 @@ class StoryRun:
         self.loop.store.remove_unfinished()
         for notice in notices_of(film, out, self.loop.story, has_title_folder=False):
             logger.warning("%s", notice)
-        with telling("the story", out):
+        with explain_write_errors("the story", out):
             keep_other(out, self.loop.story)
             begin_film(out, self.loop.story, steps)
         return steps
@@ -233,7 +233,7 @@ class StoryRun:
 
     def _make_all(self, steps: list[Step]) -> Path:
         out, story = self.settings.out, self.loop.story
-        shown = ShownStory(out, story, self.loop.settings, self._video_options(), STORY_VIDEO)
+        shown = StoryExport(out, story, self.loop.settings, self._video_options(), STORY_VIDEO)
         before: ShotResult | None = None
         for step in steps:
             if step.record is None:
@@ -242,7 +242,7 @@ class StoryRun:
                 except (ValueError, RuntimeError, OSError) as error:
                     raise ShotFailed(f"{step.plan.shot} failed: {error}") from error
             before = step.result
-            shown.show_again([step])
+            shown.export_missing([step])
         bank = bank_after(self.loop, steps[-1]) if before else None
         return shown.finish(steps, {}, bank)
 

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from ..script.cast import without_marks
+from ..script.cast import strip_mentions
 from ..script.story import Shot, Story
 from .plan import Step
 
@@ -50,7 +50,7 @@ def latest_results(
         latest: entries by label, as ``story.json`` has them.
         locks: keys of locked results, by label and by id of the row.
     """
-    texts = [without_marks(shot.prompt) for shot in story.shots]
+    texts = [strip_mentions(shot.prompt) for shot in story.shots]
     fitting = texts_that_fit(latest, texts)
     found = _locked_by_row(latest, story, locks, fitting)
     taken = {entry["key"] for entry in found if entry}
@@ -97,7 +97,7 @@ def _locked_by_row(
             rows[key].append(shot)
     for key, shots in rows.items():
         label = label_of.get(key, "")
-        own = [s for s in shots if without_marks(s.prompt) in fitting.get(label, ())]
+        own = [s for s in shots if strip_mentions(s.prompt) in fitting.get(label, ())]
         found[(own or shots)[0].index] = latest.get(label, {"key": key})
     return found
 
@@ -129,7 +129,7 @@ def locks_of(
 
 def is_held(entry: Mapping, shot: Shot) -> bool:
     """Whether a result was made for another prompt than the shot has now."""
-    return not _is_made_for(entry, without_marks(shot.prompt))
+    return not _is_made_for(entry, strip_mentions(shot.prompt))
 
 
 def moved_results(
@@ -188,7 +188,7 @@ def texts_that_fit(latest: Mapping, texts: Sequence[str]) -> dict[str, set[str]]
         for prompt in (entry.get("shot_prompt", entry.get("prompt")), entry.get("held_for")):
             if not isinstance(prompt, str):
                 continue
-            prompt = without_marks(prompt)
+            prompt = strip_mentions(prompt)
             if "shot_prompt" in entry:
                 fits |= {prompt} & wanted
                 continue
@@ -305,5 +305,5 @@ def _is_made_for(entry: Mapping, text: str) -> bool:
     if not isinstance(prompt, str):
         return False
     if "shot_prompt" in entry:
-        return without_marks(prompt) == text
-    return f"\n{without_marks(prompt)}".endswith(f"\n{text}")  # after the character description
+        return strip_mentions(prompt) == text
+    return f"\n{strip_mentions(prompt)}".endswith(f"\n{text}")  # after the character description

@@ -27,10 +27,10 @@ import torch
 from PIL import Image
 
 from ..files.disk import (
+    explain_write_errors,
     remove_unfinished,
     replacing,
     sync_later,
-    telling,
     unfinished_beside,
     unfinished_folder,
 )
@@ -150,7 +150,7 @@ class ShotStore:
         Raises:
             StoreError: when the disk refuses.
         """
-        with telling("pictures of the memory bank", self.root):
+        with explain_write_errors("pictures of the memory bank", self.root):
             for frame in frames:
                 try:  # a file that is there may be cut off, and would stay so
                     self._read_picture(frame.digest)
@@ -186,7 +186,7 @@ class ShotStore:
             StoreError: when the disk refuses (full, read-only, vanished).
             ValueError: for frames that are not a finite picture.
         """
-        with telling("the finished shot", self.root):
+        with explain_write_errors("the finished shot", self.root):
             self._remove_abandoned()
             with unfinished_folder(self._in_writing(key)) as folder:
                 tail: list[np.ndarray] = []

@@ -31,7 +31,7 @@ def choose_frames(bank: MemoryBank, story: Story, shot: Shot, embedder: Embedder
     places = {"max_frames": bank.max_frames, "sink": bank.sink, "pinned": pinned}
     if bank.policy == "entities":
         names = known_names(bank, story)
-        shown = [who_is_shown(bank, frame, story, names) for frame in bank.frames]
+        shown = [names_in_frame(bank, frame, story, names) for frame in bank.frames]
         return choose_entities(shown, named_in(shot.prompt, names), **places)
     return _most_related(bank, shot.prompt, embedder, places)
 
@@ -41,7 +41,9 @@ def has_to_choose(bank: MemoryBank) -> bool:
     return bank.policy != "window" and len(bank.frames) > bank.max_frames
 
 
-def who_is_shown(bank: MemoryBank, frame, story: Story, names: tuple[str, ...]) -> tuple[str, ...]:
+def names_in_frame(
+    bank: MemoryBank, frame, story: Story, names: tuple[str, ...]
+) -> tuple[str, ...]:
     """Those of ``names`` that a frame shows."""
     label = bank.edits.label_of(frame.digest)
     return named_in(label, names) if label is not None else shown_by_itself(frame, story, names)

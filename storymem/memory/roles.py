@@ -12,7 +12,7 @@ MAX_SHOWN = 200  # frames of each kind: what a page shows smoothly and a workflo
 UNSEEN = ("waiting", "open")
 
 
-def roles_tell(bank: MemoryBank) -> str:
+def roles_refer_to(bank: MemoryBank) -> str:
     """Of which shot the roles tell.
 
     ``next``: what the window shows the next shot; ``this``: what was chosen for the shot that the
@@ -34,12 +34,12 @@ def seen_reasons(bank: MemoryBank) -> Mapping[str, str]:
 
 
 def frame_roles(bank: MemoryBank) -> tuple[str, ...]:
-    """What each of ``bank.frames`` is to the shot that ``roles_tell``.
+    """What each of ``bank.frames`` is to the shot that ``roles_refer_to``.
 
     The window knows sink, window, pinned and waiting. Other policies choose by the prompt: seen
     instead of window, and open as long as it cannot be known.
     """
-    tell = roles_tell(bank)
+    tell = roles_refer_to(bank)
     used = set(bank.used_indices())
     sink = min(bank.sink, bank.max_frames)
     reasons = seen_reasons(bank)

@@ -76,6 +76,6 @@ def named_in(prompt: str, names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for _, name in sorted(places))
 
 
-def without_marks(prompt: str) -> str:
+def strip_mentions(prompt: str) -> str:
     """The prompt for the text encoder: ``@Mara`` is written ``Mara``."""
     return MENTION.sub(r"\1", prompt)

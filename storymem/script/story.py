@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from ..files.messages import short
-from .cast import without_marks
+from .cast import strip_mentions
 
 CONTINUITY_MODES = ("last_frame", "last_five_frames")  # MI2V and MM2V
 DEFAULT_NAME = "story"  # for a script that does not say its name
@@ -59,11 +59,11 @@ class Story:
     def prompt_of(self, shot: Shot) -> str:
         """The prompt to encode: the character description, then the shot's own prompt; a name
         that is marked ``@Mara`` stands there as ``Mara``."""
-        prompt = without_marks(shot.prompt)
+        prompt = strip_mentions(shot.prompt)
         return f"{_described(self.character)}\n{prompt}" if self.character else prompt
 
 
-_described = lru_cache(maxsize=4)(without_marks)  # of a character: the same for all shots
+_described = lru_cache(maxsize=4)(strip_mentions)  # of a character: the same for all shots
 
 
 def summarise(story: Story) -> str:

@@ -173,7 +173,7 @@ def choose_keyframes(
         score_threshold=scorer.threshold if scorer else None,
     )
     keyframes = Keyframes(tuple(frames), tuple(rejected), decision)
-    _say(keyframes, shot)
+    _log_selection(keyframes, shot)
     return keyframes
 
 
@@ -213,7 +213,7 @@ def _split_known(
     return kept, dropped, closest
 
 
-def _say(keyframes: Keyframes, shot: int) -> None:
+def _log_selection(keyframes: Keyframes, shot: int) -> None:
     decision = keyframes.decision
     if not decision.indices:
         best = max(decision.scores, key=decision.scores.get)

@@ -6,7 +6,7 @@ import math
 
 from ..memory.bank import MemoryBank
 from ..memory.frame import MemoryFrame
-from ..memory.roles import MAX_SHOWN, frame_roles, roles_tell, seen_reasons, shown_indices
+from ..memory.roles import MAX_SHOWN, frame_roles, roles_refer_to, seen_reasons, shown_indices
 
 MAX_TEXT = 400  # characters of a reason or name: they come from files as well
 DECIMALS = 4  # of scores and similarities
@@ -41,7 +41,7 @@ def view_bank(bank: MemoryBank) -> dict:
         "max_frames": bank.max_frames,
         "sink": bank.sink,
         "policy": bank.policy,
-        "tell": roles_tell(bank),
+        "tell": roles_refer_to(bank),
         "count": len(bank.frames),
         "frames": [view(bank.frames[i], roles[i], i) for i in shown_indices(roles)],
         "dropped": [

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ..memory.bank import MemoryBank
 from ..memory.frame import MemoryFrame
-from ..memory.roles import UNSEEN, frame_roles, roles_tell, seen_reasons
+from ..memory.roles import UNSEEN, frame_roles, roles_refer_to, seen_reasons
 from ..selection.keyframes import Keyframes
 
 BACKGROUND, TEXT, FAINT = (24, 26, 30), (230, 230, 230), (110, 114, 122)
@@ -74,7 +74,7 @@ def story_sheet(
 
 
 def _bank_rows(canvas: _Canvas, bank: MemoryBank) -> None:
-    tell, roles = roles_tell(bank), frame_roles(bank)
+    tell, roles = roles_refer_to(bank), frame_roles(bank)
     counts = {"used": sum(role not in UNSEEN for role in roles), "all": len(bank)}
     counts["places"] = bank.max_frames
     canvas.heading(
