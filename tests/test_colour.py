@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from storymem.sampling.colour_match import from_lab, lab_statistics, match_repeated_frames, to_lab
+from storymem.sampling.colour_match import from_lab, lab_statistics, match_overlap_frames, to_lab
 
 
 def lab_reference(rgb: np.ndarray) -> np.ndarray:
@@ -46,7 +46,7 @@ def test_lab_equals_the_standards_equations():
 def test_drift_comes_off_the_whole_shot(repeated):
     truth = clip(1, 12)
     previous, shot = truth[:8], drift(truth[8 - repeated :])
-    matched = match_repeated_frames(shot, previous, repeated)
+    matched = match_overlap_frames(shot, previous, repeated)
     error = (matched - truth[8 - repeated :]).abs().mean()
     before = (shot - truth[8 - repeated :]).abs().mean()
     assert error < before / 10
@@ -57,23 +57,23 @@ def test_only_the_repeated_frames_say_how_far_the_colour_moved():
     truth = clip(2, 12)
     shot = truth[7:].clone()
     shot[1:] *= 0.3
-    torch.testing.assert_close(match_repeated_frames(shot, truth[:8], 1), shot, atol=1e-3, rtol=0)
+    torch.testing.assert_close(match_overlap_frames(shot, truth[:8], 1), shot, atol=1e-3, rtol=0)
 
 
 def test_the_last_frames_are_matched_and_not_the_first():
     truth = clip(3, 12)
     previous = torch.cat([truth[:5] * 0.2, truth[5:8]])
     shot = truth[7:]
-    torch.testing.assert_close(match_repeated_frames(shot, previous, 1), shot, atol=1e-3, rtol=0)
+    torch.testing.assert_close(match_overlap_frames(shot, previous, 1), shot, atol=1e-3, rtol=0)
 
 
 def test_strength_goes_from_nothing_to_all():
     truth = clip(4, 6)
     shot = drift(truth)
-    assert match_repeated_frames(shot, truth, 1, strength=0.0) is shot
+    assert match_overlap_frames(shot, truth, 1, strength=0.0) is shot
     wanted, _ = lab_statistics(truth[-1:])
     shot_mean, _ = lab_statistics(shot[:1])
-    half = match_repeated_frames(shot, truth, 1, strength=0.5)
+    half = match_overlap_frames(shot, truth, 1, strength=0.5)
     mean, _ = lab_statistics(half[:1])
     torch.testing.assert_close(mean, (wanted + shot_mean) / 2, atol=0.15, rtol=0)
 
@@ -81,32 +81,32 @@ def test_strength_goes_from_nothing_to_all():
 def test_a_flat_picture_is_moved_and_not_stretched():
     shot, previous = torch.full((3, 8, 8, 3), 0.4), torch.full((3, 8, 8, 3), 0.5)
     torch.testing.assert_close(
-        match_repeated_frames(shot, previous, 1), torch.full((3, 8, 8, 3), 0.5), atol=1e-3, rtol=0
+        match_overlap_frames(shot, previous, 1), torch.full((3, 8, 8, 3), 0.5), atol=1e-3, rtol=0
     )
     noisy = clip(5, 3)
-    matched = match_repeated_frames(shot, noisy, 1)
+    matched = match_overlap_frames(shot, noisy, 1)
     assert matched.std((0, 1, 2)).max() < 1e-4
 
 
 def test_sizes_may_differ_and_inputs_stay_as_they_are():
     shot, previous = clip(6), torch.rand(2, 10, 12, 3)
     kept = shot.clone()
-    matched = match_repeated_frames(shot, previous, 1)
+    matched = match_overlap_frames(shot, previous, 1)
     assert matched.shape == shot.shape
     assert torch.equal(shot, kept)
 
 
 def test_a_cut_is_left_alone():
     shot = clip(7)
-    assert match_repeated_frames(shot, clip(8), 0) is shot
+    assert match_overlap_frames(shot, clip(8), 0) is shot
 
 
 @pytest.mark.parametrize(("frames", "previous"), [(3, 8), (8, 3)])
 def test_too_few_frames_are_told(frames, previous):
     with pytest.raises(ValueError, match="repeats 5 frames"):
-        match_repeated_frames(clip(9, frames), clip(10, previous), 5)
+        match_overlap_frames(clip(9, frames), clip(10, previous), 5)
 
 
 def test_a_strength_out_of_range_is_told():
     with pytest.raises(ValueError, match="between 0 and 1"):
-        match_repeated_frames(clip(9), clip(10), 1, strength=1.5)
+        match_overlap_frames(clip(9), clip(10), 1, strength=1.5)

@@ -18,7 +18,7 @@ from storymem.sampling.conditioning import (
     latent_frames,
     resize_frames,
 )
-from storymem.sampling.continuity import ShotPlan, resolve_mode, take_given_frames
+from storymem.sampling.continuity import ShotPlan, resolve_mode, take_overlap_frames
 from storymem.script.story import Shot
 
 WIDTH, HEIGHT = 48, 32
@@ -237,11 +237,11 @@ def test_contradictions_are_refused(choice, shot, has_previous, words):
 
 def test_given_frames_are_the_last_of_the_previous_shot():
     frames = torch.arange(7.0).view(7, 1, 1, 1)
-    assert take_given_frames("m2v", frames) is None
-    assert take_given_frames("mi2v", frames).flatten().tolist() == [6]
-    assert take_given_frames("mm2v", frames).flatten().tolist() == [2, 3, 4, 5, 6]
+    assert take_overlap_frames("m2v", frames) is None
+    assert take_overlap_frames("mi2v", frames).flatten().tolist() == [6]
+    assert take_overlap_frames("mm2v", frames).flatten().tolist() == [2, 3, 4, 5, 6]
 
 
 def test_five_frames_cannot_be_taken_from_four():
     with pytest.raises(ValueError, match=r"last 5 frames .* holds 4"):
-        take_given_frames("mm2v", torch.zeros(4, 1, 1, 3))
+        take_overlap_frames("mm2v", torch.zeros(4, 1, 1, 3))

@@ -76,7 +76,7 @@ class Folder:
                     self.given[step.label] = begun.given
             if step.record is None:
                 bright = sum((step.plan.prompt + body).encode()) * 37 % 200 / 255
-                frames = torch.full((length + step.plan.given_frames, *SIZE, 3), bright)
+                frames = torch.full((length + step.plan.overlap_frames, *SIZE, 3), bright)
                 if begun.given is not None:  # a model's frames show what they go on from
                     frames[:, 0, 0] = begun.given.mean()
                 step.record, before = finish_shot(loop, step, frames, MemoryBank(), crf=17)

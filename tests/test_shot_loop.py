@@ -60,7 +60,7 @@ def run(loop, manifest=None) -> list[int]:
             begun = begin_shot(loop, step, before)
             step.begin(begun)
         if step.record is None:
-            assert (begun.given is None) == (step.plan.given_frames == 0)
+            assert (begun.given is None) == (step.plan.overlap_frames == 0)
             frames, frame = body(step, begun.bank, begun.given)
             bank = begun.bank.remember([frame])
             step.record, _ = finish_shot(loop, step, frames, bank, crf=30)

@@ -36,7 +36,7 @@ def as_images(frames) -> torch.Tensor | ExecutionBlocker:
 
 def skip_given_frames(frames: torch.Tensor, shot) -> torch.Tensor:
     """``frames`` without those that repeat the previous shot."""
-    given = shot.given_frames if shot else 0
+    given = shot.overlap_frames if shot else 0
     if given >= frames.shape[0]:
         raise ValueError(
             f"the shot's first {given} frames repeat the previous shot, but only "

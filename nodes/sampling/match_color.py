@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ...storymem.sampling.colour_match import match_repeated_frames
+from ...storymem.sampling.colour_match import match_overlap_frames
 from ..host.tensors import require_images
 from ..types import Shot
 
@@ -58,7 +58,7 @@ class MatchColor(io.ComfyNode):
     @classmethod
     def execute(cls, frames, strength, repeated_frames, previous_frames=None, shot=None):
         frames = require_images(frames, "frames")
-        repeated = shot.given_frames if shot is not None else repeated_frames
+        repeated = shot.overlap_frames if shot is not None else repeated_frames
         if repeated and previous_frames is None:
             if shot is not None:
                 raise ValueError(
@@ -69,7 +69,7 @@ class MatchColor(io.ComfyNode):
         if not repeated:
             return io.NodeOutput(frames)
         previous = require_images(previous_frames, "previous_frames")
-        return io.NodeOutput(match_repeated_frames(frames, previous, repeated, strength=strength))
+        return io.NodeOutput(match_overlap_frames(frames, previous, repeated, strength=strength))
 
 
 NODES = [MatchColor]

@@ -10,7 +10,7 @@ from ..headless.judges import EMBEDDERS, SCORERS
 from ..headless.models import DTYPES, OFFLOADS
 from ..headless.sampling import SAMPLERS
 from ..memory.policies import MAX_MEMORY_FRAMES, POLICIES, SINK_FRAMES
-from ..sampling.continuity import GIVEN_FRAMES
+from ..sampling.continuity import OVERLAP_FRAMES
 from ..sampling.recipe import Recipe
 from ..sampling.request import SIZE_RULES
 from ..tiny import demo
@@ -107,8 +107,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="off: every shot begins anew and remembers nothing (a baseline); with --t2v all "
         "shots without start image come from text")  # fmt: skip
     add("--continuity", default="last_frame", choices=("last_frame", "last_five_frames"),
-        help=f"how shots without a cut continue: {GIVEN_FRAMES['mi2v']} or "
-        f"{GIVEN_FRAMES['mm2v']} frames of the shot before")  # fmt: skip
+        help=f"how shots without a cut continue: {OVERLAP_FRAMES['mi2v']} or "
+        f"{OVERLAP_FRAMES['mm2v']} frames of the shot before")  # fmt: skip
     add("--start-shot", type=int, default=1, help="first shot to work on")
     add("--end-shot", type=int, default=0, help="last shot to work on; 0: the last one")
     add("--redo", default="", help="shots to make again with another seed, such as '3, 5-7'")

@@ -182,7 +182,7 @@ class StoryRun:
 
     def _check_given_frames(self, step: Step) -> None:
         """Raise ValueError for a shot to be made that repeats more frames than there are."""
-        given, shot = step.plan.given_frames, step.plan.shot
+        given, shot = step.plan.overlap_frames, step.plan.shot
         if step.record is not None or not given:
             return
         if self._length(step) <= given:
@@ -193,7 +193,7 @@ class StoryRun:
         before = step.before
         if before is None:
             return
-        left = self._length(before) - before.plan.given_frames
+        left = self._length(before) - before.plan.overlap_frames
         if (left := before.record.frames if before.record else left) < given:
             raise ValueError(
                 f"{shot} continues from the last {given} frames of the shot before it, but that "
@@ -266,7 +266,7 @@ class StoryRun:
         """The bank with the shot's keyframes."""
         embedder, scorer = self._judging
         keyframes = choose_keyframes(
-            frames[step.plan.given_frames :],
+            frames[step.plan.overlap_frames :],
             embedder,
             scorer=scorer,
             bank=bank,

@@ -29,7 +29,7 @@ def begin_shot(loop: Loop, step: Step, before: ShotResult | None) -> Begun:
         ValueError: when the shot before it is too short to continue from, and for more pinned
             frames than a shot may see.
     """
-    shot, wanted = step.plan.shot, step.plan.given_frames
+    shot, wanted = step.plan.shot, step.plan.overlap_frames
     memory = begin_memory(loop, shot, before.bank if before else loop.bank)
     memory = replace(memory, bank=with_names(memory.bank, loop.story))
     if before is None or not wanted:

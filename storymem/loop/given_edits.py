@@ -13,7 +13,7 @@ from .plan import Loop, Step
 def edited_frames(loop: Loop, step: Step) -> list[str]:
     """Digests of the frames that a step is given from an artist's edit of the shot before it; empty
     where it is given none, or those of the shot as it was generated."""
-    given = step.plan.given_frames
+    given = step.plan.overlap_frames
     return list(loop.edits.get(step.previous, ()))[-given:] if given else []
 
 
@@ -23,10 +23,10 @@ def given_digests(loop: Loop, step: Step) -> list[str]:
     Raises:
         DamagedError: when the record of the shot before has to be read, and lost a picture.
     """
-    if step.before is None or not step.plan.given_frames:
+    if step.before is None or not step.plan.overlap_frames:
         return []
     edited = edited_frames(loop, step)
-    return edited or loop.store.tail_digests(step.before.record, step.plan.given_frames)
+    return edited or loop.store.tail_digests(step.before.record, step.plan.overlap_frames)
 
 
 def given_tail(loop: Loop, step: Step, tail: torch.Tensor) -> torch.Tensor:
@@ -42,7 +42,7 @@ def given_tail(loop: Loop, step: Step, tail: torch.Tensor) -> torch.Tensor:
 def check_edits(loop: Loop, steps: Iterable[Step]) -> None:
     """Raise ValueError for a shot to be made that continues from an edit with too few frames."""
     for step in steps:
-        given, edited = step.plan.given_frames, edited_frames(loop, step)
+        given, edited = step.plan.overlap_frames, edited_frames(loop, step)
         if step.record is None and edited and len(edited) < given:
             raise ValueError(
                 f"{step.plan.shot} continues from the last {given} frames of the shot before it, "

@@ -35,11 +35,11 @@ PARTS = {
             "storymem/sampling/rope.py",
             "storymem/sampling/request.py",
             "storymem/sampling/recipe.py",
-            "storymem/sampling/continuity.py::GIVEN_FRAMES",
+            "storymem/sampling/continuity.py::OVERLAP_FRAMES",
             "storymem/sampling/continuity.py::MODE_OF_CHOICE",
             "storymem/sampling/continuity.py::ShotPlan",
             "storymem/sampling/continuity.py::resolve_mode",
-            "storymem/sampling/continuity.py::take_given_frames",
+            "storymem/sampling/continuity.py::take_overlap_frames",
         ),
     ),
     # M2V Sampler and its parts for stock samplers.

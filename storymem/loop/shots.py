@@ -77,7 +77,7 @@ def finish_shot(
     Raises:
         ValueError: naming the shot, when nothing is left or the frames are no pictures.
     """
-    given = step.plan.given_frames
+    given = step.plan.overlap_frames
     if frames.shape[0] <= given:
         raise ValueError(
             f"{step.plan.shot} has {frames.shape[0]} frames, of which {given} repeat the shot "

@@ -13,7 +13,7 @@ MAX_STRETCH = 2.0  # of a channel's spread: a flat picture must not become a noi
 FLAT = 0.1  # Lab units; a channel with less spread than this is only moved
 
 
-def match_repeated_frames(
+def match_overlap_frames(
     frames: torch.Tensor,
     previous_frames: torch.Tensor,
     repeated: int,

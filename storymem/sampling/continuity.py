@@ -11,7 +11,7 @@ from ..script.story import CONTINUITY_MODES, Shot
 
 Mode = Literal["m2v", "mi2v", "mm2v"]
 LOOP_CONTINUITY = (*CONTINUITY_MODES, "cut")  # cut: shots know nothing of each other's frames
-GIVEN_FRAMES: dict[str, int] = {"m2v": 0, "mi2v": 1, "mm2v": 5}  # released code: 1 and 5 frames
+OVERLAP_FRAMES: dict[str, int] = {"m2v": 0, "mi2v": 1, "mm2v": 5}  # released code: 1 and 5 frames
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class ShotPlan:
     has_start: bool = False  # whether it begins from a picture of its own
 
     @property
-    def given_frames(self) -> int:
+    def overlap_frames(self) -> int:
         """Frames of the previous shot that go in, and that come off after decoding."""
-        return GIVEN_FRAMES[self.mode]
+        return OVERLAP_FRAMES[self.mode]
 
     def seed(self, base: int) -> int:
         """The shot's own seed, else base + global shot index (released: restarts per scene)."""
@@ -75,9 +75,9 @@ def resolve_mode(continuity: str, plan: ShotPlan | None, *, has_previous: bool) 
     return mode
 
 
-def take_given_frames(mode: Mode, previous_frames: torch.Tensor | None) -> torch.Tensor | None:
+def take_overlap_frames(mode: Mode, previous_frames: torch.Tensor | None) -> torch.Tensor | None:
     """The last 1 (MI2V) or 5 (MM2V) frames of the previous shot; None after a cut."""
-    count = GIVEN_FRAMES[mode]
+    count = OVERLAP_FRAMES[mode]
     if count == 0:
         return None
     available = 0 if previous_frames is None else previous_frames.shape[0]

@@ -14,7 +14,7 @@ import torch
 from ..memory.frame import MemoryFrame
 from ..memory.policies import MAX_MEMORY_FRAMES
 from .conditioning import LATENT_CHANNELS, VAE_STRIDE, check_size, fit_size, latent_frames
-from .continuity import ShotPlan, resolve_mode, take_given_frames
+from .continuity import ShotPlan, resolve_mode, take_overlap_frames
 
 SIZE_RULES = ("exact", "memory_aspect")
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def request_shot(
         ValueError: in the artist's words, for whatever does not fit together.
     """
     mode = resolve_mode(continuity, shot, has_previous=previous_frames is not None)
-    given = take_given_frames(mode, previous_frames)
+    given = take_overlap_frames(mode, previous_frames)
     continued = 0 if given is None else given.shape[0]
     if continued:
         _require_finite(given, "previous_frames")

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from ..files.video import FRAME_RATE, open_video
 from ..memory.policies import MAX_MEMORY_FRAMES
-from ..sampling.continuity import GIVEN_FRAMES
+from ..sampling.continuity import OVERLAP_FRAMES
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi")
 MAX_TRIES = 50  # other draws before clips that are too short are an error
@@ -63,7 +63,7 @@ class Example:
     @property
     def given(self) -> torch.Tensor | None:
         """The frames that the shot continues from: its own first ones."""
-        count = GIVEN_FRAMES[self.mode]
+        count = OVERLAP_FRAMES[self.mode]
         return self.shot[:count] if count else None
 
 

@@ -74,7 +74,7 @@ class TestBody(io.ComfyNode):
             fail_on = Path(fail_on[1:]).read_text() if Path(fail_on[1:]).exists() else ""
         if fail_on and fail_on in prompt:
             raise RuntimeError("the body broke on purpose")
-        given = shot.given_frames
+        given = shot.overlap_frames
         if given and previous_frames is None:
             raise RuntimeError("no previous frames")
         state = hashlib.sha256(f"{prompt}|{shot.seed(seed)}|{width}x{height}".encode())

@@ -19,8 +19,8 @@ from ...memory.bank import MemoryBank, start_bank
 from ...memory.embedders import Embedder, LayoutEmbedder
 from ...memory.frame import MemoryFrame
 from ...memory.retrieval import has_to_choose
-from ...sampling.colour_match import match_repeated_frames
-from ...sampling.continuity import GIVEN_FRAMES, take_given_frames
+from ...sampling.colour_match import match_overlap_frames
+from ...sampling.continuity import OVERLAP_FRAMES, take_overlap_frames
 from ...script.reader import load_story
 from ...script.story import Story
 from ...selection import keyframes
@@ -140,7 +140,7 @@ def play(
             requests = []
             for s, plan in enumerate(plans):
                 before = played.shots[s][-1].float() / 255 if k else None
-                given = take_given_frames(plan.mode, before)
+                given = take_overlap_frames(plan.mode, before)
                 shot = tales[s].shots[k]
                 memory = shot_memory(banks[s], tales[s], shot, embedder=embedder).frames
                 base = seed + SEED_STEP * s
@@ -150,7 +150,7 @@ def play(
                 given = [request.given for request in requests]
                 clips = torch.stack(list(pool.map(_match_colour, clips.cpu(), given)))
             for s, clip in enumerate(_in_eight_bits(clips)):
-                taken_off = GIVEN_FRAMES[plans[s].mode]
+                taken_off = OVERLAP_FRAMES[plans[s].mode]
                 played.shots[s].append(clip[taken_off:])
                 played.repeated[s].append(clip[:taken_off])
                 played.memory[s].append(requests[s].memory)
@@ -166,7 +166,7 @@ def play(
 
 
 def _match_colour(clip: torch.Tensor, given: torch.Tensor | None) -> torch.Tensor:
-    return clip if given is None else match_repeated_frames(clip, given, len(given))
+    return clip if given is None else match_overlap_frames(clip, given, len(given))
 
 
 def _in_eight_bits(clips: torch.Tensor) -> torch.Tensor:
