@@ -75,7 +75,7 @@ class LoopGraph:
     close_id: str
     open_id: str
     body: list[str]  # nodes that run once per shot, in a fixed order
-    makers: list[
+    dependencies: list[
         str
     ]  # everything that frames and bank depend on, body and outside, in a fixed order
     _clones: dict[str, str] = field(default_factory=dict)
@@ -122,7 +122,7 @@ class LoopGraph:
     def stale_nodes(self, stale_files: set[str]) -> list[str]:
         """Outside nodes that read one of these files, and those that build on them."""
         stale: list[str] = []
-        outside = [node_id for node_id in self.makers if node_id not in self.body]
+        outside = [node_id for node_id in self.dependencies if node_id not in self.body]
         for node_id in reversed(outside):  # sources come before what uses them
             node = self.node(node_id)
             reads = any(path in stale_files for path in files_of(node))
@@ -131,17 +131,17 @@ class LoopGraph:
         return stale
 
     def files(self) -> dict[str, list[int]]:
-        """Size and change time of every file that the makers name."""
+        """Size and change time of every file that the dependencies name."""
         found = {}
-        for node_id in self.makers:
+        for node_id in self.dependencies:
             for path in files_of(self.node(node_id)):
                 status = os.stat(path)
                 found[path] = [status.st_size, status.st_mtime_ns]
         return found
 
     def render_versions(self) -> dict[str, int]:
-        """Versions of the pack's own code that the makers run."""
-        return versions_of_nodes(self.node(n)["class_type"] for n in self.makers)
+        """Versions of the pack's own code that the dependencies run."""
+        return versions_of_nodes(self.node(n)["class_type"] for n in self.dependencies)
 
     async def describe(self) -> str:
         """Everything that decides frames and bank except the shot itself, as a text.
@@ -149,10 +149,10 @@ class LoopGraph:
         Node numbers are replaced by positions, so that the same graph drawn anew is the same body.
         """
         fingerprint_of = host_cache.fingerprints(self.dynprompt)
-        numbers = {node_id: i for i, node_id in enumerate(self.makers)}
+        numbers = {node_id: i for i, node_id in enumerate(self.dependencies)}
         numbers[self.open_id] = "open"
         lines = []
-        for node_id in self.makers:
+        for node_id in self.dependencies:
             node = self.node(node_id)
             # A Close's says whether its files lie there, not what it gives.
             is_close = node["class_type"] == CLOSE
@@ -170,10 +170,10 @@ class LoopGraph:
             }
             lines.append([node["class_type"], repr(fingerprint), inputs])
         close = self.node(self.close_id)["inputs"]
-        ends = [[numbers[close[name][0]], close[name][1]] for name in BODY_INPUTS]
+        outputs = [[numbers[close[name][0]], close[name][1]] for name in BODY_INPUTS]
         files = sorted([os.path.basename(path), stat] for path, stat in self.files().items())
         return json.dumps(
-            [ends, lines, files], sort_keys=True, ensure_ascii=False, default=digest_of
+            [outputs, lines, files], sort_keys=True, ensure_ascii=False, default=digest_of
         )
 
     def largest(self, *names: str) -> int:
@@ -213,15 +213,15 @@ def read_loop(dynprompt, close_id: str) -> LoopGraph:
         if not is_link(close["inputs"].get(name)):
             raise ValueError(f"{named} has nothing connected to {name}")
     inside = _downstream(dynprompt, open_id, close_id)
-    ends = [close["inputs"][name][0] for name in BODY_INPUTS]
+    outputs = [close["inputs"][name][0] for name in BODY_INPUTS]
     others = {n for n in dynprompt.all_node_ids() if dynprompt.get_node(n)["class_type"] == CLOSE}
-    for node_id in _upstream(dynprompt, ends, {open_id, *others}):
+    for node_id in _upstream(dynprompt, outputs, {open_id, *others}):
         if dynprompt.get_node(node_id)["class_type"] == OPEN:
             raise ValueError(
                 f"{named} closes {name_of(dynprompt, open_id)}, but its frames or bank also come "
                 f"from {name_of(dynprompt, node_id)}, which is another loop: loops must not cross"
             )
-    before = _upstream(dynprompt, ends, {open_id})
+    before = _upstream(dynprompt, outputs, {open_id})
     frames_source = close["inputs"]["frames"][0]
     if frames_source != open_id and frames_source not in inside:
         raise ValueError(
@@ -250,23 +250,25 @@ def read_one_wire(dynprompt, finish_id: str) -> LoopGraph:
         ValueError: when frames or bank do not come from exactly one Next Shot.
     """
     finish = dynprompt.get_node(finish_id)
-    ends = [
+    outputs = [
         finish["inputs"][name][0] for name in BODY_INPUTS if is_link(finish["inputs"].get(name))
     ]
     begins = {
         n for n in dynprompt.all_node_ids() if dynprompt.get_node(n)["class_type"] == NEXT_SHOT
     }
-    makers = _upstream(dynprompt, ends, begins)
+    dependencies = _upstream(dynprompt, outputs, begins)
     sources = {
-        source for n in (finish_id, *makers) for _, source, _ in links_of(dynprompt.get_node(n))
+        source
+        for n in (finish_id, *dependencies)
+        for _, source, _ in links_of(dynprompt.get_node(n))
     }
     used = sorted(begins & sources)
-    if len(ends) != len(BODY_INPUTS) or len(used) != 1:
+    if len(outputs) != len(BODY_INPUTS) or len(used) != 1:
         raise ValueError(
             f"{name_of(dynprompt, finish_id)} must get state, frames and bank from the nodes after "
             f"one Next Shot, but they come from {len(used)}"
         )
-    return LoopGraph(dynprompt, finish_id, used[0], [], makers)
+    return LoopGraph(dynprompt, finish_id, used[0], [], dependencies)
 
 
 def files_of(node: dict) -> list[str]:
