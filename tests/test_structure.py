@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -235,3 +236,116 @@ def test_importing_the_library_loads_nothing_heavy():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+# Packages from the top down: each imports only from lines below its own, never from its own line.
+# A module that stands outside of any package is a line's entry of its own.
+ORDER = (
+    "storymem/story storymem/memory_bank storymem/keyframes storymem/rope",  # import paths to keep
+    "storymem/__init__ storymem/__main__ storymem/try_it storymem/tiny/lab",
+    "storymem/cli",
+    "nodes/__init__",
+    "nodes/loop nodes/evaluate",
+    "nodes/memory nodes/sampling",
+    "nodes/page",
+    "nodes/story nodes/tiny",
+    "nodes/host",
+    "nodes/types",
+    "storymem/training storymem/tiny",
+    "storymem/headless storymem/views storymem/metrics",
+    "storymem/film",
+    "storymem/loop storymem/models",
+    "storymem/sampling storymem/selection",
+    "storymem/memory",
+    "storymem/script",
+    "storymem/files",
+)
+LINE_OF = {room: line for line, rooms in enumerate(ORDER) for room in rooms.split()}
+KEPT_PATHS = {  # other people's scripts import these
+    "story": {"Shot", "Story", "load_story", "summarise"},
+    "memory_bank": {
+        "MAX_MEMORY_FRAMES",
+        "SINK_FRAMES",
+        "MemoryBank",
+        "MemoryFrame",
+        "start_bank",
+        "window",
+    },
+    "keyframes": {"KeyframeSelection", "choose_keyframes", "drop_known", "select_keyframes"},
+    "rope": {"MEMORY_ROPE_SHIFT", "temporal_positions"},
+}
+
+
+def _imported_files(path: Path) -> set[Path]:
+    """The pack's own files that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.ImportFrom) or not node.level:
+            continue
+        base = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+        for name in (alias.name for alias in node.names):
+            places = (base / f"{name}.py", base / name / "__init__.py")
+            places += (base.with_suffix(".py"), base / "__init__.py")
+            found |= {next(place for place in places if place.is_file())}
+    return found - {path}
+
+
+def _room(path: str) -> str:
+    """The entry of ORDER that a file belongs to, the longest; empty when there is none."""
+    parts = path.removesuffix(".py").split("/")
+    return next((r for n in range(len(parts), 1, -1) if (r := "/".join(parts[:n])) in LINE_OF), "")
+
+
+def _upward(graph: dict[str, set[str]]) -> set[tuple[str, str]]:
+    """Imports that do not lead to a lower line."""
+    arrows = {(a, b) for a, others in graph.items() for b in others if _room(a) != _room(b)}
+    return {(a, b) for a, b in arrows if LINE_OF[_room(a)] >= LINE_OF[_room(b)]}
+
+
+def _in_circles(graph: dict[str, set[str]]) -> set[str]:
+    """Files left when those that import none of the others are taken away, again and again."""
+    left = dict(graph)
+    while leaves := [name for name in left if not graph[name] & left.keys()]:
+        for name in leaves:
+            del left[name]
+    return set(left)
+
+
+@pytest.fixture(scope="module")
+def imports() -> dict[str, set[str]]:
+    files = [*LIBRARY, *ADAPTERS]
+    return {_name(path): {_name(other) for other in _imported_files(path)} for path in files}
+
+
+def test_every_file_has_a_room(imports):
+    assert not [name for name in imports if not _room(name)]
+
+
+def test_imports_lead_down_through_the_rooms(imports):
+    assert not _upward(imports)
+    assert not [a for a, o in imports.items() for b in o if a[0] == "s" and b[0] == "n"]
+
+
+def test_files_do_not_import_each_other_in_circles(imports):
+    assert not _in_circles(imports)
+
+
+def test_those_tests_find_what_they_look_for(imports):
+    low, high = "storymem/files/names.py", "storymem/film/folder.py"
+    planted = {**imports, low: imports[low] | {high}}
+    assert (low, high) in _upward(planted)
+    assert {low, high} <= _in_circles(planted)
+    beside = {**imports, "nodes/memory/bank.py": {"nodes/sampling/lora.py"}}
+    assert len(_upward(beside)) == 1
+    assert _room("storymem/tiny/lab/flow.py") == "storymem/tiny/lab"
+    assert _room("storymem/new_module.py") == ""
+
+
+@pytest.mark.parametrize("path", KEPT_PATHS)
+def test_fixed_import_paths_hand_on_and_hold_no_logic(path):
+    module = importlib.import_module(f"storymem.{path}")
+    assert set(module.__all__) == KEPT_PATHS[path]
+    assert all(hasattr(module, name) for name in module.__all__)
+    body = ast.parse((PACK / "storymem" / f"{path}.py").read_text(encoding="utf-8")).body
+    kinds = {type(node) for node in body[1:-1]}
+    assert kinds == {ast.ImportFrom}, "the docstring, imports and __all__"
