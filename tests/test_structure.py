@@ -189,23 +189,23 @@ def test_that_test_finds_private_parts(tmp_path, code):
 
 # --- the page's scripts ------------------------------------------------------------------------
 
-ROOMS = ("shared", "story", "loop", "gallery")  # each imports only itself and those before it
+PAGE_ROOMS = ("shared", "story", "loop", "gallery")  # each imports only itself and those before it
 PAGE_DOOR = "web/js/shared/host.js"
 PRIVATE_TO_THE_PAGE = re.compile(r"\b(_nodes|changeTracker|queuePrompt|app\.rootGraph)\b")
 REPLACES = re.compile(r"\b(api|app|LiteGraph|LGraph\w*)(\.\w+)*\.\w+\s*=[^=>]|\.prototype\b")
 
 
-def _room(path: Path) -> str:
+def _page_room(path: Path) -> str:
     return path.relative_to(PACK / "web" / "js").parts[0]
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=_name)
 def test_rooms_of_the_page_import_one_way(path):
-    known = ROOMS[: ROOMS.index(_room(path)) + 1]
+    known = PAGE_ROOMS[: PAGE_ROOMS.index(_page_room(path)) + 1]
     text = path.read_text(encoding="utf-8")
     for target in re.findall(r'from "(\.[^"]+)"', text):
         if "/scripts/" not in target:
-            assert _room((path.parent / target).resolve()) in known, target
+            assert _page_room((path.parent / target).resolve()) in known, target
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=_name)
