@@ -234,7 +234,7 @@ class Page:
 
     def make(self, output: Path) -> None:
         self.wait_for(lambda: self.ask("/system_stats"), START_SECONDS)
-        to_api = runpy.run_path(str(PACK / "tests" / "workflow_files.py"))["to_api"]
+        to_api = runpy.run_path(str(PACK / "tests" / "helpers" / "workflow_files.py"))["to_api"]
         workflow = json.loads(WORKFLOW.read_text("utf-8"))
         prompt = to_api(workflow, self.ask("/object_info"))
         logger.info("ComfyUI is up; %s is queued", WORKFLOW.name)

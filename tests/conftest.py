@@ -1,7 +1,7 @@
-"""Loads the library by file location, and finds the host for the tests that need one.
+"""Loads the library and the helpers, and finds the host for the tests that need one.
 
-The library is loaded as ``storymem`` without putting the project's root on ``sys.path``, where
-``nodes`` would shadow the host's module of that name.
+Both are loaded by file location, as ``storymem`` and ``helpers``: with the project's root on
+``sys.path`` its ``nodes`` would shadow the host's module of that name.
 """
 
 from __future__ import annotations
@@ -20,57 +20,23 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the processes share the processor, an
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def load_library() -> None:
-    if "storymem" in sys.modules:
+def load_package(name: str, folder: Path) -> None:
+    """Make the package in ``folder`` importable as ``name`` without touching ``sys.path``."""
+    if name in sys.modules:
         return
-    folder = PACK / "storymem"
     spec = importlib.util.spec_from_file_location(
-        "storymem", folder / "__init__.py", submodule_search_locations=[str(folder)]
+        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
     )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["storymem"] = module
-    spec.loader.exec_module(module)
-
-
-def load_helper(name: str, folder: str = "") -> None:
-    """Make ``tests/<folder>/<name>.py`` importable as ``<name>`` without touching ``sys.path``."""
-    spec = importlib.util.spec_from_file_location(name, PACK / "tests" / folder / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
 
 
-load_library()
-load_helper("fakes")
-load_helper("work")
-load_helper("growth")
-load_helper("viclip_case", "golden")
-load_helper("film_files")
-load_helper("clip_files")
-load_helper("hpsv3_files")
-load_helper("hostile_weights")
-load_helper("keyframe_graphs")
-load_helper("loop_graphs")
-load_helper("tiny_models")
-load_helper("tiny_diffusers")
-load_helper("stock_graphs")
-load_helper("browser")
-load_helper("warm_start")
-load_helper("host_server")
-load_helper("gallery_page")
-load_helper("story_page")
-load_helper("long_story")
-load_helper("page_work")
-load_helper("tiny_page")
-load_helper("workflow_files")
-load_helper("node_schemas")
-load_helper("help_pages")
-load_helper("render_digest")
-load_helper("m2v_helpers")
-load_helper("wan_reference")
+load_package("storymem", PACK / "storymem")
+load_package("helpers", PACK / "tests" / "helpers")
 
 
-from host_server import host_path  # noqa: E402  it is a helper file, loaded above
+from helpers.host_server import host_path  # noqa: E402  the package is loaded above
 
 HOST = host_path()
 
@@ -127,6 +93,6 @@ def golden():
 @pytest.fixture(scope="session")
 def i2v(tmp_path_factory) -> Path:
     """A folder of tiny random weights in the layout of Wan2.2-I2V; nobody writes into it."""
-    import tiny_diffusers
+    from helpers import tiny_diffusers
 
     return tiny_diffusers.write_i2v(tmp_path_factory.mktemp("i2v"))

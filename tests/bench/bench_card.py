@@ -1,6 +1,7 @@
 """What a shot of the shipped workflows needs on a graphics card with so much memory.
 
-    python tests/bench_card.py --free 79 23 15 11 --low-vram 11 7 --judges 15 --out cards.jsonl
+    python tests/bench/bench_card.py --free 79 23 15 11 --low-vram 11 7 --judges 15 \\
+        --out cards.jsonl
 
 On a machine with one large NVIDIA card. A process of its own takes all of the card's memory but so
 many GiB; then a real host (COMFYUI_PATH, else ~/ComfyUI) makes one shot of ``storymem_story`` with
@@ -31,15 +32,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-import tiny_models
 import torch
 from bench_m2v import FULL, HOST, TINY
-from host_server import Server
-from hpsv3_files import weight_shapes
 from safetensors.torch import save_file
-from workflow_files import to_api
 
-PACK = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from helpers import tiny_models
+from helpers.host_server import Server
+from helpers.hpsv3_files import weight_shapes
+from helpers.workflow_files import to_api
+
+PACK = Path(__file__).resolve().parents[2]
 GIB = 2**30
 CONTEXT = 0.5  # GiB that the holding process itself takes
 FP8_MAX = 448  # of float8_e4m3fn
@@ -249,7 +252,9 @@ def main() -> None:
             (base / name).mkdir()
         (base / "page" / "index.html").write_text("<!doctype html>")
         (base / "custom_nodes" / "ComfyUI-StoryMem").symlink_to(PACK)
-        (base / "custom_nodes" / "storymem-test-nodes").symlink_to(PACK / "tests" / "host_nodes")
+        (base / "custom_nodes" / "storymem-test-nodes").symlink_to(
+            PACK / "tests" / "helpers" / "host_nodes"
+        )
         models = options.models or base / "models"
         if not models.is_dir():
             start = time.monotonic()

@@ -1,7 +1,7 @@
 """Keyframe selection against a plain reading of the released method, on the same machine.
 
-    python tests/bench_keyframes.py            # a real-size ViT-B/32 with random weights
-    python tests/bench_keyframes.py --quick    # without the slow plain reading of the shot
+    python tests/bench/bench_keyframes.py            # a real-size ViT-B/32 with random weights
+    python tests/bench/bench_keyframes.py --quick    # without the slow plain reading of the shot
 
 The plain reading encodes both frames at each comparison and repeats every pass, with nothing kept;
 it uses the same preprocessing and the same model. Both must choose the same frames. Times are of
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import conftest  # noqa: F401  loads the library as ``storymem``
 
 from storymem.memory.bank import MemoryBank
@@ -31,7 +31,7 @@ from storymem.selection.algorithm import SIMILARITY_THRESHOLD, select_keyframes
 from storymem.selection.keyframes import choose_keyframes
 from storymem.selection.preprocess import ShotFrames
 
-GOLDEN = Path(__file__).resolve().parent / "golden" / "keyframes.json"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "keyframes.json"
 MIB = 1024**2
 # How much of the common part is taken off. The golden walks, continued with their own steps to 81
 # frames, need 31 passes in the median (quartiles 24 and 36); this makes our shot need as many.

@@ -1,8 +1,8 @@
 """What the shot loop costs beside the nodes in it: time per shot, resume, memory, many shots.
 
-    python tests/bench_loop.py                    # 12 shots, the four caches
-    python tests/bench_loop.py --memory 60        # resident memory over 60 shots of 81 x 832 x 480
-    python tests/bench_loop.py --caches default   # one cache only
+    python tests/bench/bench_loop.py                    # 12 shots, the four caches
+    python tests/bench/bench_loop.py --memory 60        # resident memory, 60 shots 81 x 832 x 480
+    python tests/bench/bench_loop.py --caches default   # one cache only
 
 Needs a ComfyUI checkout (COMFYUI_PATH, else ~/ComfyUI); starts real servers on the CPU. Exits
 with 1 when a limit is missed.
@@ -20,11 +20,11 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-PACK = Path(__file__).resolve().parent.parent
+PACK = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PACK / "tests"))
 
-from host_server import Server, make_base  # noqa: E402
-from loop_graphs import edited, loop_graph, ran, story  # noqa: E402
+from helpers.host_server import Server, make_base  # noqa: E402
+from helpers.loop_graphs import edited, loop_graph, ran, story  # noqa: E402
 
 CACHES = {
     "default": (),

@@ -1,8 +1,8 @@
 """Seconds and memory of a forward with memory frames: ours, the plain host, the released forward.
 
-    python tests/bench_m2v.py                # CPU: tiny weights, checks that it runs
-    python tests/bench_m2v.py --full         # GPU: A14B at 832x480x81, random bf16 weights
-    python tests/bench_m2v.py --full --profile --last-block
+    python tests/bench/bench_m2v.py                # CPU: tiny weights, checks that it runs
+    python tests/bench/bench_m2v.py --full         # GPU: A14B at 832x480x81, random bf16 weights
+    python tests/bench/bench_m2v.py --full --profile --last-block
 
 Needs a ComfyUI checkout (COMFYUI_PATH, else ~/ComfyUI). Nothing is downloaded. Weights are random,
 so only times and memory mean anything; all forwards share one set of them.
@@ -20,9 +20,11 @@ import time
 from pathlib import Path
 
 import torch
-from released_forward import released_forward, released_rotation
 
-PACK = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from helpers.released_forward import released_forward, released_rotation
+
+PACK = Path(__file__).resolve().parents[2]
 HOST = Path(os.environ.get("COMFYUI_PATH") or Path.home() / "ComfyUI")
 MEMORY = (0, 3, 10)
 SHIFT = 5

@@ -1,6 +1,6 @@
 """Who is in view when somebody returns: the paper's window against the policy ``entities``.
 
-    python tests/bench_memory_policy.py
+    python tests/bench/bench_memory_policy.py
 
 Seeded random stories of 14 shots with one, two or three characters, one of whom is away for at
 least six shots and returns. Counted is whether the shot sees a frame of each one who appears, at
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import conftest  # noqa: F401  loads the library as ``storymem``
 
 from storymem.loop.shot_memory import shot_memory

@@ -1,6 +1,6 @@
 """What long stories cost in the host's page, and the server that answers it.
 
-    python tests/bench_page.py
+    python tests/bench/bench_page.py
 
 Needs a ComfyUI checkout (COMFYUI_PATH, else ~/ComfyUI) and Chromium; starts a real server on the
 CPU. Every story has a folder with a result for each shot, and its first shot was edited since. Each
@@ -18,13 +18,14 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-PACK = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(PACK), str(PACK / "tests"), str(PACK / "tests" / "host")]
+PACK = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(PACK), str(PACK / "tests"), str(PACK / "tests" / "host" / "page")]
 
-from gallery_page import StoryPage  # noqa: E402
-from long_story import long_script, write_results  # noqa: E402
-from story_page import open_story_page, story_server  # noqa: E402
 from test_page_gallery import SEND, bank_of  # noqa: E402
+
+from helpers.gallery_page import StoryPage  # noqa: E402
+from helpers.long_story import long_script, write_results  # noqa: E402
+from helpers.story_page import open_story_page, story_server  # noqa: E402
 
 SHOTS = (10, 200, 2_000)
 FRAMES = (10, 200)  # that are kept
@@ -173,7 +174,7 @@ def main() -> None:
         base, custom_nodes = Path(folder) / "base", Path(folder) / "given" / "custom_nodes"
         custom_nodes.mkdir(parents=True)
         (custom_nodes / "ComfyUI-StoryMem").symlink_to(PACK)
-        (custom_nodes / "storymem-test-nodes").symlink_to(PACK / "tests" / "host_nodes")
+        (custom_nodes / "storymem-test-nodes").symlink_to(PACK / "tests" / "helpers" / "host_nodes")
         with story_server(base, custom_nodes.parent) as server:
             for shots in SHOTS:
                 write_results(base / "output", "page", shots)

@@ -1,6 +1,6 @@
 """Speed and agreement of one shot on 1, 2, 4 ... GPUs, at A14B shape with random weights.
 
-    python tests/bench_parallel.py --gpus 1 2 --out figures.jsonl
+    python tests/bench/bench_parallel.py --gpus 1 2 --out figures.jsonl
 
 It starts torchrun itself, once per number of GPUs, and prints (and appends to ``--out``) one line
 of JSON per figure as soon as it is known: seconds of every denoising step (two forwards, the
@@ -33,7 +33,7 @@ from pathlib import Path
 
 import torch
 
-PACK = Path(__file__).resolve().parent.parent
+PACK = Path(__file__).resolve().parents[2]
 A14B = {"num_attention_heads": 40, "attention_head_dim": 128, "ffn_dim": 13824, "text_dim": 4096}
 SMOKE = {"num_attention_heads": 4, "attention_head_dim": 128, "ffn_dim": 256, "text_dim": 64}
 EXACT_LAYERS = 4

@@ -13,11 +13,11 @@ import torch
 pytest.importorskip("diffusers")
 pytest.importorskip("open_clip")
 
-import tiny_diffusers
-from fakes import noise_image
-from film_files import write_viclip
 from PIL import Image
 
+from helpers import tiny_diffusers
+from helpers.fakes import noise_image
+from helpers.film_files import write_viclip
 from storymem import __main__ as program
 from storymem.files.video import read_frames, read_info
 from storymem.headless.engine import Engine

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from film_files import write_clip, write_laion, write_story, write_viclip
+
+from helpers.film_files import write_clip, write_laion, write_story, write_viclip
 
 pytest.importorskip("open_clip")
 
@@ -22,7 +23,7 @@ from storymem import __main__ as program
 from storymem.files.video import read_frames
 from storymem.models.viclip import as_clip_input, load_viclip, middle_frames, tokenise
 
-PACK = Path(__file__).resolve().parent.parent
+PACK = Path(__file__).resolve().parents[2]
 SIZES = [(9, 32, 48), (21, 48, 32), (5, 40, 40)]
 
 

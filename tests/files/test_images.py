@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fakes import noise_image
 from PIL import Image, ImageFile, features
 
+from helpers.fakes import noise_image
 from storymem.files.images import (
     FORMATS,
     MAX_PIXELS,
@@ -32,7 +32,7 @@ from storymem.sampling.start_images import from_folder
 from storymem.script.reader import load_story
 from storymem.views.thumbnails import read_small
 
-PACK = Path(__file__).resolve().parent.parent
+PACK = Path(__file__).resolve().parents[2]
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n{ } loop\nshowpage\n%%EOF\n"
 
 

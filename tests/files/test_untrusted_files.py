@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fakes import noise_image
 
+from helpers.fakes import noise_image
 from storymem.files.json_text import DEEPEST, JsonError, parse_json
 from storymem.files.messages import listed, reason_of, short, shown
 from storymem.files.names import check_name, is_digest, is_label, is_plain_name, is_reserved

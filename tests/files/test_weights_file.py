@@ -12,11 +12,11 @@ from collections import Counter
 
 import pytest
 import torch
-from clip_files import Scripted, tiny_clip
-from film_files import write_story
-from hostile_weights import CLAIMS_TOO_MUCH, RUNS_CODE, Writes, damaged, write_archive
 from safetensors.torch import save_file
 
+from helpers.clip_files import Scripted, tiny_clip
+from helpers.film_files import write_story
+from helpers.hostile_weights import CLAIMS_TOO_MUCH, RUNS_CODE, Writes, damaged, write_archive
 from storymem.__main__ import main
 from storymem.files.weights_file import WeightsError, read_header, read_outline, read_state_dict
 from storymem.headless.adapters import add_extra_lora, check_lora_file, read_lora_file

@@ -26,7 +26,7 @@ from storymem.loop.shot_store import ShotStore
 from storymem.memory.bank_folder import load_bank
 
 ROUNDS = 15
-PACK = Path(__file__).resolve().parent.parent
+PACK = Path(__file__).resolve().parents[2]
 
 
 class Other:

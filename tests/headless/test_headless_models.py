@@ -11,8 +11,7 @@ import torch
 pytest.importorskip("diffusers")
 pytest.importorskip("peft")
 
-import tiny_diffusers
-
+from helpers import tiny_diffusers
 from storymem.cli.run_options import in_options
 from storymem.headless import adapters, models, sampling
 from storymem.headless.positions import install_memory_positions, set_memory_frames

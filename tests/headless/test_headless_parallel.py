@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("diffusers")
 
-WORKER = Path(__file__).with_name("parallel_worker.py")
+WORKER = Path(__file__).resolve().parents[1] / "helpers" / "parallel_worker.py"
 # memory, shot frames, latent height and width; tokens: 24 (even), 45 and 27 (not divisible by 2)
 SHAPES = [[2, 2, 4, 6], [2, 3, 6, 6], [0, 3, 6, 6]]
 

@@ -14,10 +14,10 @@ import torch
 pytest.importorskip("diffusers")
 pytest.importorskip("peft")
 
-import tiny_diffusers
-from fakes import noise_image
 from PIL import Image
 
+from helpers import tiny_diffusers
+from helpers.fakes import noise_image
 from storymem import __main__ as program
 from storymem.files.video import read_info
 from storymem.headless import engine as engine_module
@@ -28,7 +28,7 @@ from storymem.memory.bank_folder import load_bank
 
 pytestmark = pytest.mark.slow  # whole stories on tiny weights
 
-PACK = Path(__file__).resolve().parent.parent
+PACK = Path(__file__).resolve().parents[2]
 STORY = "a red dog walks\n---\n[continue]\nthe dog sits\n---\nthe woman runs at night\n"
 FAST = "--embedder no_weights --width 48 --height 32 --length 9 --steps 2 --cfg 2 --device cpu"
 

@@ -70,7 +70,8 @@ class PlainFeatures(FilmFeatures):
 def write_viclip(path: Path) -> Path:
     """The golden case's ViCLIP of 3 layers for 56 pixels."""
     import torch
-    import viclip_case as case
+
+    from helpers import viclip_case as case
 
     torch.save({"model": case.weights(case.TINY)}, path)
     return path

@@ -8,9 +8,9 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
-from browser import collect_errors, eventually, hear_ends, open_page, settle, wait_for_end
-from host_server import ANSWER_TIME
-from loop_graphs import story
+from helpers.browser import collect_errors, eventually, hear_ends, open_page, settle, wait_for_end
+from helpers.host_server import ANSWER_TIME
+from helpers.loop_graphs import story
 
 PLACES = {  # of the nodes on the canvas
     "1": (20, 60), "2": (20, 340), "3": (480, 60), "4": (480, 560), "5": (900, 60),

@@ -1,7 +1,8 @@
 """The lists of inputs and outputs in ``web/docs/<NodeId>/<language>.md``, made from the schemas.
 
 The rest of a page is written by hand. ``with_lists`` puts fresh lists under two headings of a
-page; ``python tests/make_locales.py`` does it for all pages, and a test tells when that is due.
+page; ``python tests/tools/make_locales.py`` does it for all pages, and a test tells when that
+is due.
 Lists and not tables: the page shows help in a panel that cuts a table of three columns off.
 """
 

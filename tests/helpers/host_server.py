@@ -14,9 +14,9 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
-import warm_start
+from helpers import warm_start
 
-PACK = Path(__file__).resolve().parent.parent
+PACK = Path(__file__).resolve().parents[2]
 ANSWER_TIME = 120  # seconds; a host that samples on a busy machine answers late
 
 
@@ -46,7 +46,9 @@ def make_base(folder: Path) -> Path:
     for name in ("models", "input", "output", "temp", "user", "custom_nodes"):
         (folder / name).mkdir(parents=True)
     (folder / "custom_nodes" / "ComfyUI-StoryMem").symlink_to(PACK)
-    (folder / "custom_nodes" / "storymem-test-nodes").symlink_to(PACK / "tests" / "host_nodes")
+    (folder / "custom_nodes" / "storymem-test-nodes").symlink_to(
+        PACK / "tests" / "helpers" / "host_nodes"
+    )
     return folder
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-from fakes import noise_image
+
+from helpers.fakes import noise_image
 
 WATCHED = {"client_id": "test"}  # the host tells a client what it runs and shows
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from loop_graphs import story
 
+from helpers.loop_graphs import story
 from storymem.files.video import write_video
 from storymem.film.manifest import update_manifest
 from storymem.film.shot_status import describe_made

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from fakes import noise_image
-from stock_graphs import loaders
+
+from helpers.fakes import noise_image
+from helpers.stock_graphs import loaders
 
 DEFAULTS = {
     "width": 48,

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-TESTS = Path(__file__).resolve().parent
+HELPERS = Path(__file__).resolve().parent
+PACK = HELPERS.parents[1]
 
 
 def load(name: str, path: Path, folder: Path | None = None):
@@ -22,8 +23,8 @@ def load(name: str, path: Path, folder: Path | None = None):
     return module
 
 
-load("storymem", TESTS.parent / "storymem" / "__init__.py", TESTS.parent / "storymem")
-tiny_diffusers = load("tiny_diffusers", TESTS / "tiny_diffusers.py")
+load("storymem", PACK / "storymem" / "__init__.py", PACK / "storymem")
+tiny_diffusers = load("tiny_diffusers", HELPERS / "tiny_diffusers.py")
 
 from storymem.headless import parallel, sampling  # noqa: E402
 from storymem.headless.positions import install_memory_positions  # noqa: E402

@@ -1,10 +1,10 @@
 """Digests of the code that computes pixels, without what shows in no pixel.
 
-    python tests/render_digest.py
+    python tests/helpers/render_digest.py
 
-writes tests/golden/render_digest.json, which tests/test_render_version.py compares with. Run it
-after the code of a part has changed: when the pixels change too, raise the part's version in
-storymem/loop/render_version.py first.
+writes tests/golden/render_digest.json, which tests/loop/test_render_version.py compares with.
+Run it after the code of a part has changed: when the pixels change too, raise the part's
+version in storymem/loop/render_version.py first.
 
 What counts of a source file are its definitions, each by itself: where they stand, in which order
 and in which file makes no difference, so that files can be moved, renamed and divided. Imports

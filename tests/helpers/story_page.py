@@ -7,10 +7,10 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 
-from browser import collect_errors, eventually, open_page, wait_until_ready
-from gallery_page import SETTINGS
-from host_server import Server
-from loop_graphs import loop_graph, ran, release, story
+from helpers.browser import collect_errors, eventually, open_page, wait_until_ready
+from helpers.gallery_page import SETTINGS
+from helpers.host_server import Server
+from helpers.loop_graphs import loop_graph, ran, release, story
 
 STORY, OPEN, BODY, CLOSE = "1", "2", "3", "4"
 PLACES = {STORY: (20, 60), OPEN: (520, 60), BODY: (960, 60), CLOSE: (1240, 60)}

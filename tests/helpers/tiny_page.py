@@ -6,8 +6,9 @@ import re
 from functools import cache
 
 import torch
-from browser import eventually, hear_ends, settle, wait_for_end
-from story_page import StoryPage
+
+from helpers.browser import eventually, hear_ends, settle, wait_for_end
+from helpers.story_page import StoryPage
 
 
 def script(title: str, *shots: str) -> str:

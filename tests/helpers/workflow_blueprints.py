@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import uuid
 
-from workflow_files import ROW, SUBGRAPH_INPUTS, SUBGRAPH_OUTPUTS, TITLE, Builder, widget_rows
+from helpers.workflow_files import (
+    ROW,
+    SUBGRAPH_INPUTS,
+    SUBGRAPH_OUTPUTS,
+    TITLE,
+    Builder,
+    widget_rows,
+)
 
 OPTIONAL_SHAPE = 7  # how the front end draws an input that may stay empty
 TEXT_HEIGHT = 160

@@ -17,9 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from host_server import Server, host_arguments, host_path, make_base
-from loop_graphs import release
-from story_page import open_story_page, story_server
+
+from helpers.host_server import Server, host_arguments, host_path, make_base
+from helpers.loop_graphs import release
+from helpers.story_page import open_story_page, story_server
 
 PACK = Path(__file__).resolve().parents[2]
 
@@ -144,7 +145,7 @@ def host(base_folder) -> Host:
         asyncio.run(nodes.init_builtin_extra_nodes())
         assert asyncio.run(nodes.load_custom_node(pack_dir)), "the pack did not load"
         assert asyncio.run(nodes.load_custom_node(test_dir)), "the test nodes did not load"
-        import tiny_models
+        from helpers import tiny_models
 
         tiny_models.write_all(base_folder / "models")
     gc.freeze()

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fakes import noise_image
 
+from helpers.fakes import noise_image
 from storymem.loop.begin import begin_shot, load_result
 from storymem.loop.plan import Loop, LoopSettings
 from storymem.loop.shot_record import describe_bank

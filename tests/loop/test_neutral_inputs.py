@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 
 import pytest
-from node_schemas import WIDGETS
 
+from helpers.node_schemas import WIDGETS
 from storymem.headless.judges import SelectionModels
 from storymem.headless.runner import RunSettings
 from storymem.loop.neutral_inputs import NEUTRAL, NEVER_COUNT, inputs_that_count

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from fakes import noise_image
 
+from helpers.fakes import noise_image
 from storymem.files.hashing import digest_of
 from storymem.loop.begin import bank_after, begin_shot, load_result
 from storymem.loop.plan import Loop, LoopSettings
@@ -29,7 +29,7 @@ from storymem.memory.frame import MemoryFrame
 from storymem.memory.picture import Picture
 from storymem.script.reader import load_story
 
-DOCS = Path(__file__).resolve().parent.parent / "docs" / "regeneration.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "regeneration.md"
 PROMPTS = ("Mara walks.", "Mara sits.", "Pip barks.", "Mara rows.", "Pip swims.", "Mara sleeps.")
 CUTS = (True, False, True, False, False, False)
 PICTURES = [noise_image(i, 8, 8).float() / 255 for i in (71, 72)]

@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import render_digest
-from render_digest import (
+
+from helpers import render_digest
+from helpers.render_digest import (
     PACK,
     WORDS,
     definitions,
@@ -20,7 +21,6 @@ from render_digest import (
     digests_of_part,
     outline,
 )
-
 from storymem.loop import render_version
 from storymem.loop.render_version import (
     HEADLESS,

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fakes import noise_image
-from work import count_calls
 
+from helpers.call_count import count_calls
+from helpers.fakes import noise_image
 from storymem.files.hashing import digest_of
 from storymem.files.names import check_name, folder_name
 from storymem.film.folder import claim_folder

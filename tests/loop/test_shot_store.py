@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from fakes import noise_image
 
+from helpers.fakes import noise_image
 from storymem.files.disk import (
     OWN_MARK,
     StoreError,

@@ -7,8 +7,8 @@ import random
 from dataclasses import fields, replace
 
 import pytest
-from fakes import noise_image
 
+from helpers.fakes import noise_image
 from storymem.files.hashing import digest_of
 from storymem.loop.shot_record import describe_bank
 from storymem.loop.shot_store import ShotStore

@@ -9,9 +9,9 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
-from fakes import noise_image
 from PIL import Image
 
+from helpers.fakes import noise_image
 from storymem.files import disk
 from storymem.files.images import read_picture
 from storymem.memory.bank import MemoryBank, start_bank

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fakes import noise_image
 
+from helpers.fakes import noise_image
 from storymem.memory.bank import MemoryBank, start_bank
 from storymem.memory.frame import REFERENCE_SHOT, MemoryFrame
 from storymem.memory.policies import window

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from film_files import PlainFeatures, write_story
 from PIL import Image
 
+from helpers.film_files import PlainFeatures, write_story
 from storymem.film.finished_story import open_film
 from storymem.metrics.report import Measurement, as_csv, as_json, as_table, heat_map, write_report
 from storymem.metrics.scores import MetricModels, ShotNumbers, StoryNumbers, measure_story

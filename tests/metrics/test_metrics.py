@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from film_files import PlainFeatures, shot_frames, write_story
 
+from helpers.film_files import PlainFeatures, shot_frames, write_story
 from storymem.files.video import read_frames, write_video
 from storymem.film import finished_story
 from storymem.film.finished_story import find_stories, name_apart, open_film, place_in_shots

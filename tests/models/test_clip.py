@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from clip_files import tiny_clip, to_transformers, write
-from fakes import noise_image
 from safetensors.torch import save_file
 
+from helpers.clip_files import tiny_clip, to_transformers, write
+from helpers.fakes import noise_image
 from storymem.models.clip_embedder import ClipEmbedder
 from storymem.models.clip_vision import (
     CLIP_MEAN,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from clip_files import tiny_clip, to_transformers, write
-from fakes import noise_image
 
+from helpers.clip_files import tiny_clip, to_transformers, write
+from helpers.fakes import noise_image
 from storymem.memory.embedders import LayoutEmbedder
 from storymem.models.clip_embedder import ClipEmbedder
 from storymem.models.clip_text import embed_text, load_clip_text, text_tower, tokenise

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-from hpsv3_files import weight_shapes
 from safetensors.torch import save_file
 
+from helpers import hpsv3_case as case
+from helpers.hpsv3_files import weight_shapes
 from storymem.models.hpsv3 import Hpsv3Scorer, Hpsv3Shape, check_hpsv3, image_patches, load_hpsv3
 
 pytest.importorskip("transformers", reason="HPSv3 runs on the host's transformers")
 TINY = Hpsv3Shape(head_dim=16, vision_heads=2)
 TOLERANCE = 1e-4  # the scores span 12 points; float32 noise is about 1e-5 (see the mutants below)
-
-
-def _case():
-    path = Path(__file__).parent / "golden" / "hpsv3_case.py"
-    spec = importlib.util.spec_from_file_location("hpsv3_case", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["hpsv3_case"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-case = _case()
 
 
 def tiny_weights() -> dict[str, torch.Tensor]:

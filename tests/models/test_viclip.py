@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-import viclip_case as case
 from safetensors.torch import save_file
 
+from helpers import viclip_case as case
 from storymem.metrics.scores import AestheticQuality
 from storymem.models import viclip
 from storymem.models.clip_vision import ClipShape

@@ -1,8 +1,8 @@
 """Whatever comes in - scripts, banks, LoRAs, pictures, clicks, names, manifests - ends in a result
 or in a ValueError in one short line, and touches nothing outside of its folder.
 
-    pytest tests/test_fuzz.py                   # seeded, as CI runs it
-    STORYMEM_FUZZ=50 pytest tests/test_fuzz.py  # fifty times as many inputs, other ones each time
+    pytest tests/repository/test_fuzz.py                   # seeded, as CI runs it
+    STORYMEM_FUZZ=50 pytest tests/repository/test_fuzz.py  # 50 times as many, new each time
 
 docs/reliability.md says how many inputs were tried.
 """
@@ -24,13 +24,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fakes import noise_image
-from hostile_weights import archive_bomb, write_archive, zipped_bomb
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
 
+from helpers.fakes import noise_image
+from helpers.hostile_weights import archive_bomb, write_archive, zipped_bomb
 from storymem.files.images import MAX_PIXELS, read_picture
 from storymem.files.names import check_name, folder_name
 from storymem.files.weights_file import read_outline, read_state_dict

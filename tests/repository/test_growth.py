@@ -7,8 +7,8 @@ import random
 from contextlib import suppress
 
 import pytest
-from growth import assert_grows_linearly
 
+from helpers.growth import assert_grows_linearly
 from storymem.film.shot_status import script_mark, shot_states
 from storymem.loop.reuse import latest_results, moved_results
 from storymem.memory.edits import BankEdits

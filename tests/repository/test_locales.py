@@ -10,9 +10,10 @@ import re
 from pathlib import Path
 
 import pytest
-from node_schemas import NOT_IN_MESSAGES, leaves, shape
 
-PACK = Path(__file__).resolve().parents[1]
+from helpers.node_schemas import NOT_IN_MESSAGES, leaves, shape
+
+PACK = Path(__file__).resolve().parents[2]
 FILES = ("main", "nodeDefs", "settings", "commands")  # what the host reads
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 SAME_IN_ALL_LANGUAGES = {"StoryMem"}

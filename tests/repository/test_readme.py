@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-PACK = Path(__file__).resolve().parents[1]
+PACK = Path(__file__).resolve().parents[2]
 ENGLISH, CHINESE = PACK / "README.md", PACK / "README.zh-CN.md"
 BOTH = pytest.mark.parametrize("path", [ENGLISH, CHINESE], ids=lambda p: p.name)
 PAGES = [ENGLISH, CHINESE, PACK / "CHANGELOG.md", *sorted((PACK / "docs").glob("*.md"))]

@@ -12,7 +12,7 @@ import pytest
 
 tomllib = pytest.importorskip("tomllib")  # of Python 3.11
 
-PACK = Path(__file__).resolve().parents[1]
+PACK = Path(__file__).resolve().parents[2]
 RAW = "https://raw.githubusercontent.com/storymem/ComfyUI-StoryMem/main/"
 
 

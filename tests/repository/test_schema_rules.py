@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
-from node_schemas import breaking_changes
 
-SNAPSHOT = Path(__file__).parent / "golden" / "schemas.json"
+from helpers.node_schemas import breaking_changes
+
+SNAPSHOT = Path(__file__).resolve().parents[1] / "golden" / "schemas.json"
 NODE = {
     "inputs": [
         {"name": "bank", "type": "STORYMEM_BANK", "optional": False},

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-PACK = Path(__file__).resolve().parent.parent
+PACK = Path(__file__).resolve().parents[2]
 LIBRARY = sorted((PACK / "storymem").rglob("*.py"))
 ADAPTERS = sorted((PACK / "nodes").rglob("*.py"))
 SCRIPTS = sorted((PACK / "web" / "js").rglob("*.js"))
@@ -137,7 +137,7 @@ def test_that_test_finds_what_it_looks_for(tmp_path):
 
 
 # What the host keeps for itself may change with every version of it, so one file knows it, looks
-# whether it is as expected, and goes on without (tests/host/test_host_private.py).
+# whether it is as expected, and goes on without (tests/host/whole/test_host_private.py).
 HOST_DOOR = "nodes/host/executor.py"
 PRIVATE_TO_THE_HOST = {
     "_getframe", "caches", "cache_key_set", "client_id", "current_loaded_models", "execution",

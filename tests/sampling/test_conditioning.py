@@ -6,8 +6,8 @@ import gc
 
 import pytest
 import torch
-from fakes import noise_image
 
+from helpers.fakes import noise_image
 from storymem.memory.frame import MemoryFrame
 from storymem.sampling.conditioning import (
     LatentCache,

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 import torch
-from fakes import noise_image
 
+from helpers.fakes import noise_image
 from storymem.memory.frame import MemoryFrame
 from storymem.sampling.continuity import ShotPlan
 from storymem.sampling.request import request_shot

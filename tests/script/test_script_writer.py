@@ -13,8 +13,8 @@ from storymem.script.fields import ScriptError
 from storymem.script.reader import load_story
 from storymem.script.rows import FORMATS, Row, Script, check_written, read_script, write_script
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
-STBENCH = Path(__file__).resolve().parents[2] / "shared" / "stbench"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+STBENCH = Path(__file__).resolve().parents[3] / "shared" / "stbench"
 ODD_TEXTS = (
     "a cat",
     " leading and trailing \t",

@@ -10,7 +10,7 @@ import pytest
 from storymem.script.reader import load_story
 from storymem.script.story import Story, summarise
 
-STBENCH = Path(__file__).resolve().parents[2] / "shared" / "stbench"
+STBENCH = Path(__file__).resolve().parents[3] / "shared" / "stbench"
 
 
 def script(**changes) -> dict:

@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 import torch
 import torch.nn.functional as F
-from fakes import LabelEmbedder, LabelScorer, label_frames, noise_image
 from safetensors.torch import save_file
 
+from helpers.fakes import LabelEmbedder, LabelScorer, label_frames, noise_image
 from storymem.memory.frame import MemoryFrame
 from storymem.models.clip_vision import ClipShape, cropped
 from storymem.models.laion import LaionScorer, load_head

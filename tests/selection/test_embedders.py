@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from fakes import LabelEmbedder, label_frames, noise_image
 
+from helpers.fakes import LabelEmbedder, label_frames, noise_image
 from storymem.memory import embedders
 from storymem.memory.embedders import LayoutEmbedder
 from storymem.memory.frame import MemoryFrame

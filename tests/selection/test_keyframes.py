@@ -6,8 +6,8 @@ import logging
 
 import pytest
 import torch
-from fakes import LabelEmbedder, LabelScorer, label_frames, noise_image
 
+from helpers.fakes import LabelEmbedder, LabelScorer, label_frames, noise_image
 from storymem.memory.bank import MemoryBank
 from storymem.memory.frame import MemoryFrame
 from storymem.selection.algorithm import drop_known, select_keyframes

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from film_files import write_story
 
+from helpers.film_files import write_story
 from storymem import __main__ as program
 from storymem.film.finished_story import open_film
 from storymem.metrics.report import title_of

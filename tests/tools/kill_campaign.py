@@ -1,6 +1,6 @@
 """Proves that a story survives ``kill -9`` at any moment, in ComfyUI and without it.
 
-    python tests/kill_campaign.py --server 60 --headless 10 --seed 1 --output-json kills.json
+    python tests/tools/kill_campaign.py --server 60 --headless 10 --seed 1 --output-json kills.json
 
 Server part: real servers under the default cache make stories through Shot Loop Open and Close.
 Headless part: ``python -m storymem run --tiny --resume``. Each is killed at seeded moments and
@@ -35,11 +35,11 @@ from dataclasses import asdict, dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 
-PACK = Path(__file__).resolve().parent.parent
+PACK = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(PACK), str(PACK / "tests")]
 
-from host_server import Server, make_base  # noqa: E402
-from kill_moments import (  # noqa: E402
+from helpers.host_server import Server, make_base  # noqa: E402
+from helpers.kill_moments import (  # noqa: E402
     Files,
     Moment,
     Orders,
@@ -47,7 +47,7 @@ from kill_moments import (  # noqa: E402
     wait_for_change,
     wait_until,
 )
-from loop_graphs import finished_shots, lines_of, loop_graph, story  # noqa: E402
+from helpers.loop_graphs import finished_shots, lines_of, loop_graph, story  # noqa: E402
 
 CUTS = [True, False, False, True, False]  # the others continue from the last frame
 BODY = {"seconds": 0.25, "width": 256, "height": 160, "length": 17}

@@ -9,7 +9,7 @@ its own, never in ComfyUI's.
         "accelerate==1.0.1" "huggingface_hub<1" "datasets<3" "numpy<2.3" pandas matplotlib \
         tensorboard omegaconf pyyaml fire requests
     pip install --no-deps hpsv3==1.0.0
-    python tests/golden/make_hpsv3.py <folder with Qwen2's vocab.json and merges.txt>
+    python tests/tools/make_hpsv3.py <folder with Qwen2's vocab.json and merges.txt>
 
 The tokenizer's files are the ones that ComfyUI ships in ``comfy/text_encoders/qwen25_tokenizer``:
 Qwen2-VL has the same words; its special tokens are added here in Qwen2-VL's own order.
@@ -28,9 +28,10 @@ from hpsv3.model.qwen2vl_trainer import Qwen2VLRewardModelBT
 from PIL import Image
 from transformers import Qwen2Tokenizer, Qwen2VLConfig, Qwen2VLImageProcessor, Qwen2VLProcessor
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-import hpsv3_case as case  # noqa: E402
+TESTS = Path(__file__).resolve().parents[1]
+GOLDEN = TESTS / "golden"
+sys.path.insert(0, str(TESTS))
+from helpers import hpsv3_case as case  # noqa: E402
 
 SPECIAL = [
     "<|endoftext|>",
@@ -148,8 +149,8 @@ def main() -> None:
         "bf16": bf16,
         "together": together,
     }
-    (HERE / "hpsv3.json").write_text(json.dumps(recorded, indent=1) + "\n")
-    target = HERE.parents[1] / "storymem" / "hpsv3_tokens.json"
+    (GOLDEN / "hpsv3.json").write_text(json.dumps(recorded, indent=1) + "\n")
+    target = TESTS.parent / "storymem" / "hpsv3_tokens.json"
     target.write_text(json.dumps(tokens) + "\n")
     print(json.dumps(recorded, indent=1))  # noqa: T201
 

@@ -1,4 +1,4 @@
-"""Writes what the nodes' schemas say into the texts: ``python tests/make_locales.py``.
+"""Writes what the nodes' schemas say into the texts: ``python tests/tools/make_locales.py``.
 
 That is ``locales/en/nodeDefs.json``, and the lists of inputs and outputs in ``web/docs``. Needs a
 ComfyUI at COMFYUI_PATH or ~/ComfyUI. The Chinese nodeDefs and the rest of the pages are
@@ -12,12 +12,12 @@ import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-from help_pages import with_lists
-from host_server import host_path
-from node_schemas import fingerprints, for_artists, load_pack, shape, texts
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from helpers.help_pages import with_lists
+from helpers.host_server import host_path
+from helpers.node_schemas import fingerprints, for_artists, load_pack, shape, texts
 
-PACK = Path(__file__).resolve().parent.parent
+PACK = Path(__file__).resolve().parents[2]
 LOCALES = PACK / "locales"
 TRANSLATED = PACK / "tests" / "golden" / "translated.json"
 

@@ -1,6 +1,7 @@
-"""Records the nodes' schemas in ``golden/schemas.json``: ``python tests/make_schema_snapshot.py``.
+"""Records the nodes' schemas: ``python tests/tools/make_schema_snapshot.py``.
 
-Needs a ComfyUI at COMFYUI_PATH or ~/ComfyUI. Additions are recorded; a change that saved workflows
+They are in ``golden/schemas.json``. Needs a ComfyUI at COMFYUI_PATH or ~/ComfyUI. Additions are
+recorded; a change that saved workflows
 would not survive is refused, unless ``--migrated`` says that the node takes old workflows over.
 """
 
@@ -11,11 +12,11 @@ import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-from host_server import host_path
-from node_schemas import breaking_changes, for_artists, load_pack, saved_form
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from helpers.host_server import host_path
+from helpers.node_schemas import breaking_changes, for_artists, load_pack, saved_form
 
-PACK = Path(__file__).resolve().parent.parent
+PACK = Path(__file__).resolve().parents[2]
 SNAPSHOT = PACK / "tests" / "golden" / "schemas.json"
 
 

@@ -5,7 +5,7 @@ VBench pins packages that ComfyUI cannot use: run this in an environment of its 
     python -m venv vb && . vb/bin/activate
     pip install torch torchvision einops ftfy regex numpy pillow open_clip_torch
     pip install --no-deps vbench==0.1.5 timm==1.0.12 decord==0.6.0 "setuptools<70"
-    VBENCH_CACHE_DIR=cache python -W ignore tests/golden/make_viclip.py [folder of scripts]
+    VBENCH_CACHE_DIR=cache python -W ignore tests/tools/make_viclip.py [folder of scripts]
 
 ``cache/ViCLIP/bpe_simple_vocab_16e6.txt.gz`` is CLIP's vocabulary, as open_clip ships it. With a
 folder of JSON scripts, the tokens of all their texts are compared as well; nothing of them is
@@ -31,9 +31,10 @@ from vbench.third_party.ViCLIP.viclip_text import CLIP_TEXT  # noqa: E402
 from vbench.third_party.ViCLIP.viclip_vision import VisionTransformer  # noqa: E402
 from vbench.utils import clip_transform, get_frame_indices  # noqa: E402
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-import viclip_case as case  # noqa: E402
+TESTS = Path(__file__).resolve().parents[1]
+GOLDEN = TESTS / "golden"
+sys.path.insert(0, str(TESTS))
+from helpers import viclip_case as case  # noqa: E402
 
 
 class Sized(ViCLIP):
@@ -144,7 +145,7 @@ def main() -> None:
         "tiny": features(tiny, case.CLIPS, case.TEXTS, 56),
         "full": features(make(case.FULL), case.CLIPS[-1:], case.TEXTS[:3], 224),
     }
-    (HERE / "viclip.json").write_text(json.dumps(recorded) + "\n")
+    (GOLDEN / "viclip.json").write_text(json.dumps(recorded) + "\n")
 
 
 with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Writes the shipped graphs: ``python tests/make_workflows.py [name ...]``, ComfyUI running.
+"""Writes the shipped graphs: ``python tests/tools/make_workflows.py [name ...]``, ComfyUI running.
 
 The host's node descriptions (``--server``, default http://127.0.0.1:8188) decide widget order. The
 graphs themselves are in ``workflow_graphs/``, a module each; without names all are written.
@@ -12,11 +12,11 @@ import sys
 import urllib.request
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # graphs may ask the library
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from workflow_graphs import all_files
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # graphs may ask the library
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from helpers.workflow_graphs import all_files
 
-PACK = Path(__file__).resolve().parent.parent
+PACK = Path(__file__).resolve().parents[2]
 
 
 def main() -> None:

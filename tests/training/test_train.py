@@ -14,9 +14,9 @@ pytest.importorskip("diffusers")
 pytest.importorskip("peft")
 pytest.importorskip("accelerate")
 
-import tiny_diffusers
 from safetensors.torch import load_file
 
+from helpers import tiny_diffusers
 from storymem import __main__ as program
 from storymem.files.video import write_video
 from storymem.headless.adapters import add_lora, read_lora_file, to_diffusers_name

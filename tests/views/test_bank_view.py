@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fakes import noise_image
 from PIL import Image
 
+from helpers.fakes import noise_image
 from storymem.files.names import is_digest
 from storymem.loop.shot_store import ShotStore
 from storymem.memory.bank import MemoryBank

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fakes import LabelEmbedder, LabelScorer, label_frames, noise_image
 
+from helpers.fakes import LabelEmbedder, LabelScorer, label_frames, noise_image
 from storymem.memory.bank import MemoryBank, start_bank
 from storymem.memory.frame import MemoryFrame
 from storymem.selection.keyframes import Keyframes, choose_keyframes

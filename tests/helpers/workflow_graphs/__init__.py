@@ -1,4 +1,4 @@
-"""The shipped graphs, one module each: ``python tests/make_workflows.py`` writes their files.
+"""The shipped graphs, one module each: ``python tests/tools/make_workflows.py`` writes their files.
 
 Every module here is found by itself; nothing is listed in a common place. A module has
 ``GRAPHS = {"name": build, ...}``, where ``build(info)`` takes the host's ``/object_info`` and

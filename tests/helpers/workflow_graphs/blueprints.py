@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflow_blueprints import Blueprint
+from helpers.workflow_blueprints import Blueprint
 
 from .film import add_film
 from .parts import NEGATIVE, add_models, model_note

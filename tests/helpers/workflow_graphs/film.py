@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflow_files import MUTED, Builder
+from helpers.workflow_files import MUTED, Builder
 
 from .parts import NEGATIVE, STORY, wan_unet
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflow_files import BYPASSED, Builder
+from helpers.workflow_files import BYPASSED, Builder
 
 from .film import add_film
 from .parts import add_models, model_note

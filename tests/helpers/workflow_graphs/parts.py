@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflow_files import Builder
+from helpers.workflow_files import Builder
 
 WAN = "https://huggingface.co/Comfy-Org/Wan_2.2_ComfyUI_Repackaged/resolve/main/split_files"
 WAN21 = "https://huggingface.co/Comfy-Org/Wan_2.1_ComfyUI_repackaged/resolve/main/split_files"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from workflow_files import Builder
-
+from helpers.workflow_files import Builder
 from storymem.tiny import demo, files, world
 
 NOTE = """# A story on the tiny model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflow_files import Builder
+from helpers.workflow_files import Builder
 
 from .parts import NEGATIVE, add_models, model_note
 

@@ -8,8 +8,9 @@ import os
 
 import numpy as np
 import pytest
-from host_server import Server
-from loop_graphs import decoded, edited, hold, lines_of, loop_graph, ran, release, story
+
+from helpers.host_server import Server
+from helpers.loop_graphs import decoded, edited, hold, lines_of, loop_graph, ran, release, story
 
 pytestmark = [pytest.mark.http, pytest.mark.slow]
 

@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from loop_graphs import edited, loop_graph, ran, story
 
+from helpers.loop_graphs import edited, loop_graph, ran, story
 from storymem.files.hashing import checksum
 
 pytestmark = [pytest.mark.http, pytest.mark.slow]
-PACK = Path(__file__).resolve().parents[2]
+PACK = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

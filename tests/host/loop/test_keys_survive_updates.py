@@ -7,9 +7,9 @@ import inspect
 import sys
 
 import pytest
-from loop_graphs import loop_graph, ran, story
-from node_schemas import pack_nodes
 
+from helpers.loop_graphs import loop_graph, ran, story
+from helpers.node_schemas import pack_nodes
 from storymem.loop.neutral_inputs import NEUTRAL
 
 NODES = [kind for kind in NEUTRAL if kind.startswith("StoryMem")]

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from loop_graphs import decoded, edited, loop_graph, ran, story
+
+from helpers.loop_graphs import decoded, edited, loop_graph, ran, story
 
 pytestmark = pytest.mark.usefixtures("fresh")
 

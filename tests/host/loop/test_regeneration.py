@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from loop_graphs import OTHER_GRAPH, loop_graph, ran, renamed, story
+
+from helpers.loop_graphs import OTHER_GRAPH, loop_graph, ran, renamed, story
 
 pytestmark = pytest.mark.usefixtures("fresh")
 

@@ -8,7 +8,17 @@ import os
 from pathlib import Path
 
 import pytest
-from loop_graphs import OTHER_GRAPH, decoded, edited, lines_of, loop_graph, ran, renamed, story
+
+from helpers.loop_graphs import (
+    OTHER_GRAPH,
+    decoded,
+    edited,
+    lines_of,
+    loop_graph,
+    ran,
+    renamed,
+    story,
+)
 
 CLIENT = {"client_id": "test"}  # somebody looks on
 CACHES = ("ram", "classic", "lru", "none")

@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from loop_graphs import edited, lines_of, loop_graph, ran, story
-from work import count_calls
 
-STBENCH = Path(__file__).resolve().parents[3] / "shared" / "stbench"
+from helpers.call_count import count_calls
+from helpers.loop_graphs import edited, lines_of, loop_graph, ran, story
+
+STBENCH = Path(__file__).resolve().parents[4] / "shared" / "stbench"
 
 
 pytestmark = pytest.mark.usefixtures("fresh")

@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
-from keyframe_graphs import node, scorer, select
-from loop_graphs import loop_graph, ran, renamed, story
+
+from helpers.keyframe_graphs import node, scorer, select
+from helpers.loop_graphs import loop_graph, ran, renamed, story
 
 pytestmark = pytest.mark.usefixtures("fresh")
 

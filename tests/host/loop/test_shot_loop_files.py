@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-from loop_graphs import loop_graph, ran, renamed, story
+
+from helpers.loop_graphs import loop_graph, ran, renamed, story
 
 pytestmark = pytest.mark.usefixtures("fresh")
 

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from loop_graphs import (
+
+from helpers.loop_graphs import (
     OTHER_GRAPH,
     begun,
     decoded,
@@ -33,7 +34,7 @@ CACHES = {
     "none": ("--cache-none",),
 }
 QUICK_START = ("--disable-api-nodes",)
-KILLS = 12  # tests/kill_campaign.py kills seventy times, also at chosen moments
+KILLS = 12  # tests/tools/kill_campaign.py kills seventy times, also at chosen moments
 STORE = Path("output", ".storymem")  # below the base folder
 
 

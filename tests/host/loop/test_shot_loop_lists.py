@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from loop_graphs import decoded, filtered, loop_graph, ran, story
+
+from helpers.loop_graphs import decoded, filtered, loop_graph, ran, story
 
 pytestmark = pytest.mark.usefixtures("fresh")
 

@@ -8,7 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from loop_graphs import decoded, loop_graph, ran, story
+
+from helpers.loop_graphs import decoded, loop_graph, ran, story
 
 CACHES = ("ram", "classic", "lru", "none")
 pytestmark = pytest.mark.usefixtures("fresh")

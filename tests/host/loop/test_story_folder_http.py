@@ -8,9 +8,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from gallery_page import ask, prepare_base
-from host_server import Server
-from loop_graphs import begun, hold, loop_graph, ran, release, story
+
+from helpers.gallery_page import ask, prepare_base
+from helpers.host_server import Server
+from helpers.loop_graphs import begun, hold, loop_graph, ran, release, story
 
 pytestmark = pytest.mark.http
 

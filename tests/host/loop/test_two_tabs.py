@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from loop_graphs import decoded, loop_graph, ran, story
+
+from helpers.loop_graphs import decoded, loop_graph, ran, story
 
 
 def films(base, name="Tale") -> dict[str, list[bytes]]:

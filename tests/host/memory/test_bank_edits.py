@@ -10,10 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from fakes import noise_image
-from loop_graphs import edited, lines_of, loop_graph, ran, story
-from m2v_helpers import M2V
 from PIL import Image
+
+from helpers.fakes import noise_image
+from helpers.loop_graphs import edited, lines_of, loop_graph, ran, story
+from helpers.m2v_helpers import M2V
 
 COUNT = 6
 CLIENT = {"client_id": "test"}  # somebody looks on

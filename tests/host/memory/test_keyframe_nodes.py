@@ -8,8 +8,10 @@ import logging
 import numpy as np
 import pytest
 import torch
-from fakes import label_frames, noise_image
-from keyframe_graphs import (
+from PIL import Image
+
+from helpers.fakes import label_frames, noise_image
+from helpers.keyframe_graphs import (
     WATCHED,
     clip_of,
     detailed,
@@ -20,7 +22,6 @@ from keyframe_graphs import (
     select,
     start,
 )
-from PIL import Image
 
 
 def test_the_bank_grows_over_two_shots_and_shows_itself(host, clips):

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from keyframe_graphs import clip_of, detailed, filter_by, node, record, scorer, select
 from safetensors.torch import save_file
+
+from helpers.keyframe_graphs import clip_of, detailed, filter_by, node, record, scorer, select
 
 open_clip = pytest.importorskip("open_clip")
 
@@ -163,7 +164,7 @@ def test_the_laion_scorer_works_from_local_files(host, clips, models):
 
 def load_golden_tests():
     """The golden case's weights and images, which the fast suite's test of HPSv3 holds."""
-    path = Path(__file__).resolve().parents[1] / "test_hpsv3.py"
+    path = Path(__file__).resolve().parents[2] / "models" / "test_hpsv3.py"
     spec = importlib.util.spec_from_file_location("hpsv3_tests", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -6,9 +6,10 @@ import gc
 
 import pytest
 import torch
-from clip_files import tiny_clip
-from keyframe_graphs import clip_of
-from loop_graphs import loop_graph, ran, story
+
+from helpers.clip_files import tiny_clip
+from helpers.keyframe_graphs import clip_of
+from helpers.loop_graphs import loop_graph, ran, story
 
 PROMPTS = ["@Mara walks", "@Pip barks", *["Mara rows"] * 5, "Pip returns"]
 

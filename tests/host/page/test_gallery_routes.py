@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 
 import pytest
-from gallery_page import ask, prepare_base, story_graph
-from host_server import Server
 from PIL import Image
+
+from helpers.gallery_page import ask, prepare_base, story_graph
+from helpers.host_server import Server
 
 pytestmark = pytest.mark.http
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from browser import find_chromium, open_page, settle
-from host_server import Server
 
-PACK = Path(__file__).resolve().parents[2]
+from helpers.browser import find_chromium, open_page, settle
+from helpers.host_server import Server
+
+PACK = Path(__file__).resolve().parents[3]
 SHOW_ONE_NODE = """async (type) => {
     await app.loadApiJson({ 1: { class_type: type, inputs: {} } }, "help");
     const [node] = app.graph._nodes;

@@ -10,11 +10,12 @@ import uuid
 from pathlib import Path
 
 import pytest
-from browser import eventually, find_chromium, wait_for_draft, wait_for_text
-from gallery_page import WITH_ID, open_story, prepare_base
-from host_server import Server
-from loop_graphs import hold, release
 from PIL import Image
+
+from helpers.browser import eventually, find_chromium, wait_for_draft, wait_for_text
+from helpers.gallery_page import WITH_ID, open_story, prepare_base
+from helpers.host_server import Server
+from helpers.loop_graphs import hold, release
 
 pytestmark = [
     pytest.mark.http,

@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
-from browser import eventually, find_chromium, settle, wait_for_draft, wait_for_text
-from gallery_page import open_story, prepare_base
-from host_server import Server
+
+from helpers.browser import eventually, find_chromium, settle, wait_for_draft, wait_for_text
+from helpers.gallery_page import open_story, prepare_base
+from helpers.host_server import Server
 
 pytestmark = [
     pytest.mark.http,

@@ -6,8 +6,9 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
-from keyframe_graphs import WATCHED, clip_of, detailed, node, select, start
-from loop_graphs import loop_graph, story
+
+from helpers.keyframe_graphs import WATCHED, clip_of, detailed, node, select, start
+from helpers.loop_graphs import loop_graph, story
 
 
 class Body:

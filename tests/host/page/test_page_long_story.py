@@ -10,10 +10,11 @@ import re
 from contextlib import contextmanager
 
 import pytest
-from browser import eventually, find_chromium, settle, wait_for_draft
-from long_story import long_script, write_results
-from loop_graphs import story
-from page_work import count_calls, watch_list
+
+from helpers.browser import eventually, find_chromium, settle, wait_for_draft
+from helpers.long_story import long_script, write_results
+from helpers.loop_graphs import story
+from helpers.page_work import count_calls, watch_list
 
 pytestmark = [
     pytest.mark.http,

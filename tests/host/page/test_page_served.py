@@ -8,9 +8,10 @@ from types import SimpleNamespace
 from urllib.parse import quote
 
 import pytest
-from browser import find_chromium, open_page, wait_for_text, wait_until_ready
-from gallery_page import SETTINGS, WITH_ID, StoryPage, ask, open_story, prepare_base
-from host_server import Server
+
+from helpers.browser import find_chromium, open_page, wait_for_text, wait_until_ready
+from helpers.gallery_page import SETTINGS, WITH_ID, StoryPage, ask, open_story, prepare_base
+from helpers.host_server import Server
 
 pytestmark = [
     pytest.mark.http,

@@ -6,15 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
-from browser import find_chromium, wait_for_draft, wait_for_text
-from loop_graphs import story
-from story_page import look
+
+from helpers.browser import find_chromium, wait_for_draft, wait_for_text
+from helpers.loop_graphs import story
+from helpers.story_page import look
 
 pytestmark = [
     pytest.mark.http,
     pytest.mark.skipif(find_chromium() is None, reason="no Chromium: the page is not looked at"),
 ]
-PACK = Path(__file__).resolve().parents[2]
+PACK = Path(__file__).resolve().parents[3]
 
 
 def test_what_nobody_changed_stays_byte_by_byte(page):

@@ -6,9 +6,10 @@ import json
 import shutil
 
 import pytest
-from browser import find_chromium, wait_for_draft, wait_for_text
-from loop_graphs import hold, ran, release, story
-from story_page import look
+
+from helpers.browser import find_chromium, wait_for_draft, wait_for_text
+from helpers.loop_graphs import hold, ran, release, story
+from helpers.story_page import look
 
 pytestmark = [
     pytest.mark.http,

@@ -9,8 +9,9 @@ import os
 from pathlib import Path
 
 import pytest
-import tiny_models
-from browser import (
+
+from helpers import tiny_models
+from helpers.browser import (
     SHOW_ALL,
     find_chromium,
     load_workflow,
@@ -18,11 +19,10 @@ from browser import (
     wait_for_draft,
     wait_until_ready,
 )
-from gallery_page import prepare_base
-from host_server import Server, host_path
-from loop_graphs import hold, release
-from tiny_page import FIRST, OWN_CONTROLS, SECOND, TinyPage, script
-
+from helpers.gallery_page import prepare_base
+from helpers.host_server import Server, host_path
+from helpers.loop_graphs import hold, release
+from helpers.tiny_page import FIRST, OWN_CONTROLS, SECOND, TinyPage, script
 from storymem.tiny import world
 
 pytestmark = [

@@ -10,11 +10,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from gallery_page import ask
-from long_story import long_script, write_results
-from loop_graphs import loop_graph, story
 from PIL import Image
-from work import count_calls
+
+from helpers.call_count import count_calls
+from helpers.gallery_page import ask
+from helpers.long_story import long_script, write_results
+from helpers.loop_graphs import loop_graph, story
 
 pytestmark = pytest.mark.http
 JSON = {"Content-Type": "application/json"}

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from help_pages import with_lists
-from node_schemas import fingerprints, for_artists, leaves, pack_nodes, shape, texts
 
-PACK = Path(__file__).resolve().parents[2]
+from helpers.help_pages import with_lists
+from helpers.node_schemas import fingerprints, for_artists, leaves, pack_nodes, shape, texts
+
+PACK = Path(__file__).resolve().parents[3]
 HELP = PACK / "web" / "docs"
 LANGUAGES = ("en", "zh")
 
@@ -32,7 +33,7 @@ def read(language: str, name: str) -> dict:
 
 def test_english_texts_are_the_schemas_own(wanted):
     said, should = leaves(read("en", "nodeDefs")), leaves(wanted)
-    assert said == should, "run `python tests/make_locales.py`"
+    assert said == should, "run `python tests/tools/make_locales.py`"
 
 
 def test_chinese_texts_cover_every_node_input_and_output_and_nothing_else(wanted):
@@ -47,8 +48,8 @@ def test_no_chinese_text_says_what_the_english_said_before(wanted):
     then, now = json.loads(path.read_text(encoding="utf-8")), fingerprints(wanted)
     stale = sorted(place for place in now if then.get(place) != now[place])
     assert stale == [], (
-        "translate these again in locales/zh/nodeDefs.json, then run `python tests/make_locales.py "
-        "--translated`"
+        "translate these again in locales/zh/nodeDefs.json, then run "
+        "`python tests/tools/make_locales.py --translated`"
     )
 
 
@@ -82,7 +83,7 @@ def test_a_help_page_shows_every_input_and_output_as_the_node_has_it(node_classe
         assert page.startswith(f"# {names[node_id]['display_name']}\n"), node_id
         if page != with_lists(page, node, names[node_id], language, types):
             stale.append(node_id)
-    assert stale == [], "run `python tests/make_locales.py`"
+    assert stale == [], "run `python tests/tools/make_locales.py`"
 
 
 def test_the_host_serves_both_languages(host):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from keyframe_graphs import clip_of, node, record
+
+from helpers.keyframe_graphs import clip_of, node, record
 
 
 def matched(host, repeated: int) -> torch.Tensor:

@@ -8,9 +8,9 @@ import os
 
 import pytest
 import torch
-from m2v_helpers import M2V, rel_l2
 from safetensors.torch import load_file, save_file
 
+from helpers.m2v_helpers import M2V, rel_l2
 from storymem.sampling.lora import target_modules
 
 RANK = 4

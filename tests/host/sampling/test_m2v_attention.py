@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from m2v_helpers import M2V, rel_l2
 from torch.nn.attention import SDPBackend
+
+from helpers.m2v_helpers import M2V, rel_l2
 
 OVERRIDE = "optimized_attention_override"
 

@@ -7,8 +7,9 @@ import logging
 
 import pytest
 import torch
-from fakes import noise_image
-from m2v_helpers import M2V, rel_l2
+
+from helpers.fakes import noise_image
+from helpers.m2v_helpers import M2V, rel_l2
 
 WIDTH, HEIGHT = 48, 32
 # Wan 2.1's published latent statistics, one per channel.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from m2v_helpers import M2V, rel_l2
+
+from helpers.m2v_helpers import M2V, rel_l2
 
 SAMPLERS = ("euler", "uni_pc", "dpmpp_2m", "res_multistep", "lcm")
 

@@ -7,7 +7,8 @@ import logging
 
 import pytest
 import torch
-from m2v_helpers import M2V, rel_l2
+
+from helpers.m2v_helpers import M2V, rel_l2
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,8 @@ def compiled(model):
 def short_pair(host, tmp_path_factory) -> dict:
     """Two experts of one block, as inputs of M2V Sampler: compiling takes a second for each."""
     import comfy.sd
-    from tiny_models import write_dit
+
+    from helpers.tiny_models import write_dit
 
     folder, pair = tmp_path_factory.mktemp("short_pair"), {}
     for seed, name in enumerate(("model_high", "model_low"), start=1):

@@ -6,10 +6,10 @@ import functools
 
 import pytest
 import torch
-from m2v_helpers import M2V, rel_l2
 from safetensors.torch import load_file
-from wan_reference import WanReference
 
+from helpers.m2v_helpers import M2V, rel_l2
+from helpers.wan_reference import WanReference
 from storymem.sampling.rope import temporal_positions
 
 FRAMES, HEIGHT, WIDTH = 3, 4, 6  # latents of the shot

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from m2v_helpers import DEFAULTS, M2V, rel_l2
+
+from helpers.m2v_helpers import DEFAULTS, M2V, rel_l2
 
 WIDTH, HEIGHT, FRAMES = 48, 32, 3
 
@@ -257,7 +258,8 @@ def test_wrong_input_is_refused_in_words(m2v, no_encoding, case):
 
 def test_experts_of_different_depth_are_refused(m2v, host, no_encoding):
     import comfy.sd
-    import tiny_models
+
+    from helpers import tiny_models
 
     path = host.base / "temp" / "shallow.safetensors"
     tiny_models.write_dit(path, layers=2)
@@ -277,7 +279,7 @@ def test_a_model_of_another_kind_is_refused(m2v, no_encoding):
 
 
 def test_the_nodes_run_in_a_graph(m2v, host):
-    from stock_graphs import loaders
+    from helpers.stock_graphs import loaders
 
     graph = loaders()
     graph["sample"] = {

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from keyframe_graphs import node, record
-from loop_graphs import lines_of, loop_graph, ran, story
 from PIL import Image
+
+from helpers.keyframe_graphs import node, record
+from helpers.loop_graphs import lines_of, loop_graph, ran, story
 
 RED, GREEN, BLUE, GREY = 0xFF0000, 0x00FF00, 0x0000FF, 0x808080
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from browser import find_chromium, load_workflow, open_page
-from host_server import Server
+
+from helpers.browser import find_chromium, load_workflow, open_page
+from helpers.host_server import Server
 
 pytest.importorskip("diffusers")
 
@@ -19,7 +20,7 @@ from storymem.tiny import demo, files
 from storymem.tiny.film_features import TinyWorld, keeps_look
 from storymem.tiny.lab import scripts
 
-PACK = Path(__file__).resolve().parents[2]
+PACK = Path(__file__).resolve().parents[3]
 SHOTS, STEPS = 4, 8
 TAKE_TINY_MODEL = """([script, values, files]) => {
     const graph = window.app.graph;

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from film_files import write_clip, write_laion, write_story, write_viclip
-from keyframe_graphs import node, record
+
+from helpers.film_files import write_clip, write_laion, write_story, write_viclip
+from helpers.keyframe_graphs import node, record
 
 pytest.importorskip("open_clip")
 SIZES = [(9, 32, 48), (13, 48, 32), (5, 40, 40)]

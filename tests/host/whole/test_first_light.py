@@ -8,12 +8,13 @@ from pathlib import Path
 
 import av
 import pytest
-import tiny_models
-from film_files import write_viclip
-from host_server import Server, host_path
-from workflow_files import to_api
 
-PACK = Path(__file__).resolve().parents[2]
+from helpers import tiny_models
+from helpers.film_files import write_viclip
+from helpers.host_server import Server, host_path
+from helpers.workflow_files import to_api
+
+PACK = Path(__file__).resolve().parents[3]
 STBENCH = PACK.parent / "shared" / "stbench"  # test data under a licence of its own, when there
 LENGTH = 17
 OWN_SCRIPT = {
@@ -198,8 +199,9 @@ def test_a_shot_blueprint_runs_as_the_body_of_a_loop(server):
 def test_the_baselines_run_and_are_measured(server):
     """Wan2.2 alone and key images first: every shot begins anew, and only a changed one is made
     again."""
-    from fakes import noise_image
     from PIL import Image
+
+    from helpers.fakes import noise_image
 
     pictures = server.base / "input" / "start_images"
     pictures.mkdir()

@@ -9,9 +9,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 import pytest
-import tiny_diffusers
 import torch
-from m2v_helpers import DEFAULTS, M2V, rel_l2
+
+from helpers import tiny_diffusers
+from helpers.m2v_helpers import DEFAULTS, M2V, rel_l2
 
 pytest.importorskip("diffusers")
 

@@ -8,12 +8,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from host_server import Server
-from loop_graphs import decoded, edited, filtered, loop_graph, ran, story
+
+from helpers.host_server import Server
+from helpers.loop_graphs import decoded, edited, filtered, loop_graph, ran, story
 
 pytestmark = pytest.mark.http
 
-# By door of tests/host_nodes/broken_host.py: what the log says is not there.
+# By door of tests/helpers/host_nodes/broken_host.py: what the log says is not there.
 TOLD = {
     "executor": "its executor",
     "cache": "its cache of results",

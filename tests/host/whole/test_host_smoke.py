@@ -1,6 +1,6 @@
 """The host fixture itself: stock loaders read the tiny models and a stock graph runs."""
 
-from stock_graphs import plain_i2v_graph
+from helpers.stock_graphs import plain_i2v_graph
 
 
 def test_a_stock_image_to_video_graph_runs_on_the_tiny_models(host):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from film_files import write_story
-from hostile_weights import RUNS_CODE, damaged
-from keyframe_graphs import node, record
 from safetensors.torch import save_file
+
+from helpers.film_files import write_story
+from helpers.hostile_weights import RUNS_CODE, damaged
+from helpers.keyframe_graphs import node, record
 
 pytest.importorskip("open_clip")
 

@@ -12,9 +12,10 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from host_server import host_path
 
-PACK = Path(__file__).resolve().parents[2]
+from helpers.host_server import host_path
+
+PACK = Path(__file__).resolve().parents[3]
 OFFLINE = re.compile(
     r"No matching distribution|Could not (fetch|find)|ConnectionError|Max retries|Name or service"
     r"|timed out|Temporary failure",

@@ -7,18 +7,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from node_schemas import WIDGETS, breaking_changes, for_artists, pack_nodes, saved_form
-from workflow_files import to_api
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+from helpers.node_schemas import WIDGETS, breaking_changes, for_artists, pack_nodes, saved_form
+from helpers.workflow_files import to_api
+
+GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 RELEASED = sorted((GOLDEN / "workflows").glob("*.json"))
 KINDS = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}
 MIGRATE = (
     "saved workflows would not survive this. Keep the old name, order, type or option and add the "
     "new one at the end, or take old workflows over in the node (and record it with "
-    "`python tests/make_schema_snapshot.py --migrated`)"
+    "`python tests/tools/make_schema_snapshot.py --migrated`)"
 )
-RECORD = "additions are fine; record them with `python tests/make_schema_snapshot.py`"
+RECORD = "additions are fine; record them with `python tests/tools/make_schema_snapshot.py`"
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from safetensors.torch import load_file
-from stock_graphs import loaders, plain_i2v_graph
+
+from helpers.stock_graphs import loaders, plain_i2v_graph
 
 STORYMEM_RUN = {
     **loaders(),

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 pytest.importorskip("diffusers")
 
-WEIGHTS = Path(__file__).parents[2] / "storymem" / "tiny" / "weights" / "vae"
+WEIGHTS = Path(__file__).resolve().parents[3] / "storymem" / "tiny" / "weights" / "vae"
 FILE = WEIGHTS / "storymem_tiny_vae.safetensors"
 
 

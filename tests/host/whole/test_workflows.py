@@ -10,13 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
-import tiny_models
-from browser import find_chromium, load_workflow, open_page
-from host_server import Server, host_path
 from PIL import Image
-from workflow_files import to_api
 
-PACK = Path(__file__).resolve().parents[2]
+from helpers import tiny_models
+from helpers.browser import find_chromium, load_workflow, open_page
+from helpers.host_server import Server, host_path
+from helpers.workflow_files import to_api
+
+PACK = Path(__file__).resolve().parents[3]
 WORKFLOWS = sorted((PACK / "workflows").rglob("*.json"))
 TEMPLATES = sorted((PACK / "workflows").glob("*.json"))  # the host offers those, and no subfolders
 BLUEPRINTS = sorted((PACK / "subgraphs").glob("*.json"))
@@ -149,14 +150,14 @@ def is_newest(server) -> bool:
 def test_the_files_are_what_their_descriptions_make(server, is_newest, tmp_path):
     if not is_newest:
         pytest.skip(f"the files were written with {WRITTEN_WITH}")
-    script = PACK / "tests" / "make_workflows.py"
+    script = PACK / "tests" / "tools" / "make_workflows.py"
     address = f"http://127.0.0.1:{server.port}"
     subprocess.run([sys.executable, script, "--server", address, "--into", tmp_path], check=True)
     made = {p.relative_to(tmp_path).as_posix(): p.read_bytes() for p in tmp_path.rglob("*.json")}
     shipped = {p.relative_to(PACK).as_posix(): p.read_bytes() for p in FILES}
     assert made.keys() == shipped.keys()
     changed = [path for path, content in made.items() if content != shipped[path]]
-    assert changed == [], "run python tests/make_workflows.py beside a running ComfyUI"
+    assert changed == [], "run python tests/tools/make_workflows.py beside a running ComfyUI"
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=name)

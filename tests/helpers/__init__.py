@@ -1,0 +1,1 @@
+"""What tests, benchmarks and tools share; the tests' conftest.py loads it."""
