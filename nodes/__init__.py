@@ -36,10 +36,10 @@ class StoryMemExtension(ComfyExtension):
 
     async def on_load(self) -> None:
         import_module(".tiny", __package__).register_weights()
-        page = import_module(".page.bank_ui", __package__)
-        page.serve_web_files(Path(__file__).absolute().parent.parent)
+        server = import_module(".host.server", __package__)
+        server.serve_web_files(Path(__file__).absolute().parent.parent)
         for name in PAGE_MODULES:
-            page.add_routes(import_module(f".{name}", __package__).ROUTES)
+            server.add_routes(import_module(f".{name}", __package__).ROUTES)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         nodes: list[type[io.ComfyNode]] = []

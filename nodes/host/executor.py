@@ -171,7 +171,7 @@ def fingerprints(dynprompt) -> Callable[[str], Awaitable]:
             _warn_once(
                 "its cache of fingerprints",
                 "nodes of the loop are asked directly whether they changed, and the shots of one "
-                "that cannot be asked so are made again in every run",
+                "that cannot be asked so are regenerated in every run",
             )
             return await ask_node(dynprompt.get_node(node_id))
 

@@ -146,7 +146,7 @@ class LoopGraph:
     async def describe(self) -> str:
         """Everything that decides frames and bank except the shot itself, as a text.
 
-        Node numbers are replaced by positions, so that the same graph drawn anew is the same body.
+        Node numbers are replaced by positions, so that the same graph drawn again is the same body.
         """
         fingerprint_of = host_cache.fingerprints(self.dynprompt)
         numbers = {node_id: i for i, node_id in enumerate(self.dependencies)}

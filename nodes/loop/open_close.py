@@ -32,7 +32,7 @@ class ShotLoopOpen(io.ComfyNode):
             display_name="Shot Loop Open",
             category="StoryMem/story",
             description="Begins the loop over a story's shots. What lies between Open and Close "
-            "runs once for each shot. Finished shots are on disk and are not made again unless "
+            "runs once for each shot. Finished shots are on disk and are not regenerated unless "
             "something that decides how they look has changed, also after a crash.",
             inputs=[
                 Story.Input("story", lazy=True, tooltip="From Load Story."),
@@ -49,14 +49,14 @@ class ShotLoopOpen(io.ComfyNode):
                     default=LOOP_CONTINUITY[0],
                     tooltip="How a shot without a cut begins: from the last frame of the shot "
                     "before (the MI2V LoRA) or from its last five frames (the MM2V LoRA). cut: "
-                    "every shot begins anew, whatever the script says (for comparisons).",
+                    "every shot begins with a cut, whatever the script says (for comparisons).",
                 ),
                 io.String.Input(
                     "filename_prefix",
                     default="storymem",
                     tooltip="Folder in the output folder. Shots go to "
-                    "<prefix>/<story>/shot_01_02.mp4 (scene, shot). Changing it makes no shot "
-                    "anew.",
+                    "<prefix>/<story>/shot_01_02.mp4 (scene, shot). Changing it regenerates "
+                    "nothing.",
                 ),
                 io.String.Input(
                     "negative",
@@ -116,7 +116,8 @@ class ShotLoopOpen(io.ComfyNode):
                     default="recompute",
                     advanced=True,
                     tooltip="What becomes of later shots when one before them changes: recompute "
-                    "makes them anew from the changed memory, keep_later leaves them as they are.",
+                    "regenerates those that see something else, keep_later leaves them as they "
+                    "are.",
                 ),
                 io.Image.Input(
                     "start_images",
@@ -226,7 +227,7 @@ class ShotLoopClose(io.ComfyNode):
                     max=240.0,
                     step=0.001,
                     tooltip="Frames per second of all videos. Wan 2.2 makes 16. Changing it "
-                    "makes no shot anew.",
+                    "regenerates nothing.",
                 ),
                 io.Int.Input(
                     "crf",

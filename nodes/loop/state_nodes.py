@@ -133,7 +133,7 @@ class FinishShot(io.ComfyNode):
             display_name="Finish Shot",
             category="StoryMem/one wire",
             description="Puts a shot on disk and moves the story on by one. A shot that is on disk "
-            "already is not made again: the nodes before this one stay idle.",
+            "already is not regenerated: the nodes before this one stay idle.",
             inputs=[
                 State.Input("state", tooltip="The state output of Next Shot."),
                 io.Image.Input(

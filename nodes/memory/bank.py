@@ -119,7 +119,7 @@ class MemoryBankNode(io.ComfyNode):
                     tooltip="What you changed in the memory gallery, as JSON: pin, unpin, drop and "
                     "keep name frames of any shot, names says who is on them, images adds pictures "
                     "of the input folder. Only shots that see something else because of it are "
-                    "made anew. Empty undoes all.",
+                    "regenerated. Empty undoes all.",
                 ),
                 *policy_inputs(),
                 io.String.Input(

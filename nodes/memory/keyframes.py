@@ -81,7 +81,7 @@ class KeyframeSelect(io.ComfyNode):
                 Shot.Input(
                     "shot",
                     optional=True,
-                    tooltip="From Shot Loop Open: labels the keyframes and tells which frames "
+                    tooltip="From Shot Loop Open: labels the keyframes and says which frames "
                     "repeat the previous shot.",
                 ),
                 io.Float.Input(

@@ -20,7 +20,7 @@ from . import run as command
 
 SYSTEMS = {
     "storymem": "as the run options say",
-    "wan": "Wan2.2 alone: no StoryMem LoRA, no memory, every shot begins anew",
+    "wan": "Wan2.2 alone: no StoryMem LoRA, no memory, a cut before every shot",
     "two_stage": "key images first, from --start-images: each shot from its own, otherwise as wan",
 }
 EPILOG = """everything after -- goes to 'storymem run', for all systems alike; only what makes a

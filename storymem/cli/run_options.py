@@ -104,7 +104,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="a picture for every shot that becomes its first frame: shot_01_01.png and so "
         "on")  # fmt: skip
     add("--memory", default="on", choices=("on", "off"),
-        help="off: every shot begins anew and remembers nothing (a baseline); with --t2v all "
+        help="off: every shot begins with a cut and remembers nothing (a baseline); with --t2v all "
         "shots without start image come from text")  # fmt: skip
     add("--continuity", default="last_frame", choices=("last_frame", "last_five_frames"),
         help=f"how shots without a cut continue: {OVERLAP_FRAMES['mi2v']} or "

@@ -145,7 +145,7 @@ def host_mark() -> str:
 def sync_later(path: Path) -> None:
     """Have the disk make a record last through a power cut, while the next shot is being computed.
 
-    Nothing waits for it: what a power cut tears is found by its checksum and made again.
+    Nothing waits for it: what a power cut tears is found by its checksum and regenerated.
     """
     threading.Thread(target=_sync, args=(path,), name="storymem-sync").start()
 

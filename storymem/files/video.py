@@ -154,7 +154,7 @@ def join_videos(
     fades: Sequence[int] = (),
     metadata: Mapping[str, str] | None = None,
 ) -> bool:
-    """Join shots into one file; whether the packets were copied (``False``: encoded anew).
+    """Join shots into one file; whether the packets were copied (``False``: re-encoded).
 
     Packets are copied when all shots have the same size and encoding and nothing fades. Otherwise
     frames are decoded and encoded one by one; shots of another size are scaled to the first one's.

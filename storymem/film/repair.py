@@ -1,4 +1,4 @@
-"""Writes a lost or damaged ``story.json`` anew from what lies beside it, so that an artist's locks
+"""Rebuilds a lost or damaged ``story.json`` from what lies beside it, so that an artist's locks
 and takes outlive it.
 
 A visible film is a copy of a record's, so its checksum says which record it came from; the copy of

@@ -22,7 +22,7 @@ DONE, LOCKED, WAITING, FAILED, DEPENDS = "done", "locked", "waiting", "failed", 
 @dataclass(frozen=True)
 class ShotState:
     state: str
-    video: Path | None = None  # the latest result, also when the shot will be made again
+    video: Path | None = None  # the latest result, also when the shot will be regenerated
     depends_on: int = 0  # number of the shot (from 1) that decides whether this one is regenerated
 
     @property
@@ -53,7 +53,7 @@ def shot_states(story: Story, folder: Path | None) -> list[ShotState]:
             state = WAITING
         else:
             state = DEPENDS
-            undecided_by = undecided_by or shot.index  # the one before it was made again since
+            undecided_by = undecided_by or shot.index  # the one before it was regenerated since
         previous = entry["key"] if state in (DONE, LOCKED) else None
         if state != DEPENDS:
             undecided_by = shot.index + 1 if state in (WAITING, FAILED) else 0

@@ -151,7 +151,7 @@ class StoryRun:
         if manifest["shots"] and not self.settings.resume:
             raise ValueError(
                 f"{out} already holds {len(manifest['shots'])} finished shots; pass --resume to go "
-                "on with them (only what changed is made anew), or choose another --out"
+                "on with them (only what changed is regenerated), or choose another --out"
             )
         edits = find_edits(out, self.loop.story, self.loop.store)
         self.loop = replace(self.loop, edits=edits)

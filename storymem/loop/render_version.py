@@ -1,8 +1,8 @@
 """Versions of the code that decides how a shot looks, raised by hand when its pixels change.
 
 A shot's key holds the versions of the parts that made it, and no text of the code: finished shots
-outlive a reworded message, a new tooltip and a file that moved. ``tests/loop/test_render_version.py``
-notices when the code of a part changes and asks whether the pixels do; ``tests/helpers/render_digest.py``
+outlive a reworded message, a new tooltip and a file that moved. When the code of a part changes,
+``tests/loop/test_render_version.py`` asks whether the pixels do; ``tests/helpers/render_digest.py``
 writes down what it compares with.
 """
 

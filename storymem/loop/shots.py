@@ -184,7 +184,7 @@ def _keep_locked(loop: Loop, step: Step, entry: Mapping) -> bool:
     if is_held(entry, shot):
         logger.warning(
             "StoryMem: %s is locked and stays as it is, though its prompt was changed since; take "
-            "the lock off to make it anew",
+            "the lock off to regenerate it",
             shot,
         )
     return True
@@ -223,7 +223,7 @@ def _known_key(loop: Loop, step: Step) -> tuple[str, Mapping[str, str] | None]:
 
 
 def _unreadable(loop: Loop, steps: list[Step]) -> int | None:
-    """The first finished shot that must be made again, because what follows needs its pictures."""
+    """The first finished shot that must be regenerated, because what follows needs its pictures."""
     for i, step in enumerate(steps):
         following = steps[i + 1].record is None if i + 1 < len(steps) else True
         if step.record is None or not following:
@@ -233,7 +233,7 @@ def _unreadable(loop: Loop, steps: list[Step]) -> int | None:
         except DamagedError as error:
             missing = _first_with_damage(loop, steps[: i + 1])
             logger.warning(
-                "StoryMem: %s is made again, its pictures are damaged: %s",
+                "StoryMem: %s is regenerated, its pictures are damaged: %s",
                 steps[missing].plan.shot,
                 error,
             )

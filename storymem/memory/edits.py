@@ -51,7 +51,7 @@ class BankEdits:
         except JsonError as error:
             raise ValueError(
                 f"edits is not valid JSON ({error}); empty it to undo all changes, or make them "
-                "anew in the memory gallery"
+                "again in the memory gallery"
             ) from None
         if not isinstance(given, Mapping):
             raise ValueError(

@@ -13,7 +13,7 @@ class Picture:
     """Pixels ``uint8 [H, W, 3]`` and their digest.
 
     A long story remembers hundreds of pictures and a shot sees ten of them: the others are read
-    from the shot store when they are asked for, each time anew.
+    from the shot store each time they are asked for.
     """
 
     def __init__(self, pixels: torch.Tensor):

@@ -1,6 +1,6 @@
 """Colour of a shot that continues another: the frames that repeat say how far it drifted.
 
-A continued shot begins with the last frames of the one before, sampled and decoded anew. What
+A continued shot begins with the last frames of the one before, sampled and decoded again. What
 differs in those frames is drift, not motion, so that matching their mean and spread in CIE Lab, and
 moving the whole shot by the same amount, takes the drift off and leaves the shot's own light alone.
 """

@@ -2,8 +2,8 @@
 
 A character's *kind* (big with two eyes, small with one eye, tall with legs and a visor) follows
 from its name in the prompt; a story has at most one of each kind, a shot shows at most two.
-Its *look* (hue, pattern, shape, accessory: 162 identities) is drawn anew in every story and never
-said, so that only memory can tell how a character looks. Everything follows from an integer seed:
+Its *look* (hue, pattern, shape, accessory: 162 identities) is drawn for every story and never said,
+so that only memory can tell how a character looks. Everything follows from an integer seed:
 stories are drawn on the CPU; ``picture`` draws them on any device.
 """
 

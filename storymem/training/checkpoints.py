@@ -196,5 +196,5 @@ def _damaged(folder: Path, reason: object) -> ValueError:
     return ValueError(
         f"{folder / STATE_FILE} is missing or damaged ({words.split('; ')[0]}); take "
         f"{folder.name} out of {folder.parent} to go on from the checkpoint before it, or begin "
-        "anew in another --out"
+        "over in another --out"
     )

@@ -132,7 +132,7 @@ def test_without_memory_every_shot_comes_from_text_with_the_same_seeds(
     assert [read_info(out / f"shot_01_0{i}.mp4").frames for i in (1, 2, 3)] == [9, 9, 9]
     assert not load_bank(out / "bank").frames
     assert (out / "script.txt").read_text() == scripts[0].read_text()
-    # Shots know nothing of each other: an edited one is made again alone.
+    # Shots know nothing of each other: an edited one is regenerated alone.
     before = labels(out)
     samples.clear()
     scripts[0].write_text(scripts[0].read_text().replace("the dog sits", "the man sits"))
@@ -205,7 +205,7 @@ def test_one_command_fills_the_table(scripts, pictures, tmp_path, models, sample
         (system, story) for system in data["systems"] for story in ("one", "two")
     ]
     assert "two_stage" in capsys.readouterr().out
-    # The same command again makes nothing anew, and a lost story alone.
+    # The same command again regenerates nothing but a lost story.
     samples.clear()
     assert compare(models, out, scripts, *choices) == 0
     assert samples == []

@@ -203,7 +203,7 @@ def test_a_checkpoint_without_all_its_parts_is_named_with_a_way_on(tmp_path, cha
     with pytest.raises(ValueError, match="is missing or damaged") as error:
         checkpoints.resume(tmp_path, model, optimizer, {"rank": 4})
     assert str(error.value).startswith(str(state))
-    assert "begin anew in another --out" in str(error.value)
+    assert "start over in another --out" in str(error.value)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -215,7 +215,7 @@ def test_a_shot_whose_memory_was_tampered_with_is_made_again(loop, change, caplo
         {"video_prompts": ["a", "other"], "cut": [True, True]}]}))  # fmt: skip
     listed_now = list_steps(again, {"shots": {}})
     assert [step.record is None for step in listed_now] == [True, True]
-    assert "is made again" in caplog.text
+    assert "is regenerated" in caplog.text
 
 
 def test_other_pictures_beside_a_record_are_no_last_frames(loop):

@@ -59,7 +59,7 @@ def nothing_loads(monkeypatch):
 def test_a_damaged_visible_shot_is_put_there_again(run, tmp_path, monkeypatch):
     out = tmp_path / "out"
     assert run(out) == 0
-    monkeypatch.setattr(engine_module, "load_experts", None)  # no shot is made again
+    monkeypatch.setattr(engine_module, "load_experts", None)  # no shot is regenerated
     whole = (out / "shot_01_02.mp4").read_bytes()
     for damage in (0, len(whole) // 2):
         os.truncate(out / "shot_01_02.mp4", damage)

@@ -1,4 +1,4 @@
-"""Which shots an artist's clicks on the memory make anew, judged without a host."""
+"""Which shots an artist's clicks on the memory regenerate, judged without a host."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def optional_widgets(schema: dict) -> set[str]:
 
 def test_every_optional_input_has_a_neutral_value_or_never_counts(golden):
     """A new input of a node: say in storymem/loop/neutral_inputs.py at which value the node
-    computes what it did without it, or every film that was made with the node is made again. An
+    computes what it did without it, or every film that was made with the node is regenerated. An
     input that shows in no pixel goes to NEVER_COUNT."""
     schemas = golden("schemas.json")
     wanted = {name: optional_widgets(schema) for name, schema in schemas.items()}

@@ -1,4 +1,4 @@
-"""Memory that listens to the prompt, in the loop: what each shot sees, and which are made anew."""
+"""Memory that listens to the prompt, in the loop: what a shot sees, and which are regenerated."""
 
 from __future__ import annotations
 

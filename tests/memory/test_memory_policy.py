@@ -15,7 +15,7 @@ def unlike(i, j):
 
 
 def reference_mmr(relevance, similar, max_frames, sink, pinned, weight):
-    """A plain rewriting: score every candidate against every chosen frame, each time anew."""
+    """A plain rewriting: score every candidate against every chosen frame, every time."""
     count = len(relevance)
     chosen = list(dict.fromkeys([*sorted(pinned)[:max_frames], *range(min(sink, count))]))
     chosen = chosen[:max_frames]

@@ -328,7 +328,7 @@ def test_a_character_description_is_no_part_of_a_shots_prompt(tmp_path, folder):
 
 
 def test_films_of_older_prompts_are_not_measured_against_the_new_script(tmp_path):
-    """As when an edited story stopped before all of its shots were made anew."""
+    """As when an edited story stopped before all of its shots were regenerated."""
     folder = write_story(tmp_path / "tale", SIZES[:3])
     made = {
         f"01_0{i}": {"shot_prompt": f"shot number {i} of tale", "file": f"shot_01_0{i}.mp4"}

@@ -7,7 +7,7 @@ Headless part: ``python -m storymem run --tiny --resume``. Each is killed at see
 started again over the same folders, until the story is through: at any time, as soon as something
 new is in the folder, and right before a step with a file (see ``kill_moments.py``). Then the story
 is finished undisturbed and must be the one that was never killed, file by file, with nothing half
-written beside it; no shot that was finished before a kill may be made again, and what an artist
+written beside it; no shot that was finished before a kill may be regenerated, and what an artist
 can see must be whole right after each kill, too.
 
 Needs a ComfyUI checkout (COMFYUI_PATH, else ~/ComfyUI) for the server part. A kill takes about as
@@ -490,7 +490,7 @@ def named(paths: list[str]) -> str:
 
 def table(kills: list[Kill], endings: list[Ending]) -> list[str]:
     rows = [
-        f"{'part':10}{'where the kill fell':24}{'kills':>7}{'made again':>12}{'wrong files':>12}"
+        f"{'part':10}{'where the kill fell':24}{'kills':>7}{'regenerated':>12}{'wrong files':>12}"
     ]
     for part in dict.fromkeys(kill.part for kill in kills):
         own = [kill for kill in kills if kill.part == part]
@@ -529,7 +529,7 @@ def main() -> int:
     kills, endings, failures, stories = [], [], [], []
     if options.server:
         base = make_base(place / "base")
-        half = options.server // 2  # shots joined as they are, and cross-fades, which encode anew
+        half = options.server // 2  # shots joined as they are, and cross-fades, which re-encode
         stories += [(ServerStory(base, "Plain"), options.server - half)]
         stories += [(ServerStory(base, "Faded", FADED), half)]
     if options.headless:

@@ -149,7 +149,7 @@ def two_stage_graph(info: dict) -> dict:
         "I2V.\n\n"
         "1. Make one picture per shot, all of one size, named `shot_01_01.png` (scene, shot) and "
         "so on, and put them into `input/start_images`.\n"
-        "2. Queue. Change a picture, and only its shot is made again.\n"
+        "2. Queue. Change a picture, and only its shot is regenerated.\n"
         "3. Instead of a folder, any IMAGE batch with one picture per shot can go to "
         "*start_images*. Or put an image model between Open's *prompt* and M2V Sampler's "
         "*start_image*, and set the sampler's *continuity* to `cut`: then it makes each shot's "

@@ -27,7 +27,7 @@ and height 512x288; start ComfyUI with `--lowvram` on versions without dynamic m
 left?** The other way round: first 832x480, then *max_frames* 10, then *length* 81, then 40 steps.
 
 A shot that fails leaves the finished ones on disk: change the setting and queue again. (A \
-changed size or length makes all shots anew.)
+changed size or length regenerates all shots.)
 """
 SETTINGS_NOTE = """## What differs, and why
 

@@ -34,7 +34,7 @@ def story_graph(info: dict, *, references: bool) -> dict:
         f"3. {what}\n"
         f"4. Queue. Each shot is saved as soon as it is done, in `output/{prefix}/<story>/`. Stop "
         "whenever you like: queue again and it goes on where it stopped. Change a shot, and only "
-        "that shot and the ones after it are made again.\n"
+        "that shot is regenerated, and those after it that see something else.\n"
         "5. Keyframes are chosen without any extra file at first. For the paper's own choice set "
         "*Load Embedder* to `clip` (CLIP ViT-B/32 in `models/clip_vision`) and *Load Scorer* to "
         "`hpsv3` (a large model) or `laion`.\n\n"

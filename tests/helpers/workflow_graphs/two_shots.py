@@ -171,7 +171,7 @@ def two_shots_graph(info: dict) -> dict:
         "which does all of group 4 by itself. Shot 2 uses the composable road: *M2V Conditioning* "
         "joins memory and shot, *M2V Model Patch* gives the memory its negative positions, stock "
         "nodes sample, and *Trim Video Latent* takes the memory off again.\n\n"
-        "The stock samplers run one expert after the other, so they start their history anew at "
+        "The stock samplers run one expert after the other, so they start a new history at "
         "the switch: use euler here, which has none. *M2V Sampler* switches inside one run and "
         "works with any sampler.",
     )

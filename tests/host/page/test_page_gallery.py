@@ -230,7 +230,7 @@ def test_pictures_are_added_with_the_chooser_and_by_dragging_and_taken_off_again
 
 
 def put_seed(page, seed: int) -> None:
-    """Another seed for the loop's body, so that every shot is made anew."""
+    """Another seed for the loop's body, so that every shot is regenerated."""
     page.evaluate(
         """(seed) => {
             const { widgets } = app.graph.getNodeById(4);
@@ -241,7 +241,7 @@ def put_seed(page, seed: int) -> None:
 
 
 def begin_two_shots(story, *, seed: int) -> None:
-    """Queue the story anew; its third shot is held back, and the gallery shows the second's."""
+    """Queue the story again; its third shot is held back, and the gallery shows the second's."""
     hold(story.log, 3)
     put_seed(story.page, seed)
     story.page.evaluate("() => { app.queuePrompt(0); }")

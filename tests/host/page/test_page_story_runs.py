@@ -1,4 +1,4 @@
-"""Runs of a story in the host's page: what is made again, progress, cancel, reload, failure."""
+"""Runs of a story in the host's page: what is regenerated, progress, cancel, reload, failure."""
 
 from __future__ import annotations
 

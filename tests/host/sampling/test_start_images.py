@@ -1,4 +1,4 @@
-"""A start image for each shot, and a loop in which every shot begins anew."""
+"""A start image for each shot, and a loop in which every shot begins with a cut."""
 
 from __future__ import annotations
 

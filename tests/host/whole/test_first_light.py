@@ -197,7 +197,7 @@ def test_a_shot_blueprint_runs_as_the_body_of_a_loop(server):
 
 @pytest.mark.http
 def test_the_baselines_run_and_are_measured(server):
-    """Wan2.2 alone and key images first: every shot begins anew, and only a changed one is made
+    """Wan2.2 alone and key images first: every shot begins with a cut, and only a changed one is
     again."""
     from PIL import Image
 

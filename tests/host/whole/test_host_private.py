@@ -51,7 +51,7 @@ def clean(server):
 def break_doors(server: Server, doors: str) -> None:
     node = {"class_type": "StoryMemTestBreakHost", "inputs": {"doors": doors}}
     server.run({"break": node})
-    server.post("/free", {"free_memory": True})  # its caches are built anew
+    server.post("/free", {"free_memory": True})  # its caches are built again
 
 
 def with_picture(server: Server, graph: dict) -> dict:

@@ -206,7 +206,7 @@ export class StoryDialog {
   async checkNext(how = {}) {
     const story = this.history.value;
     await this.asking?.answer;
-    const isWanted = how.again || story === this.history.value; // what is there now, told anew
+    const isWanted = how.again || story === this.history.value; // what is there now, reported again
     if (isWanted && this.element.isConnected) await this.check(how);
   }
 

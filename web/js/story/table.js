@@ -77,7 +77,7 @@ export class StoryTable {
 
   build(row) {
     this.blank ??= blankRow();
-    const element = this.blank.cloneNode(true); // far quicker than making each element anew
+    const element = this.blank.cloneNode(true); // far quicker than creating each element
     element.dataset.id = row.id;
     const part = { element, controls: [...element.querySelectorAll("[data-field]")] };
     for (const [name, selector] of Object.entries(PARTS)) part[name] = element.querySelector(selector);
