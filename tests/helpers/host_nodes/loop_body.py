@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import sys
 import time
@@ -17,8 +18,8 @@ from comfy_api.latest import io
 
 def library(name: str):
     """A module of the loaded pack: its classes, not those of a second copy."""
-    found = [m for key, m in sys.modules.items() if key.endswith(f".storymem.{name}")]
-    return found[0]
+    packs = [key for key in sys.modules if key.endswith(".storymem")]
+    return importlib.import_module(f"{packs[0]}.{name}")
 
 
 class TestBody(io.ComfyNode):
