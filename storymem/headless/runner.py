@@ -357,7 +357,7 @@ class StoryRun:
             "weights": weights,
             "lora_scale": files.lora_scale,
             "vae_tiling": files.vae_tiling,
-            "judges": inputs_that_count("Judges", models),
+            "judges": inputs_that_count("SelectionModels", models),
             "start_image": start,
             "dtype": str(self.engine.placement.dtype),
             "code": render_versions(self.engine.render_parts),

@@ -52,7 +52,7 @@ NEUTRAL: dict[str, dict[str, object]] = {
     "ShotPlan": {},
     "RunSettings": {},
     "Recipe": {"scheduler": "simple", "denoise": 1.0},
-    "Judges": {},
+    "SelectionModels": {},
 }
 # Inputs that show in no pixel, whatever their value.
 NEVER_COUNT: dict[str, frozenset[str]] = {

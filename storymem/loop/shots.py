@@ -28,9 +28,6 @@ from .shot_memory import describe_settings, with_prompt
 from .shot_record import DamagedError, Record
 from .shot_store import ShotResult
 
-pass
-
-
 logger = logging.getLogger(__name__)
 
 

@@ -195,6 +195,6 @@ def _damaged(folder: Path, reason: object) -> ValueError:
     words = reason_of(reason) if isinstance(reason, Exception) else str(reason)
     return ValueError(
         f"{folder / STATE_FILE} is missing or damaged ({words.split('; ')[0]}); take "
-        f"{folder.name} out of {folder.parent} to go on from the checkpoint before it, or begin "
+        f"{folder.name} out of {folder.parent} to go on from the checkpoint before it, or start "
         "over in another --out"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 
 import pytest
 
@@ -85,7 +86,8 @@ def test_a_shot_that_the_artist_edited_is_kept_and_continued_from(
     assert keys_of(out) == after
     assert (out / "shot_01_01.mp4").read_bytes() == edited
     greens = [
-        abs(f.mean((0, 1)) - (20, 200, 40)).max() < 12 for f in read_frames(out / "story.mp4")
+        abs(f.mean((0, 1)) - (20, 200, 40)).max() < 12
+        for f in read_frames(out / "story_00003_.mp4")
     ]
     assert greens == [True] * 9 + [False] * 8 + [True] * 9
     assert "shot_01_03.mp4 was edited: it is kept and used in the story video" in caplog.text
@@ -128,6 +130,7 @@ def test_what_is_in_the_way_is_named_and_nothing_is_lost(run, tmp_path, caplog):
     assert run(out) == 3
     assert "the story video could not be written" in caplog.text
     (out / "versions").unlink()
+    shutil.rmtree(out / "bank")
     (out / "bank").write_text("a file")
     assert run(out, "--resume") == 3
     assert "the memory bank could not be saved" in caplog.text

@@ -87,7 +87,9 @@ class M2V:
             **changes,
         }
         with torch.inference_mode():
-            return self.node("sampling", "M2VSampler").execute(**inputs).result[0]["samples"]
+            return (
+                self.node("sampling.sampler", "M2VSampler").execute(**inputs).result[0]["samples"]
+            )
 
     def condition(self, **changes) -> tuple:
         """M2V Conditioning: positive, negative, latent, noise, memory_frames."""
@@ -100,9 +102,9 @@ class M2V:
             **changes,
         }
         with torch.inference_mode():
-            return self.node("conditioning", "M2VConditioning").execute(**inputs).result
+            return self.node("sampling.conditioning", "M2VConditioning").execute(**inputs).result
 
     def patch(self, model, memory_frames: int, rope_shift: int = 5):
         """M2V Model Patch."""
-        node = self.node("rope", "M2VModelPatch")
+        node = self.node("sampling.model_patch", "M2VModelPatch")
         return node.execute(model, memory_frames, rope_shift).result[0]

@@ -41,9 +41,7 @@ NO_PART = {
 # Files that parts use and that decide no pixel: what they give a shot is in its key as a value, or
 # they read files, find them, check inputs, show things and say things.
 NO_PIXELS = {
-    "storymem/files/hashing.py",
-    "storymem/script/story.py",
-    "storymem/loop/plan.py",
+    "storymem/files/hashing.py", "storymem/loop/plan.py", "storymem/script/story.py",
     "nodes/host/folders.py", "nodes/host/executor.py", "nodes/page/bank_ui.py", "nodes/types.py",
     "nodes/host/wan_models.py",
     "storymem/memory/bank_folder.py", "storymem/memory/picture.py", "storymem/files/images.py",
@@ -51,7 +49,7 @@ NO_PIXELS = {
     "storymem/views/contact_sheet.py",
     "storymem/loop/render_version.py", "storymem/loop/cache_keys.py",
     "storymem/loop/shot_record.py",
-    "storymem/script/reader.py", "storymem/tiny/files.py", "storymem/models/weights.py",
+    "storymem/tiny/files.py", "storymem/models/weights.py",
     "storymem/files/weights_file.py",
 }  # fmt: skip
 SOURCES = sorted({source for part in PARTS.values() for source in part.sources})

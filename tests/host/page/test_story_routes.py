@@ -110,7 +110,7 @@ def test_a_file_of_any_name_is_told_shortly(server):
 
 def test_names_that_no_disk_can_hold_are_told_by_the_nodes(host):
     edits = json.dumps({"images": ["a" * 300 + ".png"]})
-    memory, start = (host.pack(f"nodes.{name}") for name in ("memory_bank", "start_images"))
+    memory, start = (host.pack(f"nodes.{name}") for name in ("memory.bank", "loop.start_images"))
     told = asyncio.run(memory.MemoryBankNode.validate_inputs(edits=edits))
     assert "which is not in the input folder" in told
     assert "which is not in the input folder" in memory.MemoryBankNode.fingerprint_inputs(edits)

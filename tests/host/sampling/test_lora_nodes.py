@@ -81,7 +81,7 @@ def load(m2v, **changes):
         "scale": "auto",
         **changes,
     }
-    return m2v.node("lora", "LoadLoRA").execute(**inputs).result
+    return m2v.node("sampling.lora", "LoadLoRA").execute(**inputs).result
 
 
 def effective(model) -> dict[str, torch.Tensor]:

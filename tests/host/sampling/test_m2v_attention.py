@@ -27,7 +27,7 @@ def hopper(m2v, monkeypatch):
     priority = [SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION]
     monkeypatch.setattr(comfy.ops, "SDPA_BACKEND_PRIORITY", priority, raising=False)
     monkeypatch.setattr(host_attention, "optimized_attention", host_attention.attention_pytorch)
-    return m2v.node("attention", "is_faster_here")
+    return m2v.node("host.attention", "is_faster_here")
 
 
 def test_nothing_is_chosen_on_a_cpu(m2v):
@@ -65,7 +65,7 @@ def test_an_attention_that_a_node_put_on_the_model_stays(m2v, hopper, monkeypatc
     def mine(func, *args, **kwargs):
         return func(*args, **kwargs)
 
-    prefer = m2v.node("attention", "prefer_cudnn")
+    prefer = m2v.node("host.attention", "prefer_cudnn")
     module = m2v.host.pack("nodes.host.attention")
     monkeypatch.setattr(module, "is_faster_here", lambda device: True)
     chosen = m2v.high.clone()
@@ -89,7 +89,7 @@ def test_the_kernel_computes_plain_attention(m2v, monkeypatch):
 
     monkeypatch.setattr(m2v.host.pack("nodes.host.attention"), "PLAIN", host_function)
     q, k, v = random_qkv(torch.bfloat16)
-    out = m2v.node("attention", "cudnn_attention")(
+    out = m2v.node("host.attention", "cudnn_attention")(
         host_function, q, k, v, heads=2, transformer_options={}
     )
     a, b, c = (x.double().unflatten(-1, (2, -1)).transpose(1, 2) for x in (q, k, v))
@@ -114,7 +114,7 @@ def test_all_else_goes_to_the_host(m2v, monkeypatch, dtype, extra):
         return "host"
 
     monkeypatch.setattr(m2v.host.pack("nodes.host.attention"), "PLAIN", host_function)
-    kernel = m2v.node("attention", "cudnn_attention")
+    kernel = m2v.node("host.attention", "cudnn_attention")
     assert kernel(host_function, *random_qkv(dtype), heads=2, **extra) == "host"
     assert seen == [(4, set(extra))]
 
@@ -138,16 +138,19 @@ def test_the_host_hands_over_its_plain_attention(m2v):
 
     q, k, v = random_qkv(torch.float32)
     host_attention.attention_pytorch(q, k, v, heads=2, transformer_options={OVERRIDE: override})
-    assert handed == [m2v.node("attention", "PLAIN")]
+    assert handed == [m2v.node("host.attention", "PLAIN")]
 
 
 def test_a_kernel_installed_after_the_patch_is_used(m2v):
-    kernel = m2v.node("attention", "cudnn_attention")
+    kernel = m2v.node("host.attention", "cudnn_attention")
     assert kernel(lambda *_, **__: "theirs", *random_qkv(torch.bfloat16), heads=2) == "theirs"
 
 
 def test_torch_compile_takes_both_ways_without_a_break(m2v):
-    kernel, plain = m2v.node("attention", "cudnn_attention"), m2v.node("attention", "PLAIN")
+    kernel, plain = (
+        m2v.node("host.attention", "cudnn_attention"),
+        m2v.node("host.attention", "PLAIN"),
+    )
     torch.compiler.reset()
     qkv = random_qkv(torch.bfloat16)
     for function in (plain, lambda q, *_, **__: q + 1):

@@ -160,7 +160,7 @@ def test_another_vae_object_of_the_same_weights_does_not_share_latents(m2v, host
     host.restart()
     other = M2V(host)
     assert other.vae.first_stage_model is not m2v.vae.first_stage_model
-    cache = m2v.node("conditioning", "LATENTS")
+    cache = m2v.node("sampling.conditioning", "LATENTS")
     m2v.condition(bank=m2v.bank(1))
     assert other.vae.first_stage_model not in cache._owners
     other.condition(bank=m2v.bank(1))
@@ -168,7 +168,7 @@ def test_another_vae_object_of_the_same_weights_does_not_share_latents(m2v, host
 
 
 def test_latents_of_a_patched_vae_are_never_kept(m2v):
-    encoder_of = m2v.node("conditioning", "encoder_of")
+    encoder_of = m2v.node("sampling.conditioning", "encoder_of")
     clone, patched = copy.copy(m2v.vae), copy.copy(m2v.vae)
     clone.patcher = m2v.vae.patcher.clone()
     patched.patcher = m2v.vae.patcher.clone()

@@ -53,7 +53,7 @@ def test_a_restarted_history_would_be_told_apart(m2v, sampler):
 
     one = m2v.sample(model_low=None, sampler_name=sampler, steps=6, bank=m2v.bank(2))
     model, positive, negative, noise, frames = stock_parts(m2v)
-    sigmas = m2v.node("sampling", "schedule")(model, "simple", 6, 1.0)
+    sigmas = m2v.node("sampling.sampler", "schedule")(model, "simple", 6, 1.0)
     latent = torch.zeros(1, 16, frames + 3, 4, 6)
     kind = comfy.samplers.sampler_object(sampler)
     for part, start in ((sigmas[:4], noise), (sigmas[3:], torch.zeros_like(noise))):
@@ -68,7 +68,7 @@ def stock_parts(m2v, **shot):
     """Patched model, conditioning and noise of the composable road."""
     shot = {"bank": m2v.bank(2), **shot}
     positive, negative, latent, noise, frames = m2v.condition(**shot)
-    model = m2v.node("sampling", "patch_shift")(m2v.patch(m2v.high, frames), 4.0)
+    model = m2v.node("sampling.sampler", "patch_shift")(m2v.patch(m2v.high, frames), 4.0)
     return model, positive, negative, noise.generate_noise(latent), frames
 
 
@@ -128,16 +128,16 @@ def test_the_i2v_pair_keeps_the_boundary_of_i2v(m2v):
 
 
 def test_a_sigma_of_exactly_the_boundary_is_high_noise(m2v):
-    is_high = m2v.node("experts", "is_high_noise")
+    is_high = m2v.node("sampling.expert_guider", "is_high_noise")
     assert is_high(float(torch.tensor(0.9)), 0.9)
     assert is_high(0.9, 0.9)
     assert not is_high(0.899, 0.9)
 
 
 def test_the_recipe_of_the_paper_takes_13_of_40_steps_at_high_noise(m2v):
-    model = m2v.node("sampling", "patch_shift")(m2v.high, 4.0)
-    sigmas = m2v.node("sampling", "schedule")(model, "simple", 40, 1.0)
-    high, low = m2v.node("experts", "split_sigmas")(sigmas, 0.9)
+    model = m2v.node("sampling.sampler", "patch_shift")(m2v.high, 4.0)
+    sigmas = m2v.node("sampling.sampler", "schedule")(model, "simple", 40, 1.0)
+    high, low = m2v.node("sampling.expert_guider", "split_sigmas")(sigmas, 0.9)
     assert (len(high) - 1, len(low) - 1) == (13, 27)
 
 
@@ -186,7 +186,7 @@ def test_both_experts_may_be_one_loaded_model(m2v):
 
 
 def test_experts_of_different_shift_are_refused_when_shift_is_kept(m2v):
-    patch = m2v.node("sampling", "patch_shift")
+    patch = m2v.node("sampling.sampler", "patch_shift")
     with pytest.raises(ValueError, match=r"shift 8.0 and 5.0 .*ModelSamplingSD3 on both"):
         m2v.sample(model_high=patch(m2v.high, 8.0), model_low=patch(m2v.low, 5.0), shift=0.0)
 

@@ -53,9 +53,9 @@ def stock_two_stages(m2v, high, low, positive, negative):
     import comfy.sample
     import comfy.samplers
 
-    shift = m2v.node("sampling", "patch_shift")
+    shift = m2v.node("sampling.sampler", "patch_shift")
     high, low = shift(high, 4.0), shift(low, 4.0)
-    sigmas = m2v.node("sampling", "schedule")(high, "simple", DEFAULTS["steps"], 1.0)
+    sigmas = m2v.node("sampling.sampler", "schedule")(high, "simple", DEFAULTS["steps"], 1.0)
     count = int((sigmas >= 0.9).sum())
     latent = torch.zeros(1, 16, FRAMES, HEIGHT // 8, WIDTH // 8)
     noise = comfy.sample.prepare_noise(latent, DEFAULTS["seed"])
@@ -166,9 +166,9 @@ def test_both_roads_agree_with_two_experts_and_split_sigmas(m2v):
     )
 
     positive, negative, latent, noise, frames = m2v.condition(bank=m2v.bank(3))
-    shift = m2v.node("sampling", "patch_shift")
+    shift = m2v.node("sampling.sampler", "patch_shift")
     high, low = (shift(m2v.patch(m, frames), 4.0) for m in (m2v.high, m2v.low))
-    sigmas = m2v.node("sampling", "schedule")(high, "simple", 4, 1.0)
+    sigmas = m2v.node("sampling.sampler", "schedule")(high, "simple", 4, 1.0)
     parts = SplitSigmas.execute(sigmas, int((sigmas >= 0.9).sum())).result
     kind = KSamplerSelect.execute("euler").result[0]
     silent = DisableNoise.execute().result[0]

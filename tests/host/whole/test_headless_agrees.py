@@ -152,7 +152,7 @@ def test_the_lora_is_equally_strong_on_both_roads(m2v, diffusers, host, tmp_path
     folder = host.base / "models" / "loras"
     folder.mkdir(exist_ok=True)
     save_file(state, str(folder / "tiny_agreement.safetensors"))
-    node = m2v.node("lora", "LoadLoRA")
+    node = m2v.node("sampling.lora", "LoadLoRA")
     high, low, _ = node.execute(
         m2v.high, "tiny_agreement.safetensors", "tiny_agreement.safetensors", 0.7, model_low=m2v.low
     ).result
