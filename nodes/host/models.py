@@ -32,10 +32,12 @@ class HostModel:
 
     @property
     def module(self) -> torch.nn.Module:
+        """The module itself, wherever the host keeps it now; the first use reads its weights."""
         return self._load().model
 
     @property
     def device(self) -> torch.device:
+        """Where the host computes, and where calls run the module."""
         return management.get_torch_device()
 
     def _load(self) -> comfy.model_patcher.ModelPatcher:

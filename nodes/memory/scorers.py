@@ -41,6 +41,11 @@ def hostable(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def open_hpsv3(path: str, *, threshold: float, precision: str) -> Hpsv3Scorer:
+    """HPSv3 as a scorer that reads its weights at the first use; ``precision`` is bf16 or fp32.
+
+    Raises:
+        ValueError: at once for a file that is not HPSv3, or when transformers is missing.
+    """
     check_hpsv3(path)  # before anything is sampled; the weights are read when they are needed
     dtype = PRECISIONS[precision]
     model = HostModel(

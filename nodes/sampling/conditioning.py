@@ -72,6 +72,11 @@ class MemoryNoise:
         self.memory_frames = memory_frames
 
     def generate_noise(self, input_latent: dict) -> torch.Tensor:
+        """Noise ``[B, C, M+F, h, w]`` for a latent of that shape: memory's first, then the shot's.
+
+        Raises:
+            ValueError: when the latent has no frame beside the memory.
+        """
         samples = input_latent["samples"]
         batch, channels, frames, height, width = samples.shape
         if frames <= self.memory_frames:
@@ -149,6 +154,7 @@ def size_inputs() -> list:
 
 
 def seed_input():
+    """The base seed, shared by M2V Sampler and M2V Conditioning."""
     return io.Int.Input(
         "seed",
         default=0,
@@ -160,6 +166,7 @@ def seed_input():
 
 
 def continuity_input(**kwargs):
+    """How the shot begins (paper 3.3); ``kwargs`` go to the input as they are."""
     return io.Combo.Input(
         "continuity",
         options=list(CONTINUITY_CHOICES),

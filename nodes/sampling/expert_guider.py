@@ -21,6 +21,7 @@ SIGMA_TOLERANCE = 1e-6  # float32 sigmas: 0.9 is 0.8999999762
 
 
 def is_high_noise(sigma: float, boundary: float) -> bool:
+    """Whether a sigma is the high-noise expert's: at ``boundary`` or above, but for rounding."""
     return sigma >= boundary - SIGMA_TOLERANCE
 
 
@@ -105,14 +106,17 @@ class TwoExpertGuider(comfy.samplers.CFGGuider):
         self.boundary = boundary
 
     def set_conds(self, positive, negative):
+        """The same conditionings for both experts."""
         super().set_conds(positive, negative)
         self.low.set_conds(positive, negative)
 
     def set_cfg(self, cfg, cfg_low=None):
+        """The guidance scale of both experts; the low-noise one may have its own, ``cfg_low``."""
         super().set_cfg(cfg)
         self.low.set_cfg(cfg if cfg_low is None else cfg_low)
 
     def sample(self, noise, latent_image, sampler, sigmas, denoise_mask=None, *args, **kwargs):
+        """One run over ``sigmas``; if all lie below the boundary, by the low-noise expert alone."""
         self.high_sigmas, self.low_sigmas = split_sigmas(sigmas, self.boundary)
         if len(self.high_sigmas) == 0:
             single = comfy.samplers.CFGGuider(self.low.model_patcher)

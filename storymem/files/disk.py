@@ -175,6 +175,7 @@ def is_at_work(process: int, mark: str) -> bool:
 
 
 def is_running(pid: int) -> bool:
+    """Whether this machine has a process of that number; on Windows always true."""
     if os.name == "nt":
         return True  # signal 0 would end the process there; age decides instead
     try:

@@ -14,6 +14,11 @@ def digest_of(value) -> str:
 
 
 def checksum(path: Path) -> str:
+    """SHA-256 of a file's bytes in hexadecimal, read one MiB at a time.
+
+    Raises:
+        OSError: when the file cannot be read.
+    """
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):

@@ -43,6 +43,7 @@ def parse_json(text: str | bytes, *, pairs_hook: Callable | None = None) -> obje
 
 
 def is_finite(number: float) -> bool:
+    """Whether a number is finite as a float: not NaN, not infinite, not too large for one."""
     try:
         return math.isfinite(number)
     except OverflowError:  # a whole number of hundreds of digits

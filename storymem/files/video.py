@@ -32,6 +32,11 @@ logger = logging.getLogger(__name__)
 
 
 class VideoInfo(NamedTuple):
+    """What a video file says about its frames: how many, their size in pixels, how encoded.
+
+    ``extradata`` is what a decoder must know before the first packet.
+    """
+
     frames: int
     width: int
     height: int

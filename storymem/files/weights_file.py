@@ -211,6 +211,7 @@ def _globals(stream: BinaryIO) -> Iterator[str]:
 
 
 def unreadable(path: str | Path, error: Exception) -> WeightsError:
+    """The error to raise when a reader failed with ``error``: why it did, and what to do."""
     # What the readers say of a value that they took for granted means nothing to anybody else.
     reason = "its content is damaged" if type(error) is ValueError else reason_of(error).strip(". ")
     if "weights_only" in str(error) or "Weights only" in str(error):

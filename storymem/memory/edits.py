@@ -88,6 +88,7 @@ class BankEdits:
 
     @property
     def names_frames(self) -> bool:
+        """Whether any click pins, unpins, drops or keeps a frame."""
         return bool(self.pin or self.unpin or self.drop or self.keep)
 
     def label_of(self, digest: str) -> str | None:

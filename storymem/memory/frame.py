@@ -63,6 +63,7 @@ class MemoryFrame:
 
     @property
     def order(self) -> tuple[int, int]:
+        """Sorts frames as they appear in the story (paper 3.2), reference images first."""
         return (self.shot, self.frame)
 
     @property

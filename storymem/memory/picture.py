@@ -41,6 +41,7 @@ class Picture:
 
     @property
     def is_in_memory(self) -> bool:
+        """Whether the pixels are held, so that nothing is read from disk."""
         return self._pixels is not None
 
     @property

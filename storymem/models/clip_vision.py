@@ -35,6 +35,7 @@ class ClipShape:
 
     @property
     def name(self) -> str:
+        """What the model is called: ``ViT-B/32``, ``ViT-L/14 336px`` and so on."""
         sizes = {(768, 12): "B", (1024, 24): "L", (1280, 32): "H", (1408, 40): "g", (1664, 48): "G"}
         size = sizes.get((self.width, self.layers), f"{self.width}x{self.layers}")
         tail = "" if self.image == 224 else f" {self.image}px"

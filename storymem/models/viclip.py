@@ -45,6 +45,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(width, width)
 
     def forward(self, x: torch.Tensor, *, causal: bool) -> torch.Tensor:
+        """``[B, L, width]`` in the same shape; with ``causal`` no token sees those after it."""
         joint = F.linear(x, self.in_proj_weight, self.in_proj_bias)
         q, k, v = joint.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
@@ -52,6 +53,8 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
+    """A residual block: attention, then an MLP four times as wide, a layer norm before each."""
+
     def __init__(self, width: int, heads: int, activation: Callable[[], nn.Module]):
         super().__init__()
         self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
@@ -65,6 +68,7 @@ class Block(nn.Module):
         )
 
     def forward(self, x: torch.Tensor, *, causal: bool) -> torch.Tensor:
+        """``[B, L, width]`` in the same shape; see ``Attention`` for ``causal``."""
         x = x + self.attn(self.ln_1(x), causal=causal)
         inner = self.mlp["gelu"](self.mlp["c_fc"](self.ln_2(x)))
         return x + self.mlp["c_proj"](inner)
@@ -79,6 +83,7 @@ class Tower(nn.Module):
         self.resblocks = nn.ModuleList(Block(width, heads, activation) for _ in range(layers))
 
     def forward(self, x: torch.Tensor, *, causal: bool = False) -> torch.Tensor:
+        """``[B, L, width]`` in the same shape; see ``Attention`` for ``causal``."""
         for block in self.resblocks:
             x = block(x, causal=causal)
         return x
@@ -132,6 +137,7 @@ class TextEncoder(nn.Module):
 
     @property
     def context(self) -> int:
+        """Tokens of every text, start and end included: 32 in ViCLIP, 77 in CLIP."""
         return self.positional_embedding.shape[0]
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -155,6 +161,7 @@ class ViClipShape:
 
     @property
     def name(self) -> str:
+        """What the model is called: ``ViCLIP L/14``, or its width and depth for other sizes."""
         size = {(768, 12): "B", (1024, 24): "L"}.get((self.width, self.layers))
         return f"ViCLIP {size or f'{self.width}x{self.layers}'}/{self.patch}"
 

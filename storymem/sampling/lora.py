@@ -48,6 +48,7 @@ class LoraModule:
 
     @property
     def rank(self) -> int:
+        """Rows of ``down``: 128 in the released files."""
         return self.down.shape[0]
 
     def scale(self, choice: str = "auto") -> float:

@@ -25,11 +25,22 @@ class ScriptError(ValueError):
 
 
 class ShotField(NamedTuple):
+    """Where a field of a script goes, and what checks it.
+
+    ``check`` gets the value and the words for where it stands. It gives the value to keep, or
+    raises ScriptError.
+    """
+
     attribute: str  # of storymem.script.story.Shot
     check: Callable[[object, str], object]
 
 
 def check_text(value, where: str) -> str:
+    """The value, which must be text; ``where`` tells in the error which one it is.
+
+    Raises:
+        ScriptError: for anything else.
+    """
     if not isinstance(value, str):
         raise ScriptError(f"{where} must be text, but it is {shown(value)}; put it in quotes")
     return value

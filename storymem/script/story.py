@@ -37,6 +37,7 @@ class Shot:
 
     @property
     def label(self) -> str:
+        """Scene and shot as file names and reports show them: ``02_05``."""
         return f"{self.scene:02d}_{self.number:02d}"
 
     def __str__(self) -> str:
