@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``python -m storymem compare`` to its parser."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
     parser.add_argument("--scripts", type=Path, nargs="+", required=True, metavar="FILE")

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``python -m storymem evaluate`` to its parser."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXIT_CODES
     parser.add_argument("folders", type=Path, nargs="*", metavar="DIR",

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``python -m storymem films`` to its parser."""
     parser.add_argument("folder", type=Path, help="of a story: the one with shot_01_01.mp4")
     what = parser.add_mutually_exclusive_group()
     what.add_argument(

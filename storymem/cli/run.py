@@ -139,6 +139,7 @@ class Bars:
         self._steps = tqdm(total=steps, desc="steps", disable=off, leave=False)
 
     def tell(self, step: Step, done: int, total: int) -> None:
+        """Move the bars on: ``done`` of ``total`` sampling steps of a shot are finished."""
         if done == 1:
             self._steps.reset(total)
             self._steps.set_description(f"shot {step.label}", refresh=False)
@@ -154,6 +155,7 @@ class Bars:
         return logging_redirect_tqdm()
 
     def close(self) -> None:
+        """Close both bars."""
         self._steps.close()
         self._shots.close()
 

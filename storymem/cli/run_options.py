@@ -56,6 +56,8 @@ OPTION_OF = {
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``python -m storymem run`` to its parser. Those in ``TINY_DEFAULTS`` are
+    ``None``, unless given, until ``settle`` has seen them."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXIT_CODES
     parser.add_argument("script", type=Path, nargs="?", help="story script: .json (ST-Bench form) "

@@ -45,10 +45,12 @@ class StoryFilm:
 
     @property
     def frames(self) -> int:
+        """How many frames all shots have together."""
         return sum(shot.frames for shot in self.shots)
 
 
 def is_story_folder(folder: Path) -> bool:
+    """Whether a folder holds shots, going by the names of its files (see ``PATTERNS``)."""
     return folder.is_dir() and any(NUMBERED.match(path.name) for path in folder.iterdir())
 
 
@@ -137,6 +139,7 @@ def read_script(path: Path, default_name: str = "") -> Story:
 
 
 def frame_counts(film: StoryFilm) -> list[int]:
+    """The number of frames of each shot, in order."""
     return [shot.frames for shot in film.shots]
 
 

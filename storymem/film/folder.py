@@ -99,6 +99,7 @@ def _shot_files(folder: Path) -> list[str]:
 
 
 def is_shot_file(entry: os.DirEntry) -> bool:
+    """Whether a folder's entry is a file (not a link) with the name of a visible shot."""
     return bool(SHOT_FILE.fullmatch(entry.name)) and entry.is_file(follow_symlinks=False)
 
 

@@ -91,6 +91,7 @@ def update_manifest(folder: Path, story: Story, **changes) -> None:
 
 
 def write_manifest(folder: Path, manifest: Mapping) -> None:
+    """Replace ``story.json`` in one step; ``update_manifest`` changes some entries only."""
     write_whole(folder / MANIFEST, json.dumps(manifest).encode())
 
 
@@ -111,4 +112,5 @@ def prompt_marks(story: Story) -> list[str]:
 
 
 def mark_of(prompt: str) -> str:
+    """A short mark of a prompt: the first 16 hexadecimal digits of its SHA-256."""
     return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()[:16]

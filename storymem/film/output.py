@@ -75,6 +75,7 @@ class StoryExport:
 
     @property
     def shot_files(self) -> ShotFiles:
+        """The shot files of its folder; what the artist should know of them goes to ``notes``."""
         return ShotFiles(self.folder, self.story, self.notes)
 
     def show_shot(self, step: Step) -> Path:

@@ -59,6 +59,7 @@ class ListedFilm:
 
     @property
     def can_be_restored(self) -> bool:
+        """Whether it still knows its shots, and none of their records is gone."""
         return bool(self.version.shots) and not self.lost
 
 

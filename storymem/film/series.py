@@ -54,6 +54,7 @@ class FilmSeries:
         return known if known is not None and known.shows_the_same(version) else None
 
     def is_there(self, known: FilmVersion | None) -> bool:
+        """Whether the file of ``known`` lies in the folder as it was written."""
         return known is not None and is_whole(self.folder, known)
 
     def publish(self, film: Path, version: FilmVersion) -> FilmVersion:

@@ -136,6 +136,7 @@ class ShotFiles:
             write_manifest(self.folder, {**read_manifest(self.folder), **as_changes(table)})
 
     def tell(self, name: str, text: str) -> None:
+        """Note what the artist should know of the file ``name``, and log it when it is new."""
         if self.notes.get(name) != text:
             self.notes[name] = text
             logger.warning("StoryMem: %s (in %s)", text, self.folder)

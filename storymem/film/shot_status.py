@@ -21,6 +21,8 @@ DONE, LOCKED, WAITING, FAILED, DEPENDS = "done", "locked", "waiting", "failed", 
 
 @dataclass(frozen=True)
 class ShotState:
+    """Where one shot stands. ``state`` is DONE, LOCKED, WAITING, FAILED or DEPENDS."""
+
     state: str
     video: Path | None = None  # the latest result, also when the shot will be regenerated
     depends_on: int = 0  # number of the shot (from 1) that decides whether this one is regenerated

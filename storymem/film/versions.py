@@ -67,11 +67,13 @@ class FilmVersion:
 
     @property
     def stem(self) -> str:
+        """What its file's name has before the number; empty while it has no file."""
         match = _FILE.fullmatch(self.file)
         return match["stem"] if match else ""
 
     @property
     def number(self) -> int:
+        """The number in its file's name; 0 while it has no file."""
         match = _FILE.fullmatch(self.file)
         return int(match["number"]) if match else 0
 
@@ -139,6 +141,7 @@ def next_file(folder: Path, stem: str, versions: Iterable[FilmVersion]) -> str:
 
 
 def now() -> str:
+    """The present time as histories keep it: UTC, ISO 8601, whole seconds."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 

@@ -106,10 +106,12 @@ class Engine:
             self._texts |= encode_texts(self.files.i2v, self.placement, wanted)
 
     def text(self, text: str) -> torch.Tensor:
+        """The embedding ``[1, L, D]`` of a text, on the CPU; ``encode_texts`` comes first."""
         return self._texts[text]
 
     @property
     def vae(self) -> WanVae:
+        """The VAE, loaded when it is first asked for."""
         if self._vae is None:
             self._vae = WanVae.load(self.files.i2v, self.placement, tiling=self.files.vae_tiling)
         return self._vae
@@ -140,6 +142,16 @@ class Engine:
         lora_strength: float,
         on_step: Callable[[int, int], None] | None = None,
     ) -> torch.Tensor:
+        """This process's share of ``sample``; the others get the job from process 0.
+
+        The T2V experts work with the boundary that they were trained with.
+
+        Returns:
+            The shot's latents ``[1, 16, F, h, w]``, normalised, on the CPU.
+
+        Raises:
+            ValueError: when they hold NaN or infinite values.
+        """
         experts = self._load(kind)
         recipe = self.recipe
         if kind == "t2v":

@@ -51,6 +51,7 @@ class SelectionModels:
             require_file(self.hpsv3, "--hpsv3", HPSV3)
 
     def load(self, device: torch.device) -> tuple[Embedder, Scorer | None]:
+        """Load the embedder and, unless it is ``none``, the scorer; models work on ``device``."""
         return self._load_embedder(device), self._load_scorer(device)
 
     def _load_embedder(self, device: torch.device) -> Embedder:
@@ -132,6 +133,7 @@ class Guest:
         return self._module(*(value.to(self._device) for value in inputs)).float().cpu()
 
     def release(self) -> None:
+        """Move the model to the CPU and give the GPU's memory back."""
         self._module.to("cpu")
         if self._device.type == "cuda":
             torch.cuda.empty_cache()

@@ -39,6 +39,11 @@ def require_diffusers():
 
 
 def read_config(folder: Path, part: str) -> dict:
+    """The ``config.json`` of one part of a diffusers folder, such as ``vae``.
+
+    Raises:
+        ValueError: when it cannot be read or is no JSON object.
+    """
     return _read_json(folder / part / "config.json")
 
 
@@ -179,6 +184,7 @@ class WanVae:
 
     @classmethod
     def load(cls, folder: Path, placement: Placement, *, tiling: bool = False) -> WanVae:
+        """The VAE of a diffusers folder, in float32; ``tiling`` takes less memory."""
         from diffusers import AutoencoderKLWan
 
         # In full precision, as in diffusers' own examples.
@@ -191,6 +197,7 @@ class WanVae:
 
     @property
     def device(self) -> torch.device:
+        """The device that the VAE works on."""
         return self._placement.device
 
     def free(self) -> None:
@@ -217,6 +224,7 @@ class WanVae:
         return (raw - mean) / deviation
 
     def denormalise(self, latents: torch.Tensor) -> torch.Tensor:
+        """The reverse of ``normalise``: the experts' latents as the VAE knows them."""
         mean, deviation = self._statistics()
         return latents * deviation + mean
 

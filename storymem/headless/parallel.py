@@ -47,11 +47,13 @@ def join(device_type: str) -> torch.device:
 
 
 def leave() -> None:
+    """Leave the process group, if this process is in one."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def rank() -> int:
+    """This process's number in the group, from 0; 0 without a group."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 

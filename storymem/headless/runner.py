@@ -69,6 +69,7 @@ class RunSettings:
     loop: LoopSettings = field(default_factory=LoopSettings)
 
     def check(self) -> None:
+        """Raise ValueError for a value out of its range, or an ``out`` that cannot be a folder."""
         check_size(self.width, self.height, self.length)
         if self.size_rule not in SIZE_RULES:
             raise ValueError(

@@ -33,6 +33,7 @@ class Begun:
 
     @property
     def bank(self) -> MemoryBank:
+        """The memory bank that the shot begins with."""
         return self.memory.bank
 
 
@@ -92,6 +93,7 @@ class Step:
 
     @property
     def label(self) -> str:
+        """Scene and number of its shot, such as ``01_02``."""
         return self.plan.shot.label
 
     @property

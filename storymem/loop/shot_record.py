@@ -40,6 +40,7 @@ class Record:
 
     @property
     def video(self) -> Path:
+        """The shot's video file."""
         return self.folder / "shot.mp4"
 
 

@@ -73,6 +73,7 @@ class ShotStore:
         self._pictures_there: set[str] = set()  # digests that need no second look in this run
 
     def folder_of(self, key: str) -> Path:
+        """Where the record of ``key`` lies once the shot is finished."""
         return self.root / "shots" / key[:2] / key
 
     def find(self, key: str) -> Record | None:
@@ -215,6 +216,7 @@ class ShotStore:
             remove_unfinished(folder)
 
     def free_bytes(self) -> int:
+        """Free bytes on the disk of ``root``, which need not exist yet."""
         folder = self.root
         while not folder.exists():
             folder = folder.parent

@@ -34,6 +34,7 @@ class LoopState:
 
     @property
     def is_done(self) -> bool:
+        """Whether every shot of the story is finished."""
         return len(self.steps) == len(self.loop.story.shots)
 
     def next_step(self, body: str = "") -> Step:

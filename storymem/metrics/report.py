@@ -52,12 +52,16 @@ class Measurement:
 
     @property
     def stories(self) -> list[tuple[str, StoryNumbers]]:
+        """Every story with the name of its system, system by system."""
         return [(system, story) for system, all_ in self.systems.items() for story in all_]
 
     def compare(self) -> tuple[dict[str, dict[str, Estimate]], dict[str, dict[str, Estimate]]]:
+        """Each system's numbers, and its differences from the first (see ``compare_systems``)."""
         return compare_systems(self.systems, self.columns)
 
     def all_notes(self) -> list[str]:
+        """Its own notes, and what else a reader of the numbers must know: prompts that were cut,
+        frames that were skipped, models that are not the paper's, folders not measured."""
         cut = sum(shot.is_prompt_cut for _, story in self.stories for shot in story.shots)
         total = sum(len(story.shots) for _, story in self.stories)
         notes = list(self.notes)
@@ -172,10 +176,12 @@ def _shots_of(system: str, story: StoryNumbers) -> list[dict]:
 
 
 def shot_rows(measured: Measurement) -> list[dict]:
+    """A row for each shot of all systems, with its prompt and its own numbers."""
     return [row for system, story in measured.stories for row in _shots_of(system, story)]
 
 
 def story_rows(measured: Measurement) -> list[dict]:
+    """A row for each story of all systems: its number of shots, and its value in every column."""
     return [
         {"system": system, "story": story.name, "shots": len(story.shots), **story.values}
         for system, story in measured.stories
@@ -247,6 +253,7 @@ def _table(
 
 
 def show(estimate: Estimate, *, signed: bool = False) -> str:
+    """A mean, with its interval if it has one: ``0.5065 [0.4831, 0.5290]``; ``-`` for no mean."""
     sign = "+" if signed else ""
     if estimate.mean is None:
         return "-"
@@ -287,6 +294,7 @@ def heat_map(similarity: np.ndarray, labels: Sequence[str]) -> np.ndarray:
 
 
 def as_png(pixels: np.ndarray) -> bytes:
+    """The PNG file of a picture, ``uint8 [H, W, 3]``."""
     from PIL import Image
 
     buffer = io.BytesIO()

@@ -159,6 +159,7 @@ class MetricModels:
 
     @property
     def columns(self) -> tuple[str, ...]:
+        """The columns of a story's numbers; aesthetic quality, where measured, comes first."""
         own = [f"{self.features.prefix}{name}" for name in self.features.measures]
         return (self.aesthetic.column, *own) if self.aesthetic else tuple(own)
 
@@ -300,6 +301,7 @@ def mean(values: Sequence[float | None]) -> float | None:
 
 
 def all_pairs(count: int) -> list[tuple[int, int]]:
+    """Every pair of ``count`` shots once, ``(i, j)`` with ``i < j``."""
     return [(i, j) for i in range(count) for j in range(i + 1, count)]
 
 

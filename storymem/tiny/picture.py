@@ -62,6 +62,7 @@ class Palette:
 
 
 def palette(device) -> Palette:
+    """The world's hues and places as tensors on ``device``."""
     places = [[*sum(row[:4], ()), *row[4:]] for row in _PLACES]
     return Palette(torch.tensor(_HUE_COLOURS, device=device), torch.tensor(places, device=device))
 

@@ -61,9 +61,11 @@ class Scenes:
         return self.place.shape[0]
 
     def map(self, change) -> Scenes:
+        """The clips with ``change`` applied to each of their tensors."""
         return Scenes(*(change(getattr(self, f.name)) for f in dataclasses.fields(self)))
 
     def to(self, device) -> Scenes:
+        """The same clips on ``device``."""
         return self.map(lambda value: value.to(device))
 
     def __getitem__(self, index) -> Scenes:

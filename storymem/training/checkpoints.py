@@ -127,6 +127,7 @@ def save(
 
 
 def trainable(transformer: torch.nn.Module) -> list[tuple[str, torch.nn.Parameter]]:
+    """The parameters that training changes, each with its name."""
     return [(name, p) for name, p in transformer.named_parameters() if p.requires_grad]
 
 

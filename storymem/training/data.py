@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Clip:
+    """A video to train on, and the caption that says what it shows."""
+
     path: Path
     caption: str
 

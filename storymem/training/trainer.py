@@ -208,6 +208,7 @@ class Trainer:
         return flow_loss(self.model, inputs, noise.to(inputs.latents.device), sigma)
 
     def inputs(self, example: Example) -> TrainingInputs:
+        """Encode an example, laid out as in sampling (paper 3.3); on the accelerator's device."""
         settings = self.settings.examples
         encoder = ShotEncoder(self.vae.encode, self._latents, self.vae.module)
         conditioning = encoder.condition(

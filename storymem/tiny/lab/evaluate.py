@@ -255,6 +255,7 @@ def evaluate(options: argparse.Namespace, paint=None, referee=None) -> Evaluatio
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the program's options from ``argv``, or from the command line."""
     parser = trials.parser("storymem.tiny.lab.evaluate", __doc__, (*CASES, *RETURNS))
     parser.add_argument("--shots", type=int, default=SHOTS, help="of the stories")
     parser.add_argument(
@@ -264,6 +265,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Run the program: measure what its options ask for."""
     options = parse(argv)
     trials.start(options)
     evaluate(options)

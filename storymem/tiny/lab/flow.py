@@ -38,12 +38,14 @@ class Windows:
     places: np.ndarray  # int64 [N, 2]: story, and shot after the seam
 
     def save(self, path: Path) -> None:
+        """Write an ``.npz`` file that holds each frame as its change from the one before."""
         steps = self.frames.copy()
         steps[:, 1:] -= self.frames[:, :-1]  # modulo 256: most of a frame is as it was
         np.savez_compressed(path, steps=steps, places=self.places)
 
     @classmethod
     def load(cls, path: Path) -> Windows:
+        """The windows of a file that ``save`` wrote."""
         with np.load(path) as stored:
             frames = np.cumsum(stored["steps"], axis=1, dtype=np.uint8)
             return cls(frames, stored["places"])
@@ -58,6 +60,7 @@ def cut_out(played: Played, asked: torch.Tensor) -> Windows:
 
 
 def is_possible() -> bool:
+    """Whether OpenCV, which measures optical flow, is installed."""
     return find_spec("cv2") is not None
 
 
@@ -80,6 +83,7 @@ def measure(windows: Windows, workers: int = 1) -> dict:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Run the program: add the flow at the seams to a folder's ``evaluation.json``."""
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
     parser = argparse.ArgumentParser(prog="storymem.tiny.lab.flow", description=__doc__)
     parser.add_argument("folder", type=Path, help="of an evaluation")

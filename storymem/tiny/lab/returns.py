@@ -45,6 +45,7 @@ def sink_of(budget: int) -> int:
 
 
 def name_of(policy: str, budget: int) -> str:
+    """The name of a case, such as ``window_10``: the policy, and its memory frames."""
     return f"{policy}_{budget}"
 
 
@@ -211,12 +212,14 @@ def measure(options: argparse.Namespace, paint=None, referee=None) -> Returns:
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the program's options from ``argv``, or from the command line."""
     parser = trials.parser("storymem.tiny.lab.returns", __doc__, CASES)
     parser.add_argument("--absent", type=int, default=ABSENT, help="shots without the one")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Run the program: measure what its options ask for."""
     options = parse(argv)
     trials.start(options)
     measure(options)

@@ -124,6 +124,7 @@ def _save(path: Path, pixels: torch.Tensor) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Run the program: write the set of stories that its options ask for."""
     parser = argparse.ArgumentParser(prog="storymem.tiny.lab.scripts", description=__doc__)
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder of the stories")

@@ -118,6 +118,7 @@ def identity(
 
 
 def is_hidden_matrix(name: str, parameter: torch.nn.Parameter) -> bool:
+    """Whether a parameter is a weight matrix of a block; Muon trains these."""
     return name.startswith("blocks.") and parameter.ndim == 2
 
 
@@ -153,6 +154,17 @@ def export(training: Training, path: Path) -> int:
 
 
 def train(args: argparse.Namespace) -> dict:
+    """Train until a limit of the options is reached, going on from a saved state if there is one.
+
+    Writes the weights, the state, figures and pictures. With ``export_only`` it writes the weights
+    of the state alone.
+
+    Returns:
+        The last figures, as in ``dit.json``; with ``export_only``, the file's size in bytes alone.
+
+    Raises:
+        RuntimeError: when the loss is not finite before a state was saved.
+    """
     device = torch.device(args.device)
     on_gpu = device.type == "cuda"
     dtype = torch.bfloat16 if on_gpu else None
@@ -278,6 +290,7 @@ def save_strip(path: Path, clips: torch.Tensor) -> None:
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the program's options from ``argv``, or from the command line."""
     parser = argparse.ArgumentParser(prog="storymem.tiny.lab.train_dit", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--state", type=Path, required=True, help="folder of the resumable state")

@@ -187,6 +187,16 @@ def export(module, path: Path, scenes: world.Scenes) -> dict:
 
 
 def train(args: argparse.Namespace) -> dict:
+    """Train until a limit of the options is reached, going on from a saved state if there is one.
+
+    Writes the weights, the state, figures and pictures.
+
+    Returns:
+        The last figures, as in ``vae.json``; ``passed`` says whether the gate was met.
+
+    Raises:
+        RuntimeError: when the loss is not finite before a state was saved.
+    """
     device = torch.device(args.device)
     on_gpu = device.type == "cuda"
     torch.backends.cudnn.benchmark = True
@@ -302,6 +312,7 @@ def train(args: argparse.Namespace) -> dict:
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the program's options from ``argv``, or from the command line."""
     parser = argparse.ArgumentParser(prog="storymem.tiny.lab.train_vae", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--state", type=Path, required=True, help="folder of the resumable state")

@@ -53,6 +53,8 @@ class Trials:
         raise NotImplementedError
 
     def play(self, stories: world.Stories, case: Case) -> Played:
+        """Play the stories as the case says; adds to ``seconds`` what playing and painting took."""
+
         def paint(requests, rope_shift):
             return self._clocked("painting", self.paint, requests, rope_shift)
 
@@ -60,6 +62,7 @@ class Trials:
         return self._clocked("playing", play, stories, case, paint, embedder=self.embedder, **how)
 
     def see(self, played: Played, visible: torch.Tensor) -> torch.Tensor:
+        """The looks that the judge sees, int64 [S, K, P, 4] (see ``measures.see``)."""
         return self._clocked("judging", measures.see, self.referee, played, visible)
 
     def run(self, cases: Iterable[Case]) -> None:
@@ -90,6 +93,7 @@ class Trials:
         raise NotImplementedError
 
     def write(self) -> None:
+        """Compare the cases played so far, and replace the file of results in one step."""
         folder = self.options.out
         folder.mkdir(parents=True, exist_ok=True)
         self.compare()
