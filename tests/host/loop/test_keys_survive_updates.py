@@ -12,7 +12,8 @@ from helpers.loop_graphs import loop_graph, ran, story
 from helpers.node_schemas import pack_nodes
 from storymem.loop.neutral_inputs import NEUTRAL
 
-NODES = [kind for kind in NEUTRAL if kind.startswith("StoryMem")]
+# Begin Story is in no loop's body, and is looked at in every run.
+NODES = [k for k in NEUTRAL if k.startswith("StoryMem") and k != "StoryMemBeginStory"]
 pytestmark = pytest.mark.usefixtures("fresh")
 
 

@@ -43,7 +43,7 @@ def test_a_story_becomes_files_that_an_artist_finds(host, log):
     assert folder == host.base / "output" / "loop" / "Tale"
     assert sorted(p.name for p in folder.iterdir() if p.name[0] != ".") == [
         "Tale_00001_.mp4", "Tale_00001_.srt", "bank", "script.json",
-        "shot_01_01.mp4", "shot_01_02.mp4", "shot_01_03.mp4", "story.json",
+        "shot_01_01.mp4", "shot_01_02.mp4", "shot_01_03.mp4", "story.json", "versions",
     ]  # fmt: skip
     assert [frame_count(folder / f"shot_01_0{i}.mp4") for i in (1, 2, 3)] == [13, 8, 8]
     assert frame_count(folder / "Tale_00001_.mp4") == 13 + 8 + 8

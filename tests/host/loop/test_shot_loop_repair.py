@@ -67,7 +67,7 @@ def test_a_lost_picture_of_the_memory_is_made_again(host, log):
     next((host.base / "output" / ".storymem" / "pictures").glob(f"*/{digest}.png")).unlink()
     host.restart()
     after = host.run(graph)["bank"]
-    assert ran(log) == [2, 3]
+    assert ran(log) == [2]  # it comes out as it was, so the third sees the same
     assert [f.digest for f in after.frames] == [f.digest for f in before.frames]
 
 

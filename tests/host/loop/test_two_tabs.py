@@ -7,9 +7,11 @@ import pytest
 from helpers.loop_graphs import decoded, loop_graph, ran, story
 
 
-def films(base, name="Tale") -> dict[str, list[bytes]]:
+def shown(base, name="Tale") -> list[list[bytes]]:
+    """The frames of each visible shot, and of the newest film."""
     folder = base / "output" / "loop" / name
-    return {path.name: decoded(path) for path in sorted(folder.glob("*.mp4"))}
+    newest = sorted(folder.glob(f"{name}_*.mp4"))[-1]
+    return [decoded(path) for path in [*sorted(folder.glob("shot_*.mp4")), newest]]
 
 
 @pytest.mark.http
@@ -21,9 +23,9 @@ def test_neither_tab_takes_its_story_for_whole_when_its_files_are_gone(start_ser
     for graph in graphs.values():
         server.run(graph)
     ran(log)
-    (folders["A"] / "A.mp4").unlink()
+    (folders["A"] / "A_00001_.mp4").unlink()
     server.run(graphs["A"])
-    assert (folders["A"] / "A.mp4").is_file()
+    assert (folders["A"] / "A_00001_.mp4").is_file()
     (folders["B"] / "shot_01_02.mp4").unlink()
     server.run(graphs["A"])
     server.run(graphs["B"])
@@ -42,7 +44,7 @@ def test_tabs_that_take_turns_join_no_film_again(host, fresh, log):
         }
         graph["close"]["inputs"]["frames"] = ["file", 0]
         host.run(graph)
-    paths = sorted(host.base.glob("output/loop/*/?.mp4"))
+    paths = sorted(host.base.glob("output/loop/*/?_*.mp4"))
     written = [path.stat().st_mtime_ns for path in paths]
     for graph in graphs * 2:
         host.run(graph)
@@ -56,7 +58,7 @@ def test_tabs_that_write_one_film_each_write_their_own(host, fresh, log):
     seen = []
     for graph in graphs * 2:
         host.run(graph)
-        seen.append(films(host.base))
+        seen.append(shown(host.base))
     assert ran(log) == [1, 2, 1, 2]
     assert seen[0] == seen[2] != seen[1] == seen[3]
 
