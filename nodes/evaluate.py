@@ -71,11 +71,11 @@ def find_files(
 
 def measure(film: StoryFilm, files: MetricFiles, features: str, every: int) -> Measurement:
     """Measure with models under the host's management; they leave the device afterwards."""
-    models: list[HostModel] = []
+    lent: list[HostModel] = []
 
     def wrap(module: torch.nn.Module) -> HostModel:
-        models.append(HostModel(lambda: module, working_memory=WORKING_MEMORY))
-        return models[-1]
+        lent.append(HostModel(lambda: module, working_memory=WORKING_MEMORY))
+        return lent[-1]
 
     models: MetricModels = load_metric_models(files, features, wrap=wrap, every=every)
     bar = comfy.utils.ProgressBar(len(film.shots))
@@ -84,7 +84,7 @@ def measure(film: StoryFilm, files: MetricFiles, features: str, every: int) -> M
         comfy.model_management.throw_exception_if_processing_interrupted()
         bar.update_absolute(done, total)
 
-    with released_after(*models):
+    with released_after(*lent):
         numbers = measure_story(film, models, on_shot=tell)
     return Measurement({film.name: [numbers]}, models.columns, models.describe())
 

@@ -21,7 +21,7 @@ from ...storymem.loop.render_version import versions_of_nodes
 from ..host import executor as host_cache
 
 OPEN, CLOSE = "StoryMemShotLoopOpen", "StoryMemShotLoopClose"
-NEXT_SHOT = "StoryMemNextShot"
+NEXT_SHOT, BEGIN_STORY = "StoryMemNextShot", "StoryMemBeginStory"
 FLOW_SLOT = 0  # of Open
 BODY_INPUTS = ("frames", "bank")  # of Close
 MAX_FILE_NAME = 1024
@@ -154,9 +154,9 @@ class LoopGraph:
         lines = []
         for node_id in self.dependencies:
             node = self.node(node_id)
-            # A Close's says whether its files lie there, not what it gives.
-            is_close = node["class_type"] == CLOSE
-            fingerprint = None if is_close else await fingerprint_of(node_id)
+            # What these say is whether files lie there as they did, not what they give.
+            is_about_files = node["class_type"] in (CLOSE, BEGIN_STORY)
+            fingerprint = None if is_about_files else await fingerprint_of(node_id)
             if _is_nan(fingerprint):
                 logger.warning(
                     "StoryMem: %s says that it changes every time, so no finished shot can be used "

@@ -17,11 +17,13 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import InputImpl, io, ui
 
-from ...storymem.files.disk import remove_unfinished
+from ...storymem.files.disk import explain_write_errors, remove_unfinished
+from ...storymem.files.hashing import digest_of
 from ...storymem.files.names import check_name
 from ...storymem.files.video import FRAME_RATE
 from ...storymem.film.earlier_films import begin_film, find_film, notices_of
 from ...storymem.film.folder import claim_folder, story_folder
+from ...storymem.film.folder_lock import StoryClaim
 from ...storymem.film.output import StoryExport, VideoOptions
 from ...storymem.film.repair import repair_folder
 from ...storymem.film.restore import keep_other
@@ -103,8 +105,15 @@ class BeginStory(io.ComfyNode):
         loop = Loop(story, settings, bank, "", store, references, embedder=embedder)
         output = folder_paths.get_output_directory()
         folder = story_folder(output, filename_prefix, story)
+        repair_folder(folder, story, store)  # or its edits and locks are not known
+        film = find_film(folder, story)
+        results = film.results(story)
+        locked = {i: entry["key"] for i, entry in enumerate(results) if entry}
         loop = replace(loop, edits=find_edits(folder, story, store))
-        return io.NodeOutput(LoopState(loop, bank), len(story.shots))
+        if notice := short_places("\n".join(notices_of(film, folder, story))):
+            logger.warning("StoryMem: %s", notice)
+        said = ui.PreviewText(notice).as_dict() | {"storymem_notice": [notice]} if notice else None
+        return io.NodeOutput(LoopState(loop, bank, locked=locked), len(story.shots), ui=said)
 
 
 class NextShot(io.ComfyNode):
@@ -229,15 +238,21 @@ class JoinStory(io.ComfyNode):
         folder = claim_folder(output, settings.prefix, story)
         shown = StoryExport(folder, story, settings, VideoOptions(fps))
         metadata = loop_references.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
-        remove_unfinished(folder)
-        keep_other(folder, story)
-        begin_film(folder, story, state.steps)
-        video = shown.finish(list(state.steps), metadata, state.bank)
+        mark = digest_of([[step.record.key for step in state.steps], fps])
+        claim = StoryClaim(folder, mark)
+        try:
+            remove_unfinished(folder)
+            with explain_write_errors("the script", folder):
+                keep_other(folder, story)
+                begin_film(folder, story, state.steps)
+            video = shown.finish(list(state.steps), metadata, state.bank)
+        finally:
+            claim.release()
         preview = ui.SavedResult(video.name, os.path.relpath(folder, output), io.FolderType.output)
         result = InputImpl.VideoFromFile(str(video))
         said = ui.PreviewVideo([preview]).as_dict()
-        if shown.notes:
-            said |= ui.PreviewText("\n".join(shown.notes.values())).as_dict()
+        if lines := [*filter(None, [notice]), *shown.notes.values()]:
+            said |= ui.PreviewText("\n".join(lines)).as_dict()
         if notice:
             said["storymem_notice"] = [notice]
         return io.NodeOutput(result, state.bank, str(folder), ui=said)

@@ -67,9 +67,7 @@ def run(options: argparse.Namespace) -> int:
     report = options.out / "report"
     try:
         runs = _plan(options)
-        evaluate.read_metric_models(
-            options
-        )  # told now, and not after hours; they do not stay in memory
+        evaluate.read_metric_models(options)  # fails now, not after hours; they are not kept
         check_out(report, evaluate.REPORT)
     except ValueError as error:
         logger.error("error: %s", run_options.in_options(error))

@@ -18,7 +18,7 @@ from pathlib import Path
 from ..loop.reuse import latest_results, locks_of, moved_results, texts_that_fit
 from ..script.cast import strip_mentions
 from ..script.story import DEFAULT_NAME, Story
-from .folder import SCRIPTS
+from .folder import SCRIPTS, STORES
 from .folder_lock import changing
 from .manifest import prompt_marks, read_manifest, write_manifest, write_script_copy
 
@@ -102,6 +102,7 @@ def begin_film(folder: Path, story: Story, steps: Sequence) -> None:
         results, manifest, locks = found.results(story), found.manifest, dict(found.locks)
         if found.is_other:
             manifest = keep_earlier(folder, manifest)
+            manifest["video"] = (found.taken_up or {}).get("video", "")
             locks = locks if found.taken_up is not None else {}
         elif not manifest["shots"]:
             manifest["prompts"] = []  # of a script that was never made
@@ -192,6 +193,8 @@ def _numbered_beside(folder: Path) -> list[Path]:
     with suppress(OSError):
         for path in folder.parent.iterdir():
             if (match := pattern.fullmatch(path.name)) and path.is_dir():
+                if (path / STORES[1]).is_dir():
+                    continue  # the --out of a headless run, with a store of its own
                 found.append((int(match[1]), path))
     return [path for _, path in sorted(found)]
 

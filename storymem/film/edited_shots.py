@@ -13,7 +13,7 @@ import os
 import time
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 from itertools import pairwise
@@ -55,6 +55,13 @@ class Written:
     time: int  # its modification time, nanoseconds since 1970
     fps: float
     edited: str = ""  # SHA-256 of the edit that was last seen there
+    # Digests of that edit's last frames: another decoder must not make what follows anew.
+    tail: tuple[str, ...] = ()
+
+    def with_edit(self, sha256: str, tail: tuple[str, ...] = ()) -> Written:
+        if sha256 == self.edited and not tail:
+            return self
+        return replace(self, edited=sha256, tail=tail)
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,13 @@ def examine(path: Path, written: Written | None) -> tuple[Look, Edit | None]:
         if look is not Look.BUSY or time.monotonic() > deadline:
             return look, edit
         time.sleep(BUSY_SECONDS / 4)
+
+
+def plays(path: Path, written: Written) -> bool:
+    """Whether a file of any age is a film that plays to its end."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    return _read(path, written, "") is not None
 
 
 def written_from(path: Path, record_video: Path, otherwise: int) -> Written:

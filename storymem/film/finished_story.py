@@ -191,8 +191,9 @@ def _script_in(folder: Path) -> Path:
 
 def _outdated(folder: Path, story: Story) -> set[str]:
     """Shots whose films show another prompt than the script has now; locked ones are meant to."""
-    made = read_manifest(folder)["shots"]
-    return {
+    manifest = read_manifest(folder)
+    made = manifest["shots"]
+    outdated = {
         shot.label
         for shot in story.shots
         if isinstance(entry := made.get(shot.label), Mapping)
@@ -200,6 +201,9 @@ def _outdated(folder: Path, story: Story) -> set[str]:
         and not shot.lock
         and is_held(entry, shot)
     }
+    if manifest["earlier"]:  # a file that the present film has not made is that other film's
+        outdated |= {shot.label for shot in story.shots if "file" not in made.get(shot.label, {})}
+    return outdated
 
 
 def _some(labels: Sequence[str]) -> str:

@@ -104,6 +104,7 @@ class StoryExport:
             status = unfinished.stat()
             digest, fps = checksum(unfinished), float(self.options.fps)
             written = Written(step.record.key, digest, status.st_mtime_ns, fps)
+            target.unlink(missing_ok=True)  # after a crash nothing lies there that looks foreign
             self._list_shot(step, written, size=status.st_size)
             os.replace(unfinished, target)
 

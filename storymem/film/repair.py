@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from ..files.disk import explain_write_errors
 from ..files.hashing import checksum
 from ..loop.reuse import is_held
 from ..loop.shot_record import Record
@@ -34,6 +35,11 @@ def repair_folder(folder: Path, story: Story, store: ShotStore) -> None:
     """
     if is_whole(folder / MANIFEST):
         return
+    with explain_write_errors("story.json", folder):
+        _repair(folder, story, store)
+
+
+def _repair(folder: Path, story: Story, store: ShotStore) -> None:
     prompts = _prompts_in(folder)
     found = _results(folder, story, store, prompts)
     results = {label: result for label, (result, _) in found.items()}
@@ -49,6 +55,12 @@ def repair_folder(folder: Path, story: Story, store: ShotStore) -> None:
             folder / MANIFEST,
             len(results),
         )
+        if aside := sorted(path.name for path in folder.glob("shot_* edited *.mp4")):
+            logger.warning(
+                "StoryMem: nobody knows any more which take these edited files belong to; to use "
+                "one, put it where its shot's file lies: %s",
+                ", ".join(aside),
+            )
     elif (folder / MANIFEST).exists():
         logger.warning(
             "StoryMem: %s is damaged, and nothing beside it tells whose it is: locks that only it "

@@ -29,7 +29,13 @@ from .earlier_films import begin_film, find_film
 from .finished_story import SCRIPTS
 from .folder import STORES, remove_shown
 from .folder_lock import FolderBusy, StoryClaim, changing
-from .manifest import MANIFEST, read_manifest, update_manifest, write_script_copy
+from .manifest import (
+    MANIFEST,
+    read_manifest,
+    update_manifest,
+    write_manifest,
+    write_script_copy,
+)
 from .output import BANK_FOLDER, StoryExport, VideoOptions
 from .versions import (
     FilmVersion,
@@ -164,7 +170,8 @@ def keep_present(folder: Path) -> FilmVersion | None:
         )
         # Before the present film, which stays the present one.
         films = write_history([*versions[:-1], state, *versions[-1:]])
-        update_manifest(folder, story or _no_story(manifest), films=films)
+        # Not by update_manifest: the script there may be another film's by now, edited by hand.
+        write_manifest(folder, {**manifest, "films": films})
         return state
 
 
@@ -340,11 +347,6 @@ def _story_of(text: str | None, manifest: Mapping) -> Story | None:
         if text is not None:
             return load_story(text, quiet=True, default_name=name if isinstance(name, str) else "")
     return None
-
-
-def _no_story(manifest: Mapping) -> Story:
-    name = manifest.get("name")
-    return Story(name=name if isinstance(name, str) else "", shots=())
 
 
 def _stem_of(folder: Path, manifest: Mapping) -> str:

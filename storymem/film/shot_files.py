@@ -21,7 +21,7 @@ from ..files.names import is_digest
 from ..files.video import FRAME_RATE
 from ..loop.shot_store import ShotStore
 from ..script.story import Story
-from .edited_shots import Edit, Look, Written, examine, keep_tail, written_from
+from .edited_shots import Edit, Look, Written, examine, keep_tail, plays, written_from
 from .folder_lock import changing
 from .manifest import MANIFEST, read_manifest, write_manifest
 
@@ -62,7 +62,7 @@ class ShotFiles:
         if look is Look.OURS:
             return known.fps == fps
         if edit and edit.sha256 != known.edited:
-            self.keep({name: replace(known, edited=edit.sha256)})
+            self.keep({name: known.with_edit(edit.sha256)})
         if look is Look.BUSY:
             self.tell(
                 name,
@@ -80,14 +80,18 @@ class ShotFiles:
         """
         look, edit = self.look(name)
         if look is Look.DAMAGED:
+            kept = ""  # such as an edit put back by hand, older than the file that it replaced
+            known = self.written().get(name)
+            if known and plays(self.folder / name, known):
+                kept = f"; what was there is kept as '{self._put_aside(name, 'other')}'"
             self.tell(
                 name,
                 f"{name} was damaged or changed since it was written; it is restored from the "
-                "finished shot",
+                f"finished shot{kept}",
             )
         elif look is Look.EDITED:
             known = self.written()[name]
-            aside = self._put_aside(name, "edited", replace(known, edited=edit.sha256))
+            aside = self._put_aside(name, "edited", known.with_edit(edit.sha256))
             self.tell(aside, f"{name} was edited, but {why}: the edited file is kept as '{aside}'")
         elif look is Look.UNKNOWN and not self._is_same(name, instead):
             aside = self._put_aside(name, "other")
@@ -109,7 +113,7 @@ class ShotFiles:
             return False
         # In this order, a run that is killed in between finds the edit again, and no false one.
         (self.folder / name).unlink(missing_ok=True)
-        self.keep({name: replace(edit.written, edited=edit.sha256)})
+        self.keep({name: edit.written.with_edit(edit.sha256)})
         os.rename(edit.path, self.folder / name)
         self.keep({edit.path.name: None})
         self.notes.pop(edit.path.name, None)
@@ -180,12 +184,15 @@ def find_edits(folder: Path | None, story: Story, store: ShotStore) -> dict[str,
     with explain_write_errors("what is known of the shots", folder), changing(folder):
         manifest = read_manifest(folder)
         table = written_files(folder, manifest, store)
-        edits = _edits_in(folder, table)
-        for edit in edits.values():
-            table[edit.path.name] = replace(edit.written, edited=edit.sha256)
+        tails = {}
+        for key, edit in _edits_in(folder, table).items():
+            known = edit.written
+            is_known = known.edited == edit.sha256 and known.tail and store.has_pictures(known.tail)
+            tails[key] = known.tail if is_known else keep_tail(edit, store)
+            table[edit.path.name] = known.with_edit(edit.sha256, tails[key])
         if table and as_changes(table)[TABLE] != manifest.get(TABLE):
             files.keep(table)
-        return {key: keep_tail(edit, store) for key, edit in edits.items()}
+        return tails
 
 
 def written_files(
@@ -213,7 +220,8 @@ def written_files(
 
 def as_changes(table: Mapping[str, Written | None]) -> dict:
     """``table`` as ``update_manifest`` takes it."""
-    return {TABLE: {name: asdict(table[name]) for name in sorted(table) if table[name]}}
+    kept = {name: asdict(table[name]) for name in sorted(table) if table[name]}
+    return {TABLE: {name: {**entry, "tail": list(entry["tail"])} for name, entry in kept.items()}}
 
 
 def _edits_in(folder: Path, table: Mapping[str, Written]) -> dict[str, Edit]:
@@ -234,7 +242,9 @@ def _checked(entry) -> Written | None:
         return None
     if not (is_digest(entry["key"]) and is_digest(entry["sha256"]) and 1 <= entry["fps"] <= 240):
         return None
-    return Written(**{name: entry[name] for name in kinds})
+    tail = entry.get("tail")
+    tail = tuple(tail) if isinstance(tail, list) and all(map(is_digest, tail)) else ()
+    return Written(**{name: entry[name] for name in kinds}, tail=tail)
 
 
 def _of_earlier_version(

@@ -167,6 +167,15 @@ class ShotStore:
         """
         return self._read_picture(digest).image
 
+    def has_pictures(self, digests: Iterable[str]) -> bool:
+        """Whether all of these pictures are there whole."""
+        try:
+            for digest in digests:
+                self._read_picture(digest)
+        except DamagedError:
+            return False
+        return True
+
     def commit(
         self,
         key: str,

@@ -176,6 +176,13 @@ def _keep_locked(loop: Loop, step: Step, entry: Mapping) -> bool:
     is_locked = shot.lock and shot.index not in loop.settings.redo
     record = loop.store.find(entry["key"]) if is_locked and entry else None
     if record is None:
+        if is_locked and entry:
+            logger.warning(
+                "StoryMem: %s is locked, but its finished result is gone from %s: it is "
+                "regenerated unless the same is there",
+                shot,
+                loop.store.root,
+            )
         return False
     step.record, step.reason = record, "locked"
     if is_held(entry, shot):

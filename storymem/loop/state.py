@@ -8,20 +8,24 @@ shots are on disk.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from ..memory.bank import MemoryBank
 from ..sampling.continuity import ShotPlan
-from .begin import bank_after, begin_shot
+from .begin import bank_after, begin_shot, load_result
 from .cache_keys import own_key, shot_key
 from .given_edits import given_digests
 from .plan import Loop, Step, plan_shot
 from .run_memory import begin_memory
-from .shot_record import Record
+from .shot_record import DamagedError, Record
 from .shot_store import ShotResult
 from .shots import finish_shot
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class LoopState:
     loop: Loop
     bank: MemoryBank
     steps: tuple[Step, ...] = ()  # finished, each with its record
+    locked: Mapping[int, str] = field(default_factory=dict)  # keys that locks hold, by shot index
 
     @property
     def is_done(self) -> bool:
@@ -55,6 +60,9 @@ class LoopState:
         memory = begin_memory(loop, shot, self.bank)
         given = given_digests(loop, step)
         step.key, step.seen = shot_key(step.own, memory, given), memory.bank.seen
+        held = self.locked.get(shot.index, "") if shot.lock else ""
+        if held != step.key and self._find_whole(held):
+            step.key, step.reason = held, "locked"
         return step
 
     def begin(self) -> tuple[ShotPlan, MemoryBank, torch.Tensor | None]:
@@ -69,7 +77,7 @@ class LoopState:
 
     def find(self, body: str) -> Record | None:
         """The finished record of the next shot, when it was made before."""
-        return self.loop.store.find(self.next_step(body).key)
+        return self._find_whole(self.next_step(body).key)
 
     def reuse(self, body: str, record: Record) -> LoopState:
         """The state after a shot that was found finished."""
@@ -83,6 +91,14 @@ class LoopState:
         step.record, step.result = finish_shot(loop, step, frames, bank, **options)
         return self._after(step)
 
+    def _find_whole(self, key: str) -> Record | None:
+        record = self.loop.store.find(key)
+        try:
+            return record if record and load_result(self.loop, record) else None
+        except DamagedError as error:
+            logger.warning("StoryMem: a finished shot is regenerated: %s", error)
+            return None
+
     def _after(self, step: Step) -> LoopState:
         bank = bank_after(self.loop, step)
-        return LoopState(self.loop, bank, (*self.steps, replace(step, result=None)))
+        return replace(self, bank=bank, steps=(*self.steps, replace(step, result=None)))

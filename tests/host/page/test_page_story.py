@@ -185,7 +185,7 @@ def test_a_script_of_a_file_moves_to_the_node_and_between_the_formats(page, serv
     page.load("", file="Filed.txt")
     assert page.run() == [1, 2]
     page.edit_table()
-    assert "Filed.txt" in page.page.locator(".sm-note").text_content()
+    assert "Filed.txt" in page.page.locator("p.sm-note").text_content()
     page.page.locator("[data-label='01_02'] [data-act=more]").click()
     page.page.locator("[data-field=reference_images]").fill("a, b.png\nc.png")
     page.page.get_by_role("combobox", name="Format").select_option("json")

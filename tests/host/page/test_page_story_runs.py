@@ -76,6 +76,7 @@ def test_another_film_in_the_folder_is_told_on_the_node_before_its_first_shot(pa
     look(page, "notice")
     release(page.log)
     page.wait_on_node(["done"])
+    assert ran(page.log) == [1]
     assert page.run() == []
     page.page.wait_for_function(
         "() => [...document.querySelectorAll('.sm-notice')].every((notice) => notice.hidden)"
