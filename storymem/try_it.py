@@ -199,8 +199,8 @@ def with_host(python: str, host: Path, out: Path) -> None:
             server.wait(20)
         except subprocess.TimeoutExpired:
             server.kill()
-    (story,) = (path for path in (base / "output" / WORKFLOW.stem).iterdir() if path.is_dir())
-    shutil.copytree(story, out, dirs_exist_ok=True)
+    (manifest,) = (base / "output").glob("*/*/story.json")
+    shutil.copytree(manifest.parent, out, dirs_exist_ok=True)
     shutil.rmtree(base, ignore_errors=True)
 
 
