@@ -246,7 +246,7 @@ class Page:
         seen: set[str] = set()
 
         def entry():
-            for path in sorted(output.glob(f"{WORKFLOW.stem}/*/shot_*.mp4")):
+            for path in sorted(output.glob("*/*/shot_*.mp4")):
                 if path.name not in seen:
                     seen.add(path.name)
                     logger.info("finished %s", path.name)
