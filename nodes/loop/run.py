@@ -297,18 +297,18 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     claim = StoryClaim(folder, digest_of([way_of(loop, steps), options.fps]))
     try:
         _prepare(folder, loop, steps)
+        replaced = VERSIONS.replaced(graph.files())
+        executor = host_cache.find_executor()
+        prompt_id = host_cache.running_prompt_id()
+        notice = short_places("\n".join(notices_of(film, folder, flow.story)))
+        run = LoopRun(
+            loop, graph, steps, options, folder, metadata, executor, replaced, prompt_id, notice
+        )
     except BaseException:
         claim.release()
         raise
-    replaced = VERSIONS.replaced(graph.files())
-    executor = host_cache.find_executor()
-    prompt_id = host_cache.running_prompt_id()
-    notice = short_places("\n".join(notices_of(film, folder, flow.story)))
     if notice:
         logger.warning("StoryMem: %s", notice)
-    run = LoopRun(
-        loop, graph, steps, options, folder, metadata, executor, replaced, prompt_id, notice
-    )
     run.done = {i: asyncio.Event() for i in run.todo}
     run.watcher = asyncio.get_running_loop().create_task(run.watch())
     run.watcher.add_done_callback(lambda _: claim.release())  # however the run ends

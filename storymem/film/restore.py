@@ -224,10 +224,11 @@ def restore(folder: Path, store: ShotStore, wanted: FilmVersion) -> list[str]:
 
 
 def _restore(folder, store, wanted, story, records) -> list[str]:
-    lines = []
+    lines, steps = [], _steps_of(story, records)
+    if not steps:
+        raise ValueError("the film cannot be restored: its script has none of its shots")
     if kept := keep_present(folder):
         lines.append(f"the present state is kept as {kept.file.removesuffix('.mp4')}")
-    steps = _steps_of(story, records)
     options = VideoOptions(wanted.fps, wanted.crf, wanted.fade_frames, bool(wanted.subtitles))
     shown = StoryExport(folder, story, LoopSettings(), options)
     labels = [shot.label for shot in story.shots]

@@ -11,7 +11,7 @@ import torch
 from ..memory.bank import MemoryBank
 from ..memory.picture import Picture
 from .cache_keys import shot_key
-from .given_edits import given_tail
+from .given_edits import check_edits, given_tail
 from .plan import Begun, Loop, Step
 from .run_memory import bank_of_run, begin_memory, with_settings
 from .shot_memory import with_names
@@ -35,6 +35,7 @@ def begin_shot(loop: Loop, step: Step, before: ShotResult | None) -> Begun:
     if before is None or not wanted:
         key = step.key or shot_key(step.own, memory, [])
         return Begun(key, memory, None, *_find_result(loop, step, key))
+    check_edits(loop, [step])
     tail = given_tail(loop, step, before.tail)[-wanted:]
     if len(tail) < wanted:
         raise ValueError(
