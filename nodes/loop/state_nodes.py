@@ -33,7 +33,7 @@ from ...storymem.loop.shot_store import ShotStore
 from ...storymem.loop.shots import join_parts, only_bank
 from ...storymem.loop.state import LoopState
 from ...storymem.memory.bank import MemoryBank
-from ...storymem.script.story import CONTINUITY_MODES
+from ...storymem.script.continuity import CONTINUED
 from ..host import store as host_store
 from ..host.folders import short_places, shortens_host_paths
 from ..memory.known_embedders import KNOWN
@@ -63,8 +63,8 @@ class BeginStory(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "continuity",
-                    options=list(CONTINUITY_MODES),
-                    default=CONTINUITY_MODES[0],
+                    options=list(CONTINUED),
+                    default=CONTINUED[0],
                     tooltip="How a shot without a cut begins, as on Shot Loop Open.",
                 ),
                 io.String.Input(

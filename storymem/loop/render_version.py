@@ -36,7 +36,7 @@ PARTS = {
             "storymem/sampling/request.py",
             "storymem/sampling/recipe.py",
             "storymem/sampling/continuity.py::OVERLAP_FRAMES",
-            "storymem/sampling/continuity.py::MODE_OF_CHOICE",
+            "storymem/script/continuity.py::MODE_OF_CONTINUITY",
             "storymem/sampling/continuity.py::ShotPlan",
             "storymem/sampling/continuity.py::resolve_mode",
             "storymem/sampling/continuity.py::take_overlap_frames",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
-from ..script.story import CONTINUITY_MODES, Shot
+from ..script.continuity import CONTINUED, MODE_OF_CONTINUITY, Mode
+from ..script.story import Shot
 
-Mode = Literal["m2v", "mi2v", "mm2v"]
-LOOP_CONTINUITY = (*CONTINUITY_MODES, "cut")  # cut: shots know nothing of each other's frames
+LOOP_CONTINUITY = (*CONTINUED, "cut")  # cut: shots know nothing of each other's frames
+CONTINUITY_CHOICES = ("auto", *MODE_OF_CONTINUITY)  # of one sampled shot
 OVERLAP_FRAMES: dict[str, int] = {"m2v": 0, "mi2v": 1, "mm2v": 5}  # released code: 1 and 5 frames
 
 
@@ -42,10 +42,6 @@ def choose_mode(shot: Shot, continuity: str, *, has_previous: bool) -> Mode:
     return "mm2v" if (shot.continuity or continuity) == "last_five_frames" else "mi2v"
 
 
-CONTINUITY_CHOICES = ("auto", "cut", "last_frame", "last_five_frames")
-MODE_OF_CHOICE: dict[str, Mode] = {"cut": "m2v", "last_frame": "mi2v", "last_five_frames": "mm2v"}
-
-
 def resolve_mode(continuity: str, plan: ShotPlan | None, *, has_previous: bool) -> Mode:
     """The mode of one sampled shot: what the shot says on ``auto``, else the artist's choice.
 
@@ -60,7 +56,7 @@ def resolve_mode(continuity: str, plan: ShotPlan | None, *, has_previous: bool) 
     if continuity == "auto":
         mode = plan.mode if plan else ("mi2v" if has_previous else "m2v")
     else:
-        mode = MODE_OF_CHOICE[continuity]
+        mode = MODE_OF_CONTINUITY[continuity]
         if plan and mode != plan.mode:
             raise ValueError(
                 f"continuity is {continuity}, but shot {plan.shot.label} of the script is planned "

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ..files.messages import shown
+from .continuity import CONTINUED
 
-CONTINUITY = ("last_frame", "last_five_frames")
 MAX_SEED = 2**64 - 1  # what the host's seed inputs take
 MAX_SCENE = 999_999  # it stands in file names
 LONGEST_WORDS = 20_000  # characters of a text that stands for many shots; 2 000 are encoded
@@ -116,9 +116,9 @@ def _check_length(value, where: str) -> int:
 
 
 def _check_continuity(value, where: str) -> str:
-    if value not in CONTINUITY:
+    if value not in CONTINUED:
         raise ScriptError(
-            f"{where} must be one of {', '.join(CONTINUITY)}, but it is {shown(value)}"
+            f"{where} must be one of {', '.join(CONTINUED)}, but it is {shown(value)}"
         )
     return value
 

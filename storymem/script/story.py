@@ -8,7 +8,6 @@ from functools import lru_cache
 from ..files.messages import short
 from .cast import strip_mentions
 
-CONTINUITY_MODES = ("last_frame", "last_five_frames")  # MI2V and MM2V
 DEFAULT_NAME = "story"  # for a script that does not say its name
 
 
@@ -28,7 +27,7 @@ class Shot:
     seed: int | None = None
     length: int | None = None  # pixel frames, 4n+1
     negative: str | None = None
-    continuity: str | None = None  # one of CONTINUITY_MODES
+    continuity: str | None = None  # one of storymem.script.continuity.CONTINUED
     lora_strength: float | None = None
     references: tuple[str, ...] = ()  # image files in the host's input folder
     first_frame_prompt: str = ""

@@ -11,7 +11,8 @@ import argparse
 
 import torch
 
-from ...sampling.continuity import MODE_OF_CHOICE, OVERLAP_FRAMES
+from ...sampling.continuity import OVERLAP_FRAMES
+from ...script.continuity import MODE_OF_CONTINUITY
 from .. import picture, world
 from . import flow, measures, plots, trials
 from .player import CONTINUITY, Case, Played, returning
@@ -138,7 +139,7 @@ class Evaluation(trials.Trials):
             clip = picture.render(stories.scenes[scene].to(device))[0]
             clip = clip.mul(255).round().to(torch.uint8).cpu()
             choice = CONTINUITY.get(begins[s][k], "cut")
-            taken_off = OVERLAP_FRAMES[MODE_OF_CHOICE[choice]]
+            taken_off = OVERLAP_FRAMES[MODE_OF_CONTINUITY[choice]]
             shots[s].append(clip[taken_off:])
             repeated[s].append(clip[:taken_off])
         truth = Played(shots, repeated, memory=[], banks=[])
