@@ -71,13 +71,13 @@ def run(options: argparse.Namespace) -> int:
         check_out(report, evaluate.REPORT)
     except ValueError as error:
         logger.error("error: %s", run_options.in_options(error))
-        return evaluate.REFUSED
+        return exit_codes.REFUSED
     made: dict[str, list[Path]] = {}
     failed: dict[str, str] = {}
     for system, choices in runs:
         logger.info("%s: %s", system, choices.out)
         code = command.run(choices)
-        if code == exit_codes.SHOT_FAILED:  # what an earlier run left there is of other options
+        if code == exit_codes.INCOMPLETE:  # what an earlier run left there is of other options
             failed[str(choices.out)] = f"{choices.out} could not be made; see above why"
         elif code != exit_codes.DONE:
             return code
@@ -85,13 +85,13 @@ def run(options: argparse.Namespace) -> int:
             made.setdefault(system, []).append(choices.out)
     if not made:
         logger.error("error: no story could be made")
-        return evaluate.INCOMPLETE
+        return exit_codes.INCOMPLETE
     try:
         films, failures = evaluate.open_films(made)
         models = evaluate.read_metric_models(options)
     except ValueError as error:
         logger.error("error: %s", error)
-        return evaluate.REFUSED
+        return exit_codes.REFUSED
     return evaluate.report(films, models, report, failed | failures, quiet=options.quiet)
 
 

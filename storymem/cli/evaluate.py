@@ -18,10 +18,10 @@ from ..metrics.models import FEATURES, MetricFiles, load_metric_models
 from ..metrics.report import Measurement, as_table, write_report
 from ..metrics.scores import MetricModels, StoryNumbers, measure_story
 from ..models.weights import CLIP_L14, LAION_LINEAR, VICLIP
+from .exit_codes import DONE, INCOMPLETE, INTERRUPTED, REFUSED
 
 TINY_WORLD = "tiny_world"
 REPORT = "the report"
-DONE, REFUSED, INCOMPLETE, INTERRUPTED = 0, 2, 3, 130
 EXIT_CODES = """exit codes:
   0    everything was measured
   1    an unexpected error (with its trace)

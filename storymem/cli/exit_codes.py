@@ -1,5 +1,9 @@
-"""Exit codes of the commands."""
+"""Exit codes of the commands; what each means to a command stands in its ``--help``."""
 
 from __future__ import annotations
 
-DONE, BROKEN, REFUSED, SHOT_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+DONE = 0
+BROKEN = 1  # an unexpected error
+REFUSED = 2  # an option, a script or a file is wrong
+INCOMPLETE = 3  # a shot failed, or a story could not be measured
+INTERRUPTED = 130

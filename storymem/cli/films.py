@@ -25,8 +25,8 @@ from ..film.restore import (
 )
 from ..film.versions import read_history
 from ..views.story_sheet import SHEET, save_story_sheet
+from .exit_codes import DONE, REFUSED
 
-DONE, REFUSED = 0, 2
 KEEP = 3  # films that --clean leaves unless told otherwise
 logger = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ from ..script.story import Story
 from ..tiny import demo
 from ..tiny import files as tiny_files
 from ..views.story_sheet import save_story_sheet
-from .exit_codes import DONE, INTERRUPTED, REFUSED, SHOT_FAILED
+from .exit_codes import DONE, INCOMPLETE, INTERRUPTED, REFUSED
 from .run_options import add_options as add_options  # of this command, for the program
 from .run_options import in_options, settle
 
@@ -106,7 +106,7 @@ def _drive(options: argparse.Namespace, engine: Engine) -> int:
         bars.close()
         logger.error("error: %s", in_options(error))
         logger.debug("", exc_info=True)
-        return SHOT_FAILED
+        return INCOMPLETE
     except KeyboardInterrupt:
         bars.close()
         logger.error("interrupted; run again with --resume to go on")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from ..views.story_sheet import SHEET, save_story_sheet
+from .exit_codes import DONE, REFUSED
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +27,8 @@ def run(options: argparse.Namespace) -> int:
     except OSError as error:
         target = options.to or options.folder
         logger.error("error: the sheet cannot be written to %s: %s", target, error.strerror)
-        return 2
+        return REFUSED
     except ValueError as error:
         logger.error("error: %s", error)
-        return 2
-    return 0
+        return REFUSED
+    return DONE
