@@ -155,3 +155,29 @@ def read_picture(path: str | Path) -> torch.Tensor:
         else:
             pixels = np.array(picture.convert("RGB"), dtype=np.uint8)
         return torch.from_numpy(pixels)
+
+
+def to_uint8(pixels: torch.Tensor, name: str) -> torch.Tensor:
+    """Float pixels ``[..., 3 or 4]`` as ``uint8 [..., 3]`` on the CPU, contiguous.
+
+    Alpha is dropped and values outside [0, 1] are clamped. ``uint8`` passes unchanged.
+
+    Args:
+        name: what the pixels are, for the error: ``frame 3``.
+
+    Raises:
+        ValueError: for NaN or infinite pixels.
+    """
+    pixels = pixels[..., :3].detach()
+    if pixels.dtype == torch.uint8:
+        return pixels.cpu().contiguous()
+    # numpy, not torch: torch wakes its whole thread pool for each of these small steps.
+    values = pixels.to("cpu", torch.float32).numpy()
+    if not (np.isfinite(values.min(initial=0)) and np.isfinite(values.max(initial=0))):
+        raise ValueError(
+            f"{name} holds NaN or infinite pixels, which are no numbers: the model or VAE that "
+            "made it failed (often fp16 overflow); try another precision, or repair the image first"
+        )
+    scaled = np.clip(values, 0, 1)
+    scaled *= 255
+    return torch.from_numpy(np.rint(scaled, out=scaled).astype(np.uint8)).contiguous()

@@ -71,6 +71,7 @@ PARTS = {
             "storymem/selection/scorers.py",
             "storymem/memory/embedders.py",
             "storymem/selection/preprocess.py",
+            "storymem/files/images.py::to_uint8",
             "storymem/models/clip_vision.py",
             "storymem/models/clip_embedder.py",
             "storymem/models/clip_text.py",
@@ -88,6 +89,7 @@ PARTS = {
             "nodes/memory/bank_folder.py::LoadMemoryBank",
             "storymem/memory/bank.py",
             "storymem/memory/frame.py",
+            "storymem/files/images.py::to_uint8",
             "storymem/memory/policies.py",
             "storymem/memory/retrieval.py",
             "storymem/script/cast.py",
@@ -111,6 +113,7 @@ PARTS = {
             "storymem/loop/shots.py::join_parts",
             "storymem/loop/shot_store.py::TAIL_FRAMES",
             "storymem/loop/shot_store.py::_eight_bit",
+            "storymem/files/images.py::to_uint8",
         ),
     ),
     "headless": Part(

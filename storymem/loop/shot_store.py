@@ -34,7 +34,7 @@ from ..files.disk import (
     unfinished_beside,
     unfinished_folder,
 )
-from ..files.images import PictureError, open_picture
+from ..files.images import PictureError, open_picture, to_uint8
 from ..files.messages import shown
 from ..files.names import is_digest
 from ..files.video import DEFAULT_CRF, FRAME_RATE, read_info, write_video
@@ -332,17 +332,8 @@ def _provenance(entry: Mapping) -> dict:
 
 def _eight_bit(frames: torch.Tensor, tail: list[np.ndarray]) -> Iterable[np.ndarray]:
     """Frames as ``uint8`` one by one; the last ones are left in ``tail``."""
-    # numpy, not torch: torch wakes its whole thread pool for each of these small steps.
     for i, frame in enumerate(frames):
-        pixels = frame.detach().to("cpu", torch.float32).numpy()
-        if not (np.isfinite(pixels.min()) and np.isfinite(pixels.max())):
-            raise ValueError(
-                f"frame {i} of the shot holds NaN or infinite pixels: the sampler or the VAE "
-                "failed (often fp16 overflow); nothing was saved"
-            )
-        scaled = np.clip(pixels, 0, 1)
-        scaled *= 255
-        pixels = np.rint(scaled, out=scaled).astype(np.uint8)
+        pixels = to_uint8(frame, f"frame {i} of the shot").numpy()
         tail.append(pixels)
         del tail[:-TAIL_FRAMES]
         yield pixels

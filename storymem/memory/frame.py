@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ..files.images import to_uint8
 from .picture import Picture
 
 REFERENCE_SHOT = -1  # shot index of images that come from the artist, not from a shot
@@ -42,10 +43,7 @@ class MemoryFrame:
         """Build a frame from float pixels ``[H, W, 3]`` in [0, 1] (values outside are clamped)."""
         if pixels.ndim != 3 or pixels.shape[-1] != 3:
             raise ValueError(f"an image must be [H, W, 3], but it is {list(pixels.shape)}")
-        if not torch.isfinite(pixels).all():
-            raise ValueError("an image for the memory bank holds NaN or infinite pixels")
-        quantised = pixels.detach().cpu().float().clamp(0, 1).mul(255).round().to(torch.uint8)
-        return cls(quantised.contiguous(), **provenance)
+        return cls(to_uint8(pixels, "an image for the memory bank"), **provenance)
 
     @property
     def image(self) -> torch.Tensor:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from ..files.images import PICTURE_SUFFIXES, find_pictures, read_picture
+from ..files.images import PICTURE_SUFFIXES, find_pictures, read_picture, to_uint8
 from ..script.story import Story
 
 # Of a shot's picture: its label such as 01_02, and what ComfyUI's Save Image puts after a prefix.
@@ -31,10 +31,7 @@ def from_batch(images: torch.Tensor, story: Story) -> dict[int, torch.Tensor]:
             f"start_images holds {len(images)} pictures, but the story '{story.name}' has {count} "
             "shots; give one picture for each shot, in order, or connect nothing"
         )
-    if not images.isfinite().all():
-        raise ValueError("start_images holds pixels that are no numbers; load or make them again")
-    pixels = (images[..., :3].float() * 255).round().clamp(0, 255).to(torch.uint8).cpu()
-    return dict(enumerate(pixels))
+    return dict(enumerate(to_uint8(images, "start_images")))
 
 
 def from_folder(folder: Path, story: Story) -> dict[int, torch.Tensor]:

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 import torch
 import torch.nn.functional as F
 
+from ..files.images import to_uint8
+
 SIZE_FACTOR = 28  # Qwen2-VL: patches of 14 pixels, merged 2 x 2
 MIN_SELECTION_PIXELS = 37_632  # 48 * 28 * 28, released selection
 MAX_SELECTION_PIXELS = 200_704  # 256 * 28 * 28, released selection
@@ -49,23 +51,6 @@ def smart_size(
         rows = math.ceil(height * grow / SIZE_FACTOR) * SIZE_FACTOR
         columns = math.ceil(width * grow / SIZE_FACTOR) * SIZE_FACTOR
     return rows, columns
-
-
-def quantise(frame: torch.Tensor, name: str = "the frame") -> torch.Tensor:
-    """A float frame ``[H, W, 3 or 4]`` as ``uint8 [H, W, 3]``; HDR values are clamped to [0, 1].
-
-    Raises:
-        ValueError: for NaN or infinite pixels.
-    """
-    if frame.dtype == torch.uint8:
-        return frame[..., :3].cpu().contiguous()
-    pixels = frame[..., :3].detach().cpu().float()
-    if not torch.isfinite(pixels).all():
-        raise ValueError(
-            f"{name} holds NaN or infinite pixels; the model or VAE that made it failed (try "
-            "another precision), or repair the image first"
-        )
-    return pixels.clamp(0, 1).mul(255).round().to(torch.uint8).contiguous()
 
 
 def resize_frame(frame: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -107,7 +92,7 @@ class ShotFrames:
 
     def original(self, index: int) -> torch.Tensor:
         """Frame ``index`` as ``uint8 [H, W, 3]``."""
-        return quantise(self._images[index], f"frame {index}")
+        return to_uint8(self._images[index], f"frame {index}")
 
     def small(self, index: int) -> torch.Tensor:
         """The smaller copy of frame ``index``, ``uint8 [h, w, 3]``."""

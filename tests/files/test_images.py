@@ -23,6 +23,7 @@ from storymem.files.images import (
     WORKING_FILES,
     is_picture,
     read_picture,
+    to_uint8,
 )
 from storymem.loop.shot_store import ShotStore
 from storymem.memory.bank import MemoryBank
@@ -330,3 +331,13 @@ def test_pixels_are_as_pillow_gives_them(tmp_path):
         read_picture(tmp_path / "b.png")[..., 0],
         torch.from_numpy((deep.astype(np.float64) / 65535 * 255).round().astype(np.uint8)),
     )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_pixels_that_are_no_numbers_never_become_a_picture(value):
+    pixels = torch.zeros(2, 3, 4)
+    pixels[1, 2, 3] = value
+    assert to_uint8(pixels, "frame 3").shape == (2, 3, 3)  # in alpha, which is dropped
+    pixels[0, 0, 0] = value
+    with pytest.raises(ValueError, match="frame 3 holds NaN or infinite pixels"):
+        to_uint8(pixels, "frame 3")

@@ -44,7 +44,7 @@ NO_PIXELS = {
     "storymem/files/hashing.py", "storymem/loop/plan.py", "storymem/script/story.py",
     "nodes/host/folders.py", "nodes/host/executor.py", "nodes/page/bank_ui.py", "nodes/types.py",
     "nodes/host/wan_models.py",
-    "storymem/memory/bank_folder.py", "storymem/memory/picture.py", "storymem/files/images.py",
+    "storymem/memory/bank_folder.py", "storymem/memory/picture.py",
     "storymem/files/json_text.py", "storymem/files/messages.py", "storymem/script/numbers.py",
     "storymem/views/contact_sheet.py",
     "storymem/loop/render_version.py", "storymem/loop/cache_keys.py",

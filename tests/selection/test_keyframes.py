@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from helpers.fakes import LabelEmbedder, LabelScorer, label_frames, noise_image
+from storymem.files.images import to_uint8
 from storymem.memory.bank import MemoryBank
 from storymem.memory.frame import MemoryFrame
 from storymem.selection.algorithm import drop_known, select_keyframes
 from storymem.selection.keyframes import choose_keyframes
-from storymem.selection.preprocess import ShotFrames, quantise, resize_frame, smart_size
+from storymem.selection.preprocess import ShotFrames, resize_frame, smart_size
 
 
 def golden_cases(golden):
@@ -177,8 +178,8 @@ def test_odd_sizes_get_at_least_one_patch(size):
 
 def test_hdr_pixels_are_clamped_and_half_precision_is_read():
     frame = torch.tensor([[[-3.0, 0.5, 40.0]]])
-    assert quantise(frame).tolist() == [[[0, 128, 255]]]
-    assert quantise(frame.half()).tolist() == [[[0, 128, 255]]]
+    assert to_uint8(frame, "a frame").tolist() == [[[0, 128, 255]]]
+    assert to_uint8(frame.half(), "a frame").tolist() == [[[0, 128, 255]]]
 
 
 def test_eight_bit_frames_pass_unchanged():

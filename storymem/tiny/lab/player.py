@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 import torch.nn.functional as F
 
+from ...files.images import to_uint8
 from ...loop.plan import LoopSettings, plan_shot
 from ...loop.shot_memory import shot_memory, with_prompt
 from ...memory.bank import MemoryBank, start_bank
@@ -24,7 +25,6 @@ from ...sampling.continuity import OVERLAP_FRAMES, take_overlap_frames
 from ...script.reader import load_story
 from ...script.story import Story
 from ...selection import keyframes
-from ...selection.preprocess import quantise
 from ...selection.scorers import SharpnessScorer
 from .. import demo, picture, world
 from .painter import Request
@@ -170,9 +170,9 @@ def _match_colour(clip: torch.Tensor, given: torch.Tensor | None) -> torch.Tenso
 
 
 def _in_eight_bits(clips: torch.Tensor) -> torch.Tensor:
-    """``quantise`` of many clips on their own device, uint8 on the CPU."""
+    """``to_uint8`` of many clips on their own device, uint8 on the CPU."""
     if not torch.isfinite(clips).all():
-        quantise(clips, "a shot")  # says what is wrong
+        to_uint8(clips, "a shot")  # says what is wrong
     return clips.clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
 
 
