@@ -4,7 +4,6 @@ folder."""
 from __future__ import annotations
 
 import logging
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
@@ -12,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..files.disk import explain_write_errors, remove_link, unfinished_file
+from ..files.disk import explain_write_errors, remove_link, replacing, unfinished_file
 from ..files.hashing import checksum
 from ..files.names import folder_name
 from ..files.video import (
@@ -95,7 +94,7 @@ class StoryExport:
     def _write_shot(self, step: Step, target: Path) -> None:
         """Write a shot's file. The manifest is first: after a crash in between, what lies there is
         older than what should, and no edit."""
-        with unfinished_file(target) as unfinished:
+        with replacing(target) as unfinished:
             if self.options.fps == FRAME_RATE:
                 # A copy, not a hard link: who edits it in place must not alter the record.
                 shutil.copyfile(step.record.video, unfinished)
@@ -106,7 +105,6 @@ class StoryExport:
             written = Written(step.record.key, digest, status.st_mtime_ns, fps)
             target.unlink(missing_ok=True)  # after a crash nothing lies there that looks foreign
             self._list_shot(step, written, size=status.st_size)
-            os.replace(unfinished, target)
 
     def _list_shot(self, step: Step, written: Written, **facts) -> None:
         name = f"shot_{step.label}.mp4"

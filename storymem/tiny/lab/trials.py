@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from ...files.disk import write_whole
 from .. import demo, files, judge, world
 from . import measures
 from .painter import load_painter, random_painter
@@ -98,9 +99,7 @@ class Trials:
         folder.mkdir(parents=True, exist_ok=True)
         self.compare()
         self.found["seconds"] = round(time.perf_counter() - self.began, 1)
-        partial = folder / f".{self.file}"
-        partial.write_text(json.dumps(self.found, indent=1))
-        partial.replace(folder / self.file)
+        write_whole(folder / self.file, json.dumps(self.found, indent=1).encode())
 
     def _obstacle(self, case: Case) -> str:
         if time.perf_counter() - self.began > self.options.seconds:
