@@ -12,7 +12,7 @@ from ...storymem.loop.plan import LoopSettings
 from ...storymem.memory.bank import MemoryBank
 from ...storymem.sampling import start_images as start_pictures
 from ...storymem.sampling.continuity import LOOP_CONTINUITY
-from ...storymem.script.numbers import parse_shot_numbers
+from ...storymem.script.numbers import parse_ranges
 from ..host.folders import shortens_host_paths
 from ..host.tensors import require_images
 from ..page import bank_ui
@@ -180,7 +180,7 @@ class ShotLoopOpen(io.ComfyNode):
             start_shot,
             end_shot,
             preview,
-            parse_shot_numbers(redo_shots, len(story.shots)),
+            parse_ranges(redo_shots, "redo_shots", shots=len(story.shots)),
             redo_take,
             after_redo == "keep_later",
         )

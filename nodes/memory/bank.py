@@ -14,7 +14,7 @@ from ...storymem.files.messages import shown
 from ...storymem.memory.bank import MemoryBank, start_bank
 from ...storymem.memory.edits import BankEdits
 from ...storymem.memory.policies import MAX_MEMORY_FRAMES, POLICIES, SINK_FRAMES
-from ...storymem.script.numbers import parse_numbers
+from ...storymem.script.numbers import parse_ranges
 from ...storymem.views.contact_sheet import contact_sheet
 from ..host.folders import find_inside, short_places, shortens_host_paths
 from ..host.tensors import require_images
@@ -286,10 +286,10 @@ class EditMemoryBank(io.ComfyNode):
     @shortens_host_paths
     def execute(cls, bank, pin, unpin, forget, restore):
         edited = bank.edit(
-            pin=parse_numbers(pin, "pin"),
-            unpin=parse_numbers(unpin, "unpin"),
-            forget=parse_numbers(forget, "forget"),
-            restore=parse_numbers(restore, "restore"),
+            pin=parse_ranges(pin, "pin"),
+            unpin=parse_ranges(unpin, "unpin"),
+            forget=parse_ranges(forget, "forget"),
+            restore=parse_ranges(restore, "restore"),
         )
         return io.NodeOutput(edited, ui=show_bank(edited, cls.hidden))
 

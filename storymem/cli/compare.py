@@ -14,7 +14,7 @@ from ..film.finished_story import read_script
 from ..headless import parallel
 from ..loop.plan import LoopSettings
 from ..sampling.start_images import from_folder
-from ..script.numbers import parse_shot_numbers
+from ..script.numbers import parse_ranges
 from . import evaluate, exit_codes, run_options
 from . import run as command
 
@@ -133,7 +133,7 @@ def _plan(options: argparse.Namespace) -> list[tuple[str, argparse.Namespace]]:
             raise ValueError(f"{error} (options of 'storymem run' come after --)") from error
         story = read_script(choices.script)
         LoopSettings(start_shot=choices.start_shot, end_shot=choices.end_shot).range(story)
-        parse_shot_numbers(choices.redo, len(story.shots))
+        parse_ranges(choices.redo, "redo_shots", shots=len(story.shots))
     return runs
 
 

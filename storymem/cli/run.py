@@ -25,7 +25,7 @@ from ..memory.bank_folder import load_bank
 from ..memory.policies import POLICIES
 from ..sampling.recipe import Recipe
 from ..sampling.start_images import from_folder
-from ..script.numbers import parse_shot_numbers
+from ..script.numbers import parse_ranges
 from ..script.reader import load_story
 from ..script.story import Story
 from ..tiny import demo
@@ -260,7 +260,7 @@ def _work(options: argparse.Namespace, story: Story, engine: Engine) -> StoryRun
             negative=options.negative,
             start_shot=options.start_shot,
             end_shot=options.end_shot,
-            redo=parse_shot_numbers(options.redo, len(story.shots)),
+            redo=parse_ranges(options.redo, "redo_shots", shots=len(story.shots)),
             take=options.take,
         ),
         **{

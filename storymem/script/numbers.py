@@ -7,53 +7,38 @@ from collections.abc import Iterator
 
 from ..files.messages import shown
 
-MAX_NUMBERED = 10**6  # frames that numbers of a contact sheet can mean
+MAX_NUMBERED = 10**6  # numbers that one list may name, in all its ranges together
 
 
-def parse_numbers(text: str, name: str) -> list[int]:
-    """Indices from the numbers of a contact sheet, such as ``1, 4-6``, which count from 1.
+def parse_ranges(text: str, name: str, *, shots: int | None = None) -> tuple[int, ...]:
+    """Indices from the numbers in ``"3, 5-7"``, which count from 1: each once, in order.
+
+    Args:
+        name: the input that holds the text, for the error.
+        shots: how many the story has that the numbers mean; without it they are numbers of a
+            contact sheet.
 
     Raises:
-        ValueError: for anything else, naming the input.
+        ValueError: for text that is no list of such numbers.
     """
-    indices: list[int] = []
-    for part in text.replace(";", ",").split(","):
-        first, dash, last = (piece.strip() for piece in part.partition("-"))
-        if not (first or dash):
-            continue
-        last = last if dash else first
-        is_plain = all(n.isdecimal() and len(n) < 8 for n in (first, last))
-        if not (is_plain and 1 <= int(first) <= int(last) <= MAX_NUMBERED - len(indices)):
+    count = MAX_NUMBERED if shots is None else shots
+    is_named, total = bytearray(), 0
+    for part in _parts(text):
+        match = re.fullmatch(r"(\d{1,7})(?:-(\d{1,7}))?", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+        total += last - first + 1
+        if not 1 <= first <= last <= count or total > MAX_NUMBERED:
+            of = "contact sheet" if shots is None else f"story, which has shots 1 to {shots},"
             raise ValueError(
-                f"{name} must be numbers of the contact sheet such as 1, 4-6, but it has "
+                f"{name} must be numbers of the {of} and must look like 3 or 3, 5-7, but it holds "
                 f"{shown(part)}"
             )
-        indices += range(int(first) - 1, int(last))
-    return indices
-
-
-def parse_shot_numbers(text: str, count: int) -> tuple[int, ...]:
-    """``"3, 5-7"`` as indices from 0.
-
-    Raises:
-        ValueError: for text that is no list of shot numbers, or a shot that the story does not
-        have.
-    """
-    is_named = bytearray(count)
-    for part in _number_parts(text):
-        match = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", part)
-        if not match:
-            raise ValueError(
-                f"redo_shots must look like '3' or '3, 5-7', but it holds {shown(part)}"
-            )
-        first, last = int(match[1]), int(match[2] or match[1])
-        if not 1 <= first <= last <= count:
-            raise ValueError(f"redo_shots names {part}, but the story has shots 1 to {count}")
+        is_named.extend(bytes(max(0, last - len(is_named))))
         is_named[first - 1 : last] = b"\1" * (last - first + 1)
-    return tuple(i for i in range(count) if is_named[i])
+    return tuple(i for i, is_there in enumerate(is_named) if is_there)
 
 
-def _number_parts(text: str) -> Iterator[str]:
+def _parts(text: str) -> Iterator[str]:
     """``"3 , 5 - 7"`` as ``3`` and ``5-7``: blanks and commas divide, but not around a dash."""
     for piece in re.split("[,;]", text):
         part = ""

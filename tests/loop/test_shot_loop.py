@@ -23,7 +23,7 @@ from storymem.loop.shot_store import ShotStore
 from storymem.loop.shots import finish_shot, list_steps, summarise_steps
 from storymem.memory.bank import MemoryBank
 from storymem.memory.frame import MemoryFrame
-from storymem.script.numbers import parse_shot_numbers
+from storymem.script.numbers import parse_ranges
 from storymem.script.reader import load_story
 
 PROMPTS = ("a", "b", "c", "d")
@@ -346,7 +346,7 @@ def test_four_times_as_many_shots_are_four_times_the_work_to_list(tmp_path):
     [("", ()), ("3", (2,)), ("3, 5-7", (2, 4, 5, 6)), ("2 - 3;1", (0, 1, 2)), ("2,2", (1,))],
 )
 def test_shot_numbers_are_read(text, expected):
-    assert parse_shot_numbers(text, 8) == expected
+    assert parse_ranges(text, "redo_shots", shots=8) == expected
 
 
 def test_the_disk_is_estimated_and_checked(loop):

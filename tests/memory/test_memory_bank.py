@@ -11,7 +11,7 @@ from helpers.fakes import noise_image
 from storymem.memory.bank import MemoryBank, start_bank
 from storymem.memory.frame import REFERENCE_SHOT, MemoryFrame
 from storymem.memory.policies import window
-from storymem.script.numbers import parse_numbers
+from storymem.script.numbers import parse_ranges
 
 
 def bank_of(count: int, *, pinned=(), max_frames=10, sink=3) -> MemoryBank:
@@ -133,16 +133,23 @@ def test_the_same_pixels_are_the_same_frame_whatever_is_said_of_them():
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("", []), ("1", [0]), ("1, 4-6", [0, 3, 4, 5]), ("2;3,", [1, 2]), (" 7 - 7 ", [6])],
+    [
+        ("", ()),
+        ("1", (0,)),
+        ("1, 4-6", (0, 3, 4, 5)),
+        ("2;3,", (1, 2)),
+        (" 7 - 7 ", (6,)),
+        ("1 2", (0, 1)),
+    ],
 )
 def test_numbers_of_the_contact_sheet_are_read(text, expected):
-    assert parse_numbers(text, "pin") == expected
+    assert parse_ranges(text, "pin") == expected
 
 
-@pytest.mark.parametrize("text", ["a", "0", "-1", "3-1", "1-", "1.5", "1 2", "1-2-3", "1-9999999"])
+@pytest.mark.parametrize("text", ["a", "0", "-1", "3-1", "1-", "1.5", "1-2-3", "1-9999999"])
 def test_what_is_no_number_of_the_sheet_is_refused(text):
     with pytest.raises(ValueError, match="pin must be numbers"):
-        parse_numbers(text, "pin")
+        parse_ranges(text, "pin")
 
 
 def test_all_changes_at_once_count_from_the_bank_as_it_was_shown():

@@ -46,7 +46,7 @@ from storymem.memory.bank_folder import load_bank, save_bank
 from storymem.memory.edits import BankEdits
 from storymem.memory.frame import MemoryFrame
 from storymem.sampling.lora import read_lora
-from storymem.script.numbers import parse_numbers, parse_shot_numbers
+from storymem.script.numbers import parse_ranges
 from storymem.script.reader import load_story
 from storymem.script.rows import FORMATS, check_written, read_script, write_script
 from storymem.script.story import Story, summarise
@@ -254,9 +254,9 @@ def test_any_rows_of_a_page_are_a_script_or_are_told(view):
 @given(ODD_TEXT | st.text("0123456789-,; ", max_size=40))
 def test_any_list_of_numbers_is_one_or_is_told(text):
     with only_words(text):
-        assert all(0 <= i < 9 for i in parse_shot_numbers(text, 9))
+        assert all(0 <= i < 9 for i in parse_ranges(text, "redo_shots", shots=9))
     with only_words(text):
-        assert all(0 <= i < 10**6 for i in parse_numbers(text, "pin"))
+        assert all(0 <= i < 10**6 for i in parse_ranges(text, "pin"))
 
 
 # --- clicks ---------------------------------------------------------------------------------------

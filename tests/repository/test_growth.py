@@ -15,7 +15,7 @@ from storymem.memory.edits import BankEdits
 from storymem.memory.frame import MemoryFrame
 from storymem.sampling.lora import module_name
 from storymem.script.cast import named_in, names_in_label, names_of, strip_mentions
-from storymem.script.numbers import parse_numbers, parse_shot_numbers
+from storymem.script.numbers import parse_ranges
 from storymem.script.plain_text import parse_plain, read_tag, split_tags
 from storymem.script.reader import load_story
 from storymem.script.rows import check_written, read_script, write_script
@@ -85,8 +85,8 @@ def test_lists_of_numbers_are_read_in_time(pattern):
         text = fill(pattern, n)
 
         def both():
-            quietly(lambda: parse_shot_numbers(text, 10))()
-            quietly(lambda: parse_numbers(text, "pin"))()
+            quietly(lambda: parse_ranges(text, "redo_shots", shots=10))()
+            quietly(lambda: parse_ranges(text, "pin"))()
 
         return both
 
@@ -95,8 +95,8 @@ def test_lists_of_numbers_are_read_in_time(pattern):
 
 def test_ranges_of_numbers_cannot_be_added_up_without_end():
     with pytest.raises(ValueError, match="must be numbers of the contact sheet"):
-        parse_numbers(", ".join(["1-1000000"] * 1000), "pin")
-    assert parse_shot_numbers(", ".join(["1-10"] * 100_000), 10) == tuple(range(10))
+        parse_ranges(", ".join(["1-1000000"] * 1000), "pin")
+    assert parse_ranges(", ".join(["1-10"] * 100_000), "redo_shots", shots=10) == tuple(range(10))
 
 
 @pytest.mark.parametrize("twice", ["one", "all"])
