@@ -105,62 +105,37 @@ def choose_keyframes(
     """
     shot_frames = ShotFrames(images)
     shot_frames.check()
-    count = len(shot_frames)
-    vectors: dict[int, torch.Tensor] = {}
-    scores: dict[int, float] = {}
-
-    def similarity(anchor: int, i: int) -> float:
-        if i not in vectors or anchor not in vectors:
-            # The first scan asks for every later frame, so they are embedded together.
-            needed = [j for j in (anchor, *range(max(2, anchor + 1), count)) if j not in vectors]
-            for batch in in_batches(needed, BATCH):
-                rows = embedder.embed(torch.stack([shot_frames.small(j) for j in batch]))
-                vectors.update(zip(batch, rows.double(), strict=True))
-        return float(vectors[anchor] @ vectors[i])
-
-    def good(i: int) -> bool:
-        if scorer is None:
-            return True
-        if i not in scores:
-            scores[i] = scorer.score(shot_frames.small(i)[None])[0]
-        return scorer.is_good(scores[i])
-
+    seen = _Measurements(shot_frames, embedder, scorer)
     selection = select_keyframes(
-        count, similarity, good, threshold=threshold, max_keyframes=max_keyframes
+        len(shot_frames),
+        seen.similarity,
+        seen.is_good,
+        threshold=threshold,
+        max_keyframes=max_keyframes,
     )
-    to_anchor = {
-        i: similarity(max(k for k in selection.indices if k < i), i)
-        for i in range(max(2, min(selection.indices, default=count) + 1), count)
-    }
-    label = {"story": story, "shot": shot, "scorer": scorer.name if scorer else ""}
-    candidates = [
-        MemoryFrame(
+    to_anchor = _similarity_to_anchors(selection.indices, seen)
+
+    def as_memory(i: int, reason: str) -> MemoryFrame:
+        return MemoryFrame(
             shot_frames.original(i),
+            story=story,
+            shot=shot,
             frame=i,
-            score=scores.get(i),
+            score=seen.scores.get(i),
+            scorer=scorer.name if scorer else "",
             similarity=to_anchor.get(i),
-            reason=_why_kept(to_anchor.get(i), selection.threshold, scorer, scores.get(i)),
-            **label,
+            reason=reason,
         )
+
+    candidates = [
+        as_memory(i, _why_kept(to_anchor.get(i), selection.threshold, scorer, seen.scores.get(i)))
         for i in selection.indices
     ]
     frames, known_frames, closest = _split_known(candidates, bank, embedder, known_threshold)
-    failed = [i for i, score in scores.items() if not scorer.is_good(score)]
-    listed = sorted(sorted(failed, key=lambda i: -scores[i])[:MAX_LISTED_REJECTS])
-    gated = [
-        MemoryFrame(
-            shot_frames.original(i),
-            frame=i,
-            score=scores[i],
-            similarity=to_anchor.get(i),
-            reason=f"{scorer.name} {scores[i]:.2f}, below {scorer.threshold:g}",
-            **label,
-        )
-        for i in listed
-    ]
+    gated = [as_memory(i, _why_gated(scorer, seen.scores[i])) for i in seen.best_failed()]
     rejected = sorted((*known_frames, *gated), key=lambda frame: frame.order)
     decision = Decision(
-        count=count,
+        count=len(shot_frames),
         asked_threshold=threshold,
         threshold=selection.threshold,
         passes=selection.passes,
@@ -168,13 +143,57 @@ def choose_keyframes(
         indices=selection.indices,
         similarity=to_anchor,
         known=closest,
-        scores=scores,
+        scores=seen.scores,
         scorer=scorer.name if scorer else "",
         score_threshold=scorer.threshold if scorer else None,
     )
     keyframes = Keyframes(tuple(frames), tuple(rejected), decision)
     _log_selection(keyframes, shot)
     return keyframes
+
+
+class _Measurements:
+    """What the algorithm asks of a shot's frames: each is embedded once, and scored once when its
+    score is asked for."""
+
+    def __init__(self, frames: ShotFrames, embedder: Embedder, scorer: Scorer | None):
+        self.frames = frames
+        self.scores: dict[int, float] = {}
+        self._embedder, self._scorer = embedder, scorer
+        self._vectors: dict[int, torch.Tensor] = {}
+
+    def similarity(self, anchor: int, i: int) -> float:
+        """Cosine of two frames."""
+        if i not in self._vectors or anchor not in self._vectors:
+            # The first scan asks for every later frame, so they are embedded together.
+            later = range(max(2, anchor + 1), len(self.frames))
+            self._embed([j for j in (anchor, *later) if j not in self._vectors])
+        return float(self._vectors[anchor] @ self._vectors[i])
+
+    def is_good(self, i: int) -> bool:
+        """Whether a frame passes the aesthetic gate; without a scorer all do."""
+        if self._scorer is None:
+            return True
+        if i not in self.scores:
+            self.scores[i] = self._scorer.score(self.frames.small(i)[None])[0]
+        return self._scorer.is_good(self.scores[i])
+
+    def best_failed(self) -> list[int]:
+        """The best of the frames that failed the gate, in the order of the shot."""
+        failed = [i for i, score in self.scores.items() if not self._scorer.is_good(score)]
+        return sorted(sorted(failed, key=lambda i: -self.scores[i])[:MAX_LISTED_REJECTS])
+
+    def _embed(self, indices: list[int]) -> None:
+        for batch in in_batches(indices, BATCH):
+            rows = self._embedder.embed(torch.stack([self.frames.small(j) for j in batch]))
+            self._vectors.update(zip(batch, rows.double(), strict=True))
+
+
+def _similarity_to_anchors(indices: tuple[int, ...], seen: _Measurements) -> dict[int, float]:
+    """Of every frame after the first keyframe, the similarity to the keyframe before it."""
+    count = len(seen.frames)
+    after_first = range(max(2, min(indices, default=count) + 1), count)
+    return {i: seen.similarity(max(k for k in indices if k < i), i) for i in after_first}
 
 
 def _why_kept(
@@ -184,6 +203,10 @@ def _why_kept(
     if similarity is None:
         return f"first {'good ' if scorer else ''}frame of the shot{gate}"
     return f"similarity {similarity:.3f} to the last keyframe, below {threshold:.2f}{gate}"
+
+
+def _why_gated(scorer: Scorer, score: float) -> str:
+    return f"{scorer.name} {score:.2f}, below {scorer.threshold:g}"
 
 
 def _split_known(
