@@ -26,13 +26,12 @@ def parse_ranges(text: str, name: str, *, shots: int | None = None) -> tuple[int
     for part in _parts(text):
         match = re.fullmatch(r"(\d{1,7})(?:-(\d{1,7}))?", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+        if match and shots is not None and not 1 <= first <= last <= shots:
+            raise ValueError(f"{name} names {part}, but the story has shots 1 to {shots}")
         total += last - first + 1
         if not 1 <= first <= last <= count or total > MAX_NUMBERED:
-            of = "contact sheet" if shots is None else f"story, which has shots 1 to {shots},"
-            raise ValueError(
-                f"{name} must be numbers of the {of} and must look like 3 or 3, 5-7, but it holds "
-                f"{shown(part)}"
-            )
+            form = "look like" if shots is not None else "be numbers of the contact sheet such as"
+            raise ValueError(f"{name} must {form} 3 or 3, 5-7, but it holds {shown(part)}")
         is_named.extend(bytes(max(0, last - len(is_named))))
         is_named[first - 1 : last] = b"\1" * (last - first + 1)
     return tuple(i for i, is_there in enumerate(is_named) if is_there)
