@@ -15,15 +15,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..files.messages import count_shots
 from ..loop.reuse import latest_results, locks_of, moved_results, texts_that_fit
 from ..script.cast import strip_mentions
 from ..script.story import DEFAULT_NAME, Story
-from .folder import SCRIPTS, STORES
+from .folder import STORES
 from .folder_lock import changing
-from .manifest import prompt_marks, read_manifest, write_manifest, write_script_copy
+from .manifest import (
+    MOST_EARLIER,
+    prompt_marks,
+    read_manifest,
+    write_manifest,
+    write_script_copy,
+)
+from .versions import is_numbered
 
 OF_FILE = ("file", "fps", "size", "sha256")  # what an entry says of the visible file
-NUMBERED_FILM = re.compile(r"_[0-9]{5,}_\.mp4$")  # the name of a film that no other film replaces
 
 
 @dataclass(frozen=True)
@@ -80,14 +87,12 @@ def shares_prompt(film: Mapping, story: Story) -> bool:
     return any(texts_that_fit(shots, texts).values())
 
 
-def keep_earlier(folder: Path, manifest: Mapping) -> dict:
-    """The manifest of ``folder`` with its shots moved to the list ``earlier``, together with the
-    film's name, prompts and script: all that bringing it back needs. Writes nothing."""
+def keep_earlier(manifest: Mapping) -> dict:
+    """A folder's manifest with its shots moved to the list ``earlier``, together with the
+    film's name and prompts: all that taking it up again needs. Writes nothing."""
     film = {name: manifest[name] for name in ("name", "video") if name in manifest}
     film |= {name: manifest[name] for name in ("prompts", "shots", "locks")}
-    if (script := _script_in(folder)) is not None:
-        film["script"] = script
-    earlier = [*manifest["earlier"], film]
+    earlier = [*manifest["earlier"], film][-MOST_EARLIER:]
     return {**manifest, "prompts": [], "shots": {}, "locks": {}, "earlier": earlier}
 
 
@@ -101,7 +106,7 @@ def begin_film(folder: Path, story: Story, steps: Sequence) -> None:
         found = find_film(folder, story)
         results, manifest, locks = found.results(story), found.manifest, dict(found.locks)
         if found.is_other:
-            manifest = keep_earlier(folder, manifest)
+            manifest = keep_earlier(manifest)
             manifest["video"] = (found.taken_up or {}).get("video", "")
             locks = locks if found.taken_up is not None else {}
         elif not manifest["shots"]:
@@ -140,7 +145,8 @@ def notices_of(
     """
     notices = []
     if found.is_other:
-        count, title = _shots(len(found.manifest["shots"])), " of that title" * has_title_folder
+        count = count_shots(len(found.manifest["shots"]))
+        title = " of that title" if has_title_folder else ""
         notices.append(
             f"{folder} holds another film{title} ({count}, none with a prompt of this script); "
             f"{_what_stays(found.manifest)}its shots stay in the store as takes"
@@ -157,7 +163,7 @@ def notices_of(
         )
     if found.old_folder is not None:
         notices.append(
-            f"an earlier version put this story's {_shots(len(found.shots))} into "
+            f"an earlier version put this story's {count_shots(len(found.shots))} into "
             f"{found.old_folder}; they go to {folder} now, with their locks, and the old folder "
             "stays as it is"
         )
@@ -171,11 +177,7 @@ def notices_of(
 
 def _what_stays(manifest: Mapping) -> str:
     video = manifest.get("video", "")
-    return f"its film stays as {video}, " if NUMBERED_FILM.search(video) else ""
-
-
-def _shots(count: int) -> str:
-    return f"{count} shot{'s' * (count != 1)}"
+    return f"its film stays as {video}, " if is_numbered(video) else ""
 
 
 def _unseen(shots: Mapping[str, dict]) -> dict[str, dict]:
@@ -197,10 +199,3 @@ def _numbered_beside(folder: Path) -> list[Path]:
                     continue  # the --out of a headless run, with a store of its own
                 found.append((int(match[1]), path))
     return [path for _, path in sorted(found)]
-
-
-def _script_in(folder: Path) -> str | None:
-    for name in SCRIPTS:
-        with suppress(OSError, ValueError):
-            return (folder / name).read_text(encoding="utf-8")
-    return None

@@ -24,10 +24,9 @@ import torch
 
 from ..files.hashing import checksum
 from ..files.video import FRAME_RATE, VideoInfo, open_video, read_info
-from ..loop.shot_store import ShotStore
+from ..loop.shot_store import TAIL_FRAMES, ShotStore
 from ..memory.frame import MemoryFrame
 
-TAIL_FRAMES = 5  # as of a record: MM2V continues from five frames (paper 3.3)
 BUSY_SECONDS = 2  # a file that changed this recently may be in the middle of being exported
 PATIENCE = 6  # seconds to wait for the end of an export
 LONGEST_SECONDS = 3600  # of one shot; longer times come from a damaged file

@@ -15,9 +15,8 @@ from ..loop.reuse import is_held
 from ..script.cast import strip_mentions
 from ..script.reader import check_file, load_story
 from ..script.story import Story
-from .manifest import read_manifest
+from .manifest import SCRIPTS, find_script, read_manifest
 
-SCRIPTS = ("script.json", "script.txt")  # what the nodes and the runner leave beside the shots
 PATTERNS = ("shot_{}.mp4", "{}.mp4")  # ours, and the released code's
 NUMBERED = re.compile(r"(?:shot_)?[0-9]{1,7}_[0-9]{1,7}\.mp4$")
 
@@ -180,9 +179,8 @@ def watch(
 
 
 def _script_in(folder: Path) -> Path:
-    for name in SCRIPTS:
-        if (folder / name).is_file():
-            return folder / name
+    if path := find_script(folder):
+        return path
     raise ValueError(
         f"{folder} holds no script ({' or '.join(SCRIPTS)}); put the story's script there under "
         "that name"

@@ -24,7 +24,6 @@ from .manifest import MANIFEST, update_manifest
 
 STORES = (".storymem", ".shots")  # of finished shots, of the nodes and headless
 SHOT_FILE = re.compile(r"shot_([0-9]{1,7}_[0-9]{1,7})\.mp4")
-SCRIPTS = ("script.json", "script.txt")  # what stands beside the shots
 
 
 def story_folder(output: str | Path, prefix: str, story: Story) -> Path:
@@ -67,7 +66,7 @@ def claim_folder(output: str | Path, prefix: str, story: Story) -> Path:
             _make_with_manifest(folder, story)
         elif not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "a file of that name is in the way")
-        elif not is_whole(folder / MANIFEST) and (found := _shot_files(folder)):
+        elif not has_manifest(folder) and (found := _shot_files(folder)):
             raise StoreError(
                 f"{folder} holds {found[0]}, but no story.json that says whose it is; move what is "
                 "in that folder elsewhere, or choose another filename_prefix or title"
@@ -103,10 +102,10 @@ def is_shot_file(entry: os.DirEntry) -> bool:
     return bool(SHOT_FILE.fullmatch(entry.name)) and entry.is_file(follow_symlinks=False)
 
 
-def is_whole(path: Path) -> bool:
-    """Whether a file holds a JSON object."""
+def has_manifest(folder: Path) -> bool:
+    """Whether ``story.json`` in ``folder`` can be read."""
     try:
-        return isinstance(parse_json(path.read_bytes()), dict)
+        return isinstance(parse_json((folder / MANIFEST).read_bytes()), dict)
     except (OSError, ValueError):
         return False
 

@@ -16,6 +16,8 @@ from .folder_lock import changing
 from .versions import check_history
 
 MANIFEST = "story.json"
+SCRIPTS = ("script.json", "script.txt")  # what the nodes and the runner leave beside the shots
+MOST_EARLIER = 100  # films that share a folder; the oldest beyond are forgotten, not their shots
 _TEXTS = ("key", "own", "prompt", "shot_prompt", "held_for", "script", "previous", "file", "sha256")
 _ENTRY = {  # what a result in the manifest may hold, by name
     **dict.fromkeys(_TEXTS, str),
@@ -60,7 +62,7 @@ def _check_film(film: dict) -> dict:
     film["prompts"] = [mark for mark in prompts if isinstance(mark, str)]
     locks = locks if isinstance(locks, dict) else {}
     film["locks"] = {name: key for name, key in locks.items() if is_digest(key)}
-    for name in ("name", "script", "video"):
+    for name in ("name", "video"):
         if not isinstance(film.get(name, ""), str):
             del film[name]
     return film
@@ -104,6 +106,19 @@ def write_script_copy(folder: Path, story: Story) -> None:
     write_whole(target, story.source.encode("utf-8", "surrogatepass"))
     with suppress(IsADirectoryError, PermissionError):  # a folder is somebody else's
         stale.unlink(missing_ok=True)
+
+
+def find_script(folder: Path) -> Path | None:
+    """The script beside a story's shots."""
+    return next((path for name in SCRIPTS if (path := folder / name).is_file()), None)
+
+
+def read_script_copy(folder: Path) -> str | None:
+    """The text of the script beside a story's shots; ``None`` when there is none to read."""
+    for name in SCRIPTS:
+        with suppress(OSError, UnicodeDecodeError):
+            return (folder / name).read_bytes().decode("utf-8", "surrogatepass")
+    return None
 
 
 def prompt_marks(story: Story) -> list[str]:

@@ -133,6 +133,14 @@ class StoryExport:
                 elif not step.reason:
                     self._note_what_it_follows(step, listed[step.label])
 
+    def show_only(self, steps: Sequence[Step]) -> None:
+        """Put finished shots there as ``export_missing``, and take away those that the script no
+        longer has: files as they were written go, edits are put aside."""
+        self.export_missing(steps)
+        labels = [shot.label for shot in self.story.shots]
+        self.shot_files.clear(labels)
+        remove_shown(self.folder, read_manifest(self.folder), labels)
+
     def finish(
         self, steps: list[Step], metadata: Mapping[str, str], bank: MemoryBank | None
     ) -> Path:
@@ -189,10 +197,7 @@ class StoryExport:
         Args:
             known: the present film, when it stays; else ``film`` is published.
         """
-        self.export_missing(steps)
-        labels = [shot.label for shot in self.story.shots]
-        self.shot_files.clear(labels)
-        remove_shown(self.folder, read_manifest(self.folder), labels)
+        self.show_only(steps)
         known = known or series.publish(film, version)
         write_script_copy(self.folder, self.story)
         if bank is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +21,9 @@ from ..loop.shot_store import ShotStore
 from ..script.reader import load_story
 from ..script.story import Story
 from .edited_shots import Written, written_from
-from .folder import SCRIPTS, SHOT_FILE, is_whole
+from .folder import SHOT_FILE, has_manifest
 from .folder_lock import changing
-from .manifest import MANIFEST, mark_of, write_manifest
+from .manifest import MANIFEST, mark_of, read_script_copy, write_manifest
 from .shot_files import as_changes
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def repair_folder(folder: Path, story: Story, store: ShotStore) -> None:
 
     What it held may be another film of that title, and is written down as such.
     """
-    if is_whole(folder / MANIFEST):
+    if has_manifest(folder):
         return
     with explain_write_errors("story.json", folder):
         _repair(folder, story, store)
@@ -121,10 +122,8 @@ def _is_of(facts, story: Story) -> bool:
 
 def _prompts_in(folder: Path) -> set[str]:
     """The prompts of the script that lies in ``folder``."""
-    for name in SCRIPTS:
-        try:
-            before = load_story((folder / name).read_text(encoding="utf-8"), quiet=True)
-        except (OSError, ValueError):
-            continue
-        return {shot.prompt.strip() for shot in before.shots}
+    text = read_script_copy(folder)
+    with suppress(ValueError):
+        if text is not None:
+            return {shot.prompt.strip() for shot in load_story(text, quiet=True).shots}
     return set()

@@ -26,12 +26,12 @@ from ..sampling.continuity import ShotPlan
 from ..script.reader import load_story
 from ..script.story import Story
 from .earlier_films import begin_film, find_film
-from .finished_story import SCRIPTS
-from .folder import STORES, remove_shown
+from .folder import STORES
 from .folder_lock import FolderBusy, StoryClaim, changing
 from .manifest import (
     MANIFEST,
     read_manifest,
+    read_script_copy,
     update_manifest,
     write_manifest,
     write_script_copy,
@@ -39,7 +39,7 @@ from .manifest import (
 from .output import BANK_FOLDER, StoryExport, VideoOptions
 from .versions import (
     FilmVersion,
-    is_whole,
+    is_unchanged,
     keep_script,
     kept_script,
     next_file,
@@ -142,7 +142,7 @@ def keep_present(folder: Path) -> FilmVersion | None:
     """
     with changing(folder):
         manifest = read_manifest(folder)
-        versions, script = read_history(manifest), _script_of(folder)
+        versions, script = read_history(manifest), read_script_copy(folder)
         keys = {k: e["key"] for k, e in manifest["shots"].items() if is_digest(e.get("key"))}
         if story := _story_of(script, manifest):
             labels = {shot.label for shot in story.shots}
@@ -231,11 +231,8 @@ def _restore(folder, store, wanted, story, records) -> list[str]:
         lines.append(f"the present state is kept as {kept.file.removesuffix('.mp4')}")
     options = VideoOptions(wanted.fps, wanted.crf, wanted.fade_frames, bool(wanted.subtitles))
     shown = StoryExport(folder, story, LoopSettings(), options)
-    labels = [shot.label for shot in story.shots]
     begin_film(folder, story, steps)  # as a run of this script does
-    shown.export_missing(steps)
-    shown.shot_files.clear(labels)
-    remove_shown(folder, read_manifest(folder), labels)
+    shown.show_only(steps)
     lines += shown.notes.values()
     write_script_copy(folder, story)
     try:
@@ -315,7 +312,7 @@ def remove_films(folder: Path, films: Iterable[ListedFilm]) -> int:
 def film_files(folder: Path, version: FilmVersion) -> list[Path]:
     """The film of a version and its subtitles, as far as they lie there as they were written."""
     film, files = folder / version.file, []
-    if is_whole(folder, version):
+    if is_unchanged(folder, version):
         files.append(film)
     with suppress(OSError):
         subtitles = film.with_suffix(".srt")
@@ -332,14 +329,7 @@ def _state(folder: Path, version: FilmVersion) -> str:
         return "no film"
     if not (folder / version.file).is_file():
         return "removed"
-    return "whole" if is_whole(folder, version) else "changed"
-
-
-def _script_of(folder: Path) -> str | None:
-    for name in SCRIPTS:
-        with suppress(OSError, UnicodeDecodeError):
-            return (folder / name).read_bytes().decode("utf-8", "surrogatepass")
-    return None
+    return "whole" if is_unchanged(folder, version) else "changed"
 
 
 def _story_of(text: str | None, manifest: Mapping) -> Story | None:

@@ -17,7 +17,7 @@ from .manifest import read_manifest, update_manifest
 from .versions import (
     FilmVersion,
     forget_scripts,
-    is_whole,
+    is_unchanged,
     keep_script,
     next_file,
     present_version,
@@ -55,7 +55,7 @@ class FilmSeries:
 
     def is_there(self, known: FilmVersion | None) -> bool:
         """Whether the file of ``known`` lies in the folder as it was written."""
-        return known is not None and is_whole(self.folder, known)
+        return known is not None and is_unchanged(self.folder, known)
 
     def publish(self, film: Path, version: FilmVersion) -> FilmVersion:
         """Give a joined film its number; the one that was lost gets the number back that it had."""

@@ -120,7 +120,12 @@ def write_history(versions: Sequence[FilmVersion]) -> list[dict]:
 
 def present_version(versions: Iterable[FilmVersion], stem: str) -> FilmVersion | None:
     """The version of ``stem`` that the folder shows now."""
-    return next((v for v in reversed(list(versions)) if _is_same(v.stem, stem)), None)
+    return next((v for v in reversed(list(versions)) if is_of_stem(v, stem)), None)
+
+
+def is_of_stem(version: FilmVersion, stem: str) -> bool:
+    """Whether a film's name begins with ``stem``, on a file system of any kind."""
+    return _is_same(version.stem, stem)
 
 
 def with_version(versions: Iterable[FilmVersion], version: FilmVersion) -> list[FilmVersion]:
@@ -133,7 +138,7 @@ def next_file(folder: Path, stem: str, versions: Iterable[FilmVersion]) -> str:
 
     Whatever file is called ``<stem>_<number>`` counts, as the host counts.
     """
-    taken = [version.number for version in versions if _is_same(version.stem, stem)]
+    taken = [version.number for version in versions if is_of_stem(version, stem)]
     numbered = re.compile(re.escape(_folded(stem)) + r"_([0-9]{1,9})(_|\.|$)")
     found = (numbered.match(_folded(name)) for name in os.listdir(folder))
     taken += [int(match[1]) for match in found if match]
@@ -145,10 +150,15 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
+def is_numbered(name: str) -> bool:
+    """Whether a film's file has a number, so that no other film takes its name."""
+    return bool(_FILE.fullmatch(name))
+
+
 # --- files ---------------------------------------------------------------------------------------
 
 
-def is_whole(folder: Path, version: FilmVersion) -> bool:
+def is_unchanged(folder: Path, version: FilmVersion) -> bool:
     """Whether the film lies there as it was written."""
     path = folder / version.file
     with suppress(OSError):
