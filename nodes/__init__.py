@@ -2,47 +2,49 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
 from comfy_api.latest import ComfyExtension, io
 
-# One module per subject; each lists its node classes in NODES.
+from . import evaluate, story, tiny
+from .host import server
+from .loop import expansion, open_close, start_images, state_nodes
+from .memory import aesthetic_filter, bank, bank_folder, embedders, keyframes
+from .page import bank_ui, story_routes
+from .sampling import conditioning, lora, match_color, model_patch, sampler
+
+# One module per subject; each lists its node classes in NODES, in the order of the node menu.
 MODULES = (
-    "story",
-    "memory.bank",
-    "memory.bank_folder",
-    "memory.embedders",
-    "memory.keyframes",
-    "memory.aesthetic_filter",
-    "sampling.conditioning",
-    "sampling.model_patch",
-    "sampling.sampler",
-    "sampling.lora",
-    "sampling.match_color",
-    "loop.open_close",
-    "loop.expansion",
-    "loop.state_nodes",
-    "evaluate",
-    "loop.start_images",
-    "tiny",
+    story,
+    bank,
+    bank_folder,
+    embedders,
+    keyframes,
+    aesthetic_filter,
+    conditioning,
+    model_patch,
+    sampler,
+    lora,
+    match_color,
+    open_close,
+    expansion,
+    state_nodes,
+    evaluate,
+    start_images,
+    tiny,
 )
 # What the pack's own page asks the server for; each lists its handlers in ROUTES.
-PAGE_MODULES = ("page.bank_ui", "page.story_routes")
+PAGE_MODULES = (bank_ui, story_routes)
 
 
 class StoryMemExtension(ComfyExtension):
     """The pack's nodes."""
 
     async def on_load(self) -> None:
-        import_module(".tiny", __package__).register_weights()
-        server = import_module(".host.server", __package__)
+        tiny.register_weights()
         server.serve_web_files(Path(__file__).absolute().parent.parent)
-        for name in PAGE_MODULES:
-            server.add_routes(import_module(f".{name}", __package__).ROUTES)
+        for module in PAGE_MODULES:
+            server.add_routes(module.ROUTES)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        nodes: list[type[io.ComfyNode]] = []
-        for name in MODULES:
-            nodes += import_module(f".{name}", __package__).NODES
-        return nodes
+        return [node for module in MODULES for node in module.NODES]
