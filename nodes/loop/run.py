@@ -41,6 +41,7 @@ from ...storymem.loop.shots import (
     way_of,
 )
 from ...storymem.memory.bank import MemoryBank
+from ...storymem.memory.policies import memory_warnings
 from ...storymem.script.story import Story
 from ..host import executor as host_cache
 from ..host.folders import short_places
@@ -300,7 +301,9 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
         replaced = VERSIONS.replaced(graph.files())
         executor = host_cache.find_executor()
         prompt_id = host_cache.running_prompt_id()
-        notice = short_places("\n".join(notices_of(film, folder, flow.story)))
+        notices = notices_of(film, folder, flow.story)
+        notices += memory_warnings(loop.bank.max_frames, loop.bank.sink)
+        notice = short_places("\n".join(notices))
         run = LoopRun(
             loop, graph, steps, options, folder, metadata, executor, replaced, prompt_id, notice
         )

@@ -33,6 +33,7 @@ from ...storymem.loop.shot_store import ShotStore
 from ...storymem.loop.shots import join_parts, only_bank
 from ...storymem.loop.state import LoopState
 from ...storymem.memory.bank import MemoryBank
+from ...storymem.memory.policies import memory_warnings
 from ...storymem.script.continuity import CONTINUED
 from ..host import store as host_store
 from ..host.folders import short_places, shortens_host_paths
@@ -110,7 +111,8 @@ class BeginStory(io.ComfyNode):
         results = film.results(story)
         locked = {i: entry["key"] for i, entry in enumerate(results) if entry}
         loop = replace(loop, edits=find_edits(folder, story, store))
-        if notice := short_places("\n".join(notices_of(film, folder, story))):
+        notices = notices_of(film, folder, story) + memory_warnings(bank.max_frames, bank.sink)
+        if notice := short_places("\n".join(notices)):
             logger.warning("StoryMem: %s", notice)
         said = ui.PreviewText(notice).as_dict() | {"storymem_notice": [notice]} if notice else None
         return io.NodeOutput(LoopState(loop, bank, locked=locked), len(story.shots), ui=said)

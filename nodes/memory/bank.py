@@ -13,7 +13,7 @@ from ...storymem.files.images import read_picture
 from ...storymem.files.messages import shown
 from ...storymem.memory.bank import MemoryBank, start_bank
 from ...storymem.memory.edits import BankEdits
-from ...storymem.memory.policies import MAX_MEMORY_FRAMES, POLICIES, SINK_FRAMES
+from ...storymem.memory.policies import MAX_MEMORY_FRAMES, POLICIES, SINK_FRAMES, memory_warnings
 from ...storymem.script.numbers import parse_ranges
 from ...storymem.views.contact_sheet import contact_sheet
 from ..host.folders import find_inside, short_places, shortens_host_paths
@@ -180,20 +180,8 @@ class MemoryBankNode(io.ComfyNode):
             policy=policy,
             embedder=KNOWN.add(embedder),
         )
-        if max_frames > MAX_MEMORY_FRAMES:
-            logger.warning(
-                "StoryMem: max_frames is %d, but the model was trained with up to %d memory frames",
-                max_frames,
-                MAX_MEMORY_FRAMES,
-            )
-        if 0 < max_frames <= sink:
-            logger.warning(
-                "StoryMem: the sink of %d fills all %d places of the memory, so that no shot sees "
-                "what came after; set sink to %d",
-                sink,
-                max_frames,
-                max_frames // 3,
-            )
+        for warning in memory_warnings(max_frames, sink):
+            logger.warning("StoryMem: %s", warning)
         return io.NodeOutput(bank, ui=show_bank(bank, cls.hidden))
 
 

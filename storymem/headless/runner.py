@@ -32,6 +32,7 @@ from ..loop.shot_memory import ShotMemory
 from ..loop.shot_store import ShotResult, ShotStore
 from ..loop.shots import finish_shot, list_steps, summarise_steps, way_of
 from ..memory.bank import MemoryBank
+from ..memory.policies import memory_warnings
 from ..sampling.conditioning import check_size, latent_frames
 from ..sampling.request import SIZE_RULES, request_shot
 from ..sampling.rope import check_reach
@@ -174,7 +175,9 @@ class StoryRun:
         for folder in (out, out / BANK_FOLDER):
             remove_unfinished(folder)
         self.loop.store.remove_unfinished()
-        for notice in notices_of(film, out, self.loop.story, has_title_folder=False):
+        notices = notices_of(film, out, self.loop.story, has_title_folder=False)
+        notices += memory_warnings(self.loop.bank.max_frames, self.loop.bank.sink)
+        for notice in notices:
             logger.warning("%s", notice)
         with explain_write_errors("the story", out):
             keep_other(out, self.loop.story)

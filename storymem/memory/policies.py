@@ -14,6 +14,22 @@ MAX_MEMORY_FRAMES = 10  # paper: the model was trained with at most ten memory f
 SINK_FRAMES = 3  # paper: the first three keyframes always stay
 
 
+def memory_warnings(max_frames: int, sink: int) -> list[str]:
+    """What the artist should know of a memory's settings before the first shot."""
+    warnings = []
+    if max_frames > MAX_MEMORY_FRAMES:
+        warnings.append(
+            f"max_frames is {max_frames}, but the model was trained with up to {MAX_MEMORY_FRAMES} "
+            "memory frames; more may blur characters, and cost time"
+        )
+    if 0 < max_frames <= sink:
+        warnings.append(
+            f"the sink of {sink} fills all {max_frames} places of the memory, so that no shot sees "
+            f"what came after; set sink to {max_frames // 3}"
+        )
+    return warnings
+
+
 def window(
     count: int, *, max_frames: int = MAX_MEMORY_FRAMES, sink: int = SINK_FRAMES
 ) -> tuple[int, ...]:
