@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from einops import rearrange
 
 from ..files.json_text import parse_json
 from ..files.messages import reason_of
@@ -207,7 +208,7 @@ class WanVae:
     @torch.no_grad()
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
         """One video -> raw latents ``[1, 16, F, H/8, W/8]`` on the CPU."""
-        video = pixels.movedim(-1, 0)[None] * 2 - 1  # THWC -> BCTHW, [-1, 1]
+        video = rearrange(pixels, "t h w c -> 1 c t h w") * 2 - 1
         video = video.to(self._placement.device, self.module.dtype)
         return self.module.encode(video).latent_dist.mode().float().cpu()
 
@@ -216,7 +217,8 @@ class WanVae:
         """Normalised latents ``[1, 16, F, h, w]`` -> pixels on the CPU."""
         raw = self.denormalise(latents).to(self._placement.device, self.module.dtype)
         video = self.module.decode(raw, return_dict=False)[0]
-        return video[0].float().cpu().clamp(-1, 1).add(1).div(2).movedim(0, -1)  # CTHW -> THWC
+        video = video.float().cpu().clamp(-1, 1).add(1).div(2)
+        return rearrange(video, "1 c t h w -> t h w c")
 
     def normalise(self, raw: torch.Tensor) -> torch.Tensor:
         """The VAE's latents as the experts know them: mean 0, deviation 1."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 
 from .frame import MemoryFrame
 
@@ -117,7 +118,7 @@ class LayoutEmbedder(Embedder):
     LEVELS = 4
 
     def _embed(self, frames: torch.Tensor) -> torch.Tensor:
-        pixels = frames.permute(0, 3, 1, 2).float() / 255  # BHWC -> BCHW
+        pixels = rearrange(frames, "b h w c -> b c h w").float() / 255
         small = F.interpolate(pixels, size=(64, 64), mode="bilinear", antialias=True).clamp(0, 1)
         grid = F.adaptive_avg_pool2d(small, self.GRID) - 0.5
         # A constant keeps the vector of an even mid grey frame away from zero.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 
 from ..files.messages import short
 from ..files.weights_file import read_state_dict
@@ -195,7 +196,7 @@ def normalise(pixels: torch.Tensor) -> torch.Tensor:
 def squashed(frames: torch.Tensor, size: int) -> torch.Tensor:
     """``uint8 [N, H, W, 3]`` as CLIP input the way the released selection makes it: squashed to a
     square, bilinear, no antialias, no crop."""
-    pixels = frames.permute(0, 3, 1, 2).float() / 255  # BHWC -> BCHW
+    pixels = rearrange(frames, "b h w c -> b c h w").float() / 255
     return normalise(F.interpolate(pixels, size=(size, size), mode="bilinear"))
 
 
@@ -205,7 +206,7 @@ def cropped(frames: torch.Tensor, size: int) -> torch.Tensor:
     height, width = frames.shape[1:3]
     scale = size / min(height, width)
     rows, columns = max(size, int(height * scale)), max(size, int(width * scale))
-    pixels = frames.permute(0, 3, 1, 2).float() / 255  # BHWC -> BCHW
+    pixels = rearrange(frames, "b h w c -> b c h w").float() / 255
     resized = F.interpolate(pixels, size=(rows, columns), mode="bicubic", antialias=True)
     top, left = round((rows - size) / 2), round((columns - size) / 2)
     return normalise(resized[:, :, top : top + size, left : left + size].clamp(0, 1))

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from einops import rearrange, repeat
 from PIL import Image
 
 from ..files.weights_file import read_outline, read_state_dict
@@ -58,15 +59,19 @@ def image_patches(frame: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int, in
     """``uint8 [H, W, 3]`` as Qwen2-VL's patches ``[N, 1176]`` and their grid (1, rows, columns)."""
     height, width = smart_size(*frame.shape[:2], min_pixels=HPSV3_PIXELS, max_pixels=HPSV3_PIXELS)
     picture = Image.fromarray(frame.numpy()).resize((width, height), Image.Resampling.BICUBIC)
-    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255  # HWC -> CHW
+    pixels = rearrange(torch.from_numpy(np.array(picture)), "h w c -> c h w").float() / 255
     pixels = normalise(pixels)
     rows, columns = height // PATCH, width // PATCH
-    blocks = pixels.reshape(
-        3, rows // MERGE, MERGE, PATCH, columns // MERGE, MERGE, PATCH
-    )  # C, row blocks, row in block, y, column blocks, column in block, x
-    patches = blocks.permute(1, 4, 2, 5, 0, 3, 6)  # patches of one 2 x 2 block lie together
-    patches = patches.reshape(rows * columns, 3, 1, PATCH * PATCH)
-    return patches.expand(-1, -1, TEMPORAL, -1).reshape(rows * columns, -1), (1, rows, columns)
+    patches = rearrange(  # patches of one 2 x 2 block lie together
+        pixels,
+        "c (rows row y) (columns column x) -> (rows columns row column) c (y x)",
+        row=MERGE,
+        column=MERGE,
+        y=PATCH,
+        x=PATCH,
+    )
+    patches = repeat(patches, "n c pixels -> n (c t pixels)", t=TEMPORAL)
+    return patches, (1, rows, columns)
 
 
 class Hpsv3Model(torch.nn.Module):

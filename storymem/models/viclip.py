@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import nn
 
 from ..files.weights_file import read_state_dict
@@ -106,8 +107,8 @@ class VideoEncoder(nn.Module):
         self.proj = nn.Parameter(torch.empty(width, shape.features))
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        patches = self.conv1(clips.transpose(1, 2))  # BTCHW -> BCTHW
-        tokens = patches.flatten(3).permute(0, 3, 2, 1)  # BCTN -> BNTC
+        patches = self.conv1(rearrange(clips, "b t c h w -> b c t h w"))
+        tokens = rearrange(patches, "b c t h w -> b (h w) t c")
         places = self.positional_embedding[1:, None]
         tokens = tokens + places + self.temporal_positional_embedding[0]
         # The class token has a place of its own and belongs to no frame.
@@ -304,7 +305,7 @@ def as_clip_input(frames: torch.Tensor, size: int = IMAGE_SIZE) -> torch.Tensor:
         rows, columns = size, int(size * width / height)
     else:
         rows, columns = int(size * height / width), size
-    pixels = frames.permute(0, 3, 1, 2).float()  # BHWC -> BCHW
+    pixels = rearrange(frames, "b h w c -> b c h w").float()
     if (rows, columns) != (height, width):
         pixels = F.interpolate(pixels, size=(rows, columns), mode="bicubic").clamp(0, 255).round()
     top, left = round((rows - size) / 2), round((columns - size) / 2)

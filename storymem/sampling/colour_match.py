@@ -8,6 +8,7 @@ moving the whole shot by the same amount, takes the drift off and leaves the sho
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 
 MAX_STRETCH = 2.0  # of a channel's spread: a flat picture must not become a noisy one
 FLAT = 0.1  # Lab units; a channel with less spread than this is only moved
@@ -69,12 +70,13 @@ def to_lab(pixels: torch.Tensor) -> torch.Tensor:
     """sRGB ``[..., H, W, 3]`` in [0, 1] as CIE Lab: L 0 ... 100, a and b about -100 ... 100."""
     from kornia.color import rgb_to_lab
 
-    # ...HWC -> ...CHW and back
-    return rgb_to_lab(pixels.float().clamp(0, 1).movedim(-1, -3)).movedim(-3, -1)
+    lab = rgb_to_lab(rearrange(pixels.float().clamp(0, 1), "... h w c -> ... c h w"))
+    return rearrange(lab, "... c h w -> ... h w c")
 
 
 def from_lab(lab: torch.Tensor) -> torch.Tensor:
     """CIE Lab as sRGB, clipped to [0, 1]."""
     from kornia.color import lab_to_rgb
 
-    return lab_to_rgb(lab.movedim(-1, -3), clip=True).movedim(-3, -1)
+    rgb = lab_to_rgb(rearrange(lab, "... h w c -> ... c h w"), clip=True)
+    return rearrange(rgb, "... c h w -> ... h w c")

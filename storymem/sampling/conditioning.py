@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 
 from ..memory.frame import MemoryFrame
 
@@ -70,9 +71,9 @@ def resize_frames(frames: torch.Tensor, width: int, height: int) -> torch.Tensor
     """
     if frames.shape[1] == height and frames.shape[2] == width:
         return frames.float()
-    pixels = frames.float().movedim(-1, 1)  # THWC -> TCHW for interpolate
+    pixels = rearrange(frames.float(), "t h w c -> t c h w")
     pixels = F.interpolate(pixels, (height, width), mode="bicubic", align_corners=False)
-    return pixels.movedim(1, -1)
+    return rearrange(pixels, "t c h w -> t h w c")
 
 
 class LatentCache:

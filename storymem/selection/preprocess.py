@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 
 from ..files.images import to_uint8
 
@@ -57,9 +58,10 @@ def resize_frame(frame: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """``uint8 [H, W, 3]`` resized to ``size`` in eight bits, bilinear with antialias."""
     if tuple(frame.shape[:2]) == size:
         return frame
-    pixels = frame.permute(2, 0, 1)[None].float()  # HWC -> BCHW
+    pixels = rearrange(frame, "h w c -> 1 c h w").float()
     resized = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
-    return resized[0].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous()
+    resized = resized.round().clamp(0, 255).to(torch.uint8)
+    return rearrange(resized, "1 c h w -> h w c").contiguous()
 
 
 def selection_frame(frame: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import torch
+from einops import rearrange
 
 from ..files.weights_file import read_state_dict
 from . import vae
@@ -64,11 +65,11 @@ def predict(model, noisy, mask, known, sigma, text, *, memory_frames: int, rope_
     """
     model.rope.memory_frames, model.rope.rope_shift = memory_frames, rope_shift
     spread = mask[:, :, None, None, None].expand(-1, -1, MASK_CHANNELS, *noisy.shape[-2:])
-    joined = torch.cat([noisy, spread.to(noisy), known], 2).transpose(1, 2)  # BFCHW -> BCFHW
+    joined = rearrange(torch.cat([noisy, spread.to(noisy), known], 2), "b f c h w -> b c f h w")
     velocity = model(joined, timestep=sigma * 1000, encoder_hidden_states=text, return_dict=False)[
         0
     ]
-    return velocity.transpose(1, 2)
+    return rearrange(velocity, "b c f h w -> b f c h w")
 
 
 def shifted(u: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from einops import rearrange
 
 from . import picture, world
 
@@ -80,7 +81,7 @@ class Judge:
     def _maps(self, frames: torch.Tensor, kind: int, looks: torch.Tensor | None = None):
         """Costs by look, scale and shift, [n, L, S, h, w]; ``looks`` [n] picks one per frame."""
         spectrum, constant = self._spectra[kind]
-        image = frames.to(self.device, torch.float32).permute(0, 3, 1, 2)  # NHWC -> NCHW
+        image = rearrange(frames.to(self.device, torch.float32), "n h w c -> n c h w")
         image = _halve(image)
         image = torch.cat([image.square().sum(1, keepdim=True), image], 1)
         seen = torch.fft.rfft2(image)  # [n, 4, h, w/2+1]

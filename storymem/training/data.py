@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 
 from ..files.video import FRAME_RATE, open_video
 from ..memory.policies import MAX_MEMORY_FRAMES
@@ -228,8 +229,9 @@ def fill(pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     height, width = size
     scale = max(height / pixels.shape[0], width / pixels.shape[1])
     rows, columns = (max(s, round(n * scale)) for s, n in zip(size, pixels.shape[:2], strict=True))
-    image = pixels.movedim(-1, 0)[None].float() / 255  # HWC -> BCHW
+    image = rearrange(pixels, "h w c -> 1 c h w").float() / 255
     if image.shape[2:] != (rows, columns):
         image = F.interpolate(image, (rows, columns), mode="bicubic", antialias=True).clamp(0, 1)
     top, left = (rows - height) // 2, (columns - width) // 2
-    return image[0, :, top : top + height, left : left + width].movedim(0, -1)
+    part = image[:, :, top : top + height, left : left + width]
+    return rearrange(part, "1 c h w -> h w c")

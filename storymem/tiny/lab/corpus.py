@@ -6,6 +6,7 @@ import dataclasses
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 
 from .. import picture, text, vae, world
 
@@ -60,7 +61,7 @@ class LatentCodec:
         """[N, T, H, W, 3] in 0 ... 1 -> [N, F, 16, h, w]."""
         half = torch.bfloat16 if self.device.type == "cuda" else None
         with torch.autocast(self.device.type, half, enabled=half is not None):
-            mean, _ = self.model.encode(clips.permute(0, 1, 4, 2, 3) * 2 - 1)
+            mean, _ = self.model.encode(rearrange(clips, "b t h w c -> b t c h w") * 2 - 1)
         return (mean - self.mean) / self.std
 
     @torch.no_grad()
@@ -68,7 +69,7 @@ class LatentCodec:
         """[N, F, 16, h, w] -> [N, T, H, W, 3] in 0 ... 1."""
         parts = (latents.float() * self.std + self.mean).split(16)
         pixels = torch.cat([self.model.decode(part).clamp(-1, 1) for part in parts])
-        return (pixels.permute(0, 1, 3, 4, 2) + 1) / 2
+        return (rearrange(pixels, "b t c h w -> b t h w c") + 1) / 2
 
 
 @torch.no_grad()
@@ -117,6 +118,7 @@ def build(
         for kind in range(len(world.KINDS))
         for look in drawn.look[:, kind].split(at_once * shots)
     ]
+    portraits = rearrange(torch.cat(faces), "(kind story) ... -> story kind ...", story=stories)
     prompts = [[text.tokens(drawn.prompt(s, k)) for k in range(shots)] for s in range(stories)]
     return Corpus(
         stories=drawn,
@@ -124,7 +126,7 @@ def build(
         known=found["known"].unflatten(0, (stories, shots)),
         images=found["images"][:, 0].unflatten(0, (stories, shots, IMAGES)),
         near=found["near"].unflatten(0, (stories, shots)),
-        portraits=torch.cat(faces).unflatten(0, (-1, stories)).transpose(0, 1).to(dtype),
+        portraits=portraits.to(dtype),
         cast=drawn.cast.to(device),
         grey=grey.to(dtype),
         words=torch.tensor(prompts, device=device),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 
 from ...headless.sampling import draw_noise
 from ...memory.frame import MemoryFrame
@@ -74,7 +75,7 @@ class Painter:
                 known,
                 self._words[words] + self._slots,
                 memory_frames=count,
-                noise=noise.transpose(1, 2).to(device),  # BCFHW -> BFCHW
+                noise=rearrange(noise, "b c f h w -> b f c h w").to(device),
                 rope_shift=rope_shift,
                 steps=self.steps,
                 empty_text=self._slots.expand(len(requests), -1, -1),

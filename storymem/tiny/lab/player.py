@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 
 from ...files.images import to_uint8
 from ...loop.plan import LoopSettings, plan_shot
@@ -215,9 +216,9 @@ def corrupt(frames: torch.Tensor) -> torch.Tensor:
 
     ``uint8 [T, H, W, 3]`` both ways.
     """
-    spoilt = frames[:CORRUPTED_FRAMES].permute(0, 3, 1, 2).float()  # THWC -> TCHW
+    spoilt = rearrange(frames[:CORRUPTED_FRAMES], "t h w c -> t c h w").float()
     spoilt = F.interpolate(F.avg_pool2d(spoilt, BLUR), scale_factor=BLUR, mode="bilinear")
-    spoilt = spoilt.round().to(torch.uint8).permute(0, 2, 3, 1)
+    spoilt = rearrange(spoilt.round().to(torch.uint8), "t c h w -> t h w c")
     return torch.cat([spoilt, frames[CORRUPTED_FRAMES:]])
 
 

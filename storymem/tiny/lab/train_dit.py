@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import torch
+from einops import rearrange
 
 from .. import dit, files, judge, text, vae, world
 from . import corpus, speed
@@ -285,7 +286,7 @@ def save_strip(path: Path, clips: torch.Tensor) -> None:
     """Frames 0, 8 and 16 of up to eight clips, side by side."""
     from PIL import Image
 
-    frames = clips[:8, [0, 8, 16]].flatten(0, 1).permute(1, 0, 2, 3).flatten(1, 2)
+    frames = rearrange(clips[:8, [0, 8, 16]], "clip t h w c -> h (clip t w) c")
     Image.fromarray((frames.float() * 255).round().byte().cpu().numpy()).save(path)
 
 

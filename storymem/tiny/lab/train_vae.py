@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import torch
+from einops import rearrange
 
 from .. import judge, picture, vae, world
 from .fit import Training
@@ -111,8 +112,9 @@ def reconstruct(model: vae.ClipVAE, clips: torch.Tensor, at_once: int = 8) -> to
     """[N, T, H, W, 3] in 0 ... 1 -> the same through the latent means, clamped."""
     out = []
     for part in clips.split(at_once):
-        mean, _ = model.encode(part.permute(0, 1, 4, 2, 3) * 2 - 1)
-        out.append((model.decode(mean).clamp(-1, 1) + 1).permute(0, 1, 3, 4, 2) / 2)
+        mean, _ = model.encode(rearrange(part, "b t h w c -> b t c h w") * 2 - 1)
+        pixels = (model.decode(mean).clamp(-1, 1) + 1) / 2
+        out.append(rearrange(pixels, "b t c h w -> b t h w c"))
     return torch.cat(out)
 
 
@@ -156,7 +158,7 @@ def save_sheet(path: Path, clips: torch.Tensor, restored: torch.Tensor) -> None:
     rows = []
     for clip in (clips, restored):
         frames = clip[:: max(1, len(clip) // 8)][:8, [0, 8, 16]]
-        rows.append(frames.flatten(0, 1).permute(1, 0, 2, 3).flatten(1, 2))
+        rows.append(rearrange(frames, "clip t h w c -> h (clip t w) c"))
     half = rows[0].shape[1] // 2
     sheet = torch.cat([rows[0][:, :half], rows[1][:, :half], rows[0][:, half:], rows[1][:, half:]])
     Image.fromarray((sheet * 255).round().byte().cpu().numpy()).save(path)
@@ -168,8 +170,8 @@ def measure_latents(model: vae.ClipVAE, scenes: world.Scenes) -> tuple[torch.Ten
     found = []
     for part in torch.arange(len(scenes)).split(8):
         clips = picture.render(scenes[part.to(scenes.place.device)])
-        found.append(model.encode(clips.permute(0, 1, 4, 2, 3) * 2 - 1)[0].double())
-    values = torch.cat(found).transpose(1, 2).transpose(0, 1).flatten(1)  # BFCHW -> C, rest
+        found.append(model.encode(rearrange(clips, "b t h w c -> b t c h w") * 2 - 1)[0].double())
+    values = rearrange(torch.cat(found), "b f c h w -> c (b f h w)")
     return values.mean(1), values.std(1)
 
 
@@ -248,7 +250,7 @@ def train(args: argparse.Namespace) -> dict:
     while time.perf_counter() < deadline and training.steps < args.max_steps:
         index = torch.randint(len(scenes), (args.batch,), generator=generator, device=device)
         clips, near = draw(wander(scenes[index], generator))
-        pixels = grey_tails(clips, generator).permute(0, 1, 4, 2, 3) * 2 - 1
+        pixels = rearrange(grey_tails(clips, generator), "b t h w c -> b t c h w") * 2 - 1
         weight = (1 + FOREGROUND_WEIGHT * near)[:, :, None] * first.view(-1, 1, 1, 1)
         shape = (
             args.batch,
