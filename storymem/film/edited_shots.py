@@ -54,7 +54,7 @@ class Written:
     time: int  # its modification time, nanoseconds since 1970
     fps: float
     edited: str = ""  # SHA-256 of the edit that was last seen there
-    # Digests of that edit's last frames: another decoder must not make what follows anew.
+    # Digests of that edit's last frames: another decoder must not regenerate what follows.
     tail: tuple[str, ...] = ()
 
     def with_edit(self, sha256: str, tail: tuple[str, ...] = ()) -> Written:
