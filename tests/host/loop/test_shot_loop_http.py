@@ -90,8 +90,8 @@ def test_only_what_changed_runs_again_and_memory_stays_flat(start_server, base, 
 
 
 def shots_rss(server, log: Path, shots: int) -> list[int]:
-    """The server's resident memory at the beginning of each shot of 97 MB of frames."""
-    size = {"width": 416, "height": 240, "length": 81}
+    """The server's resident memory at the beginning of each shot of 49 MB of frames."""
+    size = {"width": 208, "height": 240, "length": 81}
     graph = loop_graph(story(shots, name="Big"), log, body=size)
     graph["invert"] = {"class_type": "ImageInvert", "inputs": {"image": ["body", 0]}}
     graph["close"]["inputs"]["frames"] = ["invert", 0]
