@@ -97,7 +97,7 @@ class EvaluateStory(io.ComfyNode):
             display_name="Evaluate Story",
             category="StoryMem/story",
             description="Measures a finished story as the paper does: aesthetic quality, how well "
-            "shots follow their prompts, and how alike they look. Writes a report page, JSON and "
+            "shots follow their prompts, and how similar they look. Writes a report page, JSON and "
             "CSV into the story's folder.",
             inputs=[
                 io.String.Input(
@@ -111,15 +111,15 @@ class EvaluateStory(io.ComfyNode):
                     options=list(FEATURES),
                     default=FEATURES[0],
                     tooltip="viclip: as in the paper. open_clip_frame_average: a stand-in from "
-                    "CLIP ViT-L/14 alone; its numbers have other names and do not compare with "
-                    "the paper's.",
+                    "CLIP ViT-L/14 alone; its numbers go by other names and cannot be compared "
+                    "with the paper's.",
                 ),
                 io.Combo.Input(
                     "aesthetic",
                     options=["laion", "none"],
                     default="laion",
-                    tooltip="laion: mean over all frames of the predictor that VBench uses, 0 to "
-                    "1. none: leave it out, much faster.",
+                    tooltip="laion: the predictor that VBench uses, averaged over all frames, 0 to "
+                    "1. none: skip it, which is much faster.",
                 ),
                 io.Combo.Input(
                     "viclip_name",
@@ -148,33 +148,35 @@ class EvaluateStory(io.ComfyNode):
                     max=1000,
                     optional=True,
                     advanced=True,
-                    tooltip="The predictor looks at one frame in so many. 1: every frame, as in "
-                    "the paper. 8 is a fair guess in an eighth of the time.",
+                    tooltip="Score one frame out of this many. 1: every frame, as in the paper. 8 "
+                    "gives a fair estimate in an eighth of the time.",
                 ),
                 io.Boolean.Input(
                     "partial",
                     default=False,
                     optional=True,
                     advanced=True,
-                    tooltip="Measure what is there when shots are missing. Off: say which ones.",
+                    tooltip="If shots are missing, measure the ones that are there. Off: stop and "
+                    "list the missing ones.",
                 ),
                 io.Boolean.Input(
                     "download",
                     default=False,
                     optional=True,
                     advanced=True,
-                    tooltip="Fetch missing weights (ViCLIP 1.7 GB, CLIP ViT-L/14 933 MB). Off: "
+                    tooltip="Download missing weights (ViCLIP 1.7 GB, CLIP ViT-L/14 933 MB). Off: "
                     "nothing is ever downloaded.",
                 ),
             ],
             outputs=[
                 io.String.Output(
-                    display_name="report", tooltip="The story's numbers, and where the page lies."
+                    display_name="report",
+                    tooltip="The story's numbers, and where the report page is.",
                 ),
                 io.String.Output(display_name="table", tooltip="A row per shot, as CSV."),
                 io.Image.Output(
                     display_name="heat_map",
-                    tooltip="How alike the shots are: dark is 0, bright is 1.",
+                    tooltip="How similar the shots are: dark is 0, bright is 1.",
                 ),
             ],
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],

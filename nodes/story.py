@@ -25,9 +25,9 @@ class LoadStory(io.ComfyNode):
             node_id="StoryMemLoadStory",
             display_name="Load Story",
             category="StoryMem/story",
-            description="Reads a story script: JSON as in ST-Bench, or plain text with shots "
-            "separated by lines of ---. A shot that begins with a line [continue] goes on without "
-            "a cut. A first block that begins with a line [character] is put before every prompt.",
+            description="Reads a story script: ST-Bench JSON, or plain text with --- lines between "
+            "the shots. A shot that starts with a [continue] line follows without a cut. If the "
+            "first block starts with a [character] line, it goes before every prompt.",
             inputs=[
                 io.String.Input(
                     "script",
@@ -49,8 +49,8 @@ class LoadStory(io.ComfyNode):
                     multiline=True,
                     default="",
                     optional=True,
-                    tooltip="A description that is put before every prompt, after the script's own "
-                    "one. Say what must look the same in all shots.",
+                    tooltip="A description that goes before every prompt, after the script's own. "
+                    "Describe what must look the same in all shots.",
                 ),
             ],
             outputs=[
@@ -58,8 +58,8 @@ class LoadStory(io.ComfyNode):
                 io.Int.Output(display_name="shot_count", tooltip="How many shots the story has."),
                 io.String.Output(
                     display_name="summary",
-                    tooltip="What was read, line by line, with warnings about fields that "
-                    "nothing reads.",
+                    tooltip="The story as read, line by line, with warnings about fields that are "
+                    "ignored.",
                 ),
             ],
         )

@@ -29,9 +29,9 @@ class TinyTextEncoder(io.ComfyNode):
             node_id="StoryMemTinyTextEncoder",
             display_name="Tiny Text Encoder (demo)",
             category=CATEGORY,
-            description="A demo, for the tiny model alone: turns the few words of its toy world "
-            "into conditioning. Name, action, name, action, place, camera, such as 'Bomo jumps, "
-            "Fipi stands, meadow, still'. Real models need CLIP Text Encode.",
+            description="A demo, for the tiny model only: turns the few words of its toy world "
+            "into conditioning. Write name, action, name, action, place, camera, such as 'Bomo "
+            "jumps, Fipi stands, meadow, still'. Real models need CLIP Text Encode.",
             inputs=[
                 io.String.Input(
                     "prompt",
@@ -42,15 +42,15 @@ class TinyTextEncoder(io.ComfyNode):
                         for kind, names in zip(world.KINDS, world.NAMES, strict=True)
                     ) + "Two characters a shot at most. Actions: "
                     + ", ".join(world.ACTIONS) + ". Places: " + ", ".join(world.PLACES)
-                    + ". Cameras: " + ", ".join(world.CAMERAS) + ". Other words are passed over.",
+                    + ". Cameras: " + ", ".join(world.CAMERAS) + ". Other words are ignored.",
                 ),
                 io.String.Input(
                     "negative_prompt",
                     multiline=True,
                     default="",
                     optional=True,
-                    tooltip="What to stay away from, in the same words. Without effect while the "
-                    "sampler's cfg is 1, as the tiny model likes it. Safe: empty.",
+                    tooltip="What to avoid, in the same words. Has no effect while the sampler's "
+                    "cfg is 1, which suits the tiny model best. Safe: empty.",
                 ),
             ],
             outputs=[
@@ -89,16 +89,16 @@ class TinyPortrait(io.ComfyNode):
             node_id="StoryMemTinyPortrait",
             display_name="Tiny Portrait (demo)",
             category=CATEGORY,
-            description="A demo, for the tiny model alone: draws a character of its toy world, as "
-            "a reference picture for Memory Bank. The look is said nowhere else: only memory can "
-            "tell the model.",
+            description="A demo, for the tiny model only: draws a character of its toy world as a "
+            "reference picture for Memory Bank. No prompt describes the look: the model can only "
+            "know it from memory.",
             inputs=[
                 choice(
                     "character",
                     world.KINDS,
                     "big",
                     "Who it is: the big one with two eyes, the small one with one eye, or the tall "
-                    "one with legs and a visor. In the prompt, the name tells which.",
+                    "one with legs and a visor. In the prompt, the name decides which.",
                 ),
                 *(
                     choice(name, values, default, f"The character's {name}.")

@@ -23,7 +23,7 @@ def body_outputs() -> list:
         Bank.Output(display_name="bank", tooltip="What the story remembers before this shot."),
         io.Image.Output(
             display_name="previous_frames",
-            tooltip="The last frame or last five frames of the shot before; nothing on the first "
+            tooltip="The last frame or last five frames of the previous shot; nothing on the first "
             "shot and after a cut.",
         ),
         io.String.Output(
@@ -38,8 +38,8 @@ def body_outputs() -> list:
         ),
         io.Image.Output(
             display_name="start_image",
-            tooltip="The shot's own picture of start_images, for M2V Sampler's start_image; "
-            "nothing when none are connected.",
+            tooltip="This shot's picture from start_images, for M2V Sampler's start_image; nothing "
+            "if start_images is not connected.",
         ),
     ]
 
@@ -206,7 +206,7 @@ class LoopEnd(io.ComfyNode):
             outputs=[
                 io.Video.Output(display_name="video", tooltip="The story video."),
                 Bank.Output(display_name="bank", tooltip="The memory after the last shot."),
-                io.String.Output(display_name="folder", tooltip="Where everything lies."),
+                io.String.Output(display_name="folder", tooltip="The folder with all the results."),
             ],
             hidden=[io.Hidden.dynprompt, io.Hidden.extra_pnginfo],
             is_output_node=True,

@@ -31,9 +31,9 @@ class ShotLoopOpen(io.ComfyNode):
             node_id="StoryMemShotLoopOpen",
             display_name="Shot Loop Open",
             category="StoryMem/story",
-            description="Begins the loop over a story's shots. What lies between Open and Close "
-            "runs once for each shot. Finished shots are on disk and are not regenerated unless "
-            "something that decides how they look has changed, also after a crash.",
+            description="Starts the loop over a story's shots. Everything between Open and Close "
+            "runs once per shot. Finished shots are kept on disk, even after a crash, and are "
+            "regenerated only if something that affects how they look has changed.",
             inputs=[
                 Story.Input("story", lazy=True, tooltip="From Load Story."),
                 Bank.Input(
@@ -63,7 +63,7 @@ class ShotLoopOpen(io.ComfyNode):
                     optional=True,
                     multiline=True,
                     default="",
-                    tooltip="Negative prompt of shots whose script gives none.",
+                    tooltip="Negative prompt for shots that have none in the script.",
                 ),
                 io.Int.Input(
                     "start_shot",
@@ -72,8 +72,8 @@ class ShotLoopOpen(io.ComfyNode):
                     min=1,
                     max=100000,
                     advanced=True,
-                    tooltip="First shot to work on. Earlier ones are taken as they were last "
-                    "finished, and never made. Safe: 1.",
+                    tooltip="First shot to work on. Earlier ones are used as last finished and are "
+                    "never generated. Safe: 1.",
                 ),
                 io.Int.Input(
                     "end_shot",
@@ -106,8 +106,8 @@ class ShotLoopOpen(io.ComfyNode):
                     min=1,
                     max=100000,
                     advanced=True,
-                    tooltip="Which take of the redo_shots: count up for another one, down to go "
-                    "back.",
+                    tooltip="Which take of the redo_shots to use: go up for a new one, down for an "
+                    "earlier one.",
                 ),
                 io.Combo.Input(
                     "after_redo",
@@ -115,16 +115,16 @@ class ShotLoopOpen(io.ComfyNode):
                     options=["recompute", "keep_later"],
                     default="recompute",
                     advanced=True,
-                    tooltip="What becomes of later shots when one before them changes: recompute "
-                    "regenerates those that see something else, keep_later leaves them as they "
-                    "are.",
+                    tooltip="What happens to later shots when an earlier one changes: recompute "
+                    "regenerates those that now see something different, keep_later leaves them as "
+                    "they are.",
                 ),
                 io.Image.Input(
                     "start_images",
                     optional=True,
                     lazy=True,
-                    tooltip="A picture for each shot, in order, that becomes its first frame (key "
-                    "images of another model). Such a shot begins with a cut. Wire start_image to "
+                    tooltip="One picture per shot, in order, to use as its first frame (key images "
+                    "from another model). Such a shot begins with a cut. Connect start_image to "
                     "M2V Sampler.",
                 ),
             ],
@@ -203,8 +203,8 @@ class ShotLoopClose(io.ComfyNode):
             node_id="StoryMemShotLoopClose",
             display_name="Shot Loop Close",
             category="StoryMem/story",
-            description="Ends the loop over a story's shots: takes off the frames that repeat the "
-            "shot before, writes one video per shot, and joins them to the story video.",
+            description="Ends the loop over a story's shots: trims the frames that repeat the "
+            "previous shot, writes one video per shot, and joins them into the story video.",
             inputs=[
                 Flow.Input("flow", lazy=True, tooltip="From the flow output of Shot Loop Open."),
                 io.Image.Input(
@@ -236,8 +236,8 @@ class ShotLoopClose(io.ComfyNode):
                     min=0,
                     max=51,
                     advanced=True,
-                    tooltip="H.264 quality of shots that are made from now on: lower is better and "
-                    "larger. Safe: 14 to 23.",
+                    tooltip="H.264 quality of shots generated from now on: lower means better "
+                    "quality and larger files. Safe: 14 to 23.",
                 ),
                 io.Combo.Input(
                     "transition",
@@ -254,8 +254,8 @@ class ShotLoopClose(io.ComfyNode):
                     min=1,
                     max=240,
                     advanced=True,
-                    tooltip="Length of a cross-fade in frames; the story gets shorter by that at "
-                    "each cut.",
+                    tooltip="Length of a cross-fade in frames; each cut shortens the story by that "
+                    "much.",
                 ),
                 io.Boolean.Input(
                     "subtitles",
@@ -270,7 +270,7 @@ class ShotLoopClose(io.ComfyNode):
                     display_name="video", tooltip="The story video (or the part worked on)."
                 ),
                 Bank.Output(display_name="bank", tooltip="The memory after the last shot."),
-                io.String.Output(display_name="folder", tooltip="Where everything lies."),
+                io.String.Output(display_name="folder", tooltip="The folder with all the results."),
             ],
             hidden=[
                 io.Hidden.unique_id,

@@ -55,8 +55,8 @@ class BeginStory(io.ComfyNode):
             node_id="StoryMemBeginStory",
             display_name="Begin Story",
             category="StoryMem/one wire",
-            description="Makes a story one value that a loop can carry, for ComfyUI's own Start "
-            "Loop and End Loop. In most workflows Shot Loop Open and Close are simpler.",
+            description="Packs a story into one value that a loop can carry, for ComfyUI's own "
+            "Start Loop and End Loop. In most workflows Shot Loop Open and Close are simpler.",
             inputs=[
                 Story.Input("story", tooltip="From Load Story."),
                 Bank.Input(
@@ -78,13 +78,13 @@ class BeginStory(io.ComfyNode):
                     multiline=True,
                     default="",
                     optional=True,
-                    tooltip="Negative prompt of shots whose script gives none.",
+                    tooltip="Negative prompt for shots that have none in the script.",
                 ),
             ],
             outputs=[
                 State.Output(display_name="state", tooltip=STATE_TOOLTIP),
                 io.Int.Output(
-                    display_name="shot_count", tooltip="How often the loop must go around."
+                    display_name="shot_count", tooltip="How many times the loop must run."
                 ),
             ],
         )
@@ -125,7 +125,7 @@ class NextShot(io.ComfyNode):
             node_id="StoryMemNextShot",
             display_name="Next Shot",
             category="StoryMem/one wire",
-            description="What the next shot of the story starts from.",
+            description="Outputs everything the story's next shot starts from.",
             inputs=[State.Input("state", tooltip="From Begin Story, Start Loop or Finish Shot.")],
             outputs=[State.Output(display_name="state", tooltip=STATE_TOOLTIP), *body_outputs()],
         )
@@ -143,8 +143,8 @@ class FinishShot(io.ComfyNode):
             node_id="StoryMemFinishShot",
             display_name="Finish Shot",
             category="StoryMem/one wire",
-            description="Puts a shot on disk and moves the story on by one. A shot that is on disk "
-            "already is not regenerated: the nodes before this one stay idle.",
+            description="Writes a shot to disk and moves on to the next one. A shot already on "
+            "disk is not regenerated: the nodes before this one do not run.",
             inputs=[
                 State.Input("state", tooltip="The state output of Next Shot."),
                 io.Image.Input(
@@ -216,7 +216,7 @@ class JoinStory(io.ComfyNode):
             outputs=[
                 io.Video.Output(display_name="video", tooltip="The story video."),
                 Bank.Output(display_name="bank", tooltip="The memory after the last shot."),
-                io.String.Output(display_name="folder", tooltip="Where everything lies."),
+                io.String.Output(display_name="folder", tooltip="The folder with all the results."),
             ],
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
             is_output_node=True,

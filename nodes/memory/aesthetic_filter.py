@@ -21,12 +21,13 @@ class AestheticFilter(io.ComfyNode):
             node_id="StoryMemAestheticFilter",
             display_name="Aesthetic Filter",
             category="StoryMem/memory",
-            description="Keeps the keyframes or pictures that look good enough to a scorer. "
-            "Keyframe Select does this while it chooses when a scorer is connected there; use this "
-            "node on its own for pictures, or for a second opinion.",
+            description="Keeps the keyframes or pictures that a scorer rates good enough. Keyframe "
+            "Select already does this if a scorer is connected to it; use this node for other "
+            "pictures, or for a second opinion.",
             inputs=[
                 Scorer.Input(
-                    "scorer", tooltip="Who judges: HPSv3, LAION or sharpness (Load Scorer)."
+                    "scorer",
+                    tooltip="The scorer to judge by: HPSv3, LAION or sharpness (Load Scorer).",
                 ),
                 Keyframes.Input("keyframes", optional=True, tooltip="Keyframes to judge."),
                 io.Image.Input(
@@ -35,8 +36,8 @@ class AestheticFilter(io.ComfyNode):
                 io.Boolean.Input(
                     "own_threshold",
                     default=True,
-                    tooltip="Use the threshold that belongs to the scorer. Off: use the one below, "
-                    "on the scorer's own scale.",
+                    tooltip="Use the threshold set on the scorer. Off: use the one below, on the "
+                    "same scale.",
                 ),
                 io.Float.Input(
                     "threshold",

@@ -36,14 +36,14 @@ def policy_inputs() -> list:
             default=POLICIES[0],
             optional=True,
             tooltip="Which frames a shot sees when there are more than max_frames. window: the "
-            "first and the most recent, as in the paper. relevant: the first, then those most "
-            "related to the shot's prompt (needs an embedder with CLIP's text tower). entities: "
-            "those that show who appears in the shot, so that somebody who returns is remembered.",
+            "first and the most recent, as in the paper. relevant: the first, then those closest "
+            "to the shot's prompt (needs an embedder with CLIP's text tower). entities: those that "
+            "show the shot's characters, so that someone who comes back is remembered.",
         ),
         Embedder.Input(
             "embedder",
             optional=True,
-            tooltip="For the policy relevant: Load Embedder with a whole CLIP ViT-B/32 file.",
+            tooltip="For the relevant policy: Load Embedder with a full CLIP ViT-B/32 file.",
         ),
     ]
 
@@ -78,8 +78,8 @@ class MemoryBankNode(io.ComfyNode):
                 io.Image.Input(
                     "images",
                     optional=True,
-                    tooltip="Reference pictures of characters or places, one per batch entry. "
-                    "Leave empty to begin without memory.",
+                    tooltip="Reference pictures of characters or places, one per batch entry. Not "
+                    "connected: the story begins with no memory.",
                 ),
                 *(
                     io.Image.Input(
@@ -94,16 +94,17 @@ class MemoryBankNode(io.ComfyNode):
                     default=MAX_MEMORY_FRAMES,
                     min=0,
                     max=64,
-                    tooltip="How many frames of the bank a shot sees. More cost time and memory. "
-                    "The model was trained with up to 10; 0 turns memory off.",
+                    tooltip="How many frames of the bank a shot sees. More frames take longer and "
+                    "use more VRAM. The model was trained with up to 10; 0 turns memory off.",
                 ),
                 io.Int.Input(
                     "sink",
                     default=SINK_FRAMES,
                     min=0,
                     max=64,
-                    tooltip="How many of the first frames always stay in view, to hold on to "
-                    "characters in long stories. The rest are the most recent. Safe: 2 to 4.",
+                    tooltip="How many of the first frames always stay in view, so that characters "
+                    "hold up in long stories. The remaining places go to the most recent frames. "
+                    "Safe: 2 to 4.",
                 ),
                 io.Boolean.Input(
                     "pin_references",
@@ -116,10 +117,10 @@ class MemoryBankNode(io.ComfyNode):
                     optional=True,
                     default="",
                     advanced=True,
-                    tooltip="What you changed in the memory gallery, as JSON: pin, unpin, drop and "
-                    "keep name frames of any shot, names says who is on them, images adds pictures "
-                    "of the input folder. Only shots that see something else because of it are "
-                    "regenerated. Empty undoes all.",
+                    tooltip="Your changes in the memory gallery, as JSON: pin, unpin, drop and "
+                    "keep list frames of any shot, names says who is in them, images adds pictures "
+                    "from the input folder. Only shots that see something different as a result "
+                    "are regenerated. Clear it to undo everything.",
                 ),
                 *policy_inputs(),
                 io.String.Input(
@@ -127,8 +128,8 @@ class MemoryBankNode(io.ComfyNode):
                     optional=True,
                     default="",
                     advanced=True,
-                    tooltip="Who is on the reference pictures, in order, with commas between, such "
-                    "as Mara, Pip. The policy entities goes by it; others do not.",
+                    tooltip="Who is in the reference pictures, in order, separated by commas, such "
+                    "as Mara, Pip. Only the entities policy uses it.",
                 ),
             ],
             outputs=[Bank.Output(display_name="bank", tooltip=BANK_TOOLTIP)],
@@ -209,13 +210,17 @@ class Remember(io.ComfyNode):
             node_id="StoryMemRemember",
             display_name="Remember",
             category="StoryMem/memory",
-            description="Adds a shot's keyframes to the memory bank and gives the new bank. The "
-            "bank that came in is not changed.",
+            description="Adds a shot's keyframes to the memory bank and outputs the new bank. The "
+            "incoming bank is not changed.",
             inputs=[
                 Keyframes.Input(
                     "keyframes", tooltip="What Keyframe Select or Aesthetic Filter kept."
                 ),
-                Bank.Input("bank", optional=True, tooltip="The memory so far. Empty: a new bank."),
+                Bank.Input(
+                    "bank",
+                    optional=True,
+                    tooltip="The memory so far. Not connected: starts a new bank.",
+                ),
                 io.Boolean.Input(
                     "pin",
                     default=False,
@@ -250,17 +255,19 @@ class EditMemoryBank(io.ComfyNode):
     def define_schema(cls):
         def numbers(name, what):
             return io.String.Input(
-                name, default="", tooltip=f"{what}, by the contact sheet's numbers, such as 1, 4-6."
+                name,
+                default="",
+                tooltip=f"{what}, by their numbers on the contact sheet, such as 1, 4-6.",
             )
 
         return io.Schema(
             node_id="StoryMemEditMemoryBank",
             display_name="Edit Memory Bank",
             category="StoryMem/memory",
-            description="Overrides what the memory bank kept: pin or unpin frames, forget them, or "
-            "take back dropped ones, by the numbers that Preview Memory Bank shows.",
+            description="Overrides what the memory bank kept: pin, unpin or forget frames, or "
+            "restore dropped ones, using the numbers that Preview Memory Bank shows.",
             inputs=[
-                Bank.Input("bank", tooltip="The memory to edit; it is not changed itself."),
+                Bank.Input("bank", tooltip="The memory to edit. The incoming bank is not changed."),
                 numbers("pin", "Frames to keep in view for the rest of the story"),
                 numbers("unpin", "Frames that need not stay in view"),
                 numbers("forget", "Frames to take out of the bank"),

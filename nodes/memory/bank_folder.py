@@ -46,8 +46,8 @@ class SaveMemoryBank(io.ComfyNode):
                 io.String.Input(
                     "folder",
                     default="storymem/my_bank",
-                    tooltip="Folder inside the output folder. A bank that is there is replaced; "
-                    "pictures that you put there stay.",
+                    tooltip="Folder inside the output folder. A bank already there is replaced; "
+                    "pictures you added yourself stay.",
                 ),
             ],
             outputs=[
@@ -70,13 +70,14 @@ class LoadMemoryBank(io.ComfyNode):
             node_id="StoryMemLoadMemoryBank",
             display_name="Load Memory Bank",
             category="StoryMem/memory",
-            description="Reads a memory bank that Save Memory Bank wrote, with whatever you "
-            "changed by hand, or any folder of pictures.",
+            description="Reads a memory bank written by Save Memory Bank, including any changes "
+            "you made by hand, or any folder of pictures.",
             inputs=[
                 io.String.Input(
                     "folder",
                     default="storymem/my_bank",
-                    tooltip="Folder inside the output folder, or else inside the input folder.",
+                    tooltip="Folder inside the output folder or, if it is not there, inside the "
+                    "input folder.",
                 ),
                 io.Boolean.Input(
                     "skip_damaged",

@@ -75,8 +75,8 @@ class LoadEmbedder(io.ComfyNode):
             node_id="StoryMemLoadEmbedder",
             display_name="Load Embedder",
             category="StoryMem/loaders",
-            description="Loads what Keyframe Select compares frames with: CLIP ViT-B/32 as in the "
-            "paper, or a rough measure that needs no weights.",
+            description="Loads the embedder that Keyframe Select compares frames with: CLIP "
+            "ViT-B/32 as in the paper, or a rough measure that needs no weights.",
             inputs=[
                 io.Combo.Input(
                     "embedder",
@@ -90,7 +90,8 @@ class LoadEmbedder(io.ComfyNode):
                     options=file_options(CLIP_B32.folder),
                     default="auto",
                     tooltip="CLIP file in models/clip_vision (open_clip, OpenAI or transformers "
-                    "layout). auto looks for a ViT-B/32, for which the threshold 0.9 is made.",
+                    "layout). auto looks for a ViT-B/32, which the 0.9 threshold is calibrated "
+                    "for.",
                 ),
                 io.Combo.Input(
                     "activation",
@@ -98,15 +99,15 @@ class LoadEmbedder(io.ComfyNode):
                     default="auto",
                     optional=True,
                     advanced=True,
-                    tooltip="OpenAI's weights need quick_gelu, most others gelu. auto goes by the "
-                    "file's name. The wrong one shifts all similarities.",
+                    tooltip="OpenAI's weights need quick_gelu, most others gelu. auto decides by "
+                    "the file name. The wrong one skews all similarities.",
                 ),
                 io.Boolean.Input(
                     "download",
                     default=False,
                     optional=True,
                     advanced=True,
-                    tooltip="Fetch OpenAI's ViT-B/32 (354 MB) when it is missing. Off: nothing is "
+                    tooltip="Download OpenAI's ViT-B/32 (354 MB) if it is missing. Off: nothing is "
                     "ever downloaded.",
                 ),
             ],

@@ -53,35 +53,36 @@ class KeyframeSelect(io.ComfyNode):
             display_name="Keyframe Select",
             category="StoryMem/memory",
             description="Chooses the frames of a shot that are worth remembering: up to three that "
-            "differ from each other and from everything in the memory bank, and that look good "
-            "when a scorer is connected. Shows why.",
+            "differ from each other and from everything in the memory bank, and, with a scorer "
+            "connected, that look good. Shows the reasons.",
             inputs=[
                 io.Image.Input(
                     "frames",
                     tooltip="The decoded shot. With shot connected, frames that repeat the "
-                    "previous shot are skipped by themselves.",
+                    "previous shot are skipped automatically.",
                 ),
                 Embedder.Input(
                     "embedder",
                     optional=True,
-                    tooltip="Says how alike two frames are (Load Embedder, CLIP ViT-B/32 for the "
-                    "paper's rule). Empty: a rough measure of layout and colours, no weights.",
+                    tooltip="Measures how similar two frames are (Load Embedder; the paper uses "
+                    "CLIP ViT-B/32). Not connected: a rough measure of layout and colours that "
+                    "needs no weights.",
                 ),
                 Scorer.Input(
                     "scorer",
                     optional=True,
                     tooltip="Frames that score below its threshold are never chosen (Load Scorer). "
-                    "Empty: every frame is good enough.",
+                    "Not connected: every frame is good enough.",
                 ),
                 Bank.Input(
                     "bank",
                     optional=True,
-                    tooltip="The memory so far: what it knows already is not kept again.",
+                    tooltip="The memory so far. What is already in it is not kept again.",
                 ),
                 Shot.Input(
                     "shot",
                     optional=True,
-                    tooltip="From Shot Loop Open: labels the keyframes and says which frames "
+                    tooltip="From Shot Loop Open: labels the keyframes and marks which frames "
                     "repeat the previous shot.",
                 ),
                 io.Float.Input(
@@ -92,15 +93,15 @@ class KeyframeSelect(io.ComfyNode):
                     step=0.01,
                     tooltip="Cosine similarity below which a frame counts as new. Higher: more "
                     "keyframes. 0.9 is calibrated for CLIP ViT-B/32. Safe: 0.8 to 0.95. It is "
-                    "lowered by itself while there are too many.",
+                    "lowered automatically while too many frames qualify.",
                 ),
                 io.Int.Input(
                     "max_keyframes",
                     default=MAX_KEYFRAMES_PER_SHOT,
                     min=1,
                     max=64,
-                    tooltip="The most keyframes to keep of one shot. The paper uses 3; more fill "
-                    "the bank's window faster.",
+                    tooltip="The most keyframes to keep per shot. The paper uses 3; more fill the "
+                    "bank's window faster.",
                 ),
                 io.Float.Input(
                     "known_threshold",
@@ -110,8 +111,8 @@ class KeyframeSelect(io.ComfyNode):
                     step=0.01,
                     optional=True,
                     advanced=True,
-                    tooltip="Cosine similarity to any frame of the bank above which a keyframe is "
-                    "dropped as known. 1 keeps all. The paper uses 0.9.",
+                    tooltip="A keyframe is dropped as already known when its cosine similarity to "
+                    "any frame of the bank is above this. 1 keeps all. The paper uses 0.9.",
                 ),
             ],
             outputs=[

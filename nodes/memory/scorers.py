@@ -80,9 +80,9 @@ class LoadScorer(io.ComfyNode):
             node_id="StoryMemLoadScorer",
             display_name="Load Scorer",
             category="StoryMem/loaders",
-            description="Loads who judges how good a frame looks: HPSv3 as in the paper (7B, about "
-            "17 GB), the light LAION predictor, or plain sharpness, which needs no weights. Each "
-            "has a scale and a threshold of its own.",
+            description="Loads the scorer that judges how good a frame looks: HPSv3 as in the "
+            "paper (7B, about 17 GB), the light LAION predictor, or plain sharpness, which needs "
+            "no weights. Each has its own scale and threshold.",
             inputs=[
                 io.Combo.Input(
                     "scorer",
@@ -128,8 +128,8 @@ class LoadScorer(io.ComfyNode):
                     min=0.0,
                     max=100.0,
                     step=0.1,
-                    tooltip="Lowest sharpness, in per cent, that is good enough. Even frames have "
-                    "0. Safe: 0.5 to 2. Used by sharpness only.",
+                    tooltip="Lowest sharpness, in per cent, that is good enough. A frame of one "
+                    "flat colour scores 0. Safe: 0.5 to 2. Used by sharpness only.",
                 ),
                 io.Combo.Input(
                     "precision",
@@ -137,21 +137,22 @@ class LoadScorer(io.ComfyNode):
                     default="bf16",
                     optional=True,
                     advanced=True,
-                    tooltip="Of HPSv3: bf16 is what it was released in; fp32 doubles its memory.",
+                    tooltip="Precision of HPSv3: it was released in bf16; fp32 takes twice the "
+                    "memory.",
                 ),
                 io.Boolean.Input(
                     "download",
                     default=False,
                     optional=True,
                     advanced=True,
-                    tooltip="Fetch missing weights (HPSv3 17 GB, CLIP ViT-L/14 933 MB). Off: "
+                    tooltip="Download missing weights (HPSv3 17 GB, CLIP ViT-L/14 933 MB). Off: "
                     "nothing is ever downloaded.",
                 ),
             ],
             outputs=[
                 Scorer.Output(
                     display_name="scorer",
-                    tooltip="For Keyframe Select or Aesthetic Filter. It carries its threshold.",
+                    tooltip="For Keyframe Select or Aesthetic Filter. Its threshold comes with it.",
                 )
             ],
         )

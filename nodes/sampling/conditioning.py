@@ -109,19 +109,21 @@ def shot_inputs() -> list:
         Shot.Input(
             "shot",
             optional=True,
-            tooltip="The shot from Shot Loop Open: its length, seed and continuity win.",
+            tooltip="The shot from Shot Loop Open: its length, seed and continuity take "
+            "precedence.",
         ),
         io.Image.Input(
             "previous_frames",
             optional=True,
-            tooltip="The previous shot's frames: the last 1 or 5 begin this shot, if it is no cut.",
+            tooltip="The previous shot's frames: the last 1 or 5 open this shot, unless it begins "
+            "with a cut.",
         ),
         io.Image.Input(
             "start_image",
             optional=True,
-            tooltip="One picture that begins the shot. In a loop it begins the first shot only, "
-            "unless it is Shot Loop Open's start_image or continuity is cut. Empty: from the "
-            "prompt.",
+            tooltip="A picture to use as the shot's first frame. In a loop it is used for the "
+            "first shot only, unless it comes from Shot Loop Open's start_image or continuity is "
+            "cut. Not connected: the shot starts from the prompt.",
         ),
     ]
 
@@ -141,14 +143,15 @@ def size_inputs() -> list:
             min=1,
             max=16384,
             step=4,
-            tooltip="Frames of the shot at 16 fps, 4n+1: 81 is five seconds. The shot's own wins.",
+            tooltip="Frames of the shot at 16 fps, 4n+1: 81 is five seconds. A length set on the "
+            "shot takes precedence.",
         ),
         io.Combo.Input(
             "size_rule",
             options=list(SIZE_RULES),
             default="exact",
             tooltip="exact: width and height as given. memory_aspect: about the same area, in the "
-            "aspect of the first given frame, else of the first memory frame.",
+            "aspect ratio of the start image or previous frame, or else of the first memory frame.",
         ),
     ]
 
@@ -161,7 +164,8 @@ def seed_input():
         min=0,
         max=0xFFFFFFFFFFFFFFFF,
         control_after_generate=True,
-        tooltip="Base seed. A shot of a story uses base + its number in the story, or its own.",
+        tooltip="Base seed. Each shot of a story uses base + its number in the story, or its own "
+        "seed if it has one.",
     )
 
 
@@ -171,7 +175,7 @@ def continuity_input(**kwargs):
         "continuity",
         options=list(CONTINUITY_CHOICES),
         default="auto",
-        tooltip="auto: what the shot says; without a shot, last_frame when previous_frames is "
+        tooltip="auto: as the shot says; with no shot connected, last_frame if previous_frames is "
         "connected. cut: memory only. last_frame / last_five_frames: continue the previous shot.",
         **kwargs,
     )

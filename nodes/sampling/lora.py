@@ -161,7 +161,8 @@ class LoadLoRA(io.ComfyNode):
                     min=-10.0,
                     max=10.0,
                     step=0.01,
-                    tooltip="1 is as trained; 0 leaves the models alone. The shot's own wins.",
+                    tooltip="1 is the trained strength; 0 leaves the models unchanged. A strength "
+                    "set on the shot takes precedence.",
                 ),
                 io.Combo.Input(
                     "scale",
@@ -174,7 +175,9 @@ class LoadLoRA(io.ComfyNode):
                     "standard force one; standard is 1 for a file with the factor folded in.",
                 ),
                 Shot.Input(
-                    "shot", optional=True, tooltip="The shot: its own LoRA strength wins, if set."
+                    "shot",
+                    optional=True,
+                    tooltip="The shot: its own LoRA strength, if set, takes precedence.",
                 ),
             ],
             outputs=[

@@ -16,10 +16,10 @@ class MatchColor(io.ComfyNode):
             node_id="StoryMemMatchColor",
             display_name="Match Color",
             category="StoryMem/advanced",
-            description="Takes the color drift off a shot that continues another. The frames that "
-            "repeat the shot before say how far brightness and color moved (mean and spread in "
-            "Lab); the whole shot is moved back by that. After a cut nothing is changed. Put it "
-            "after VAE Decode, before Keyframe Select and Shot Loop Close.",
+            description="Removes the color drift from a shot that continues another. The frames "
+            "that repeat the previous shot show how far brightness and color have drifted (mean "
+            "and spread in Lab), and the whole shot is corrected by that much. After a cut nothing "
+            "is changed. Put it after VAE Decode, before Keyframe Select and Shot Loop Close.",
             inputs=[
                 io.Image.Input(
                     "frames", tooltip="The decoded frames of the shot, repeated frames included."
@@ -32,7 +32,8 @@ class MatchColor(io.ComfyNode):
                 Shot.Input(
                     "shot",
                     optional=True,
-                    tooltip="From Shot Loop Open: says how many frames repeat (0, 1 or 5).",
+                    tooltip="From Shot Loop Open: how many frames repeat the previous shot (0, 1 "
+                    "or 5).",
                 ),
                 io.Float.Input(
                     "strength",
@@ -40,7 +41,7 @@ class MatchColor(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.05,
-                    tooltip="How much of the drift comes off: 0 nothing, 1 all. Safe: 0.5 to 1.",
+                    tooltip="How much of the drift to remove: 0 none, 1 all. Safe: 0.5 to 1.",
                 ),
                 io.Int.Input(
                     "repeated_frames",
@@ -48,8 +49,8 @@ class MatchColor(io.ComfyNode):
                     min=0,
                     max=5,
                     advanced=True,
-                    tooltip="Without a shot: how many first frames repeat the shot before, 1 for "
-                    "MI2V, 5 for MM2V. A connected shot wins.",
+                    tooltip="With no shot connected: how many frames at the start repeat the "
+                    "previous shot, 1 for MI2V, 5 for MM2V. A connected shot takes precedence.",
                 ),
             ],
             outputs=[io.Image.Output(display_name="frames", tooltip="The shot, matched.")],

@@ -114,8 +114,8 @@ class M2VModelPatch(io.ComfyNode):
             category="StoryMem/advanced",
             description=(
                 "Puts memory frames before the shot in time (negative RoPE shift), for any stock "
-                "sampler. Apply it to each expert, with memory_frames of M2V Conditioning. M2V "
-                "Sampler does this by itself."
+                "sampler. Apply it to each expert, with memory_frames from M2V Conditioning. M2V "
+                "Sampler does this on its own."
             ),
             inputs=[
                 io.Model.Input("model", tooltip="Wan 2.2 I2V A14B, high or low noise, with LoRAs."),
@@ -135,7 +135,8 @@ class M2VModelPatch(io.ComfyNode):
                     optional=True,
                     advanced=True,
                     tooltip="Distance in time between memory frames, in latent frames. 5 is what "
-                    "the LoRA was trained with; 1 makes memory look like the moment before.",
+                    "the LoRA was trained with; 1 makes memory look like the moment just before "
+                    "the shot.",
                 ),
             ],
             outputs=[io.Model.Output(tooltip="A patched copy; the original is unchanged.")],

@@ -165,26 +165,29 @@ class M2VSampler(io.ComfyNode):
             display_name="M2V Sampler",
             category="StoryMem",
             description=(
-                "Samples one shot that remembers: memory frames and the prompt give the latent of "
-                "the shot, with both experts of Wan 2.2 I2V A14B in one run. Load the StoryMem "
-                "LoRA on both models first. Memory is taken off before the latent comes out; a "
-                "shot that continues begins with 1 or 5 frames of the previous one."
+                "Samples one shot with memory, from the memory frames and the prompt, with both "
+                "experts of Wan 2.2 I2V A14B in one run. Load the StoryMem LoRA on both models "
+                "first. The memory frames are trimmed from the output latent; a shot that "
+                "continues another begins with the last 1 or 5 frames of that shot."
             ),
             inputs=[
                 io.Model.Input("model_high", tooltip="Wan 2.2 I2V A14B, high noise, with LoRAs."),
                 io.Model.Input(
                     "model_low",
                     optional=True,
-                    tooltip="Wan 2.2 I2V A14B, low noise, with LoRAs. Empty: model_high does all.",
+                    tooltip="Wan 2.2 I2V A14B, low noise, with LoRAs. Not connected: model_high "
+                    "does every step.",
                 ),
                 io.Model.Input(
                     "t2v_high",
                     optional=True,
-                    tooltip="Wan 2.2 T2V A14B, high noise: makes the first shot when there is no "
-                    "memory, no start image and no previous shot.",
+                    tooltip="Wan 2.2 T2V A14B, high noise: generates the first shot when there is "
+                    "no memory, start image or previous shot.",
                 ),
                 io.Model.Input(
-                    "t2v_low", optional=True, tooltip="Wan 2.2 T2V A14B, low noise, for the same."
+                    "t2v_low",
+                    optional=True,
+                    tooltip="Wan 2.2 T2V A14B, low noise, used together with t2v_high.",
                 ),
                 io.Conditioning.Input("positive", tooltip="The encoded prompt of the shot."),
                 io.Conditioning.Input("negative", tooltip="The encoded negative prompt."),
@@ -197,7 +200,8 @@ class M2VSampler(io.ComfyNode):
                     default=RELEASED.steps,
                     min=1,
                     max=10000,
-                    tooltip="Over both experts. 40 is the paper's; 4 to 8 with distill LoRAs.",
+                    tooltip="Total for both experts. The paper uses 40; with distill LoRAs use 4 "
+                    "to 8.",
                 ),
                 io.Float.Input(
                     "cfg",
@@ -206,14 +210,15 @@ class M2VSampler(io.ComfyNode):
                     max=100.0,
                     step=0.1,
                     round=0.01,
-                    tooltip="How strictly the prompt is followed. 3.5 is the paper's; 1 with "
-                    "distill LoRAs (twice as fast).",
+                    tooltip="How strictly the prompt is followed. The paper uses 3.5; with distill "
+                    "LoRAs use 1 (twice as fast).",
                 ),
                 io.Combo.Input(
                     "sampler_name",
                     options=list(comfy.samplers.SAMPLER_NAMES),
                     default=RELEASED.sampler,
-                    tooltip="uni_pc is the paper's. Its history runs on across both experts.",
+                    tooltip="The paper uses uni_pc. Its multistep history carries over from one "
+                    "expert to the other.",
                 ),
                 io.Combo.Input(
                     "scheduler",
@@ -241,8 +246,8 @@ class M2VSampler(io.ComfyNode):
                     step=0.01,
                     optional=True,
                     advanced=True,
-                    tooltip="Noise schedule shift for both experts; 4 is the paper's, 5 usual with "
-                    "distill LoRAs. 0: keep what the models bring (ModelSamplingSD3).",
+                    tooltip="Noise schedule shift for both experts; the paper uses 4, distill "
+                    "LoRAs usually 5. 0: keep the models' own (ModelSamplingSD3).",
                 ),
                 io.Float.Input(
                     "boundary",
@@ -253,9 +258,9 @@ class M2VSampler(io.ComfyNode):
                     round=0.001,
                     optional=True,
                     advanced=True,
-                    tooltip="The high-noise expert works while sigma is at or above this. 0.9 is "
-                    "Wan 2.2 I2V's; while this is 0.9, the T2V pair uses its own, 0.875. Any other "
-                    "value holds for both pairs.",
+                    tooltip="The high-noise expert runs while sigma is at or above this. Wan 2.2 "
+                    "I2V uses 0.9; at 0.9, the T2V pair uses its own 0.875. Any other value "
+                    "applies to both pairs.",
                 ),
                 io.Float.Input(
                     "denoise",
@@ -265,7 +270,7 @@ class M2VSampler(io.ComfyNode):
                     step=0.01,
                     optional=True,
                     advanced=True,
-                    tooltip="Share of the schedule that runs. Leave at 1: shots start from noise.",
+                    tooltip="Fraction of the schedule to run. Leave at 1: shots start from noise.",
                 ),
                 io.Int.Input(
                     "rope_shift",
