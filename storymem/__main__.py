@@ -16,8 +16,8 @@ def main(arguments: list[str] | None = None) -> int:
         ("run", run, "Makes a story from a script."),
         ("train", train, "Trains an expert to remember, on groups of clips."),
         ("evaluate", evaluate, "Measures finished stories: the paper's numbers."),
-        ("compare", compare, "Makes the same scripts in several ways, and measures them."),
-        ("sheet", sheet, "Draws a finished story, shots and memory, on one picture."),
+        ("compare", compare, "Makes the same scripts with several systems and compares them."),
+        ("sheet", sheet, "Draws a finished story, its shots and memory, as one picture."),
         ("films", films, "Lists a story's films, restores one, removes old ones."),
     ):
         module.add_options(commands.add_parser(name, help=words, description=words))

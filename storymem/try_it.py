@@ -53,7 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("what", nargs="?", default="story", choices=("story", "tests"))
     parser.add_argument("--out", type=Path, help="folder of the story; default: tiny_story here")
-    parser.add_argument("--headless", action="store_true", help="without ComfyUI, also when found")
+    parser.add_argument(
+        "--headless", action="store_true", help="without ComfyUI, even if it is found"
+    )
     parser.add_argument("--here", action="store_true", help="in the Python that runs this")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
@@ -163,7 +165,7 @@ def choose_folder(wanted: Path | None) -> Path:
             raise Stop(
                 REFUSED, f"{path} cannot be written: {error}; choose another --out"
             ) from error
-    raise Stop(REFUSED, f"{tries[-1]} holds something already; choose another --out")
+    raise Stop(REFUSED, f"{tries[-1]} is not empty; choose another --out")
 
 
 def run_module(python: str, *arguments: str) -> None:

@@ -19,7 +19,7 @@ from . import evaluate, exit_codes, run_options
 from . import run as command
 
 SYSTEMS = {
-    "storymem": "as the run options say",
+    "storymem": "as set by the run options",
     "wan": "Wan2.2 alone: no StoryMem LoRA, no memory, a cut before every shot",
     "two_stage": "key images first, from --start-images: each shot from its own, otherwise as wan",
 }
@@ -31,7 +31,7 @@ system is changed. Finished shots are kept: the same command goes on where it st
 
 exit codes:
   0    every story was made and measured
-  1    an unexpected error (with its trace)
+  1    an unexpected error (with its traceback)
   2    an option, a script or a file is wrong; stories that were finished are kept
   3    some stories could not be made or measured; the report says which
   130  interrupted; finished shots are kept"""
@@ -50,8 +50,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start-images", type=Path, metavar="DIR",
         help="for two_stage: DIR/<script>/shot_01_01.png and so on")  # fmt: skip
     parser.add_argument("--references", type=Path, metavar="DIR",
-        help="for storymem: the pictures in DIR/<script> are the initial memory, by name, as by "
-        "'storymem run --references'")  # fmt: skip
+        help="for storymem: the pictures in DIR/<script>, in order of name, are the initial "
+        "memory, as with 'storymem run --references'")  # fmt: skip
     evaluate.add_model_options(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars, warnings only")
     parser.add_argument("run_options", nargs="*", metavar="-- RUN OPTIONS",
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
         logger.info("%s: %s", system, choices.out)
         code = command.run(choices)
         if code == exit_codes.INCOMPLETE:  # what an earlier run left there is of other options
-            failed[str(choices.out)] = f"{choices.out} could not be made; see above why"
+            failed[str(choices.out)] = f"{choices.out} could not be made; see the error above"
         elif code != exit_codes.DONE:
             return code
         else:
@@ -107,7 +107,7 @@ def _plan(options: argparse.Namespace) -> list[tuple[str, argparse.Namespace]]:
             "measure them with 'storymem evaluate --compare'"
         )
     if any(word.partition("=")[0] == "--out" for word in options.run_options):
-        raise ValueError("--out stands before --: stories go to OUT/<system>/<script>")
+        raise ValueError("--out goes before --: stories go to OUT/<system>/<script>")
     stems = [script.stem for script in options.scripts]
     if len(set(stems)) < len(stems):
         raise ValueError("two scripts have the same file name; rename one")
@@ -144,7 +144,7 @@ def _check_scripts(options: argparse.Namespace) -> None:
         if options.systems != ["storymem"] and any(shot.references for shot in story.shots):
             raise ValueError(
                 f"{script} names reference images, which systems without memory cannot see; take "
-                "them out of the script and give them by --references"
+                "them out of the script and pass them with --references"
             )
         names = {script.parent / name for shot in story.shots for name in shot.references}
         if gone := sorted(str(path) for path in names if not path.is_file()):
@@ -167,7 +167,7 @@ def _references(options: argparse.Namespace, script: Path) -> list[Path]:
     if not found:
         raise ValueError(
             f"there is no picture in {folder}; give --references a folder that has a folder of "
-            "pictures for each script, named as the script"
+            "pictures for each script, named like the script"
         )
     return found
 

@@ -24,7 +24,7 @@ TINY_WORLD = "tiny_world"
 REPORT = "the report"
 EXIT_CODES = """exit codes:
   0    everything was measured
-  1    an unexpected error (with its trace)
+  1    an unexpected error (with its traceback)
   2    an option, a folder, a script or a weights file is wrong; nothing was measured
   3    some stories could not be measured; the report holds the others and says which
   130  interrupted; nothing was written"""
@@ -39,18 +39,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="folder of a story (shot_01_01.mp4 ... and script.json or .txt), or folder of such "
         "folders; all of them are one system")  # fmt: skip
     parser.add_argument("--compare", nargs="+", default=[], metavar="[NAME=]DIR",
-        help="systems side by side, each a folder of stories; differences are from the "
-        "first one")  # fmt: skip
+        help="systems to compare, each a folder of stories; differences are relative to the first "
+        "one")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="folder for the report")
     parser.add_argument("--script", type=Path, help="script of the one story, if not in its folder")
-    parser.add_argument("--partial", action="store_true", help="measure unfinished stories, too")
+    parser.add_argument("--partial", action="store_true", help="measure unfinished stories too")
     add_model_options(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar, warnings only")
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """What measures; shared with the command that also makes the stories."""
-    group = parser.add_argument_group("what measures (local files; nothing is downloaded)")
+    group = parser.add_argument_group("metrics models (local files; nothing is downloaded)")
     add = group.add_argument
     add("--features", default="viclip", choices=(*FEATURES, TINY_WORLD),
         help="viclip: the paper's. open_clip_frame_average: a stand-in from --clip alone, in "
@@ -61,7 +61,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     add("--laion", type=Path, help="sa_0_4_vit_l_14_linear.pth; without it aesthetic quality is "
         "left out")  # fmt: skip
     add("--aesthetic-every", type=int, default=1, metavar="N",
-        help="look at one frame in N; 1 as in the paper")  # fmt: skip
+        help="score one frame in N; the paper uses 1")  # fmt: skip
     add("--measure-device", choices=("cuda", "cpu"), help="default: cuda when there is one")
 
 
@@ -188,7 +188,7 @@ def check_model_options(options: argparse.Namespace) -> None:
             )
         return
     if options.features == "viclip":
-        require_file(options.viclip, "--viclip", VICLIP, "or take the stand-in: --features "
+        require_file(options.viclip, "--viclip", VICLIP, "or use the stand-in: --features "
             "open_clip_frame_average with --clip")  # fmt: skip
     if options.features != "viclip" or options.laion:
         require_file(options.clip, "--clip", CLIP_L14)

@@ -33,27 +33,27 @@ logger = logging.getLogger(__name__)
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``python -m storymem films`` to its parser."""
-    parser.add_argument("folder", type=Path, help="of a story: the one with shot_01_01.mp4")
+    parser.add_argument("folder", type=Path, help="folder of a story: the one with shot_01_01.mp4")
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--restore",
         metavar="FILM",
-        help="put the shots, the script and story.json of this film back: its number, or its name "
-        "as listed; the present state is kept",
+        help="bring back the shots, the script and story.json of this film, given by its number or "
+        "its name as listed; the current state is kept",
     )
     what.add_argument(
         "--clean",
         action="store_true",
-        help="say which older films can go and what that frees; with --yes, remove them. Shots are "
-        "never removed, so each film can be restored all the same",
+        help="list the older films that can go and the space that frees; with --yes, remove them. "
+        "Shots are never removed, so every film can still be restored",
     )
     parser.add_argument(
         "--keep",
         type=int,
         default=KEEP,
         metavar="K",
-        help="films that --clean leaves of the whole story and of each part (default: %(default)s);"
-        " the present one always stays",
+        help="how many films --clean keeps of the whole story and of each part (default: "
+        "%(default)s); the current one always stays",
     )
     parser.add_argument("--yes", action="store_true", help="with --clean: remove them")
 
@@ -124,7 +124,7 @@ def _describe(folder: Path, film: ListedFilm) -> str:
     parts = [_date(version.when), _count(len(version.shots), "shot"), f"{version.fps:g} fps"]
     parts.append(_megabytes(size) if film.state == "whole" else _STATES[film.state])
     if film.is_present:
-        parts.append("present")
+        parts.append("current")
     if not version.shots:
         parts[1] = "shots no longer known: it cannot be restored"
     elif film.lost:

@@ -109,7 +109,7 @@ def _drive(options: argparse.Namespace, engine: Engine) -> int:
         return INCOMPLETE
     except KeyboardInterrupt:
         bars.close()
-        logger.error("interrupted; run again with --resume to go on")
+        logger.error("interrupted; run again with --resume to continue")
         return INTERRUPTED
     bars.close()
     logger.info("finished: %s", video)

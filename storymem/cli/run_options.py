@@ -18,11 +18,11 @@ from ..tiny import files as tiny_files
 
 EXIT_CODES = """exit codes:
   0    the story is finished
-  1    an unexpected error (with its trace)
+  1    an unexpected error (with its traceback)
   2    an option, the script or a file is wrong; nothing was made
   3    a shot failed or could not be written; finished shots are kept: run again with --resume
   130  interrupted; finished shots are kept: run again with --resume
-Under torchrun, torchrun's own exit code is 1 for all but 0; the log says which it was."""
+Under torchrun, torchrun itself exits with 1 for anything but 0; the log shows the actual code."""
 NEGATIVE = (  # Wan2.2's own, as its authors publish it
     "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，"
     "低质量，JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，"
@@ -61,9 +61,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXIT_CODES
     parser.add_argument("script", type=Path, nargs="?", help="story script: .json (ST-Bench form) "
-        "or .txt; with --tiny it may be left out")  # fmt: skip
+        "or .txt; optional with --tiny")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="folder for shots, video and bank")
-    parser.add_argument("--resume", action="store_true", help="go on with the shots in --out")
+    parser.add_argument("--resume", action="store_true", help="continue with the shots in --out")
     parser.add_argument("--quiet", action="store_true", help="no progress bars, warnings only")
 
     models = parser.add_argument_group("models (local folders and files; nothing is downloaded)")
@@ -71,24 +71,29 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--model", type=Path, help="folder of Wan-AI/Wan2.2-I2V-A14B-Diffusers")
     add("--tiny", action="store_true", help="the tiny demo model in place of Wan2.2: a toy world "
         "at 96x96, on any CPU")  # fmt: skip
-    add("--tiny-weights", type=Path, metavar="FOLDER", help=f"of your own tiny model; default: "
-        f"{tiny_files.VARIABLE}, else the one that comes with the pack")  # fmt: skip
+    add("--tiny-weights", type=Path, metavar="FOLDER", help="folder of your own tiny model; "
+        f"default: {tiny_files.VARIABLE}, or else the one that comes with the pack")  # fmt: skip
     add("--tiny-looks", nargs=2, metavar=("BIG", "SMALL"), default=demo.LOOKS,
         help="looks of the two characters of --tiny, which the first memory shows; default: "
         f"'{demo.LOOKS[0]}' '{demo.LOOKS[1]}'")  # fmt: skip
-    add("--t2v", type=Path, help="folder of Wan2.2-T2V-A14B-Diffusers: makes a first shot that has "
-        "no reference, start image or memory")  # fmt: skip
+    add("--t2v", type=Path, help="folder of Wan2.2-T2V-A14B-Diffusers: generates a first shot that "
+        "has no reference, start image or memory")  # fmt: skip
     add("--lora", type=Path, help="StoryMem LoRA folder, such as Wan2.2-MI2V-A14B")
     add("--lora-high", type=Path, help="or the high-noise file alone")
     add("--lora-low", type=Path, help="with the low-noise file")
     add("--lora-scale", default="auto", choices=("auto", "rslora", "standard"),
-        help="auto reads alpha/sqrt(rank) for files as the release has them")  # fmt: skip
-    add("--lora-strength", type=float, default=1.0, help="1.0 is as trained")
+        help="auto takes alpha/sqrt(rank) for files in the release's format")  # fmt: skip
+    add("--lora-strength", type=float, default=1.0, help="1.0 is the trained strength")
     add("--extra-lora-high", type=Path, help="another Wan LoRA, such as a 4-step distill one")
     add("--extra-lora-low", type=Path)
     add("--embedder", default="clip", choices=EMBEDDERS, help="clip: as in the paper, needs --clip")
     add("--clip", type=Path, help="CLIP ViT-B/32 weights file, for keyframe selection")
-    add("--scorer", default="none", choices=SCORERS, help="what keeps poor frames out of memory")
+    add(
+        "--scorer",
+        default="none",
+        choices=SCORERS,
+        help="which scorer keeps poor frames out of memory",
+    )
     add("--scorer-threshold", type=float, help="lowest good score; default: the scorer's own")
     add("--laion-clip", type=Path, help="CLIP ViT-L/14 weights file, for --scorer laion")
     add("--laion-head", type=Path, help="the predictor's head, for --scorer laion")
@@ -96,29 +101,37 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
     story = parser.add_argument_group("story")
     add = story.add_argument
-    add("--character", default="", help="description put before every prompt, after the script's")
-    add("--negative", default=NEGATIVE, help="negative prompt of shots whose script says none")
+    add(
+        "--character",
+        default="",
+        help="description that goes before every prompt, after the script's own",
+    )
+    add(
+        "--negative",
+        default=NEGATIVE,
+        help="negative prompt for shots that have none in the script",
+    )
     add("--references", type=Path, nargs="+", default=[], metavar="IMAGE",
         help="reference images: the initial memory, pinned")  # fmt: skip
-    add("--bank", type=Path, help="or a saved memory bank folder")
-    add("--start-image", type=Path, help="picture that begins the first shot")
+    add("--bank", type=Path, help="or start from a saved memory bank folder")
+    add("--start-image", type=Path, help="picture to use as the first frame of the first shot")
     add("--start-images", type=Path, metavar="DIR",
-        help="a picture for every shot that becomes its first frame: shot_01_01.png and so "
-        "on")  # fmt: skip
+        help="one picture per shot, used as its first frame: shot_01_01.png and so on")  # fmt: skip
     add("--memory", default="on", choices=("on", "off"),
         help="off: every shot begins with a cut and remembers nothing (a baseline); with --t2v all "
-        "shots without start image come from text")  # fmt: skip
+        "shots without a start image are generated from text")  # fmt: skip
     add("--continuity", default="last_frame", choices=("last_frame", "last_five_frames"),
         help=f"how shots without a cut continue: {OVERLAP_FRAMES['mi2v']} or "
         f"{OVERLAP_FRAMES['mm2v']} frames of the shot before")  # fmt: skip
     add("--start-shot", type=int, default=1, help="first shot to work on")
     add("--end-shot", type=int, default=0, help="last shot to work on; 0: the last one")
-    add("--redo", default="", help="shots to make again with another seed, such as '3, 5-7'")
-    add("--take", type=int, default=1, help="another take of --redo, another seed")
+    add("--redo", default="", help="shots to retake with another seed, such as '3, 5-7'")
+    add("--take", type=int, default=1, help="which take of --redo; each has its own seed")
     add("--max-frames", type=int, default=MAX_MEMORY_FRAMES,
-        help="memory frames a shot sees; with --bank as the bank has it, unless given")  # fmt: skip
+        help="memory frames a shot sees; default with --bank: the bank's own setting")  # fmt: skip
     add("--sink", type=int, default=SINK_FRAMES,
-        help="first keyframes that always stay; with --bank likewise")  # fmt: skip
+        help="first keyframes that always stay in view; default with --bank: the bank's own "
+            "setting")  # fmt: skip
     add("--policy", default=POLICIES[0], choices=POLICIES,
         help="which frames a shot sees when there are more than --max-frames: the first and the "
         "latest (the paper), those related to the prompt (needs --embedder clip), or those that "
@@ -137,12 +150,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--cfg-low",
         type=float,
         default=released.cfg_low,
-        help="of the low-noise expert; 0: the same",
+        help="cfg of the low-noise expert; 0: the same as --cfg",
     )
     add("--shift", type=float, default=released.shift)
     add("--boundary", type=float, default=released.boundary)
     add("--sampler", default=released.sampler, choices=SAMPLERS)
-    add("--rope-shift", type=int, default=released.rope_shift, help="S of the memory positions")
+    add(
+        "--rope-shift",
+        type=int,
+        default=released.rope_shift,
+        help="the paper's S: distance between memory frames in time",
+    )
     add("--fps", type=float, default=16.0, help="of the videos")
 
     machine = parser.add_argument_group("machine")
@@ -152,7 +170,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--offload", choices=OFFLOADS, help="model: one expert on the GPU at a time (default on "
         "cuda); group: block by block, slower, for small cards; none: everything on the "
         "GPU")  # fmt: skip
-    add("--vae-tiling", action="store_true", help="encode and decode in tiles: less memory")
+    add("--vae-tiling", action="store_true", help="encode and decode in tiles, to use less memory")
     # Options that nobody gave are settled when it is known which model works.
     usual = {name: parser.get_default(name) for name in TINY_DEFAULTS}
     parser.set_defaults(usual=usual, **dict.fromkeys(TINY_DEFAULTS))

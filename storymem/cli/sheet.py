@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``python -m storymem sheet`` to its parser."""
-    parser.add_argument("folder", type=Path, help="of a story: the one with shot_01_01.mp4")
+    parser.add_argument("folder", type=Path, help="folder of a story: the one with shot_01_01.mp4")
     parser.add_argument("--to", type=Path, help=f"picture to write; default: {SHEET} in the folder")
 
 

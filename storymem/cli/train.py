@@ -47,7 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--model", type=Path, required=True, help="folder of Wan-AI/Wan2.2-I2V-A14B-Diffusers")
     add("--out", type=Path, required=True, help="folder for checkpoints")
     add("--expert", choices=EXPERTS, default="high", help="which expert; train both in two runs")
-    add("--resume", action="store_true", help="go on with the newest checkpoint in --out")
+    add("--resume", action="store_true", help="continue from the newest checkpoint in --out")
     add("--quiet", action="store_true", help="no progress bar, warnings only")
 
     what = parser.add_argument_group("what is trained (defaults: the release's LoRA)")
@@ -55,7 +55,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--all-weights", action="store_true", help="all weights instead of a LoRA")
     add("--rank", type=int, default=128)
     add("--alpha", type=float, default=LORA_ALPHA)
-    add("--no-rslora", dest="use_rslora", action="store_false", help="alpha/rank, not its root")
+    add(
+        "--no-rslora",
+        dest="use_rslora",
+        action="store_false",
+        help="scale by alpha/rank, not alpha/sqrt(rank)",
+    )
     add("--targets", nargs="+", default=list(TARGETS), metavar="MODULE", help=", ".join(TARGETS))
 
     how = parser.add_argument_group("how")
@@ -65,15 +70,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--learning-rate", type=float, default=1e-4)
     add("--warmup", type=int, default=100, help="steps")
     add("--weight-decay", type=float, default=0.01)
-    add("--clip-norm", type=float, default=1.0, help="longer gradients are cut to it; above 0")
+    add("--clip-norm", type=float, default=1.0, help="longer gradients are clipped to it; above 0")
     add("--save-every", type=int, default=500, help="steps")
     add("--keep", type=int, default=3, help="checkpoints kept; 0: all")
     add("--save-dtype", choices=tuple(DTYPES), default="float32", help="of LoRA files")
     add("--boundary", type=float, default=I2V_BOUNDARY, help="noise level where the experts meet")
-    add("--shift", type=float, default=SHIFT, help="of the training times")
+    add("--shift", type=float, default=SHIFT, help="shift of the training timesteps")
     add("--rope-shift", type=int, default=MEMORY_ROPE_SHIFT)
     add("--device", choices=("cuda", "cpu"), help="default: cuda when there is one")
-    add("--dtype", choices=tuple(DTYPES), help="of frozen weights; default bfloat16 (cpu: float32)")
+    add(
+        "--dtype",
+        choices=tuple(DTYPES),
+        help="dtype of frozen weights; default bfloat16 (cpu: float32)",
+    )
     add("--workers", type=int, default=2, help="processes that decode clips")
     add("--no-gradient-checkpointing", action="store_true", help="faster, far more memory")
 
@@ -83,8 +92,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         add(f"--{name}", type=int, default=default)
     add("--max-memory", type=int, default=MAX_MEMORY_FRAMES, help="1 to this many memory frames")
     add("--modes", type=float, nargs=3, default=(0.5, 0.25, 0.25), metavar="SHARE",
-        help="how often M2V, MI2V and MM2V")  # fmt: skip
-    add("--text-dropout", type=float, default=0.1, help="how often without the caption")
+        help="shares of M2V, MI2V and MM2V examples")  # fmt: skip
+    add("--text-dropout", type=float, default=0.1, help="share of examples without the caption")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -114,7 +123,7 @@ def run(options: argparse.Namespace) -> int:
         logger.debug("", exc_info=True)
         return BROKEN
     except KeyboardInterrupt:
-        logger.error("interrupted; run again with --resume to go on")
+        logger.error("interrupted; run again with --resume to continue")
         return INTERRUPTED
     return DONE
 
@@ -195,7 +204,7 @@ def _check_out(settings: TrainSettings) -> None:
     if found and not settings.resume:
         raise ValueError(
             f"{settings.out} already holds checkpoints up to step {found[-1][0]}; pass --resume to "
-            "go on, or choose another --out"
+            "continue, or choose another --out"
         )
     if settings.resume and not found:
         raise ValueError(f"there is no checkpoint in {settings.out}; leave --resume out")

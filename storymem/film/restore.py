@@ -228,7 +228,7 @@ def _restore(folder, store, wanted, story, records) -> list[str]:
     if not steps:
         raise ValueError("the film cannot be restored: its script has none of its shots")
     if kept := keep_present(folder):
-        lines.append(f"the present state is kept as {kept.file.removesuffix('.mp4')}")
+        lines.append(f"the current state is kept as {kept.file.removesuffix('.mp4')}")
     options = VideoOptions(wanted.fps, wanted.crf, wanted.fade_frames, bool(wanted.subtitles))
     shown = StoryExport(folder, story, LoopSettings(), options)
     begin_film(folder, story, steps)  # as a run of this script does
@@ -247,7 +247,7 @@ def _restore(folder, store, wanted, story, records) -> list[str]:
         changes["video"] = wanted.file
     update_manifest(folder, story, **changes)
     if wanted.sha256 and not (folder / wanted.file).exists():
-        lines.append(f"{wanted.file} was removed; make the story again to join it from its shots")
+        lines.append(f"{wanted.file} was removed; run the story again to join it from its shots")
     return lines
 
 

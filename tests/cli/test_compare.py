@@ -259,7 +259,7 @@ def test_run_options_in_the_wrong_place_are_told_of(scripts, tmp_path, caplog, c
         capsys.readouterr().err
     )
     assert compare_tiny("--", "--tiny", "--out", "elsewhere") == 2
-    assert "--out stands before --" in caplog.text
+    assert "--out goes before --" in caplog.text
     assert not (tmp_path / "out").exists()
 
 

@@ -350,7 +350,7 @@ def test_a_state_that_has_no_film_yet_is_kept_before_another_comes_back(tmp_path
     make(tmp_path, tale("axc"), stops=True)
     stopped = shown_files(folder), keys(folder)
     assert run(folder, "--restore", "1") == 0
-    assert "the present state is kept as Tale_00002_" in capsys.readouterr().out
+    assert "the current state is kept as Tale_00002_" in capsys.readouterr().out
     assert run(folder, "--restore", "1") == 0  # nothing to keep now
     assert len(read_manifest(folder)["films"]) == 2
     assert run(folder, "--restore", "2") == 0
@@ -423,8 +423,8 @@ def test_the_list_says_what_each_film_is(tmp_path, capsys):
         "Tale_00001_", "Tale_00002_", "Tale_shots_01-01_00001_",
     ]  # fmt: skip
     assert "3 shots  16 fps  0.0 MB  incomplete, finished shots are gone: 01_02" in lines[0]
-    assert "4 shots  16 fps  removed  present" in lines[1]
-    assert lines[2].endswith("1 shot  16 fps  0.0 MB  present")
+    assert "4 shots  16 fps  removed  current" in lines[1]
+    assert lines[2].endswith("1 shot  16 fps  0.0 MB  current")
 
 
 def test_cleaning_says_what_it_would_free_and_removes_only_when_told(tmp_path, capsys):
@@ -444,7 +444,7 @@ def test_cleaning_says_what_it_would_free_and_removes_only_when_told(tmp_path, c
     assert run(folder, "--clean", "--keep", "2", "--yes") == 0
     assert "no film to remove" in capsys.readouterr().out
     assert run(folder, "--restore", "1") == 0  # its shots are there all the same
-    assert "make the story again to join it" in capsys.readouterr().out
+    assert "run the story again to join it" in capsys.readouterr().out
     assert make(tmp_path, tale("abc")).name == "Tale_00001_.mp4"
 
 
