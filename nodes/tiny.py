@@ -70,8 +70,8 @@ class TinyTextEncoder(io.ComfyNode):
     def execute(cls, prompt, negative_prompt=""):
         if not any(text.parse(prompt)):
             logger.warning(
-                "StoryMem: the tiny text encoder understands no word of %s; it knows only the "
-                "toy world's words, which its tooltip lists",
+                "StoryMem: the tiny text encoder recognises no word of %s; it knows only the toy "
+                "world's words, which its tooltip lists",
                 shown(prompt),
             )
         encoded = [[[text.encode(t)[None], {}]] for t in (prompt, negative_prompt)]

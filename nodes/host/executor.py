@@ -30,8 +30,8 @@ UNEXPECTED = (AttributeError, KeyError, TypeError, ValueError, AssertionError, I
 @cache
 def _warn_once(what: str, cost: str) -> None:
     logger.warning(
-        "StoryMem: this ComfyUI does not have %s where this pack looks for it; %s. Films are not "
-        "affected. A newer version of the pack may know this ComfyUI.",
+        "StoryMem: could not find %s in this version of ComfyUI; %s. Films are not affected. A "
+        "newer version of the pack may support it.",
         what,
         cost,
     )
@@ -193,7 +193,7 @@ async def ask_node(node: dict):
         answer = ask(**given)
         return [await answer if inspect.isawaitable(answer) else answer]
     except Exception as error:  # anything: it is a stranger's code
-        logger.warning("StoryMem: %s does not say whether it changed: %s", kind.__name__, error)
+        logger.warning("StoryMem: could not tell whether %s has changed: %s", kind.__name__, error)
         return float("nan")
 
 

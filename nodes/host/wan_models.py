@@ -62,6 +62,6 @@ def refuse_context_windows(model_options: dict, name: str) -> None:
     """Raise ValueError when context windows are on: they would slice memory and shot together."""
     if model_options.get("context_handler") is not None:
         raise ValueError(
-            f"{name} has context windows, which cut memory and shot apart and break both; remove "
-            "the context windows node, and make long stories from more shots instead"
+            f"{name} has context windows, which split the memory from the shot and break both; "
+            "remove the context windows node, and make long stories from more shots instead"
         )

@@ -159,8 +159,8 @@ class LoopGraph:
             fingerprint = None if is_about_files else await fingerprint_of(node_id)
             if _is_nan(fingerprint):
                 logger.warning(
-                    "StoryMem: %s says that it changes every time, so no finished shot can be used "
-                    "again; take it out of the loop or fix its seed",
+                    "StoryMem: %s reports a change on every run, so no finished shot can be "
+                    "reused; take it out of the loop or fix its seed",
                     name_of(self.dynprompt, node_id),
                 )
                 fingerprint = uuid.uuid4().hex
@@ -324,8 +324,8 @@ def _downstream(dynprompt, open_id: str, close_id: str) -> set[str]:
         if kind in (OPEN, CLOSE):
             raise ValueError(
                 f"{name_of(dynprompt, node_id)} uses values from inside the loop of "
-                f"{name_of(dynprompt, open_id)}: loops must not cross or stand inside each other; "
-                "run the second one after the first one's Close"
+                f"{name_of(dynprompt, open_id)}: loops must not cross or be nested; run the second "
+                "one after the first one's Close"
             )
         found.add(node_id)
         waiting += users.get(node_id, [])

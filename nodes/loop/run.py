@@ -54,7 +54,7 @@ from .references import LARGEST_GRAPH_IN_A_SHOT, read_references
 
 POLL_SECONDS = 0.1  # between looks at whether somebody cancelled the prompt
 USUAL_SIZE = (832, 480, 81)  # width, height, frames: for the estimate when no node of the body says
-UNKNOWN_CAUSE = "it failed or was cancelled, and ComfyUI's own message says which"
+UNKNOWN_CAUSE = "it failed or was cancelled; see ComfyUI's own message"
 logger = logging.getLogger(__name__)
 
 # Runs of the prompt that is being executed; they end with it.
@@ -148,10 +148,10 @@ class LoopRun:
         """
         if self.steps[i].record is None:
             raise ValueError(
-                f"{self.steps[i].plan.shot} could not be finished: a node of the loop's body gave "
+                f"{self.steps[i].plan.shot} could not be finished: a node inside the loop output "
                 "nothing, so no frames or no bank reached Shot Loop Close (an Aesthetic Filter "
-                "whose pictures all fell through does that); lower its threshold, or connect "
-                "Keyframe Select to Remember without other nodes between"
+                "that rejects every picture does this); lower its threshold, or connect Keyframe "
+                "Select directly to Remember"
             )
 
     def finish(self, i: int, frames, bank) -> None:
@@ -358,5 +358,6 @@ def find_run(dynprompt, close_id: str) -> LoopRun:
         if run.graph.close_id == close_id:
             return run
     raise ValueError(
-        "this node belongs to Shot Loop Close, which adds it by itself; remove it from the workflow"
+        "this node belongs to Shot Loop Close, which adds it automatically; remove it from the "
+        "workflow"
     )

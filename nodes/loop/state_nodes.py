@@ -227,7 +227,8 @@ class JoinStory(io.ComfyNode):
     def execute(cls, state, fps=float(FRAME_RATE)) -> io.NodeOutput:
         if not state.steps:
             raise ValueError(
-                "no shot of the story is finished yet; put Next Shot and Finish Shot before"
+                "no shot of the story is finished yet; put Next Shot and Finish Shot before this "
+                "node"
             )
         output = folder_paths.get_output_directory()
         settings = replace(state.loop.settings, end_shot=len(state.steps))

@@ -58,7 +58,7 @@ def check_policy(policy: str, embedder) -> None:
         return
     if embedder is None:
         raise ValueError(
-            "the policy relevant needs something that compares pictures with prompts: connect "
+            "the relevant policy needs an embedder that compares pictures with prompts: connect "
             "Load Embedder (clip) to embedder, or choose window or entities"
         )
     embedder.embed_text("a picture")

@@ -37,8 +37,8 @@ def text_model(path: str, tower: ClipTower) -> HostModel:
     def build():
         if (module := load_clip_text(path, tower)) is None:
             raise ValueError(
-                f"{path} holds an image tower only, so that pictures cannot be compared with "
-                "words; choose a whole CLIP ViT-B/32 file, such as OpenAI's ViT-B-32.pt"
+                f"{path} holds only an image tower, so it cannot compare pictures with words; "
+                "choose a whole CLIP ViT-B/32 file, such as OpenAI's ViT-B-32.pt"
             )
         return module
 

@@ -51,8 +51,8 @@ class KnownEmbedders:
             self._live[embedder.full_name] = embedder
         if embedder is None or embedder.full_name != bank.embedder:
             raise ValueError(
-                f"the embedder of the memory ({bank.embedder}) is not loaded any more; queue the "
-                "workflow again, and look whether its file in models/clip_vision was replaced"
+                f"the embedder of the memory ({bank.embedder}) is no longer loaded; queue the "
+                "workflow again, and check whether its file in models/clip_vision was replaced"
             )
         return embedder
 

@@ -82,7 +82,7 @@ class MemoryNoise:
         if frames <= self.memory_frames:
             raise ValueError(
                 f"the latent has {frames} frames, but {self.memory_frames} should be memory; use "
-                "the latent and the noise of one M2V Conditioning"
+                "the latent and the noise from the same M2V Conditioning"
             )
         shot = comfy.sample.prepare_noise(
             samples[:, :, self.memory_frames :], self.seed, input_latent.get("batch_index")

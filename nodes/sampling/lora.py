@@ -65,8 +65,8 @@ def apply_lora(model, file: LoraFile, strength: float, scale: str, model_name: s
     if twin is not None:
         alias = "" if twin == file.name else f" (as {twin}, which holds the same weights)"
         raise ValueError(
-            f"{file.name} is already in {model_name}{alias}; take one Load StoryMem LoRA away, or "
-            "it would be applied twice"
+            f"{file.name} is already in {model_name}{alias}; remove one Load StoryMem LoRA, or it "
+            "would be applied twice"
         )
     diffusion_model = model.get_model_object("diffusion_model")
     targets = target_modules(len(diffusion_model.blocks))
@@ -84,7 +84,7 @@ def apply_lora(model, file: LoraFile, strength: float, scale: str, model_name: s
     if len(done) != len(targets):
         raise ValueError(
             f"only {len(done)} of {len(targets)} modules of {model_name} could take {file.name}; "
-            "load the model with a loader whose weights LoRAs can change"
+            "load the model with a loader that supports LoRAs"
         )
     patched.set_attachments(ATTACHMENT, (*applied, file))
     return patched, (

@@ -52,9 +52,8 @@ def without_memory_positions(model):
     original = original_encode(model.get_model_object(ROPE_ENCODE))
     if original is None:
         raise ValueError(
-            "the model went through M2V Model Patch, and another node then changed its positions "
-            "(rope_encode) again; put that node before M2V Model Patch, or take M2V Model Patch "
-            "away where M2V Sampler follows"
+            "another node changed the model's positions (rope_encode) after M2V Model Patch; put "
+            "that node before M2V Model Patch, or remove M2V Model Patch if M2V Sampler follows"
         )
     restored = model.clone()
     restored.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, WRAPPER_KEY)
@@ -77,7 +76,8 @@ def check_before_sampling(memory_frames: int) -> Callable:
         if frames <= memory_frames:
             raise ValueError(
                 f"the latent has {frames} frames, but the model expects {memory_frames} memory "
-                "frames before the shot; use the latent and memory_frames of one M2V Conditioning"
+                "frames before the shot; use the latent and memory_frames from the same M2V "
+                "Conditioning"
             )
         if input_channels(guider.model_patcher) != noise.shape[1]:
             for name, conds in guider.conds.items():
@@ -92,7 +92,7 @@ def _check_cond(name: str, cond: dict, frames: int, memory_frames: int) -> None:
     conditioned = cond.get(MEMORY_FRAMES_KEY, memory_frames)  # others' conditioning does not say
     if conditioned != memory_frames:
         raise ValueError(
-            f"{name} was conditioned on {conditioned} memory frames, but M2V Model Patch was told "
+            f"{name} was conditioned on {conditioned} memory frames, but M2V Model Patch is set to "
             f"{memory_frames}; connect memory_frames of the same M2V Conditioning to it"
         )
     for key in ("concat_latent_image", "concat_mask"):

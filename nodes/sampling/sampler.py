@@ -95,15 +95,15 @@ def shot_sigmas(model, recipe: Recipe) -> torch.Tensor:
     """
     if recipe.denoise <= 0:
         raise ValueError(
-            f"denoise is {recipe.denoise:g}, so nothing would be sampled and the shot stay empty; "
-            "set it to 1"
+            f"denoise is {recipe.denoise:g}, so nothing would be sampled and the shot would stay "
+            "empty; set it to 1"
         )
     model = patch_shift(model, recipe.shift) if recipe.shift > 0 else model
     sigmas = schedule(model, recipe.scheduler, recipe.steps, recipe.denoise)
     if recipe.sampler in NEEDS_TWO_STEPS and len(sigmas) <= 2:
         raise ValueError(
-            f"{recipe.sampler} needs 2 steps or more, but {len(sigmas) - 1} would run (steps is "
-            f"{recipe.steps}) and give noise; set more steps, or sampler_name to euler"
+            f"{recipe.sampler} needs at least 2 steps, but only {len(sigmas) - 1} would run (steps "
+            f"is {recipe.steps}), which gives noise; raise steps, or set sampler_name to euler"
         )
     return sigmas
 

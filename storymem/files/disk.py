@@ -108,7 +108,7 @@ def remove_unfinished(folder: Path, *, is_ours_alone: bool = False) -> None:
 def remove_link(path: Path) -> None:
     """Take away a link where a folder of ours belongs: what it leads to is somebody else's."""
     if path.is_symlink():
-        logger.warning("StoryMem: %s was a link to another place and is taken away", path)
+        logger.warning("StoryMem: %s was a link to another place and has been removed", path)
         path.unlink()
 
 

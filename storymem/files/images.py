@@ -98,7 +98,7 @@ def find_pictures(folder: Path) -> list[str]:
     others = [p for p in found if p.suffix.lower() in OTHER_PICTURES and p.stem not in stems]
     if working := sorted(p.name for p in found if p.suffix.lower() in WORKING_FILES):
         logger.warning(
-            "StoryMem: %s is not read from %s; save what is meant as %s",
+            "StoryMem: ignoring %s in %s; to use it, save it as %s",
             listed(working), folder, READABLE,
         )  # fmt: skip
     return read + [path.name for path in others]
@@ -130,7 +130,7 @@ def open_picture(path: str | Path, formats: tuple[str, ...] = ()) -> Iterator[Im
     except PictureError:
         raise
     except UnidentifiedImageError:
-        reason = f"it is no {READABLE} picture, whatever its name says"
+        reason = f"it is not a {READABLE} picture, whatever its name says"
         if path.suffix.lower() == ".avif" and "AVIF" not in readable_formats():
             reason = "this Python's Pillow reads no AVIF; update Pillow, or save it as PNG"
         raise PictureError(path, reason) from None
@@ -175,8 +175,8 @@ def to_uint8(pixels: torch.Tensor, name: str) -> torch.Tensor:
     values = pixels.to("cpu", torch.float32).numpy()
     if not (np.isfinite(values.min(initial=0)) and np.isfinite(values.max(initial=0))):
         raise ValueError(
-            f"{name} holds NaN or infinite pixels, which are no numbers: the model or VAE that "
-            "made it failed (often fp16 overflow); try another precision, or repair the image first"
+            f"{name} holds NaN or infinite pixels: the model or VAE that made it failed (often "
+            "fp16 overflow); try another precision, or repair the image first"
         )
     scaled = np.clip(values, 0, 1)
     scaled *= 255

@@ -32,7 +32,7 @@ def parse_json(text: str | bytes, *, pairs_hook: Callable | None = None) -> obje
     except json.JSONDecodeError as error:
         raise JsonError(error.msg, error.lineno, error.colno) from None
     except UnicodeDecodeError:
-        raise JsonError("it is no UTF-8 text") from None
+        raise JsonError("it is not UTF-8 text") from None
     except ValueError:  # Python reads no longer numbers
         raise JsonError("it holds a number of thousands of digits") from None
     except RecursionError:

@@ -157,8 +157,8 @@ def read_header(path: str | Path) -> dict[str, dict]:
     if held > described:
         raise WeightsError(
             path,
-            f"it has {held - described} bytes more than it says; it is damaged or no weights file "
-            "alone: download it again",
+            f"it has {held - described} bytes more than its header says; it is damaged, or "
+            "something was appended to it: download it again",
         )
     if not entries:
         raise WeightsError(path, "it holds no weights; choose another file")
@@ -255,7 +255,7 @@ def _tensors(path: Path, loaded: object) -> dict[str, torch.Tensor]:
         # A few bytes can claim to be a matrix of any size, which the first use of it would make.
         held = tensor.untyped_storage().nbytes()
         if not is_plain or tensor.nbytes > held or (held > size and not tensor.is_meta):
-            raise WeightsError(path, f"{short(key)} is no plain tensor; download the file again")
+            raise WeightsError(path, f"{short(key)} is not a plain tensor; download the file again")
     return tensors
 
 

@@ -159,7 +159,7 @@ def notices_of(
     if found.taken_up is not None:
         notices.append(
             f"this script's own film was made in {folder} before: its finished shots and locks are "
-            "taken up again"
+            "used again"
         )
     if found.old_folder is not None:
         notices.append(

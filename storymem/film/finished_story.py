@@ -92,7 +92,7 @@ def open_film(folder: Path, script: Path | None = None, *, partial: bool = False
         if path := files[shot.label]:
             info = read_info(path)
             if info.frames < 1:
-                raise ValueError(f"{path} has no frame; make the shot again")
+                raise ValueError(f"{path} has no frame; generate the shot again")
             size = (info.frames, info.width, info.height)
             shots.append(ShotFilm(shot.label, strip_mentions(shot.prompt), path, *size))
     return StoryFilm(story.name, strip_mentions(story.overview), folder, tuple(shots))
@@ -174,7 +174,8 @@ def watch(
         raise ValueError(f"{path} cannot be read as a video: {reason_of(error)}") from error
     if count <= last:
         raise ValueError(
-            f"{path} is damaged: {count} of {last + 1} frames could be read; make the shot again"
+            f"{path} is damaged: {count} of {last + 1} frames could be read; generate the shot "
+            "again"
         )
 
 

@@ -58,14 +58,14 @@ def _repair(folder: Path, story: Story, store: ShotStore) -> None:
         )
         if aside := sorted(path.name for path in folder.glob("shot_* edited *.mp4")):
             logger.warning(
-                "StoryMem: nobody knows any more which take these edited files belong to; to use "
-                "one, put it where its shot's file lies: %s",
+                "StoryMem: it is no longer known which take these edited files belong to; to use "
+                "one, put it in place of its shot's file: %s",
                 ", ".join(aside),
             )
     elif (folder / MANIFEST).exists():
         logger.warning(
-            "StoryMem: %s is damaged, and nothing beside it tells whose it is: locks that only it "
-            "knew are lost",
+            "StoryMem: %s is damaged, and nothing beside it shows which story it belongs to: locks "
+            "recorded only there are lost",
             folder / MANIFEST,
         )
 

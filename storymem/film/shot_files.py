@@ -117,7 +117,7 @@ class ShotFiles:
         os.rename(edit.path, self.folder / name)
         self.keep({edit.path.name: None})
         self.notes.pop(edit.path.name, None)
-        logger.info("StoryMem: the edit of %s is put to %s", edit.path.name, name)
+        logger.info("StoryMem: the edit in %s is moved to %s", edit.path.name, name)
         return True
 
     def edits(self) -> dict[str, Edit]:

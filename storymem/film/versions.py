@@ -112,7 +112,8 @@ def write_history(versions: Sequence[FilmVersion]) -> list[dict]:
             continue
         states, shots = states + 1, shots + len(versions[i].shots)
         if states > 1 and (states > MOST_STATES or shots > MOST_STATE_SHOTS):
-            logger.info("StoryMem: %s can no longer be restored: too many came after it",
+            logger.info("StoryMem: %s can no longer be restored: too many newer films have been "
+                "made since",
                         versions[i].file)  # fmt: skip
             versions[i] = replace(versions[i], shots={}, script="")
     return [asdict(version) for version in versions]

@@ -55,7 +55,7 @@ def find_lora_files(place: Path) -> tuple[Path, Path]:
         if file is None:
             raise ValueError(
                 f"{place} holds no {name}.safetensors; pass a folder such as Wan2.2-MI2V-A14B of "
-                "the StoryMem release, or both files by --lora-high and --lora-low"
+                "the StoryMem release, or both files with --lora-high and --lora-low"
             )
         found.append(file)
     return found[0], found[1]

@@ -68,8 +68,8 @@ class SelectionModels:
         def text_tower() -> Callable[[torch.Tensor], torch.Tensor]:
             if (module := load_clip_text(self.clip, tower)) is None:
                 raise ValueError(
-                    f"{self.clip} holds an image tower only, so that pictures cannot be compared "
-                    "with words; pass a whole CLIP ViT-B/32 file, such as OpenAI's ViT-B-32.pt"
+                    f"{self.clip} holds only an image tower, so it cannot compare pictures with "
+                    "words; pass a whole CLIP ViT-B/32 file, such as OpenAI's ViT-B-32.pt"
                 )
             return on_device(module, device)
 
@@ -115,7 +115,7 @@ def require_file(
         hint = f"; {otherwise}" if otherwise else ""
         raise ValueError(
             f"{source.title} needs a weights file: download {source.file} from {source.page} and "
-            f"pass its path by {option}{hint}"
+            f"pass its path with {option}{hint}"
         )
     if not path.is_file():
         raise ValueError(f"there is no file {path} ({option}); check the path")

@@ -52,7 +52,7 @@ def _read_json(path: Path) -> dict:
     try:
         found = parse_json(path.read_text(encoding="utf-8"))
         if not isinstance(found, dict):
-            raise ValueError("it is no JSON object")
+            raise ValueError("it is not a JSON object")
     except (OSError, ValueError) as error:
         reason = reason_of(error)
         raise ValueError(f"{path} cannot be read ({reason}); download the folder again") from error

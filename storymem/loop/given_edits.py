@@ -47,5 +47,5 @@ def check_edits(loop: Loop, steps: Iterable[Step]) -> None:
             raise ValueError(
                 f"{step.plan.shot} continues from the last {given} frames of the shot before it, "
                 f"but the edited shot_{step.before.label}.mp4 has only {len(edited)}; make it "
-                "longer, delete it to have the generated one back, or choose last_frame"
+                "longer, delete it to get the generated one back, or choose last_frame"
             )

@@ -78,7 +78,7 @@ def finish_shot(
     if frames.shape[0] <= given:
         raise ValueError(
             f"{step.plan.shot} has {frames.shape[0]} frames, of which {given} repeat the shot "
-            "before it: nothing is left; give the body's decoded frames to Shot Loop Close, or "
+            "before it: nothing is left; connect the loop's decoded frames to Shot Loop Close, or "
             "make the shot longer"
         )
     shot = step.plan.shot
@@ -178,8 +178,8 @@ def _keep_locked(loop: Loop, step: Step, entry: Mapping) -> bool:
     if record is None:
         if is_locked and entry:
             logger.warning(
-                "StoryMem: %s is locked, but its finished result is gone from %s: it is "
-                "regenerated unless the same is there",
+                "StoryMem: %s is locked, but its finished result is missing from %s: it is "
+                "regenerated unless an identical shot is in the store",
                 shot,
                 loop.store.root,
             )
@@ -187,8 +187,8 @@ def _keep_locked(loop: Loop, step: Step, entry: Mapping) -> bool:
     step.record, step.reason = record, "locked"
     if is_held(entry, shot):
         logger.warning(
-            "StoryMem: %s is locked and stays as it is, though its prompt was changed since; take "
-            "the lock off to regenerate it",
+            "StoryMem: %s is locked and stays as it is, although its prompt has changed; unlock it "
+            "to regenerate it",
             shot,
         )
     return True

@@ -51,7 +51,7 @@ class LoopState:
         if self.is_done:
             raise ValueError(
                 f"all {len(self.steps)} shots of '{self.loop.story.name}' are finished; end the "
-                "loop when Finish Shot says done"
+                "loop when Finish Shot's done is true"
             )
         loop = replace(self.loop, body=body)
         shot = loop.story.shots[len(self.steps)]

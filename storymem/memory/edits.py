@@ -59,8 +59,8 @@ class BankEdits:
             )
         if unknown := sorted(set(given) - {*KINDS, "images", "names"}):
             raise ValueError(
-                f"edits has {listed(map(shown, unknown))}, which nothing reads; it may have "
-                f"{', '.join(KINDS)}, images and names"
+                f"edits may only have {', '.join(KINDS)}, images and names, but it also has "
+                f"{listed(map(shown, unknown))}"
             )
         digests = {kind: _digests(given.get(kind, []), kind) for kind in KINDS}
         for one, other in CONTRARY:

@@ -20,12 +20,12 @@ def memory_warnings(max_frames: int, sink: int) -> list[str]:
     if max_frames > MAX_MEMORY_FRAMES:
         warnings.append(
             f"max_frames is {max_frames}, but the model was trained with up to {MAX_MEMORY_FRAMES} "
-            "memory frames; more may blur characters, and cost time"
+            "memory frames; more may blur characters and take longer"
         )
     if 0 < max_frames <= sink:
         warnings.append(
-            f"the sink of {sink} fills all {max_frames} places of the memory, so that no shot sees "
-            f"what came after; set sink to {max_frames // 3}"
+            f"the sink of {sink} fills all {max_frames} places of the memory, so no shot sees "
+            f"anything newer; set sink to {max_frames // 3}"
         )
     return warnings
 

@@ -85,8 +85,8 @@ def frames_to_names(bank: MemoryBank, story: Story) -> dict[str, tuple[str, ...]
 def _most_related(bank: MemoryBank, prompt: str, embedder: Embedder | None, places: dict) -> Choice:
     if embedder is None:
         raise ValueError(
-            "the memory's policy is relevant, but nothing says how related a picture is to a "
-            "prompt: connect Load Embedder (CLIP) to the embedder input of Memory Bank, or choose "
+            "the memory's policy is relevant, but it has no embedder to compare pictures with "
+            "prompts: connect Load Embedder (CLIP) to the embedder input of Memory Bank, or choose "
             "another policy"
         )
     words = embedder.embed_text(prompt).double()

@@ -76,14 +76,14 @@ class Measurement:
         if self.columns[0] == OTHER_AESTHETIC:
             notes.append(
                 "the aesthetic head is not VBench's sa_0_4_vit_l_14_linear.pth on CLIP ViT-L/14: "
-                "its numbers do not compare with the paper's"
+                "its numbers cannot be compared with the paper's"
             )
         if self.models["features"].startswith("ViCLIP") and self.models["features"] != PAPER:
             notes.append(f"the paper measures with {PAPER}")
         if prefix := _prefix_of(self.columns):
             notes.append(
-                f"columns {prefix}... are a stand-in's ({STAND_INS[prefix]}): they do not compare "
-                "with the paper's"
+                f"columns {prefix}... are a stand-in's ({STAND_INS[prefix]}): they cannot be "
+                "compared with the paper's"
             )
         notes += [f"{folder} was not measured: {why}" for folder, why in self.failures.items()]
         return notes

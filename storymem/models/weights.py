@@ -107,14 +107,14 @@ def download(source: WeightsSource, folder: str | Path) -> Path:
     target = Path(folder) / source.file
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_unfinished(target.parent)
-    logger.info("StoryMem: fetching %s from %s", source.file, source.url)
+    logger.info("StoryMem: downloading %s from %s", source.file, source.url)
     try:
         with replacing(target) as unfinished:
             _fetch(source, unfinished)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"{source.file} could not be fetched from {source.url}: {reason_of(error)}; download "
-            f"it from {source.page} and put it in {folder}"
+            f"{source.file} could not be downloaded from {source.url}: {reason_of(error)}; "
+            f"download it from {source.page} and put it in {folder}"
         ) from error
     return target
 

@@ -88,7 +88,7 @@ def request_shot(
     if len(memory) > MAX_MEMORY_FRAMES:
         logger.warning(
             "%d memory frames are used; the model was trained with at most %d, and more may blur "
-            "characters and cost time: lower the memory's max_frames",
+            "characters and take longer: lower the memory's max_frames",
             len(memory),
             MAX_MEMORY_FRAMES,
         )
@@ -125,6 +125,6 @@ def _require_one_image(image: torch.Tensor) -> torch.Tensor:
 def _require_finite(images: torch.Tensor, name: str) -> None:
     if not images.isfinite().all():
         raise ValueError(
-            f"{name} holds pixels that are no numbers (NaN or infinite), which would spoil the "
-            "whole shot; decode or load these frames again"
+            f"{name} holds NaN or infinite pixels, which would spoil the whole shot; decode or "
+            "load these frames again"
         )

@@ -66,7 +66,8 @@ def encode_with_memory(original: Callable, memory_frames: int, rope_shift: int) 
         if t <= memory_frames:
             raise ValueError(
                 f"the latent has {t} frames, but M2V Model Patch expects {memory_frames} memory "
-                "frames before the shot; use the latent and memory_frames of one M2V Conditioning"
+                "frames before the shot; use the latent and memory_frames from the same M2V "
+                "Conditioning"
             )
         kwargs["dtype"] = torch.float32  # bf16 rounds positions beyond 256 and scaled ones
         options = (kwargs.get("transformer_options") or {}).get("rope_options") or {}

@@ -50,8 +50,8 @@ def check_words(value, where: str) -> str:
     """A text that is handed to the text encoder, for many shots at once."""
     if len(check_text(value, where)) > LONGEST_WORDS:
         raise ScriptError(
-            f"{where} has {len(value)} characters, but at most {LONGEST_WORDS} are taken; the text "
-            "encoder reads about 2 000 of them: shorten it"
+            f"{where} has {len(value)} characters, but at most {LONGEST_WORDS} are allowed; the "
+            "text encoder reads about 2 000 of them: shorten it"
         )
     return value
 

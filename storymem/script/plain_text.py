@@ -190,9 +190,7 @@ def _unread(script: PlainScript) -> list[str]:
         counts[block.scene] = counts.get(block.scene, 0) + 1
         found.append((f"scene {block.scene}", block.scene_more))
         found.append((f"scene {block.scene}, shot {counts[block.scene]}", without_id(block.more)))
-    return [
-        f"{where} has fields that nothing reads: {listed(more)}" for where, more in found if more
-    ]
+    return [f"{where} has fields that are ignored: {listed(more)}" for where, more in found if more]
 
 
 def _value(key: str, text: str, position: int):
@@ -235,7 +233,8 @@ def _exact_value(key: str, text: str, position: int):
             raise ScriptError(f"{where} must hold an object {{ }}, but it is {shown(value)}")
         if clash := [name for name in value if name in KNOWN[key]]:
             raise ScriptError(
-                f"{where} is for fields that nothing reads, but holds {short(clash[0])}"
+                f"{where} is only for fields that are ignored, but holds {short(clash[0])}, which "
+                "is read"
             )
     elif key not in SHOT_FIELDS:
         check_text(value, where)

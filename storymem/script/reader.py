@@ -114,7 +114,7 @@ def _as_object(pairs: list[tuple[str, object]], repeated: list[str]) -> dict:
         twice = listed(shown(name) for name, count in counts.items() if count > 1)
         scene = f"scene {shown(data['scene_num'])}" if "scene_num" in data else "the script"
         repeated.append(
-            f"{scene} gives {twice} more than once in one pair of braces: only the last one counts"
+            f"{scene} gives {twice} more than once in the same object: only the last one counts"
         )
     return data
 
@@ -217,7 +217,7 @@ def _story(name, shots, overview, character, source, warnings) -> Story:
     if not shots[0].cut:
         raise ScriptError(
             f"the first shot of the story (scene {shots[0].scene}) continues from a shot before "
-            "it, but there is none: set its cut to true (plain text: take [continue] away)"
+            "it, but there is none: set its cut to true (plain text: remove [continue])"
         )
     return Story(name.strip(), tuple(shots), overview, character, source, tuple(warnings))
 
@@ -310,7 +310,7 @@ def _unknown(data: Mapping, known, where: str) -> list[str]:
     extra = [str(key) for key in data if key not in known]
     if not extra:
         return []
-    return [f"{where} has fields that nothing reads: {listed(extra)}"]
+    return [f"{where} has fields that are ignored: {listed(extra)}"]
 
 
 def _json_type(value) -> str:

@@ -241,9 +241,9 @@ def _log_selection(keyframes: Keyframes, shot: int) -> None:
     if not decision.indices:
         best = max(decision.scores, key=decision.scores.get)
         logger.warning(
-            "StoryMem: none of the %d frames of shot %d is good enough: the best, frame %d, has "
-            "%s %.2f and %g is asked for. Nothing of this shot is remembered; the story goes on "
-            "with the memory it has. Lower the scorer's threshold to keep frames of such shots.",
+            "StoryMem: none of the %d frames of shot %d is good enough: the best, frame %d, has %s "
+            "%.2f, below the threshold of %g. Nothing of this shot is remembered; the story goes "
+            "on with the memory it has. Lower the scorer's threshold to keep frames of such shots.",
             decision.count,
             shot + 1,
             best,

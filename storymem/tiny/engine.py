@@ -41,7 +41,7 @@ class TinyEngine(Engine):
         for words in dict.fromkeys(texts):
             if words and not any(text.parse(words)):
                 logger.warning(
-                    "the tiny model understands no word of %r; its words are listed in "
+                    "the tiny model recognises no word of %r; its words are listed in "
                     "docs/tiny-model.md",
                     words,
                 )

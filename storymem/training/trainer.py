@@ -135,7 +135,7 @@ class Trainer:
             step = checkpoints.resume(
                 settings.out, self.transformer, self.optimizer.optimizer, identity
             )
-            logger.info("going on after step %d", step)
+            logger.info("continuing after step %d", step)
         losses: list[float] = []
         total = 0.0
         for micro, (index, example) in enumerate(self._examples(step)):

@@ -112,7 +112,7 @@ def test_a_working_file_is_told_and_not_in_the_way(tmp_path, caplog, kind):
     working.write_bytes(b"8BPS")
     with caplog.at_level(logging.WARNING):
         assert [f.name for f in load_bank(tmp_path).frames] == ["one"]
-    assert f"{working.name} is not read from {tmp_path}; save what is meant as PNG" in caplog.text
+    assert f"ignoring {working.name} in {tmp_path}; to use it, save it as PNG" in caplog.text
     with pytest.raises(ValueError, match=rf"it is {re.escape(kind)}; save it as PNG"):
         read_picture(working)
 

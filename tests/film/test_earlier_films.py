@@ -215,7 +215,7 @@ def test_a_script_that_comes_back_takes_up_its_own_film_and_locks(run, caplog):
     back = run(tale("a", "edited", locked=["edited"]), body="another graph")
     assert back.made == ["a"]
     assert back.keys["01_02"] == first.keys["01_02"]
-    assert [line for line in back.notices if "taken up again" in line]
+    assert [line for line in back.notices if "used again" in line]
     assert "damaged" not in caplog.text  # the file there was the other film's
     manifest = manifest_of(back)
     assert [sorted(film["shots"]) for film in manifest["earlier"]] == [["01_01", "01_02"]]
@@ -227,7 +227,7 @@ def test_a_result_that_a_lock_took_from_another_film_does_not_make_them_one(run)
     first = run(tale("a", "b"))
     run(tale("x", "y", locked="y"))
     back = run(tale("a", "b"))
-    assert [line for line in back.notices if "taken up again" in line]
+    assert [line for line in back.notices if "used again" in line]
     assert back.made == []
     assert back.keys == first.keys
     (other,) = manifest_of(back)["earlier"]

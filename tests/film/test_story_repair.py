@@ -110,7 +110,7 @@ def test_shots_of_which_nobody_can_tell_are_said_and_never_written_over(tmp_path
     shutil.rmtree(loop.store.root)
     before = (folder / "shot_01_01.mp4").read_bytes()
     repair_folder(folder, tale("xyz"), ShotStore(loop.store.root))
-    assert "nothing beside it tells whose it is" in caplog.text
+    assert "nothing beside it shows which story it belongs to" in caplog.text
     assert (folder / "story.json").read_text() == "{"
     with pytest.raises(ValueError, match=r"shot_01_01\.mp4, but no story\.json that says whose"):
         claim_folder(tmp_path, "p", tale("xyz"))

@@ -207,7 +207,7 @@ def test_a_lock_holds_when_every_prompt_is_edited_and_the_other_film_is_told(
     caplog.clear()
     script.write_text(STORY)
     assert run(out, "--resume") == 0
-    assert "its finished shots and locks are taken up again" in caplog.text
+    assert "its finished shots and locks are used again" in caplog.text
     shots = json.loads((out / "story.json").read_text())["shots"]
     assert {label: entry["key"] for label, entry in shots.items()} == {
         label: entry["key"] for label, entry in first["shots"].items()

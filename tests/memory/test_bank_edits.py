@@ -68,7 +68,7 @@ def test_clicks_are_read_by_digest_or_its_first_digits():
         ("{", "not valid JSON"),
         ("[" * 100_000, "not valid JSON"),
         ("[]", "must be a JSON object"),
-        ('{"pins": []}', "'pins', which nothing reads"),
+        ('{"pins": []}', "images and names, but it also has 'pins'"),
         ('{"pin": "abc"}', "pin must be a list of texts"),
         ('{"drop": [3]}', "drop must be a list of texts"),
         ('{"drop": ["1f2e3d4c5b6"]}', "first 12 or more hexadecimal digits"),

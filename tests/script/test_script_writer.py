@@ -114,7 +114,7 @@ def test_fields_of_the_story_a_scene_and_a_shot_come_back():
     assert back["scenes"][0]["video_prompts"][1] == {"prompt": "b", "camera": "pan"}
     assert back["scenes_without_shots"] == [FULL["scenes"][2]]
     assert [scene["scene_num"] for scene in back["scenes"]] == [3, 3, 0]
-    unread = [w for w in load_story(plain).warnings if "nothing reads" in w]
+    unread = [w for w in load_story(plain).warnings if "fields that are ignored" in w]
     assert len(unread) == 3
 
 
@@ -284,7 +284,7 @@ def test_a_row_that_another_format_would_change_is_told():
         ("[prompt = 5]", "must be text"),
         ("[seed = 1.5]\na", "whole number"),
         ("[more = []]\na", "must hold an object"),
-        ('[more = {"seed": 5}]\na', "nothing reads, but holds seed"),
+        ('[more = {"seed": 5}]\na', "but holds seed, which is read"),
         ("[scene: 1234567]\na", "must be a number from 0 to 999999"),
     ],
 )

@@ -109,8 +109,8 @@ def test_fields_that_nothing_reads_are_named():
     data = script(mood="dark")
     data["scenes"][0]["camera"] = ["pan", "tilt"]
     assert load_story(data).warnings == (
-        "the story has fields that nothing reads: mood",
-        "scene 1 has fields that nothing reads: camera",
+        "the story has fields that are ignored: mood",
+        "scene 1 has fields that are ignored: camera",
     )
     assert "warning: scene 1" in summarise(load_story(data))
 
@@ -294,8 +294,6 @@ def test_a_field_that_is_given_twice_is_named_and_the_last_one_counts():
     story = load_story(script)
     assert (story.name, story.shots[0].prompt) == ("Other", "kept")
     assert story.warnings == (
-        "scene 3 gives 'video_prompts' more than once in one pair of braces: only the last one "
-        "counts",
-        "the script gives 'story_name' more than once in one pair of braces: only the last one "
-        "counts",
+        "scene 3 gives 'video_prompts' more than once in the same object: only the last one counts",
+        "the script gives 'story_name' more than once in the same object: only the last one counts",
     )

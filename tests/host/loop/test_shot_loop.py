@@ -214,7 +214,7 @@ def _mixed(graph):
         (_unclosed, "never closed"),
         (_closed_twice, "closed 2 times"),
         (_crossed, "loops must not cross"),
-        (_inside, "loops must not cross or stand inside each other"),
+        (_inside, "loops must not cross or be nested"),
         (_independent, "do not depend on"),
         (_mixed, "both from inside, or both from after the loop"),
     ],
@@ -236,7 +236,7 @@ def test_the_loops_own_nodes_explain_themselves_when_placed_by_hand(host):
     graph = {
         "end": {"class_type": "StoryMemLoopEnd", "inputs": {"loop": "x", "run": "y"}},
     }
-    with pytest.raises(RuntimeError, match="adds it by itself"):
+    with pytest.raises(RuntimeError, match="adds it automatically"):
         host.run(graph)
 
 
@@ -333,7 +333,7 @@ def test_a_node_that_always_changes_is_named_in_the_log(host, log, caplog):
     with caplog.at_level(logging.WARNING):
         host.run(graph)
     assert ran(log) == [1, 2]
-    assert "'StoryMemTestAlwaysChanged' (node dice) says that it changes every time" in caplog.text
+    assert "'StoryMemTestAlwaysChanged' (node dice) reports a change on every run" in caplog.text
 
 
 @pytest.mark.parametrize("cache", CACHES)

@@ -201,7 +201,7 @@ def test_a_missing_reference_image_is_told_before_anything_runs(host, log, name)
 def test_unknown_fields_are_named_in_a_warning(host, log, caplog):
     with caplog.at_level(logging.WARNING):
         host.run(loop_graph(story(2, seeds=[1, 2]), log))
-    assert "scene 1 has fields that nothing reads: seeds" in caplog.text
+    assert "scene 1 has fields that are ignored: seeds" in caplog.text
 
 
 def test_a_broken_script_is_refused_when_it_is_queued(host):
@@ -254,7 +254,7 @@ def test_two_stories_of_one_name_share_a_folder_and_neither_is_lost(host, log):
     assert again["folder"] == str(folder)
     assert ran(log) == [2]
     assert (folder / "shot_01_01.mp4").read_bytes() == kept
-    assert "taken up again" in host.ui("close")["storymem_notice"][0]
+    assert "used again" in host.ui("close")["storymem_notice"][0]
     host.run(loop_graph(story(prompts=["a cat", "a bird"]), log), extra_data=client)
     assert "storymem_notice" not in host.ui("close")
 

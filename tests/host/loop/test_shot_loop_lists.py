@@ -23,7 +23,7 @@ def test_a_body_that_gives_nothing_is_told_and_does_not_hang(host, log, count, c
     stop = threading.Timer(120, nodes.interrupt_processing)  # a hang fails
     stop.start()
     try:
-        with pytest.raises(RuntimeError, match=r"shot 1 .*gave nothing"):
+        with pytest.raises(RuntimeError, match=r"shot 1 .*output nothing"):
             host.run(filtered(loop_graph(story(count), log)))
     finally:
         stop.cancel()

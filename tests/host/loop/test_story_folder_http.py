@@ -121,7 +121,7 @@ def test_a_folder_with_another_film_is_told_before_the_first_shot(server, log):
     ran(log)
     entry = server.run(loop_graph(script("a", "b", "c", name="Twice"), log))
     assert ran(log) == []  # its shots stayed in the store
-    assert "its finished shots and locks are taken up again" in notice_of(entry)
+    assert "its finished shots and locks are used again" in notice_of(entry)
     assert manifest_of(server, "Twice")["shots"].keys() == first["shots"].keys()
 
 

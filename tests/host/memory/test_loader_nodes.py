@@ -374,6 +374,6 @@ def test_a_page_that_is_not_there_is_a_clear_error(host, models, web):
     address, _, _ = web
     weights = host.pack("storymem.models.weights")
     source = replace(weights.LAION_HEAD, url=f"{address}/nowhere.pth")
-    with pytest.raises(ValueError, match=r"could not be fetched from .*nowhere\.pth"):
+    with pytest.raises(ValueError, match=r"could not be downloaded from .*nowhere\.pth"):
         weights.download(source, models["aesthetics"])
     assert list(models["aesthetics"].iterdir()) == []

@@ -58,7 +58,7 @@ def test_relevance_comes_from_clip(host, log):
     del first
     gc.collect()
     assert known.of(bank).full_name == bank.embedder
-    with pytest.raises(ValueError, match="is not loaded any more; queue the workflow again"):
+    with pytest.raises(ValueError, match="is no longer loaded; queue the workflow again"):
         host.pack("nodes.memory.known_embedders").KnownEmbedders().of(bank)
     host.run(graph(log))
     assert ran(log) == [6, 7, 8]  # the first five saw all that there was

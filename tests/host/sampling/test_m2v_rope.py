@@ -196,7 +196,7 @@ def test_a_patch_for_another_number_of_memory_frames_is_refused(m2v):
 
     positive, negative, latent_out, noise, frames = m2v.condition(bank=m2v.bank(2))
     assert frames == 2
-    with pytest.raises(ValueError, match=r"conditioned on 2 memory frames, .* told 1"):
+    with pytest.raises(ValueError, match=r"conditioned on 2 memory frames, .* set to 1"):
         comfy.sample.sample_custom(
             m2v.patch(m2v.high, 1),
             noise.generate_noise(latent_out),

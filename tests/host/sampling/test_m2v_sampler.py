@@ -223,19 +223,19 @@ REFUSED = {
     ),
     "NaN before": (
         lambda m: {"previous_frames": m.images(1) * float("nan")},
-        "previous_frames holds pixels that are no numbers",
+        "previous_frames holds NaN or infinite pixels",
     ),
     "infinite start": (
         lambda m: {"start_image": m.images(1) + float("inf")},
-        "start_image holds pixels that are no numbers",
+        "start_image holds NaN or infinite pixels",
     ),
     "one step of uni_pc": (
         lambda m: {"sampler_name": "uni_pc", "steps": 1},
-        "uni_pc needs 2 steps or more, but 1 would run",
+        "uni_pc needs at least 2 steps, but only 1 would run",
     ),
     "one step of uni_pc_bh2": (
         lambda m: {"sampler_name": "uni_pc_bh2", "steps": 1, "denoise": 0.5},
-        "uni_pc_bh2 needs 2 steps or more, but 1 would run",
+        "uni_pc_bh2 needs at least 2 steps, but only 1 would run",
     ),
     "no denoise": (lambda m: {"denoise": 0.0}, "denoise is 0, so nothing would be sampled"),
     "against the plan": (

@@ -9,7 +9,7 @@ const said = new Set();
 function warnOnce(what, cost) {
   if (said.has(what)) return;
   said.add(what);
-  console.warn(`StoryMem: this ComfyUI does not have ${what} where this pack looks for it; ${cost}.`);
+  console.warn(`StoryMem: could not find ${what} in this version of ComfyUI; ${cost}.`);
 }
 
 /** The workflow's outermost graph. */
