@@ -97,7 +97,7 @@ def test_a_batch_gives_each_shot_its_picture():
     for wrong in (images[:1], torch.cat([images, images])):
         with pytest.raises(ValueError, match="but the story 'story' has 2 shots"):
             from_batch(wrong, story)
-    with pytest.raises(ValueError, match="no numbers"):
+    with pytest.raises(ValueError, match="NaN or infinite pixels"):
         from_batch(images * torch.nan, story)
 
 

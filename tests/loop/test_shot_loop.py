@@ -223,7 +223,7 @@ def test_a_lock_holds_when_the_shots_own_prompt_is_edited(loop, caplog):
     for _ in range(2):
         assert run(edited, manifest) == []
         assert manifest["shots"]["01_02"]["key"] == kept
-    assert "is locked and stays as it is, though its prompt was changed" in caplog.text
+    assert "is locked and stays as it is, although its prompt has changed" in caplog.text
     unlocked = replace(loop, story=story(("a", "b, edited", "c", "d")))
     assert run(unlocked, manifest) == [2, 3, 4]
 

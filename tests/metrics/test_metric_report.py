@@ -141,7 +141,7 @@ def test_notes_say_what_the_numbers_leave_out():
     told = Measurement({"a": [long]}, columns, judges, {"x": "broken"}).all_notes()
     assert told[0].startswith("3 of 3 prompts are longer than the 32 tokens")
     assert any("one frame in 8" in note for note in told)
-    assert any("do not compare with the paper's" in note for note in told)
+    assert any("cannot be compared with the paper's" in note for note in told)
     assert any("the paper measures with ViCLIP L/14" in note for note in told)
     assert told[-1] == "x was not measured: broken"
     assert as_json(measurement({"a": [story("s")]}))["notes"] == []

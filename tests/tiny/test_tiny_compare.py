@@ -130,7 +130,7 @@ def test_the_tiny_worlds_numbers_never_stand_among_the_papers(tales, tmp_path, c
     assert tuple(data["systems"]["a"]) == COLUMNS
     assert {key for story in data["stories"] for key in story if "world" in key} == set(COLUMNS)
     assert data["differences_from_first"]["b"]["tiny_world_identity"]["mean"] == 0
-    assert any("do not compare with the paper's" in note for note in data["notes"])
+    assert any("cannot be compared with the paper's" in note for note in data["notes"])
     assert title_of(COLUMNS[-1]) == "later appearances that keep the look (tiny world)"
     assert title_of(COLUMNS[-1]) in (tmp_path / "report.html").read_text()
     assert program.main([str(a) for a in (*arguments, "--laion", "x")]) == 2

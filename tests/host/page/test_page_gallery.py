@@ -375,7 +375,7 @@ def test_a_long_story_is_shown_smoothly_and_its_words_stay_words(story):
     assert eventually(page, lambda: len(story.shown()) == 232)
     assert "40 earlier frames are not shown" in story.gallery().inner_text()
     first = story.gallery().locator(".storymem-card")
-    wait_for_text(page, first, "picture gone")  # what is not there has a place all the same
+    wait_for_text(page, first, "picture missing")  # what is not there has a place all the same
     page.wait_for_timeout(500)  # pictures out of sight are not asked for later either
     pictures = {url for url in asked if "/storymem/picture/" in url}
     assert 0 < len(pictures) < 150

@@ -82,7 +82,7 @@ def test_the_gallery_tells_what_the_last_shot_saw_and_why(story):
     assert {card["role"] for card in of_shot(story, 6)} == {"waiting"}
     told = facts(story, of_shot(story, 2)[0]["digest"])
     assert "The last shot saw it: it shows Pip" in told
-    assert "Who is on it, by its prompt or file name: Pip" in told
+    assert "Who is in it, by its prompt or file name: Pip" in told
     assert "not seen by the last shot" in facts(story, of_shot(story, 6)[0]["digest"])
     for node_id in (6, 8):  # Remember in the loop, and Preview Memory Bank after it
         assert story.shown(node_id) == cards
@@ -123,7 +123,7 @@ def test_who_is_on_a_frame_is_written_by_keyboard(story):
     assert of_shot(story, 1)[0]["who"] == "Pip"
     assert "undo" in of_shot(story, 1)[0]["acts"]
     assert "take effect on the next queue: 1" in story.gallery().inner_text()
-    assert "The names count from the next queue on" in facts(story, card["digest"])
+    assert "The names take effect on the next queue" in facts(story, card["digest"])
     # What is known by itself is no change, and a frame may show nobody.
     story.press("t")
     page.keyboard.type("Mara")
@@ -162,7 +162,7 @@ def test_names_by_mouse_make_anew_what_they_change_and_outlive_clicks_and_a_relo
     assert card["digest"] not in story.first_run[7]
     place = story.gallery().locator(f".storymem-card[data-key*='{card['digest']}']")
     place.scroll_into_view_if_needed()
-    place.get_by_role("button", name="Say who is on").click()
+    place.get_by_role("button", name="Name who is in").click()
     page.keyboard.type("<b>Pip</b>")
     story.gallery().locator(".storymem-status").click()  # a click elsewhere keeps it
     story.press()
@@ -174,7 +174,7 @@ def test_names_by_mouse_make_anew_what_they_change_and_outlive_clicks_and_a_relo
     assert card["digest"] not in used[5], "it is none of Mara any more"
     (now,) = [one for one in story.shown() if one["digest"] == card["digest"]]
     assert (now["who"], now["acts"]) == ("<b>Pip</b>", ["pin", "drop", "name"])
-    assert "in your words: <b>Pip</b>" in facts(story, card["digest"])
+    assert "as you named them: <b>Pip</b>" in facts(story, card["digest"])
     story.focus(other["digest"])
     story.press("d")
     story.gallery().get_by_role("button", name="Undo all changes").click()
@@ -193,14 +193,14 @@ def test_who_is_on_a_frame_is_written_beside_the_large_picture(story):
     story.focus(cards[0]["digest"])
     story.press("Enter")
     dialog = page.locator(".storymem-dialog")
-    field = dialog.get_by_label("Who is on it")
+    field = dialog.get_by_label("Who is in it")
     assert field.input_value() == "Mara"
     field.fill("Mara, Pip")
     story.press("ArrowLeft")
     assert field.input_value() == "Mara, Pip", "the arrow moved in the text"
     story.press("Enter")
     assert story.edits()["names"][cards[0]["digest"]] == "Mara, Pip"
-    assert "in your words: Mara, Pip" in dialog.inner_text()
+    assert "as you named them: Mara, Pip" in dialog.inner_text()
     field.fill("nonsense")
     look(story, "names-dialog")
     story.press("Escape")

@@ -113,7 +113,7 @@ def test_a_script_with_an_error_is_shown_as_it_is(page):
     page.page.locator("[data-label='01_02'] [data-field=length]").fill("80")
     page.wait_for_message("4n+1")
     page.press("Control+s")  # an unfinished script may be kept, once that was said
-    page.wait_for_message("Save once more")
+    page.wait_for_message("Save again")
     page.save()
     assert "[length: 80]" in page.widget("script")
 
@@ -159,7 +159,7 @@ def test_a_text_with_an_error_is_undone_and_comes_back(page):
     for _ in range(4):  # held down, so that it repeats
         page.page.keyboard.down("s")
         page.page.wait_for_timeout(60)
-    page.wait_for_message("Save once more")
+    page.wait_for_message("Save again")
     page.page.keyboard.up("s")
     page.page.keyboard.up("Control")
     page.close()
@@ -322,7 +322,7 @@ def test_news_of_a_run_leave_an_error_of_the_text_in_view(page):
     page.page.keyboard.type("]]")
     page.wait_for_message("not valid JSON")
     page.press("Control+s")
-    page.wait_for_message("once more")
+    page.wait_for_message("Save again")
     asked = page.message()
     page.page.evaluate(
         """async () => {
