@@ -159,7 +159,7 @@ def test_postscript_starts_no_program_under_any_name(tmp_path, monkeypatch, name
 def test_formats_that_are_not_listed_are_not_opened(tmp_path, kind):
     path = tmp_path / "a.png"
     Image.new("RGB", (16, 16)).save(path, kind)
-    with pytest.raises(ValueError, match=r"a\.png cannot be read as a picture: it is no PNG"):
+    with pytest.raises(ValueError, match=r"a\.png cannot be read as a picture: it is not a PNG"):
         read_picture(path)
 
 
