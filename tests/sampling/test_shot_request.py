@@ -90,7 +90,10 @@ def test_more_than_ten_memory_frames_are_used_with_a_warning(caplog):
     [
         ({"start_image": START.expand(2, -1, -1, -1)}, "must be one picture, but it holds 2"),
         ({"start_image": START * float("nan")}, "start_image holds NaN or infinite pixels"),
-        ({"previous_frames": PREVIOUS * float("inf")}, "previous_frames holds NaN or infinite pixels"),
+        (
+            {"previous_frames": PREVIOUS * float("inf")},
+            "previous_frames holds NaN or infinite pixels",
+        ),
         ({"width": 60}, "width must be a multiple of 16"),
         ({"length": 12}, "length must be 4n"),
         (
