@@ -30,8 +30,8 @@ UNEXPECTED = (AttributeError, KeyError, TypeError, ValueError, AssertionError, I
 @cache
 def _warn_once(what: str, cost: str) -> None:
     logger.warning(
-        "StoryMem: could not find %s in this version of ComfyUI; %s. Films are not affected. A "
-        "newer version of the pack may support it.",
+        "StoryMem: this ComfyUI does not have %s in the expected place; %s. Films are not "
+        "affected. A newer version of the pack may support this ComfyUI.",
         what,
         cost,
     )

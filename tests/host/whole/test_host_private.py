@@ -120,9 +120,9 @@ def test_the_film_is_the_same_and_what_is_missing_is_told_once(clean, expected, 
     clean.run(with_picture(clean, loop_graph(edited(3, 3), log, body=fails)))
     assert ran(log) == [3]
     for door in doors.split():
-        assert clean.log().count(f"does not have {TOLD[door]} where") == 1, door
+        assert clean.log().count(f"does not have {TOLD[door]} in the") == 1, door
     for door in set(TOLD) - set(doors.split()):
-        assert clean.log().count(f"does not have {TOLD[door]} where") <= 1, door
+        assert clean.log().count(f"does not have {TOLD[door]} in the") <= 1, door
 
 
 def test_a_shot_that_the_host_passes_over_is_told_there_too(clean, log):

@@ -9,7 +9,7 @@ const said = new Set();
 function warnOnce(what, cost) {
   if (said.has(what)) return;
   said.add(what);
-  console.warn(`StoryMem: could not find ${what} in this version of ComfyUI; ${cost}.`);
+  console.warn(`StoryMem: this ComfyUI does not have ${what} in the expected place; ${cost}.`);
 }
 
 /** The workflow's outermost graph. */
