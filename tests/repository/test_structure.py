@@ -7,6 +7,7 @@ import importlib
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,14 @@ HEAVY_MODULES = (
 )
 
 
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def _imports(path: Path, *, at_module_scope: bool = False) -> set[str]:
     """Top-level names of what a file imports absolutely."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = _tree(path)
     nodes = tree.body if at_module_scope else ast.walk(tree)
     found = set()
     for node in nodes:
@@ -85,7 +91,7 @@ def test_files_stay_under_400_lines(path):
 def test_modules_log_and_never_print(path):
     if path.name.startswith(("train_", "__main__", "cli")):
         pytest.skip("a command line tool")
-    calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+    calls = [n for n in ast.walk(_tree(path)) if isinstance(n, ast.Call)]
     assert not [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"]
 
 
@@ -116,7 +122,7 @@ ONE_PLACE = {
 def _called(path: Path) -> set[str]:
     """Names of what a file calls or subclasses, as ``module.name`` and ``name``."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(_tree(path)):
         for used in [getattr(node, "func", None), *getattr(node, "bases", [])]:
             text = ast.unparse(used) if isinstance(used, ast.Attribute | ast.Name) else ""
             found |= {text, text.rpartition(".")[2]}
@@ -151,7 +157,7 @@ OFFERED_MODULES = {"comfy_execution.graph_utils"}  # of comfy_execution; as the 
 def _private_names(path: Path) -> set[str]:
     """Private names of the host in a file's code, also as text for ``getattr``."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(_tree(path)):
         if isinstance(node, ast.ImportFrom) and node.level == 0:
             found |= {node.module} if node.module not in OFFERED_MODULES else set()
         for name in ("id", "attr", "name", "arg", "value"):
@@ -279,7 +285,7 @@ KEPT_PATHS = {  # other people's scripts import these
 def _imported_files(path: Path) -> set[Path]:
     """The pack's own files that a file imports, anywhere in it."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(_tree(path)):
         if not isinstance(node, ast.ImportFrom) or not node.level:
             continue
         base = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
@@ -346,6 +352,6 @@ def test_fixed_import_paths_hand_on_and_hold_no_logic(path):
     module = importlib.import_module(f"storymem.{path}")
     assert set(module.__all__) == KEPT_PATHS[path]
     assert all(hasattr(module, name) for name in module.__all__)
-    body = ast.parse((PACK / "storymem" / f"{path}.py").read_text(encoding="utf-8")).body
+    body = _tree(PACK / "storymem" / f"{path}.py").body
     kinds = {type(node) for node in body[1:-1]}
     assert kinds == {ast.ImportFrom}, "the docstring, imports and __all__"

@@ -32,7 +32,7 @@ def server(tmp_path_factory):
     for name in ("models", "input", "output", "temp", "user", "custom_nodes"):
         (base / name).mkdir()
     (base / "custom_nodes" / "another-name").symlink_to(PACK)
-    running = Server(base).start()
+    running = Server(base, "--disable-api-nodes").start()
     yield running
     running.stop()
 

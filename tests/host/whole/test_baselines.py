@@ -76,7 +76,7 @@ def server(base_folder, tmp_path_factory, host, tale):
         (base / folder).mkdir()
     (base / "custom_nodes").symlink_to(base_folder / "custom_nodes")
     shutil.copytree(tale / "start_images" / "story_01", base / "input" / "start_images")
-    running = Server(base).start()
+    running = Server(base, "--disable-api-nodes").start()
     running.post("/settings", {"Comfy.TutorialCompleted": True})
     yield running
     running.stop()

@@ -75,7 +75,7 @@ def server(base_folder, tmp_path_factory, host):
     (base / "input" / "example.png").write_bytes(
         (host_path() / "input" / "example.png").read_bytes()
     )
-    running = Server(base).start()
+    running = Server(base, "--disable-api-nodes").start()
     yield running
     running.stop()
 
