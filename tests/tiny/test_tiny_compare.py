@@ -152,7 +152,7 @@ def test_one_command_tells_memory_from_no_memory_on_the_tiny_model(tales, tmp_pa
     arguments = ["compare", "--scripts", tales / "scripts" / "story_01.json", "--out", out,
                  "--systems", "storymem", "wan", "two_stage", "--references", tales / "references",
                  "--start-images", tales / "start_images", "--features", "tiny_world", "--quiet",
-                 "--", "--tiny", "--steps", 8, "--device", "cpu"]  # fmt: skip
+                 "--", "--tiny", "--steps", 4, "--device", "cpu"]  # fmt: skip
     assert program.main([str(a) for a in arguments]) == 0
     data = json.loads((out / "report" / "metrics.json").read_text())
     kept = {name: row["tiny_world_identity"]["mean"] for name, row in data["systems"].items()}
