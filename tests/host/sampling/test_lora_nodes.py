@@ -242,7 +242,7 @@ def test_the_same_weights_under_another_name_or_date_are_not_applied_twice(
     ):
         load(m2v, model_high=high, lora_high="other_high.pth", lora_low="none")
     os.utime(loras_folder / "one_high.safetensors", (1, 1))
-    with pytest.raises(ValueError, match="already in model_high; take"):
+    with pytest.raises(ValueError, match="already in model_high; remove"):
         load(m2v, model_high=high, lora_high="one_high.safetensors", lora_low="none")
 
 
