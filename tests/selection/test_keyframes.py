@@ -266,7 +266,7 @@ def test_a_shot_of_bad_frames_gives_no_keyframes_and_says_so(caplog):
         )
     assert found.frames == ()
     assert "none of the 4 frames of shot 7" in caplog.text
-    assert "frame 1, has labels 2.50 and 3" in caplog.text
+    assert "frame 1, has labels 2.50, below the threshold of 3" in caplog.text
     assert [frame.frame for frame in found.rejected] == [0, 1, 2, 3]
 
 
