@@ -54,7 +54,7 @@ from storymem.views.bank import view_bank
 from storymem.views.script import script_of_view, view_script
 
 pytestmark = pytest.mark.slow
-TIMES = float(os.environ.get("STORYMEM_FUZZ", "0.5"))
+TIMES = float(os.environ.get("STORYMEM_FUZZ", "1"))
 LONGEST_MESSAGE = 700  # characters
 RAW = re.compile(  # what Python says by itself, to nobody in particular
     "Traceback|invalid literal|zip\\(\\)|unpack|codec can't|NoneType|object is not|out of range|"
