@@ -302,7 +302,10 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
         executor = host_cache.find_executor()
         prompt_id = host_cache.running_prompt_id()
         notices = notices_of(film, folder, flow.story)
-        notices += memory_warnings(loop.bank.max_frames, loop.bank.sink)
+        if notices:
+            logger.warning("StoryMem: %s", short_places("\n".join(notices)))
+        bank = loop.bank
+        notices += memory_warnings(bank.max_frames, bank.sink, bank.policy)  # logged by its node
         notice = short_places("\n".join(notices))
         run = LoopRun(
             loop, graph, steps, options, folder, metadata, executor, replaced, prompt_id, notice
@@ -310,8 +313,6 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     except BaseException:
         claim.release()
         raise
-    if notice:
-        logger.warning("StoryMem: %s", notice)
     run.done = {i: asyncio.Event() for i in run.todo}
     run.watcher = asyncio.get_running_loop().create_task(run.watch())
     run.watcher.add_done_callback(lambda _: claim.release())  # however the run ends

@@ -111,9 +111,11 @@ class BeginStory(io.ComfyNode):
         results = film.results(story)
         locked = {i: entry["key"] for i, entry in enumerate(results) if entry}
         loop = replace(loop, edits=find_edits(folder, story, store))
-        notices = notices_of(film, folder, story) + memory_warnings(bank.max_frames, bank.sink)
-        if notice := short_places("\n".join(notices)):
-            logger.warning("StoryMem: %s", notice)
+        notices = notices_of(film, folder, story)
+        if notices:
+            logger.warning("StoryMem: %s", short_places("\n".join(notices)))
+        notices += memory_warnings(bank.max_frames, bank.sink, bank.policy)  # logged by its node
+        notice = short_places("\n".join(notices))
         said = ui.PreviewText(notice).as_dict() | {"storymem_notice": [notice]} if notice else None
         return io.NodeOutput(LoopState(loop, bank, locked=locked), len(story.shots), ui=said)
 

@@ -181,7 +181,7 @@ class MemoryBankNode(io.ComfyNode):
             policy=policy,
             embedder=KNOWN.add(embedder),
         )
-        for warning in memory_warnings(max_frames, sink):
+        for warning in memory_warnings(max_frames, sink, policy):
             logger.warning("StoryMem: %s", warning)
         return io.NodeOutput(bank, ui=show_bank(bank, cls.hidden))
 

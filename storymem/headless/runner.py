@@ -176,7 +176,8 @@ class StoryRun:
             remove_unfinished(folder)
         self.loop.store.remove_unfinished()
         notices = notices_of(film, out, self.loop.story, has_title_folder=False)
-        notices += memory_warnings(self.loop.bank.max_frames, self.loop.bank.sink)
+        bank = self.loop.bank
+        notices += memory_warnings(bank.max_frames, bank.sink, bank.policy)
         for notice in notices:
             logger.warning("%s", notice)
         with explain_write_errors("the story", out):

@@ -5,19 +5,16 @@ Written once, for the nodes and for the headless runner.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from ..memory.frame import MemoryFrame
-from ..memory.policies import MAX_MEMORY_FRAMES
 from .conditioning import LATENT_CHANNELS, VAE_STRIDE, check_size, fit_size, latent_frames
 from .continuity import ShotPlan, resolve_mode, take_overlap_frames
 
 SIZE_RULES = ("exact", "memory_aspect")
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -85,13 +82,6 @@ def request_shot(
             )
     elif start_image is not None and _begins_with_image(shot, continuity):
         given = _require_one_image(start_image)
-    if len(memory) > MAX_MEMORY_FRAMES:
-        logger.warning(
-            "%d memory frames are used; the model was trained with at most %d, and more may blur "
-            "characters and take longer: lower the memory's max_frames",
-            len(memory),
-            MAX_MEMORY_FRAMES,
-        )
     if shot is not None and shot.shot.length is not None:
         length = shot.shot.length
     check_size(width, height, length)

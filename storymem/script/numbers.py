@@ -21,7 +21,6 @@ def parse_ranges(text: str, name: str, *, shots: int | None = None) -> tuple[int
     Raises:
         ValueError: for text that is no list of such numbers.
     """
-    count = MAX_NUMBERED if shots is None else shots
     is_named, total = bytearray(), 0
     for part in _parts(text):
         match = re.fullmatch(r"(\d{1,7})(?:-(\d{1,7}))?", part)
@@ -29,7 +28,7 @@ def parse_ranges(text: str, name: str, *, shots: int | None = None) -> tuple[int
         if match and shots is not None and not 1 <= first <= last <= shots:
             raise ValueError(f"{name} names {part}, but the story has shots 1 to {shots}")
         total += last - first + 1
-        if not 1 <= first <= last <= count or total > MAX_NUMBERED:
+        if not 1 <= first <= last <= MAX_NUMBERED or total > MAX_NUMBERED:
             form = "look like" if shots is not None else "be numbers of the contact sheet such as"
             raise ValueError(f"{name} must {form} 3 or 3, 5-7, but it holds {shown(part)}")
         is_named.extend(bytes(max(0, last - len(is_named))))

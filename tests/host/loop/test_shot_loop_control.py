@@ -259,13 +259,16 @@ def test_two_stories_of_one_name_share_a_folder_and_neither_is_lost(host, log):
     assert "storymem_notice" not in host.ui("close")
 
 
-def test_a_memory_beyond_what_the_model_knows_says_so_on_the_node(host, log):
+def test_a_memory_beyond_what_the_model_knows_says_so_on_the_node(host, log, caplog):
     graph = loop_graph(story(1), log, opened={"bank": ["memory", 0]})
     settings = {"max_frames": 11, "sink": 3, "pin_references": True}
     graph["memory"] = {"class_type": "StoryMemMemoryBank", "inputs": settings}
-    host.run(graph, extra_data={"client_id": "test"})
+    with caplog.at_level(logging.WARNING):
+        host.run(graph, extra_data={"client_id": "test"})
     (notice,) = host.ui("close")["storymem_notice"]
-    assert "max_frames is 11, but the model was trained with up to 10" in notice
+    words = "max_frames is 11, but the model was trained with up to 10"
+    assert words in notice
+    assert caplog.text.count(words) == 1
 
 
 def test_names_that_differ_only_in_case_get_folders_that_do_not(host):
