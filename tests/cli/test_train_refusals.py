@@ -21,6 +21,7 @@ from storymem.files.video import write_video
 from storymem.training import checkpoints
 from storymem.training.data import read_stretch
 
+pytestmark = pytest.mark.slow  # loading the training tools takes longer than the tests
 FAST = "--width 32 --height 32 --length 5 --max-memory 2 --rank 2 --workers 0 --device cpu --quiet"
 
 

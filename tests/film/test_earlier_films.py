@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from storymem.film import edited_shots
 from storymem.film.earlier_films import begin_film, find_film, keep_earlier, notices_of
 from storymem.film.folder import claim_folder, story_folder
 from storymem.film.manifest import prompt_marks, read_manifest
@@ -249,7 +250,8 @@ def manifest_of_shots(made) -> dict:
             for step in made.steps}  # fmt: skip
 
 
-def test_a_file_of_an_earlier_shot_that_somebody_changed_stays_in_view(run):
+def test_a_file_of_an_earlier_shot_that_somebody_changed_stays_in_view(run, monkeypatch):
+    monkeypatch.setattr(edited_shots, "BUSY_SECONDS", 0.1)
     first = run(tale("a", "b", "c"))
     graded = first.folder / "shot_01_03.mp4"
     graded.write_bytes(graded.read_bytes() + b"graded")

@@ -176,7 +176,7 @@ def test_an_export_that_is_being_written_is_waited_for(tmp_path, monkeypatch):
             time.sleep(0.1)
         path.write_bytes(whole)
 
-    monkeypatch.setattr(edited_shots, "BUSY_SECONDS", 1)
+    monkeypatch.setattr(edited_shots, "BUSY_SECONDS", 0.5)
     path.write_bytes(whole[:100])
     program = threading.Thread(target=export, args=[8])
     program.start()
@@ -389,7 +389,10 @@ def test_an_edit_made_while_the_shot_is_regenerated_is_not_lost(folder_of, monke
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 0.95])
-def test_what_does_not_play_to_its_end_is_restored_and_not_thrown_away(folder_of, share):
+def test_what_does_not_play_to_its_end_is_restored_and_not_thrown_away(
+    folder_of, share, monkeypatch
+):
+    monkeypatch.setattr(edited_shots, "BUSY_SECONDS", 0.1)
     folder_of.run()
     length = int(folder_of.shot().stat().st_size * share)
     os.truncate(folder_of.shot(), length)

@@ -12,7 +12,7 @@ import torch
 from storymem import __main__ as program
 from storymem.files.hashing import checksum
 from storymem.files.video import read_info
-from storymem.film import folder_lock, series, versions
+from storymem.film import edited_shots, folder_lock, series, versions
 from storymem.film.folder import claim_folder
 from storymem.film.folder_lock import StoryClaim
 from storymem.film.manifest import read_manifest, write_script_copy
@@ -363,7 +363,8 @@ def test_keeping_the_present_state_needs_a_state(tmp_path):
     assert keep_present(tmp_path) is None
 
 
-def test_a_changed_shot_file_is_put_aside_and_named(tmp_path, capsys):
+def test_a_changed_shot_file_is_put_aside_and_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(edited_shots, "BUSY_SECONDS", 0.1)
     folder = make(tmp_path).parent
     make(tmp_path, tale("axc"))
     (folder / "shot_01_02.mp4").write_bytes(b"graded")

@@ -201,6 +201,7 @@ FINISH = """
 """
 
 
+@pytest.mark.slow
 def test_two_that_finish_one_story_at_once_leave_shots_film_and_memory_of_one(tmp_path):
     with Other(FINISH, tmp_path, 1) as one, Other(FINISH, tmp_path, 2) as two:
         for _ in range(ROUNDS):

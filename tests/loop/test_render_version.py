@@ -272,6 +272,7 @@ OTHER_PYTHONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", OTHER_PYTHONS)
 def test_another_python_gives_the_same_digests(python):
     command = [python, str(render_digest.HERE), "--print"]

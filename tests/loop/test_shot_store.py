@@ -206,6 +206,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path, blocked):
     assert ShotStore(tmp_path).find(KEY) is None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no limit on file sizes there")
 def test_a_disk_that_gets_full_gives_an_error_or_a_whole_record(tmp_path):
     """A limit on the size of files stands in for a full disk: the same system calls fail."""

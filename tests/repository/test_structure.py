@@ -229,6 +229,7 @@ def test_that_test_finds_what_replaces_the_hosts(code):
     assert REPLACES.search(code)
 
 
+@pytest.mark.slow
 def test_importing_the_library_loads_nothing_heavy():
     modules = [
         ".".join(p.relative_to(PACK).with_suffix("").parts)

@@ -28,6 +28,7 @@ from storymem.training.data import Clip, Examples, ExampleSettings, find_groups,
 from storymem.training.objective import NoiseLevels, TrainingInputs, flow_loss
 from storymem.training.trainer import Trainer, TrainSettings
 
+pytestmark = pytest.mark.slow
 CPU = Placement(torch.device("cpu"), torch.float32)
 SMALL = ExampleSettings(width=32, height=32, length=5, max_memory=3, seed=4)
 
