@@ -31,7 +31,7 @@ def eyes() -> TinyWorld:
 @pytest.fixture(scope="module")
 def tales(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("tales")
-    write_stories(out, 2, shots=4)
+    write_stories(out, 2, shots=3)
     return out
 
 
@@ -74,7 +74,7 @@ def test_a_set_of_stories_has_what_the_comparison_takes(tales):
     assert [path.stem for path in scripts] == ["story_01", "story_02"]
     for path in scripts:
         story = load_story(path.read_text())
-        assert len(story.shots) == 4
+        assert len(story.shots) == 3
         assert len(from_folder(tales / "start_images" / path.stem, story)) == 4
         faces = sorted(p.name for p in (tales / "references" / path.stem).iterdir())
         cast = json.loads(path.read_text())["cast"]
