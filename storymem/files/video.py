@@ -147,7 +147,27 @@ def read_frames(path: str | Path) -> Iterator[np.ndarray]:
     """Decode ``uint8 [H, W, 3]`` frames one by one."""
     with open_video(path) as container:
         for frame in container.decode(video=0):
-            yield frame.to_ndarray(format="rgb24")
+            yield to_pixels(frame)
+
+
+def to_pixels(frame, size: tuple[int, int] | None = None) -> np.ndarray:
+    """A decoded frame as players show it, turned as its file says: ``uint8 [H, W, 3]``.
+
+    Args:
+        size: (height, width) to scale it to; ``None`` leaves it as it is.
+    """
+    turns = quarter_turns(frame)
+    if size is not None:
+        height, width = size[::-1] if turns % 2 else size
+        if (frame.height, frame.width) != (height, width):
+            frame = frame.reformat(width=width, height=height, interpolation="LANCZOS")
+    pixels = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+
+
+def quarter_turns(frame) -> int:
+    """By how many quarter turns, counterclockwise, players turn a decoded frame: 0 ... 3."""
+    return round(frame.rotation / 90) % 4
 
 
 def join_videos(
@@ -278,9 +298,7 @@ def _copy_packets(paths, target, rate: Fraction, delay: int, metadata) -> None:
 def _sized(path, size: tuple[int, int]) -> Iterator[np.ndarray]:
     with open_video(path) as container:
         for frame in container.decode(video=0):
-            if (frame.height, frame.width) != size:
-                frame = frame.reformat(width=size[1], height=size[0], interpolation="LANCZOS")
-            yield frame.to_ndarray(format="rgb24")
+            yield to_pixels(frame, size)
 
 
 def _faded(

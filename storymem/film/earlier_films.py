@@ -10,6 +10,7 @@ are.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -70,7 +71,8 @@ def find_film(folder: Path | None, story: Story) -> FoundFilm:
             return FoundFilm(manifest, _unseen(film["shots"]), film["locks"], is_other, film)
     for old in _numbered_beside(folder):
         film = read_manifest(old)
-        if film.get("name") == story.name and film["shots"] and shares_prompt(film, story):
+        name = unicodedata.normalize("NFC", str(film.get("name")))
+        if name == story.name and film["shots"] and shares_prompt(film, story):
             return FoundFilm(manifest, _unseen(film["shots"]), {}, is_other, old_folder=old)
     return FoundFilm(manifest, manifest["shots"], manifest["locks"], is_other)
 

@@ -23,7 +23,14 @@ import numpy as np
 import torch
 
 from ..files.hashing import checksum
-from ..files.video import FRAME_RATE, VideoInfo, open_video, read_info
+from ..files.video import (
+    FRAME_RATE,
+    VideoInfo,
+    open_video,
+    quarter_turns,
+    read_info,
+    to_pixels,
+)
 from ..loop.shot_store import TAIL_FRAMES, ShotStore
 from ..memory.frame import MemoryFrame
 
@@ -73,6 +80,7 @@ class Edit:
     info: VideoInfo
     times: tuple[float, ...]  # seconds at which its frames are shown
     end: float  # seconds, when the last frame ends
+    is_turned: bool = False  # players show it upside down or on its side, as phones film
 
     @property
     def key(self) -> str:
@@ -102,14 +110,17 @@ class Edit:
         fps = self.written.fps
         is_steady = all(abs(t * fps - i) < TOLERANCE for i, t in enumerate(self.times))
         is_whole = self.places == list(range(len(self.times)))
-        return is_steady and is_whole and self.info.joins(other)
+        # Cutters that copy keep the packets before the cut, and say that they are not shown.
+        is_all_shown = self.info.frames == len(self.times)
+        is_plain = is_steady and is_whole and is_all_shown and not self.is_turned
+        return is_plain and self.info.joins(other)
 
     def fitted(self, size: tuple[int, int]) -> Iterator[np.ndarray]:
         """Its frames as ``places`` counts them, ``uint8 [H, W, 3]`` of ``size`` (height, width)."""
         repeats = np.bincount(self.places, minlength=len(self.times)).tolist()
         for frame, times in zip(_decode(self.path), repeats, strict=False):
             if times:
-                pixels = _pixels(frame, size)
+                pixels = to_pixels(frame, size)
                 for _ in range(times):
                     yield pixels
 
@@ -117,7 +128,7 @@ class Edit:
         """Its last frames, at most ``TAIL_FRAMES``, as ``fitted`` gives them."""
         wanted = self.places[-TAIL_FRAMES:]
         kept = {
-            number: _pixels(frame, size)
+            number: to_pixels(frame, size)
             for number, frame in enumerate(_decode(self.path))
             if number in wanted
         }
@@ -207,7 +218,7 @@ def _read(path: Path, written: Written, digest: str) -> Edit | None:
     if not _is_complete(path):
         return None
     times: list[float] = []
-    end, is_whole = 0.0, True
+    end, is_whole, is_turned = 0.0, True, False
     try:
         with open_video(path) as container:
             stream = container.streams.video[0]
@@ -218,6 +229,7 @@ def _read(path: Path, written: Written, digest: str) -> Edit | None:
                 for frame in packet.decode():
                     # The first ones may be so called by a decoder that joins in between.
                     is_whole = not frame.is_corrupt
+                    is_turned = is_turned or quarter_turns(frame) > 0
                     shown = frame.time if frame.time is not None else len(times) / rate
                     times.append(float(shown))
                     length = (frame.duration or 0) * float(frame.time_base or 0)
@@ -228,7 +240,7 @@ def _read(path: Path, written: Written, digest: str) -> Edit | None:
     is_in_order = all(a < b for a, b in pairwise(times))
     if not (times and is_whole and is_in_order) or not times[0] < end < times[0] + LONGEST_SECONDS:
         return None
-    return Edit(path, written, digest, info, tuple(times), end)
+    return Edit(path, written, digest, info, tuple(times), end, is_turned)
 
 
 def _is_complete(path: Path) -> bool:
@@ -255,12 +267,6 @@ def _is_complete(path: Path) -> bool:
 def _decode(path: Path) -> Iterator:
     with open_video(path) as container:
         yield from container.decode(video=0)
-
-
-def _pixels(frame, size: tuple[int, int]) -> np.ndarray:
-    if (frame.height, frame.width) != size:
-        frame = frame.reformat(width=size[1], height=size[0], interpolation="LANCZOS")
-    return frame.to_ndarray(format="rgb24")
 
 
 def _packets(path: Path) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..files.messages import reason_of
-from ..files.video import open_video, read_info
+from ..files.video import open_video, read_info, to_pixels
 from ..loop.reuse import is_held
 from ..script.cast import strip_mentions
 from ..script.reader import check_file, load_story
@@ -169,7 +169,7 @@ def watch(
                     return
                 count = number + 1
                 if is_wanted(number):
-                    yield number, frame.to_ndarray(format="rgb24")
+                    yield number, to_pixels(frame)
     except (av.error.FFmpegError, OSError, IndexError) as error:
         raise ValueError(f"{path} cannot be read as a video: {reason_of(error)}") from error
     if count <= last:

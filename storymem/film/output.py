@@ -37,6 +37,7 @@ from .shot_files import ShotFiles, as_changes
 from .shot_status import describe_made
 from .versions import FilmVersion, now
 
+ANOTHER_TAKE = "another take lies there now"
 BANK_FOLDER = "bank"  # in the story's folder
 logger = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class StoryExport:
         key, files = step.record.key, self.shot_files
         with explain_write_errors("the shot", target), changing(self.folder):
             if not files.is_current(target.name, key, self.options.fps):
-                files.make_way(target.name, "another take lies there now", step.record.video)
+                files.make_way(target.name, ANOTHER_TAKE, step.record.video)
                 if not files.bring_back(target.name, key):
                     self._write_shot(step, target)
                     return target
@@ -103,6 +104,8 @@ class StoryExport:
             status = unfinished.stat()
             digest, fps = checksum(unfinished), float(self.options.fps)
             written = Written(step.record.key, digest, status.st_mtime_ns, fps)
+            # Once more: an export may have ended while the shot was being written.
+            self.shot_files.make_way(target.name, ANOTHER_TAKE, step.record.video)
             target.unlink(missing_ok=True)  # after a crash nothing lies there that looks foreign
             self._list_shot(step, written, size=status.st_size)
 

@@ -81,8 +81,9 @@ class ShotFiles:
         look, edit = self.look(name)
         if look is Look.DAMAGED:
             kept = ""  # such as an edit put back by hand, older than the file that it replaced
-            known = self.written().get(name)
-            if known and plays(self.folder / name, known):
+            known, path = self.written().get(name), self.folder / name
+            is_folder = path.is_dir() and not path.is_symlink()
+            if is_folder or (known and plays(path, known)):
                 kept = f"; what was there is kept as '{self._put_aside(name, 'other')}'"
             self.tell(
                 name,
@@ -102,8 +103,8 @@ class ShotFiles:
             aside = self._put_aside(name, "cut off")
             self.tell(
                 aside,
-                f"{name} was changed and does not play to its end: what was there is kept as "
-                f"'{aside}', and not used",
+                f"{name} was changed and is no mp4 file that plays to its end: what was there is "
+                f"kept as '{aside}', and not used",
             )
 
     def bring_back(self, name: str, key: str) -> bool:

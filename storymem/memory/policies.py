@@ -15,19 +15,18 @@ SINK_FRAMES = 3  # paper: the first three keyframes always stay
 
 
 def memory_warnings(max_frames: int, sink: int, policy: str) -> list[str]:
-    """What the artist should know of a memory's settings before the first shot.
-
-    A sink that leaves no place is no fault under ``entities``: it gives way to who appears.
-    """
+    """What the artist should know of a memory's settings before the first shot."""
     warnings = []
     if max_frames > MAX_MEMORY_FRAMES:
         warnings.append(
             f"max_frames is {max_frames}, but the model was trained with up to {MAX_MEMORY_FRAMES} "
             "memory frames; more may blur characters and take longer"
         )
-    if 0 < max_frames <= sink and policy != "entities":
+    if 0 < max_frames <= sink:
+        # Under entities it gives way to who appears.
+        who = "shot that names nobody of the cast" if policy == "entities" else "shot"
         warnings.append(
-            f"the sink of {sink} fills all {max_frames} places of the memory, so no shot sees "
+            f"the sink of {sink} fills all {max_frames} places of the memory, so no {who} sees "
             f"anything newer unless it is pinned; set sink to {max_frames // 3}"
         )
     return warnings

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -219,7 +220,9 @@ def _story(name, shots, overview, character, source, warnings) -> Story:
             f"the first shot of the story (scene {shots[0].scene}) continues from a shot before "
             "it, but there is none: set its cut to true (plain text: remove [continue])"
         )
-    return Story(name.strip(), tuple(shots), overview, character, source, tuple(warnings))
+    # However a title's accents are encoded, it is one title: of one folder and the same shots.
+    name = unicodedata.normalize("NFC", name.strip())
+    return Story(name, tuple(shots), overview, character, source, tuple(warnings))
 
 
 def _scene_number(scene, position: int) -> int:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 
-from ..files.video import FRAME_RATE, open_video
+from ..files.video import FRAME_RATE, open_video, to_pixels
 from ..memory.policies import MAX_MEMORY_FRAMES
 from ..sampling.continuity import OVERLAP_FRAMES
 
@@ -213,7 +213,7 @@ def _read(path: Path, indices: list[int], size: tuple[int, int]) -> torch.Tensor
         with open_video(path) as container:
             for i, frame in enumerate(container.decode(video=0)):
                 if i in wanted:
-                    pixels = torch.from_numpy(frame.to_ndarray(format="rgb24"))
+                    pixels = torch.from_numpy(to_pixels(frame))
                     found[i] = fill(pixels, size)
                 if len(found) == len(wanted):
                     break

@@ -8,9 +8,11 @@ import re
 from itertools import islice
 from pathlib import Path
 
+from PIL import Image
+
 from ..files.disk import write_whole
 from ..files.names import is_digest, is_label
-from ..files.video import open_video
+from ..files.video import open_video, to_pixels
 from .thumbnails import TEMP_FOLDER, shrink
 
 LARGEST = 512  # longest side in pixels
@@ -61,7 +63,7 @@ def _middle_frame(video: Path):
             frames = list(islice(container.decode(stream), middle, middle + 1))
             if not frames:
                 raise ValueError("it has too few frames")
-            return frames[0].to_image()
+            return Image.fromarray(to_pixels(frames[0]))
     except av.FFmpegError as error:
         raise ValueError(str(error)) from error
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import struct
 import threading
 import time
 from dataclasses import replace
@@ -385,6 +387,89 @@ def test_an_edit_made_while_the_shot_is_regenerated_is_not_lost(folder_of, monke
     assert folder_of.shot().read_bytes() == folder_of.record()
 
 
+def copy_without_start(path, frames):
+    """As cutters that do not encode again: the packets stay, and the file says from when to show
+    them."""
+    whole = path.with_name("whole.mp4")
+    os.rename(path, whole)
+    with av.open(str(whole)) as source, av.open(str(path), "w") as target:
+        stream = source.streams.video[0]
+        copied = target.add_stream_from_template(stream)
+        shift = int(frames / 16 / stream.time_base)
+        for packet in source.demux(stream):
+            if packet.size:
+                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                packet.stream = copied
+                target.mux(packet)
+    whole.unlink()
+
+
+def test_what_was_cut_away_without_encoding_does_not_come_back_in_the_film(folder_of):
+    folder_of.run(cut=[True] * 3)
+    own = folder_of.shot("01_02")
+    greys = range(40, 220, 20)
+    write_video(own, [np.full((*SIZE, 3), level, np.uint8) for level in greys])
+    copy_without_start(own, 3)
+    assert folder_of.run(cut=[True] * 3) == []
+    levels = [np.mean(colour) for colour in colours(folder_of.film)[9:-9]]
+    assert levels == pytest.approx(list(greys)[3:], abs=3)
+    captions = folder_of.film.with_suffix(".srt").read_text()
+    assert "00:00:00,562 --> 00:00:00,938" in captions  # frames 9 to 15
+
+
+ONE = 1 << 16  # in an mp4's table of how a film is turned
+TURNED = {  # as phones write it; how many quarter turns counterclockwise a player makes
+    1: (0, -ONE, 0, ONE, 0, 0, 0, SIZE[1] * ONE, 1 << 30),
+    2: (-ONE, 0, 0, 0, -ONE, 0, SIZE[1] * ONE, SIZE[0] * ONE, 1 << 30),
+    3: (0, ONE, 0, -ONE, 0, 0, SIZE[0] * ONE, 0, 1 << 30),
+}
+
+
+@pytest.mark.parametrize("turns", TURNED)
+@pytest.mark.parametrize("label", ["01_01", "01_02"])
+def test_a_film_that_players_turn_is_turned_and_no_other_shot_with_it(folder_of, turns, label):
+    folder_of.run("abc", [True, False, True])
+    plain = colours(folder_of.film)
+    picture = np.zeros((*SIZE, 3), np.uint8)
+    picture[: SIZE[0] // 2, : SIZE[1] // 2] = 250
+    write_video(folder_of.shot(label), [picture] * 9)
+    content = bytearray(folder_of.shot(label).read_bytes())
+    place = content.index(b"tkhd") + 44
+    content[place : place + 36] = struct.pack(">9i", *TURNED[turns])
+    folder_of.shot(label).write_bytes(content)
+    folder_of.run("abc", [True, False, True])
+    frames = list(read_frames(folder_of.film))
+    with av.open(str(folder_of.film)) as container:
+        assert {frame.rotation for frame in container.decode(video=0)} == {0}
+    bright = [(0, 0), (1, 0), (1, 1), (0, 1)][turns]  # the quarter that is bright now
+    first = 9 * (label == "01_02")
+    seen = [frames[first + 4]]
+    if label == "01_01":
+        seen.append((folder_of.given["01_02"][-1] * 255).numpy())
+    for shown in seen:
+        assert shown.shape == (*SIZE, 3)
+        quarters = shown.reshape(2, SIZE[0] // 2, 2, SIZE[1] // 2, 3).mean((1, 3, 4))
+        assert quarters[bright] > 200
+        assert quarters.sum() - quarters[bright] < 60
+    assert colours(folder_of.film)[-9:] == plain[-9:]
+
+
+def test_an_export_that_ends_while_a_new_take_is_written_is_kept(folder_of, monkeypatch):
+    folder_of.run("ab", [True] * 2)
+    copy, exported = shutil.copyfile, []
+
+    def copy_meanwhile(*paths):
+        if not exported:
+            exported.append(paint(folder_of.shot()))
+        return copy(*paths)
+
+    monkeypatch.setattr(shutil, "copyfile", copy_meanwhile)
+    assert folder_of.run("ab", [True] * 2, redo=(0,)) == ["01_01"]
+    kept = [name for name in folder_of.files() if (folder_of.path / name).read_bytes() in exported]
+    assert kept == ["shot_01_01 edited 1.mp4"]
+    assert folder_of.shot().read_bytes() == folder_of.record()
+
+
 # --- damage --------------------------------------------------------------------------------------
 
 
@@ -403,6 +488,20 @@ def test_what_does_not_play_to_its_end_is_restored_and_not_thrown_away(
     assert len(folder_of.notes) == 1
     assert folder_of.run() == []
     assert folder_of.notes == {}
+
+
+@pytest.mark.parametrize("holds", [None, "notes.txt"])
+def test_a_folder_where_a_shot_belongs_is_put_aside(folder_of, holds):
+    folder_of.run()
+    folder_of.shot().unlink()
+    folder_of.shot().mkdir()
+    if holds:
+        (folder_of.shot() / holds).write_text("mine")
+    assert folder_of.run() == []
+    assert folder_of.shot().read_bytes() == folder_of.record()
+    aside = folder_of.path / "shot_01_01 other 1.mp4"
+    assert [path.name for path in aside.iterdir()] == ([holds] if holds else [])
+    assert f"kept as '{aside.name}'" in folder_of.notes["shot_01_01.mp4"]
 
 
 def test_a_file_that_is_older_than_ours_is_damage(folder_of):

@@ -198,6 +198,7 @@ def test_that_test_finds_private_parts(tmp_path, code):
 PAGE_ROOMS = ("shared", "story", "loop", "gallery")  # each imports only itself and those before it
 PAGE_DOOR = "web/js/shared/host.js"
 PRIVATE_TO_THE_PAGE = re.compile(r"\b(_nodes|changeTracker|queuePrompt|app\.rootGraph)\b")
+PAGE_IMPORT = re.compile(r"""\b(?:from|import)\s*\(?\s*["'`](\.[^"'`]+)["'`]""")
 REPLACES = re.compile(r"\b(api|app|LiteGraph|LGraph\w*)(\.\w+)*\.\w+\s*=[^=>]|\.prototype\b")
 
 
@@ -209,9 +210,16 @@ def _page_room(path: Path) -> str:
 def test_rooms_of_the_page_import_one_way(path):
     known = PAGE_ROOMS[: PAGE_ROOMS.index(_page_room(path)) + 1]
     text = path.read_text(encoding="utf-8")
-    for target in re.findall(r'from "(\.[^"]+)"', text):
+    for target in PAGE_IMPORT.findall(text):
         if "/scripts/" not in target:
             assert _page_room((path.parent / target).resolve()) in known, target
+
+
+@pytest.mark.parametrize(
+    "code", ['from "../x.js"', "from '../x.js'", 'import "../x.js"', "await import(`../x.js`)"]
+)
+def test_that_test_finds_every_kind_of_import(code):
+    assert PAGE_IMPORT.findall(code) == ["../x.js"]
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=_name)
