@@ -36,6 +36,7 @@ from ...storymem.loop.shots import (
     finish_shot,
     join_parts,
     list_steps,
+    lock_warnings,
     only_bank,
     summarise_steps,
     way_of,
@@ -302,6 +303,7 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
         executor = host_cache.find_executor()
         prompt_id = host_cache.running_prompt_id()
         notices = notices_of(film, folder, flow.story)
+        notices += lock_warnings(loop, steps)
         if notices:
             logger.warning("StoryMem: %s", short_places("\n".join(notices)))
         bank = loop.bank

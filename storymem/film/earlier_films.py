@@ -151,7 +151,8 @@ def notices_of(
         title = " of that title" if has_title_folder else ""
         notices.append(
             f"{folder} holds another film{title} ({count}, none with a prompt of this script); "
-            f"{_what_stays(found.manifest)}its shots stay in the store as takes"
+            f"{_what_stays(found.manifest)}its shots are kept, and python -m storymem films "
+            "--restore brings it back"
         )
         results = found.results(story)
         held = [shot for shot in story.shots if shot.lock and results[shot.index]]

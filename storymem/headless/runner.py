@@ -30,7 +30,7 @@ from ..loop.plan import Loop, LoopSettings, Step
 from ..loop.render_version import render_versions
 from ..loop.shot_memory import ShotMemory
 from ..loop.shot_store import ShotResult, ShotStore
-from ..loop.shots import finish_shot, list_steps, summarise_steps, way_of
+from ..loop.shots import finish_shot, list_steps, lock_warnings, summarise_steps, way_of
 from ..memory.bank import MemoryBank
 from ..memory.policies import memory_warnings
 from ..sampling.conditioning import check_size, latent_frames
@@ -176,6 +176,7 @@ class StoryRun:
             remove_unfinished(folder)
         self.loop.store.remove_unfinished()
         notices = notices_of(film, out, self.loop.story, has_title_folder=False)
+        notices += lock_warnings(self.loop, steps)
         bank = self.loop.bank
         notices += memory_warnings(bank.max_frames, bank.sink, bank.policy)
         for notice in notices:

@@ -15,7 +15,7 @@ from itertools import groupby
 import torch
 
 from ..files.hashing import digest_of
-from ..files.messages import count_shots
+from ..files.messages import count_shots, listed
 from ..memory.bank import MemoryBank
 from ..script.story import Shot
 from .begin import load_result
@@ -24,10 +24,11 @@ from .given_edits import check_edits, given_digests
 from .plan import Loop, Step, plan_shot
 from .reuse import is_held, latest_results
 from .run_memory import bank_of_run, begin_memory, pin_facts
-from .shot_memory import describe_settings, with_prompt
+from .shot_memory import ShotMemory, describe_settings, with_prompt
 from .shot_record import DamagedError, Record
 from .shot_store import ShotResult
 
+LOCKED = "locked"  # why an older result is kept
 logger = logging.getLogger(__name__)
 
 
@@ -137,11 +138,46 @@ def summarise_steps(steps: Sequence[Step]) -> str:
     open_ones = [step for step in todo if step.is_undecided]
     parts = [f"{count_shots(len(todo) - len(open_ones))} to make"]
     for number, group in groupby(open_ones, lambda step: step.depends_on.plan.shot.index + 1):
-        parts.append(f"{count_shots(len(list(group)))} that depend on shot {number}")
+        count = len(list(group))
+        depend = "depends" if count == 1 else "depend"
+        parts.append(f"{count_shots(count)} that {depend} on shot {number}")
     return ", ".join([*parts, f"{count_shots(len(steps) - len(todo))} finished"])
 
 
+def lock_warnings(loop: Loop, steps: Sequence[Step]) -> list[str]:
+    """What the artist should know of locked shots before the first shot is made.
+
+    A locked shot hands on the memory that it was made with. What has changed before it since then,
+    such as a portrait or a keyframe, is not seen by the shots after it.
+    """
+    stale = [s for s in steps if s.reason == LOCKED and _remembers_otherwise(loop, s)]
+    if not stale or all(step.reason == LOCKED for step in steps[steps.index(stale[0]) :]):
+        return []
+    numbers = listed((str(step.plan.shot.index + 1) for step in stale), 5)
+    are = f"shots {numbers} are" if len(stale) > 1 else f"shot {numbers} is"
+    they, them = ("they were", "them") if len(stale) > 1 else ("it was", "it")
+    return [
+        f"{are} locked, and the shots after {them} see the memory as it was when {they} made: "
+        f"portraits and keyframes that have changed since then are not seen; unlock {them} to "
+        "bring those in"
+    ]
+
+
 # --- inside ----------------------------------------------------------------------------------
+
+
+def _remembers_otherwise(loop: Loop, step: Step) -> bool:
+    """Whether a finished shot would see frames that the memory it was made with does not have."""
+    try:
+        kept = {frame.digest for frame in loop.store.outline(step.record).frames}
+    except DamagedError:  # told when its pictures are read
+        return False
+    if not kept:
+        return False
+    if step.before is not None and step.before.record is None:
+        return True
+    memory = _known_memory(loop, step)
+    return memory is not None and not {frame.digest for frame in memory.frames} <= kept
 
 
 def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int]) -> list[Step]:
@@ -184,7 +220,7 @@ def _keep_locked(loop: Loop, step: Step, entry: Mapping) -> bool:
                 loop.store.root,
             )
         return False
-    step.record, step.reason = record, "locked"
+    step.record, step.reason = record, LOCKED
     if is_held(entry, shot):
         logger.warning(
             "StoryMem: %s is locked and stays as it is, although its prompt has changed; unlock it "
@@ -211,19 +247,28 @@ def _find_finished(loop: Loop, step: Step, entry: Mapping, *, is_before: bool) -
 
 def _known_key(loop: Loop, step: Step) -> tuple[str, Mapping[str, str] | None]:
     """The key of a step and what it sees, when that can be said before anything is made."""
-    shot, before = step.plan.shot, step.before
-    if before is None:
-        memory = begin_memory(loop, shot, loop.bank)
-        return shot_key(step.own, memory, []), memory.bank.seen
-    if before.record is None:
+    memory = _known_memory(loop, step)
+    if memory is None:
         return "", None
     try:
-        bank = bank_of_run(loop, loop.store.outline(before.record), before.record.facts)
-        given = given_digests(loop, step)
-        memory = begin_memory(loop, shot, bank)
+        given = [] if step.before is None else given_digests(loop, step)
     except DamagedError:  # told when its pictures are read
         return "", None
     return shot_key(step.own, memory, given), memory.bank.seen
+
+
+def _known_memory(loop: Loop, step: Step) -> ShotMemory | None:
+    """What a step sees, when that can be said before anything is made."""
+    shot, before = step.plan.shot, step.before
+    if before is None:
+        return begin_memory(loop, shot, loop.bank)
+    if before.record is None:
+        return None
+    try:
+        bank = bank_of_run(loop, loop.store.outline(before.record), before.record.facts)
+        return begin_memory(loop, shot, bank)
+    except DamagedError:  # told when its pictures are read
+        return None
 
 
 def _unreadable(loop: Loop, steps: list[Step]) -> int | None:

@@ -188,7 +188,7 @@ def test_another_film_is_said_before_the_run_and_kept(run):
     second = run(tale("x"))
     (notice,) = second.notices
     assert f"{second.folder} holds another film of that title (3 shots, none with a" in notice
-    assert "its shots stay in the store as takes" in notice
+    assert "its shots are kept, and python -m storymem films --restore brings it back" in notice
     assert "its film stays as Tale_00001_.mp4" in notice
     manifest = manifest_of(second)
     (earlier,) = manifest["earlier"]

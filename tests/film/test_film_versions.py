@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -423,9 +424,10 @@ def test_the_list_says_what_each_film_is(tmp_path, capsys):
     assert [line.split()[0] for line in lines] == [
         "Tale_00001_", "Tale_00002_", "Tale_shots_01-01_00001_",
     ]  # fmt: skip
-    assert "3 shots  16 fps  0.0 MB  incomplete, finished shots are gone: 01_02" in lines[0]
+    gone = r"3 shots  16 fps  \d+ KB  incomplete, finished shots are gone: 01_02"
+    assert re.search(gone, lines[0])
     assert "4 shots  16 fps  removed  current" in lines[1]
-    assert lines[2].endswith("1 shot  16 fps  0.0 MB  current")
+    assert re.search(r"1 shot  16 fps  \d+ KB  current$", lines[2])
 
 
 def test_cleaning_says_what_it_would_free_and_removes_only_when_told(tmp_path, capsys):

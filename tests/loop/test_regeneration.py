@@ -20,7 +20,7 @@ from storymem.loop.begin import bank_after, begin_shot, load_result
 from storymem.loop.plan import Loop, LoopSettings
 from storymem.loop.reuse import describe_result, moved_results
 from storymem.loop.shot_store import ShotStore
-from storymem.loop.shots import finish_shot, list_steps
+from storymem.loop.shots import finish_shot, list_steps, lock_warnings
 from storymem.memory.bank import start_bank
 from storymem.memory.bank_folder import load_bank, save_bank
 from storymem.memory.edits import BankEdits
@@ -224,6 +224,37 @@ def test_words_that_no_model_reads(loop):
 
 def test_a_lock(loop):
     assert made_after(loop, replace(loop, story=tale(lock=only(3, True)))) == []
+
+
+def test_the_memory_before_a_locked_shot(loop):
+    """Another portrait is not seen behind a locked shot, which hands on the memory it had."""
+    manifest = {"shots": {}}
+    run(loop, manifest)
+
+    def warnings(lock, prompts=PROMPTS, *, bank=loop.bank, **settings) -> list[str]:
+        changed = replace(
+            with_settings(loop, **settings), story=tale(prompts, lock=lock), bank=bank
+        )
+        return lock_warnings(changed, list_steps(changed, manifest))
+
+    other = start_bank([PICTURES[0], noise_image(73, 8, 8).float() / 255], max_frames=4, sink=1)
+    second = only(2, True)
+    assert warnings(second) == []
+    assert warnings(second, (PROMPTS[0], "Mara stands.", *PROMPTS[2:])) == []  # its own prompt
+    words = "shot 2 is locked, and the shots after it see the memory as it was when it was made"
+    for found in (
+        warnings(second, bank=other),
+        warnings(second, ("Mara runs.", *PROMPTS[1:])),
+        warnings(second, redo=(0,)),
+    ):
+        assert len(found) == 1
+        assert words in found[0]
+    (found,) = warnings([True, True, False, False, False, False], bank=other)
+    assert "shots 1 are locked" not in found
+    assert "shot 1 is locked" in found
+    assert warnings([True] * 6, bank=other) == []  # nothing comes after them
+    assert warnings(only(6, True), bank=other) == []
+    assert warnings([None] * 6, bank=other) == []
 
 
 def test_a_lock_on_a_changed_shot(loop):

@@ -115,6 +115,20 @@ def test_fields_that_nothing_reads_are_named():
     assert "warning: scene 1" in summarise(load_story(data))
 
 
+def test_a_title_is_one_however_its_accents_are_encoded():
+    """Or its shots would be regenerated where another system or a file's name gives it."""
+    composed, apart = "Caf\u00e9", "Cafe\u0301"
+    for title in (composed, apart):
+        assert (
+            load_story(
+                {"story_name": title, "scenes": [{"video_prompts": ["a"], "cut": [True]}]}
+            ).name
+            == composed
+        )
+        assert load_story(f"[title: {title}]\n---\na").name == composed
+        assert load_story("a", default_name=title).name == composed
+
+
 def test_prompts_are_kept_as_they_are():
     prompts = ["🐉 龙\n two lines ", "x" * 10_000]
     assert [s.prompt for s in load_story(script(video_prompts=prompts)).shots] == prompts
