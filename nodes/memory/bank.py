@@ -181,9 +181,14 @@ class MemoryBankNode(io.ComfyNode):
             policy=policy,
             embedder=KNOWN.add(embedder),
         )
-        for warning in memory_warnings(max_frames, sink, policy):
-            logger.warning("StoryMem: %s", warning)
+        log_warnings(bank)
         return io.NodeOutput(bank, ui=show_bank(bank, cls.hidden))
+
+
+def log_warnings(bank) -> None:
+    """Log what the artist should know of a bank's settings; loops show it on their nodes."""
+    for warning in memory_warnings(bank.max_frames, bank.sink, bank.policy):
+        logger.warning("StoryMem: %s", warning)
 
 
 def _edit_images(edits: BankEdits) -> list[tuple[str, Path]]:

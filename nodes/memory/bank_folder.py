@@ -14,7 +14,7 @@ from ...storymem.memory.policies import POLICIES
 from ..host.folders import find_inside, shortens_host_paths
 from ..page.bank_ui import HIDDEN, show_bank
 from ..types import Bank
-from .bank import BANK_TOOLTIP, check_policy, policy_inputs
+from .bank import BANK_TOOLTIP, check_policy, log_warnings, policy_inputs
 from .known_embedders import KNOWN
 
 
@@ -113,6 +113,7 @@ class LoadMemoryBank(io.ComfyNode):
         check_policy(policy, embedder)
         bank = load_bank(cls._find(folder), skip_damaged=skip_damaged)
         bank = replace(bank, policy=policy, embedder=KNOWN.add(embedder))
+        log_warnings(bank)
         return io.NodeOutput(bank, ui=show_bank(bank, cls.hidden))
 
 

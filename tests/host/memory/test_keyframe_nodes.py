@@ -254,6 +254,17 @@ def test_more_than_ten_memory_frames_is_said_aloud(host, caplog):
     assert "max_frames is 16, but the model was trained with up to 10" in caplog.text
 
 
+def test_a_loaded_bank_of_more_frames_says_so_too(host, caplog):
+    saved = {"bank": start(max_frames=16)}
+    saved["save"] = node("StoryMemSaveMemoryBank", bank=["bank", 0], folder="storymem/large")
+    host.run(saved)
+    caplog.clear()
+    load = node("StoryMemLoadMemoryBank", folder="storymem/large", skip_damaged=False)
+    with caplog.at_level(logging.WARNING):
+        host.run({"load": load, "r": record(["load", 0], "bank")})
+    assert "max_frames is 16, but the model was trained with up to 10" in caplog.text
+
+
 def test_a_sink_that_leaves_no_place_for_what_came_after_is_warned_about(host, caplog):
     for max_frames, sink in ((0, 3), (3, 1), (4, 3)):
         host.run({"bank": start(max_frames=max_frames, sink=sink), "r": record(["bank", 0], "b")})
