@@ -103,12 +103,12 @@ def _clean(folder: Path, keep: int, is_meant: bool) -> list[str]:
     if not films:
         return ["no film to remove"]
     sizes = [sum(p.stat().st_size for p in film_files(folder, f.version)) for f in films]
-    lines = [f"{_name(f)}  {_megabytes(size)}" for f, size in zip(films, sizes, strict=True)]
+    lines = [f"{_name(f)}  {_size(size)}" for f, size in zip(films, sizes, strict=True)]
     if not is_meant:
-        total = f"{_count(len(films), 'film')} would free {_megabytes(sum(sizes))}"
+        total = f"{_count(len(films), 'film')} would free {_size(sum(sizes))}"
         return [*lines, f"{total}; pass --yes to remove them"]
     freed = remove_films(folder, films)
-    return [*lines, f"{_count(len(films), 'film')} removed, {_megabytes(freed)} freed"]
+    return [*lines, f"{_count(len(films), 'film')} removed, {_size(freed)} freed"]
 
 
 # --- words ---------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ def _describe(folder: Path, film: ListedFilm) -> str:
     version = film.version
     size = sum(path.stat().st_size for path in film_files(folder, version))
     parts = [_date(version.when), _count(len(version.shots), "shot"), f"{version.fps:g} fps"]
-    parts.append(_megabytes(size) if film.state == "whole" else _STATES[film.state])
+    parts.append(_size(size) if film.state == "whole" else _STATES[film.state])
     if film.is_present:
         parts.append("current")
     if not version.shots:
@@ -153,5 +153,5 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _megabytes(size: int) -> str:
+def _size(size: int) -> str:
     return f"{size / 2**20:.1f} MB" if size >= 2**20 else f"{-(-size // 2**10)} KB"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 
 from .messages import is_unicode, shown
 
@@ -59,6 +60,11 @@ def folder_name(name: str) -> str:
         return encoded.decode()
     mark = hashlib.sha256(encoded).hexdigest()[:8]
     return encoded[: MAX_NAME_BYTES - 9].decode("utf-8", "ignore").rstrip(". ") + "_" + mark
+
+
+def composed(name: str) -> str:
+    """A name with its accents encoded in the one way in which names are compared (NFC)."""
+    return unicodedata.normalize("NFC", name)
 
 
 def is_plain_name(name: object) -> bool:

@@ -10,13 +10,13 @@ are.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..files.messages import count_shots
+from ..files.names import composed
 from ..loop.reuse import latest_results, locks_of, moved_results, texts_that_fit
 from ..script.cast import strip_mentions
 from ..script.story import DEFAULT_NAME, Story
@@ -71,8 +71,11 @@ def find_film(folder: Path | None, story: Story) -> FoundFilm:
             return FoundFilm(manifest, _unseen(film["shots"]), film["locks"], is_other, film)
     for old in _numbered_beside(folder):
         film = read_manifest(old)
-        name = unicodedata.normalize("NFC", str(film.get("name")))
-        if name == story.name and film["shots"] and shares_prompt(film, story):
+        if (
+            composed(film.get("name") or "") == story.name
+            and film["shots"]
+            and shares_prompt(film, story)
+        ):
             return FoundFilm(manifest, _unseen(film["shots"]), {}, is_other, old_folder=old)
     return FoundFilm(manifest, manifest["shots"], manifest["locks"], is_other)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from ..files.disk import StoreError, unfinished_folder
 from ..files.hashing import checksum
 from ..files.json_text import parse_json
 from ..files.messages import reason_of, shown
-from ..files.names import check_name, folder_name
+from ..files.names import check_name, composed, folder_name
 from ..script.story import Story
 from .manifest import MANIFEST, update_manifest
 
@@ -43,10 +42,10 @@ def story_folder(output: str | Path, prefix: str, story: Story) -> Path:
         there = []
     number, name = 1, base
     while True:
-        same = [n for n in there if _composed(n) == _composed(name)]
+        same = [n for n in there if composed(n) == composed(name)]
         if same:
             return parent / (name if name in same else same[0])
-        if not any(_composed(n).casefold() == _composed(name).casefold() for n in there):
+        if not any(composed(n).casefold() == composed(name).casefold() for n in there):
             return parent / name
         number += 1
         name = f"{base}_{number}"
@@ -86,10 +85,6 @@ def find_folder(output: str | Path, prefix: str, story: Story) -> Path | None:
         return folder if folder.is_dir() else None
     except OSError:
         return None
-
-
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
 
 
 def _shot_files(folder: Path) -> list[str]:

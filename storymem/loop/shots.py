@@ -150,8 +150,9 @@ def lock_warnings(loop: Loop, steps: Sequence[Step]) -> list[str]:
     A locked shot hands on the memory that it was made with. What has changed before it since then,
     such as a portrait or a keyframe, is not seen by the shots after it.
     """
-    stale = [s for s in steps if s.reason == LOCKED and _remembers_otherwise(loop, s)]
-    if not stale or all(step.reason == LOCKED for step in steps[steps.index(stale[0]) :]):
+    last = max((i for i, step in enumerate(steps) if step.reason != LOCKED), default=0)
+    stale = [s for s in steps[:last] if s.reason == LOCKED and _remembers_otherwise(loop, s)]
+    if not stale:
         return []
     numbers = listed((str(step.plan.shot.index + 1) for step in stale), 5)
     are = f"shots {numbers} are" if len(stale) > 1 else f"shot {numbers} is"

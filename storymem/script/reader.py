@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import json
 import logging
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
 from ..files.json_text import DEEPEST, JsonError, is_deeper, parse_json
 from ..files.messages import is_unicode, listed, short, shown
+from ..files.names import composed
 from .cast import MAX_NAMES, names_of
 from .fields import (
     MAX_SCENE,
@@ -221,8 +221,7 @@ def _story(name, shots, overview, character, source, warnings) -> Story:
             "it, but there is none: set its cut to true (plain text: remove [continue])"
         )
     # However a title's accents are encoded, it is one title: of one folder and the same shots.
-    name = unicodedata.normalize("NFC", name.strip())
-    return Story(name, tuple(shots), overview, character, source, tuple(warnings))
+    return Story(composed(name.strip()), tuple(shots), overview, character, source, tuple(warnings))
 
 
 def _scene_number(scene, position: int) -> int:
