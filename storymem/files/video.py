@@ -28,6 +28,10 @@ DEFAULT_CRF = 17  # x264 constant quality: visually lossless
 # MALLOC_PERTURB_), and the number of threads decides how frames are split.
 REPEATABLE = {"preset": "veryfast", "x264-params": "mbtree=0"}
 ENCODER_THREADS = 4  # on any machine
+# Numbers of Rec. ITU-T H.273. Without them players guess by the size of the picture, and swscale
+# computes BT.601.
+BT709 = 1  # as matrix, primaries and transfer
+LIMITED_RANGE = 1  # luma 16 ... 235
 logger = logging.getLogger(__name__)
 
 
@@ -44,6 +48,7 @@ class VideoInfo(NamedTuple):
     pixel_format: str | None  # None: the file does not tell
     extradata: bytes
     delay: int = 0  # frames by which decoding runs ahead of showing; one frame alone has none
+    matrix: int = 2  # of its colours (H.273); 2: the file does not tell
 
     def joins(self, other: VideoInfo) -> bool:
         """Whether packets of both can stand in one stream."""
@@ -71,7 +76,8 @@ def write_video(
 ) -> int:
     """Encode ``uint8 [H, W, 3]`` frames as H.264 in an mp4 file; the number of frames written.
 
-    Sizes that are not even have no 4:2:0 form; those are written as 4:4:4.
+    Colours are BT.709 in limited range, and tagged so. Sizes that are not even have no 4:2:0
+    form; those are written as 4:4:4.
 
     Raises:
         ValueError: without a frame, or when frames differ in size.
@@ -92,6 +98,8 @@ def write_video(
                     f"before it are {size[1]}x{size[0]}; all frames of a shot must have one size"
                 )
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            frame = frame.reformat(format=stream.pix_fmt, dst_colorspace="ITU709")
+            frame.color_range = LIMITED_RANGE
             frame.pts, frame.time_base = written, 1 / rate
             container.mux(stream.encode(frame))
             written += 1
@@ -138,6 +146,7 @@ def read_info(path: str | Path) -> VideoInfo:
                 round(
                     max(0, -min(times, default=0) * stream.time_base * (stream.average_rate or 0))
                 ),
+                context.colorspace,
             )
     except (av.error.FFmpegError, OSError, IndexError) as error:
         raise ValueError(f"{path} cannot be read as a video: {reason_of(error)}") from error
@@ -181,7 +190,8 @@ def join_videos(
 ) -> bool:
     """Join shots into one file; whether the packets were copied (``False``: re-encoded).
 
-    Packets are copied when all shots have the same size and encoding and nothing fades. Otherwise
+    Packets are copied when all shots have the same size and encoding, are tagged as BT.709 and
+    nothing fades. Films of earlier versions are BT.601 without tags. Otherwise
     frames are decoded and encoded one by one; shots of another size are scaled to the first one's.
 
     Args:
@@ -193,7 +203,7 @@ def join_videos(
     if not paths:
         raise ValueError("there is no finished shot to join")
     infos = [read_info(path) for path in paths]
-    if not any(fades) and all(info.joins(infos[0]) for info in infos):
+    if not any(fades) and all(info.joins(infos[0]) and info.matrix == BT709 for info in infos):
         delay = max(info.delay for info in infos)
         _copy_packets(paths, target, as_rate(fps), delay, metadata)
         return True
@@ -265,6 +275,10 @@ def _add_stream(container, width: int, height: int, rate: Fraction, crf: int):
     stream.pix_fmt = "yuv420p" if even else "yuv444p"
     stream.codec_context.time_base = 1 / rate
     stream.codec_context.thread_count = ENCODER_THREADS
+    stream.codec_context.colorspace = BT709
+    stream.codec_context.color_primaries = BT709
+    stream.codec_context.color_trc = BT709
+    stream.codec_context.color_range = LIMITED_RANGE
     return stream
 
 

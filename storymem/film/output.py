@@ -15,6 +15,7 @@ from ..files.disk import explain_write_errors, remove_link, replacing, unfinishe
 from ..files.hashing import checksum
 from ..files.names import folder_name
 from ..files.video import (
+    BT709,
     DEFAULT_CRF,
     FRAME_RATE,
     clip_fades,
@@ -305,8 +306,16 @@ class StoryExport:
         return captions
 
     def _join(self, clips: Sequence[Clip], target: Path, metadata, fades: list[int]) -> bool:
+        paths = [clip.path for clip in clips]
+        if untagged := sum(read_info(path).matrix != BT709 for path in paths):
+            self.shot_files.tell(
+                "colours",
+                f"{untagged} of {len(paths)} shots are not tagged as BT.709, as those of earlier "
+                "versions: the story video is re-encoded, so that players show all of it in the "
+                "right colours; the shots' own files stay as they are",
+            )
         return join_videos(
-            [clip.path for clip in clips],
+            paths,
             target,
             fps=self.options.fps,
             crf=self.options.crf,

@@ -45,6 +45,21 @@ def write_story(
     return folder
 
 
+def write_untagged(path: Path, frames) -> Path:
+    """A film as earlier versions wrote it: BT.601 without tags."""
+    import av
+
+    with av.open(str(path), "w", format="mp4") as container:
+        options = {"crf": "17", "preset": "veryfast", "x264-params": "mbtree=0"}
+        stream = container.add_stream("libx264", rate=16, options=options)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for pixels in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
 class PlainFeatures(FilmFeatures):
     """Sixteen numbers of a clip that depend on the order of its frames; words by their hash."""
 
