@@ -7,6 +7,7 @@ before it decodes, and says in words what is wrong.
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError, features
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError, features
 
 from .messages import is_unicode, listed, reason_of
 
@@ -49,6 +50,8 @@ WORKING_FILES = {  # that lie beside the pictures made from them, and are not me
     **dict.fromkeys((".svg", ".eps", ".ai"), "a vector format"),
     **dict.fromkeys((".ico",), "an icon"),
 }
+BACKDROP = (255, 255, 255)  # of what is transparent
+BRIGHTEST = 16.0  # where 1.0 is white: highlights are clipped; more is another scale, as 0 ... 255
 MAX_PIXELS = 64_000_000  # 8000 x 8000: 200 MB when decoded, twice that on the way
 READABLE = "PNG, JPEG, WebP, BMP, TIFF, GIF or AVIF"
 _LIMIT = f"at most {MAX_PIXELS // 1_000_000} megapixels are read: make it smaller"
@@ -141,20 +144,76 @@ def open_picture(path: str | Path, formats: tuple[str, ...] = ()) -> Iterator[Im
 
 
 def read_picture(path: str | Path) -> torch.Tensor:
-    """A picture file as ``uint8 [H, W, 3]``, turned upright; alpha is dropped.
+    """A picture file as sRGB, ``uint8 [H, W, 3]``, turned upright.
+
+    An embedded colour profile is applied, and what is transparent shows white (``BACKDROP``).
 
     Raises:
         PictureError: when it cannot be read, naming it.
     """
+    path = Path(path)
     with open_picture(path) as picture:
+        profile = picture.info.get("icc_profile")
         picture = ImageOps.exif_transpose(picture)
-        if picture.mode.startswith("I") or picture.mode == "F":  # 16-bit grey: 65535 is white
-            grey = np.asarray(picture, dtype=np.float64) / (65535 if picture.mode != "F" else 1)
-            eight_bit = (grey.clip(0, 1) * 255).round().astype(np.uint8)
-            pixels = np.repeat(eight_bit[..., None], 3, axis=-1)
-        else:
-            pixels = np.array(picture.convert("RGB"), dtype=np.uint8)
-        return torch.from_numpy(pixels)
+        if picture.mode.startswith("I") or picture.mode == "F":
+            return torch.from_numpy(np.repeat(_read_grey(path, picture)[..., None], 3, axis=-1))
+        alpha = None
+        if picture.has_transparency_data:
+            picture = picture.convert("LA" if picture.mode == "LA" else "RGBA")
+            alpha = picture.getchannel("A")
+            picture = picture.convert(picture.mode.removesuffix("A"))
+        if profile:
+            picture = _apply_profile(path, picture, profile)
+        picture = picture.convert("RGB")
+        if alpha is not None and alpha.getextrema() != (255, 255):
+            logger.info("StoryMem: the transparent parts of %s show white", path)
+            picture = Image.composite(picture, Image.new("RGB", picture.size, BACKDROP), alpha)
+        return torch.from_numpy(np.array(picture, dtype=np.uint8))
+
+
+def _read_grey(path: Path, picture: Image.Image) -> np.ndarray:
+    """Grey of more than eight bits as ``uint8 [H, W]``: 65535 is white, or 1.0."""
+    white, limit = (1, BRIGHTEST) if picture.mode == "F" else (65535, 1)
+    grey = np.asarray(picture, dtype=np.float64) / white
+    highest = grey.max(initial=0)
+    if not np.isfinite(grey).all():
+        raise PictureError(path, "some of its pixels are not a number, or infinite")
+    if highest > limit:
+        raise PictureError(
+            path,
+            f"its values go up to {highest * white:.5g}, but {white} is white; save it as an 8-bit "
+            "PNG",
+        )
+    return (grey.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def _apply_profile(path: Path, picture: Image.Image, profile: bytes) -> Image.Image:
+    """The picture in sRGB; unchanged where its profile says hardly anything else."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        space = source.profile.xcolor_space.strip()
+        mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}.get(space, picture.mode)
+        if (mode == "CMYK") != (picture.mode == "CMYK"):
+            raise ImageCms.PyCMSError(f"it is for {space}, the picture is {picture.mode}")
+        picture = picture.convert(mode)
+        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+        if mode == "RGB" and _is_srgb(transform):
+            return picture
+        return ImageCms.applyTransform(picture, transform)
+    except (ImageCms.PyCMSError, OSError, ValueError) as error:
+        logger.warning(
+            "StoryMem: the colour profile of %s is not used, its colours are taken as sRGB: %s",
+            path, reason_of(error),
+        )  # fmt: skip
+        return picture
+
+
+def _is_srgb(transform: ImageCms.ImageCmsTransform) -> bool:
+    """Whether it moves no colour by more than rounding does."""
+    levels = np.arange(0, 256, 15, dtype=np.uint8)
+    cube = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3)
+    moved = np.asarray(ImageCms.applyTransform(Image.fromarray(cube), transform))
+    return bool(np.abs(moved.astype(int) - cube).max() <= 2)
 
 
 def to_uint8(pixels: torch.Tensor, name: str) -> torch.Tensor:
@@ -166,17 +225,23 @@ def to_uint8(pixels: torch.Tensor, name: str) -> torch.Tensor:
         name: what the pixels are, for the error: ``frame 3``.
 
     Raises:
-        ValueError: for NaN or infinite pixels.
+        ValueError: for NaN or infinite pixels, and for pixels on another scale, such as 0 ... 255.
     """
     pixels = pixels[..., :3].detach()
     if pixels.dtype == torch.uint8:
         return pixels.cpu().contiguous()
     # numpy, not torch: torch wakes its whole thread pool for each of these small steps.
     values = pixels.to("cpu", torch.float32).numpy()
-    if not (np.isfinite(values.min(initial=0)) and np.isfinite(values.max(initial=0))):
+    highest = values.max(initial=0)
+    if not (np.isfinite(values.min(initial=0)) and np.isfinite(highest)):
         raise ValueError(
             f"{name} holds NaN or infinite pixels: the model or VAE that made it failed (often "
             "fp16 overflow); try another precision, or repair the image first"
+        )
+    if highest > BRIGHTEST:
+        raise ValueError(
+            f"{name} holds values up to {highest:.5g}, but 1.0 is white: divide pixels that go to "
+            "255 by 255, and tone-map those of a high dynamic range"
         )
     scaled = np.clip(values, 0, 1)
     scaled *= 255

@@ -209,7 +209,11 @@ def test_a_picture_put_in_by_hand_and_then_forgotten_does_not_come_back(tmp_path
 @pytest.mark.parametrize(
     ("mode", "value", "expected"),
     [
-        ("RGBA", (10, 20, 30, 0), [10, 20, 30]),
+        ("RGBA", (10, 20, 30, 0), [255, 255, 255]),
+        ("RGBA", (10, 20, 30, 255), [10, 20, 30]),
+        ("RGBA", (10, 20, 30, 127), [133, 138, 143]),  # 0.498 of it, the rest white
+        ("LA", (77, 0), [255, 255, 255]),
+        ("LA", (77, 255), [77, 77, 77]),
         ("L", 77, [77, 77, 77]),
         ("I;16", 65535, [255, 255, 255]),
         ("I;16", 32896, [128, 128, 128]),

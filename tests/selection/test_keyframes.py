@@ -177,9 +177,17 @@ def test_odd_sizes_get_at_least_one_patch(size):
 
 
 def test_hdr_pixels_are_clamped_and_half_precision_is_read():
-    frame = torch.tensor([[[-3.0, 0.5, 40.0]]])
+    frame = torch.tensor([[[-3.0, 0.5, 12.0]]])
     assert to_uint8(frame, "a frame").tolist() == [[[0, 128, 255]]]
     assert to_uint8(frame.half(), "a frame").tolist() == [[[0, 128, 255]]]
+
+
+@pytest.mark.parametrize("brightest", [255.0, 65535.0, 20.0])
+def test_pixels_on_another_scale_are_refused_and_never_white(brightest):
+    frame = torch.zeros(4, 4, 3)
+    frame[2, 2, 1] = brightest
+    with pytest.raises(ValueError, match=rf"a frame holds values up to {brightest:.5g}, but 1.0"):
+        to_uint8(frame, "a frame")
 
 
 def test_eight_bit_frames_pass_unchanged():
