@@ -243,7 +243,7 @@ def leftovers(files: Files) -> list[str]:
 
 def contents(files: Files) -> dict[str, str]:
     """MD5 of every file that stays; of ``story.json``, whose order is that of its shots' coming,
-    of what it says, but for the time."""
+    of what it says, but for times."""
     found = {}
     for path in paths_below(files.root):
         place = files.root / path
@@ -255,6 +255,8 @@ def contents(files: Files) -> dict[str, str]:
                 manifest = json.loads(data)
                 for film in manifest["films"]:
                     del film["when"]
+                for entry in manifest.get("files", {}).values():
+                    del entry["time"]
                 data = json.dumps(manifest, sort_keys=True).encode()
         found[path] = hashlib.md5(data).hexdigest()
     return found
@@ -453,7 +455,7 @@ class Campaign:
               f"{named(ending.differing) or '-'}, leftovers: {named(ending.leftovers) or '-'}",
               flush=True)  # fmt: skip
         if not is_whole:
-            kept = self.keep / f"{work.part}-{len(self.endings)}"
+            kept = self.keep / f"{work.part}-{work.name}-{len(self.endings)}"
             shutil.copytree(work.files.root, kept)
             print(f"its files are kept in {kept}")
         self._start_over()
