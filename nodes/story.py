@@ -9,7 +9,9 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..storymem.files.messages import reason_of, shown
-from ..storymem.script.reader import check_file, load_story
+from ..storymem.script.fields import ScriptError
+from ..storymem.script.file import read_script_text
+from ..storymem.script.reader import load_story
 from ..storymem.script.story import DEFAULT_NAME, summarise
 from .host.folders import find_inside, short_places, shortens_host_paths
 from .types import Story
@@ -111,10 +113,11 @@ def _read(name: str) -> str:
             f"file must be a .json or .txt file in the input folder, but it is {shown(name)}"
         )
     try:
-        check_file(path.stat().st_size, shown(name))
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{shown(name)} is not UTF-8 text; save it as UTF-8") from None
+        return read_script_text(path, shown(name))
+    except ScriptError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"{shown(name)} cannot be read: {error}") from None
     except OSError as error:
         raise ValueError(
             f"{shown(name)} cannot be read from the input folder: {reason_of(error)}"

@@ -13,7 +13,8 @@ from ..files.messages import reason_of
 from ..files.video import open_video, read_info, to_pixels
 from ..loop.reuse import is_held
 from ..script.cast import strip_mentions
-from ..script.reader import check_file, load_story
+from ..script.file import read_script_text
+from ..script.reader import load_story
 from ..script.story import Story
 from .manifest import SCRIPTS, find_script, read_manifest
 
@@ -124,16 +125,9 @@ def read_script(path: Path, default_name: str = "") -> Story:
         ValueError: when it cannot be read, naming it.
     """
     try:
-        check_file(path.stat().st_size)
-        text = path.read_text(encoding="utf-8")
-        begin = text.removeprefix("\ufeff").lstrip()[:1]
-        if path.suffix.lower() == ".json" and begin and begin not in "{[":
-            raise ValueError("a JSON script begins with {; save plain text as .txt")
-        return load_story(text, default_name=default_name or path.stem)
+        return load_story(read_script_text(path), default_name=default_name or path.stem)
     except (OSError, ValueError) as error:
         words = getattr(error, "strerror", None) or error
-        if isinstance(error, UnicodeDecodeError):
-            words = "it is not UTF-8 text"
         raise ValueError(f"{path} cannot be read as a script: {words}") from error
 
 

@@ -17,6 +17,9 @@ LONGEST_WORDS = 20_000  # characters of a text that stands for many shots; 2 000
 LONGEST_NAME = 100  # characters of somebody's name
 MOST_REFERENCES = 100  # pictures of one shot, which sees ten
 ROW_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")  # never a shot's label
+WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
+YES = ("true", "yes", "y", "on", "1", "1.0")
+NO = ("false", "no", "n", "off", "0", "0.0")
 MAX_LENGTH = 16_381  # frames of a shot: 4n+1, what the nodes' inputs take
 
 
@@ -72,11 +75,12 @@ def check_names(value, where: str) -> tuple[str, ...]:
 
 
 def parse_cut(value, where: str) -> bool:
-    """``true``/``false``, or the words "True"/"False" that some writers give."""
+    """``true`` or ``false``, or the words and numbers that some writers give for them."""
     if isinstance(value, bool):
         return value
-    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
-        return value.strip().lower() == "true"
+    word = value.strip().lower() if isinstance(value, str) else str(value)
+    if word in YES or word in NO:
+        return word in YES
     raise ScriptError(f"{where}: cut must be true or false, but it is {shown(value)}")
 
 
@@ -87,7 +91,17 @@ def _check_bool(value, where: str) -> bool:
         raise ScriptError(f"{where} must be true or false, but it is {shown(value)}") from None
 
 
+def read_whole(value):
+    """A whole number, also where it is written ``"42"`` or ``42.0``; anything else as it is."""
+    if isinstance(value, str) and WHOLE.fullmatch(value.strip()):
+        return int(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    return value
+
+
 def _check_whole(value, where: str) -> int:
+    value = read_whole(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise ScriptError(f"{where} must be a whole number, but it is {shown(value)}")
     return value
@@ -125,8 +139,9 @@ def _check_continuity(value, where: str) -> str:
 
 def _check_strength(value, where: str) -> float:
     try:
+        value = float(value) if isinstance(value, str) else value
         usable = not isinstance(value, bool) and math.isfinite(value)
-    except (TypeError, OverflowError):
+    except (TypeError, ValueError, OverflowError):
         usable = False
     if not usable:
         raise ScriptError(
@@ -147,7 +162,7 @@ def _check_references(value, where: str) -> tuple[str, ...]:
         raise ScriptError(
             f"{where} holds {len(names)} pictures, but a shot takes {MOST_REFERENCES} at most"
         )
-    return tuple(names)
+    return tuple(name.replace("\\", "/") for name in names)  # as Windows writes folders
 
 
 SHOT_FIELDS: dict[str, ShotField] = {

@@ -35,6 +35,25 @@ from ..files.messages import is_unicode, listed, short, shown
 from .fields import MAX_SCENE, SHOT_FIELDS, STORY_FIELDS, ScriptError, check_text, without_id
 
 SEPARATOR = re.compile(r"^[ \t]*-{3,}[ \t]*$", re.MULTILINE)
+# Of people and language models, where no line of --- divides a text.
+OTHER_SEPARATOR = re.compile(
+    r"^[ \t]*(?:\*{3,}|_{3,}|={3,}|~{3,}|[—–―⸻]+|(?:[*_-][ \t]+){2,}[*_-])[ \t]*$", re.MULTILINE
+)
+HEADINGS = tuple(
+    re.compile(pattern, re.MULTILINE | re.IGNORECASE)
+    for pattern in (
+        r"^[ \t]*(?:\*\*|#+[ \t]*)?([0-9]{1,4})[.)、][ \t]*(?:\*\*)?(?=\S)",
+        r"^[ \t]*(?:\*\*|#+[ \t]*)?\[?(?:shot|clip|镜头|分镜)[ \t]*#?([0-9]{1,4})\]?"
+        r"[ \t]*(?:\*\*)?[ \t]*(?:[:：.–—-][ \t]*(?:\*\*)?|$)",
+    )
+)
+NUMBER_TAG = re.compile(r"\[(?:shot|clip|镜头|分镜)[ \t]*#?[0-9]{1,4}\]", re.IGNORECASE)
+LEADING_TAG = re.compile(
+    r"(\[(?:(?:continue|cut|lock|scene)(?:[ \t]*:[^\]\n]{0,40})?"
+    r"|(?:shot|clip|镜头|分镜)[ \t]*#?[0-9]{1,4})\])"
+    r"[*_`]*[ \t]+(?=\S)",
+    re.IGNORECASE,
+)
 TAG_NAME = re.compile(r"[A-Za-z_]+")
 FLAGS = ("continue", "cut", "scene", "character", "lock", "cast")
 STORY_TAGS = ("title", "overview", "story_more")
@@ -84,8 +103,7 @@ def parse_plain(text: str) -> PlainScript:
         ScriptError: naming the block.
     """
     script, scene = PlainScript(), 1
-    parts = [part.strip() for part in SEPARATOR.split(text.replace("\r\n", "\n"))]
-    for position, part in enumerate(part for part in parts if part):
+    for position, part in enumerate(divide(text)):
         tags, body, odd = split_tags(part)
         script.warnings += [
             f"block {position + 1} begins with {short(tag)}, which is no tag and was kept as text"
@@ -128,21 +146,86 @@ def parse_plain(text: str) -> PlainScript:
     return script
 
 
+def divide(text: str) -> list[str]:
+    """The blocks of a plain script.
+
+    Lines of ``---`` divide it. Where there is none, lines of other signs do (``***``, an em dash),
+    or headings that count from one: ``1.``, ``Shot 1:``, ``[Shot 1]``.
+    """
+    text = text.replace("\r\n", "\n")
+    separator = SEPARATOR if SEPARATOR.search(text) else OTHER_SEPARATOR
+    parts = [part.strip() for part in separator.split(text)]
+    parts = [part for part in parts if part]
+    return _numbered(parts[0]) if len(parts) == 1 else parts
+
+
+def _numbered(text: str) -> list[str]:
+    """A text divided by its headings, when they count from one and nothing but tags is before the
+    first; else the whole text."""
+    for pattern in HEADINGS:
+        found = list(pattern.finditer(text))
+        if len(found) < 2 or [int(match[1]) for match in found] != list(range(1, len(found) + 1)):
+            continue
+        head = text[: found[0].start()].strip()
+        if head and split_tags(head)[1]:
+            continue
+        ends = [*(match.start() for match in found[1:]), len(text)]
+        parts = [text[match.end() : end].strip() for match, end in zip(found, ends, strict=True)]
+        if all(parts):
+            return [*([head] if head else []), *parts]
+    return [text]
+
+
 def split_tags(part: str) -> tuple[dict[str, str], str, list[str]]:
     """The tags at the top of a block, the text below them, and what only looks like a tag."""
     lines = part.split("\n")
     tags: dict[str, str] = {}
     odd: list[str] = []
     read = 0  # lines
-    while read < len(lines) and (tag := read_tag(lines[read].strip())):
+    while read < len(lines):
+        line = lines[read].strip()
+        if not line:  # between tags, or between them and the text
+            following = next((i for i in range(read, len(lines)) if lines[i].strip()), None)
+            if following is None or not _is_tag_line(lines[following]):
+                break
+            read = following
+            continue
+        line, rest = _apart(line)
+        if NUMBER_TAG.fullmatch(line):
+            lines[read : read + 1] = [rest] if rest else []
+            continue
+        tag = read_tag(line)
+        if tag is None:
+            break
         name, sign, value = tag
         if not _is_tag(name, sign == "="):
             if sign != "=":
-                odd.append(lines[read].strip())
+                odd.append(line)
             break
         tags[name] = Exact(value) if sign == "=" else value
         read += 1
+        if rest:  # the prompt, on the tag's own line
+            lines[read - 1] = rest
+            return tags, "\n".join(lines[read - 1 :]).strip(), odd
     return tags, "\n".join(lines[read:]).strip(), odd
+
+
+def _is_tag_line(line: str) -> bool:
+    line = _apart(line.strip())[0]
+    tag = read_tag(line)
+    return bool(NUMBER_TAG.fullmatch(line)) or (tag is not None and _is_tag(tag[0], tag[1] == "="))
+
+
+def _apart(line: str) -> tuple[str, str]:
+    """A line's tag without the marks of Markdown, and the text behind it on the same line."""
+    plain = line.strip("*_`# ") if line[:1] in "*_`#" else line
+    if not plain.startswith("["):
+        return line, ""
+    if plain.endswith("]"):
+        return plain, ""
+    if match := LEADING_TAG.match(plain):
+        return match[1], plain[match.end() :].strip("*_` ")
+    return line, ""
 
 
 def read_tag(line: str) -> tuple[str, str, str] | None:

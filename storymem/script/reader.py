@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..files.json_text import DEEPEST, JsonError, is_deeper, parse_json
+from ..files.json_text import DEEPEST, is_deeper
 from ..files.messages import is_unicode, listed, short, shown
 from ..files.names import composed
 from .cast import MAX_NAMES, names_of
@@ -28,10 +27,12 @@ from .fields import (
     check_text,
     check_words,
     parse_cut,
+    read_whole,
     row_id,
     without_id,
 )
 from .plain_text import parse_plain
+from .source import as_script, find_script
 from .story import DEFAULT_NAME, Shot, Story
 
 logger = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ def load_story(
             raise ScriptError("the script is nested too deeply to be a story")
         text = json.dumps(source, ensure_ascii=False, indent=2)
         _check_text(text + character + default_name)
-        story = _from_json(source, text, default_name)
+        story = _from_json(as_script(source), text, default_name)
     elif isinstance(source, str):
         check_length(len(source) + len(character))
         _check_text(source + character + default_name)
@@ -81,43 +82,14 @@ def load_story(
 
 
 def _from_text(source: str, default_name: str) -> Story:
-    text = source.removeprefix("\ufeff").strip()
-    if not text:
-        raise ScriptError("the script is empty: type a story, or choose a file")
-    if text[0] not in "{[":
-        return _from_plain(text, source, default_name)
-    repeated: list[str] = []
-    try:
-        data = parse_json(text, pairs_hook=lambda pairs: _as_object(pairs, repeated))
-    except JsonError as error:
-        if error.line and text[0] == "[" and not text.startswith(("[{", '["', "[\n")):
-            return _from_plain(text, source, default_name)  # a tag such as [continue]
-        there = "correct it there, or " if error.line else ""
-        raise ScriptError(
-            f"the script begins like JSON but is not valid JSON: {error}; {there}write plain text "
-            "with shots separated by ---"
-        ) from None
-    if not isinstance(data, Mapping):
-        raise ScriptError(
-            "a JSON script must be an object { } with story_name and scenes, "
-            f"but it is a {_json_type(data)}"
-        )
-    _check_text(json.dumps(data, ensure_ascii=False))  # written as escapes, it passed till here
-    story = _from_json(data, source, default_name)
-    return replace(story, warnings=(*repeated, *story.warnings)) if repeated else story
-
-
-def _as_object(pairs: list[tuple[str, object]], repeated: list[str]) -> dict:
-    """A JSON object; a name that stands in it twice is told, for only the last value counts."""
-    data = dict(pairs)
-    if len(data) < len(pairs):
-        counts = Counter(name for name, _ in pairs)
-        twice = listed(shown(name) for name, count in counts.items() if count > 1)
-        scene = f"scene {shown(data['scene_num'])}" if "scene_num" in data else "the script"
-        repeated.append(
-            f"{scene} gives {twice} more than once in the same object: only the last one counts"
-        )
-    return data
+    found = find_script(source)
+    if found.data is None:
+        story = _from_plain(found.text, source, default_name)
+    else:
+        # Written as escapes, half a character passed till here.
+        _check_text(json.dumps(found.data, ensure_ascii=False))
+        story = _from_json(found.data, source, default_name)
+    return replace(story, warnings=(*found.warnings, *story.warnings))
 
 
 def _from_plain(text: str, source: str, default_name: str) -> Story:
@@ -230,7 +202,7 @@ def _scene_number(scene, position: int) -> int:
             f"scene {position + 1} must be an object with video_prompts and cut, but it is "
             f"{_shown(scene)}"
         )
-    number = scene.get("scene_num", position + 1)
+    number = read_whole(scene.get("scene_num", position + 1))
     whole = isinstance(number, int) and not isinstance(number, bool)
     if not whole or not 0 <= number <= MAX_SCENE:
         raise ScriptError(
@@ -313,12 +285,6 @@ def _unknown(data: Mapping, known, where: str) -> list[str]:
     if not extra:
         return []
     return [f"{where} has fields that are ignored: {listed(extra)}"]
-
-
-def _json_type(value) -> str:
-    return {list: "list", str: "text", bool: "true/false", int: "number", float: "number"}.get(
-        type(value), "null"
-    )
 
 
 def _shown(value) -> str:

@@ -11,11 +11,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..files.json_text import parse_json
 from ..files.messages import reason_of, shown
 from .fields import SHOT_FIELDS, STORY_FIELDS, ScriptError
 from .plain_text import SEPARATOR, parse_plain, split_tags
 from .reader import SCENE_FIELDS, load_story
+from .source import find_script
 from .story import Story
 
 FORMATS = ("json", "plain")
@@ -53,12 +53,12 @@ def read_script(source: str) -> Script:
         ScriptError: as ``load_story`` does.
     """
     story = load_story(source, default_name="", quiet=True)
-    text = source.removeprefix("\ufeff").strip()
-    if not text.startswith("{"):
-        plain = parse_plain(text)
+    found = find_script(source)
+    data = found.data
+    if data is None:
+        plain = parse_plain(found.text)
         parts = [(b.starts, b.more, b.scene_more) for b in plain.blocks]
         return _script(story, plain.title, parts, plain.more, "plain")
-    data = parse_json(text)
     more = _others(data, ("story_name", "story_overview", "scenes", *STORY_FIELDS, *SHOT_FIELDS))
     parts, empty = [], []
     for scene in data["scenes"]:
