@@ -1,9 +1,11 @@
-"""What a MODEL is, read from its weights: Wan or not, how many input channels, which family."""
+"""What a MODEL is, read from its weights: Wan or not, how many input channels, which family. And
+whether a VAE and a conditioning are made for it."""
 
 from __future__ import annotations
 
 I2V_CHANNELS = 36  # Wan I2V: 16 noisy latent + 4 mask + 16 conditioning latent
 T2V_CHANNELS = 16  # Wan T2V: the noisy latent alone
+VAE_CHANNELS, VAE_AXES = 16, 3  # of the Wan 2.1 VAE's latents: time, height, width
 
 
 def input_channels(model) -> int | None:
@@ -48,6 +50,45 @@ def require_pair(high, low, high_name: str, low_name: str) -> None:
             f"{families[0]} and {low_name} is {families[1]}; load the high and low noise files of "
             "the same Wan 2.2 A14B"
         )
+
+
+def require_vae(vae) -> None:
+    """Raise ValueError unless ``vae`` gives latents of the Wan 2.1 VAE's form.
+
+    A VAE of somebody else's making that says nothing of its latents is taken as it is.
+    """
+    channels = getattr(vae, "latent_channels", VAE_CHANNELS)
+    axes = getattr(vae, "latent_dim", VAE_AXES)
+    if (channels, axes) != (VAE_CHANNELS, VAE_AXES):
+        what = "video" if axes == VAE_AXES else "pictures"
+        raise ValueError(
+            f"vae must be the Wan 2.1 VAE, but this one is for {what} with {channels} latent "
+            f"channels instead of {VAE_CHANNELS}; load wan_2.1_vae.safetensors"
+        )
+
+
+def require_text(conditioning, model, name: str) -> None:
+    """Raise ValueError unless ``conditioning`` is as wide as the model's text encoder gives it.
+
+    Args:
+        conditioning: the host's: a list of ``[tensor [B, T, width], settings]``.
+        model: a Wan model.
+        name: of the input, for the message.
+    """
+    inner = model.get_model_object("diffusion_model")
+    embedding = getattr(inner, "text_embedding", None)
+    weight = getattr(embedding[0], "weight", None) if embedding is not None else None
+    if weight is None or len(weight.shape) != 2:
+        return
+    wanted = int(weight.shape[1])
+    for entry in conditioning:
+        found = int(entry[0].shape[-1])
+        if found != wanted:
+            raise ValueError(
+                f"{name} was encoded by a text encoder that does not belong to Wan (its vectors "
+                f"have {found} numbers instead of {wanted}); load umt5_xxl with type wan in Load "
+                "CLIP"
+            )
 
 
 def _family(model) -> str:

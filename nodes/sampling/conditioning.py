@@ -8,14 +8,21 @@ import node_helpers
 import torch
 from comfy_api.latest import io
 
-from ...storymem.sampling.conditioning import LatentCache, ShotEncoder, draw_memory_noise
+from ...storymem.sampling.conditioning import (
+    LatentCache,
+    ShotEncoder,
+    check_size,
+    draw_memory_noise,
+)
 from ...storymem.sampling.continuity import CONTINUITY_CHOICES
 from ...storymem.sampling.request import SIZE_RULES, ShotRequest, request_shot
 from ..host.folders import shortens_host_paths
 from ..host.tensors import require_images
+from ..host.wan_models import require_vae
 from ..types import Bank, Shot
 
 MEMORY_FRAMES_KEY = "storymem_memory_frames"  # in a conditioning; the host passes it by
+LARGEST = 16384  # pixels, and frames
 LATENTS = LatentCache()  # bounded; entries die with their VAE
 
 
@@ -132,16 +139,16 @@ def size_inputs() -> list:
     """Size, length and size rule."""
     return [
         io.Int.Input(
-            "width", default=832, min=16, max=16384, step=16, tooltip="Pixels, a multiple of 16."
+            "width", default=832, min=16, max=LARGEST, step=16, tooltip="Pixels, a multiple of 16."
         ),
         io.Int.Input(
-            "height", default=480, min=16, max=16384, step=16, tooltip="Pixels, a multiple of 16."
+            "height", default=480, min=16, max=LARGEST, step=16, tooltip="Pixels, a multiple of 16."
         ),
         io.Int.Input(
             "length",
             default=81,
             min=1,
-            max=16384,
+            max=LARGEST,
             step=4,
             tooltip="Frames of the shot at 16 fps, 4n+1: 81 is five seconds. A length set on the "
             "shot takes precedence.",
@@ -154,6 +161,21 @@ def size_inputs() -> list:
             "aspect ratio of the start image or previous frame, or else of the first memory frame.",
         ),
     ]
+
+
+def check_typed_size(width, height, length) -> bool | str:
+    """The answer to the host's question, before anything runs, whether typed sizes can be used.
+
+    ``None`` stands for a linked one, which is known only when it comes.
+    """
+    for name, value in (("width", width), ("height", height), ("length", length)):
+        if value is not None and value > LARGEST:
+            return f"{name} must be at most {LARGEST}, but it is {value}"
+    try:
+        check_size(width or 16, height or 16, 1 if length is None else length)
+    except ValueError as error:
+        return str(error)
+    return True
 
 
 def seed_input():
@@ -225,6 +247,10 @@ class M2VConditioning(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, width=None, height=None, length=None):
+        return check_typed_size(width, height, length)
+
+    @classmethod
     @shortens_host_paths
     def execute(
         cls,
@@ -242,6 +268,7 @@ class M2VConditioning(io.ComfyNode):
         previous_frames=None,
         start_image=None,
     ):
+        require_vae(vae)
         request = request_from_inputs(
             bank=bank,
             shot=shot,

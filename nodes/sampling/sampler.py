@@ -20,10 +20,13 @@ from ..host.wan_models import (
     T2V_CHANNELS,
     refuse_context_windows,
     require_pair,
+    require_text,
+    require_vae,
     require_wan,
 )
 from .conditioning import (
     MemoryNoise,
+    check_typed_size,
     condition_on_memory,
     continuity_input,
     empty_latent,
@@ -291,6 +294,10 @@ class M2VSampler(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, width=None, height=None, length=None):
+        return check_typed_size(width, height, length)
+
+    @classmethod
     @shortens_host_paths
     def execute(
         cls, model_high, positive, negative, vae, width, height, length, size_rule, seed, steps,
@@ -304,6 +311,9 @@ class M2VSampler(io.ComfyNode):
             sampler=sampler_name, rope_shift=rope_shift, scheduler=scheduler, denoise=denoise,
         )  # fmt: skip
         check_models(model_high, model_low, t2v_high, t2v_low)
+        require_vae(vae)
+        for name, conditioning in (("positive", positive), ("negative", negative)):
+            require_text(conditioning, model_high, name)
         request = request_from_inputs(
             bank=bank, shot=shot, previous_frames=previous_frames, start_image=start_image,
             width=width, height=height, length=length, size_rule=size_rule, seed=seed,
