@@ -133,6 +133,31 @@ def what_stopped(executor) -> Stop | None:
     return Stop("", "", "", {})  # the host was ended
 
 
+def blame_shown_nodes(dynprompt, prefix: str) -> None:
+    """Have the host tell an error of an expanded node as one of the node that the artist sees.
+
+    It tells them of the node that expanded, which would be the loop's end for everything.
+
+    Args:
+        prefix: how the ids of the expanded nodes begin.
+    """
+    try:
+        by_host = dynprompt.get_real_node_id
+        shown = dynprompt.original_prompt
+
+        def shown_node(node_id: str) -> str:
+            display = dynprompt.get_display_node_id(node_id)
+            is_ours = node_id.startswith(prefix) and display in shown
+            return display if is_ours else by_host(node_id)
+
+        dynprompt.get_real_node_id = shown_node
+    except UNEXPECTED:
+        _warn_once(
+            "the node that an error is told of",
+            "errors inside of a loop are shown on Shot Loop Close",
+        )
+
+
 def running_prompt_id() -> str:
     """The id of the prompt whose node runs now; empty when the host does not say."""
     try:

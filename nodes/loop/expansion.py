@@ -223,4 +223,30 @@ class LoopEnd(io.ComfyNode):
         return output
 
 
-NODES = [LoopShot, LoopFinish, LoopAfter, LoopEnd]
+class LoopRefuse(io.ComfyNode):
+    """Says on a node of the loop why the story cannot be made."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StoryMemLoopRefuse",
+            display_name="Loop: refuse",
+            category="StoryMem/internal",
+            description="Added by Shot Loop Close when a node of the loop cannot do what the story "
+            "asks for. Not for workflows.",
+            is_dev_only=True,
+            inputs=[io.String.Input("text", tooltip="What is wrong, and what to do.")],
+            outputs=[
+                io.Video.Output(display_name="video", tooltip="Never given."),
+                Bank.Output(display_name="bank", tooltip="Never given."),
+                io.String.Output(display_name="folder", tooltip="Never given."),
+            ],
+        )
+
+    @classmethod
+    @shortens_host_paths
+    def execute(cls, text) -> io.NodeOutput:
+        raise ValueError(text)
+
+
+NODES = [LoopShot, LoopFinish, LoopAfter, LoopEnd, LoopRefuse]

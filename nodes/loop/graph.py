@@ -19,6 +19,7 @@ from ...storymem.files.hashing import digest_of
 from ...storymem.loop.neutral_inputs import inputs_that_count
 from ...storymem.loop.render_version import versions_of_nodes
 from ..host import executor as host_cache
+from .wires import Wires, links_of, name_of
 
 OPEN, CLOSE = "StoryMemShotLoopOpen", "StoryMemShotLoopClose"
 NEXT_SHOT, BEGIN_STORY = "StoryMemNextShot", "StoryMemBeginStory"
@@ -26,19 +27,6 @@ FLOW_SLOT = 0  # of Open
 BODY_INPUTS = ("frames", "bank")  # of Close
 MAX_FILE_NAME = 1024
 logger = logging.getLogger(__name__)
-
-
-def links_of(node: dict) -> list[tuple[str, str, int]]:
-    """``(input, source node, source slot)`` of each linked input, in a fixed order."""
-    inputs = node["inputs"]
-    return [(name, *inputs[name]) for name in sorted(inputs) if is_link(inputs[name])]
-
-
-def name_of(dynprompt, node_id: str) -> str:
-    """A node as the artist knows it."""
-    node = dynprompt.get_node(node_id)
-    title = node.get("_meta", {}).get("title") or node["class_type"]
-    return f"'{title}' (node {dynprompt.get_display_node_id(node_id)})"
 
 
 def check_open(dynprompt, open_id: str) -> None:
@@ -84,8 +72,13 @@ class LoopGraph:
         return self.dynprompt.get_node(node_id)
 
     def shown_ids(self) -> set[str]:
-        """Ids by which the host tells of this loop's own nodes: what Close adds goes by Close's."""
-        return {self.dynprompt.get_real_node_id(n) for n in (self.open_id, self.close_id)}
+        """Ids by which the host tells of this loop's nodes, those outside of its body included."""
+        own = (self.open_id, self.close_id, *self.body, *self.dependencies)
+        return {self.dynprompt.get_display_node_id(n) for n in own}
+
+    def wires(self) -> Wires:
+        """The loop's wires, for checks."""
+        return Wires(self.dynprompt, self.open_id, self.dependencies)
 
     def clone(
         self, shot: int, shot_node: str, fresh: dict[str, str], salt: str = ""
@@ -118,6 +111,16 @@ class LoopGraph:
     def child_id(self, name: str) -> str:
         """An id for an expanded node; a colon would be read as a path into a subgraph."""
         return f"{self.close_id.replace(':', '-')}.{name}"
+
+    def refuse(self, node_id: str, text: str) -> tuple[dict, list]:
+        """A node that raises ``text`` as an error of ``node_id``, for Close to expand to."""
+        refusal = self.child_id("refuse")
+        info = {
+            "class_type": "StoryMemLoopRefuse",
+            "inputs": {"text": text},
+            "override_display_id": self.dynprompt.get_display_node_id(node_id),
+        }
+        return {refusal: info}, [[refusal, slot] for slot in range(3)]
 
     def stale_nodes(self, stale_files: set[str]) -> list[str]:
         """Outside nodes that read one of these files, and those that build on them."""

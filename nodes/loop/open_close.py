@@ -13,6 +13,7 @@ from ...storymem.memory.bank import MemoryBank
 from ...storymem.sampling import start_images as start_pictures
 from ...storymem.sampling.continuity import LOOP_CONTINUITY
 from ...storymem.script.numbers import parse_ranges
+from ..host import executor as host_cache
 from ..host.folders import shortens_host_paths
 from ..host.tensors import require_images
 from ..page import bank_ui
@@ -22,6 +23,7 @@ from . import references
 from . import run as loop_run
 from .expansion import body_outputs, expand
 from .file_watch import WATCH
+from .notices import RefusedError
 
 
 class ShotLoopOpen(io.ComfyNode):
@@ -308,11 +310,16 @@ class ShotLoopClose(io.ComfyNode):
         subtitles=True,
     ) -> io.NodeOutput:
         graph = loop_graph.read_loop(cls.hidden.dynprompt, cls.hidden.unique_id)
+        host_cache.blame_shown_nodes(cls.hidden.dynprompt, graph.child_id(""))
         options = VideoOptions(
             fps, crf, fade_frames if transition == "cross_fade" else 0, subtitles
         )
         metadata = references.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
-        run = await loop_run.start(flow, graph, options, metadata)
+        try:
+            run = await loop_run.start(flow, graph, options, metadata)
+        except RefusedError as refused:  # told on the node at fault, which is one inside the loop
+            expansion, end = graph.refuse(refused.node_id, str(refused))
+            return io.NodeOutput(*end, expand=expansion)
         if run.todo:
             expansion, end = expand(run)
             return io.NodeOutput(*end, expand=expansion)

@@ -15,7 +15,13 @@ PROMPT_CHARACTERS = 60
 
 
 def send_progress(
-    run, state: str, place: int | None = None, *, failed: bool = False, message: str = ""
+    run,
+    state: str,
+    place: int | None = None,
+    *,
+    failed: bool = False,
+    message: str = "",
+    at_fault: str = "",
 ):
     """Send where a run is to the page that queued it; without a page nothing happens.
 
@@ -24,6 +30,7 @@ def send_progress(
         state: started, shot, finished, stopped or done.
         place: in the run's list of shots, from 0; ``None`` means no shot in particular.
         failed: the shot could not be made.
+        at_fault: id of the node that stopped it, when it is one of the loop.
     """
     server = find_server()
     asking = host_cache.asking_page(server)
@@ -46,10 +53,11 @@ def send_progress(
         "position": 0,
         "prompt": "",
         "state": state,
-        "workflow": _workflow_id(run.metadata),
+        "workflow": workflow_id(run.metadata),
         "script": run.script_mark,
         "states": _states(steps, place, word),
         "message": message,
+        "at_fault": at_fault,
         "notice": run.notice,
     }
     if place is not None:
@@ -75,7 +83,7 @@ def _states(steps, current: int | None, word: str | None) -> dict[str, str]:
     return states
 
 
-def _workflow_id(metadata) -> str:
+def workflow_id(metadata) -> str:
     """The id of the workflow that was queued: a page may show another one by now, whose nodes have
     the same numbers. Empty when the host embeds no workflows."""
     try:

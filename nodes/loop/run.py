@@ -22,7 +22,7 @@ from ...storymem.files.hashing import digest_of
 from ...storymem.film.earlier_films import begin_film, find_film, notices_of
 from ...storymem.film.folder import claim_folder, story_folder
 from ...storymem.film.folder_lock import StoryClaim
-from ...storymem.film.manifest import prompt_marks, update_manifest
+from ...storymem.film.manifest import prompt_marks
 from ...storymem.film.output import StoryExport, VideoOptions
 from ...storymem.film.repair import repair_folder
 from ...storymem.film.restore import keep_other
@@ -43,19 +43,22 @@ from ...storymem.loop.shots import (
 )
 from ...storymem.memory.bank import MemoryBank
 from ...storymem.memory.policies import memory_warnings
-from ...storymem.script.story import Story
+from ...storymem.script.story import Shot, Story
 from ..host import executor as host_cache
 from ..host.folders import short_places
 from ..host.store import STORE_FOLDER
 from ..memory.known_embedders import KNOWN
 from .file_watch import VERSIONS, WATCH
 from .graph import LoopGraph
-from .progress import send_progress
+from .notices import RefusedError, tell
+from .progress import send_progress, workflow_id
 from .references import LARGEST_GRAPH_IN_A_SHOT, read_references
+from .stop import report_stop
+from .wires import Notice
+from .wiring import continuing_samplers, loop_notices, sampled_length
 
 POLL_SECONDS = 0.1  # between looks at whether somebody cancelled the prompt
 USUAL_SIZE = (832, 480, 81)  # width, height, frames: for the estimate when no node of the body says
-UNKNOWN_CAUSE = "it failed or was cancelled; see ComfyUI's own message"
 logger = logging.getLogger(__name__)
 
 # Runs of the prompt that is being executed; they end with it.
@@ -93,6 +96,8 @@ class LoopRun:
     watcher: asyncio.Task | None = None
     notes: dict[str, str] = field(default_factory=dict)  # of files that were changed, for the node
     film: Path | None = None  # the story video, once it is there
+    notices: list[Notice] = field(default_factory=list)  # of single nodes
+    tells_of_length: bool = False
 
     @cached_property
     def script_mark(self) -> str:
@@ -159,6 +164,7 @@ class LoopRun:
         """Put shot ``i`` on disk; ``frames`` and ``bank`` are lists, as the host hands them on."""
         self.current = i
         step = self.steps[i]
+        self._check_length(sum(part.shape[0] for part in frames), step.plan.shot)
         metadata = self.metadata
         if sum(map(len, metadata.values())) > LARGEST_GRAPH_IN_A_SHOT:
             metadata = {}
@@ -172,6 +178,26 @@ class LoopRun:
         )
         logger.info("StoryMem: finished %s", step.plan.shot)
         self._show(i)
+
+    def _check_length(self, count: int, shot: Shot) -> None:
+        """Tell, once a run, of a shot that came shorter than it was sampled."""
+        length = shot.length or sampled_length(self.graph.wires())
+        if count >= length or self.tells_of_length:
+            return
+        self.tells_of_length = True
+        self.notices.append(
+            self.graph.wires().notice(
+                self.graph.close_id,
+                f"{count} frames of {shot} came to frames, but {length} were asked for: a node "
+                "before Shot Loop Close takes frames off, and with them the start of shots that "
+                "continue; connect the whole decoded shot",
+            )
+        )
+        self.tell()
+
+    def tell(self) -> None:
+        """Show what an artist should know of single nodes."""
+        tell(self.graph.wires(), self.graph.close_id, self.notices, workflow_id(self.metadata))
 
     def _show(self, i: int) -> None:
         self.shown().show_shot(self.steps[i])
@@ -210,38 +236,8 @@ class LoopRun:
         try:
             await self.ended.wait()
         except asyncio.CancelledError:
-            self.report_stop()
+            report_stop(self)
             raise
-
-    def report_stop(self) -> None:
-        stop = host_cache.what_stopped(self.executor)
-        is_own = stop is not None and stop.node_id in self.graph.shown_ids()
-        cause = UNKNOWN_CAUSE if stop is None else stop.message
-        if stop is not None and cause and not is_own:
-            cause = f"another node of the workflow failed ({stop.node_type})"
-        where, failed = "before its first shot", ""
-        step = None if self.current is None else self.steps[self.current]
-        if step is not None and step.record is None:
-            where = f"in {step.plan.shot}"
-            cause = cause.removeprefix(f"{step.plan.shot} ")
-            failed = step.label if is_own and stop.message else ""
-        elif step is not None:
-            where = f"after {step.plan.shot}" if self.todo else "while its shots were joined"
-        finished = sum(step.record is not None for step in self.steps)
-        line = (
-            f"the story '{self.loop.story.name}' stopped {where}: {cause or 'cancelled'}\n"
-            f"{finished} of {len(self.steps)} shots are finished and kept; queue again to "
-            f"continue there."
-        )
-        logger.warning("StoryMem: %s", line)
-        if is_own and cause not in ("", line):
-            stop.retell(line[0].upper() + line[1:] + "\n")
-        try:
-            update_manifest(self.folder, self.loop.story, stopped=line, failed=failed)
-        except (OSError, StoreError) as trouble:
-            logger.warning("StoryMem: %s could not be updated: %s", self.folder, trouble)
-        # Last: the page reads the folder when it hears of the end.
-        send_progress(self, "stopped", self.current, failed=bool(failed), message=line)
 
     def watched_files(self) -> list[str]:
         """Files that must stay as they are for the result to stand."""
@@ -273,6 +269,7 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     """Find out which shots are finished; nothing is computed yet.
 
     Raises:
+        RefusedError: when it cannot because of one of its nodes.
         ValueError: when the story cannot run as it is set up.
     """
     output = folder_paths.get_output_directory()
@@ -288,6 +285,11 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     film = find_film(place, flow.story)
     loop = replace(loop, edits=find_edits(place, flow.story, store))
     steps = list_steps(loop, film.known)
+    wires = graph.wires()
+    of_nodes = loop_notices(wires, graph.close_id, loop, steps)
+    tell(wires, graph.close_id, of_nodes, workflow_id(metadata))
+    if refused := continuing_samplers(wires, steps):
+        raise RefusedError(*refused)
     sizes = (graph.largest("width"), graph.largest("height"), graph.largest("length"))
     needed = estimate_bytes(
         steps, *(size or usual for size, usual in zip(sizes, USUAL_SIZE, strict=True))
@@ -310,8 +312,9 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
         notices += memory_warnings(bank.max_frames, bank.sink, bank.policy)  # logged by its node
         notice = short_places("\n".join(notices))
         run = LoopRun(
-            loop, graph, steps, options, folder, metadata, executor, replaced, prompt_id, notice
-        )
+            loop, graph, steps, options, folder, metadata, executor, replaced, prompt_id, notice,
+            notices=of_nodes,
+        )  # fmt: skip
     except BaseException:
         claim.release()
         raise

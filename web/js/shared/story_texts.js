@@ -113,6 +113,8 @@ export const STORY_TEXTS = {
     "progress.cancel": "Cancel, keep finished shots",
     "progress.cancel.long": "Stop now; finished shots are kept, and the next queue continues after them",
     "progress.cancelling": "stopping ...",
+    "notices.title": "Before the first shot",
+    "notices.more": "and {count} more, on their nodes",
   },
   zh: {
     "story.edit": "编辑故事",
@@ -226,5 +228,7 @@ export const STORY_TEXTS = {
     "progress.cancel": "取消，保留已完成的镜头",
     "progress.cancel.long": "立即停止；已完成的镜头会保留，下次运行从其后继续",
     "progress.cancelling": "正在停止……",
+    "notices.title": "第一个镜头开始之前",
+    "notices.more": "另有 {count} 条，见各节点",
   },
 };

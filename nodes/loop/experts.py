@@ -1,0 +1,181 @@
+"""What is odd about the models of a loop, by the names of their files: told before any is loaded.
+
+Only what a name says for certain is told. Files that say nothing, such as merged models of one's
+own, are left alone when their name has "storymem" or the LoRA's name in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from comfy_execution.graph_utils import is_link
+
+from ...storymem.files.messages import shown
+from ...storymem.loop.plan import Loop, Step
+from .wires import SAMPLERS, Notice, Wires
+
+LORA = "StoryMemLoadLoRA"
+NONE = "none"
+MODEL_INPUTS = {  # of what runs the model, by kind
+    "StoryMemM2VSampler": ("model_high", "model_low"),
+    "StoryMemM2VModelPatch": ("model",),
+}
+FILE_WIDGETS = ("unet_name", "ckpt_name", "gguf_name", "model_name", "model")
+HIGH = re.compile(r"high[\W_]*noise|(?<![a-z])high(?![a-z])", re.IGNORECASE)
+LOW = re.compile(r"low[\W_]*noise|(?<![a-z])low(?![a-z])", re.IGNORECASE)
+TRAINED = re.compile(r"story[\W_]*mem|(?<![a-z\d])m[im]?2v(?![a-z\d])", re.IGNORECASE)
+RELEASED_FILE = re.compile(r"backbone_(high|low)_noise", re.IGNORECASE)
+MODES = {
+    "mi2v": re.compile(r"(?<![a-z\d])mi2v(?![a-z\d])", re.IGNORECASE),
+    "mm2v": re.compile(r"(?<![a-z\d])mm2v(?![a-z\d])", re.IGNORECASE),
+}
+WAYS = {"mi2v": "last_frame", "mm2v": "last_five_frames"}
+
+
+def expert_notices(wires: Wires, loop: Loop, steps: Sequence[Step]) -> list[Notice]:
+    """What an artist should know of the models and LoRAs that a loop's frames depend on."""
+    return [
+        *_pairs(wires),
+        *_chosen(wires),
+        *_weak(wires),
+        *_missing(wires, loop),
+        *_of_other_mode(wires, steps),
+    ]
+
+
+def noise_of(name: str) -> str:
+    """``high`` or ``low`` when a file's name says one of them, else empty."""
+    high, low = HIGH.search(name), LOW.search(name)
+    return "" if bool(high) == bool(low) else "high" if high else "low"
+
+
+# --- inside ----------------------------------------------------------------------------------
+
+
+def _loader(wires: Wires, node_id: str, name: str) -> tuple[str, str] | None:
+    """The node that loads the model of an input, and the file that it names."""
+    for here in _models_before(wires, node_id, name):
+        values = wires.inputs(here)
+        files = [values[w] for w in FILE_WIDGETS if isinstance(values.get(w), str)]
+        if files and not any(is_link(v) for k, v in values.items() if k.startswith("model")):
+            return here, files[0]
+    return None
+
+
+def _models_before(wires: Wires, node_id: str, name: str) -> Iterator[str]:
+    """The nodes that a model goes through, nearest first: of a node with several models (a pair)
+    the one that belongs to the output that is taken."""
+    seen = set()
+    while (found := wires.source(node_id, name)) and found not in seen:
+        seen.add(found)
+        node_id, slot = found
+        yield node_id
+        linked = [n for n in wires.inputs(node_id) if n.startswith("model")]
+        linked = [n for n in linked if wires.source(node_id, n)]
+        if not linked:
+            return
+        if wires.kind(node_id) == LORA:
+            name = ("model_high", "model_low")[min(slot, 1)]
+        else:
+            name = linked[0]
+
+
+def _pairs(wires: Wires) -> Iterator[Notice]:
+    """Experts in the other one's place, and one file twice."""
+    for node_id in wires.of_kind("StoryMemM2VSampler"):
+        for kind in ("model", "t2v"):
+            names = [f"{kind}_{noise}" for noise in ("high", "low")]
+            loaders = [_loader(wires, node_id, name) for name in names]
+            for noise, name, loader in zip(("high", "low"), names, loaders, strict=True):
+                if loader and noise_of(loader[1]) not in ("", noise):
+                    yield wires.notice(
+                        node_id,
+                        f"{name} is {shown(loader[1])}, which by its name is the "
+                        f"{noise_of(loader[1])}-noise expert; swap the two models",
+                    )
+            if all(loaders) and loaders[0][1] == loaders[1][1]:
+                yield wires.notice(
+                    node_id,
+                    f"{names[0]} and {names[1]} are the same file, {shown(loaders[0][1])}; choose "
+                    "the high-noise and the low-noise file",
+                )
+
+
+def _chosen(wires: Wires) -> Iterator[Notice]:
+    """Load StoryMem LoRA with nothing chosen, or with the files in each other's place."""
+    for node_id in wires.of_kind(LORA):
+        values = wires.inputs(node_id)
+        files = {noise: values.get(f"lora_{noise}", NONE) for noise in ("high", "low")}
+        linked = {noise: wires.source(node_id, f"model_{noise}") for noise in files}
+        empty = [noise for noise in files if linked[noise] and files[noise] == NONE]
+        if len(empty) == sum(map(bool, linked.values())):
+            yield wires.notice(
+                node_id,
+                "no LoRA is chosen, so the models know nothing of memory; choose the two files of "
+                "Wan2.2-MI2V-A14B or Wan2.2-MM2V-A14B",
+            )
+        for noise in empty if len(empty) == 1 and all(linked.values()) else ():
+            yield wires.notice(
+                node_id,
+                f"lora_{noise} is none, so the {noise}-noise expert knows nothing of memory; "
+                f"choose backbone_{noise}_noise of the same folder",
+            )
+        for noise, name in files.items():
+            if isinstance(name, str) and noise_of(name) not in ("", noise):
+                yield wires.notice(
+                    node_id,
+                    f"lora_{noise} is {shown(name)}, which by its name belongs to the "
+                    f"{noise_of(name)}-noise expert; swap the two files",
+                )
+
+
+def _weak(wires: Wires) -> Iterator[Notice]:
+    """The released files in a stock loader, which does not know their scale."""
+    for node_id in wires.used:
+        name = wires.inputs(node_id).get("lora_name")
+        if isinstance(name, str) and RELEASED_FILE.search(name):
+            yield wires.notice(
+                node_id,
+                f"{shown(name)} looks like a released StoryMem LoRA, which this loader applies "
+                "eleven times too weak; use Load StoryMem LoRA",
+            )
+
+
+def _missing(wires: Wires, loop: Loop) -> Iterator[Notice]:
+    """Models that are given memory without a LoRA that teaches them what it is."""
+    if loop.bank.max_frames == 0:
+        return
+    sees = any(wires.uses_memory(n) for n in wires.of_kind(*SAMPLERS))
+    for kind, names in MODEL_INPUTS.items() if sees else ():
+        for node_id in wires.of_kind(kind):
+            if kind in SAMPLERS and not wires.uses_memory(node_id):
+                continue
+            for name in names:
+                loader = _loader(wires, node_id, name)
+                passed = [wires.kind(n) for n in _models_before(wires, node_id, name)]
+                if loader is None or TRAINED.search(loader[1]):
+                    continue  # of a loader that nothing is known of, or with the LoRA in it
+                if not any("lora" in kind.lower() for kind in passed):
+                    yield wires.notice(
+                        node_id,
+                        f"no LoRA is on the way from {wires.name(loader[0])} to {name}, and "
+                        "without the StoryMem LoRA Wan knows nothing of memory; put Load StoryMem "
+                        "LoRA between them",
+                    )
+
+
+def _of_other_mode(wires: Wires, steps: Sequence[Step]) -> Iterator[Notice]:
+    """The LoRA for the last frame where the last five are given, and the reverse."""
+    planned = {step.plan.mode for step in steps if step.record is None}
+    for node_id in wires.of_kind(LORA):
+        values = wires.inputs(node_id)
+        names = [v for n in ("lora_high", "lora_low") if isinstance(v := values.get(n), str)]
+        for mode, other in (("mi2v", "mm2v"), ("mm2v", "mi2v")):
+            if other in planned and any(MODES[mode].search(name) for name in names):
+                yield wires.notice(
+                    node_id,
+                    f"this is the {mode.upper()} LoRA, made for continuity {WAYS[mode]}, but shots "
+                    f"of this story continue by {WAYS[other]}; choose Wan2.2-{other.upper()}-A14B, "
+                    "or change continuity on Shot Loop Open",
+                )

@@ -1,0 +1,230 @@
+"""What wires of a loop cost a night without any error: told on the node before the first shot.
+
+Nothing here refuses to run. A wire from an empty Memory Bank says that no memory is meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ...storymem.files.messages import count_shots, listed
+from ...storymem.loop.plan import Loop, Step
+from .experts import expert_notices
+from .tiny_prompts import tiny_notices
+from .wires import SAMPLERS, Notice, Wires
+
+MEMORY_BANK, REMEMBER = "StoryMemMemoryBank", "StoryMemRemember"
+# How a bank goes on from one node to the next, by kind: nothing else hands one on unchanged.
+CARRIERS = ("StoryMemEditMemoryBank", "StoryMemSaveMemoryBank")
+BEGINNINGS = (MEMORY_BANK, "StoryMemLoadMemoryBank")
+PICTURES = ("images", "images_2", "images_3", "images_4")
+# Stock nodes that take frames off (of pixels, and of latents).
+CUTTERS = ("ImageFromBatch", "LatentFromBatch", "TrimVideoLatent", "LatentCut")
+OPEN_START_IMAGE = 7  # output of Shot Loop Open and Next Shot
+
+
+def loop_notices(wires: Wires, close_id: str, loop: Loop, steps: Sequence[Step]) -> list[Notice]:
+    """What an artist should know of a loop before its first shot, by node.
+
+    Args:
+        close_id: the node that frames and bank go to.
+        steps: what the run is about to do.
+    """
+    if all(step.record is not None for step in steps):
+        return []  # nothing is made
+    found = [
+        *_memory(wires, close_id),
+        *_shots(wires),
+        *_prompts(wires),
+        *_keyframes(wires),
+        *_start_images(wires),
+        *_cutters(wires, close_id),
+        *_range(wires, loop, steps),
+        *expert_notices(wires, loop, steps),
+        *tiny_notices(wires, steps),
+    ]
+    return list(dict.fromkeys(found))
+
+
+def continuing_samplers(wires: Wires, steps: Sequence[Step]) -> tuple[str, str] | None:
+    """A sampler that cannot make a shot that is planned, and why: known before the first shot.
+
+    Returns:
+        The sampler's id and the error, or ``None``.
+    """
+    shots = [s.plan.shot for s in steps if s.record is None and s.plan.overlap_frames]
+    for sampler in wires.of_kind(*SAMPLERS) if shots else ():
+        values = wires.inputs(sampler)
+        if wires.source(sampler, "previous_frames") or values.get("continuity") == "cut":
+            continue
+        if wires.source(sampler, "shot") and values.get("continuity", "auto") == "auto":
+            return sampler, (
+                f"{shots[0]} continues the one before it, but previous_frames is not connected; "
+                "connect Shot Loop Open's previous_frames to it, or set continuity to cut on Shot "
+                "Loop Open"
+            )
+    return None
+
+
+def sampled_length(wires: Wires) -> int:
+    """Frames that the samplers are set to; 0 when a wire says it, or a node of somebody else."""
+    lengths = [wires.inputs(n).get("length") for n in wires.of_kind(*SAMPLERS)]
+    return max((n for n in lengths if isinstance(n, int) and not isinstance(n, bool)), default=0)
+
+
+def is_meant_empty(wires: Wires, node_id: str) -> bool:
+    """Whether a node is a Memory Bank without a picture, which says that no memory is meant."""
+    values = wires.inputs(node_id)
+    is_empty = not any(wires.source(node_id, name) for name in PICTURES) and not values.get("edits")
+    return wires.kind(node_id) == MEMORY_BANK and (is_empty or values.get("max_frames") == 0)
+
+
+# --- inside ----------------------------------------------------------------------------------
+
+
+def _chain(wires: Wires, node_id: str, name: str) -> list[str]:
+    """The nodes that hand a bank on to an input, nearest first: a Remember, a beginning, Open, or
+    a node of somebody else, of which nothing is known, is the last one."""
+    chain: list[str] = []
+    while (found := wires.source(node_id, name)) and found[0] not in chain:
+        chain.append(found[0])
+        if wires.kind(found[0]) not in CARRIERS:
+            break
+        node_id, name = found[0], "bank"
+    return chain
+
+
+def _memory(wires: Wires, close_id: str) -> Iterator[Notice]:
+    opened = wires.name(wires.open_id)
+    for sampler in wires.of_kind(*SAMPLERS):
+        chain = _chain(wires, sampler, "bank")
+        if not chain:
+            yield wires.notice(
+                sampler,
+                f"bank is not connected, so no shot sees the memory; connect the bank of {opened} "
+                "(if that is what you want, connect an empty Memory Bank)",
+            )
+        elif wires.kind(chain[-1]) in BEGINNINGS and not is_meant_empty(wires, chain[-1]):
+            yield wires.notice(
+                sampler,
+                f"bank comes from {wires.name(chain[-1])}, outside of the loop, so every shot sees "
+                f"the same memory and nothing of the shots before it; connect the bank of {opened}",
+            )
+    chain = _chain(wires, close_id, "bank")
+    end = chain[-1] if chain else wires.open_id
+    if end == wires.open_id or (wires.kind(end) in BEGINNINGS and not is_meant_empty(wires, end)):
+        yield wires.notice(
+            close_id,
+            f"bank comes from {wires.name(end)} and not from Remember, so nothing of a shot is "
+            "remembered for the next one; connect the bank of Remember (if that is what you want, "
+            "connect an empty Memory Bank)",
+        )
+    for remember in wires.of_kind(REMEMBER):
+        chain = _chain(wires, remember, "bank")
+        if not chain or wires.kind(chain[-1]) in BEGINNINGS:
+            yield wires.notice(
+                remember,
+                ("bank is not connected" if not chain else "bank comes from outside of the loop")
+                + ", so each shot forgets what was remembered before it; connect the bank of "
+                + opened,
+            )
+
+
+def _shots(wires: Wires) -> Iterator[Notice]:
+    for sampler in wires.of_kind(*SAMPLERS):
+        if wires.source(sampler, "shot") is None:
+            yield wires.notice(
+                sampler,
+                "shot is not connected, so every shot gets the same seed, and what the script says "
+                "of lengths, seeds and [continue] has no effect; connect the shot of "
+                + wires.name(wires.open_id),
+            )
+
+
+def _prompts(wires: Wires) -> Iterator[Notice]:
+    for sampler in wires.of_kind(*SAMPLERS):
+        source = wires.source(sampler, "positive")
+        if source is None or wires.open_id in wires.before(sampler, "positive"):
+            continue
+        nodes = list(wires.before(sampler, "positive"))
+        typed = [n for n in nodes if _text_input(wires.inputs(n))]
+        at = typed[0] if typed else source[0]
+        where = f" to its {_text_input(wires.inputs(at))} input" if typed else ""
+        yield wires.notice(
+            at,
+            f"every shot is generated from this prompt, and the script's prompts are not used; "
+            f"connect the prompt of {wires.name(wires.open_id)}{where}",
+        )
+
+
+def _text_input(inputs: dict) -> str:
+    """The input of a node that holds a typed prompt; empty when none does."""
+    names = ("text", "prompt", "t5xxl", "positive_prompt", "string", "value")
+    return next((n for n in names if isinstance(inputs.get(n), str)), "")
+
+
+def _keyframes(wires: Wires) -> Iterator[Notice]:
+    for node_id in wires.of_kind("StoryMemKeyframeSelect"):
+        if wires.source(node_id, "shot") is None:
+            yield wires.notice(
+                node_id,
+                "shot is not connected, so frames that repeat the shot before are remembered "
+                f"again; connect the shot of {wires.name(wires.open_id)}",
+            )
+        if wires.source(node_id, "bank") is None:
+            yield wires.notice(
+                node_id,
+                "bank is not connected, so a shot's keyframes may be ones that the memory has "
+                f"already; connect the bank of {wires.name(wires.open_id)}",
+            )
+
+
+def _start_images(wires: Wires) -> Iterator[Notice]:
+    if wires.source(wires.open_id, "start_images") is None:
+        return
+    own = [wires.open_id, OPEN_START_IMAGE]
+    if not any(value == own for n in wires.used for value in wires.inputs(n).values()):
+        yield wires.notice(
+            wires.open_id,
+            "start_images is connected, but its pictures are not used; connect start_image to the "
+            "start_image of M2V Sampler",
+        )
+
+
+def _cutters(wires: Wires, close_id: str) -> Iterator[Notice]:
+    """Nodes that take frames off after the shot was sampled by M2V Sampler, which gives all of it.
+
+    After M2V Conditioning and a stock sampler, Trim Video Latent takes the memory off, as it must.
+    """
+    if not wires.of_kind("StoryMemM2VSampler"):
+        return
+    for node_id in wires.between(("StoryMemM2VSampler",), close_id, "frames"):
+        if wires.kind(node_id) in CUTTERS:
+            yield wires.notice(
+                node_id,
+                "takes frames off before Shot Loop Close, which takes off those that repeat the "
+                "shot before by itself: the start of continued shots would be lost; connect the "
+                "whole decoded shot",
+            )
+
+
+def _range(wires: Wires, loop: Loop, steps: Sequence[Step]) -> Iterator[Notice]:
+    start = loop.settings.range(loop.story).start
+    there = {step.plan.shot.index for step in steps}
+    missing = [str(i + 1) for i in range(start) if i not in there]
+    if missing:
+        shots = f"shot{'s' if len(missing) > 1 else ''} {listed(missing, 5)}"
+        has, is_cut = ("have", "are") if len(missing) > 1 else ("has", "is")
+        yield wires.notice(
+            wires.open_id,
+            f"start_shot is {start + 1}, but {shots} {has} never been made: the story is made "
+            f"without what {shots} would be remembered by, and {is_cut} missing from the film; set "
+            "start_shot to 1 to make the whole story",
+        )
+    count = len(loop.story.shots)
+    if loop.settings.preview and count > 1:
+        yield wires.notice(
+            wires.open_id,
+            f"preview is on: the run stops after the first of {count_shots(count)}; turn it off "
+            "for the whole story",
+        )

@@ -1,0 +1,132 @@
+"""What a new user gets wrong is told on the node at fault before the first shot, in the page."""
+
+from __future__ import annotations
+
+import json
+from itertools import takewhile
+from pathlib import Path
+
+import pytest
+
+from helpers import tiny_models
+from helpers.browser import eventually, find_chromium, open_page
+from helpers.gallery_page import prepare_base
+from helpers.host_server import Server, host_path
+from helpers.mistakes import MISTAKES, OPEN, SCRIPT, STORY, TYPED, Graph, Mistake
+from helpers.workflow_files import to_api
+
+PACK = Path(__file__).resolve().parents[3]
+SMALL = {"width": 64, "height": 48, "length": 17, "steps": 3}
+LISTEN = """async () => {
+    const { api } = await import("/scripts/api.js");
+    window.heard = [];
+    for (const kind of ["storymem.notices", "storymem.progress", "execution_error"]) {
+        api.addEventListener(kind, ({ detail }) => window.heard.push([detail.state ?? "",
+            JSON.stringify(detail.notices ?? "") + (detail.exception_message ?? "")]));
+    }
+}"""
+LOAD = "(graph) => { window.heard.length = 0; return app.loadApiJson(graph, 'mistake'); }"
+TOLD = """() => ({
+    notes: app.graph._nodes.flatMap((node) => (node.widgets ?? [])
+        .filter((widget) => widget.name === "storymem_notice")
+        .map(({ element }) => [node.comfyClass, element.dataset.kind, element.textContent])),
+    red: [app.lastExecutionError?.node_id, ...Object.keys(app.lastNodeErrors ?? {})]
+        .filter(Boolean).map((id) => app.graph.getNodeById(id).comfyClass),
+    refused: JSON.stringify(app.lastNodeErrors ?? {}),
+    toasts: [...document.querySelectorAll(".p-toast-message")].map((e) => e.innerText).join(" "),
+    heard: window.heard,
+})"""
+CLEAR = """async () => {
+    const { api } = await import("/scripts/api.js");
+    await api.interrupt();
+    app.extensionManager.toast.removeAll();
+}"""
+
+
+@pytest.fixture(scope="module")
+def server(base_folder, tmp_path_factory, host):
+    """A server with stand-ins for the large models."""
+    base = prepare_base(tmp_path_factory.mktemp("mistakes"), base_folder, folder="ComfyUI-StoryMem")
+    tiny_models.write_shipped_names(base / "models")
+    (base / "input" / "example.png").write_bytes((host_path() / "input/example.png").read_bytes())
+    running = Server(base, "--disable-api-nodes", env={"OMP_NUM_THREADS": "1"}).start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def shipped(server) -> str:
+    """The shipped story workflow as an API prompt, small, as JSON."""
+    path = PACK / "workflows" / "storymem_story.json"
+    prompt = to_api(json.loads(path.read_text(encoding="utf-8")), server.get("/object_info"))
+    for node in prompt.values():
+        if node["class_type"] == "CLIPLoader":
+            node.update(class_type="StoryMemTestTextEncoder", inputs={})
+        node["inputs"].update({n: v for n, v in SMALL.items() if n in node["inputs"]})
+    return json.dumps(prompt)
+
+
+def made(shipped: str, mistake: Mistake) -> dict:
+    """The workflow with a mistake in it, and with shots of its own."""
+    graph = Graph(json.loads(shipped))
+    graph.set(STORY, script=SCRIPT.format(mistake.name))
+    graph.set(OPEN, filename_prefix=mistake.name.replace("'", ""))
+    mistake.make(graph)
+    return graph.prompt
+
+
+@pytest.mark.http
+@pytest.mark.slow
+@pytest.mark.skipif(find_chromium() is None, reason="no Chromium: the page is not looked at")
+def test_mistakes_are_told_on_the_node_before_the_first_shot(server, shipped):
+    silent = {}
+    with open_page(server.port, width=1800, height=1100) as page:
+        page.evaluate(LISTEN)
+        for mistake in MISTAKES:
+            page.evaluate(LOAD, made(shipped, mistake))
+            page.evaluate("() => { app.queuePrompt(0); }")
+            if wrong := _what_is_missing(page, mistake):
+                silent[mistake.name] = wrong
+            page.evaluate(CLEAR)
+            assert eventually(page, lambda: not _running(server), seconds=60)
+    assert silent == {}
+
+
+def _running(server) -> list:
+    queue = server.get("/queue")
+    return queue["queue_running"] + queue["queue_pending"]
+
+
+def _what_is_missing(page, mistake: Mistake) -> str:
+    """What a page does not tell of a mistake; empty when it is all there."""
+
+    def told() -> bool:
+        seen = page.evaluate(TOLD)
+        words = " ".join(text for _, _, text in seen["notes"]) + seen["refused"]
+        return mistake.words in words or ("finished" in dict(seen["heard"]))
+
+    eventually(page, told, seconds=30)
+    page.wait_for_timeout(100)
+    seen = page.evaluate(TOLD)
+    before = list(takewhile(lambda event: event[0] != "finished", seen["heard"]))
+    if len(before) < len(seen["heard"]) and not any(mistake.words in e[1] for e in before):
+        return f"a shot was made first: {seen}"
+    told_on = {kind for kind, _, text in seen["notes"] if mistake.words in text}
+    is_of_host = not mistake.on.startswith("StoryMem") and mistake.is_error  # tells it itself
+    if mistake.is_error and mistake.on not in seen["red"]:
+        return f"another node is red: {seen}"
+    if is_of_host:
+        return "" if mistake.words in seen["refused"] else f"not told: {seen}"
+    if mistake.on not in told_on:
+        return f"not told on {mistake.on}: {seen}"
+    return "" if mistake.words in seen["toasts"] else f"not told over the page: {seen}"
+
+
+@pytest.mark.http
+@pytest.mark.parametrize("mistake", TYPED, ids=lambda m: m.name)
+def test_sizes_from_a_program_are_refused_on_the_sampler(server, shipped, mistake):
+    prompt = made(shipped, mistake)
+    with pytest.raises(RuntimeError) as refused:
+        server.post("/prompt", {"prompt": prompt})
+    answer = json.loads(str(refused.value))
+    assert mistake.words in json.dumps(answer["node_errors"][Graph(prompt).id(mistake.on)])
