@@ -13,6 +13,7 @@ import logging
 import os
 from dataclasses import replace
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import folder_paths
 from comfy_api.latest import InputImpl, io, ui
@@ -28,7 +29,7 @@ from ...storymem.film.output import StoryExport, VideoOptions
 from ...storymem.film.repair import repair_folder
 from ...storymem.film.restore import keep_other
 from ...storymem.film.shot_files import find_edits
-from ...storymem.loop.plan import Loop, LoopSettings
+from ...storymem.loop.plan import Loop, LoopSettings, Step, plan_shot
 from ...storymem.loop.shot_store import ShotStore
 from ...storymem.loop.shots import join_parts, only_bank
 from ...storymem.loop.state import LoopState
@@ -42,9 +43,14 @@ from ..types import Bank, State, Story
 from . import graph as loop_graph
 from . import references as loop_references
 from .expansion import body_outputs, body_values
+from .notices import tell
+from .progress import workflow_id
+from .wiring import continuing_samplers, loop_notices
 
 logger = logging.getLogger(__name__)
 
+# Nodes of a prompt that is being executed that were looked at; they end with it.
+_TOLD: WeakKeyDictionary = WeakKeyDictionary()
 STATE_TOOLTIP = "The loop's one value: which shots are finished, and the memory."
 
 
@@ -178,6 +184,8 @@ class FinishShot(io.ComfyNode):
     async def check_lazy_status(cls, state, frames=(None,), bank=(None,)):
         if state[0].find(await _describe_body(cls.hidden)):
             return []
+        if frames[0] is None:
+            _look_before_the_first_shot(cls.hidden, state[0])
         return [name for name, given in (("frames", frames), ("bank", bank)) if given[0] is None]
 
     @classmethod
@@ -261,6 +269,29 @@ class JoinStory(io.ComfyNode):
         if notice:
             said["storymem_notice"] = [notice]
         return io.NodeOutput(result, state.bank, str(folder), ui=said)
+
+
+def _look_before_the_first_shot(hidden, state: LoopState) -> None:
+    """Tell once a run, by node, what costs a night.
+
+    Raises:
+        ValueError: for a sampler that cannot make a shot of the story.
+    """
+    told = _TOLD.setdefault(hidden.dynprompt, set())
+    shown = hidden.dynprompt.get_display_node_id(hidden.unique_id)
+    if shown in told:
+        return
+    told.add(shown)
+    graph, loop = loop_graph.read_one_wire(hidden.dynprompt, hidden.unique_id), state.loop
+    shots = loop.story.shots[len(state.steps) :]
+    plans = [plan_shot(loop.story, loop.settings, s, has_previous=s.index > 0) for s in shots]
+    steps = [Step(plan, "") for plan in plans]
+    wires = graph.wires()
+    metadata = loop_references.graph_metadata(hidden.prompt, hidden.extra_pnginfo)
+    notices = loop_notices(wires, graph.close_id, loop, [*state.steps, *steps])
+    tell(wires, graph.close_id, notices, workflow_id(metadata))
+    if refused := continuing_samplers(wires, steps):
+        raise ValueError(refused[1])
 
 
 async def _describe_body(hidden) -> str:

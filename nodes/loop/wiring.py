@@ -59,9 +59,9 @@ def continuing_samplers(wires: Wires, steps: Sequence[Step]) -> tuple[str, str] 
             continue
         if wires.source(sampler, "shot") and values.get("continuity", "auto") == "auto":
             return sampler, (
-                f"{shots[0]} continues the one before it, but previous_frames is not connected; "
-                "connect Shot Loop Open's previous_frames to it, or set continuity to cut on Shot "
-                "Loop Open"
+                f"{shots[0]} continues the one before it, but previous_frames of "
+                f"{wires.name(sampler)} is not connected; connect the previous_frames of "
+                f"{wires.name(wires.open_id)}, or begin that shot with a cut"
             )
     return None
 

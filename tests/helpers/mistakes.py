@@ -136,7 +136,7 @@ MISTAKES = [
     Mistake("no shot in the sampler", lambda g: g.drop(SAMPLER, "shot"), SAMPLER,
             "every shot gets the same seed", False),
     Mistake("no previous frames", lambda g: g.drop(SAMPLER, "previous_frames"), SAMPLER,
-            "previous_frames is not connected"),
+            "connect the previous_frames of"),
     Mistake("memory past Remember", lambda g: g.set(CLOSE, bank=[g.id(OPEN), 2]), CLOSE,
             "nothing of a shot is remembered", False),
     Mistake("a Remember that forgets", lambda g: g.drop(REMEMBER, "bank"), REMEMBER,

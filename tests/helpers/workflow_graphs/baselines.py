@@ -70,6 +70,7 @@ def baseline_graph(info: dict, name: str, *, title: str, text: str, is_two_stage
             ("negative", "Negative prompt", "negative"),
         )
     }
+    nothing = column.add("StoryMemMemoryBank", title="No memory", max_frames=0)
     body = graph.column(1340, width=360)
     pair = {f"model_{noise}": (unets["i2v", noise], "MODEL") for noise in ("high", "low")}
     if is_two_stage:
@@ -81,6 +82,7 @@ def baseline_graph(info: dict, name: str, *, title: str, text: str, is_two_stage
         positive=(prompts["positive"], "CONDITIONING"),
         negative=(prompts["negative"], "CONDITIONING"),
         vae=(vae, "VAE"),
+        bank=(nothing, "bank"),
         shot=(start, "shot"),
         **pair,
     )
@@ -92,7 +94,7 @@ def baseline_graph(info: dict, name: str, *, title: str, text: str, is_two_stage
         "StoryMemShotLoopClose",
         flow=(start, "flow"),
         frames=(frames, "IMAGE"),
-        bank=(start, "bank"),  # nothing is remembered
+        bank=(nothing, "bank"),
     )
     column.y += 320  # the node shows the film
     graph.group("4  The film", column.nodes, "#a1309b")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -239,7 +240,7 @@ def test_a_shot_that_continues_without_frames_to_continue_is_refused(host, tmp_p
     del prompt[sampler]["inputs"]["previous_frames"]
     found, (node, text) = _told(host, tmp_path, prompt)
     assert node == sampler
-    assert "previous_frames is not connected" in text
+    assert "connect the previous_frames of" in text
     assert found == []
     assert _told(host, tmp_path, prompt, "A cat.\n---\nA dog.")[1] is None
     assert _told(host, tmp_path, prompt, continuity="cut")[1] is None
@@ -253,3 +254,39 @@ def test_prompts_that_the_tiny_model_does_not_know(host, tmp_path, object_info):
     assert notice.node_id == of(prompt, "StoryMemTinyTextEncoder")
     assert "shot 2" in notice.text
     assert "only jumps" in notice.text
+
+
+def test_the_loop_of_one_wire_is_looked_at_too(host, object_info, caplog, tmp_path):
+    path = PACK / "workflows" / "storymem_core_loop.json"
+    prompt = to_api(json.loads(path.read_text(encoding="utf-8")), object_info)
+    from comfy_execution.graph import DynamicPrompt
+
+    nodes, state = host.pack("nodes.loop.state_nodes"), host.pack("storymem.loop.state")
+    plan = host.pack("storymem.loop.plan")
+    loop = plan.Loop(
+        host.pack("storymem.script.reader").load_story(SCRIPT),
+        plan.LoopSettings("last_frame", "tale"),
+        host.pack("storymem.memory.bank").MemoryBank(),
+        "",
+        host.pack("storymem.loop.shot_store").ShotStore(tmp_path),
+    )
+    begun = state.LoopState(loop, loop.bank)
+
+    def look() -> str:
+        caplog.clear()
+        hidden = SimpleNamespace(
+            dynprompt=DynamicPrompt(prompt),
+            unique_id=of(prompt, "StoryMemFinishShot"),
+            prompt=prompt,
+            extra_pnginfo=None,
+        )
+        for _ in range(2):
+            nodes._look_before_the_first_shot(hidden, begun)
+        return caplog.text
+
+    assert "StoryMem" not in look()
+    del inputs(prompt, SAMPLER)["bank"]
+    assert look().count("no shot sees the memory") == 1, "told once"
+    del inputs(prompt, SAMPLER)["previous_frames"]
+    with pytest.raises(ValueError, match="connect the previous_frames of"):
+        look()

@@ -1,4 +1,4 @@
-"""Models' parts that do not belong to Wan are refused on the sampler, before anything is sampled."""
+"""What does not belong to Wan is refused on the sampler, before anything is sampled."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_vae_that_says_nothing_of_its_latents_is_taken(host):
 def test_a_text_encoder_of_another_model_is_refused(host):
     require_text = host.pack("nodes.host.wan_models").require_text
     require_text([[torch.zeros(1, 7, 4096), {}]], model(), "positive")
-    with pytest.raises(ValueError, match="negative was encoded by .* 768 numbers instead of 4096"):
+    with pytest.raises(ValueError, match="768 numbers instead of 4096"):
         require_text([[torch.zeros(1, 77, 768), {}]], model(), "negative")
 
 
