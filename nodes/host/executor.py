@@ -3,10 +3,10 @@
 ComfyUI offers ``comfy_api``, hidden inputs, ``GraphBuilder``, ``folder_paths``,
 ``NODE_CLASS_MAPPINGS``, ``PromptServer`` with its routes and ``send_sync``, and for models its
 patchers. What stands here is its own business and may change with any version of it: its executor
-and caches, its error messages, the table of nodes in progress, the cache of fingerprints, the
-running prompt's id, the page that asked, the folders that its web server lists, and the list of
-loaded models. Each use looks first whether the host is as expected. If not, it says once what that
-costs and goes on without: no film changes by it.
+and caches, its error messages and the node they name, the table of nodes in progress, the cache of
+fingerprints, the running prompt's id, the page that asked, the folders that its web server lists,
+and the list of loaded models. Each use looks first whether the host is as expected. If not, it says
+once what that costs and goes on without: no film changes by it.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import comfy_execution.graph
 import comfy_execution.progress
 import comfy_execution.utils
 import execution
@@ -85,6 +86,17 @@ def without_fingerprints():
     return execution, "IsChangedCache", Strict
 
 
+def without_blame():
+    """The host's prompt lets nobody say which node an expanded one is told as."""
+
+    def guard(self, name, value):
+        if name == "get_real_node_id":
+            raise AttributeError(name)
+        object.__setattr__(self, name, value)
+
+    return comfy_execution.graph.DynamicPrompt, "__setattr__", guard
+
+
 DOORS = {
     "executor": without_executor,
     "cache": without_cache,
@@ -92,6 +104,7 @@ DOORS = {
     "progress": without_progress,
     "prompt_id": without_prompt_id,
     "fingerprints": without_fingerprints,
+    "blame": without_blame,
 }
 _whole: list[tuple[object, str, object]] = []
 

@@ -34,6 +34,23 @@ def test_a_shot_that_raises_is_named_with_its_prompt_and_cause_and_the_rest_stay
     assert json.loads((folder / "story.json").read_text())["stopped"] == ""
 
 
+def test_the_node_that_raised_is_the_one_that_is_blamed(host, log):
+    with pytest.raises(RuntimeError):
+        host.run(loop_graph(story(2), log, body={"fail_on": "number 2"}))
+    (error,) = [d for e, d in host.executor.status_messages if e == "execution_error"]
+    assert (error["node_id"], error["node_type"]) == ("body", "StoryMemTestBody")
+
+
+def test_what_the_end_of_the_loop_refuses_is_its_own(host, log):
+    graph = loop_graph(story(1), log)
+    graph["nan"] = {"class_type": "StoryMemTestNaN", "inputs": {"images": ["body", 0]}}
+    graph["close"]["inputs"]["frames"] = ["nan", 0]
+    with pytest.raises(RuntimeError):
+        host.run(graph)
+    (error,) = [d for e, d in host.executor.status_messages if e == "execution_error"]
+    assert error["node_id"] == "close"
+
+
 def test_a_story_that_stopped_has_the_script_of_its_films(host, log):
     folder = Path(host.run(loop_graph(story(2), log))["folder"])
     assert [path.name for path in folder.glob("script.*")] == ["script.json"]

@@ -290,3 +290,25 @@ def test_the_loop_of_one_wire_is_looked_at_too(host, object_info, caplog, tmp_pa
     del inputs(prompt, SAMPLER)["previous_frames"]
     with pytest.raises(ValueError, match="connect the previous_frames of"):
         look()
+
+
+def test_a_shot_that_comes_short_is_told_once(host, prompt, caplog):
+    """Of a node that nothing is known of: known only when the first shot is there."""
+    from comfy_execution.graph import DynamicPrompt
+
+    loop_run = host.pack("nodes.loop.run")
+    close = of(prompt, CLOSE)
+    run = object.__new__(loop_run.LoopRun)
+    run.graph = host.pack("nodes.loop.graph").read_loop(DynamicPrompt(prompt), close)
+    run.notices, run.tells_of_length, run.metadata = [], False, {}
+    shot, longer = (
+        host.pack("storymem.script.reader").load_story("A cat.").shots[0],
+        host.pack("storymem.script.reader").load_story("[length: 97]\nA cat.").shots[0],
+    )
+    run._check_length(81, shot)
+    run._check_length(161, shot)  # more frames, as an interpolation gives
+    assert "asked for" not in caplog.text
+    run._check_length(81, longer)
+    run._check_length(80, shot)
+    assert caplog.text.count("81 frames of shot 1") == 1
+    assert [(n.node_id, "97 were asked for" in n.text) for n in run.notices] == [(close, True)]

@@ -22,6 +22,7 @@ TOLD = {
     "progress": "its table of nodes in progress",
     "prompt_id": "the running prompt's id",
     "fingerprints": "its cache of fingerprints",
+    "blame": "the node that an error is told of",
 }
 ALL = " ".join(TOLD)
 
