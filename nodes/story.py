@@ -85,7 +85,8 @@ class LoadStory(io.ComfyNode):
     @shortens_host_paths
     def execute(cls, script, file, character="") -> io.NodeOutput:
         story = _load(script, file, character)
-        return io.NodeOutput(story, len(story.shots), summarise(story))
+        told = {"storymem_notice": list(story.warnings)} if story.warnings else None
+        return io.NodeOutput(story, len(story.shots), summarise(story), ui=told)
 
 
 def read_source(script: str, file: str) -> tuple[str, str]:

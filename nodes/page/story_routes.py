@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import folder_paths
@@ -15,9 +16,10 @@ from aiohttp import web
 from ...storymem.film.earlier_films import find_film, notices_of
 from ...storymem.film.folder import find_folder, story_folder
 from ...storymem.film.shot_status import script_mark, shot_states
+from ...storymem.script.offers import find_offers
 from ...storymem.script.reader import load_story
 from ...storymem.script.rows import check_written, read_script, write_script
-from ...storymem.script.story import Story
+from ...storymem.script.story import DEFAULT_NAME, Story
 from ...storymem.views.posters import LARGEST, find_record, find_shot, read_poster
 from ...storymem.views.script import script_of_view, view_script
 from ..host.folders import short_places
@@ -46,14 +48,17 @@ async def show_script(request: web.Request) -> web.Response:
 
 def read_story(script: str, file: str, character: str, prefix: str) -> dict:
     """The answer of ``show_story``."""
-    answer: dict = {"error": "", "text": script, "shots": [], "warnings": []}
+    answer: dict = {"error": "", "text": script, "shots": [], "warnings": [], "offers": []}
     try:
         answer["text"], name = read_source(script, file or NO_FILE)
+        own = "" if name == DEFAULT_NAME else name
+        answer["offers"] = [asdict(offer) for offer in find_offers(answer["text"], own)]
         story = load_story(answer["text"], default_name=name, character=character, quiet=True)
         answer.update(view_script(read_script(answer["text"])))
     except ValueError as error:
         return {**answer, "error": short_places(str(error))}
-    return {**answer, "default_name": name, **_states(story, prefix, answer["shots"])}
+    told = {"default_name": name, "told": list(story.warnings)}
+    return {**answer, **told, **_states(story, prefix, answer["shots"])}
 
 
 def write_story(view: Mapping, node_character: str, prefix: str, default_name: str) -> dict:

@@ -24,7 +24,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_NOT_PLAIN = re.compile(r"\\.|[\"\x00-\x1f]", re.DOTALL)
+_NOT_PLAIN = re.compile(r"\\u[0-9a-fA-F]{4}|\\.|[\"\x00-\x1f]", re.DOTALL)
 _ESCAPES = {"'": "'", "\n": ""}  # of Python and JavaScript, not of JSON
 
 
@@ -90,6 +90,6 @@ def _as_json(match: re.Match) -> str:
     found = match[0]
     if found[0] != "\\":
         return json.dumps(found)[1:-1]
-    if found[1] in '"\\/bfnrtu':
+    if found[1] in '"\\/bfnrt' or len(found) > 2:
         return found
     return _ESCAPES.get(found[1], "\\" * 2 + found[1])  # a folder of Windows

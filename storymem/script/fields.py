@@ -20,6 +20,8 @@ ROW_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")  # never a shot's label
 WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
 YES = ("true", "yes", "y", "on", "1", "1.0")
 NO = ("false", "no", "n", "off", "0", "0.0")
+# Folders as Windows writes them, also where JSON took the backslash and a letter for a sign.
+FOLDERS = str.maketrans({"\\": "/", **{chr(7 + i): f"/{c}" for i, c in enumerate("abtnvfr")}})
 MAX_LENGTH = 16_381  # frames of a shot: 4n+1, what the nodes' inputs take
 
 
@@ -162,7 +164,7 @@ def _check_references(value, where: str) -> tuple[str, ...]:
         raise ScriptError(
             f"{where} holds {len(names)} pictures, but a shot takes {MOST_REFERENCES} at most"
         )
-    return tuple(name.replace("\\", "/") for name in names)  # as Windows writes folders
+    return tuple(name.translate(FOLDERS) for name in names)
 
 
 SHOT_FIELDS: dict[str, ShotField] = {

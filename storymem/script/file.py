@@ -45,7 +45,12 @@ def decode(content: bytes) -> str:
 
 
 def _without_mark(head: bytes) -> str:
-    """UTF-16 where every other byte of what is mostly ASCII is zero, else UTF-8."""
+    """UTF-16 or UTF-32 where the other bytes of what is mostly ASCII are zero, else UTF-8."""
+    if len(head) > 7:
+        for name, letter in (("utf-32-le", 0), ("utf-32-be", 3)):
+            rest = [head[i::4] for i in range(4) if i != letter]
+            if 0 not in head[letter::4] and not any(map(any, rest)):
+                return name
     even, odd = head[::2], head[1::2]
     for name, zeros, letters in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
         if len(zeros) > 1 and zeros.count(0) > len(zeros) // 2 and 0 not in letters:

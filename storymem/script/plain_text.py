@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from ..files.json_text import JsonError, parse_json
 from ..files.messages import is_unicode, listed, short, shown
 from .fields import MAX_SCENE, SHOT_FIELDS, STORY_FIELDS, ScriptError, check_text, without_id
+from .persons import is_read
 
 SEPARATOR = re.compile(r"^[ \t]*-{3,}[ \t]*$", re.MULTILINE)
 # Of people and language models, where no line of --- divides a text.
@@ -103,8 +104,19 @@ def parse_plain(text: str) -> PlainScript:
         ScriptError: naming the block.
     """
     script, scene = PlainScript(), 1
-    for position, part in enumerate(divide(text)):
+    division = divide(text)
+    if division.empty:
+        script.warnings.append(
+            f"there is an empty block after block {listed(division.empty)}, of which no shot is "
+            f"made: describe the shot there, or take one line of {division.sign} away"
+        )
+    for position, part in enumerate(division.parts):
         tags, body, odd = split_tags(part)
+        if not tags and not body:
+            script.warnings.append(
+                f"block {position + 1} holds only {short(part)} and no prompt, so no shot is made "
+                "of it: describe the shot, or remove the block"
+            )
         script.warnings += [
             f"block {position + 1} begins with {short(tag)}, which is no tag and was kept as text"
             for tag in odd
@@ -146,20 +158,51 @@ def parse_plain(text: str) -> PlainScript:
     return script
 
 
-def divide(text: str) -> list[str]:
+@dataclass(frozen=True)
+class Division:
+    """The blocks of a plain script, none of them empty, and what divides them.
+
+    ``sign`` is ``---``, another line that does, or the first heading of those that count; empty for
+    a text in one piece. ``empty`` has, for each block with nothing in it, how many are before it.
+    """
+
+    parts: tuple[str, ...]
+    sign: str = ""
+    empty: tuple[int, ...] = ()
+
+
+def divide(text: str) -> Division:
     """The blocks of a plain script.
 
     Lines of ``---`` divide it. Where there is none, lines of other signs do (``***``, an em dash),
     or headings that count from one: ``1.``, ``Shot 1:``, ``[Shot 1]``.
     """
-    text = text.replace("\r\n", "\n")
-    separator = SEPARATOR if SEPARATOR.search(text) else OTHER_SEPARATOR
-    parts = [part.strip() for part in separator.split(text)]
-    parts = [part for part in parts if part]
-    return _numbered(parts[0]) if len(parts) == 1 else parts
+    text = text.replace("\r\n", "\n").strip()
+    for separator in (SEPARATOR, OTHER_SEPARATOR):
+        if not (first := separator.search(text)):
+            continue
+        found = [part.strip() for part in separator.split(text)]
+        parts = tuple(part for part in found if part)
+        sign = "---" if separator is SEPARATOR else first[0].strip()
+        if separator is SEPARATOR and len(parts) == 1 and not found[0]:
+            return _numbered(parts[0])  # lines around the whole script
+        if separator is SEPARATOR or len(parts) > 1:
+            return Division(parts, sign, _empty(found))
+    return _numbered(text)
 
 
-def _numbered(text: str) -> list[str]:
+def _empty(found: list[str]) -> tuple[int, ...]:
+    """How many parts stand before each empty one, but for those at the begin and the end."""
+    places, before = [], 0
+    for part in found:
+        if part:
+            before += 1
+        elif before:
+            places.append(before)
+    return tuple(place for place in places if place < before)
+
+
+def _numbered(text: str) -> Division:
     """A text divided by its headings, when they count from one and nothing but tags is before the
     first; else the whole text."""
     for pattern in HEADINGS:
@@ -172,8 +215,8 @@ def _numbered(text: str) -> list[str]:
         ends = [*(match.start() for match in found[1:]), len(text)]
         parts = [text[match.end() : end].strip() for match, end in zip(found, ends, strict=True)]
         if all(parts):
-            return [*([head] if head else []), *parts]
-    return [text]
+            return Division((*([head] if head else []), *parts), found[0][0].strip())
+    return Division((text,) if text else ())
 
 
 def split_tags(part: str) -> tuple[dict[str, str], str, list[str]]:
@@ -186,7 +229,7 @@ def split_tags(part: str) -> tuple[dict[str, str], str, list[str]]:
         line = lines[read].strip()
         if not line:  # between tags, or between them and the text
             following = next((i for i in range(read, len(lines)) if lines[i].strip()), None)
-            if following is None or not _is_tag_line(lines[following]):
+            if following is None or not is_tag_line(lines[following]):
                 break
             read = following
             continue
@@ -210,7 +253,7 @@ def split_tags(part: str) -> tuple[dict[str, str], str, list[str]]:
     return tags, "\n".join(lines[read:]).strip(), odd
 
 
-def _is_tag_line(line: str) -> bool:
+def is_tag_line(line: str) -> bool:
     line = _apart(line.strip())[0]
     tag = read_tag(line)
     return bool(NUMBER_TAG.fullmatch(line)) or (tag is not None and _is_tag(tag[0], tag[1] == "="))
@@ -267,7 +310,8 @@ def _read_character(script: PlainScript, values: dict, body: str, position: int)
 
 
 def _unread(script: PlainScript) -> list[str]:
-    found = [("the story", {k: v for k, v in script.more.items() if k != "cast"})]
+    of_story = {k: v for k, v in script.more.items() if k != "cast" and not is_read(k, script.more)}
+    found = [("the story", of_story)]
     counts: dict[int, int] = {}
     for block in script.blocks:
         counts[block.scene] = counts.get(block.scene, 0) + 1

@@ -23,7 +23,6 @@ from .fields import (
     SHOT_FIELDS,
     STORY_FIELDS,
     ScriptError,
-    check_names,
     check_text,
     check_words,
     parse_cut,
@@ -31,7 +30,9 @@ from .fields import (
     row_id,
     without_id,
 )
+from .persons import cast_of, is_read, persons_of, tell_unused, unused
 from .plain_text import parse_plain
+from .readings import find_doubts
 from .source import as_script, find_script
 from .story import DEFAULT_NAME, Shot, Story
 
@@ -65,10 +66,11 @@ def load_story(
         text = json.dumps(source, ensure_ascii=False, indent=2)
         _check_text(text + character + default_name)
         story = _from_json(as_script(source), text, default_name)
+        story = _with_persons_told(story, source, character)
     elif isinstance(source, str):
         check_length(len(source) + len(character))
         _check_text(source + character + default_name)
-        story = _from_text(source, default_name)
+        story = _from_text(source, default_name, character)
     else:
         raise ValueError(
             f"a script must be text or a JSON object, but it is {type(source).__name__}"
@@ -81,18 +83,19 @@ def load_story(
     return story
 
 
-def _from_text(source: str, default_name: str) -> Story:
+def _from_text(source: str, default_name: str, character: str) -> Story:
     found = find_script(source)
     if found.data is None:
-        story = _from_plain(found.text, source, default_name)
+        story = _from_plain(found.text, source, default_name, character)
     else:
         # Written as escapes, half a character passed till here.
         _check_text(json.dumps(found.data, ensure_ascii=False))
         story = _from_json(found.data, source, default_name)
+        story = _with_persons_told(story, found.data, character)
     return replace(story, warnings=(*found.warnings, *story.warnings))
 
 
-def _from_plain(text: str, source: str, default_name: str) -> Story:
+def _from_plain(text: str, source: str, default_name: str, character: str) -> Story:
     script = parse_plain(text)
     shots: list[Shot] = []
     counts: dict[int, int] = {}
@@ -103,17 +106,19 @@ def _from_plain(text: str, source: str, default_name: str) -> Story:
         values = {**block.values, "row": row_id(block.more)}
         shots.append(_shot(*place, block.prompt, block.cut, values, where))
     name = script.title or default_name
-    story = _story(name, shots, script.overview, script.character, source, script.warnings)
-    return replace(story, cast=check_names(script.more.get("cast"), "cast"))
+    warnings = [*find_doubts(text).warnings, *script.warnings]
+    story = _story(name, shots, script.overview, script.character, source, warnings)
+    story = replace(story, cast=cast_of(script.more))
+    return _with_persons_told(story, script.more, character)
 
 
 def _from_json(data: Mapping, source: str, default_name: str) -> Story:
     warnings = _unknown(
-        data,
+        {key: value for key, value in data.items() if not is_read(key, data)},
         ("story_name", "story_overview", "scenes", "cast", *STORY_FIELDS, *SHOT_FIELDS),
         "the story",
     )
-    cast = check_names(data.get("cast"), "cast")
+    cast = cast_of(data)
     name = check_text(data.get("story_name") or default_name, "story_name")
     overview = check_text(data.get("story_overview") or "", "story_overview")
     character = check_text(data.get("character") or "", "character").strip()
@@ -130,6 +135,8 @@ def _from_json(data: Mapping, source: str, default_name: str) -> Story:
         where = f"scene {number}"
         warnings += _unknown(scene, (*SCENE_FIELDS, *SHOT_FIELDS), where)
         prompts, cuts = _prompts_and_cuts(scene, where)
+        if not prompts:
+            warnings.append(f"{where} has no video_prompts, so no shot is made of it")
         listed_keys = {key for key in SHOT_FIELDS if _is_one_per_shot(key, scene.get(key))}
         for i, (prompt, cut) in enumerate(zip(prompts, cuts, strict=True)):
             counts[number] = counts.get(number, 0) + 1  # scenes of the same number share one count
@@ -145,6 +152,17 @@ def _from_json(data: Mapping, source: str, default_name: str) -> Story:
             values["row"] = row_id(own)
             shots.append(_shot(len(shots), number, counts[number], prompt, cut, values, place))
     return replace(_story(name, shots, overview, character, source, warnings), cast=cast)
+
+
+def _with_persons_told(story: Story, data: Mapping, character: str) -> Story:
+    """The story with a warning when the script describes somebody whom no shot is told of."""
+    persons = persons_of(data)
+    if not persons:
+        return story
+    texts = [story.character, character, *(shot.prompt for shot in story.shots)]
+    pictures = [name for shot in story.shots for name in shot.references]
+    told = tell_unused(unused(persons, texts, pictures))
+    return replace(story, warnings=(*story.warnings, *told))
 
 
 def _with_names_told(story: Story) -> Story:

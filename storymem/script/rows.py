@@ -15,6 +15,7 @@ from ..files.messages import reason_of, shown
 from .fields import SHOT_FIELDS, STORY_FIELDS, ScriptError
 from .plain_text import SEPARATOR, parse_plain, split_tags
 from .reader import SCENE_FIELDS, load_story
+from .readings import Doubts, find_doubts
 from .source import find_script
 from .story import Story
 
@@ -202,7 +203,9 @@ def _plain(script: Script) -> str:
             tags = ["[cut]"]  # else the block would vanish, or the text be taken for JSON
         blocks.append(_block(tags, row.prompt, "prompt"))
         scene = row.scene
-    return "\n---\n".join(blocks) + "\n"
+    text = "\n---\n".join(blocks) + "\n"
+    # One block may hold lines that would divide it, or seem to.
+    return f"{text}---\n" if len(blocks) == 1 and find_doubts(text) != Doubts() else text
 
 
 def _tags(row: Row, scene: int, *, first: bool) -> list[str]:

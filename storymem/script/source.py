@@ -10,18 +10,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..files.json_text import DEEPEST, JsonError, is_deeper, parse_json
 from ..files.loose_json import read_value
 from ..files.messages import listed, short, shown
 from .fields import ScriptError
+from .plain_text import divide, split_tags
 
 THOUGHTS = "think|thinking|thought|thoughts|reasoning|reflection"
 _THOUGHT = re.compile(rf"\A\s*<({THOUGHTS})>.*?</\1>", re.DOTALL | re.IGNORECASE)
 _THOUGHT_BEGINS = re.compile(rf"\A\s*<({THOUGHTS})>", re.IGNORECASE)
 _THOUGHT_ENDS = re.compile(rf"</({THOUGHTS})>", re.IGNORECASE)
-_FENCE = re.compile(r"^[ \t]*(?:```|~~~)[^\n]*\n(.*?)^[ \t]*(?:```|~~~)[ \t]*$", re.DOTALL | re.M)
+_FENCE = re.compile(r"[ \t]*(?:```|~~~)")
 _OBJECT = re.compile(r"[{\[]\s*(?:\{\s*)?[\"'“„‘]?\w+[\"'”“’]?\s*:")
 _EXACT_TAG = re.compile(r"[ \t]*\[\w+[ \t]*=[ \t]*\Z")  # of the plain form: its JSON is no script
 _WEB_PAGE = re.compile(r"<!doctype html|<html[ >]", re.IGNORECASE)
@@ -33,11 +34,13 @@ MOST_TRIES = 50  # of places where JSON may begin: each may take the whole text
 
 @dataclass(frozen=True)
 class Source:
-    """What a text holds: ``data`` of a JSON script in ST-Bench's form, or the plain ``text``."""
+    """What a text holds: ``data`` of a JSON script in ST-Bench's form, or the plain ``text``.
+    ``other`` is the script that the text may be as well; empty for none."""
 
     text: str
     data: Mapping | None = None
     warnings: tuple[str, ...] = ()
+    other: str = ""
 
 
 def find_script(source: str) -> Source:
@@ -48,13 +51,28 @@ def find_script(source: str) -> Source:
             than one script.
     """
     text = source.removeprefix("\ufeff").strip()
+    whole = _whole_json(text)
+    if whole is not None:
+        return whole
     text, warnings = _without_thoughts(text)
     if not text:
         raise ScriptError("the script is empty: type a story, or choose a file")
     if _WEB_PAGE.match(text):
         raise ScriptError("it is a web page, not a script; download the file itself")
     found = _at_the_start(text) if text[0] in "{[" else _inside(text)
-    return Source(found.text, found.data, (*warnings, *found.warnings))
+    return replace(found, warnings=(*warnings, *found.warnings))
+
+
+def _whole_json(text: str) -> Source | None:
+    """A text that is nothing but JSON, whatever its prompts hold."""
+    if not text.startswith(("{", "[")):
+        return None
+    repeated: list[str] = []
+    try:
+        data = _parse(text, repeated)
+    except JsonError:
+        return None
+    return Source(text, as_script(data), tuple(repeated))
 
 
 def _without_thoughts(text: str) -> tuple[str, list[str]]:
@@ -151,11 +169,16 @@ def _from_json(text: str, start: int, written: str, end: int) -> Source:
             f"the script begins like JSON but is not valid JSON: {error.reason}; correct it, or "
             "write plain text with shots separated by ---"
         ) from None
-    around = _FENCE.sub(r"\1", text[:start] + "\n\n" + text[end:])
-    lines = [line for line in around.splitlines() if line.strip().strip("`~")]
-    lines = [line for line in lines if line.strip() not in ("```json", "~~~json")]
-    left_out = [f"the text around the JSON script is left out: {short(lines[0])}"] if lines else []
-    return Source(text, as_script(data), (*left_out, *repeated))
+    around = "\n".join(
+        line
+        for line in (text[:start] + "\n\n" + text[end:]).splitlines()
+        if not _FENCE.match(line) and line.strip().strip("`~")
+    )
+    if not around:
+        return Source(text, as_script(data), tuple(repeated))
+    left_out = f"the text around the JSON script is left out: {short(around)}"
+    is_story = len(divide(around).parts) > 1 and divide(around).sign == "---"
+    return Source(text, as_script(data), (left_out, *repeated), around + "\n" if is_story else "")
 
 
 def _is_script(written: str) -> bool:
@@ -173,14 +196,45 @@ def _name(data: object) -> str:
 
 
 def _plain(text: str) -> Source:
-    fences = _FENCE.findall(text)
-    if not fences:
+    around, fenced = _fences(text)
+    if not fenced:
         return Source(text)
-    around = [line for line in _FENCE.sub("", text).splitlines() if line.strip()]
-    if len(fences) > 1 or any(set(line.strip()) == {"-"} for line in around):
-        return Source(text, None, ("the lines of ``` are filmed as part of the prompts",))
-    left_out = f"the text around the script is left out: {short(around[0])}" if around else ""
-    return Source(fences[0].strip(), None, (left_out,) if left_out else ())
+    if not around:
+        return Source(fenced[0]) if len(fenced) == 1 else _filmed_fences(text, fenced)
+    if any(set(line.strip()) == {"-"} for line in around):
+        return _filmed_fences(text, [])
+    inside = fenced[0]
+    if len(fenced) > 1 or not (divide(inside).sign or split_tags(inside)[0]):
+        return _filmed_fences(text, fenced)
+    left_out = f"the text around the script is left out: {short(around[0])}"
+    return Source(inside, None, (left_out,))
+
+
+def _filmed_fences(text: str, fenced: list[str]) -> Source:
+    """A text whose fences may belong to it; ``fenced`` is what the shots would be without it."""
+    warning = "the lines of ``` are filmed as part of the prompts"
+    if not fenced:
+        return Source(text, None, (warning,))
+    script = "\n---\n".join(fenced) + ("\n---\n" if len(fenced) == 1 else "\n")
+    warning += "; if only what is between them is the script, remove the rest"
+    return Source(text, None, (warning,), script)
+
+
+def _fences(text: str) -> tuple[list[str], list[str]]:
+    """The lines of a text that stand in no fence, and what each of its fences holds."""
+    around, fenced, inside = [], [], None
+    for line in text.splitlines():
+        if _FENCE.match(line) and (inside is None or not line.strip().strip("`~")):
+            if inside is not None:
+                fenced.append("\n".join(inside).strip())
+            inside = [] if inside is None else None
+        elif inside is not None:
+            inside.append(line)
+        elif line.strip():
+            around.append(line)
+    if inside is not None:  # never closed: no fence
+        return text.splitlines(), []
+    return around, [part for part in fenced if part]
 
 
 def _parse(text: str, repeated: list[str]) -> object:
@@ -236,7 +290,13 @@ def as_script(data: object) -> Mapping:
 
 
 def _is_foreign(scene: object) -> bool:
-    return isinstance(scene, Mapping) and "video_prompts" not in scene
+    if not isinstance(scene, Mapping):
+        return False
+    shots = scene.get("video_prompts")
+    return "video_prompts" not in scene or (
+        isinstance(shots, list)
+        and any(isinstance(shot, Mapping) and "prompt" not in shot for shot in shots)
+    )
 
 
 def _scene(scene: object) -> object:

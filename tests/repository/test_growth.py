@@ -16,6 +16,7 @@ from storymem.memory.frame import MemoryFrame
 from storymem.sampling.lora import module_name
 from storymem.script.cast import named_in, names_in_label, names_of, strip_mentions
 from storymem.script.numbers import parse_ranges
+from storymem.script.offers import find_offers
 from storymem.script.plain_text import parse_plain, read_tag, split_tags
 from storymem.script.reader import load_story
 from storymem.script.rows import check_written, read_script, write_script
@@ -61,6 +62,37 @@ def test_scripts_of_any_form_are_read_in_time(pattern):
     def work(n):
         text = fill(pattern, n)
         return quietly(lambda: load_story(text, quiet=True))
+
+    assert_grows_linearly(work)
+
+
+LINES = [
+    "```\n", "```x\n", "~~~\n\n", "1. a\n", "2.\n", "Shot 1: a\n", "[Shot 1]\n", "[Shot 1] [cut]\n",
+    "Scene 1: a\n1. b\n", "a\n\n", "a\n[continue]\n", "[cut]\n\n", "[continue] a\n", "---\n",
+    "---\n\n", "***\n", "***\na\n", "[title: x]\n", "[character]\na\n\n", "**[cut]**\n", "Here:\n", "[x]\n",
+    '{"shots": ["a"]}\n', "{'a': 1}\n", '{"story_name": ', "<think>a</think>", "[more = {}]\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_scripts_of_many_lines_and_their_other_readings_are_read_in_time(line):
+    def work(n):
+        text = line * (n // len(line))
+
+        def both():
+            quietly(lambda: load_story(text, quiet=True))()
+            find_offers(f"a\n{text}")
+
+        return both
+
+    assert_grows_linearly(work)
+
+
+def test_many_persons_are_looked_for_in_time():
+    def work(n):
+        people = [{"name": f"Name {i}", "description": f"is {i}"} for i in range(n // 50)]
+        text = json.dumps({"characters": people, "shots": ["Name 3 waves."] * (n // 50)})
+        return lambda: find_offers(text)
 
     assert_grows_linearly(work)
 

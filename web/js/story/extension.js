@@ -2,13 +2,14 @@
 import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
 import { h, setText, useStyles } from "../shared/dom.js";
-import { LOAD_STORY, PROMPT_ENDS, everyNode, holderOf, kindOf } from "../shared/graph.js";
+import { LOAD_STORY, PROMPT_ENDS, everyNode, holderOf, kindOf, nodeOfId } from "../shared/graph.js";
 import { noteChange } from "../shared/host.js";
 import { icon } from "../shared/icons.js";
 import { heardSoFar, isEnded, statesFor, whenProgress } from "../shared/runs.js";
 import { StoryDialog } from "./dialog.js";
 import { labelsOf } from "./model.js";
 import { NO_FILE, askedBy, readStory } from "./api.js";
+import { ScriptNote, scrollsItself } from "./notes.js";
 import { stateTexts, t } from "../shared/texts.js";
 
 const WIDGET = "storymem_shots";
@@ -42,13 +43,12 @@ class NodePanel {
       icon("edit"), h("span", {}, t("story.edit")));
     this.summary = h("span", { class: "sm-summary", role: "status" });
     this.list = h("ol", { class: "sm-list", "aria-label": t("story.table"), tabindex: "0" });
-    this.element = h("div", { class: "sm-panel-on-node" }, h("div", { class: "sm-bar" }, this.button, this.summary), this.list);
-    // The wheel scrolls the list when there is more of it, and else zooms the canvas as everywhere.
-    this.list.addEventListener("wheel", (event) => {
-      if (this.list.scrollHeight > this.list.clientHeight && !event.ctrlKey) event.stopPropagation();
-    });
+    this.note = new ScriptNote((text) => this.save(text));
+    this.element = h("div", { class: "sm-panel-on-node" }, h("div", { class: "sm-bar" }, this.button, this.summary),
+      this.note.text, this.note.offers, this.list);
+    scrollsItself(this.list);
     const widget = node.addDOMWidget(WIDGET, "storymem", this.element, {
-      serialize: false, hideOnZoom: true, getMinHeight: () => SMALLEST, getValue: () => "", setValue: () => {},
+      serialize: false, hideOnZoom: true, getMinHeight: () => SMALLEST + this.note.height, getValue: () => "", setValue: () => {},
     });
     widget.serialize = false;
     this.followed = new WeakSet();
@@ -99,6 +99,7 @@ class NodePanel {
     const asked = askedBy(this.node);
     this.button.disabled = !asked;
     if (!asked) {
+      this.tell(null);
       this.show([], t("story.linked"));
       return;
     }
@@ -107,8 +108,26 @@ class NodePanel {
     if (!answer || JSON.stringify(asked) !== JSON.stringify(askedBy(this.node))) return;
     const empty = !answer.text.trim();
     this.answer = answer;
+    this.tell(empty ? {} : answer, asked.file);
     this.show(answer.shots, answer.error && !empty ? t("story.broken", answer) : "", empty);
     whenRead.dispatchEvent(new CustomEvent("read", { detail: { node: this.node, before } }));
+  }
+
+  /** Show what is to be known of the script, and make room for it below, never at the side. */
+  tell(...told) {
+    const { height } = this.note;
+    this.note.show(...told);
+    if (this.note.height === height) return;
+    const { node } = this;
+    const [, needed] = node.computeSize();
+    if (node.size[1] < needed) node.setSize([node.size[0], needed]);
+    node.graph?.setDirtyCanvas?.(true, true);
+  }
+
+  /** What a run said of the script; the page does not know it when another node gives it. */
+  executed(lines) {
+    this.note.executed = lines;
+    if (!askedBy(this.node)) this.tell(null);
   }
 
   show(rows, message, empty = false) {
@@ -214,6 +233,10 @@ app.registerExtension({
   setup() {
     useStyles("story");
     const readAll = () => everyPanel().forEach((panel) => panel.later());
+    api.addEventListener("executed", ({ detail }) => {
+      const panel = panels.get(nodeOfId(detail?.display_node ?? detail?.node));
+      panel?.executed(detail.output?.storymem_notice ?? []);
+    });
     for (const sign of ["reconnected", ...PROMPT_ENDS]) api.addEventListener(sign, readAll);
     app.canvas?.canvas?.addEventListener("subgraph-opened", readAll);
   },
