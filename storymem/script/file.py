@@ -49,10 +49,14 @@ def _without_mark(head: bytes) -> str:
     if len(head) > 7:
         for name, letter in (("utf-32-le", 0), ("utf-32-be", 3)):
             rest = [head[i::4] for i in range(4) if i != letter]
-            if 0 not in head[letter::4] and not any(map(any, rest)):
+            if 0 not in head[letter::4] and all(_mostly_zero(part) for part in rest):
                 return name
     even, odd = head[::2], head[1::2]
     for name, zeros, letters in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
-        if len(zeros) > 1 and zeros.count(0) > len(zeros) // 2 and 0 not in letters:
+        if len(zeros) > 1 and _mostly_zero(zeros) and 0 not in letters:
             return name
     return "utf-8"
+
+
+def _mostly_zero(part: bytes) -> bool:
+    return part.count(0) > len(part) // 2

@@ -16,7 +16,7 @@ from .fields import SHOT_FIELDS, STORY_FIELDS, ScriptError
 from .plain_text import SEPARATOR, parse_plain, split_tags
 from .reader import SCENE_FIELDS, load_story
 from .readings import Doubts, find_doubts
-from .source import find_script
+from .source import find_script, is_plain, seems_around
 from .story import Story
 
 FORMATS = ("json", "plain")
@@ -180,7 +180,8 @@ def _scene(rows: list[Row]) -> dict:
 # --- plain text ------------------------------------------------------------------------------
 
 
-def _plain(script: Script) -> str:
+def _plain(script: Script, careful: bool = False) -> str:
+    """``careful``: prompts that hold a code fence, JSON or the like are written exactly."""
     head = []
     if script.name:
         head.append(_tag("title", script.name))
@@ -194,16 +195,18 @@ def _plain(script: Script) -> str:
     if more:
         head.append(_exact("story_more", more))
     if script.character:
-        head = [_block([*head, "[character]"], script.character, "character")]
+        head = [_block([*head, "[character]"], script.character, "character", careful)]
     blocks = ["\n".join(head)] if head else []
     scene = 1
     for i, row in enumerate(script.rows):
         tags = _tags(row, scene, first=i == 0)
         if not tags and (not row.prompt.strip() or (not blocks and row.prompt[0] in "{[\ufeff")):
             tags = ["[cut]"]  # else the block would vanish, or the text be taken for JSON
-        blocks.append(_block(tags, row.prompt, "prompt"))
+        blocks.append(_block(tags, row.prompt, "prompt", careful))
         scene = row.scene
     text = "\n---\n".join(blocks) + "\n"
+    if not careful and not is_plain(text):
+        return _plain(script, careful=True)
     # One block may hold lines that would divide it, or seem to.
     return f"{text}---\n" if len(blocks) == 1 and find_doubts(text) != Doubts() else text
 
@@ -246,11 +249,12 @@ def _exact(key: str, value) -> str:
     return f"[{key} = {json.dumps(value, ensure_ascii=False)}]"
 
 
-def _block(tags: list[str], text: str, key: str) -> str:
+def _block(tags: list[str], text: str, key: str, careful: bool) -> str:
     """Tags and the text below them; the text as an exact tag when it would not read back."""
     block = "\n".join([*tags, text])
     # A text field of a browser makes "\n" of "\r", and may lose what comes after "\0".
     plain = text and not set(text) & set("\r\0") and not SEPARATOR.search(text)
+    plain = plain and not (careful and seems_around(text))
     if plain and not text.startswith("\ufeff"):
         head, _, odd = split_tags("\n".join(tags))
         if split_tags(block) == (head, text, odd):

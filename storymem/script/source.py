@@ -24,7 +24,7 @@ _THOUGHT_BEGINS = re.compile(rf"\A\s*<({THOUGHTS})>", re.IGNORECASE)
 _THOUGHT_ENDS = re.compile(rf"</({THOUGHTS})>", re.IGNORECASE)
 _FENCE = re.compile(r"[ \t]*(?:```|~~~)")
 _OBJECT = re.compile(r"[{\[]\s*(?:\{\s*)?[\"'“„‘]?\w+[\"'”“’]?\s*:")
-_EXACT_TAG = re.compile(r"[ \t]*\[\w+[ \t]*=[ \t]*\Z")  # of the plain form: its JSON is no script
+_EXACT_TAG = re.compile(r"[ \t]*\[\w+[ \t]*=")  # of the plain form: what is in it is no script
 _WEB_PAGE = re.compile(r"<!doctype html|<html[ >]", re.IGNORECASE)
 _STORY = re.compile(r"\{\s*[\"'“„‘]?(?:story_name|story_overview|scenes|shots|video_prompts)\b")
 _LISTS = ("scenes", "shots", "video_prompts", "prompts")  # by which an object is known for a story
@@ -84,9 +84,9 @@ def _without_thoughts(text: str) -> tuple[str, list[str]]:
             f"the script begins with <{match[1]}>, which never ends: it is the beginning of a "
             "model's answer; copy all of it"
         )
-    *_, last = [None, *_THOUGHT_ENDS.finditer(text)]
-    if last is not None:  # its beginning is in the prompt of some models
-        text = text[last.end() :]
+    ends = [match for match in _THOUGHT_ENDS.finditer(text) if not _in_exact_tag(text, match.end())]
+    if ends:  # its beginning is in the prompt of some models
+        text = text[ends[-1].end() :]
     return text.strip(), ["the thoughts before the script are left out"] * (text != whole)
 
 
@@ -132,7 +132,8 @@ def _scripts_in(text: str, place: int) -> tuple[list[tuple[int, str, int]], int]
     while (match := _OBJECT.search(text, place)) and tries < MOST_TRIES:
         start = match.start()
         place = match.end()
-        if _EXACT_TAG.match(text, text.rfind("\n", 0, start) + 1, start):
+        if _in_exact_tag(text, start):
+            place = text.find("\n", start) + 1 or len(text)
             continue
         found = read_value(text, start)
         if found is None:
@@ -143,6 +144,25 @@ def _scripts_in(text: str, place: int) -> tuple[list[tuple[int, str, int]], int]
         if _is_script(found[0]):
             scripts.append((start, *found))
     return scripts, broken
+
+
+def _in_exact_tag(text: str, place: int) -> bool:
+    return _EXACT_TAG.match(text, text.rfind("\n", 0, place) + 1, place) is not None
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text is read as plain text, with nothing in it that is taken for something else."""
+    try:
+        return find_script(text) == Source(text.strip())
+    except ScriptError:
+        return False
+
+
+def seems_around(prompt: str) -> bool:
+    """Whether a prompt holds what in a whole text may be something around a script."""
+    marks = (_THOUGHT_BEGINS, _THOUGHT_ENDS, _OBJECT, _WEB_PAGE)
+    is_fenced = any(map(_FENCE.match, prompt.splitlines()))
+    return is_fenced or any(mark.search(prompt) for mark in marks)
 
 
 def _only(text: str, scripts: list[tuple[int, str, int]]) -> Source:

@@ -69,8 +69,9 @@ def test_scripts_of_any_form_are_read_in_time(pattern):
 LINES = [
     "```\n", "```x\n", "~~~\n\n", "1. a\n", "2.\n", "Shot 1: a\n", "[Shot 1]\n", "[Shot 1] [cut]\n",
     "Scene 1: a\n1. b\n", "a\n\n", "a\n[continue]\n", "[cut]\n\n", "[continue] a\n", "---\n",
-    "---\n\n", "***\n", "***\na\n", "[title: x]\n", "[character]\na\n\n", "**[cut]**\n", "Here:\n", "[x]\n",
-    '{"shots": ["a"]}\n', "{'a': 1}\n", '{"story_name": ', "<think>a</think>", "[more = {}]\n",
+    "---\n\n", "***\n", "***\na\n", "[title: x]\n", "[character]\na\n\n", "**[cut]**\n", "Here:\n",
+    "[x]\n", '{"shots": ["a"]}\n', "{'a': 1}\n", '{"story_name": ', "<think>a</think>",
+    "[more = {}]\n", "[more = {'a': 1}]\n",
 ]  # fmt: skip
 
 

@@ -192,10 +192,10 @@ def test_what_was_read_before_is_read_as_before(text):
 
 
 @pytest.mark.parametrize(
-    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"]
 )
 def test_files_are_read_in_every_encoding_of_unicode(encoding):
-    for text in (JSON, PLAIN, "A café by the sea."):
+    for text in (JSON, PLAIN, "A café by the sea.", "a \U0001f3c3 b c"):
         assert decode(text.encode(encoding)).removeprefix("\ufeff") == text
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from helpers.browser import find_chromium
 from helpers.story_page import look
+from storymem.script.file import decode
 
 pytestmark = [
     pytest.mark.http,
@@ -97,3 +98,30 @@ def test_an_error_with_another_reading_offers_it(page):
     page.page.get_by_role("button", name="Read as 2 shots").click()
     page.wait_on_node(["waiting"] * 2)
     assert page.widget("script").startswith("[character]\nMara is tall.\n---\nShe runs.")
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"]
+)
+def test_the_editor_imports_files_as_the_node_reads_them(page, tmp_path, encoding):
+    text = "[title: Café]\n---\nShe runs \U0001f3c3 home.\n---\nb"
+    chosen = tmp_path / "other.txt"
+    chosen.write_bytes(text.encode(encoding))
+    assert decode(chosen.read_bytes()).removeprefix("\ufeff") == text
+    page.load("a")
+    page.edit_table()
+    page.page.locator(".sm-editor input[type=file]").set_input_files(chosen)
+    page.wait_for_message("other.txt: 2 shots")
+    assert page.column("prompt") == ["She runs \U0001f3c3 home.", "b"]
+    page.save()
+    assert page.widget("script") == text
+
+
+def test_a_file_in_an_old_encoding_is_refused_with_a_sentence(page, tmp_path):
+    chosen = tmp_path / "old.txt"
+    chosen.write_bytes("Café au lait.\n---\nb".encode("latin-1"))
+    page.load("a")
+    page.edit_table()
+    page.page.locator(".sm-editor input[type=file]").set_input_files(chosen)
+    page.wait_for_message("old.txt is neither UTF-8 nor UTF-16 text; save it as UTF-8.")
+    assert page.column("prompt") == ["a"]

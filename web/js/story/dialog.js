@@ -3,6 +3,7 @@ import { h, setText, useStyles } from "../shared/dom.js";
 import { StoryControls } from "./controls.js";
 import * as model from "./model.js";
 import { NO_FILE, readStory, writeScript } from "./api.js";
+import { decode } from "./encoding.js";
 import { t } from "../shared/texts.js";
 
 const CHECK_AFTER_MS = 350;
@@ -315,7 +316,13 @@ export class StoryDialog {
       this.showError(t("story.too_large", { file: file.name }));
       return;
     }
-    const text = await file.text();
+    let text;
+    try {
+      text = decode(await file.arrayBuffer());
+    } catch {
+      this.showError(t("story.not_text", { file: file.name }));
+      return;
+    }
     const answer = await this.readText(text);
     if (answer?.error) {
       this.showTab("text");
