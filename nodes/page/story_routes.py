@@ -123,6 +123,7 @@ def _states(story: Story, prefix: str, shots: list[dict]) -> dict:
             video = {"filename": found.video.name, "subfolder": subfolder, "type": "output"}
             video["version"] = version
         facts = {"label": shot.label, "number": shot.number, "state": found.word, "video": video}
+        facts["who"] = list(story.who(shot))
         shown.append({**row, **facts})
     warnings = [*story.warnings, *_about_folder(output, prefix or DEFAULT_PREFIX, story)]
     facts = {"folder": subfolder, "warnings": warnings, "mark": script_mark(story)}

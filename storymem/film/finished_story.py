@@ -12,7 +12,6 @@ import numpy as np
 from ..files.messages import reason_of
 from ..files.video import open_video, read_info, to_pixels
 from ..loop.reuse import is_held
-from ..script.cast import strip_mentions
 from ..script.file import read_script_text
 from ..script.reader import load_story
 from ..script.story import Story
@@ -95,8 +94,8 @@ def open_film(folder: Path, script: Path | None = None, *, partial: bool = False
             if info.frames < 1:
                 raise ValueError(f"{path} has no frame; generate the shot again")
             size = (info.frames, info.width, info.height)
-            shots.append(ShotFilm(shot.label, strip_mentions(shot.prompt), path, *size))
-    return StoryFilm(story.name, strip_mentions(story.overview), folder, tuple(shots))
+            shots.append(ShotFilm(shot.label, story.spoken(shot.prompt), path, *size))
+    return StoryFilm(story.name, story.spoken(story.overview), folder, tuple(shots))
 
 
 def find_stories(folder: Path) -> list[Path]:

@@ -1,12 +1,14 @@
 """Who is in a story: the names of its cast, and which of them a prompt speaks of.
 
-Names come from the script's ``cast``, from ``@name`` in prompts, and from the character block,
-where a line that begins ``Mara is ...``, ``Mara, ...`` or ``Mara: ...`` tells of Mara.
+Names come from the script's ``cast``, from ``@Name`` in prompts, and from the character block,
+where a line that begins ``Mara is ...``, ``Mara, ...`` or ``Mara: ...`` tells of Mara. A handle in
+small letters (``@home``) names nobody, unless it is somebody of the cast.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -43,7 +45,8 @@ def names_of(story_cast: Iterable[str], character: str, prompts: Iterable[str]) 
         elif chinese := DESCRIBED_CHINESE.match(line):
             found.append(chinese["name"])
     for prompt in prompts:
-        found += [_without_possessive(name) for name in MENTION.findall(prompt)]
+        names = map(_without_possessive, MENTION.findall(prompt))
+        found += [name for name in names if not name[:1].islower()]
     once: dict[str, str] = {}
     for name in filter(None, found):
         once.setdefault(name.casefold(), name)
@@ -77,5 +80,30 @@ def named_in(prompt: str, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def strip_mentions(prompt: str) -> str:
-    """The prompt for the text encoder: ``@Mara`` is written ``Mara``."""
+    """The prompt without the sign of any handle: what results are found again by."""
     return MENTION.sub(r"\1", prompt)
+
+
+def handles_of(names: Iterable[str]) -> frozenset[str]:
+    """What may stand behind an ``@`` that means one of ``names``: a name, or a word of it."""
+    names = [name.casefold() for name in names]
+    return frozenset((*names, *(word for name in names for word in name.split())))
+
+
+def speak_names(prompt: str, handles: frozenset[str]) -> str:
+    """The prompt for the text encoder: ``@Mara`` is written ``Mara``, and a handle that is none of
+    ``handles`` stays as typed."""
+
+    def said(match: re.Match) -> str:
+        known = _without_possessive(match[1]).casefold() in handles
+        return match[1] if known else match[0]
+
+    return MENTION.sub(said, prompt)
+
+
+def unknown_handles(prompts: Iterable[str], handles: frozenset[str]) -> tuple[str, ...]:
+    """Handles that stay as typed although several prompts have them: somebody, perhaps."""
+    counts: Counter[str] = Counter()
+    for prompt in prompts:
+        counts.update({_without_possessive(name) for name in MENTION.findall(prompt)})
+    return tuple(n for n, count in counts.items() if count > 1 and n.casefold() not in handles)

@@ -17,7 +17,7 @@ from dataclasses import replace
 from ..files.json_text import DEEPEST, is_deeper
 from ..files.messages import is_unicode, listed, short, shown
 from ..files.names import composed
-from .cast import MAX_NAMES, names_of
+from .cast import MAX_NAMES, handles_of, unknown_handles
 from .fields import (
     MAX_SCENE,
     SHOT_FIELDS,
@@ -166,15 +166,22 @@ def _with_persons_told(story: Story, data: Mapping, character: str) -> Story:
 
 
 def _with_names_told(story: Story) -> Story:
-    """The story with a warning when it has more names than are looked for."""
-    names = names_of(story.cast, story.character, (shot.prompt for shot in story.shots))
-    if len(names) <= MAX_NAMES:
-        return story
-    warning = (
-        f"the story has {len(names)} names ({listed(names, 3)}); the memory tells the first "
-        f"{MAX_NAMES} apart"
-    )
-    return replace(story, warnings=(*story.warnings, warning))
+    """The story with a warning when it has more names than are looked for, or handles that may be
+    names."""
+    told = []
+    if len(story.names) > MAX_NAMES:
+        told.append(
+            f"the story has {len(story.names)} names ({listed(story.names, 3)}); the memory tells "
+            f"the first {MAX_NAMES} apart"
+        )
+    unknown = unknown_handles((shot.prompt for shot in story.shots), handles_of(story.names))
+    if unknown:
+        handles = listed((f"@{name}" for name in unknown), 3)
+        told.append(
+            f"several prompts have {handles}, which is nobody of the cast and is filmed as typed; "
+            "if it is somebody, add the name to cast"
+        )
+    return replace(story, warnings=(*story.warnings, *told)) if told else story
 
 
 def check_file(size: int, name: str = "the script") -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property
 
-from ..files.messages import short
-from .cast import strip_mentions
+from ..files.messages import listed, short
+from .cast import MAX_NAMES, handles_of, named_in, names_of, speak_names
 
 DEFAULT_NAME = "story"  # for a script that does not say its name
 
@@ -56,14 +56,32 @@ class Story:
     warnings: tuple[str, ...] = ()  # what was read but not understood
     cast: tuple[str, ...] = ()  # names, as the script lists them (see storymem.script.cast)
 
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Everybody in the story; see :mod:`storymem.script.cast`."""
+        return names_of(self.cast, self.character, (shot.prompt for shot in self.shots))
+
+    @cached_property
+    def _handles(self) -> frozenset[str]:
+        return handles_of(self.names)
+
+    @cached_property
+    def _described(self) -> str:
+        return self.spoken(self.character)
+
+    def spoken(self, text: str) -> str:
+        """A text of the story as it is encoded: a name that is marked ``@Mara`` stands there as
+        ``Mara``, and a handle of nobody in the story stays as typed."""
+        return speak_names(text, self._handles)
+
     def prompt_of(self, shot: Shot) -> str:
-        """The prompt to encode: the character description, then the shot's own prompt; a name
-        that is marked ``@Mara`` stands there as ``Mara``."""
-        prompt = strip_mentions(shot.prompt)
-        return f"{_described(self.character)}\n{prompt}" if self.character else prompt
+        """The prompt to encode: the character description, then the shot's own prompt."""
+        prompt = self.spoken(shot.prompt)
+        return f"{self._described}\n{prompt}" if self.character else prompt
 
-
-_described = lru_cache(maxsize=4)(strip_mentions)  # of a character: the same for all shots
+    def who(self, shot: Shot) -> tuple[str, ...]:
+        """Those whom the memory knows a shot's prompt to speak of."""
+        return named_in(shot.prompt, self.names[:MAX_NAMES])
 
 
 def summarise(story: Story) -> str:
@@ -73,7 +91,8 @@ def summarise(story: Story) -> str:
     lines += [f"warning: {warning}" for warning in story.warnings]
     lines += [story.overview] if story.overview else []
     for shot in story.shots:
-        lines.append(
-            f"{shot.index + 1}. [{shot.label}{'' if shot.cut else ', continues'}] {shot.prompt}"
-        )
+        facts = [shot.label, *([] if shot.cut else ["continues"])]
+        if who := story.who(shot):
+            facts.append(f"with {listed(who)}")
+        lines.append(f"{shot.index + 1}. [{', '.join(facts)}] {shot.prompt}")
     return "\n".join(lines)

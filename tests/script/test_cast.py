@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from storymem.script.cast import named_in, names_in_label, names_of, strip_mentions
+from storymem.script.cast import (
+    named_in,
+    names_in_label,
+    names_of,
+    strip_mentions,
+)
 from storymem.script.reader import load_story
 from storymem.script.rows import read_script, write_script
+from storymem.script.story import summarise
 
 
 @pytest.mark.parametrize(
@@ -93,3 +99,50 @@ def test_a_possessive_mark_names_nobody_new():
 )
 def test_a_label_holds_one_name_or_several(label, names):
     assert names_in_label(label) == names
+
+
+HANDLES = "She walks @home at @ 5pm, me@example.org, a sign says @work and @2nd."
+
+
+def test_a_handle_of_nobody_stays_as_typed():
+    story = load_story(f"[cast: Mara]\n---\n{HANDLES}\n---\n@mara waves.\n---\nA tree.")
+    assert [story.prompt_of(shot) for shot in story.shots] == [HANDLES, "mara waves.", "A tree."]
+    assert story.names == ("Mara",)
+    assert story.warnings == ()
+    assert [story.who(shot) for shot in story.shots] == [(), ("Mara",), ()]
+
+
+@pytest.mark.parametrize(
+    ("script", "spoken"),
+    [
+        ("[cast: mara]\n---\n@mara waves.", "mara waves."),
+        ("[cast: Old Tom]\n---\n@tom's boat, @Tom.", "tom's boat, Tom."),
+        ("[character]\nMara is tall.\n---\n@MARA waves to @Pip.", "MARA waves to Pip."),
+        ("[character]\n@Mara is tall.\n---\n@mara waves to @pip.", "mara waves to @pip."),
+        ("@Mara waves.", "Mara waves."),  # as ever: it makes Mara somebody of the story
+        ("@mara waves, @Mara smiles.", "mara waves, Mara smiles."),
+        ("@小明跑步", "小明跑步"),
+    ],
+)
+def test_a_handle_of_somebody_is_spoken_as_the_name(script, spoken):
+    story = load_story(script)
+    assert story.prompt_of(story.shots[0]).splitlines()[-1] == spoken
+    assert story.who(story.shots[0])
+
+
+def test_a_handle_of_nobody_in_several_prompts_is_told():
+    story = load_story("@mara runs.\n---\n@mara waves @home.", quiet=True)
+    assert story.prompt_of(story.shots[0]) == "@mara runs."
+    (warning,) = story.warnings
+    assert warning.startswith("several prompts have @mara, which is nobody of the cast")
+    named = load_story("[cast: mara]\n---\n@mara runs.\n---\n@mara waves @home.", quiet=True)
+    assert named.prompt_of(named.shots[0]) == "mara runs."
+    assert named.warnings == ()
+
+
+def test_the_summary_says_who_is_in_each_shot():
+    story = load_story("[cast: Mara, Pip]\n---\nPip and @Mara run.\n---\n[continue]\n@home.")
+    assert summarise(story).splitlines()[1:] == [
+        "1. [01_01, with Pip, Mara] Pip and @Mara run.",
+        "2. [01_02, continues] @home.",
+    ]

@@ -225,8 +225,8 @@ export class StoryDialog {
     this.answers.set(story, answer);
     if (answer.error) return;
     story.rows.forEach((row, i) => {
-      const { state, video } = answer.shots[i]; // an edited shot keeps showing what it was
-      this.facts.set(row.id, { state, video: video ?? this.facts.get(row.id)?.video ?? null });
+      const { state, video, who } = answer.shots[i]; // an edited shot keeps showing what it was
+      this.facts.set(row.id, { state, who, video: video ?? this.facts.get(row.id)?.video ?? null });
     });
   }
 

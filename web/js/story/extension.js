@@ -25,12 +25,13 @@ class Line {
     this.element = h("li", {}, h("span", { class: "sm-number" }, String(number)), this.beginning, this.word);
   }
 
-  show(label, state, prompt) {
-    if (label === this.label && state === this.state && prompt === this.prompt) return;
-    Object.assign(this, { label, state, prompt });
+  show(label, state, prompt, who) {
+    if (label === this.label && state === this.state && prompt === this.prompt && who === this.who) return;
+    Object.assign(this, { label, state, prompt, who });
     const { kind, word } = stateTexts(state);
     Object.assign(this.element.dataset, { state: kind, label });
-    this.element.title = `${label} ${word}\n${prompt.slice(0, 600)}`;
+    const named = who ? `${t("story.who", { names: who })}\n` : "";
+    this.element.title = `${label} ${word}\n${named}${prompt.slice(0, 600)}`;
     setText(this.beginning, prompt.slice(0, 120));
     setText(this.word, word);
   }
@@ -150,7 +151,7 @@ class NodePanel {
     const known = this.lines.length;
     this.rows.forEach((row, i) => {
       this.lines[i] ??= new Line(i + 1);
-      this.lines[i].show(labels[i], this.states[i], row.prompt);
+      this.lines[i].show(labels[i], this.states[i], row.prompt, (row.who ?? []).join(", "));
     });
     this.list.append(...this.lines.slice(known).map(({ element }) => element));
     this.list.style.setProperty("--sm-lines", this.lines.length);

@@ -19,7 +19,7 @@ export function newRow(values = {}) {
 /** The server's answer as a story. */
 export function storyOf(answer) {
   const { name, overview, character, extra, format, text } = answer;
-  const rows = answer.shots.map(({ label, number, state, video, ...row }) => newRow(row));
+  const rows = answer.shots.map(({ label, number, state, video, who, ...row }) => newRow(row));
   return { name, overview, character, extra, format, rows, text };
 }
 

@@ -10,6 +10,7 @@ const CONTINUITY = ["", "last_frame", "last_five_frames"];
 const PARTS = { // of a row, that are changed later
   head: ".sm-scene", picture: ".sm-poster img", number: ".sm-number", state: ".sm-state",
   cut: '[data-field="cut"]', up: '[data-act="up"]', toggle: '[data-act="toggle_scene"]', more: '[data-act="more"]',
+  prompt: '[data-field="prompt"]',
 };
 
 export class StoryTable {
@@ -145,6 +146,12 @@ export class StoryTable {
       part.element.dataset.state = kind;
       setText(part.state, word);
       part.state.title = long;
+    }
+    const who = (facts?.who ?? []).join(", ");
+    if ((part.who ?? "") !== who) {
+      part.who = who;
+      const named = who ? `\n${t("story.who", { names: who })}` : "";
+      part.prompt.title = `${t("story.prompt.long")}${named}`;
     }
     const video = facts?.video ?? null;
     if ((part.video ?? null) === video) return;
