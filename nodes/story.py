@@ -72,7 +72,7 @@ class LoadStory(io.ComfyNode):
             return True  # linked: known only when it runs
         try:
             # In a thread: the host asks in the loop that answers everybody's requests.
-            await asyncio.to_thread(_load, script, file, "")
+            await asyncio.to_thread(_load, script, file, "", quiet=True)
         except ValueError as error:
             return short_places(str(error))
         return True
@@ -102,9 +102,9 @@ def read_source(script: str, file: str) -> tuple[str, str]:
     return _read(file), Path(file).stem or DEFAULT_NAME
 
 
-def _load(script: str, file: str, character: str):
+def _load(script: str, file: str, character: str, quiet: bool = False):
     text, name = read_source(script, file)
-    return load_story(text, default_name=name, character=character)
+    return load_story(text, default_name=name, character=character, quiet=quiet)
 
 
 def _read(name: str) -> str:
