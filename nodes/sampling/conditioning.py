@@ -185,7 +185,7 @@ def seed_input():
         default=0,
         min=0,
         max=0xFFFFFFFFFFFFFFFF,
-        control_after_generate=True,
+        control_after_generate=io.ControlAfterGenerate.fixed,  # a new seed regenerates every shot
         tooltip="Base seed. Each shot of a story uses base + its number in the story, or its own "
         "seed if it has one.",
     )

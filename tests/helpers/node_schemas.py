@@ -83,9 +83,11 @@ def saved_form(node) -> dict:
         for name, spec in described["input"].get(section, {}).items():
             options = spec[1] if len(spec) > 1 else {}
             one = {"name": name, "type": spec[0], "optional": section == "optional"}
-            for key in ("default", "min", "max", "step", "multiline", "control_after_generate"):
+            for key in ("default", "min", "max", "step", "multiline"):
                 if options.get(key) not in (None, False) or (key == "default" and key in options):
                     one[key] = options[key]
+            if options.get("control_after_generate"):  # one widget more
+                one["control_after_generate"] = True
             if spec[0] == "COMBO":
                 one["options"] = _options(name, options["options"])
             inputs.append(one)
