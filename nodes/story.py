@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import folder_paths
@@ -54,6 +55,15 @@ class LoadStory(io.ComfyNode):
                     tooltip="A description that goes before every prompt, after the script's own. "
                     "Describe what must look the same in all shots.",
                 ),
+                io.Boolean.Input(
+                    "prompt_weights",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Off: parentheses are part of the text. On: text encoders read them as "
+                    "weights, as in CLIP Text Encode: (red dress:1.2) counts 1.2 times. Only shots "
+                    "with parentheses are regenerated when it changes.",
+                ),
             ],
             outputs=[
                 Story.Output(display_name="story", tooltip="The story, for Shot Loop Open."),
@@ -83,8 +93,8 @@ class LoadStory(io.ComfyNode):
 
     @classmethod
     @shortens_host_paths
-    def execute(cls, script, file, character="") -> io.NodeOutput:
-        story = _load(script, file, character)
+    def execute(cls, script, file, character="", prompt_weights=False) -> io.NodeOutput:
+        story = replace(_load(script, file, character), prompt_weights=prompt_weights)
         told = {"storymem_notice": list(story.warnings)} if story.warnings else None
         return io.NodeOutput(story, len(story.shots), summarise(story), ui=told)
 

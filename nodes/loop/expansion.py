@@ -10,6 +10,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ...storymem.files.hashing import digest_of
 from ...storymem.loop.shot_record import describe_bank
+from ...storymem.script.prompt_weights import escape_weights
 from ..host.folders import shortens_host_paths
 from ..page import bank_ui
 from ..types import Bank, Flow, Shot
@@ -28,10 +29,12 @@ def body_outputs() -> list:
         ),
         io.String.Output(
             display_name="prompt",
-            tooltip="The shot's prompt with the character description, for CLIP Text Encode.",
+            tooltip="The shot's prompt with the character description, for CLIP Text Encode. "
+            "Parentheses are escaped, unless Load Story's prompt_weights is on.",
         ),
         io.String.Output(
-            display_name="negative", tooltip="The shot's negative prompt, for CLIP Text Encode."
+            display_name="negative",
+            tooltip="The shot's negative prompt, for CLIP Text Encode; escaped like the prompt.",
         ),
         io.Int.Output(
             display_name="shot_number", tooltip="Number of the shot in the story, from 1."
@@ -44,9 +47,11 @@ def body_outputs() -> list:
     ]
 
 
-def body_values(plan, bank, previous_frames, start_image=None) -> tuple:
+def body_values(story, plan, bank, previous_frames, start_image=None) -> tuple:
     shot = plan.shot
     texts = (plan.prompt, shot.negative or "")
+    if not story.prompt_weights:
+        texts = tuple(map(escape_weights, texts))
     return plan, bank, previous_frames, *texts, shot.index + 1, start_image
 
 
@@ -119,7 +124,8 @@ class LoopShot(io.ComfyNode):
     @shortens_host_paths
     async def execute(cls, loop, step, key) -> io.NodeOutput:
         run = loop_run.find_run(cls.hidden.dynprompt, loop)
-        values = body_values(*await run.begin(step), run.start_image(step))
+        begun = await run.begin(step)
+        values = body_values(run.loop.story, *begun, run.start_image(step))
         if run.steps[step].record is not None:  # found finished: the copies stay silent
             values = [ExecutionBlocker(None)] * len(values)
         return io.NodeOutput(None, *values)

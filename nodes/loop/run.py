@@ -278,7 +278,7 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     store = ShotStore(Path(output) / STORE_FOLDER)
     loop = Loop(
         flow.story, flow.settings, flow.bank, body, store, references, flow.start_images,
-        KNOWN.of(flow.bank),
+        KNOWN.of(flow.bank), reads_weights=True,
     )  # fmt: skip
     place = story_folder(output, flow.settings.prefix, flow.story)
     repair_folder(place, flow.story, store)

@@ -109,7 +109,9 @@ class BeginStory(io.ComfyNode):
         store.keep_pictures([*bank.frames, *bank.dropped])
         settings = LoopSettings(continuity, filename_prefix, negative)
         references, embedder = loop_references.read_references(story), KNOWN.of(bank)
-        loop = Loop(story, settings, bank, "", store, references, embedder=embedder)
+        loop = Loop(
+            story, settings, bank, "", store, references, embedder=embedder, reads_weights=True
+        )
         output = folder_paths.get_output_directory()
         folder = story_folder(output, filename_prefix, story)
         repair_folder(folder, story, store)  # or its edits and locks are not known
@@ -141,7 +143,7 @@ class NextShot(io.ComfyNode):
     @classmethod
     @shortens_host_paths
     def execute(cls, state) -> io.NodeOutput:
-        return io.NodeOutput(state, *body_values(*state.begin()))
+        return io.NodeOutput(state, *body_values(state.loop.story, *state.begin()))
 
 
 class FinishShot(io.ComfyNode):

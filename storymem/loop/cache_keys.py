@@ -15,6 +15,7 @@ from dataclasses import asdict
 from ..files.hashing import digest_of
 from ..memory.frame import MemoryFrame
 from ..sampling.continuity import ShotPlan
+from ..script.prompt_weights import has_weights
 from .neutral_inputs import inputs_that_count
 from .plan import Loop
 from .shot_memory import ShotMemory
@@ -35,10 +36,20 @@ def own_key(loop: Loop, plan: ShotPlan) -> str:
     described.pop("has_start")
     described["shot"] = inputs_that_count("Shot", described["shot"])
     described = inputs_that_count("ShotPlan", described)
+    if is_plain_text(loop, plan):
+        described["text"] = "plain"
     pictures = [loop.reference_digests[name] for name in plan.shot.references]
     if plan.has_start:
         pictures.append(f"start {MemoryFrame(loop.start_images[plan.shot.index]).digest}")
     return digest_of(["shot", described, pictures, loop.body])
+
+
+def is_plain_text(loop: Loop, plan: ShotPlan) -> bool:
+    """Whether a shot's texts go to their encoder with escapes, and would be read otherwise without:
+    earlier versions handed all texts on as typed."""
+    if not loop.reads_weights or loop.story.prompt_weights:
+        return False
+    return any(has_weights(text) for text in (plan.prompt, plan.shot.negative or ""))
 
 
 def shot_key(own: str, memory: ShotMemory, given: Sequence[str]) -> str:

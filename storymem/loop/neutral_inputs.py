@@ -20,7 +20,7 @@ NEUTRAL: dict[str, dict[str, object]] = {
     "StoryMemLoadLoRA": {"scale": "auto"},
     "StoryMemLoadMemoryBank": {"policy": "window"},
     "StoryMemLoadScorer": {"precision": "bf16"},
-    "StoryMemLoadStory": {"character": ""},
+    "StoryMemLoadStory": {"character": "", "prompt_weights": False},
     "StoryMemM2VModelPatch": {"rope_shift": 5},
     "StoryMemM2VSampler": {
         "cfg_low": 0.0,

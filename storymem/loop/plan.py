@@ -130,6 +130,7 @@ class Loop:
     embedder: Embedder | None = None  # compares prompts with pictures, for the policy relevant
     # Digests of an edited shot's last frames, by the key of the record (see ``shot_files``).
     edits: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    reads_weights: bool = False  # whether its encoders do (see ``storymem.script.prompt_weights``)
 
     @cached_property
     def reference_digests(self) -> dict[str, str]:

@@ -107,6 +107,7 @@ PARTS = {
         1,
         (
             "nodes/loop/expansion.py::body_values",
+            "storymem/script/prompt_weights.py",
             "storymem/loop/begin.py::begin_shot",
             "storymem/loop/given_edits.py::given_tail",
             "storymem/loop/shots.py::finish_shot",

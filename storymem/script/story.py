@@ -55,6 +55,7 @@ class Story:
     source: str = field(default="", repr=False)  # the script as it was given
     warnings: tuple[str, ...] = ()  # what was read but not understood
     cast: tuple[str, ...] = ()  # names, as the script lists them (see storymem.script.cast)
+    prompt_weights: bool = False  # whether parentheses are meant as weights
 
     @cached_property
     def names(self) -> tuple[str, ...]:

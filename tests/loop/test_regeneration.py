@@ -27,6 +27,7 @@ from storymem.memory.edits import BankEdits
 from storymem.memory.embedders import LayoutEmbedder
 from storymem.memory.frame import MemoryFrame
 from storymem.memory.picture import Picture
+from storymem.script.prompt_weights import has_weights
 from storymem.script.reader import load_story
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "regeneration.md"
@@ -74,6 +75,7 @@ def body(loop, step, begun) -> tuple[torch.Tensor, MemoryFrame]:
     seen += [[f.digest for f in begun.bank.used()], [f.digest for f in begun.bank.frames]]
     seen += [[Picture(frame).digest for frame in given]]
     seen += [None if start is None else Picture(start).digest]
+    seen += ["weights"] if loop.story.prompt_weights and has_weights(plan.prompt) else []
     seed = int(digest_of(seen)[:8], 16)
     frames = torch.rand(12, 8, 8, 3, generator=torch.Generator().manual_seed(seed))
     return frames, MemoryFrame(
@@ -265,6 +267,41 @@ def test_a_lock_on_a_changed_shot(loop):
 
 def test_numbers_of_scenes(loop):
     assert made_after(loop, replace(loop, story=tale(scene_num=7))) == []
+
+
+def in_a_host(loop, story, **fields):
+    """The loop in ComfyUI, whose text encoders read parentheses as weights."""
+    return replace(loop, story=replace(story, **fields), reads_weights=True)
+
+
+def test_prompt_weights(loop):
+    prompts = [*PROMPTS[:2], "Pip barks (twice:2).", "Mara rows :)", *PROMPTS[4:]]
+    off, on = (in_a_host(loop, tale(prompts), prompt_weights=is_on) for is_on in (False, True))
+    assert made_after(off, on) == [3, 4, 5, 6]
+    assert made_after(on, off) == [3, 4, 5, 6]
+    dark = (in_a_host(with_settings(loop, negative="(dark)"), tale(), prompt_weights=is_on)
+            for is_on in (False, True))  # fmt: skip
+    assert made_after(*dark, is_same=False) == ALL
+    locked = in_a_host(loop, tale(prompts, lock=only(3, True)), prompt_weights=True)
+    assert made_after(off, locked, is_same=False) == []
+
+
+def test_prompt_weights_without_parentheses(loop):
+    prompts = [*PROMPTS[:2], "Pip \\ barks :)", *PROMPTS[3:]]
+    off, on = (in_a_host(loop, tale(prompts), prompt_weights=is_on) for is_on in (False, True))
+    assert made_after(off, on) == []
+
+
+def test_parentheses_in_films_of_earlier_versions(loop):
+    """Those handed every text on as typed, in ComfyUI; headless runs never read weights."""
+    prompts = [*PROMPTS[:2], "Pip barks \\(loudly\\).", *PROMPTS[3:]]
+    earlier = replace(loop, story=tale(prompts))
+    assert made_after(earlier, in_a_host(loop, tale(prompts)), is_same=False) == [3]
+    on = in_a_host(loop, tale(prompts), prompt_weights=True)
+    assert made_after(earlier, on, is_same=False) == []
+    assert made_after(loop, in_a_host(loop, tale())) == []
+    headless = replace(loop, story=replace(tale(prompts), prompt_weights=True))
+    assert made_after(headless, earlier, is_same=False) == []
 
 
 def test_cast_under_the_window(loop):
