@@ -31,6 +31,7 @@ from ...storymem.film.shot_status import script_mark
 from ...storymem.loop.begin import bank_after, begin_shot, load_result
 from ...storymem.loop.disk_space import check_disk, estimate_bytes
 from ...storymem.loop.plan import Loop, LoopSettings, Step
+from ...storymem.loop.regeneration import find_regenerations, regeneration_lines
 from ...storymem.loop.shot_store import ShotResult, ShotStore
 from ...storymem.loop.shots import (
     finish_shot,
@@ -48,6 +49,7 @@ from ..host import executor as host_cache
 from ..host.folders import short_places
 from ..host.store import STORE_FOLDER
 from ..memory.known_embedders import KNOWN
+from .body_names import body_names
 from .file_watch import VERSIONS, WATCH
 from .graph import LoopGraph
 from .notices import RefusedError, tell
@@ -306,6 +308,10 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
         prompt_id = host_cache.running_prompt_id()
         notices = notices_of(film, folder, flow.story)
         notices += lock_warnings(loop, steps)
+        found = find_regenerations(loop, steps, body_names(graph, metadata))
+        for line in regeneration_lines([one for one in found if one.is_edited], steps):
+            logger.info("StoryMem: %s", line)
+        notices += regeneration_lines([one for one in found if not one.is_edited], steps)
         if notices:
             logger.warning("StoryMem: %s", short_places("\n".join(notices)))
         bank = loop.bank

@@ -42,6 +42,7 @@ from ..memory.known_embedders import KNOWN
 from ..types import Bank, State, Story
 from . import graph as loop_graph
 from . import references as loop_references
+from .body_names import body_names
 from .expansion import body_outputs, body_values
 from .notices import tell
 from .progress import workflow_id
@@ -184,11 +185,17 @@ class FinishShot(io.ComfyNode):
 
     @classmethod
     async def check_lazy_status(cls, state, frames=(None,), bank=(None,)):
-        if state[0].find(await _describe_body(cls.hidden)):
+        body = await _describe_body(cls.hidden)
+        if state[0].find(body):
             return []
-        if frames[0] is None:
+        wanted = [n for n, given in (("frames", frames), ("bank", bank)) if given[0] is None]
+        if len(wanted) == 2:  # asked for the first time
             _look_before_the_first_shot(cls.hidden, state[0])
-        return [name for name, given in (("frames", frames), ("bank", bank)) if given[0] is None]
+            graph = loop_graph.read_one_wire(cls.hidden.dynprompt, cls.hidden.unique_id)
+            metadata = loop_references.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
+            for one in state[0].regenerations(body, body_names(graph, metadata)):
+                logger.log(logging.INFO if one.is_edited else logging.WARNING, "StoryMem: %s", one)
+        return wanted
 
     @classmethod
     @shortens_host_paths

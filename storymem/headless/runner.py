@@ -27,6 +27,7 @@ from ..loop.begin import bank_after, begin_shot
 from ..loop.disk_space import check_disk, estimate_bytes
 from ..loop.neutral_inputs import inputs_that_count
 from ..loop.plan import Loop, LoopSettings, Step
+from ..loop.regeneration import find_regenerations, regeneration_lines
 from ..loop.render_version import render_versions
 from ..loop.shot_memory import ShotMemory
 from ..loop.shot_store import ShotResult, ShotStore
@@ -177,6 +178,10 @@ class StoryRun:
         self.loop.store.remove_unfinished()
         notices = notices_of(film, out, self.loop.story, has_title_folder=False)
         notices += lock_warnings(self.loop, steps)
+        found = find_regenerations(self.loop, steps)
+        for line in regeneration_lines([one for one in found if one.is_edited], steps):
+            logger.info("%s", line)
+        notices += regeneration_lines([one for one in found if not one.is_edited], steps)
         bank = self.loop.bank
         notices += memory_warnings(bank.max_frames, bank.sink, bank.policy)
         for notice in notices:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from ..files.hashing import digest_of
+from ..memory.bank import MemoryBank
 from ..memory.frame import MemoryFrame
 from ..sampling.continuity import ShotPlan
 from ..script.prompt_weights import has_weights
@@ -38,10 +39,15 @@ def own_key(loop: Loop, plan: ShotPlan) -> str:
     described = inputs_that_count("ShotPlan", described)
     if is_plain_text(loop, plan):
         described["text"] = "plain"
+    return digest_of(["shot", described, shot_pictures(loop, plan), loop.body])
+
+
+def shot_pictures(loop: Loop, plan: ShotPlan) -> list[str]:
+    """Who the pictures are that a shot brings: its reference images, then its start image."""
     pictures = [loop.reference_digests[name] for name in plan.shot.references]
     if plan.has_start:
         pictures.append(f"start {MemoryFrame(loop.start_images[plan.shot.index]).digest}")
-    return digest_of(["shot", described, pictures, loop.body])
+    return pictures
 
 
 def is_plain_text(loop: Loop, plan: ShotPlan) -> bool:
@@ -61,3 +67,30 @@ def shot_key(own: str, memory: ShotMemory, given: Sequence[str]) -> str:
             after a cut.
     """
     return digest_of(["seen", own, *memory.digests(), list(given)])
+
+
+def telling_facts(loop: Loop, plan: ShotPlan) -> dict:
+    """What a record keeps beside its key, so that people can be told which part of it changed (see
+    :mod:`storymem.loop.regeneration`)."""
+    shot = plan.shot
+    facts = {
+        "length": shot.length,
+        "lora_strength": shot.lora_strength,
+        "pictures": shot_pictures(loop, plan),
+        "memory": _describe_memory(loop.bank),
+        "start": [frame.digest for frame in loop.start_frames],
+    }
+    return facts | ({"text": "plain"} if is_plain_text(loop, plan) else {})
+
+
+def _describe_memory(bank: MemoryBank) -> dict:
+    """Settings of a memory bank, as far as they decide what shots see."""
+    kinds = ("pin", "unpin", "drop", "keep")
+    return {
+        "max_frames": bank.max_frames,
+        "sink": bank.sink,
+        "policy": bank.policy,
+        "embedder": bank.embedder if bank.policy == "relevant" else "",
+        "clicks": digest_of([sorted(getattr(bank.edits, kind)) for kind in kinds]),
+        "pins": digest_of([frame.digest for frame in bank.frames if frame.pinned]),
+    }

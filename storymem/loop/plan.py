@@ -85,6 +85,8 @@ class Step:
     result: ShotResult | None = None  # of a finished shot that something follows on
     seen: Mapping[str, str] | None = None  # digest -> why the shot sees it; None: not known yet
     has_earlier: bool = False  # whether the folder knows a result of this very shot
+    # What the folder knows of its latest result, also when that was made of something else.
+    earlier: Mapping = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def previous(self) -> str:

@@ -8,6 +8,7 @@ Layout below ``root``::
                      tail_0.png ...   its last frames, 8-bit and lossless: what the next shot
                      continues from
     pictures/cd/cd34....png           pictures of memory banks, stored once by content
+    bodies/ef/ef56....json            what made the shots, to compare later runs with
     writing/                          records being written; one rename makes a record appear whole
 
 A record is read only when every checksum holds; anything else counts as not finished.
@@ -33,7 +34,9 @@ from ..files.disk import (
     sync_later,
     unfinished_beside,
     unfinished_folder,
+    write_whole,
 )
+from ..files.hashing import digest_of
 from ..files.images import PictureError, open_picture, to_uint8
 from ..files.messages import shown
 from ..files.names import is_digest
@@ -43,6 +46,7 @@ from ..memory.frame import MemoryFrame
 from ..memory.picture import Picture
 from .shot_record import (
     MALFORMED,
+    RECORD_FILE,
     DamagedError,
     Record,
     read_bank,
@@ -52,6 +56,7 @@ from .shot_record import (
 )
 
 FRAME_FIELDS = tuple(f.name for f in fields(MemoryFrame) if f.name != "picture")
+LONGEST_BODY = 1 << 20  # characters; of a longer one only its hash is kept
 TAIL_FRAMES = 5  # MM2V continues from five frames (paper 3.3)
 logger = logging.getLogger(__name__)
 
@@ -159,6 +164,39 @@ class ShotStore:
                     self._write_picture(frame)
                 self._pictures_there.add(frame.digest)
 
+    def keep_body(self, body: str) -> None:
+        """Write down what makes the shots of a run, so that a later one can say what changed.
+
+        Raises:
+            StoreError: when the disk refuses.
+        """
+        path = self._body(digest_of(body))
+        if len(body) > LONGEST_BODY or path.exists():
+            return
+        with explain_write_errors("what made the shot", self.root):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, body.encode("utf-8", "surrogatepass"))
+
+    def find_body(self, digest: str) -> str | None:
+        """A body that ``keep_body`` wrote, when it is there as it was."""
+        if not is_digest(digest):
+            return None
+        try:
+            body = self._body(digest).read_bytes().decode("utf-8", "surrogatepass")
+        except MALFORMED:
+            return None
+        return body if digest_of(body) == digest else None
+
+    def find_facts(self, key: object) -> Mapping | None:
+        """What the record of ``key`` says of its shot, without a look at its files."""
+        if not is_digest(key):
+            return None
+        try:
+            facts = read_facts(self.folder_of(key) / RECORD_FILE)
+        except MALFORMED:
+            return None
+        return facts if isinstance(facts, Mapping) else None
+
     def read_picture(self, digest: str) -> torch.Tensor:
         """A picture that ``keep_pictures`` wrote, ``uint8 [H, W, 3]``.
 
@@ -221,8 +259,9 @@ class ShotStore:
     def remove_unfinished(self) -> None:
         """Remove what killed processes left half written, records and pictures."""
         self._remove_abandoned()
-        for folder in (self.root / "pictures").glob("*"):
-            remove_unfinished(folder)
+        for part in ("pictures", "bodies"):
+            for folder in (self.root / part).glob("*"):
+                remove_unfinished(folder)
 
     def free_bytes(self) -> int:
         """Free bytes on the disk of ``root``, which need not exist yet."""
@@ -259,6 +298,9 @@ class ShotStore:
     def _remove_abandoned(self) -> None:
         """Drop records that killed processes left half written."""
         remove_unfinished(self.root / "writing", is_ours_alone=True)
+
+    def _body(self, digest: str) -> Path:
+        return self.root / "bodies" / digest[:2] / f"{digest}.json"
 
     def _picture(self, digest: str) -> Path:
         return picture_path(self.root, digest)

@@ -19,7 +19,7 @@ from ..files.messages import count_shots, listed
 from ..memory.bank import MemoryBank
 from ..script.story import Shot
 from .begin import load_result
-from .cache_keys import own_key, shot_key
+from .cache_keys import own_key, shot_key, telling_facts
 from .given_edits import check_edits, given_digests
 from .plan import Loop, Step, plan_shot
 from .reuse import is_held, latest_results
@@ -95,8 +95,10 @@ def finish_shot(
         "own": step.own,
         "previous": step.previous,
         "body": digest_of(loop.body),
+        **telling_facts(loop, step.plan),
         **pin_facts(loop, bank),
     }
+    loop.store.keep_body(loop.body)
     bank = with_prompt(bank.with_edits(loop.bank.edits), loop.story, shot)
     return loop.store.commit(step.key, frames[given:], bank, facts, crf=crf, metadata=metadata)
 
@@ -194,6 +196,7 @@ def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int])
         entry = latest[shot.index]
         step = Step(plan, own_key(loop, plan), before)
         step.has_earlier = entry.get("own") == step.own
+        step.earlier = entry or _replaced(manifest, latest, shot)
         is_damaged = shot.index in damaged
         if is_damaged or not _keep_locked(loop, step, entry):
             step.key, step.seen = _known_key(loop, step)
@@ -205,6 +208,14 @@ def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int])
             step.key = step.record.key
         steps.append(step)
     return steps
+
+
+def _replaced(manifest: Mapping, latest: Sequence[Mapping], shot: Shot) -> Mapping:
+    """The result in a shot's place when it is of no other shot: its prompt was edited."""
+    entry = manifest.get("shots", {}).get(shot.label)
+    keys = {other.get("key") for other in latest if other}
+    is_free = isinstance(entry, Mapping) and entry.get("key") not in keys
+    return entry if is_free else {}
 
 
 def _keep_locked(loop: Loop, step: Step, entry: Mapping) -> bool:

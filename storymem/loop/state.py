@@ -18,8 +18,10 @@ from ..memory.bank import MemoryBank
 from ..sampling.continuity import ShotPlan
 from .begin import bank_after, begin_shot, load_result
 from .cache_keys import own_key, shot_key
+from .changed_inputs import BodyNames
 from .given_edits import given_digests
 from .plan import Loop, Step, plan_shot
+from .regeneration import Regeneration, find_regenerations
 from .run_memory import begin_memory
 from .shot_record import DamagedError, Record
 from .shot_store import ShotResult
@@ -78,6 +80,12 @@ class LoopState:
     def find(self, body: str) -> Record | None:
         """The finished record of the next shot, when it was made before."""
         return self._find_whole(self.next_step(body).key)
+
+    def regenerations(self, body: str, names: BodyNames) -> list[Regeneration]:
+        """Why the next shot is to be made although the story's folder has a result of it."""
+        step = self.next_step(body)
+        step.earlier = {"key": self.locked.get(step.plan.shot.index)}
+        return find_regenerations(replace(self.loop, body=body), [step], names)
 
     def reuse(self, body: str, record: Record) -> LoopState:
         """The state after a shot that was found finished."""

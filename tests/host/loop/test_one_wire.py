@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,19 @@ def test_frames_in_parts_are_joined_in_order(host, tmp_path):
         folder = Path(host.run(graph)["folder"])
         assert [decoded(folder / f"shot_01_0{i}.mp4") for i in (1, 2)] == before
     assert ran(tmp_path / "log") == [1, 2, 1, 2]
+
+
+def test_what_changed_is_named_in_the_log(host, log, caplog):
+    def run(seed) -> None:
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            host.run(one_wire(story(2), log, 2, seed=seed))
+
+    run(7)
+    assert "regenerated because" not in caplog.text
+    run(8)
+    lines = [line for line in caplog.messages if "regenerated because" in line]
+    words = "is regenerated because seed of 'StoryMemTestBody' changed from 7 to 8"
+    assert lines == [f"StoryMem: shot {n} {words}" for n in (1, 2)]
+    run(8)
+    assert "regenerated because" not in caplog.text

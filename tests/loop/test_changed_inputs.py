@@ -1,0 +1,373 @@
+"""What a run says of shots that it makes again: the input that changed, with both values."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from helpers.fakes import noise_image
+from storymem.files.hashing import digest_of
+from storymem.loop.begin import begin_shot, load_result
+from storymem.loop.changed_inputs import UPDATED, BodyNames, body_changes, changed
+from storymem.loop.plan import Loop, LoopSettings
+from storymem.loop.regeneration import (
+    UNTOLD,
+    UNTOLD_BODY,
+    find_regenerations,
+    regeneration_lines,
+)
+from storymem.loop.reuse import describe_result
+from storymem.loop.shot_store import LONGEST_BODY, ShotStore
+from storymem.loop.shots import finish_shot, list_steps
+from storymem.memory.bank import start_bank
+from storymem.script.reader import load_story
+
+PROMPTS = ("Mara walks.", "Mara sits.", "Pip barks.")
+PICTURES = [noise_image(i, 8, 8).float() / 255 for i in (71, 72)]
+DIGEST = "ab" * 32
+
+
+def node(kind="Sampler", fingerprint="None", **inputs) -> list:
+    return [kind, fingerprint, inputs]
+
+
+def graph_body(*nodes, files=(), versions=(), ends=([0, 0], [0, 1])) -> str:
+    """As nodes describe what makes a shot."""
+    text = json.dumps([list(ends), list(nodes), [list(file) for file in files]])
+    return json.dumps([dict(versions), text])
+
+
+def said(before: str, after: str, *names: str, **more) -> list[str]:
+    return body_changes(before, after, BodyNames(names, **more))
+
+
+LOADER = node("UNETLoader", unet_name="wan.safetensors")
+SAMPLER = node(seed=42, steps=40, model=["#", 1, 0])
+
+
+def test_a_widget_is_named_with_both_values():
+    other = node(seed=917, steps=40, model=["#", 1, 0])
+    found = said(graph_body(SAMPLER, LOADER), graph_body(other, LOADER), "'M2V Sampler'")
+    assert found == ["seed of 'M2V Sampler' changed from 42 to 917"]
+
+
+def test_a_seed_that_moves_by_itself_says_so():
+    bodies = (
+        graph_body(SAMPLER, LOADER),
+        graph_body(node(seed=917, steps=40, model=["#", 1, 0]), LOADER),
+    )
+    (found,) = said(*bodies, "'S'", controls={0: "randomize"})
+    assert found.endswith("to 917 (its control after generate is 'randomize', not 'fixed')")
+
+
+def test_a_widget_that_was_at_its_neutral_value_has_one():
+    bodies = graph_body(node("StoryMemM2VSampler")), graph_body(node("StoryMemM2VSampler", shift=5))
+    assert said(*bodies, "'S'") == ["shift of 'S' changed from 4.0 to 5"]
+    assert said(*bodies[::-1], "'S'") == ["shift of 'S' changed from 5 to 4.0"]
+
+
+def test_nodes_that_came_and_went():
+    lora = node("LoraLoader", model=["#", 2, 0], strength=1.0)
+    with_lora = graph_body(node(seed=42, steps=40, model=["#", 1, 0]), lora, LOADER)
+    without = graph_body(SAMPLER, LOADER)
+    kinds = {"LoraLoader": "Load LoRA"}
+    assert said(without, with_lora, "'S'", "'My LoRA'", "'L'") == ["'My LoRA' was added"]
+    assert said(with_lora, without, "'S'", "'L'", kinds=kinds) == ["'Load LoRA' was removed"]
+    # Beside it a widget of a node that has another place now.
+    cold = graph_body(node(seed=42, steps=8, model=["#", 1, 0]), lora, LOADER)
+    assert said(without, cold, "'S'", "'A'", "'L'") == [
+        "'A' was added",
+        "steps of 'S' changed from 40 to 8",
+    ]
+
+
+def test_links():
+    two = [node("Sampler", model=["#", 1, 0]), node("A"), node("A")]
+    other = [node("Sampler", model=["#", 2, 0]), node("A"), node("A")]
+    assert said(graph_body(*two), graph_body(*other), "'S'", "'A'", "'B'") == [
+        "model of 'S' is connected otherwise"
+    ]
+    ends = graph_body(*two, ends=([0, 1], [0, 1]))
+    assert said(graph_body(*two), ends) == ["frames of the loop comes from elsewhere"]
+    typed = graph_body(node("Sampler", model="x"), *two[1:])
+    assert said(graph_body(*two), typed, "'S'") == ["model of 'S' is connected otherwise"]
+
+
+def test_files():
+    def with_file(name="a.safetensors", size=7, time=1, value="a.safetensors") -> str:
+        return graph_body(node(lora=value), files=[[name, [size, time]]])
+
+    assert said(with_file(), with_file(size=8)) == ["the file 'a.safetensors' was replaced"]
+    assert said(with_file(), with_file(time=2)) == ["the file 'a.safetensors' was written anew"]
+    other = with_file("b.safetensors", value="sub/b.safetensors")
+    assert said(with_file(), other, "'L'") == [
+        "lora of 'L' changed from 'a.safetensors' to 'sub/b.safetensors'"
+    ]
+    gone = graph_body(node(lora="a.safetensors"))
+    assert said(with_file(), gone) == ["the file 'a.safetensors' is gone"]
+
+
+def test_what_a_node_reads_and_an_update():
+    assert said(graph_body(node("A", "'x'")), graph_body(node("A", "'y'")), "'Load Image'") == [
+        "what 'Load Image' reads changed"
+    ]
+    body = graph_body(SAMPLER, LOADER)
+    assert said(body, graph_body(SAMPLER, LOADER, versions={"sampling": 2})) == [UPDATED]
+    assert said(body, body) == []
+
+
+def headless(**parts) -> str:
+    body = {
+        "settings": {"width": 832, "threshold": 0.9}, "recipe": {"cfg": 3.5}, "judges": {},
+        "weights": {"i2v": DIGEST, "lora": []}, "lora_scale": None, "vae_tiling": False,
+        "start_image": None, "dtype": "torch.bfloat16", "code": {},
+    }  # fmt: skip
+    return json.dumps({**body, **parts})
+
+
+def test_a_headless_run():
+    for parts, words in (
+        ({"settings": {"width": 480, "threshold": 0.9}}, "width changed from 832 to 480"),
+        ({"recipe": {"cfg": 1.0}}, "cfg changed from 3.5 to 1.0"),
+        ({"recipe": {"cfg": 3.5, "denoise": 0.5}}, "denoise changed from nothing to 0.5"),
+        ({"weights": {"i2v": "cd" * 32, "lora": []}}, "the i2v files changed"),
+        ({"weights": {"i2v": DIGEST, "lora": [DIGEST]}}, "the lora files changed"),
+        ({"start_image": DIGEST}, "start_image changed"),
+        ({"code": {"headless": 2}}, UPDATED),
+    ):
+        assert said(headless(), headless(**parts)) == [words]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "",
+        "[",
+        "7",
+        "[]",
+        "{}",
+        "[[], []]",
+        '[{}, "[]"]',
+        '[{}, "[[[0]], [[1]], [[2]]]"]',
+        "[" * 9999,
+    ],
+)
+def test_a_body_that_nobody_wrote_says_nothing(odd):
+    assert said(odd, graph_body(SAMPLER)) == []
+    assert said(odd, headless()) == []
+
+
+def test_values_are_shown_safely():
+    long = "a wide view of the sea, " * 400
+    text = changed("text of 'T'", long + "calm", long + "rough\n\x1b[31m")
+    assert len(text) < 150
+    assert text.count("calm") == text.count("rough") == 1
+    assert not {"\x1b", "\n"} & set(text)
+    assert changed("x", DIGEST, "cd" * 32) == "x changed"
+    assert changed("x", 10**9999, 10**9998) != ""
+    assert changed("x", None, "b") == "x changed from nothing to 'b'"
+
+
+# --- in a run ------------------------------------------------------------------------------------
+
+
+def tale(prompts=PROMPTS, cuts=(True, False, True), **fields):
+    of_story = {name[1:]: fields.pop(name) for name in list(fields) if name.startswith("_")}
+    scene = {"video_prompts": list(prompts), "cut": list(cuts), **fields}
+    return load_story({"story_name": "Sea", "scenes": [scene], **of_story})
+
+
+@pytest.fixture
+def loop(tmp_path):
+    bank = start_bank(PICTURES, max_frames=4, sink=1, pinned=False)
+    body = graph_body(SAMPLER, LOADER)
+    return Loop(tale(), LoopSettings(), bank, body, ShotStore(tmp_path / "store"))
+
+
+@pytest.fixture
+def made(loop):
+    return make(loop, {"shots": {}})
+
+
+def make(loop, manifest, count=99) -> dict:
+    before = None
+    for step in list_steps(loop, manifest)[:count]:
+        if step.record is None:
+            begun = begin_shot(loop, step, before)
+            step.begin(begun)
+        if step.record is None:
+            seed = int(digest_of([loop.body, step.plan.prompt])[:8], 16)
+            frames = torch.rand(8, 8, 8, 3, generator=torch.Generator().manual_seed(seed))
+            step.record, step.result = finish_shot(loop, step, frames, begun.bank, crf=30)
+        before = step.result or load_result(loop, step.record)
+        manifest["shots"][step.label] = describe_result(step)
+    return manifest
+
+
+def lines(loop, manifest) -> list[str]:
+    steps = list_steps(loop, manifest)
+    found = find_regenerations(loop, steps, BodyNames(("'M2V Sampler'",)))
+    return regeneration_lines(found, steps)
+
+
+def other_body(**inputs) -> str:
+    return graph_body(node(**{"seed": 42, "steps": 40, "model": ["#", 1, 0], **inputs}), LOADER)
+
+
+def test_a_finished_story_says_nothing(loop, made):
+    assert lines(loop, made) == []
+    assert lines(loop, {"shots": {}}) == []
+
+
+def test_one_line_for_all_shots(loop, made):
+    after = replace(loop, body=other_body(seed=917))
+    assert lines(after, made) == [
+        "shots 1-3 are regenerated because seed of 'M2V Sampler' changed from 42 to 917"
+    ]
+    make(after, made, count=1)  # stopped after the first shot
+    assert lines(after, made) == [
+        "shots 2-3 are regenerated because seed of 'M2V Sampler' changed from 42 to 917"
+    ]
+    assert lines(loop, made) == []  # the first one is there as well
+
+
+def test_at_most_three_changes_are_named(loop, made):
+    (line,) = lines(replace(loop, body=other_body(seed=1, steps=2, cfg=1.0, a=1, b=2)), made)
+    assert line.count(" changed ") == 3
+    assert line.endswith(" and 2 more changes")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"seed": [None, 9, None]}, "its own seed changed from nothing to 9"),
+        ({"length": [None, 49, None]}, "its length changed from nothing to 49"),
+        ({"lora_strength": [None, 0.5, None]}, "its lora_strength changed from nothing to 0.5"),
+        ({"negative_prompt": [None, "x", None]}, "its negative prompt changed from '' to 'x'"),
+        ({"cuts": (True, True, True)}, "how it begins changed from 'last_frame' to 'a cut'"),
+    ],
+)  # fmt: skip
+def test_fields_of_a_shot(loop, made, fields, words):
+    (line,) = lines(replace(loop, story=tale(**fields)), made)
+    assert line == (
+        f"shot 2 is regenerated because {words}; shot 3 follows if what it sees changes"
+    )
+
+
+def test_an_edited_prompt_is_known_as_such(loop, made):
+    after = replace(loop, story=tale(("Mara runs.", *PROMPTS[1:])))
+    (found,) = find_regenerations(after, list_steps(after, made))
+    assert found.is_edited
+    assert found.shots == (1,)
+    assert found.reasons == ("its prompt changed from 'Mara walks.' to 'Mara runs.'",)
+    seeds = replace(after, body=other_body(seed=7))
+    one, others = find_regenerations(seeds, list_steps(seeds, made))
+    assert (one.is_edited, others.is_edited, others.shots) == (True, False, (2, 3))
+
+
+def test_the_character_description(loop, made):
+    after = replace(loop, story=replace(tale(), character="Mara is tall."))
+    words = "the character description changed from '' to 'Mara is tall.'"
+    assert lines(after, made) == [f"shots 1-3 are regenerated because {words}"]
+    shorter = replace(loop, story=replace(tale(), character="Mara."))
+    words = "the character description changed from 'Mara is tall.' to 'Mara.'"
+    assert lines(shorter, make(after, {"shots": {}})) == [
+        f"shots 1-3 are regenerated because {words}"
+    ]
+
+
+def test_shots_put_in(loop, made):
+    after = replace(loop, story=tale(("A gull.", *PROMPTS), (True, True, False, True)))
+    found = find_regenerations(after, list_steps(after, made))
+    assert ("its place in the story changed from 2 to 3",) in [one.reasons for one in found]
+
+
+def test_another_take_is_what_the_artist_asks_for(loop, made):
+    again = replace(loop, settings=replace(loop.settings, redo=(1,), take=2))
+    assert lines(again, made) == []
+
+
+def test_the_memory(loop, made):
+    for bank, words in (
+        (replace(loop.bank, max_frames=1, sink=0), "max_frames of the memory bank changed from 4"),
+        (
+            start_bank([PICTURES[0]], max_frames=4, sink=1, pinned=False),
+            "the reference pictures of the memory bank changed",
+        ),
+    ):
+        line = lines(replace(loop, bank=bank), made)[0]
+        assert line.startswith(f"shot 1 is regenerated because {words}")
+
+
+def test_parentheses(loop, made):
+    hosted = replace(loop, story=tale(("Mara (tall).", *PROMPTS[1:])), reads_weights=True)
+    manifest = make(hosted, {"shots": {}})
+    on = replace(hosted, story=replace(hosted.story, prompt_weights=True))
+    assert lines(on, manifest)[0].startswith(
+        "shot 1 is regenerated because parentheses in its text are read as weights now"
+    )
+
+
+# --- results of earlier versions -----------------------------------------------------------------
+
+
+def as_before(loop, *, keep=()) -> None:
+    """Leave of each record what earlier versions wrote."""
+    import hashlib
+
+    new = {"length", "lora_strength", "pictures", "memory", "start", "text"} - set(keep)
+    for path in loop.store.root.glob("shots/*/*/record.json"):
+        body = json.loads(json.loads(path.read_text())["record"])
+        body["facts"] = {k: v for k, v in body["facts"].items() if k not in new}
+        text = json.dumps(body)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        path.write_text(json.dumps({"sha256": digest, "record": text}))
+    for path in loop.store.root.glob("bodies/*/*"):
+        path.unlink()
+
+
+def test_records_of_earlier_versions_are_found_and_say_what_is_known(loop, made):
+    as_before(loop)
+    assert lines(loop, made) == []  # the same keys
+    assert lines(replace(loop, body=other_body(seed=1)), made) == [
+        f"shots 1-3 are regenerated because {UNTOLD_BODY}"
+    ]
+    line = lines(replace(loop, story=tale(seed=[None, 9, None])), made)[0]
+    assert "its own seed changed from nothing to 9" in line
+    line = lines(replace(loop, story=tale(length=[None, 49, None])), made)[0]
+    assert f"because {UNTOLD}" in line
+
+
+def test_a_body_that_was_altered_is_not_believed(loop, made):
+    (path,) = loop.store.root.glob("bodies/*/*")
+    path.write_text(graph_body(node(seed=1)))
+    assert UNTOLD_BODY in lines(replace(loop, body=other_body(seed=2)), made)[0]
+
+
+def test_a_huge_body_is_not_kept(loop):
+    huge = replace(loop, body="x" * (LONGEST_BODY + 1))
+    make(huge, {"shots": {}}, count=1)
+    assert not list(loop.store.root.glob("bodies/*/*"))
+
+
+@pytest.mark.parametrize("odd", [None, 7, "x", [], {}, ["a"], {"max_frames": []}, 1e999])
+def test_odd_facts_are_survived(loop, made, odd):
+    import hashlib
+
+    for path in loop.store.root.glob("shots/*/*/record.json"):
+        body = json.loads(json.loads(path.read_text())["record"])
+        wanted = ("story", "label", "prompt", "shot_prompt", "own")  # texts, or it is no record
+        body["facts"] = {k: v if k in wanted else odd for k, v in body["facts"].items()}
+        text = json.dumps(body)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        path.write_text(json.dumps({"sha256": digest, "record": text}))
+    assert lines(loop, made) == []
+    for after in (
+        replace(loop, body=other_body(seed=2)),
+        replace(loop, bank=replace(loop.bank, max_frames=1, sink=0)),
+        replace(loop, story=tale(seed=[None, 9, None])),
+    ):
+        assert all(len(line) < 1500 for line in lines(after, made))
