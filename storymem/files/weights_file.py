@@ -32,6 +32,7 @@ WEB_PAGE = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<!--")
 CONSTANTS = "constants.pkl"  # what PyTorch tells a TorchScript archive by
 # Before 2.6 torch.load ran such an archive also when it was asked for weights only.
 TORCH_RUNS_ARCHIVES = torch.__version__ < (2, 6)
+LONGEST_ROW = 1 << 17  # numbers of a vector that an outline holds
 LONGEST_NOTE = 1024  # bytes at a file's beginning that say what it is instead
 # What tensors are made of in a pickle. PyTorch allows more, of which some fill memory, or make a
 # tensor of any size, out of a few bytes.
@@ -77,7 +78,7 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
 
 def read_outline(path: str | Path) -> dict[str, torch.Tensor]:
     """Like ``read_state_dict``, but tensors on the meta device: names, shapes and types. Of a
-    ``.safetensors`` file single numbers are there, too; the rest of it is not read.
+    ``.safetensors`` file single numbers and rows are there, too; the rest of it is not read.
 
     Raises:
         ValueError: as ``read_state_dict`` does.
@@ -93,7 +94,7 @@ def read_outline(path: str | Path) -> dict[str, torch.Tensor]:
         with safe_open(path, framework="pt") as file:
             for key in header:
                 part = file.get_slice(key)
-                if math.prod(part.get_shape()) == 1:
+                if math.prod(part.get_shape()) == 1 or _is_row(part.get_shape()):
                     outline[key] = file.get_tensor(key)
                 else:
                     kind = part.get_dtype()
@@ -110,6 +111,28 @@ def read_outline(path: str | Path) -> dict[str, torch.Tensor]:
     except Exception as error:
         raise unreadable(path, error) from None
     return outline
+
+
+def _is_row(shape: list[int]) -> bool:
+    """Whether a tensor is a bias or a norm's weight, which takes no time to read."""
+    return len(shape) == 1 and shape[0] <= LONGEST_ROW
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """The texts in the header of a ``.safetensors`` file that describe it.
+
+    Raises:
+        ValueError: when the file cannot be read.
+    """
+    path = Path(path)
+    read_header(path)
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except Exception as error:
+        raise unreadable(path, error) from None
 
 
 _KINDS = {  # safetensors' names -> torch's, of which older versions lack some

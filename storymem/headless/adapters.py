@@ -9,21 +9,22 @@ from pathlib import Path
 
 import torch
 
+from ..files.messages import listed
 from ..files.weights_file import SAFETENSORS, read_outline, read_state_dict
-from ..sampling.lora import LoraModule, check_lora, describe_scale, read_lora, target_modules
+from ..sampling.lora import (
+    LONGEST_KEY,
+    LoraModule,
+    check_lora,
+    describe_scale,
+    read_lora,
+    target_modules,
+)
+from .extra_lora import load_extra_lora, put_on
+from .lora_places import DIFFUSERS_NAMES, places_of, places_of_config
 
 LORA_FILES = {"high": "backbone_high_noise", "low": "backbone_low_noise"}  # released names
 SUFFIXES = (".safetensors", ".pth")
 STORYMEM_ADAPTER = "storymem"
-# The checkpoint's name of a target -> diffusers' name of it.
-DIFFUSERS_NAMES = {
-    **{f"self_attn.{part}": f"attn1.to_{part}" for part in "qkv"},
-    **{f"cross_attn.{part}": f"attn2.to_{part}" for part in "qkv"},
-    "self_attn.o": "attn1.to_out.0",
-    "cross_attn.o": "attn2.to_out.0",
-    "ffn.0": "ffn.net.0.proj",
-    "ffn.2": "ffn.net.2",
-}
 CHECKPOINT_NAMES = {new: old for old, new in DIFFUSERS_NAMES.items()}
 logger = logging.getLogger(__name__)
 
@@ -138,17 +139,37 @@ def add_lora(
     return describe_scale(modules, scale)
 
 
-def add_extra_lora(transformer: torch.nn.Module, path: Path) -> None:
-    """Any other Wan LoRA that diffusers reads, at strength 1 (a 4-step distill LoRA, a style)."""
-    from diffusers import WanImageToVideoPipeline
+def check_extra_lora(path: Path, config: Mapping) -> None:
+    """Raise ValueError unless a transformer of this config has a place for what the file holds.
 
-    if not path.is_file():
-        raise ValueError(f"there is no LoRA file at {path}; check the path")
-    # Read here: diffusers would hand some files to readers that run what is in them.
-    state = WanImageToVideoPipeline.lora_state_dict(read_state_dict(path))
+    Of a ``.safetensors`` file little more than the header is read. What belongs to a part that the
+    model does not have is left out, with a warning.
+    """
+    if path.stem in LORA_FILES.values():
+        raise ValueError(
+            f"{path.name} is named as a StoryMem LoRA, which has a scale of its own; pass it with "
+            "--lora-high or --lora-low"
+        )
+    found = load_extra_lora(path, places_of_config(config), is_outline=True)
+    if found.left_out:
+        logger.warning(
+            "%s: %d of its weights belong to parts that this model does not have, such as the "
+            "image encoder of Wan 2.1, and are left out (%s)",
+            path.name, len(found.left_out), listed(found.left_out, 3, LONGEST_KEY),
+        )  # fmt: skip
+
+
+def add_extra_lora(transformer: torch.nn.Module, path: Path) -> str:
+    """Any other Wan LoRA at strength 1 (a 4-step distill LoRA, a style); what it is, in words.
+
+    Raises:
+        ValueError: when any of it has no place in the model.
+    """
+    found = load_extra_lora(path, places_of(transformer))
     count = len(getattr(transformer, "peft_config", {}))
-    transformer.load_lora_adapter(state, prefix="transformer", adapter_name=f"extra_{count}")
+    put_on(transformer, found, f"extra_{count}")
     set_lora_strength(transformer, 1.0)
+    return found.describe()
 
 
 def set_lora_strength(transformer: torch.nn.Module, strength: float) -> None:

@@ -16,10 +16,13 @@ from . import parallel
 from .adapters import (
     add_extra_lora,
     add_lora,
+    check_extra_lora,
     check_lora_file,
     read_lora_file,
     set_lora_strength,
 )
+from .extra_lora import identity_note
+from .lora_places import places_of_config
 from .models import (
     I2V_CHANNELS,
     T2V_CHANNELS,
@@ -61,6 +64,13 @@ class ModelFiles:
                 raise ValueError(f"there is no LoRA file at {path}; check the path")
         for path in self.lora or ():
             check_lora_file(path, read_config(self.i2v, "transformer"))
+        for path in dict.fromkeys(self.extra_lora or ()):
+            check_extra_lora(path, read_config(self.i2v, "transformer"))
+        if self.extra_lora and self.t2v is not None:
+            logger.warning(
+                "--extra-lora-high and --extra-lora-low go on the I2V experts; a first shot that "
+                "--t2v makes from text alone is made without them"
+            )
         if self.lora or self.extra_lora:
             try:
                 import peft  # noqa: F401
@@ -68,6 +78,13 @@ class ModelFiles:
                 raise ValueError(
                     "LoRA needs peft; pip install -r requirements-headless.txt"
                 ) from error
+
+    def extra_loras(self) -> list[tuple[Path, str]]:
+        """The other LoRAs, each with what a shot's key says of how it is read."""
+        return [
+            (path, identity_note(path, places_of_config(read_config(self.i2v, "transformer"))))
+            for path in self.extra_lora or ()
+        ]
 
     def positions(self) -> int:
         """How many temporal positions the experts' table has, on either side of 0."""
@@ -195,4 +212,5 @@ class Engine:
                 )
                 logger.info("%s: %s", path.name, report)
             if self.files.extra_lora:
-                add_extra_lora(expert, self.files.extra_lora[i])
+                path = self.files.extra_lora[i]
+                logger.info("%s: %s", path.name, add_extra_lora(expert, path))

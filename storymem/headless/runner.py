@@ -351,7 +351,7 @@ class StoryRun:
             "t2v": identify_weights(files.t2v),
             "vae": identify_weights(files.vae),
             "lora": [identify_weights(path) for path in files.lora or ()],
-            "extra_lora": [identify_weights(path) for path in files.extra_lora or ()],
+            "extra_lora": [identify_weights(path) + note for path, note in files.extra_loras()],
             "clip": identify_weights(self.models.clip),
             "laion": [
                 identify_weights(path)

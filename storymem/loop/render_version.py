@@ -124,6 +124,8 @@ PARTS = {
             "storymem/headless/engine.py",
             "storymem/headless/models.py",
             "storymem/headless/adapters.py",
+            "storymem/headless/extra_lora.py",
+            "storymem/headless/lora_places.py",
             "storymem/headless/positions.py",
             "storymem/headless/parallel.py",
             "storymem/headless/judges.py",

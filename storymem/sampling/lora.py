@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from ..files.messages import listed, short
+from .lora_kinds import kind_of_file, wan_of_width
 
 LORA_ALPHA = 128.0  # of the released adapters; PEFT files do not carry it
 SCALES = ("auto", "rslora", "standard")
@@ -103,13 +104,16 @@ def read_lora(state: Mapping[str, torch.Tensor], name: str = "the file") -> dict
             )
         found[slot] = (key, tensor)
     if unknown:
-        raise ValueError(f"{name} is not a StoryMem LoRA: it also holds {_listed(unknown)}")
+        shapes = {k: tuple(t.shape) for k, t in state.items() if isinstance(t, torch.Tensor)}
+        raise ValueError(
+            f"{name} is not a StoryMem LoRA: it also holds {_listed(unknown)}{_seems(shapes)}"
+        )
     half = [module for module, found in parts.items() if not {"up", "down"} <= found.keys()]
     if half:
         raise ValueError(f"{name} is incomplete: half of the pair is missing for {_listed(half)}")
     for found in parts.values():
         for slot, (key, tensor) in found.items():
-            _check_tensor(slot, short(key, LONGEST_KEY), tensor, name)
+            check_tensor(slot, short(key, LONGEST_KEY), tensor, name)
     without = [module for module, found in parts.items() if "alpha" not in found]
     if 0 < len(without) < len(parts):
         raise ValueError(
@@ -145,7 +149,14 @@ def _named_weights(state: object, name: str) -> Mapping[str, torch.Tensor]:
     return state
 
 
-def _check_tensor(slot: str, key: str, tensor: torch.Tensor, name: str) -> None:
+def check_tensor(slot: str, key: str, tensor: torch.Tensor, name: str) -> None:
+    """Raise ValueError for a tensor of a LoRA file that is no matrix of fractions or no alpha.
+
+    Args:
+        slot: ``alpha``, or the half of the pair.
+        key: the tensor's name in the file.
+        name: the file's.
+    """
     shape = list(tensor.shape)
     if slot == "alpha":
         _check_alpha(key, tensor, name)
@@ -246,6 +257,7 @@ def check_lora(
             f"{name} does not fit this model: it covers {found} of {len(weights)} modules"
             + (f"; missing: {_listed(missing)}" if missing else "")
             + (f"; not in the model: {_listed(extra)}" if extra else "")
+            + _seems({f"{m}.lora_down": tuple(pair.down.shape) for m, pair in modules.items()})
             + ". Load the StoryMem LoRA of Wan 2.2 A14B, or download the file again"
         )
     wrong = []
@@ -255,7 +267,10 @@ def check_lora(
         if pair.up.shape[1] != pair.rank or (shape is not None and found != tuple(shape)):
             wrong.append(f"{module} {list(found)} (model: {list(shape or ())})")
     if wrong:
-        raise ValueError(f"{name} was made for another model: {_listed(wrong)}")
+        first, shape = next(iter(weights.items()))
+        width = modules[first].down.shape[1]
+        model = wan_of_width(width) if shape is not None and width != shape[1] else ""
+        raise ValueError(f"{name} was made for {model or 'another model'}: {_listed(wrong)}")
 
 
 def target_modules(blocks: int) -> list[str]:
@@ -277,6 +292,11 @@ def describe_scale(modules: Mapping[str, LoraModule], choice: str) -> str:
             )
         words.append(text)
     return "; ".join(words)
+
+
+def _seems(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    kind = kind_of_file(shapes)
+    return f"; it looks like {kind}" if kind else ""
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -50,7 +50,7 @@ NO_PIXELS = {
     "storymem/loop/render_version.py", "storymem/loop/cache_keys.py",
     "storymem/loop/shot_record.py",
     "storymem/tiny/files.py", "storymem/models/weights.py",
-    "storymem/files/weights_file.py",
+    "storymem/files/weights_file.py", "storymem/sampling/lora_kinds.py",
 }  # fmt: skip
 SOURCES = sorted({source for part in PARTS.values() for source in part.sources})
 CODE = '''"""A module."""

@@ -162,6 +162,38 @@ def test_keys_that_are_no_lora_are_refused():
         read_lora(state)
 
 
+UNET = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+OTHERS = {  # what people choose by mistake: a layer of it, its width, and what it is told to be
+    "SD 1.5": (UNET, 768, "a LoRA for Stable Diffusion 1.5"),
+    "SDXL": (UNET, 2048, "a LoRA for SDXL"),
+    "Flux": ("lora_unet_double_blocks_0_img_attn_qkv", 8, "a LoRA for Flux or HunyuanVideo"),
+    "LTX": ("diffusion_model.transformer_blocks.0.attn1.to_q", 8, "a LoRA for LTX-Video"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_lora_of_another_model_is_told_by_its_kind(kind):
+    layer, width, words = OTHERS[kind]
+    state = {f"{layer}.lora_down.weight": torch.ones(4, width),
+             f"{layer}.lora_up.weight": torch.ones(8, 4)}  # fmt: skip
+    with pytest.raises(ValueError, match=f"it looks like {words}"):
+        check_lora(read_lora(state), weights())
+
+
+def test_a_whole_model_is_told_to_be_one():
+    with pytest.raises(ValueError, match="it looks like a whole Wan model, not a LoRA"):
+        read_lora({"blocks.0.self_attn.q.weight": torch.zeros(2, 2)})
+
+
+def test_a_lora_of_a_smaller_wan_is_told_by_its_name():
+    state = {
+        key: torch.zeros(4, 3072) if "lora_A" in key else torch.zeros(3072, 4)
+        for key in peft_state()
+    }
+    with pytest.raises(ValueError, match=r"was made for Wan 2\.2 5B: blocks"):
+        check_lora(read_lora(state), weights())
+
+
 FIRST = "blocks.0.self_attn.q.lora_A.weight"
 FIRST_ALPHA = "lora_unet_blocks_0_self_attn_q.alpha"
 SPOILED = {
