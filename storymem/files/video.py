@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .frame_colours import LIMITED_RANGE, UNKNOWN, to_rgb
 from .messages import reason_of
 
 FRAME_RATE = 16  # frames per second that Wan 2.2 was trained with
@@ -31,7 +32,6 @@ ENCODER_THREADS = 4  # on any machine
 # Numbers of Rec. ITU-T H.273. Without them players guess by the size of the picture, and swscale
 # computes BT.601.
 BT709 = 1  # as matrix, primaries and transfer
-LIMITED_RANGE = 1  # luma 16 ... 235
 logger = logging.getLogger(__name__)
 
 
@@ -48,7 +48,9 @@ class VideoInfo(NamedTuple):
     pixel_format: str | None  # None: the file does not tell
     extradata: bytes
     delay: int = 0  # frames by which decoding runs ahead of showing; one frame alone has none
-    matrix: int = 2  # of its colours (H.273); 2: the file does not tell
+    matrix: int = UNKNOWN  # of its colours, in numbers of H.273, like the next two
+    primaries: int = UNKNOWN
+    curve: int = UNKNOWN
 
     def joins(self, other: VideoInfo) -> bool:
         """Whether packets of both can stand in one stream."""
@@ -146,7 +148,9 @@ def read_info(path: str | Path) -> VideoInfo:
                 round(
                     max(0, -min(times, default=0) * stream.time_base * (stream.average_rate or 0))
                 ),
-                context.colorspace,
+                int(context.colorspace),
+                int(context.color_primaries),
+                int(context.color_trc),
             )
     except (av.error.FFmpegError, OSError, IndexError) as error:
         raise ValueError(f"{path} cannot be read as a video: {reason_of(error)}") from error
@@ -160,7 +164,7 @@ def read_frames(path: str | Path) -> Iterator[np.ndarray]:
 
 
 def to_pixels(frame, size: tuple[int, int] | None = None) -> np.ndarray:
-    """A decoded frame as players show it, turned as its file says: ``uint8 [H, W, 3]``.
+    """A decoded frame as players show it, sRGB, turned as its file says: ``uint8 [H, W, 3]``.
 
     Args:
         size: (height, width) to scale it to; ``None`` leaves it as it is.
@@ -170,7 +174,7 @@ def to_pixels(frame, size: tuple[int, int] | None = None) -> np.ndarray:
         height, width = size[::-1] if turns % 2 else size
         if (frame.height, frame.width) != (height, width):
             frame = frame.reformat(width=width, height=height, interpolation="LANCZOS")
-    pixels = frame.to_ndarray(format="rgb24")
+    pixels = to_rgb(frame)
     return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
 
@@ -218,6 +222,15 @@ def join_videos(
     frames = _faded([_sized(path, size) for path in paths], [info.frames for info in infos], fades)
     write_video(target, frames, fps=fps, crf=crf, metadata=metadata)
     return False
+
+
+def copy_video(path: str | Path, target: str | Path, *, fps: float) -> None:
+    """One shot at another frame rate, its packets as they are.
+
+    Raises:
+        ValueError: when it cannot be read.
+    """
+    _copy_packets([path], target, as_rate(fps), read_info(path).delay, None)
 
 
 def clip_fades(counts: Sequence[int], wanted: Sequence[int]) -> list[int]:

@@ -12,13 +12,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..files.disk import explain_write_errors, remove_link, replacing, unfinished_file
+from ..files.frame_colours import unusual_colours
 from ..files.hashing import checksum
+from ..files.messages import listed
 from ..files.names import folder_name
 from ..files.video import (
     BT709,
     DEFAULT_CRF,
     FRAME_RATE,
     clip_fades,
+    copy_video,
     join_videos,
     read_info,
     subtitles_text,
@@ -101,7 +104,7 @@ class StoryExport:
                 # A copy, not a hard link: who edits it in place must not alter the record.
                 shutil.copyfile(step.record.video, unfinished)
             else:
-                self._join([Clip(step.record.video, step.record.frames, "")], unfinished, {}, [])
+                copy_video(step.record.video, unfinished, fps=self.options.fps)
             status = unfinished.stat()
             digest, fps = checksum(unfinished), float(self.options.fps)
             written = Written(step.record.key, digest, status.st_mtime_ns, fps)
@@ -175,13 +178,14 @@ class StoryExport:
             while True:
                 with changing(self.folder):
                     known = series.find(version)
-                    known = known if series.is_there(known) else None
+                    known = known if self._is_right(series, known) else None
                     if joined or known:
                         return self._put_film(series, known, film, version, steps, captions, bank)
                 # A long film takes minutes to join, which others of this folder need not wait for.
+                self._tell_colours(chosen, clips)
                 is_copied = self._join(clips, film, metadata, fades)
                 if not is_copied and not any(fades):
-                    logger.info("StoryMem: shots of different sizes were re-encoded for %s", place)
+                    logger.info("StoryMem: shots of different kinds were re-encoded for %s", place)
                 size, sha256 = film.stat().st_size, checksum(film)
                 version = replace(version, is_copied=is_copied, size=size, sha256=sha256)
                 joined = True
@@ -288,6 +292,8 @@ class StoryExport:
         was = f"{edit.info.width}x{edit.info.height} at {edit.rate:.4g} fps"
         fits = f"{known.width}x{known.height} at {edit.written.fps:.4g} fps"
         how = "in the encoding of the others" if was == fits else f"from {was} to {fits}"
+        if unusual := unusual_colours(edit.info.primaries, edit.info.curve):
+            how += f", its {unusual} colours converted to BT.709"
         self.shot_files.tell(name, f"{note}, re-encoded {how}")
         return Clip(fitted, edit.frames, edit.sha256)
 
@@ -305,17 +311,25 @@ class StoryExport:
             first = last
         return captions
 
-    def _join(self, clips: Sequence[Clip], target: Path, metadata, fades: list[int]) -> bool:
-        paths = [clip.path for clip in clips]
-        if untagged := sum(read_info(path).matrix != BT709 for path in paths):
+    def _is_right(self, series: FilmSeries, known: FilmVersion | None) -> bool:
+        """Whether a film can stay: its file is as it was written, and not in the colours of
+        earlier versions."""
+        return series.is_there(known) and read_info(self.folder / known.file).matrix == BT709
+
+    def _tell_colours(self, steps: Sequence[Step], clips: Sequence[Clip]) -> None:
+        pairs = zip(steps, clips, strict=True)
+        older = [f"shot_{s.label}.mp4" for s, clip in pairs if read_info(clip.path).matrix != BT709]
+        if older:
             self.shot_files.tell(
                 "colours",
-                f"{untagged} of {len(paths)} shots are not tagged as BT.709, as those of earlier "
-                "versions: the story video is re-encoded, so that players show all of it in the "
-                "right colours; the shots' own files stay as they are",
+                f"{listed(older)}: in BT.601 without saying so, as earlier versions wrote; these "
+                "files stay as they are, and the story video is re-encoded in BT.709, so that "
+                "players show all of it in the right colours",
             )
+
+    def _join(self, clips: Sequence[Clip], target: Path, metadata, fades: list[int]) -> bool:
         return join_videos(
-            paths,
+            [clip.path for clip in clips],
             target,
             fps=self.options.fps,
             crf=self.options.crf,

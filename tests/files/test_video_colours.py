@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from helpers.film_files import write_untagged
-from storymem.files.video import join_videos, read_frames, read_info, write_video
+from storymem.files.video import (
+    copy_video,
+    join_videos,
+    read_frames,
+    read_info,
+    to_pixels,
+    write_video,
+)
 
 SIZES = [(832, 480), (480, 832), (720, 1280), (1280, 720), (1080, 1920), (48, 64), (33, 35)]
 COLOURS = [
@@ -70,20 +77,107 @@ def test_shots_from_before_and_new_ones_are_one_film_in_right_colours(tmp_path):
     assert join_videos([new, new], tmp_path / "film.mp4"), "copied"
 
 
-def test_a_film_in_full_range_is_read_as_it_plays(tmp_path):
-    """As screen recorders and phones write them."""
-    path = tmp_path / "full.mp4"
+P3 = np.array(  # from linear Display P3 to linear sRGB, as textbooks print it
+    [[1.2249, -0.2247, 0.0], [-0.0420, 1.0419, 0.0], [-0.0197, -0.0786, 1.0979]]
+)
+BT2020 = np.array(  # Rec. ITU-R BT.2087, the other way round
+    [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]]
+)
+
+
+def write_tagged(path, colour, layout="yuv420p", tags=(1, 1, 1, 1), space="ITU709") -> Path:
+    """A film as other programs write it; ``tags``: matrix, primaries, curve, range."""
+    codec = "libx264rgb" if layout == "bgr24" else "libx264"
     with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=16, options={"crf": "5"})
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        stream = container.add_stream(codec, rate=16, options={"crf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, layout
         context = stream.codec_context
-        context.colorspace, context.color_primaries, context.color_trc = 1, 1, 1
-        context.color_range = 2
-        for pixels in of_one_colour((220, 30, 40)):
+        context.colorspace, context.color_primaries, context.color_trc = tags[:3]
+        context.color_range = tags[3]
+        for number, pixels in enumerate(of_one_colour(colour)):
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            frame = frame.reformat(
-                format="yuvj420p", dst_colorspace="ITU709", dst_color_range="JPEG"
-            )
+            options = {"dst_colorspace": space} if space else {}
+            if tags[3] == 2 and space:
+                options["dst_color_range"] = "JPEG"
+            frame = frame.reformat(format=layout, **options)
+            frame.color_range, frame.pts = tags[3], number
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    assert np.abs(next(iter(read_frames(path))).astype(int) - (220, 30, 40)).max() <= 2
+    return path
+
+
+@pytest.mark.parametrize(
+    ("layout", "tags", "space"),
+    [
+        ("yuv420p", (1, 1, 13, 1), "ITU709"),  # the host's Save Video
+        ("yuv420p", (6, 6, 6, 1), "ITU601"),
+        ("yuv420p", (6, 1, 1, 1), "ITU601"),
+        ("yuv420p", (2, 2, 2, 0), "ITU601"),
+        ("yuv420p", (1, 1, 1, 2), "ITU709"),  # as screen recorders and phones write them
+        ("yuvj420p", (1, 1, 1, 2), "ITU709"),
+        ("yuv420p10le", (1, 1, 1, 1), "ITU709"),
+        ("yuv420p10le", (1, 1, 1, 2), "ITU709"),
+        ("yuv422p10le", (6, 6, 6, 1), "ITU601"),
+        ("yuv422p", (1, 1, 1, 1), "ITU709"),
+        ("yuv444p", (1, 1, 1, 1), "ITU709"),
+        ("bgr24", (0, 1, 13, 2), None),
+    ],
+)
+def test_films_of_other_programs_are_read_as_they_play(tmp_path, layout, tags, space):
+    for colour in COLOURS:
+        path = write_tagged(tmp_path / "a.mp4", colour, layout, tags, space)
+        read = next(iter(read_frames(path))).astype(int)
+        assert np.abs(read - colour).max() <= 2, colour
+
+
+@pytest.mark.parametrize(("primaries", "matrix", "to_srgb"), [(12, 1, P3), (9, 9, BT2020)])
+@pytest.mark.parametrize("colour", [(200, 60, 50), (60, 140, 70), (70, 80, 160), (128, 128, 128)])
+def test_wide_primaries_are_converted(tmp_path, primaries, matrix, to_srgb, colour):
+    path = write_tagged(
+        tmp_path / "a.mp4", colour, "yuv420p10le", (matrix, primaries, 1, 1), space=matrix
+    )
+    value = np.array(colour) / 255
+    light = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    light = (to_srgb @ light).clip(0, 1)
+    wanted = 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    assert np.abs(next(iter(read_frames(path))) - wanted).max() <= 3
+    assert (np.abs(wanted - colour).max() > 4) == (len(set(colour)) > 1)
+
+
+@pytest.mark.parametrize("curve", [16, 18])
+def test_white_of_standard_range_in_hdr_is_white(tmp_path, curve):
+    """Both recommendations put it at 203 nits (BT.2408): 58 % of PQ's signal, 75 % of HLG's."""
+    signal = {16: 0.5806, 18: 0.75}[curve]
+    for share, wanted in ((1.0, 255), (0.0, 0)):
+        level = (round(signal * share * 255),) * 3
+        tags = (9, 9, curve, 1)
+        path = write_tagged(tmp_path / "a.mp4", level, "yuv420p10le", tags, space=9)
+        assert np.abs(next(iter(read_frames(path))).astype(int) - wanted).max() <= 6
+    dim = write_tagged(tmp_path / "a.mp4", (90, 90, 90), "yuv420p10le", (9, 9, curve, 1), space=9)
+    assert 60 < next(iter(read_frames(dim))).mean() < 160, "between black and white"
+
+
+def test_colours_of_a_film_are_kept_when_it_is_scaled(tmp_path):
+    for tags, space in (((1, 1, 1, 2), "ITU709"), ((6, 6, 6, 1), "ITU601"), ((1, 1, 1, 1), 1)):
+        path = write_tagged(tmp_path / "a.mp4", (220, 30, 40), "yuv420p", tags, space)
+        pixels = to_pixels(first_frame(path), (96, 128))
+        assert pixels.shape == (96, 128, 3)
+        assert np.abs(pixels.astype(int) - (220, 30, 40)).max() <= 2
+
+
+def test_a_shot_at_another_rate_is_the_same_packets(tmp_path):
+    old = write_untagged(tmp_path / "old.mp4", of_one_colour((220, 30, 40), count=7))
+    copy_video(old, tmp_path / "fast.mp4", fps=24)
+    assert read_info(tmp_path / "fast.mp4") == read_info(old)
+    with av.open(str(tmp_path / "fast.mp4")) as fast:
+        assert fast.streams.video[0].average_rate == 24
+
+
+def test_fades_between_old_and_new_shots_mix_what_both_show(tmp_path):
+    old = write_untagged(tmp_path / "old.mp4", of_one_colour((200, 40, 40), count=6))
+    write_video(tmp_path / "new.mp4", of_one_colour((40, 200, 40), count=6))
+    assert not join_videos([old, tmp_path / "new.mp4"], tmp_path / "film.mp4", fades=[0, 3])
+    read = np.stack(list(read_frames(tmp_path / "film.mp4"))).astype(int)[:, 20, 20]
+    assert np.abs(read[:3] - (200, 40, 40)).max() <= 3
+    assert np.abs(read[4] - (120, 120, 40)).max() <= 3
+    assert np.abs(read[6:] - (40, 200, 40)).max() <= 3

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import folder_paths
 import psutil
 import torch
@@ -64,6 +65,8 @@ class TestBody(io.ComfyNode):
         outside=None,
     ):
         _note(log, f"begin {shot.shot.index + 1} {shot.mode}")
+        if log and Path(f"{log}.old").exists():
+            _write_as_before()
         if log:
             _note(f"{log}.rss", str(psutil.Process().memory_info().rss))
             _note(f"{log}.times", f"begin {time.time()!r}")
@@ -95,6 +98,25 @@ class TestBody(io.ComfyNode):
             _note(f"{log}.times", f"end {time.time()!r}")
         _note(log, f"end {shot.shot.index + 1} {shot.mode}")
         return io.NodeOutput(frames, bank.remember([kept]))
+
+
+def _write_as_before() -> None:
+    """Have this process write films as versions before BT.709 did: BT.601 without tags."""
+
+    def write_untagged(path, frames, *, fps, crf, metadata=None):
+        frames = list(frames)
+        with av.open(str(path), "w", format="mp4") as container:
+            stream = container.add_stream("libx264", rate=round(fps), options={"crf": str(crf)})
+            stream.height, stream.width = frames[0].shape[:2]
+            stream.pix_fmt = "yuv420p"
+            for pixels in frames:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            container.mux(stream.encode(None))
+        return len(frames)
+
+    library("loop.shot_store").write_video = write_untagged
+    for name in ("files.video", "film.output"):
+        library(name).BT709 = 2  # so that they are joined as they are
 
 
 def _frames(generator, length, height, width):
