@@ -30,6 +30,7 @@ TOLD = """() => ({
     notes: app.graph._nodes.flatMap((node) => (node.widgets ?? [])
         .filter((widget) => widget.name === "storymem_notice")
         .map(({ element }) => [node.comfyClass, element.dataset.kind, element.textContent])),
+    story: document.querySelector(".sm-panel-on-node .sm-notice")?.textContent ?? "",
     red: [app.lastExecutionError?.node_id, ...Object.keys(app.lastNodeErrors ?? {})]
         .filter(Boolean).map((id) => app.graph.getNodeById(id).comfyClass),
     refused: JSON.stringify(app.lastNodeErrors ?? {}),
@@ -102,16 +103,19 @@ def _what_is_missing(page, mistake: Mistake) -> str:
 
     def told() -> bool:
         seen = page.evaluate(TOLD)
-        words = " ".join(text for _, _, text in seen["notes"]) + seen["refused"]
+        words = " ".join(text for _, _, text in seen["notes"]) + seen["refused"] + seen["story"]
         return mistake.words in words or ("finished" in dict(seen["heard"]))
 
     eventually(page, told, seconds=30)
     page.wait_for_timeout(100)
     seen = page.evaluate(TOLD)
     before = list(takewhile(lambda event: event[0] != "finished", seen["heard"]))
-    if len(before) < len(seen["heard"]) and not any(mistake.words in e[1] for e in before):
+    words = [text for _, text in before] + [seen["story"]]
+    if len(before) < len(seen["heard"]) and not any(mistake.words in text for text in words):
         return f"a shot was made first: {seen}"
     told_on = {kind for kind, _, text in seen["notes"] if mistake.words in text}
+    if not mistake.is_error and mistake.on == STORY:  # there while the artist types
+        return "" if mistake.words in seen["story"] else f"not told: {seen}"
     is_of_host = not mistake.on.startswith("StoryMem") and mistake.is_error  # tells it itself
     if mistake.is_error and mistake.on not in seen["red"]:
         return f"another node is red: {seen}"
