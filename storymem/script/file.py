@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from pathlib import Path
 
 from .reader import check_file
@@ -14,6 +15,7 @@ _MARKS = (  # the longest first: UTF-32's begins like UTF-16's
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_NO_STORY = re.compile(r"\ufeff?\s*(?:null|true|false|-?[0-9][0-9.eE+-]*)\s*")
 _LOOKED_AT = 400  # bytes, by which UTF-16 without a mark is known
 
 
@@ -24,11 +26,15 @@ def read_script_text(path: Path, name: str = "the script") -> str:
         name: what the file is called in the error for one that is too long.
 
     Raises:
-        ValueError: for a file that is too long, or is no text in UTF-8 or UTF-16.
+        ValueError: for a file that is too long, is no text in Unicode, or is JSON of one value that
+            tells nothing.
         OSError: when it cannot be read.
     """
     check_file(path.stat().st_size, name)
-    return decode(path.read_bytes())
+    text = decode(path.read_bytes())
+    if path.suffix.lower() == ".json" and _NO_STORY.fullmatch(text):
+        raise ValueError("a JSON script begins with {; save plain text as .txt")
+    return text
 
 
 def decode(content: bytes) -> str:
