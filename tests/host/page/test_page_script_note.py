@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from helpers.browser import find_chromium
+from helpers.browser import find_chromium, wait_for_draft
 from helpers.story_page import look
 from storymem.script.file import decode
 
@@ -125,3 +125,41 @@ def test_a_file_in_an_old_encoding_is_refused_with_a_sentence(page, tmp_path):
     page.page.locator(".sm-editor input[type=file]").set_input_files(chosen)
     page.wait_for_message("old.txt is neither UTF-8 nor UTF-16 text; save it as UTF-8.")
     assert page.column("prompt") == ["a"]
+
+
+def test_who_is_in_a_shot_is_shown_on_the_node_and_in_the_editor(page):
+    page.load("[cast: Mara, Pip]\n---\nPip and @mara run.\n---\nShe is @home.")
+    page.wait_on_node(["waiting"] * 2)
+    titles = page.page.locator(".sm-list > li").evaluate_all("(all) => all.map((row) => row.title)")
+    assert "In this shot: Pip, Mara" in titles[0]
+    assert "In this shot" not in titles[1]
+    page.edit_table()
+    prompts = page.page.locator(".sm-editor [data-field=prompt]")
+    assert "In this shot: Pip, Mara" in prompts.nth(0).get_attribute("title")
+    assert "In this shot" not in prompts.nth(1).get_attribute("title")
+    prompts.nth(1).fill("Mara is @home.")
+    page.page.wait_for_function(
+        "() => [...document.querySelectorAll('.sm-editor [data-field=prompt]')][1]"
+        ".title.includes('In this shot: Mara')"
+    )
+
+
+def test_the_note_in_nodes_two_in_chinese_and_light(page):
+    page.load(PARAGRAPHS.replace("A girl", "A boy"))
+    page.page.evaluate(
+        """async () => {
+            const set = (id, value) => app.extensionManager.setting.set(id, value);
+            await set("Comfy.VueNodes.Enabled", true);
+            await set("Comfy.ColorPalette", "light");
+            await set("Comfy.Locale", "zh");
+        }"""
+    )
+    wait_for_draft(page.page, "A boy")
+    page.reload()
+    wait_for_note(page, "3 paragraphs")
+    assert offers(page) == ["读作 3 个镜头", "保持 1 个镜头"]
+    note, button = (page.page.locator(at).first.bounding_box() for at in (NOTE, OFFERS))
+    assert note["y"] + note["height"] <= button["y"] + 1  # one below the other
+    look(page, "script-note-two")
+    page.page.get_by_role("button", name="读作 3 个镜头").click()
+    page.wait_on_node(["waiting"] * 3)
