@@ -2,7 +2,8 @@
 
 Names come from the script's ``cast``, from ``@Name`` in prompts, and from the character block,
 where a line that begins ``Mara is ...``, ``Mara, ...`` or ``Mara: ...`` tells of Mara. A handle in
-small letters (``@home``) names nobody, unless it is somebody of the cast.
+small letters (``@home``) names nobody, unless it is somebody of the cast. Memento writes somebody
+as ``[Person A]``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ DESCRIBED = re.compile(
     r"(?:,|:|：|，| is | are | was | wears | has |\s[-–—]\s)"
 )
 DESCRIBED_CHINESE = re.compile(r"^\W*(?P<name>[\u4e00-\u9fff·]{2,6}?)\s*(?:是|：|:|，|,)")
+PERSON = re.compile(r"\[(Person [A-Z])\]")  # as Memento writes somebody, in captions and prompts
 LABEL_SIGNS = re.compile(r"[,;，；、/\n]|\s(?:and|&|\+)\s|\s和\s")  # between names in a label
 NO_NAMES = frozenset(  # a line may begin with these and speak of nobody by name
     word
@@ -44,9 +46,11 @@ def names_of(story_cast: Iterable[str], character: str, prompts: Iterable[str]) 
             found.append(described["name"])
         elif chinese := DESCRIBED_CHINESE.match(line):
             found.append(chinese["name"])
+        found += PERSON.findall(line)
     for prompt in prompts:
         names = map(_without_possessive, MENTION.findall(prompt))
         found += [name for name in names if not name[:1].islower()]
+        found += PERSON.findall(prompt)
     once: dict[str, str] = {}
     for name in filter(None, found):
         once.setdefault(name.casefold(), name)

@@ -99,13 +99,14 @@ def _at_the_start(text: str) -> Source:
         if error.line and text[0] == "[" and not text.startswith(("[{", '["', "[\n")):
             return _inside(text)  # a tag such as [continue]
         found = read_value(text, 0)
-        if found is None:
+        if found is None or _goes_on(text, found[1]):
             there = "correct it there, or " if error.line else ""
             raise ScriptError(
                 f"the script begins like JSON but is not valid JSON: {error}; {there}write plain "
                 "text with shots separated by ---"
             ) from None
-        others = _scripts_in(text, found[1])[0] if _is_script(found[0]) else []
+        others, broken = _scripts_in(text, found[1]) if _is_script(found[0]) else ([], 0)
+        _refuse_broken(text, broken)
         return _only(text, [(0, *found), *others])
     return Source(text, as_script(data), tuple(repeated))
 
@@ -113,15 +114,17 @@ def _at_the_start(text: str) -> Source:
 def _inside(text: str) -> Source:
     """A text that does not begin like JSON: plain, or with a script somewhere in it."""
     scripts, broken = _scripts_in(text, 0)
-    if scripts:
-        return _only(text, scripts)
-    if broken:
-        line = text.count("\n", 0, broken) + 1
+    _refuse_broken(text, broken)
+    return _only(text, scripts) if scripts else _plain(text)
+
+
+def _refuse_broken(text: str, place: int) -> None:
+    if place:
+        line = text.count("\n", 0, place) + 1
         raise ScriptError(
             f"the JSON script that begins at line {line} is not valid JSON, or is cut off; correct "
             "it, or write plain text with shots separated by ---"
         )
-    return _plain(text)
 
 
 def _scripts_in(text: str, place: int) -> tuple[list[tuple[int, str, int]], int]:
@@ -141,9 +144,18 @@ def _scripts_in(text: str, place: int) -> tuple[list[tuple[int, str, int]], int]
             broken = broken or (start if _STORY.match(text, start) else 0)
             continue
         place = found[1]
-        if _is_script(found[0]):
+        if not _is_script(found[0]):
+            continue
+        if _goes_on(text, place):
+            broken = broken or start
+        else:
             scripts.append((start, *found))
     return scripts, broken
+
+
+def _goes_on(text: str, end: int) -> bool:
+    """Whether JSON that ends there was closed too early: what follows belongs to it."""
+    return text[end : end + 1000].lstrip()[:1] in tuple("]},:")
 
 
 def _in_exact_tag(text: str, place: int) -> bool:

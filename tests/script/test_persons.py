@@ -101,3 +101,13 @@ def test_the_character_of_the_node_counts_as_told():
     assert load_story(data, quiet=True).cast == ("Mara",)
     assert "description of Mara" in load_story(data, quiet=True).warnings[0]
     assert load_story(data, character=f"Mara: {GIRL}.", quiet=True).warnings == ()
+
+
+def test_persons_in_plain_text_are_known_without_a_list():
+    story = load_story(
+        f"[character]\n[Person B]: {BOY}\n---\n[Person A] meets [Person B].\n---\nA [Person]."
+    )
+    assert story.names == ("Person B", "Person A")
+    assert story.who(story.shots[0]) == ("Person A", "Person B")
+    assert story.who(story.shots[1]) == ()
+    assert story.prompt_of(story.shots[0]).endswith("[Person A] meets [Person B].")

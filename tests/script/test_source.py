@@ -147,6 +147,12 @@ def test_numbers_may_be_written_as_text_and_folders_as_on_windows():
         (f"First:\n{JSON}\nor\n{JSON.replace('Kite', 'Dog')}", "holds 2 scripts"),
         (f"Here:\n```json\n{JSON[:-20]}\n```", "the JSON script that begins at line 3"),
         (f"Sure!\n{JSON[:60]}", "at line 2 is not valid JSON, or is cut off"),
+        (f"{JSON}\nor\n{JSON[:-9]}", "the JSON script that begins at line 19"),
+        ("Here:\n" + JSON.replace("She", 'A " She'), "the JSON script that begins at line 2"),
+        (f"{JSON}]]", "begins like JSON but is not valid JSON: Extra data at line"),
+        (f"{JSON}, {JSON}", "begins like JSON but is not valid JSON: Extra data"),
+        (JSON.replace("}\n  ]", "}\n  ]},\n  ["), "not valid JSON"),  # closed before its last scene
+        (f"Here:\n{JSON}}}", "the JSON script that begins at line 2"),
         ("<think>\nShe runs.\n---\nHer hands.", "begins with <think>, which never ends"),
         ("<think>hm</think>", "the script is empty"),
         ('[{"description": "a", "caption": "b"}]', "a shot has description, caption: rename"),
