@@ -3,8 +3,9 @@
 Makes a virtual environment in ``.venv`` of the pack's folder, installs what is needed into it (and
 touches nothing else), and makes the demo story on the tiny model, on the CPU. With a ComfyUI at
 COMFYUI_PATH or ~/ComfyUI the story is made by its own executor from the shipped workflow
-``workflows/storymem_tiny_cpu.json``, else by the headless runner. ``try_it.py tests`` sets the same
-up and runs the tests.
+``workflows/storymem_tiny_cpu.json``, else by the headless runner. ``try_it.py my_story.txt`` makes
+a story of your own, in the tiny model's few words (docs/tiny-model.md); ``try_it.py tests`` sets
+the same up and runs the tests.
 
 exit codes: 0 done, 1 unexpected, 2 something is missing or in the way (nothing was done),
 3 the installation failed, 4 the story or a test failed, 130 interrupted
@@ -13,6 +14,7 @@ exit codes: 0 done, 1 unexpected, 2 something is missing or in the way (nothing 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import logging
 import os
@@ -51,7 +53,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="?", default="story", choices=("story", "tests"))
+    parser.add_argument(
+        "what", nargs="?", default="story", metavar="SCRIPT",
+        help="a story script (.txt or .json) in place of the demo's, or the word: tests",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, help="folder of the story; default: tiny_story here")
     parser.add_argument(
         "--headless", action="store_true", help="without ComfyUI, even if it is found"
@@ -61,11 +66,12 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
     try:
         check_python()
+        script = read_script(options.what)
         host = None if options.headless else find_host()
         logger.info("ComfyUI: %s", host or ("not used" if options.headless else "not found"))
         if options.what == "tests":
             return run_tests(options, host)
-        return make_story(options, host)
+        return make_story(options, host, script)
     except Stop as stop:
         logger.error("%s", stop)
         return stop.code
@@ -76,7 +82,46 @@ def main(arguments: list[str] | None = None) -> int:
 def check_python() -> None:
     if not (3, 10) <= sys.version_info[:2] <= (3, 13):
         found = ".".join(map(str, sys.version_info[:2]))
-        raise Stop(REFUSED, f"this needs Python 3.10 to 3.13, but it runs in {found}")
+        raise Stop(
+            REFUSED,
+            f"this needs Python 3.10 to 3.13, but it runs in {found}: {sys.executable}\n"
+            "Start it with another one, such as: python3.12 storymem/try_it.py",
+        )
+
+
+def library(name: str):
+    """A module of the library that needs no package; this file itself may run as a script."""
+    if str(PACK) not in sys.path:
+        sys.path.insert(0, str(PACK))
+    return importlib.import_module(f"storymem.{name}")
+
+
+def read_script(what: str) -> Path | None:
+    """The script of one's own, after a look at it, or None for the demo's.
+
+    Raises:
+        Stop: for what is no script, or names pictures, of which the tiny model sees none.
+    """
+    if what in ("story", "tests"):
+        return None
+    path = Path(what)
+    if not path.is_file():
+        raise Stop(
+            REFUSED,
+            f"there is no script {path}; pass the path of a .txt or .json file, or nothing for the "
+            "demo, or the word: tests",
+        )
+    try:
+        text = library("script.file").read_script_text(path)
+        story = library("script.reader").load_story(text, default_name=path.stem)
+    except (OSError, ValueError) as error:
+        raise Stop(REFUSED, f"{path} cannot be read as a script: {error}") from error
+    if any(shot.references for shot in story.shots):
+        raise Stop(
+            REFUSED,
+            f"{path} names reference images, which the tiny model cannot see; take them out",
+        )
+    return path.resolve()
 
 
 def find_host() -> Path | None:
@@ -125,7 +170,7 @@ def run_tests(options: argparse.Namespace, host: Path | None) -> int:
     return DONE if result.returncode == 0 else FAILED
 
 
-def make_story(options: argparse.Namespace, host: Path | None) -> int:
+def make_story(options: argparse.Namespace, host: Path | None, script: Path | None) -> int:
     for kind in ("diffusion_models", "vae"):
         try:
             runpy.run_path(str(PACK / "storymem" / "tiny" / "files.py"))["require"](kind)
@@ -139,15 +184,14 @@ def make_story(options: argparse.Namespace, host: Path | None) -> int:
     python = set_up(options, requirements, packages)
     began = time.perf_counter()
     if host:
-        with_host(python, host, out)
-    else:
-        run_module(python, "run", "--tiny", "--device", "cpu", "--out", str(out))
-    sheet = out / "contact_sheet.png"
-    if not sheet.is_file():
+        with_host(python, host, out, script)
+        film = next(p for p in sorted(out.glob("*.mp4")) if not p.name.startswith("shot_"))
+        logger.info("finished: %s", film)
         run_module(python, "sheet", str(out))
-    film = next(p for p in sorted(out.glob("*.mp4")) if not p.name.startswith("shot_"))
-    logger.info("\nmade in %.0f s\nthe story:      %s", time.perf_counter() - began, film)
-    logger.info("contact sheet:  %s", sheet)
+    else:
+        own = [str(script)] if script else []
+        run_module(python, "run", *own, "--tiny", "--device", "cpu", "--out", str(out))
+    logger.info("made in %.0f s", time.perf_counter() - began)
     return DONE
 
 
@@ -179,7 +223,7 @@ def run_module(python: str, *arguments: str) -> None:
 # --- a story through ComfyUI ---------------------------------------------------------------------
 
 
-def with_host(python: str, host: Path, out: Path) -> None:
+def with_host(python: str, host: Path, out: Path, script: Path | None = None) -> None:
     """The shipped workflow in a ComfyUI server of its own, on a base folder of its own."""
     base = Path(tempfile.mkdtemp(prefix="storymem_"))
     for name in ("input", "output", "temp", "user", "models", "custom_nodes"):
@@ -194,7 +238,7 @@ def with_host(python: str, host: Path, out: Path) -> None:
     with open(log, "wb") as stream:
         server = subprocess.Popen(command, cwd=host, stdout=stream, stderr=stream)
     try:
-        Page(server, f"http://127.0.0.1:{port}", log).make(base / "output")
+        Page(server, f"http://127.0.0.1:{port}", log).make(base / "output", script)
     finally:
         server.terminate()
         try:
@@ -221,6 +265,12 @@ def show_pack(target: Path) -> None:
                 shutil.copyfile(source, target / name)
 
 
+def put_script(prompt: dict, script: Path) -> None:
+    """The script of one's own in the workflow's Load Story."""
+    (story,) = (node for node in prompt.values() if node["class_type"] == "StoryMemLoadStory")
+    story["inputs"]["script"] = library("script.file").read_script_text(script)
+
+
 class Page:
     """What a browser would do: wait for the server, queue the workflow, wait for its end."""
 
@@ -234,11 +284,13 @@ class Page:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read())
 
-    def make(self, output: Path) -> None:
+    def make(self, output: Path, script: Path | None = None) -> None:
         self.wait_for(lambda: self.ask("/system_stats"), START_SECONDS)
         to_api = runpy.run_path(str(PACK / "tests" / "helpers" / "workflow_files.py"))["to_api"]
         workflow = json.loads(WORKFLOW.read_text("utf-8"))
         prompt = to_api(workflow, self.ask("/object_info"))
+        if script:
+            put_script(prompt, script)
         logger.info("ComfyUI is up; %s is queued", WORKFLOW.name)
         try:
             number = self.ask("/prompt", {"prompt": prompt})["prompt_id"]
@@ -252,6 +304,10 @@ class Page:
                 if path.name not in seen:
                     seen.add(path.name)
                     logger.info("finished %s", path.name)
+            for words in self.warnings():
+                if words not in seen:
+                    seen.add(words)
+                    logger.warning("%s", words)
             return self.ask(f"/history/{number}").get(number)
 
         status = self.wait_for(entry, STORY_SECONDS)["status"]
@@ -273,6 +329,12 @@ class Page:
                 pass
             time.sleep(0.5)
         raise Stop(FAILED, f"ComfyUI did not answer in {seconds:.0f} s:\n{self.tail()}")
+
+    def warnings(self) -> list[str]:
+        """What the pack warns of in the server's log, which nobody sees here."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return [line.partition("StoryMem: ")[2] for line in lines
+                if "WARNING" in line and "StoryMem: " in line]  # fmt: skip
 
     def tail(self) -> str:
         return self.log.read_text(errors="replace")[-3000:]

@@ -16,6 +16,7 @@ from ...storymem.models.weights import CLIP_B32, WeightsSource
 from ...storymem.selection.algorithm import SIMILARITY_THRESHOLD
 from ..host.folders import shortens_host_paths
 from ..host.models import HostModel, file_options, weights_path
+from ..host.once import warn_once_per_run
 from ..types import Embedder
 from .known_embedders import KNOWN
 
@@ -125,7 +126,7 @@ class LoadEmbedder(io.ComfyNode):
         load = partial(load_embedder, embedder, clip_name, activation, download)
         loaded = load()
         if embedder != "no_weights" and (note := loaded.threshold_note(SIMILARITY_THRESHOLD)):
-            logger.warning("StoryMem: %s", note)
+            warn_once_per_run(logger, note)
         KNOWN.add(loaded, load)
         return io.NodeOutput(loaded)
 

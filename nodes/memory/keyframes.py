@@ -19,6 +19,7 @@ from ...storymem.selection.preprocess import resize_frame
 from ...storymem.views.contact_sheet import decision_picture
 from ..host.folders import shortens_host_paths
 from ..host.models import released_after
+from ..host.once import warn_once_per_run
 from ..host.tensors import require_images
 from ..types import Bank, Embedder, Keyframes, Scorer, Shot
 
@@ -145,7 +146,7 @@ class KeyframeSelect(io.ComfyNode):
         frames = skip_given_frames(require_images(frames, "frames"), shot)
         embedder = embedder or LayoutEmbedder()
         if note := embedder.threshold_note(threshold):
-            logger.warning("StoryMem: %s", note)
+            warn_once_per_run(logger, note)
         with released_after(embedder, scorer):
             keyframes = choose_keyframes(
                 frames,

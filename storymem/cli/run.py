@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from ..files.images import read_picture
+from ..files.messages import counted
 from ..film.finished_story import read_script
 from ..headless import parallel
 from ..headless.adapters import find_lora_files
@@ -95,8 +96,6 @@ def _drive(options: argparse.Namespace, engine: Engine) -> int:
         logger.error("error: %s", in_options(error))
         return REFUSED
     todo = sum(step.record is None for step in steps)
-    shots = f"{len(steps)} shot{'s' * (len(steps) != 1)}"
-    logger.info("%s: %s, %d to make", story.name, shots, todo)
     bars = Bars(todo, engine.recipe.steps, quiet=options.quiet)
     work.progress = bars.tell
     try:
@@ -129,12 +128,13 @@ def _engine(options: argparse.Namespace) -> type[Engine]:
 
 
 class Bars:
-    """tqdm: shots of the story, and sampling steps of the shot."""
+    """tqdm: shots of the story, and sampling steps of the shot; in a file they would be noise."""
 
     def __init__(self, shots: int, steps: int, *, quiet: bool):
-        from tqdm.auto import tqdm
+        from tqdm import tqdm
 
-        off = quiet or shots == 0
+        self._has_bars = sys.stderr.isatty()
+        off = quiet or shots == 0 or not self._has_bars
         self._shots = tqdm(total=shots, desc="shots", disable=off)
         self._steps = tqdm(total=steps, desc="steps", disable=off, leave=False)
 
@@ -143,6 +143,8 @@ class Bars:
         if done == 1:
             self._steps.reset(total)
             self._steps.set_description(f"shot {step.label}", refresh=False)
+            if not self._has_bars:
+                logger.info("shot %s: sampling, %s", step.label, counted(total, "step"))
         self._steps.update()
         if done == total:
             self._shots.update()

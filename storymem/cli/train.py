@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 
 from ..files.disk import check_out
+from ..files.messages import counted
+from ..files.packages import explain_missing
 from ..headless.models import (
     DTYPES,
     I2V_CHANNELS,
@@ -115,7 +117,8 @@ def run(options: argparse.Namespace) -> int:
     except ValueError as error:
         logger.error("error: %s", error)
         return REFUSED
-    logger.info("%d groups, %d clips", len(groups), sum(map(len, groups)))
+    clips = counted(sum(map(len, groups)), "clip")
+    logger.info("%s, %s", counted(len(groups), "group"), clips)
     try:
         _train(options, settings, groups, kind)
     except (ValueError, RuntimeError, OSError) as error:
@@ -193,10 +196,8 @@ def _require_training() -> None:
         import accelerate  # noqa: F401
         import av  # noqa: F401
         import peft  # noqa: F401
-    except ImportError as error:
-        raise ValueError(
-            f"training needs more packages ({error}); pip install -r requirements-headless.txt"
-        ) from error
+    except ModuleNotFoundError as error:
+        raise ValueError(explain_missing([error.name or "accelerate"])) from error
 
 
 def _check_out(settings: TrainSettings) -> None:

@@ -86,4 +86,9 @@ def is_unicode(text: str) -> bool:
 
 def count_shots(shots: int) -> str:
     """``1 shot``, ``2 shots``."""
-    return f"{shots} shot" if shots == 1 else f"{shots} shots"
+    return counted(shots, "shot")
+
+
+def counted(number: int, what: str) -> str:
+    """``1 frame``, ``2 frames``: a number and its noun, which takes an s."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

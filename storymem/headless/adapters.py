@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ..files.messages import listed
+from ..files.messages import counted, listed
 from ..files.weights_file import SAFETENSORS, read_outline, read_state_dict
 from ..sampling.lora import (
     LONGEST_KEY,
@@ -152,10 +152,11 @@ def check_extra_lora(path: Path, config: Mapping) -> None:
         )
     found = load_extra_lora(path, places_of_config(config), is_outline=True)
     if found.left_out:
+        some = listed(found.left_out, 3, LONGEST_KEY)
         logger.warning(
-            "%s: %d of its weights belong to parts that this model does not have, such as the "
-            "image encoder of Wan 2.1, and are left out (%s)",
-            path.name, len(found.left_out), listed(found.left_out, 3, LONGEST_KEY),
+            "%s: left out, for this model has no such part: %s (%s), as of the image encoder of "
+            "Wan 2.1 I2V; the rest is applied",
+            path.name, counted(len(found.left_out), "weight"), some,
         )  # fmt: skip
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from ..files.messages import counted
+from ..files.packages import explain_missing
 from ..loop.render_version import HEADLESS
 from ..sampling.conditioning import PATCH, LatentCache, ShotEncoder
 from ..sampling.recipe import T2V_BOUNDARY, Recipe
@@ -75,9 +77,7 @@ class ModelFiles:
             try:
                 import peft  # noqa: F401
             except ImportError as error:
-                raise ValueError(
-                    "LoRA needs peft; pip install -r requirements-headless.txt"
-                ) from error
+                raise ValueError(explain_missing(["peft"])) from error
 
     def extra_loras(self) -> list[tuple[Path, str]]:
         """The other LoRAs, each with what a shot's key says of how it is read."""
@@ -119,7 +119,7 @@ class Engine:
         """Encode all texts of the story that are not known yet."""
         wanted = [text for text in texts if text not in self._texts]
         if wanted:
-            logger.info("encoding %d texts", len(set(wanted)))
+            logger.info("encoding %s", counted(len(set(wanted)), "text"))
             self._texts |= encode_texts(self.files.i2v, self.placement, wanted)
 
     def text(self, text: str) -> torch.Tensor:

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from ..files.json_text import parse_json
-from ..files.messages import listed
+from ..files.messages import counted, listed
 from ..files.weights_file import SAFETENSORS, read_metadata, read_outline, read_state_dict
 from ..sampling.lora import LONGEST_KEY, LoraModule, check_tensor
 from ..sampling.lora_kinds import TEXT_ENCODER, kind_of_file, other_adapter, wan_of_width
@@ -56,9 +56,9 @@ class ExtraLora:
         """``400 layers, rank 32, scale 1, and 40 weights in full``."""
         kinds = sorted({(pair.rank, self.scales[part]) for part, pair in self.pairs.items()})
         words = [f"rank {rank}, scale {scale:.4g}" for rank, scale in kinds]
-        told = [f"{_count(len(self.pairs), 'layer')}, {listed(words, LISTED)}"] if words else []
+        told = [f"{counted(len(self.pairs), 'layer')}, {listed(words, LISTED)}"] if words else []
         if self.changes:
-            told.append(f"{_count(len(self.changes), 'weight')} in full")
+            told.append(f"{counted(len(self.changes), 'weight')} in full")
         return " and ".join(told)
 
 
@@ -204,7 +204,7 @@ def _of_another_model(state, places: Places, name: str, keys: list[str]) -> str:
     kind = kind_of_file({key: tuple(tensor.shape) for key, tensor in state.items()})
     seems = f"; it looks like {kind}" if kind else ""
     return (
-        f"{name} cannot be applied: {len(keys)} of its {_count(len(state), 'weight')} have no "
+        f"{name} cannot be applied: {len(keys)} of its {counted(len(state), 'weight')} have no "
         f"place in this model ({_listed(keys)}){seems}. Choose a LoRA made for Wan 2.2 A14B"
     )
 
@@ -345,7 +345,3 @@ def _counts(change: torch.Tensor) -> bool:
 
 def _listed(names) -> str:
     return listed(names, LISTED, LONGEST_KEY)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from einops import rearrange
 
 from ..files.json_text import parse_json
 from ..files.messages import reason_of
+from ..files.packages import explain_missing, install_commands
 from ..sampling.conditioning import LATENT_CHANNELS
 
 I2V_CHANNELS = 36  # 16 noisy + 4 mask + 16 conditioning
@@ -21,7 +23,6 @@ MAX_TEXT_TOKENS = 512  # Wan's text length
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PARTS = ("transformer", "transformer_2", "vae", "text_encoder", "tokenizer")
 OWN_FILES = {"local_files_only": True, "use_safetensors": True}  # nothing that could run code
-INSTALL = "pip install -r requirements-headless.txt"
 logger = logging.getLogger(__name__)
 
 
@@ -34,8 +35,13 @@ def require_diffusers():
     try:
         import diffusers
         import transformers  # noqa: F401  the text encoder
+    except ModuleNotFoundError as error:
+        raise ValueError(explain_missing([error.name or "diffusers"])) from error
     except ImportError as error:
-        raise ValueError(f"the headless runner needs diffusers ({error}); {INSTALL}") from error
+        raise ValueError(
+            f"diffusers cannot be used in {sys.executable} ({reason_of(error)}); install what "
+            f"goes together:\n  {install_commands()[-1]} -U"
+        ) from error
     return diffusers
 
 

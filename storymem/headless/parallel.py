@@ -14,6 +14,8 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from ..files.packages import install_commands
+
 PATIENCE = timedelta(hours=6)  # process 0 may decode, select or wait for a download in between
 logger = logging.getLogger(__name__)
 
@@ -73,7 +75,7 @@ def spread(transformer: torch.nn.Module, device: torch.device) -> None:
         config = ContextParallelConfig(ulysses_degree=dist.get_world_size(), ulysses_anything=True)
     except (ImportError, TypeError) as error:
         raise ValueError(
-            "several GPUs need diffusers 0.41 or newer; pip install -U -r requirements-headless.txt"
+            f"several GPUs need diffusers 0.41 or newer:\n  {install_commands()[-1]} -U"
         ) from error
     if device.type != "cpu":
         transformer.enable_parallelism(config=config)

@@ -15,7 +15,7 @@ import torch
 from ..files.disk import check_out, explain_write_errors, remove_unfinished
 from ..files.hashing import digest_of
 from ..files.images import read_picture
-from ..files.messages import reason_of
+from ..files.messages import counted, reason_of
 from ..files.video import DEFAULT_CRF, FRAME_RATE, as_rate
 from ..film.earlier_films import begin_film, find_film, notices_of
 from ..film.folder_lock import StoryClaim
@@ -152,9 +152,10 @@ class StoryRun:
         film = find_film(out, self.loop.story)
         manifest = film.manifest
         if manifest["shots"] and not self.settings.resume:
+            finished = counted(len(manifest["shots"]), "finished shot")
             raise ValueError(
-                f"{out} already holds {len(manifest['shots'])} finished shots; pass --resume to go "
-                "on with them (only what changed is regenerated), or choose another --out"
+                f"{out} already holds {finished}; pass --resume to go on with it (only what "
+                "changed is regenerated), or choose another --out"
             )
         edits = find_edits(out, self.loop.story, self.loop.store)
         self.loop = replace(self.loop, edits=edits)
@@ -171,7 +172,7 @@ class StoryRun:
         undecided = sum(step.is_undecided for step in steps)
         needed = estimate_bytes(steps, *size)
         disk = check_disk(self.loop.store, needed, undecided=undecided)
-        logger.info("%s; disk: %s", summarise_steps(steps), disk)
+        logger.info("%s: %s; disk: %s", self.loop.story.name, summarise_steps(steps), disk)
         self._claim = StoryClaim(out, digest_of([way_of(self.loop, steps), self.settings.fps]))
         for folder in (out, out / BANK_FOLDER):
             remove_unfinished(folder)
@@ -184,6 +185,8 @@ class StoryRun:
         notices += regeneration_lines([one for one in found if not one.is_edited], steps)
         bank = self.loop.bank
         notices += memory_warnings(bank.max_frames, bank.sink, bank.policy)
+        if todo and self._judging is not None:
+            notices += filter(None, [self._judging[0].threshold_note(self.settings.threshold)])
         for notice in notices:
             logger.warning("%s", notice)
         with explain_write_errors("the story", out):
@@ -198,8 +201,8 @@ class StoryRun:
             return
         if self._length(step) <= given:
             raise ValueError(
-                f"{shot} has {self._length(step)} frames, of which {given} repeat the shot before "
-                "it: nothing is left; make it longer"
+                f"{shot} has {counted(self._length(step), 'frame')}, of which {given} repeat the "
+                "shot before it: nothing is left; make it longer"
             )
         before = step.before
         if before is None:
@@ -272,6 +275,7 @@ class StoryRun:
         if self.settings.has_memory:
             bank = self._remember(step, frames, bank)
         step.record, step.result = finish_shot(self.loop, step, frames, bank, crf=self.settings.crf)
+        logger.info("finished %s", step.plan.shot)
 
     def _remember(self, step: Step, frames: torch.Tensor, bank: MemoryBank) -> MemoryBank:
         """The bank with the shot's keyframes."""

@@ -37,7 +37,8 @@ def check_disk(
     """
     free = store.free_bytes() if free is None else free
     most = f" at most ({count_shots(undecided)} may turn out to be finished)" if undecided else ""
-    line = f"about {needed / 2**20:.0f} MB needed{most}, {free / 2**20:.0f} MB free"
+    megabytes = max(needed / 2**20, 1) if needed else 0
+    line = f"about {megabytes:.0f} MB needed{most}, {free / 2**20:.0f} MB free"
     if needed and free < needed + SPARE_BYTES:
         raise ValueError(
             f"the disk of the output folder is too full for this story: {line} (and "

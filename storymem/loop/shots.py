@@ -15,7 +15,7 @@ from itertools import groupby
 import torch
 
 from ..files.hashing import digest_of
-from ..files.messages import count_shots, listed
+from ..files.messages import count_shots, counted, listed
 from ..memory.bank import MemoryBank
 from ..script.story import Shot
 from .begin import load_result
@@ -78,9 +78,9 @@ def finish_shot(
     given = step.plan.overlap_frames
     if frames.shape[0] <= given:
         raise ValueError(
-            f"{step.plan.shot} has {frames.shape[0]} frames, of which {given} repeat the shot "
-            "before it: nothing is left; connect the loop's decoded frames to Shot Loop Close, or "
-            "make the shot longer"
+            f"{step.plan.shot} has {counted(frames.shape[0], 'frame')}, of which {given} repeat "
+            "the shot before it: nothing is left; connect the loop's decoded frames to Shot Loop "
+            "Close, or make the shot longer"
         )
     shot = step.plan.shot
     facts = {
@@ -135,15 +135,19 @@ def only_bank(banks: Sequence[MemoryBank], shot: Shot) -> MemoryBank:
 
 
 def summarise_steps(steps: Sequence[Step]) -> str:
-    """How many shots a run makes, in one line."""
+    """How many shots a run makes, and how many are finished already, in one line."""
     todo = [step for step in steps if step.record is None]
     open_ones = [step for step in todo if step.is_undecided]
+    if not todo:
+        return f"nothing to make, {count_shots(len(steps))} finished"
     parts = [f"{count_shots(len(todo) - len(open_ones))} to make"]
     for number, group in groupby(open_ones, lambda step: step.depends_on.plan.shot.index + 1):
         count = len(list(group))
         depend = "depends" if count == 1 else "depend"
         parts.append(f"{count_shots(count)} that {depend} on shot {number}")
-    return ", ".join([*parts, f"{count_shots(len(steps) - len(todo))} finished"])
+    if finished := len(steps) - len(todo):
+        parts.append(f"{count_shots(finished)} finished")
+    return ", ".join(parts)
 
 
 def lock_warnings(loop: Loop, steps: Sequence[Step]) -> list[str]:

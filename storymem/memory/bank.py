@@ -8,7 +8,7 @@ from itertools import zip_longest
 
 import torch
 
-from ..files.messages import shown
+from ..files.messages import counted, shown
 from .edits import NO_EDITS, BankEdits
 from .frame import MemoryFrame
 from .policies import MAX_MEMORY_FRAMES, POLICIES, SINK_FRAMES, Choice, window
@@ -140,7 +140,8 @@ class MemoryBank:
         wrong = [i for i in back if not 0 <= i < len(self.dropped)]
         if wrong:
             raise ValueError(
-                f"there is no dropped frame {wrong[0] + 1}: {len(self.dropped)} frames were dropped"
+                f"there is no dropped frame {wrong[0] + 1}: the bank has "
+                f"{counted(len(self.dropped), 'dropped frame')}"
             )
         frames = tuple(replace(self.dropped[i], reason="kept by hand", edited="") for i in back)
         rest = tuple(frame for i, frame in enumerate(self.dropped) if i not in back)
@@ -179,7 +180,7 @@ class MemoryBank:
     def _checked(self, index: int) -> int:
         if not 0 <= index < len(self.frames):
             raise ValueError(
-                f"there is no frame {index + 1} in a bank of {len(self.frames)} frames"
+                f"there is no frame {index + 1} in a bank of {counted(len(self.frames), 'frame')}"
             )
         return index
 
@@ -210,8 +211,8 @@ def start_bank(
     references = list(references)
     if len(names) > len(references):
         raise ValueError(
-            f"there are {len(names)} names ({', '.join(names)}) for {len(references)} reference "
-            "pictures; give one name for each, in order"
+            f"{counted(len(references), 'reference picture')} cannot have "
+            f"{counted(len(names), 'name')} ({', '.join(names)}); give one for each, in order"
         )
     frames = tuple(
         MemoryFrame.from_pixels(

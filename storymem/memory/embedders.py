@@ -14,6 +14,7 @@ from .frame import MemoryFrame
 
 BATCH = 16  # frames embedded at once: bounds memory, and a larger batch is no faster
 CACHED_VECTORS = 1024  # of bank frames, by content: 2 MB of ViT-B/32 features
+METHODS_THRESHOLD = 0.9  # of similarity, as released: measured with CLIP ViT-B/32
 logger = logging.getLogger(__name__)
 
 
@@ -96,12 +97,15 @@ class Embedder:
         )
 
     def threshold_note(self, threshold: float) -> str:
-        """What an artist should know about ``threshold`` with this embedder; empty when nothing."""
-        if self.calibrated:
+        """What an artist should know about ``threshold`` with this embedder; empty when nothing.
+
+        Somebody who set another value than the method's has chosen it for this embedder.
+        """
+        if self.calibrated or threshold != METHODS_THRESHOLD:
             return ""
         return (
-            f"the similarity threshold {threshold:g} is used with {self.name}, but the method's "
-            "0.9 is calibrated for CLIP ViT-B/32; raise it for more keyframes, lower it for fewer"
+            f"the similarity threshold {threshold:g} is calibrated for CLIP ViT-B/32, but "
+            f"{self.name} compares the frames; raise it for more keyframes, lower it for fewer"
         )
 
 

@@ -16,6 +16,7 @@ from statistics import median
 
 import numpy as np
 
+from ..files.packages import pip_install
 from ..files.video import read_frames
 
 FLOW_SIDE = 256  # pixels of the longest side that flow is measured at
@@ -116,7 +117,7 @@ def _flow(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         import cv2
     except ImportError:
         raise ImportError(
-            "measuring seams needs OpenCV: pip install opencv-python-headless"
+            f"measuring seams needs OpenCV: {pip_install('opencv-python-headless')}"
         ) from None
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (a, b)]
     estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from einops import rearrange
 
 from ..files.messages import short
+from ..files.packages import pip_install
 from ..files.weights_file import read_state_dict
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -156,7 +157,8 @@ def load_clip(path: str | Path, *, activation: str = "auto") -> ClipTower:
         from open_clip.transformer import QuickGELU, VisionTransformer
     except ImportError as error:
         raise ValueError(
-            "CLIP needs the package open_clip_torch; install it with: pip install open_clip_torch"
+            "CLIP needs the package open_clip_torch; install it with: "
+            + pip_install("open_clip_torch")
         ) from error
     openai = not OTHER_WEIGHTS.search(path.name)
     if activation == "auto":

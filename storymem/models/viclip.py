@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
+from ..files.packages import pip_install
 from ..files.weights_file import read_state_dict
 from .clip_vision import normalise
 
@@ -262,7 +263,8 @@ def _tokenizer():
         from open_clip.tokenizer import SimpleTokenizer
     except ImportError as error:
         raise ValueError(
-            "texts need the package open_clip_torch; install it with: pip install open_clip_torch"
+            "texts need the package open_clip_torch; install it with: "
+            + pip_install("open_clip_torch")
         ) from error
     return SimpleTokenizer()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ..files.messages import listed, short
+from ..files.messages import counted, listed, short
 from .cast import MAX_NAMES, handles_of, named_in, names_of, speak_names
 
 DEFAULT_NAME = "story"  # for a script that does not say its name
@@ -88,7 +88,7 @@ class Story:
 def summarise(story: Story) -> str:
     """The story as a list for people."""
     scenes = len({shot.scene for shot in story.shots})
-    lines = [f"{story.name}: {len(story.shots)} shots in {scenes} scenes"]
+    lines = [f"{story.name}: {counted(len(story.shots), 'shot')} in {counted(scenes, 'scene')}"]
     lines += [f"warning: {warning}" for warning in story.warnings]
     lines += [story.overview] if story.overview else []
     for shot in story.shots:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from ..files.messages import counted
 from ..memory.bank import MemoryBank
 from ..memory.embedders import BATCH, Embedder
 from ..memory.frame import MemoryFrame
@@ -253,11 +254,22 @@ def _log_selection(keyframes: Keyframes, shot: int) -> None:
         )
     else:
         logger.info(
-            "StoryMem: shot %d: %d of %d frames are keyframes (threshold %.2f, %s)\n%s",
+            "StoryMem: shot %d: %s of %s (%s)",
             shot + 1,
-            len(keyframes.frames),
-            decision.count,
-            decision.threshold,
-            "1 pass" if decision.passes == 1 else f"{decision.passes} passes",
-            keyframes.describe(),
+            counted(len(keyframes.frames), "keyframe"),
+            counted(decision.count, "frame"),
+            _in_short(keyframes),
         )
+        logger.debug("%s", keyframes.describe())
+
+
+def _in_short(keyframes: Keyframes) -> str:
+    """Which frames a shot gives to the memory, or why it gives none."""
+    decision = keyframes.decision
+    if not keyframes.frames:
+        first = next(iter(keyframes.rejected), None)
+        return f"frame {first.frame}: {first.reason}" if first else "there is none to choose"
+    numbers = ", ".join(str(frame.frame) for frame in keyframes.frames)
+    lowered = f"; threshold {decision.threshold:.2f} after {decision.passes} passes"
+    was_lowered = decision.threshold != decision.asked_threshold
+    return f"frame{'s' * (len(keyframes.frames) > 1)} {numbers}{lowered if was_lowered else ''}"

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from ..files.messages import counted
 from ..memory.bank import MemoryBank
 from ..memory.frame import MemoryFrame
 from ..memory.roles import UNSEEN, frame_roles, roles_refer_to, seen_reasons
@@ -23,10 +24,10 @@ GAP = 12
 PLOT = (1120, 300)
 NOTHING: Mapping[str, str] = {}
 SEES = {  # by which shot the roles tell of
-    "next": "the next shot sees {used} of {all} frames",
-    "this": "this shot sees {used} of {all} frames, chosen by its prompt",
-    "last": "the last shot saw {used} of {all} frames; the next one's prompt chooses for that one",
-    "open": "the next shot's prompt chooses {places} of {all} frames",
+    "next": "the next shot sees {used} of {frames}",
+    "this": "this shot sees {used} of {frames}, chosen by its prompt",
+    "last": "the last shot saw {used} of {frames}; the next one's prompt chooses for that one",
+    "open": "the next shot's prompt chooses {places} of {frames}",
 }
 MAX_SHEET_FRAMES = 200  # of each kind: a sheet of more is no longer looked at
 
@@ -76,7 +77,7 @@ def story_sheet(
 def _bank_rows(canvas: _Canvas, bank: MemoryBank) -> None:
     tell, roles = roles_refer_to(bank), frame_roles(bank)
     counts = {"used": sum(role not in UNSEEN for role in roles), "all": len(bank)}
-    counts["places"] = bank.max_frames
+    counts["places"], counts["frames"] = bank.max_frames, counted(counts["all"], "frame")
     canvas.heading(
         f"Memory bank: {SEES[tell].format(**counts)} (max_frames {bank.max_frames}, sink "
         f"{bank.sink}, policy {bank.policy}); {len(bank.dropped)} dropped"
@@ -111,7 +112,7 @@ def caption(frame: MemoryFrame) -> str:
 
 def _headline(keyframes: Keyframes) -> str:
     decision = keyframes.decision
-    text = f"{len(decision.indices)} keyframes of {decision.count} frames"
+    text = f"{counted(len(decision.indices), 'keyframe')} of {counted(decision.count, 'frame')}"
     text += f", {len(keyframes.frames)} kept"
     text += f"; {decision.embedder} similarity below {decision.threshold:.2f}"
     if decision.passes > 1:

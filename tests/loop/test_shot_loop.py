@@ -115,7 +115,11 @@ def test_a_shot_depends_on_the_one_before_until_that_is_made(loop):
     line = "1 shot to make, 2 shots that depend on shot 2, 1 shot finished"
     assert summarise_steps(steps) == line
     fresh = list_steps(replace(loop, body="other"), {})
-    assert summarise_steps(fresh) == "4 shots to make, 0 shots finished"
+    assert summarise_steps(fresh) == "4 shots to make"
+    alone = list_steps(replace(loop, story=story(("a",))), manifest)
+    assert summarise_steps(alone) == "nothing to make, 1 shot finished"
+    alone = list_steps(replace(loop, story=story(("new",))), manifest)
+    assert summarise_steps(alone) == "1 shot to make"
     undecided = sum(step.is_undecided for step in steps)
     line = check_disk(loop.store, 2**20, free=2**40, undecided=undecided)
     assert line.startswith("about 1 MB needed at most (2 shots may turn out to be finished)")

@@ -9,6 +9,8 @@ from helpers.fakes import LabelEmbedder, label_frames, noise_image
 from storymem.memory import embedders
 from storymem.memory.embedders import LayoutEmbedder
 from storymem.memory.frame import MemoryFrame
+from storymem.selection.algorithm import SIMILARITY_THRESHOLD
+from storymem.tiny.demo import KEYFRAME_THRESHOLD
 
 
 def similarity(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -57,7 +59,13 @@ def test_the_smallest_frames_have_a_vector(size):
 
 
 def test_the_threshold_note_says_what_point_nine_is_for():
-    assert "0.9 is calibrated for CLIP ViT-B/32" in LayoutEmbedder().threshold_note(0.85)
+    assert "0.9 is calibrated for CLIP ViT-B/32" in LayoutEmbedder().threshold_note(0.9)
+    assert embedders.METHODS_THRESHOLD == SIMILARITY_THRESHOLD
+
+
+def test_a_threshold_that_somebody_chose_needs_no_note():
+    assert LayoutEmbedder().threshold_note(KEYFRAME_THRESHOLD) == ""
+    assert LayoutEmbedder().threshold_note(0.85) == ""
 
 
 def test_vectors_of_bank_frames_are_kept_by_content_and_bounded(monkeypatch):

@@ -204,12 +204,13 @@ class HeadlessStory:
         """The shots that began in this run, and which one was under way; tells it once."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         self.log.unlink(missing_ok=True)
-        if not (plan := re.search(r": (\d+) shots?, (\d+) to make", text)):
+        if not (plan := re.search(r": (.* to make.*); disk", text)):
             return [], None
         # The plan says where it begins, a line that a shot's frames were made, a bar that it was
         # under way. Nothing stands between a finished shot and the beginning of the next one.
-        first = int(plan[1]) - int(plan[2]) + 1
-        made = text.count("are keyframes")
+        before = re.search(r"(\d+) shots? finished", plan[1])
+        first = 1 + (int(before[1]) if before else 0)
+        made = len(re.findall(r"keyframes? of \d+ frame", text))
         bars = map(int, re.findall(r"shot [0-9]+_([0-9]+):", text))
         begun = {*bars, *range(first, min(first + max(made, 1), self.shots + 1))}
         left = [n for n in range(first, self.shots + 1) if n not in finished]

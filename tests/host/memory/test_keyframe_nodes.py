@@ -81,6 +81,19 @@ def test_the_bank_grows_over_two_shots_and_shows_itself(host, clips):
     assert np.array_equal(np.asarray(on_disk), (sheet[0] * 255).round().byte().numpy())
 
 
+def test_what_every_shot_would_repeat_is_said_once_in_a_run(host, clips, caplog):
+    clips["one"] = torch.cat([detailed(1, 3), detailed(2, 3)])
+    clips["two"] = torch.cat([detailed(3, 3), detailed(4, 3)])
+    graph = {"one": clip_of("one"), "two": clip_of("two")}
+    graph |= {f"select_{name}": select([name, 0]) for name in ("one", "two")}
+    graph |= {f"r_{name}": record([f"select_{name}", 0], name) for name in ("one", "two")}
+    for runs in (1, 2):
+        with caplog.at_level(logging.WARNING):
+            host.run(graph)
+        assert caplog.text.count("is calibrated for CLIP ViT-B/32") == runs
+        clips["one"], clips["two"] = clips["two"] + 0, clips["one"] + 0
+
+
 def test_without_an_embedder_it_works_and_says_what_the_threshold_is_for(host, clips, caplog):
     clips["one"] = torch.cat([detailed(1, 3), detailed(2, 3)])
     with caplog.at_level(logging.WARNING):

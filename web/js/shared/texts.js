@@ -7,10 +7,10 @@ const TEXTS = {
     "gallery.label": "Memory gallery",
     "gallery.empty": "The memory appears here once the workflow has run.",
     "gallery.empty.bank": "The memory appears here once the workflow has run. Drop pictures of your characters here, or add them.",
-    "gallery.sees.next": "The next shot sees {used} of {count} frames",
-    "gallery.sees.this": "This shot sees {used} of {count} frames, chosen by its prompt",
-    "gallery.sees.last": "The last shot saw {used} of {count} frames. What the next one sees depends on its prompt.",
-    "gallery.sees.open": "The next shot sees {places} of {count} frames. Which ones depends on its prompt.",
+    "gallery.sees.next": "The next shot sees {used} of {count} {count|frame|frames}",
+    "gallery.sees.this": "This shot sees {used} of {count} {count|frame|frames}, chosen by its prompt",
+    "gallery.sees.last": "The last shot saw {used} of {count} {count|frame|frames}. What the next one sees depends on its prompt.",
+    "gallery.sees.open": "The next shot sees {places} of {count} {count|frame|frames}. Which ones depends on its prompt.",
     "gallery.sees.none": "The memory is empty",
     "gallery.left_out": "{count} earlier frames are not shown.",
     "gallery.no_source": "No Memory Bank node feeds this memory, so it can be viewed but not edited.",
@@ -221,6 +221,13 @@ export function stateTexts(state) {
 }
 
 
+/** `{shots|shot|shots}` is the first word for one, the second for any other number. */
+function inNumber(text, values) {
+  return text.replace(/\{(\w+)\|([^|}]*)\|([^}]*)\}/g, (_, name, one, more) =>
+    Number(values[name]) === 1 ? one : more,
+  );
+}
+
 /** The text of a key, or of the first one of several that there is. */
 export function t(keys, values = {}) {
   const names = [keys].flat();
@@ -229,5 +236,5 @@ export function t(keys, values = {}) {
     return TEXTS[locale][key] ?? STORY_TEXTS[locale][key];
   };
   const text = own(language()) ?? own("en") ?? names.at(-1);
-  return text.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+  return inNumber(text, values).replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
 }
