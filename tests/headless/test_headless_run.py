@@ -342,3 +342,25 @@ def test_settings_of_the_memory_that_no_shot_sees_make_nothing_again(
         assert run(script, out, i2v, *settings, "--resume") == 0
     assert count_samples.kinds == []
     assert keys(out) == first
+
+
+def test_shots_that_are_made_again_say_what_changed(script, tmp_path, i2v, caplog):
+    out = tmp_path / "out"
+    assert run(script, out, i2v) == 0
+    assert "regenerated because" not in caplog.text
+    assert run(script, out, i2v, "--resume", "--seed", "5", "--steps", "3") == 0
+    words = "because seed changed from 0 to 5 and steps changed from 2 to 3"
+    assert f"shots 1-3 are regenerated {words}" in caplog.text
+
+
+def test_parentheses_are_text(script, tmp_path, i2v, monkeypatch):
+    encoded = []
+    encode = engine_module.encode_texts
+    monkeypatch.setattr(
+        engine_module,
+        "encode_texts",
+        lambda files, place, texts: encoded.extend(texts) or encode(files, place, texts),
+    )
+    script.write_text("a red dog (seen from 16:9)\n---\n\\(the\\) dog sits\n")
+    assert run(script, tmp_path / "out", i2v) == 0
+    assert encoded[::2] == ["a red dog (seen from 16:9)", "\\(the\\) dog sits"]

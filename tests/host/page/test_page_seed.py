@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from helpers.browser import eventually, find_chromium, load_workflow
+from helpers.browser import eventually, find_chromium, load_workflow, wait_for_text
+from helpers.loop_graphs import story
 
 pytestmark = [
     pytest.mark.http,
@@ -77,3 +78,19 @@ def test_a_saved_workflow_keeps_its_own_setting(empty, control):
     values[values.index("fixed")] = control
     load_workflow(empty.page, saved)
     assert empty.page.evaluate(SEED, node)[2] == control
+
+
+def test_the_note_on_the_loop_names_the_seed_that_changed(page):
+    page.load(story(2, name="Seeds"))
+    page.page.evaluate(
+        """() => {
+            const widgets = app.graph.getNodeById(3).widgets;
+            widgets.find((w) => w.name.startsWith("control")).value = "randomize";
+        }"""
+    )
+    assert page.run() == [1, 2]
+    assert page.run() == [1, 2]
+    notice = page.page.locator(".sm-progress .sm-notice").first
+    wait_for_text(page.page, notice, "shots 1-2 are regenerated because seed of '")
+    words = "(its control after generate is 'randomize', not 'fixed')"
+    assert words in notice.inner_text()
