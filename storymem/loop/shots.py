@@ -217,9 +217,9 @@ def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int])
 def _replaced(manifest: Mapping, latest: Sequence[Mapping], shot: Shot) -> Mapping:
     """The result in a shot's place when it is of no other shot: its prompt was edited."""
     entry = manifest.get("shots", {}).get(shot.label)
-    keys = {other.get("key") for other in latest if other}
-    is_free = isinstance(entry, Mapping) and entry.get("key") not in keys
-    return entry if is_free else {}
+    if not isinstance(entry, Mapping) or entry.get("key") in (e.get("key") for e in latest):
+        return {}
+    return entry
 
 
 def _keep_locked(loop: Loop, step: Step, entry: Mapping) -> bool:

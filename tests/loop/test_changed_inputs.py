@@ -84,6 +84,12 @@ def test_nodes_that_came_and_went():
     ]
 
 
+def test_nodes_in_another_order_are_connected_as_before():
+    before = graph_body(node(model=["#", 1, 0], steps=4), node("A"), node("B"))
+    after = graph_body(node(model=["#", 2, 0], steps=8), node("B"), node("A"))
+    assert said(before, after, "'S'") == ["steps of 'S' changed from 4 to 8"]
+
+
 def test_links():
     two = [node("Sampler", model=["#", 1, 0]), node("A"), node("A")]
     other = [node("Sampler", model=["#", 2, 0]), node("A"), node("A")]
