@@ -52,6 +52,7 @@ WORKING_FILES = {  # that lie beside the pictures made from them, and are not me
 }
 BACKDROP = (255, 255, 255)  # of what is transparent
 BRIGHTEST = 16.0  # where 1.0 is white: highlights are clipped; more is another scale, as 0 ... 255
+DARKEST = -0.5  # where 0.0 is black: what resizing overshoots is clipped; less is -1 ... 1
 MAX_PIXELS = 64_000_000  # 8000 x 8000: 200 MB when decoded, twice that on the way
 READABLE = "PNG, JPEG, WebP, BMP, TIFF, GIF or AVIF"
 _LIMIT = f"at most {MAX_PIXELS // 1_000_000} megapixels are read: make it smaller"
@@ -156,7 +157,7 @@ def read_picture(path: str | Path) -> torch.Tensor:
         profile = picture.info.get("icc_profile")
         picture = ImageOps.exif_transpose(picture)
         if picture.mode.startswith("I") or picture.mode == "F":
-            return torch.from_numpy(np.repeat(_read_grey(path, picture)[..., None], 3, axis=-1))
+            picture = Image.fromarray(_read_grey(path, picture))
         alpha = None
         if picture.has_transparency_data:
             picture = picture.convert("LA" if picture.mode == "LA" else "RGBA")
@@ -178,7 +179,8 @@ def _read_grey(path: Path, picture: Image.Image) -> np.ndarray:
     highest = grey.max(initial=0)
     if not np.isfinite(grey).all():
         raise PictureError(path, "some of its pixels are not a number, or infinite")
-    if highest > limit:
+    are_bytes = picture.mode == "I" and 0 < highest * white <= 255  # they would all be black
+    if highest > limit or are_bytes or (white == 1 and _are_levels(grey, highest)):
         raise PictureError(
             path,
             f"its values go up to {highest * white:.5g}, but {white} is white; save it as an 8-bit "
@@ -216,33 +218,71 @@ def _is_srgb(transform: ImageCms.ImageCmsTransform) -> bool:
     return bool(np.abs(moved.astype(int) - cube).max() <= 2)
 
 
-def to_uint8(pixels: torch.Tensor, name: str) -> torch.Tensor:
-    """Float pixels ``[..., 3 or 4]`` as ``uint8 [..., 3]`` on the CPU, contiguous.
-
-    Alpha is dropped and values outside [0, 1] are clamped. ``uint8`` passes unchanged.
+def check_scale(pixels: np.ndarray, name: str) -> None:
+    """Refuse float pixels on another scale than 0 ... 1, of any shape.
 
     Args:
         name: what the pixels are, for the error: ``frame 3``.
 
     Raises:
-        ValueError: for NaN or infinite pixels, and for pixels on another scale, such as 0 ... 255.
+        ValueError: for NaN or infinite pixels, and for another scale, such as 0 ... 255.
     """
-    pixels = pixels[..., :3].detach()
-    if pixels.dtype == torch.uint8:
-        return pixels.cpu().contiguous()
-    # numpy, not torch: torch wakes its whole thread pool for each of these small steps.
-    values = pixels.to("cpu", torch.float32).numpy()
-    highest = values.max(initial=0)
-    if not (np.isfinite(values.min(initial=0)) and np.isfinite(highest)):
+    lowest, highest = pixels.min(initial=0), pixels.max(initial=0)
+    if not (np.isfinite(lowest) and np.isfinite(highest)):
         raise ValueError(
             f"{name} holds NaN or infinite pixels: the model or VAE that made it failed (often "
             "fp16 overflow); try another precision, or repair the image first"
         )
-    if highest > BRIGHTEST:
+    if highest > BRIGHTEST or _are_levels(pixels, highest):
         raise ValueError(
             f"{name} holds values up to {highest:.5g}, but 1.0 is white: divide pixels that go to "
             "255 by 255, and tone-map those of a high dynamic range"
         )
+    if lowest < DARKEST:
+        raise ValueError(
+            f"{name} holds values down to {lowest:.5g}, but 0.0 is black: if its pixels go from "
+            "-1 to 1, add 1 and divide by 2"
+        )
+
+
+def _are_levels(pixels: np.ndarray, highest: float) -> bool:
+    """Whether they are whole numbers beyond 0 and 1: a dark picture of 0 ... 255."""
+    return highest >= 2 and bool((pixels == np.rint(pixels)).all())
+
+
+def on_white(pixels: torch.Tensor) -> torch.Tensor:
+    """``[..., 3 or 4]`` as ``[..., 3]``: what is transparent shows white, as in a picture's file.
+
+    A view where nothing is transparent; else float in [0, 1].
+    """
+    colours, alpha = pixels[..., :3], pixels[..., 3:]
+    opaque = 255 if pixels.dtype == torch.uint8 else 1
+    if bool((alpha >= opaque).all()):
+        return colours
+    logger.info("StoryMem: the transparent parts of an IMAGE show white")
+    alpha = (alpha / opaque).clamp(0, 1).nan_to_num(1)
+    return colours / opaque * alpha + (1 - alpha)
+
+
+def to_uint8(pixels: torch.Tensor, name: str) -> torch.Tensor:
+    """Float pixels ``[..., 3 or 4]`` in [0, 1] as ``uint8 [..., 3]`` on the CPU.
+
+    The memory holds what it is given in eight bits, apart from the tensor: whoever changes that one
+    in place afterwards changes nothing here.
+
+    Args:
+        pixels: values outside [0, 1] are clamped; ``uint8`` is copied as it is.
+        name: what the pixels are, for the error: ``frame 3``.
+
+    Raises:
+        ValueError: for NaN or infinite pixels, and for pixels on another scale, such as 0 ... 255.
+    """
+    pixels = on_white(pixels.detach())
+    if pixels.dtype == torch.uint8:
+        return pixels.to("cpu", copy=True, memory_format=torch.contiguous_format)
+    # numpy, not torch: torch wakes its whole thread pool for each of these small steps.
+    values = pixels.to("cpu", torch.float32).numpy()
+    check_scale(values, name)
     scaled = np.clip(values, 0, 1)
     scaled *= 255
     return torch.from_numpy(np.rint(scaled, out=scaled).astype(np.uint8)).contiguous()

@@ -15,6 +15,7 @@ from itertools import groupby
 import torch
 
 from ..files.hashing import digest_of
+from ..files.images import on_white
 from ..files.messages import count_shots, counted, listed
 from ..memory.bank import MemoryBank
 from ..script.story import Shot
@@ -104,12 +105,19 @@ def finish_shot(
 
 
 def join_parts(parts: Sequence[torch.Tensor], shot: Shot) -> torch.Tensor:
-    """The frames of a shot that came as a list, in order; colour only.
+    """The frames of a shot that came as a list, in order; what is transparent shows white.
 
     Raises:
         ValueError: naming the shot, when the parts do not fit together.
     """
-    parts = [part[..., :3] for part in parts]  # an alpha channel has no place in the video
+    for part in parts:
+        if not isinstance(part, torch.Tensor) or part.ndim != 4 or part.shape[-1] not in (3, 4):
+            shape = list(part.shape) if isinstance(part, torch.Tensor) else type(part).__name__
+            raise ValueError(
+                f"{shot} came as {shape}, but Shot Loop Close needs frames as an IMAGE [frames, "
+                "height, width, 3]; connect VAE Decode, or convert them to RGB before"
+            )
+    parts = [on_white(part) for part in parts]
     if len({part.shape[1:] for part in parts}) > 1:
         sizes = ", ".join(f"{part.shape[2]}x{part.shape[1]}" for part in parts)
         raise ValueError(

@@ -177,7 +177,7 @@ def test_odd_sizes_get_at_least_one_patch(size):
 
 
 def test_hdr_pixels_are_clamped_and_half_precision_is_read():
-    frame = torch.tensor([[[-3.0, 0.5, 12.0]]])
+    frame = torch.tensor([[[-0.3, 0.5, 12.1]]])
     assert to_uint8(frame, "a frame").tolist() == [[[0, 128, 255]]]
     assert to_uint8(frame.half(), "a frame").tolist() == [[[0, 128, 255]]]
 
@@ -190,9 +190,24 @@ def test_pixels_on_another_scale_are_refused_and_never_white(brightest):
         to_uint8(frame, "a frame")
 
 
+def test_dark_levels_and_pixels_below_black_are_refused_too():
+    """The brightest of a dark frame in 0 ... 255 may be as a highlight's, but all are whole."""
+    dark = torch.randint(0, 9, (4, 4, 3), generator=torch.Generator().manual_seed(0)).float()
+    with pytest.raises(ValueError, match=r"a frame holds values up to 8, but 1\.0 is white"):
+        to_uint8(dark, "a frame")
+    with pytest.raises(ValueError, match=r"a frame holds values down to -1, but 0\.0 is black"):
+        to_uint8(-torch.eye(4)[..., None].repeat(1, 1, 3), "a frame")
+    assert to_uint8(torch.eye(4)[..., None].repeat(1, 1, 3), "a frame").unique().tolist() == [
+        0,
+        255,
+    ]
+
+
 def test_eight_bit_frames_pass_unchanged():
     images = torch.stack([noise_image(0), noise_image(1)])
-    assert torch.equal(ShotFrames(images).original(1), images[1])
+    original, second = ShotFrames(images).original(1), images[1].clone()
+    images.fill_(0)
+    assert torch.equal(original, second), "and apart from the batch"
 
 
 @pytest.mark.parametrize(
@@ -335,7 +350,7 @@ def test_nan_in_the_alpha_channel_is_nobodys_business():
 
 
 def test_the_input_is_not_changed():
-    images = torch.rand(5, 32, 32, 3) * 3 - 1
+    images = torch.rand(5, 32, 32, 3) * 1.8 - 0.4
     before = images.clone()
     choose_keyframes(images, LabelEmbedder())
     assert torch.equal(images, before)
