@@ -9,6 +9,7 @@ from comfy_api.latest import io
 
 from ...storymem.files.messages import shown
 from ...storymem.sampling.start_images import as_batch, from_folder
+from ..host.file_marks import mark_of
 from ..host.folders import find_inside, shortens_host_paths
 from ..types import Story
 
@@ -62,7 +63,7 @@ class LoadStartImages(io.ComfyNode):
             files = sorted(p for p in find_pictures(folder).iterdir() if p.is_file())
         except (AttributeError, ValueError):
             return ""
-        return [f"{p.name}:{p.stat().st_mtime_ns}:{p.stat().st_size}" for p in files]
+        return [mark_of(path.name, path) for path in files]
 
     @classmethod
     @shortens_host_paths

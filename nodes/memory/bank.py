@@ -16,6 +16,7 @@ from ...storymem.memory.edits import BankEdits
 from ...storymem.memory.policies import MAX_MEMORY_FRAMES, POLICIES, SINK_FRAMES, memory_warnings
 from ...storymem.script.numbers import parse_ranges
 from ...storymem.views.contact_sheet import contact_sheet
+from ..host.file_marks import mark_of
 from ..host.folders import find_inside, short_places, shortens_host_paths
 from ..host.tensors import require_images
 from ..page.bank_ui import HIDDEN, show_bank
@@ -151,8 +152,7 @@ class MemoryBankNode(io.ComfyNode):
             files = _edit_images(BankEdits.parse(edits or ""))
         except ValueError as error:
             return str(error)
-        stats = ((name, path.stat()) for name, path in files)
-        return [f"{name}:{status.st_mtime_ns}:{status.st_size}" for name, status in stats]
+        return [mark_of(name, path) for name, path in files]
 
     @classmethod
     @shortens_host_paths

@@ -11,6 +11,7 @@ from comfy_api.latest import io
 from ...storymem.files.messages import shown
 from ...storymem.memory.bank_folder import load_bank, save_bank
 from ...storymem.memory.policies import POLICIES
+from ..host.file_marks import mark_of
 from ..host.folders import find_inside, shortens_host_paths
 from ..page.bank_ui import HIDDEN, show_bank
 from ..types import Bank
@@ -104,8 +105,7 @@ class LoadMemoryBank(io.ComfyNode):
         except ValueError:
             return ""
         files = (file for file in path.rglob("*") if file.is_file())
-        stats = [(str(f.relative_to(path)), f.stat()) for f in files]
-        return sorted(f"{name}:{s.st_mtime_ns}:{s.st_size}" for name, s in stats)
+        return sorted(mark_of(str(file.relative_to(path)), file) for file in files)
 
     @classmethod
     @shortens_host_paths
