@@ -156,6 +156,17 @@ def read_info(path: str | Path) -> VideoInfo:
         raise ValueError(f"{path} cannot be read as a video: {reason_of(error)}") from error
 
 
+def is_bt709(path: str | Path) -> bool:
+    """Whether a video says so of its colours; only the beginning of the file is read."""
+    import av
+
+    try:
+        with open_video(path) as container:
+            return int(container.streams.video[0].codec_context.colorspace) == BT709
+    except (av.error.FFmpegError, OSError, IndexError):
+        return False
+
+
 def read_frames(path: str | Path) -> Iterator[np.ndarray]:
     """Decode ``uint8 [H, W, 3]`` frames one by one."""
     with open_video(path) as container:

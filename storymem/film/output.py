@@ -17,11 +17,11 @@ from ..files.hashing import checksum
 from ..files.messages import listed
 from ..files.names import folder_name
 from ..files.video import (
-    BT709,
     DEFAULT_CRF,
     FRAME_RATE,
     clip_fades,
     copy_video,
+    is_bt709,
     join_videos,
     read_info,
     subtitles_text,
@@ -314,11 +314,11 @@ class StoryExport:
     def _is_right(self, series: FilmSeries, known: FilmVersion | None) -> bool:
         """Whether a film can stay: its file is as it was written, and not in the colours of
         earlier versions."""
-        return series.is_there(known) and read_info(self.folder / known.file).matrix == BT709
+        return series.is_there(known) and is_bt709(self.folder / known.file)
 
     def _tell_colours(self, steps: Sequence[Step], clips: Sequence[Clip]) -> None:
         pairs = zip(steps, clips, strict=True)
-        older = [f"shot_{s.label}.mp4" for s, clip in pairs if read_info(clip.path).matrix != BT709]
+        older = [f"shot_{s.label}.mp4" for s, clip in pairs if not is_bt709(clip.path)]
         if older:
             self.shot_files.tell(
                 "colours",

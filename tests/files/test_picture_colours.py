@@ -152,3 +152,60 @@ def test_float_pictures_on_another_scale_are_refused(tmp_path, white):
     Image.fromarray(grey).save(tmp_path / "x.tif")
     with pytest.raises(PictureError, match="not a number"):
         read_picture(tmp_path / "x.tif")
+
+
+def grey_profile(gamma: float) -> bytes:
+    """A grey ICC profile of version 2 whose curve is a power, as Photoshop's Gray Gamma 2.2."""
+    white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)  # D50
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
+    text = b"desc" + bytes(4) + struct.pack(">I", 5) + b"grey\0" + bytes(78)
+    text += bytes(-len(text) % 4)
+    notice = b"text" + bytes(4) + b"none" + bytes(4)
+    parts = [(b"wtpt", white), (b"kTRC", curve), (b"desc", text), (b"cprt", notice)]
+    offset, table, body = 128 + 4 + 12 * len(parts), struct.pack(">I", len(parts)), b""
+    for name, part in parts:
+        table += struct.pack(">4sII", name, offset + len(body), len(part))
+        body += part
+    size = 128 + len(table) + len(body)
+    head = struct.pack(">I4sI4s4s4s", size, bytes(4), 0x02400000, b"mntr", b"GRAY", b"XYZ ")
+    head += struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp"
+    head += bytes(68 - len(head)) + struct.pack(">3i", 63190, 65536, 54061)
+    return head + bytes(128 - len(head)) + table + body
+
+
+@pytest.mark.parametrize("gamma", [1.0, 1.8])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_grey_with_a_profile_of_its_own(tmp_path, gamma, bits):
+    level = np.full((6, 8), 128 if bits == 8 else 128 * 257, np.uint8 if bits == 8 else np.uint16)
+    Image.fromarray(level).save(tmp_path / "x.png", icc_profile=grey_profile(gamma))
+    light = (128 / 255) ** gamma
+    expected = 255 * (1.055 * light ** (1 / 2.4) - 0.055)
+    read = read_picture(tmp_path / "x.png")[3, 3].numpy()
+    assert np.abs(read - expected).max() < 2
+    assert expected - 128 > 8
+
+
+def test_a_profile_goes_with_avif_rotation_and_palettes(tmp_path):
+    colour, profile = (231, 60, 50), wide_profile()
+    wanted = in_srgb(colour, profile)
+    of_one_colour(colour).save(tmp_path / "x.avif", quality=100, icc_profile=profile)
+    turned = Image.Exif()
+    turned[0x112] = 6  # as a phone held upright
+    of_one_colour(colour).save(tmp_path / "x.jpg", quality=100, icc_profile=profile, exif=turned)
+    palette = of_one_colour((*colour, 255), "RGBA")
+    palette.putpixel((0, 0), (0, 0, 0, 0))
+    palette.quantize(4).save(tmp_path / "x.png", icc_profile=profile)
+    for name, shape in (("x.avif", (6, 8)), ("x.jpg", (8, 6)), ("x.png", (6, 8))):
+        read = read_picture(tmp_path / name)
+        assert tuple(read.shape[:2]) == shape, name
+        assert np.abs(read[3, 3].numpy() - wanted).max() < 4, name
+    assert read_picture(tmp_path / "x.png")[0, 0].tolist() == [255, 255, 255]
+
+
+def test_levels_of_bytes_in_wider_types_are_never_black_or_white(tmp_path):
+    levels = np.arange(48, dtype=np.int32).reshape(6, 8) * 5
+    for values, white in ((levels, 65535), ((levels // 20).astype(np.float32), 1)):
+        Image.fromarray(values).save(tmp_path / "x.tif")
+        highest = int(values.max())
+        with pytest.raises(PictureError, match=f"values go up to {highest}, but {white} is white"):
+            read_picture(tmp_path / "x.tif")

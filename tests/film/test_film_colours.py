@@ -11,7 +11,6 @@ import torch
 from helpers.film_files import write_untagged
 from storymem.files import video
 from storymem.files.video import read_frames, read_info, write_video
-from storymem.film import output as film_output
 from storymem.film.folder import claim_folder
 from storymem.film.manifest import read_manifest
 from storymem.film.output import StoryExport, VideoOptions
@@ -49,7 +48,6 @@ class Runs:
         with self.patch.context() as patch:
             patch.setattr(shot_store, "write_video", written)
             patch.setattr(video, "BT709", 2)  # so that they are joined as they are
-            patch.setattr(film_output, "BT709", 2)
             return self.run(prompts)
 
     def run(self, prompts: str, **options) -> list[str]:

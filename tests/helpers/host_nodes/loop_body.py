@@ -115,8 +115,7 @@ def _write_as_before() -> None:
         return len(frames)
 
     library("loop.shot_store").write_video = write_untagged
-    for name in ("files.video", "film.output"):
-        library(name).BT709 = 2  # so that they are joined as they are
+    library("files.video").BT709 = 2  # so that they are joined as they are
 
 
 def _frames(generator, length, height, width):
