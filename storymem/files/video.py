@@ -157,7 +157,10 @@ def read_info(path: str | Path) -> VideoInfo:
 
 
 def is_bt709(path: str | Path) -> bool:
-    """Whether a video says so of its colours; only the beginning of the file is read."""
+    """Whether a video says so of its colours; no for one that cannot be read, which joining tells.
+
+    Only the beginning of the file is read.
+    """
     import av
 
     try:
