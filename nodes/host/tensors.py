@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ...storymem.files.images import check_scale, on_white
+from ...storymem.files.images import check_scale, on_white, warn_of_highlights
 
 
 def require_images(images: torch.Tensor, name: str) -> torch.Tensor:
@@ -28,7 +28,10 @@ def require_images(images: torch.Tensor, name: str) -> torch.Tensor:
             f"{name} must hold floating point pixels from 0 to 1, but they are {images.dtype}; "
             "convert it with the node that made it"
         )
+    highest = 0.0
     for i, frame in enumerate(images):  # one at a time: a shot can take gigabytes
         which = name if len(images) == 1 else f"{name}: frame {i}"
-        check_scale(frame[..., :3].detach().to("cpu", torch.float32).numpy(), which)
+        pixels = frame[..., :3].detach().to("cpu", torch.float32).numpy()
+        highest = max(highest, check_scale(pixels, which))
+    warn_of_highlights(highest, name)
     return on_white(images)

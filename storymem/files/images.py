@@ -52,6 +52,7 @@ WORKING_FILES = {  # that lie beside the pictures made from them, and are not me
 }
 BACKDROP = (255, 255, 255)  # of what is transparent
 BRIGHTEST = 16.0  # where 1.0 is white: highlights are clipped; more is another scale, as 0 ... 255
+OVERSHOOT = 1.5  # sharpening and resizing reach that far beyond white
 DARKEST = -0.5  # where 0.0 is black: what resizing overshoots is clipped; less is -1 ... 1
 MAX_PIXELS = 64_000_000  # 8000 x 8000: 200 MB when decoded, twice that on the way
 READABLE = "PNG, JPEG, WebP, BMP, TIFF, GIF or AVIF"
@@ -186,6 +187,7 @@ def _read_grey(path: Path, picture: Image.Image) -> np.ndarray:
             f"its values go up to {highest * white:.5g}, but {white} is white; save it as an 8-bit "
             "PNG",
         )
+    warn_of_highlights(highest, str(path))
     return (grey.clip(0, 1) * 255).round().astype(np.uint8)
 
 
@@ -218,8 +220,8 @@ def _is_srgb(transform: ImageCms.ImageCmsTransform) -> bool:
     return bool(np.abs(moved.astype(int) - cube).max() <= 2)
 
 
-def check_scale(pixels: np.ndarray, name: str) -> None:
-    """Refuse float pixels on another scale than 0 ... 1, of any shape.
+def check_scale(pixels: np.ndarray, name: str) -> float:
+    """Refuse float pixels on another scale than 0 ... 1, of any shape; the highest of them.
 
     Args:
         name: what the pixels are, for the error: ``frame 3``.
@@ -243,6 +245,17 @@ def check_scale(pixels: np.ndarray, name: str) -> None:
             f"{name} holds values down to {lowest:.5g}, but 0.0 is black: if its pixels go from "
             "-1 to 1, add 1 and divide by 2"
         )
+    return float(highest)
+
+
+def warn_of_highlights(highest: float, name: str) -> None:
+    """Log that what is brighter than white shows white; a little comes from resizing."""
+    if highest > OVERSHOOT:
+        logger.warning(
+            "StoryMem: %s goes up to %.3g, where 1.0 is white: all that is brighter shows white; "
+            "tone-map it first to keep its detail",
+            name, highest,
+        )  # fmt: skip
 
 
 def _are_levels(pixels: np.ndarray, highest: float) -> bool:

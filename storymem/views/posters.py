@@ -40,7 +40,8 @@ def read_poster(video: Path, temp: Path, size: int = LARGEST) -> bytes | None:
     size = max(16, min(size, LARGEST))
     try:
         status = video.stat()
-        mark = repr((str(video), status.st_mtime_ns, status.st_size, size))
+        times = (status.st_mtime_ns, status.st_ctime_ns)  # the second is never put back
+        mark = repr((str(video), *times, status.st_size, size))
         root = temp / TEMP_FOLDER / "posters"
         kept = root / f"{hashlib.sha256(mark.encode('utf-8', 'surrogatepass')).hexdigest()}.jpg"
         if kept.is_file():

@@ -89,6 +89,14 @@ def test_what_is_no_picture_is_refused_by_name(host, clips, m2v, kind, name, cas
         give(host, clips, m2v, kind, name, make(good()))
 
 
+@pytest.mark.parametrize(("kind", "name"), INPUTS)
+def test_highlights_are_said_to_show_white(host, clips, m2v, caplog, kind, name):
+    give(host, clips, m2v, kind, name, good() * 1.3)
+    assert "all that is brighter shows white" not in caplog.text
+    give(host, clips, m2v, kind, name, good() * 5.5)
+    assert f"{name} goes up to 5.5, where 1.0 is white: all that is brighter" in caplog.text
+
+
 def pixels(made) -> torch.Tensor:
     first = made["first"]
     first = getattr(first, "frames", first)
