@@ -24,7 +24,7 @@ DESCRIBED = re.compile(
     r"(?:,|:|：|，| is | are | was | wears | has |\s[-–—]\s)"
 )
 DESCRIBED_CHINESE = re.compile(r"^\W*(?P<name>[\u4e00-\u9fff·]{2,6}?)\s*(?:是|：|:|，|,)")
-PERSON = re.compile(r"\[(Person [A-Z])\]")  # as Memento writes somebody, in captions and prompts
+PERSON = re.compile(r"\[([A-Z][a-z]{2,19} [A-Z])\]")  # Memento's [Person A], [Animal B]
 LABEL_SIGNS = re.compile(r"[,;，；、/\n]|\s(?:and|&|\+)\s|\s和\s")  # between names in a label
 NO_NAMES = frozenset(  # a line may begin with these and speak of nobody by name
     word

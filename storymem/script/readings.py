@@ -44,7 +44,8 @@ def find_doubts(text: str) -> Doubts:
     """What is doubtful about the way in which a plain script is divided."""
     division = divide(text)
     if division.sign and division.sign != "---":
-        return _other_sign(text.strip(), division.parts, division.sign)
+        inside = SEPARATOR.sub("", text).strip()  # without the lines around the whole script
+        return _other_sign(inside, division.parts, division.sign)
     if division.sign:
         return _within_blocks(list(division.parts))
     if not division.parts:

@@ -105,7 +105,8 @@ def test_the_character_of_the_node_counts_as_told():
 
 def test_persons_in_plain_text_are_known_without_a_list():
     story = load_story(
-        f"[character]\n[Person B]: {BOY}\n---\n[Person A] meets [Person B].\n---\nA [Person]."
+        f"[character]\n[Person B]: {BOY}\n---\n[Person A] meets [Person B].\n---\n"
+        "A [Person] and [Dog a]."
     )
     assert story.names == ("Person B", "Person A")
     assert story.who(story.shots[0]) == ("Person A", "Person B")

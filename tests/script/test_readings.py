@@ -48,6 +48,7 @@ def offered(text: str, kind: str = "shots") -> str:
         ("Scene 1: a\nScene 2: b", ["Scene 1: a\nScene 2: b"], "headings", ["a", "b"]),
         ("2. a\n3. b", ["2. a\n3. b"], "headings", ["a", "b"]),
         ("1. a\n2. b", ["a", "b"], "headings that count into 2 shots", ["1. a\n2. b"]),
+        ("---\n1. a\n2. b\n---", ["a", "b"], "2 shots", ["1. a\n2. b"]),  # framed
         ("a\n***\nb", ["a", "b"], "lines of *** into 2 shots", ["a\n***\nb"]),
         ("a\n—\nb", ["a", "b"], "lines of — into 2 shots", ["a\n—\nb"]),
         (
@@ -125,6 +126,18 @@ def test_a_script_of_one_block_that_another_sign_would_divide_is_written_as_one(
         text = write_script(script, "plain")
         check_written(script, text)
         assert prompts(text) == [prompt]
+
+
+@pytest.mark.parametrize(
+    "prompt", ["```\nx\n```", "a </think> b", 'x {"shots": ["a"]} y', "<think>"]
+)
+@pytest.mark.parametrize("form", ["json", "plain"])
+def test_prompts_that_look_like_something_around_a_script_are_written_back(prompt, form):
+    for rows in ((Row(prompt),), (Row("a"), Row(prompt))):
+        script = Script(rows, format=form)
+        text = write_script(script, form)
+        check_written(script, text)
+        assert prompts(text)[-1] == prompt
 
 
 @pytest.mark.parametrize(
