@@ -308,6 +308,15 @@ def test_cast_under_the_window(loop):
     assert made_after(loop, replace(loop, story=tale(_cast=["Mara", "Pip"]))) == []
 
 
+def test_a_handle_that_becomes_a_name(loop):
+    typed = [prompt if i != 2 else f"{prompt} @mara" for i, prompt in enumerate(PROMPTS)]
+    loop = replace(loop, story=tale(typed))
+    assert made_after(loop, replace(loop, story=tale(typed, _cast=["Mara"])))[0] == 3
+    capital = [prompt.replace("@mara", "@Mara") for prompt in typed]  # a name by itself
+    loop = replace(loop, story=tale(capital))
+    assert made_after(loop, replace(loop, story=tale(capital, _cast=["Mara"]))) == []
+
+
 def test_cast_under_entities(loop):
     loop = with_bank(loop, policy="entities")
     assert made_after(loop, replace(loop, story=tale(_cast=["Mara", "Pip"]))) == [6]
