@@ -40,6 +40,7 @@ from .models import (
 from .positions import install_memory_positions
 from .sampling import ShotInputs, check_recipe, denoise
 
+NOISE = ("high", "low")  # of the experts, in words
 logger = logging.getLogger(__name__)
 
 
@@ -68,6 +69,9 @@ class ModelFiles:
             check_lora_file(path, read_config(self.i2v, "transformer"))
         for path in dict.fromkeys(self.extra_lora or ()):
             check_extra_lora(path, read_config(self.i2v, "transformer"))
+        if not (self.i2v / "transformer_2").is_dir():
+            for _, low in filter(None, (self.lora, self.extra_lora)):
+                logger.warning("%s has one expert, so %s is not used", self.i2v, low.name)
         if self.extra_lora and self.t2v is not None:
             logger.warning(
                 "--extra-lora-high and --extra-lora-low go on the I2V experts; a first shot that "
@@ -210,7 +214,7 @@ class Engine:
                 report = add_lora(
                     expert, read_lora_file(path), name=path.name, scale=self.files.lora_scale
                 )
-                logger.info("%s: %s", path.name, report)
+                logger.info("%s (%s noise): %s", path.name, NOISE[i], report)
             if self.files.extra_lora:
                 path = self.files.extra_lora[i]
-                logger.info("%s: %s", path.name, add_extra_lora(expert, path))
+                logger.info("%s (%s noise): %s", path.name, NOISE[i], add_extra_lora(expert, path))

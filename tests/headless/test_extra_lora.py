@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -474,7 +475,7 @@ def test_a_run_applies_what_diffusers_alone_passes_over(
     assert run(tmp_path / "plain", None) == 0
     assert run(tmp_path / "styled", lora) == 0
     assert film_of(tmp_path / "styled") != film_of(tmp_path / "plain")
-    assert f"style.safetensors: 20 layers, rank {RANK}, scale 1" in caplog.text
+    assert f"style.safetensors (low noise): 20 layers, rank {RANK}, scale 1" in caplog.text
     monkeypatch.setattr(engine_module, "load_experts", None)  # finished shots stay
     assert run(tmp_path / "styled", lora, "--resume") == 0
 
@@ -498,3 +499,15 @@ def test_a_first_shot_from_text_alone_is_said_to_be_without_the_lora(pairs, tmp_
     lora = write(tmp_path, NAMINGS["native"][0](pairs))
     ModelFiles(i2v, t2v=t2v, extra_lora=(lora, lora)).check()
     assert "a first shot that --t2v makes from text alone is made without them" in caplog.text
+
+
+@pytest.mark.slow
+def test_the_file_of_an_expert_that_is_not_there_is_named(pairs, tmp_path, i2v, caplog):
+    one = tmp_path / "one"
+    shutil.copytree(i2v, one)
+    shutil.rmtree(one / "transformer_2")
+    index = json.loads((one / "model_index.json").read_text())
+    (one / "model_index.json").write_text(json.dumps(index | {"transformer_2": [None, None]}))
+    high, low = (write(tmp_path, NAMINGS["native"][0](pairs), f"{n}.safetensors") for n in "ab")
+    ModelFiles(one, extra_lora=(high, low)).check()
+    assert f"{one} has one expert, so b.safetensors is not used" in caplog.text

@@ -17,7 +17,7 @@ const TEXTS = {
     "gallery.linked": "The Memory Bank's edits come from another node, so they cannot be changed here.",
     "gallery.broken": "The Memory Bank's edits cannot be read. Start over to undo all changes.",
     "gallery.start_over": "Start over",
-    "gallery.too_many": "{pinned} frames would be pinned, but a shot sees only {max}. Unpin some, or raise max_frames.",
+    "gallery.too_many": "{pinned} {pinned|frame|frames} would be pinned, but a shot sees only {max}. Unpin some, or raise max_frames.",
     "gallery.undo_all": "Undo changes ({count})",
     "gallery.undo_all.long": "Undo all changes that have not taken effect yet ({count})",
     "gallery.clear": "Clear changes ({count})",
