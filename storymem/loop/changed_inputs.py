@@ -6,13 +6,13 @@ that people are told what changed: from the graph's positions and links back to 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from itertools import takewhile
 
+from ..files.json_text import parse_json
 from ..files.messages import shown
 from ..files.names import is_digest
 from .neutral_inputs import NEUTRAL
@@ -48,7 +48,7 @@ def body_changes(before: str, after: str, names: BodyNames) -> list[str]:
         names: of the nodes of ``after``.
     """
     try:
-        old, new = json.loads(before), json.loads(after)
+        old, new = parse_json(before), parse_json(after)
         if isinstance(new, dict):
             return _settings_changes(old, new)
         return _graph_changes(old, new, names)
@@ -96,8 +96,8 @@ def _settings_changes(old: Mapping, new: Mapping) -> list[str]:
 
 def _graph_changes(old: list, new: list, names: BodyNames) -> list[str]:
     (old_versions, old_text), (new_versions, new_text) = old, new
-    old_ends, old_lines, old_files = json.loads(old_text)
-    new_ends, new_lines, new_files = json.loads(new_text)
+    old_ends, old_lines, old_files = parse_json(old_text)
+    new_ends, new_lines, new_files = parse_json(new_text)
     kinds = [[kind for kind, _, _ in lines] for lines in (old_lines, new_lines)]
     pairs = _pairs(*kinds)
     places = {i: j for i, j in pairs} | {"open": "open"}
