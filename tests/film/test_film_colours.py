@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -63,8 +64,10 @@ class Runs:
         )
         for step in steps:
             if step.record is None:
-                step.begin(begin_shot(loop, step, load_result(loop, step.before.record)
-                                      if step.before else None))  # fmt: skip
+                before = load_result(loop, step.before.record) if step.before else None
+                begun = begin_shot(loop, step, before)
+                self.given[step.label] = begun.given
+                step.begin(begun)
             if step.record is None:
                 colour = torch.tensor(COLOURS[step.plan.prompt]) / 255
                 frames = colour.expand(9 + step.plan.overlap_frames, *SIZE, 3)
@@ -135,31 +138,56 @@ def test_an_old_shot_at_another_frame_rate_is_still_the_one_that_was_made(tell_a
     assert runs.notes == {}
 
 
-@pytest.mark.parametrize("tags", [(6, 6, 6, 1), (1, 1, 1, 2), (9, 9, 1, 1), None])
-def test_an_edit_of_other_colours_is_in_the_film_as_it_plays(tell_apart, tags):
-    import av
-
+@pytest.mark.parametrize(
+    ("tags", "space"),
+    [
+        ((1, 1, 1, 1), "ITU709"),
+        ((6, 6, 6, 1), "ITU601"),
+        ((6, 6, 6, 2), "ITU601"),
+        ((1, 1, 1, 2), "ITU709"),
+        ((2, 2, 2, 0), "ITU601"),  # an old shot that was cut without tags
+    ],
+)
+def test_an_edit_of_other_colours_is_in_the_film_and_continued_as_it_plays(tell_apart, tags, space):
     runs = tell_apart
     runs.run("ab")
-    path = runs.folder / "shot_01_02.mp4"
+    path, colour = runs.folder / "shot_01_01.mp4", COLOURS["d"]
+    write_edit(path, colour, tags, space)
+    assert runs.run("ab") == ["01_02"]
+    assert np.abs(runs.given["01_02"].numpy() * 255 - colour).max() <= 2.5
+    assert runs.shows("db")
+    assert read_info(runs.film).matrix == 1
+    assert "shot_01_01.mp4 was edited" in runs.notes["shot_01_01.mp4"]
+
+
+@pytest.mark.skipif(not hasattr(av.VideoFrame, "color_primaries"), reason="PyAV does not tell")
+def test_an_edit_in_wide_colours_is_converted_and_that_is_said(tell_apart):
+    runs = tell_apart
+    runs.run("ab")
+    path = runs.folder / "shot_01_01.mp4"
+    write_edit(path, COLOURS["d"], (1, 12, 13, 1), "ITU709")
+    playing = next(iter(read_frames(path))).astype(int)
+    assert np.abs(playing - COLOURS["d"]).max() > 4
+    assert runs.run("ab") == ["01_02"]
+    read = next(iter(read_frames(runs.film))).astype(int)
+    assert np.abs(read - playing).max() <= 2
+    note = "re-encoded in the encoding of the others, its Display P3 colours converted to BT.709"
+    assert runs.notes["shot_01_01.mp4"].endswith(note)
+
+
+def write_edit(path, colour, tags, space) -> None:
+    """What another program exports; ``tags``: matrix, primaries, curve, range."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=16, options={"crf": "8"})
         stream.height, stream.width = SIZE
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context
-        if tags:
-            context.colorspace, context.color_primaries, context.color_trc = tags[:3]
-            context.color_range = tags[3]
-        grey = av.VideoFrame.from_ndarray(np.full((*SIZE, 3), 128, np.uint8), format="rgb24")
-        grey = grey.reformat(format="yuv420p")
+        context.colorspace, context.color_primaries, context.color_trc = tags[:3]
+        context.color_range = tags[3]
         for number in range(9):
-            grey.pts = number
-            container.mux(stream.encode(grey))
+            frame = av.VideoFrame.from_ndarray(np.full((*SIZE, 3), colour, np.uint8))
+            how = {"dst_color_range": "JPEG"} if tags[3] == 2 else {}
+            frame = frame.reformat(format="yuv420p", dst_colorspace=space, **how)
+            frame.color_range, frame.pts = tags[3], number
+            container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    assert runs.run("ab") == []
-    read = np.stack(list(read_frames(runs.film))).astype(int)
-    playing = next(iter(read_frames(path))).astype(int)
-    assert np.abs(read[9:] - playing).max() <= 2
-    assert read_info(runs.film).matrix == 1
-    note = runs.notes["shot_01_02.mp4"]
-    assert ("BT.2020 colours converted to BT.709" in note) == (tags == (9, 9, 1, 1))
