@@ -37,6 +37,7 @@ TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 WORKFLOW = PACK / "workflows" / "storymem_tiny_cpu.json"
 CARRIED = ("__init__.py", "nodes", "storymem", "web", "locales")  # what a host needs of the pack
 IN_TWO_PROCESSES = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+SHARED_FOLDER = "no title of its own"  # a warning about a folder that only this story is in
 START_SECONDS, STORY_SECONDS = 180, 1800  # how long a host may take
 logger = logging.getLogger("storymem")
 
@@ -333,8 +334,8 @@ class Page:
     def warnings(self) -> list[str]:
         """What the pack warns of in the server's log, which nobody sees here."""
         lines = self.log.read_text(errors="replace").splitlines()
-        return [line.partition("StoryMem: ")[2] for line in lines
-                if "WARNING" in line and "StoryMem: " in line]  # fmt: skip
+        told = [line.partition("StoryMem: ")[2] for line in lines if "WARNING" in line]
+        return [words for words in told if words and SHARED_FOLDER not in words]
 
     def tail(self) -> str:
         return self.log.read_text(errors="replace")[-3000:]

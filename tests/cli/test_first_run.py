@@ -173,4 +173,10 @@ def test_a_headless_try_announces_everything_once(monkeypatch, tmp_path, caplog)
 def test_warnings_in_the_servers_log_are_shown(tmp_path):
     log = tmp_path / "server.log"
     log.write_text("[INFO] StoryMem: fine\n[1m[WARNING] StoryMem: no word of it\n[WARNING] other\n")
+    with open(log, "a") as file:
+        file.write(
+            f"[WARNING] StoryMem: this script has {try_it.SHARED_FOLDER}: all such stories\n"
+        )
     assert try_it.Page(None, "", log).warnings() == ["no word of it"]
+    source = "".join(path.read_text("utf-8") for path in (PACK / "storymem/film").glob("*.py"))
+    assert try_it.SHARED_FOLDER in source.replace('"\n            "', "")
