@@ -7,6 +7,7 @@ import { icon } from "../shared/icons.js";
 import { forget, heardSoFar, isEnded, isOfThisPage, takeUp } from "../shared/runs.js";
 import { lastRead, whenRead } from "../story/extension.js";
 import { t } from "../shared/texts.js";
+import { nameControls } from "./seed.js";
 
 const WIDGET = "storymem_progress";
 const HEIGHT = 48; // pixels: a line, a bar, and the host's margin of 10 around them
@@ -161,4 +162,5 @@ app.registerExtension({
     api.addEventListener("reconnected", letGo); // what ended meanwhile told nobody
     whenRead.addEventListener("read", ({ detail }) => showFromFolder(detail));
   },
+  nodeCreated: nameControls,
 });
