@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 
 import nodes
 
+from ...storymem.files.json_text import parse_json
 from ...storymem.files.messages import short
 from ...storymem.loop.changed_inputs import BodyNames
 from .graph import LoopGraph
@@ -41,7 +41,7 @@ def body_names(graph: LoopGraph, metadata: Mapping[str, str]) -> BodyNames:
 def _workflow(metadata: Mapping[str, str]) -> Mapping:
     """The workflow that the prompt was made of; empty when the host embeds none."""
     try:
-        found = json.loads(metadata.get("workflow", "{}"))
+        found = parse_json(metadata.get("workflow", "{}"))
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
