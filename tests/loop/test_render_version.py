@@ -42,7 +42,8 @@ NO_PART = {
 # they read files, find them, check inputs, show things and say things.
 NO_PIXELS = {
     "storymem/files/hashing.py", "storymem/loop/plan.py", "storymem/script/story.py",
-    "nodes/host/folders.py", "nodes/host/executor.py", "nodes/page/bank_ui.py", "nodes/types.py",
+    "nodes/host/file_marks.py", "nodes/host/folders.py", "nodes/host/executor.py",
+    "nodes/page/bank_ui.py", "nodes/types.py",
     "nodes/host/wan_models.py",
     "storymem/memory/bank_folder.py", "storymem/memory/picture.py",
     "storymem/files/json_text.py", "storymem/files/messages.py", "storymem/script/numbers.py",
