@@ -52,7 +52,7 @@ NO_PIXELS = {
     "storymem/loop/shot_record.py",
     "storymem/tiny/files.py", "storymem/models/weights.py",
     "storymem/files/weights_file.py", "storymem/sampling/lora_kinds.py",
-    "storymem/files/packages.py", "nodes/host/once.py", "nodes/host/file_marks.py",
+    "storymem/files/packages.py", "nodes/host/once.py",
 }  # fmt: skip
 SOURCES = sorted({source for part in PARTS.values() for source in part.sources})
 CODE = '''"""A module."""
