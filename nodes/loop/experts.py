@@ -22,8 +22,13 @@ MODEL_INPUTS = {  # of what runs the model, by kind
     "StoryMemM2VModelPatch": ("model",),
 }
 FILE_WIDGETS = ("unet_name", "ckpt_name", "gguf_name", "model_name", "model")
-HIGH = re.compile(r"high[\W_]*noise|(?<![a-z])high(?![a-z])", re.IGNORECASE)
-LOW = re.compile(r"low[\W_]*noise|(?<![a-z])low(?![a-z])", re.IGNORECASE)
+STATED = re.compile(r"(high|(?<![bfgs])low)[\W_]*noise", re.IGNORECASE)
+# A word that may mean anything: memory, quality, steps ... are not the noise.
+BARE = re.compile(
+    r"(?<![a-z])(high|low)(?![a-z])(?![\W_]*(?:v?ram|mem|res|q|step|rank|bit|poly|key|light|motion))",
+    re.IGNORECASE,
+)
+STRONG = 5.0  # a strength that makes up for the scale which a stock loader does not know
 TRAINED = re.compile(r"story[\W_]*mem|(?<![a-z\d])m[im]?2v(?![a-z\d])", re.IGNORECASE)
 RELEASED_FILE = re.compile(r"backbone_(high|low)_noise", re.IGNORECASE)
 MODES = {
@@ -45,9 +50,23 @@ def expert_notices(wires: Wires, loop: Loop, steps: Sequence[Step]) -> list[Noti
 
 
 def noise_of(name: str) -> str:
-    """``high`` or ``low`` when a file's name says one of them, else empty."""
-    high, low = HIGH.search(name), LOW.search(name)
-    return "" if bool(high) == bool(low) else "high" if high else "low"
+    """``high`` or ``low`` when a file's name says one of them for certain, else empty."""
+    for part in (re.split(r"[\\/]", name)[-1], name):
+        if found := {word.lower() for word in STATED.findall(part)}:
+            return found.pop() if len(found) == 1 else ""
+    return ""
+
+
+def misplaced(high: str, low: str) -> list[str]:
+    """Which of two files, ``high`` and ``low``, belong into the other one's place by their names.
+
+    A bare "low" says something only beside a bare "high": it may be anything's.
+    """
+    files = {"high": high, "low": low}
+    if wrong := [noise for noise, name in files.items() if noise_of(name) not in ("", noise)]:
+        return wrong
+    bare = [{word.lower() for word in BARE.findall(name)} for name in files.values()]
+    return list(files) if bare == [{"low"}, {"high"}] else []
 
 
 # --- inside ----------------------------------------------------------------------------------
@@ -82,23 +101,36 @@ def _models_before(wires: Wires, node_id: str, name: str) -> Iterator[str]:
 
 
 def _pairs(wires: Wires) -> Iterator[Notice]:
-    """Experts in the other one's place, and one file twice."""
+    """Experts in the other one's place, one file twice, and one of two alone."""
     for node_id in wires.of_kind("StoryMemM2VSampler"):
         for kind in ("model", "t2v"):
-            names = [f"{kind}_{noise}" for noise in ("high", "low")]
-            loaders = [_loader(wires, node_id, name) for name in names]
-            for noise, name, loader in zip(("high", "low"), names, loaders, strict=True):
-                if loader and noise_of(loader[1]) not in ("", noise):
+            names = {noise: f"{kind}_{noise}" for noise in ("high", "low")}
+            loaders = {noise: _loader(wires, node_id, name) for noise, name in names.items()}
+            files = {noise: found[1] if found else "" for noise, found in loaders.items()}
+            if files["high"] and files["high"] == files["low"]:
+                if noise_of(files["high"]):  # else it may be one model for all noise
                     yield wires.notice(
                         node_id,
-                        f"{name} is {shown(loader[1])}, which by its name is the "
-                        f"{noise_of(loader[1])}-noise expert; swap the two models",
+                        f"{names['high']} and {names['low']} are the same file, "
+                        f"{shown(files['high'])}; choose the high-noise and the low-noise file",
                     )
-            if all(loaders) and loaders[0][1] == loaders[1][1]:
+                continue
+            wrong = misplaced(**files)
+            for noise in wrong:
+                other = "low" if noise == "high" else "high"
+                todo = "swap the two models" if len(wrong) > 1 else f"choose the {noise}-noise file"
                 yield wires.notice(
                     node_id,
-                    f"{names[0]} and {names[1]} are the same file, {shown(loaders[0][1])}; choose "
-                    "the high-noise and the low-noise file",
+                    f"{names[noise]} is {shown(files[noise])}, which by its name is the "
+                    f"{other}-noise expert; {todo}",
+                )
+            is_alone = not wires.source(node_id, names["low"])
+            if is_alone and noise_of(files["high"]) == "high":
+                yield wires.notice(
+                    node_id,
+                    f"{names['low']} is not connected, so {shown(files['high'])} does every step, "
+                    "which by its name is made for the first ones; connect the low-noise expert to "
+                    f"{names['low']}",
                 )
 
 
@@ -121,25 +153,50 @@ def _chosen(wires: Wires) -> Iterator[Notice]:
                 f"lora_{noise} is none, so the {noise}-noise expert knows nothing of memory; "
                 f"choose backbone_{noise}_noise of the same folder",
             )
-        for noise, name in files.items():
-            if isinstance(name, str) and noise_of(name) not in ("", noise):
-                yield wires.notice(
-                    node_id,
-                    f"lora_{noise} is {shown(name)}, which by its name belongs to the "
-                    f"{noise_of(name)}-noise expert; swap the two files",
-                )
+        if values.get("strength") == 0 and not wires.source(node_id, "shot"):
+            yield wires.notice(
+                node_id,
+                "strength is 0, so the models know nothing of memory; set it to 1",
+            )
+        names = {noise: name if isinstance(name, str) else "" for noise, name in files.items()}
+        wrong = misplaced(**names)
+        for noise in wrong:
+            other = "low" if noise == "high" else "high"
+            todo = "swap the two files" if len(wrong) > 1 else f"choose the {noise}-noise file"
+            yield wires.notice(
+                node_id,
+                f"lora_{noise} is {shown(names[noise])}, which by its name belongs to the "
+                f"{other}-noise expert; {todo}",
+            )
 
 
 def _weak(wires: Wires) -> Iterator[Notice]:
     """The released files in a stock loader, which does not know their scale."""
     for node_id in wires.used:
-        name = wires.inputs(node_id).get("lora_name")
-        if isinstance(name, str) and RELEASED_FILE.search(name):
-            yield wires.notice(
-                node_id,
-                f"{shown(name)} looks like a released StoryMem LoRA, which this loader applies "
-                "eleven times too weak; use Load StoryMem LoRA",
-            )
+        for name, strength in _stock_loras(wires.inputs(node_id)):
+            if RELEASED_FILE.search(name) and abs(strength) < STRONG:
+                yield wires.notice(
+                    node_id,
+                    f"{shown(name)} looks like a released StoryMem LoRA, which this loader applies "
+                    "eleven times too weak; use Load StoryMem LoRA",
+                )
+
+
+def _stock_loras(inputs: dict) -> Iterator[tuple[str, float]]:
+    """Files and strengths of a LoRA loader that is not this pack's, of a list of them too."""
+    for one in (inputs, *(v for v in inputs.values() if isinstance(v, dict))):
+        name = one.get("lora_name") or one.get("lora")
+        strength = one.get("strength_model", one.get("strength", 1.0))
+        if isinstance(name, str) and one.get("on") is not False:
+            yield name, strength if isinstance(strength, int | float) else STRONG
+
+
+def _has_lora(wires: Wires, node_id: str, name: str) -> bool:
+    """Whether a LoRA may be on the way to a model input, also through merges and stacks."""
+    return any(
+        "lora" in wires.kind(n).lower() or any("lora" in one.lower() for one in wires.inputs(n))
+        for n in wires.before(node_id, name)
+    )
 
 
 def _missing(wires: Wires, loop: Loop) -> Iterator[Notice]:
@@ -153,10 +210,9 @@ def _missing(wires: Wires, loop: Loop) -> Iterator[Notice]:
                 continue
             for name in names:
                 loader = _loader(wires, node_id, name)
-                passed = [wires.kind(n) for n in _models_before(wires, node_id, name)]
                 if loader is None or TRAINED.search(loader[1]):
                     continue  # of a loader that nothing is known of, or with the LoRA in it
-                if not any("lora" in kind.lower() for kind in passed):
+                if not _has_lora(wires, node_id, name):
                     yield wires.notice(
                         node_id,
                         f"no LoRA is on the way from {wires.name(loader[0])} to {name}, and "
@@ -172,7 +228,8 @@ def _of_other_mode(wires: Wires, steps: Sequence[Step]) -> Iterator[Notice]:
         values = wires.inputs(node_id)
         names = [v for n in ("lora_high", "lora_low") if isinstance(v := values.get(n), str)]
         for mode, other in (("mi2v", "mm2v"), ("mm2v", "mi2v")):
-            if other in planned and any(MODES[mode].search(name) for name in names):
+            says = [{one for one, word in MODES.items() if word.search(name)} for name in names]
+            if other in planned and {mode} in says:
                 yield wires.notice(
                     node_id,
                     f"this is the {mode.upper()} LoRA, made for continuity {WAYS[mode]}, but shots "

@@ -77,8 +77,12 @@ class LoopGraph:
         return {self.dynprompt.get_display_node_id(n) for n in own}
 
     def wires(self) -> Wires:
-        """The loop's wires, for checks."""
-        return Wires(self.dynprompt, self.open_id, self.dependencies)
+        """The loop's wires, for checks; not those of another loop whose result this one uses."""
+        ends = {n for n in self.dependencies if self.node(n)["class_type"] == CLOSE}
+        close = self.node(self.close_id)["inputs"]
+        outputs = [close[name][0] for name in BODY_INPUTS]
+        used = _upstream(self.dynprompt, outputs, {self.open_id, *ends})
+        return Wires(self.dynprompt, self.open_id, used)
 
     def clone(
         self, shot: int, shot_node: str, fresh: dict[str, str], salt: str = ""

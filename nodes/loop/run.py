@@ -57,7 +57,7 @@ from .progress import send_progress, workflow_id
 from .references import LARGEST_GRAPH_IN_A_SHOT, read_references
 from .stop import report_stop
 from .wires import Notice
-from .wiring import continuing_samplers, loop_notices, sampled_length
+from .wiring import impossible_shot, loop_notices, sampled_length
 
 POLL_SECONDS = 0.1  # between looks at whether somebody cancelled the prompt
 USUAL_SIZE = (832, 480, 81)  # width, height, frames: for the estimate when no node of the body says
@@ -290,7 +290,7 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     wires = graph.wires()
     of_nodes = loop_notices(wires, graph.close_id, loop, steps)
     tell(wires, graph.close_id, of_nodes, workflow_id(metadata))
-    if refused := continuing_samplers(wires, steps):
+    if refused := impossible_shot(wires, steps):
         raise RefusedError(*refused)
     sizes = (graph.largest("width"), graph.largest("height"), graph.largest("length"))
     needed = estimate_bytes(

@@ -46,7 +46,7 @@ from .body_names import body_names
 from .expansion import body_outputs, body_values
 from .notices import tell
 from .progress import workflow_id
-from .wiring import continuing_samplers, loop_notices
+from .wiring import impossible_shot, loop_notices
 
 logger = logging.getLogger(__name__)
 
@@ -299,7 +299,7 @@ def _look_before_the_first_shot(hidden, state: LoopState) -> None:
     metadata = loop_references.graph_metadata(hidden.prompt, hidden.extra_pnginfo)
     notices = loop_notices(wires, graph.close_id, loop, [*state.steps, *steps])
     tell(wires, graph.close_id, notices, workflow_id(metadata))
-    if refused := continuing_samplers(wires, steps):
+    if refused := impossible_shot(wires, steps):
         raise ValueError(refused[1])
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from comfy_execution.graph_utils import is_link
+
+import nodes
 
 SAMPLERS = ("StoryMemM2VSampler", "StoryMemM2VConditioning")
 
@@ -66,10 +69,10 @@ class Wires:
         """Nodes upstream of these inputs (of all, when none is named), nearest first. Open is one
         of them, and what feeds it is not."""
         names = names or tuple(self.inputs(node_id))
-        waiting = [found[0] for name in names if (found := self.source(node_id, name))]
+        waiting = deque(found[0] for name in names if (found := self.source(node_id, name)))
         seen: set[str] = set()
         while waiting:
-            here = waiting.pop(0)
+            here = waiting.popleft()
             if here in seen:
                 continue
             seen.add(here)
@@ -77,19 +80,65 @@ class Wires:
             if here != self.open_id:
                 waiting += [source for _, source, _ in links_of(self.dynprompt.get_node(here))]
 
-    def between(self, start: tuple[str, ...], node_id: str, name: str) -> list[str]:
-        """Nodes on the way from nodes of the kinds ``start`` to an input, nearest first."""
-        found = []
-        for here in self.before(node_id, name):
-            if self.kind(here) not in start and any(
-                self.kind(n) in start for n in self.before(here)
-            ):
-                found.append(here)
-        return found
+    def is_of_loop(self, node_id: str, *names: str) -> bool:
+        """Whether these inputs (of all, when none is named) change from shot to shot."""
+        return self.open_id in self.before(node_id, *names)
+
+    def every_way(self, sources: Sequence[str], node_id: str, name: str) -> list[str]:
+        """Nodes that everything from ``sources`` to an input goes through, nearest first; empty
+        when none of them feeds it."""
+        found = self.source(node_id, name)
+        over: dict[str, str | None] = (
+            {found[0]: None} if found else {}
+        )  # what is on every way, next
+        depth: dict[str, int] = {}
+
+        def common(one: str | None, other: str | None) -> str | None:
+            while one != other:
+                if one is None or other is None:
+                    return None
+                if depth[one] < depth[other]:
+                    one, other = other, one
+                one = over[one]
+            return one
+
+        for here in self.used:  # users before sources
+            if here not in over:
+                continue
+            depth[here] = 0 if over[here] is None else depth[over[here]] + 1
+            for _, source, _ in links_of(self.dynprompt.get_node(here)):
+                if source not in depth:
+                    over[source] = common(over[source], here) if source in over else here
+        ways = []
+        for source in sources:
+            way, here = [], over.get(source)
+            while here is not None:
+                way.append(here)
+                here = over[here]
+            if source in over:
+                ways.append(way)
+        return [n for n in ways[0] if all(n in way for way in ways)][::-1] if ways else []
+
+    def may_be_skipped(self, node_id: str) -> bool:
+        """Whether a node after this one may decide not to run it, as a switch does."""
+        reached = {node_id}
+        for here in reversed(self.used):  # sources before users
+            for name, source, _ in links_of(self.dynprompt.get_node(here)):
+                if source in reached:
+                    reached.add(here)
+                    if _is_lazy(self.kind(here), name):
+                        return True
+        return False
 
     def uses_memory(self, sampler: str) -> bool:
         """Whether a sampler sees what the loop remembers."""
-        return self.open_id in self.before(sampler, "bank")
+        return self.is_of_loop(sampler, "bank")
 
     def notice(self, node_id: str, text: str) -> Notice:
         return Notice(self.dynprompt.get_display_node_id(node_id), text)
+
+
+def _is_lazy(kind: str, name: str) -> bool:
+    groups = nodes.NODE_CLASS_MAPPINGS[kind].INPUT_TYPES()
+    known = [g[name] for key, g in groups.items() if key in ("required", "optional") and name in g]
+    return any(len(one) > 1 and one[1].get("lazy") for one in known)

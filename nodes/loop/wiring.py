@@ -9,17 +9,26 @@ from collections.abc import Iterator, Sequence
 
 from ...storymem.files.messages import count_shots, listed
 from ...storymem.loop.plan import Loop, Step
+from ...storymem.memory.edits import BankEdits
+from ...storymem.sampling.conditioning import latent_frames
+from ...storymem.script.continuity import MODE_OF_CONTINUITY
 from .experts import expert_notices
 from .tiny_prompts import tiny_notices
 from .wires import SAMPLERS, Notice, Wires
 
 MEMORY_BANK, REMEMBER = "StoryMemMemoryBank", "StoryMemRemember"
+SELECT, MATCH_COLOR = "StoryMemKeyframeSelect", "StoryMemMatchColor"
 # How a bank goes on from one node to the next, by kind: nothing else hands one on unchanged.
 CARRIERS = ("StoryMemEditMemoryBank", "StoryMemSaveMemoryBank")
-BEGINNINGS = (MEMORY_BANK, "StoryMemLoadMemoryBank")
 PICTURES = ("images", "images_2", "images_3", "images_4")
-# Stock nodes that take frames off (of pixels, and of latents).
-CUTTERS = ("ImageFromBatch", "LatentFromBatch", "TrimVideoLatent", "LatentCut")
+# Stock nodes that take frames off (of pixels, and of latents), and what says how many: the first
+# that stays and how many stay, or how many go.
+CUTTERS = {
+    "ImageFromBatch": ("batch_index", "length"),
+    "LatentCut": ("index", "amount"),
+    "TrimVideoLatent": ("trim_amount",),
+}
+OPEN_BANK = 2  # output of Shot Loop Open and Next Shot
 OPEN_START_IMAGE = 7  # output of Shot Loop Open and Next Shot
 
 
@@ -46,23 +55,36 @@ def loop_notices(wires: Wires, close_id: str, loop: Loop, steps: Sequence[Step])
     return list(dict.fromkeys(found))
 
 
-def continuing_samplers(wires: Wires, steps: Sequence[Step]) -> tuple[str, str] | None:
-    """A sampler that cannot make a shot that is planned, and why: known before the first shot.
+def impossible_shot(wires: Wires, steps: Sequence[Step]) -> tuple[str, str] | None:
+    """A node that cannot make a shot that is planned, and why: known before the first shot.
 
     Returns:
-        The sampler's id and the error, or ``None``.
+        The node's id and the error, or ``None``. Nothing is said of a node that may be skipped.
     """
-    shots = [s.plan.shot for s in steps if s.record is None and s.plan.overlap_frames]
-    for sampler in wires.of_kind(*SAMPLERS) if shots else ():
-        values = wires.inputs(sampler)
-        if wires.source(sampler, "previous_frames") or values.get("continuity") == "cut":
+    todo = [step.plan for step in steps if step.record is None]
+    continued = [plan for plan in todo if plan.overlap_frames]
+    for node_id in wires.of_kind(*SAMPLERS, MATCH_COLOR):
+        if not wires.source(node_id, "shot"):
             continue
-        if wires.source(sampler, "shot") and values.get("continuity", "auto") == "auto":
-            return sampler, (
-                f"{shots[0]} continues the one before it, but previous_frames of "
-                f"{wires.name(sampler)} is not connected; connect the previous_frames of "
+        values = wires.inputs(node_id)
+        mode = MODE_OF_CONTINUITY.get(str(values.get("continuity")))
+        others = [plan for plan in todo if mode and plan.mode != mode]
+        if others:
+            text = (
+                f"continuity is {values['continuity']}, but {others[0].shot} begins in another way "
+                f"({others[0].mode}); set continuity to auto, and choose how shots continue on "
+                f"{wires.name(wires.open_id)} and in the script"
+            )
+        elif continued and not wires.source(node_id, "previous_frames"):
+            text = (
+                f"{continued[0].shot} continues the one before it, but previous_frames of "
+                f"{wires.name(node_id)} is not connected; connect the previous_frames of "
                 f"{wires.name(wires.open_id)}, or begin that shot with a cut"
             )
+        else:
+            continue
+        if not wires.may_be_skipped(node_id):
+            return node_id, text
     return None
 
 
@@ -74,9 +96,13 @@ def sampled_length(wires: Wires) -> int:
 
 def is_meant_empty(wires: Wires, node_id: str) -> bool:
     """Whether a node is a Memory Bank without a picture, which says that no memory is meant."""
+    if wires.kind(node_id) != MEMORY_BANK:
+        return False
     values = wires.inputs(node_id)
-    is_empty = not any(wires.source(node_id, name) for name in PICTURES) and not values.get("edits")
-    return wires.kind(node_id) == MEMORY_BANK and (is_empty or values.get("max_frames") == 0)
+    edits = values.get("edits") or ""
+    is_empty = isinstance(edits, str) and not BankEdits.parse(edits).images
+    is_empty = is_empty and not any(wires.source(node_id, name) for name in PICTURES)
+    return is_empty or values.get("max_frames") == 0
 
 
 # --- inside ----------------------------------------------------------------------------------
@@ -96,7 +122,10 @@ def _chain(wires: Wires, node_id: str, name: str) -> list[str]:
 
 def _memory(wires: Wires, close_id: str) -> Iterator[Notice]:
     opened = wires.name(wires.open_id)
-    for sampler in wires.of_kind(*SAMPLERS):
+    blind = [n for n in wires.of_kind(*SAMPLERS) if not wires.uses_memory(n)]
+    if len(blind) < len(wires.of_kind(*SAMPLERS)):
+        blind = []  # another one sees the memory: this one is a second pass, or makes a picture
+    for sampler in blind:
         chain = _chain(wires, sampler, "bank")
         if not chain:
             yield wires.notice(
@@ -104,7 +133,7 @@ def _memory(wires: Wires, close_id: str) -> Iterator[Notice]:
                 f"bank is not connected, so no shot sees the memory; connect the bank of {opened} "
                 "(if that is what you want, connect an empty Memory Bank)",
             )
-        elif wires.kind(chain[-1]) in BEGINNINGS and not is_meant_empty(wires, chain[-1]):
+        elif not is_meant_empty(wires, chain[-1]):
             yield wires.notice(
                 sampler,
                 f"bank comes from {wires.name(chain[-1])}, outside of the loop, so every shot sees "
@@ -112,7 +141,8 @@ def _memory(wires: Wires, close_id: str) -> Iterator[Notice]:
             )
     chain = _chain(wires, close_id, "bank")
     end = chain[-1] if chain else wires.open_id
-    if end == wires.open_id or (wires.kind(end) in BEGINNINGS and not is_meant_empty(wires, end)):
+    is_lost = end == wires.open_id or not wires.is_of_loop(end)
+    if is_lost and _is_read(wires) and not is_meant_empty(wires, end):
         yield wires.notice(
             close_id,
             f"bank comes from {wires.name(end)} and not from Remember, so nothing of a shot is "
@@ -120,35 +150,54 @@ def _memory(wires: Wires, close_id: str) -> Iterator[Notice]:
             "connect an empty Memory Bank)",
         )
     for remember in wires.of_kind(REMEMBER):
+        if not wires.is_of_loop(remember):
+            continue
         chain = _chain(wires, remember, "bank")
-        if not chain or wires.kind(chain[-1]) in BEGINNINGS:
+        if not wires.is_of_loop(remember, "bank"):
             yield wires.notice(
                 remember,
                 ("bank is not connected" if not chain else "bank comes from outside of the loop")
                 + ", so each shot forgets what was remembered before it; connect the bank of "
                 + opened,
             )
-
-
-def _shots(wires: Wires) -> Iterator[Notice]:
-    for sampler in wires.of_kind(*SAMPLERS):
-        if wires.source(sampler, "shot") is None:
+        if not wires.is_of_loop(remember, "keyframes"):
             yield wires.notice(
-                sampler,
-                "shot is not connected, so every shot gets the same seed, and what the script says "
-                "of lengths, seeds and [continue] has no effect; connect the shot of "
-                + wires.name(wires.open_id),
+                remember,
+                "keyframes come from outside of the loop, so every shot remembers the same "
+                "pictures and nothing of itself; connect the keyframes of Keyframe Select",
             )
 
 
+def _is_read(wires: Wires) -> bool:
+    """Whether anything of the loop looks at its memory."""
+    return any(
+        wires.source(n, name) == (wires.open_id, OPEN_BANK)
+        for n in wires.used
+        if wires.kind(n) not in (*CARRIERS, REMEMBER, SELECT)
+        for name in wires.inputs(n)
+    ) or any(map(wires.uses_memory, wires.of_kind(*SAMPLERS)))
+
+
+def _shots(wires: Wires) -> Iterator[Notice]:
+    samplers = wires.of_kind(*SAMPLERS)
+    without = [n for n in samplers if wires.source(n, "shot") is None]
+    for sampler in without if without == samplers else ():  # else it is a second pass
+        yield wires.notice(
+            sampler,
+            "shot is not connected, so every shot gets the same seed, and what the script says "
+            "of lengths, seeds and [continue] has no effect; connect the shot of "
+            + wires.name(wires.open_id),
+        )
+
+
 def _prompts(wires: Wires) -> Iterator[Notice]:
-    for sampler in wires.of_kind(*SAMPLERS):
-        source = wires.source(sampler, "positive")
-        if source is None or wires.open_id in wires.before(sampler, "positive"):
-            continue
+    samplers = [n for n in wires.of_kind(*SAMPLERS) if wires.source(n, "positive")]
+    if any(wires.is_of_loop(n, "positive") for n in samplers):
+        return  # another one's prompt is that of a second pass
+    for sampler in samplers:
         nodes = list(wires.before(sampler, "positive"))
         typed = [n for n in nodes if _text_input(wires.inputs(n))]
-        at = typed[0] if typed else source[0]
+        at = typed[0] if typed else nodes[0]
         where = f" to its {_text_input(wires.inputs(at))} input" if typed else ""
         yield wires.notice(
             at,
@@ -164,7 +213,9 @@ def _text_input(inputs: dict) -> str:
 
 
 def _keyframes(wires: Wires) -> Iterator[Notice]:
-    for node_id in wires.of_kind("StoryMemKeyframeSelect"):
+    for node_id in wires.of_kind(SELECT):
+        if not wires.is_of_loop(node_id):
+            continue
         if wires.source(node_id, "shot") is None:
             yield wires.notice(
                 node_id,
@@ -194,18 +245,31 @@ def _start_images(wires: Wires) -> Iterator[Notice]:
 def _cutters(wires: Wires, close_id: str) -> Iterator[Notice]:
     """Nodes that take frames off after the shot was sampled by M2V Sampler, which gives all of it.
 
-    After M2V Conditioning and a stock sampler, Trim Video Latent takes the memory off, as it must.
+    Only those that every frame goes through, by an amount that is typed: other ones take a picture
+    out, work on a shot in parts, or take off what a stock sampler was given beside the shot.
     """
-    if not wires.of_kind("StoryMemM2VSampler"):
-        return
-    for node_id in wires.between(("StoryMemM2VSampler",), close_id, "frames"):
-        if wires.kind(node_id) in CUTTERS:
+    samplers = wires.of_kind("StoryMemM2VSampler")
+    for node_id in wires.every_way(samplers, close_id, "frames"):
+        if wires.kind(node_id) in CUTTERS and _takes_off(wires, node_id):
             yield wires.notice(
                 node_id,
                 "takes frames off before Shot Loop Close, which takes off those that repeat the "
                 "shot before by itself: the start of continued shots would be lost; connect the "
                 "whole decoded shot",
             )
+
+
+def _takes_off(wires: Wires, node_id: str) -> bool:
+    values = wires.inputs(node_id)
+    amounts = [values.get(name) for name in CUTTERS[wires.kind(node_id)]]
+    if not all(type(n) is int for n in amounts) or values.get("dim", "t") != "t":
+        return False
+    if len(amounts) == 1:
+        return amounts[0] > 0
+    first, count = amounts
+    length = sampled_length(wires)
+    is_latent = wires.kind(node_id) == "LatentCut"
+    return first != 0 or count < (latent_frames(length) if is_latent and length else length)
 
 
 def _range(wires: Wires, loop: Loop, steps: Sequence[Step]) -> Iterator[Notice]:

@@ -8,25 +8,30 @@ from types import SimpleNamespace
 
 import pytest
 
+from helpers.told_notices import (
+    BANK,
+    CLOSE,
+    LORA,
+    OPEN,
+    REMEMBER,
+    SAMPLER,
+    SCRIPT,
+    inputs,
+    of,
+    schemas_of_host,
+    told,
+)
 from helpers.workflow_files import to_api
 
 PACK = Path(__file__).resolve().parents[3]
 LOOPS = sorted(
     path for path in (PACK / "workflows").rglob("*.json") if "ShotLoopOpen" in path.read_text()
 )
-SCRIPT = "[title: Tale]\nA cat sits.\n---\n[continue]\nIt runs.\n---\nA dog comes.\n"
 
 
 @pytest.fixture(scope="module")
 def object_info(host) -> dict:
-    import nodes
-
-    return {
-        name: node.GET_NODE_INFO_V1()
-        if hasattr(node, "GET_NODE_INFO_V1")
-        else {"input": node.INPUT_TYPES(), "output": node.RETURN_TYPES}
-        for name, node in nodes.NODE_CLASS_MAPPINGS.items()
-    }
+    return schemas_of_host()
 
 
 @pytest.fixture
@@ -40,44 +45,11 @@ def prompt(object_info) -> dict:
 def notices(host, tmp_path):
     """``{node kind: text}`` of what is told of a prompt."""
 
-    def told(prompt: dict, script: str = SCRIPT, **settings) -> dict[str, str]:
-        found = _told(host, tmp_path, prompt, script, **settings)[0]
+    def by_kind(prompt: dict, script: str = SCRIPT, **settings) -> dict[str, str]:
+        found = told(host, tmp_path, prompt, script, **settings)[0]
         return {prompt[n.node_id]["class_type"]: n.text for n in found}
 
-    return told
-
-
-def _told(host, tmp_path, prompt, script=SCRIPT, *, max_frames=10, **settings):
-    from comfy_execution.graph import DynamicPrompt
-
-    plan, shots = host.pack("storymem.loop.plan"), host.pack("storymem.loop.shots")
-    wiring = host.pack("nodes.loop.wiring")
-    dynprompt = DynamicPrompt(prompt)
-    close = next(i for i, n in prompt.items() if n["class_type"] == "StoryMemShotLoopClose")
-    graph = host.pack("nodes.loop.graph").read_loop(dynprompt, close)
-    loop = plan.Loop(
-        host.pack("storymem.script.reader").load_story(script),
-        plan.LoopSettings(settings.pop("continuity", "last_frame"), "tale", **settings),
-        host.pack("storymem.memory.bank").MemoryBank(max_frames=max_frames),
-        "",
-        host.pack("storymem.loop.shot_store").ShotStore(tmp_path),
-    )
-    steps = shots.list_steps(loop, {})
-    wires = graph.wires()
-    found = wiring.loop_notices(wires, close, loop, steps)
-    return found, wiring.continuing_samplers(wires, steps)
-
-
-def of(prompt: dict, kind: str, nth: int = 0) -> str:
-    return [i for i, n in prompt.items() if n["class_type"] == kind][nth]
-
-
-def inputs(prompt: dict, kind: str, nth: int = 0) -> dict:
-    return prompt[of(prompt, kind, nth)]["inputs"]
-
-
-SAMPLER, CLOSE, OPEN = "StoryMemM2VSampler", "StoryMemShotLoopClose", "StoryMemShotLoopOpen"
-REMEMBER, LORA, BANK = "StoryMemRemember", "StoryMemLoadLoRA", "StoryMemMemoryBank"
+    return by_kind
 
 
 @pytest.mark.parametrize("path", LOOPS, ids=lambda p: p.stem)
@@ -86,7 +58,7 @@ def test_nothing_is_told_of_a_shipped_workflow(host, tmp_path, object_info, path
     prompt = to_api(workflow, object_info)
     script = inputs(prompt, "StoryMemLoadStory")["script"] or SCRIPT
     continuity = inputs(prompt, OPEN)["continuity"]
-    found, refused = _told(host, tmp_path, prompt, script, continuity=continuity)
+    found, refused = told(host, tmp_path, prompt, script, continuity=continuity)
     assert [(prompt[n.node_id]["class_type"], n.text) for n in found] == []
     assert refused is None
 
@@ -238,19 +210,19 @@ def test_a_preview_that_was_left_on(prompt, notices):
 def test_a_shot_that_continues_without_frames_to_continue_is_refused(host, tmp_path, prompt):
     sampler = of(prompt, SAMPLER)
     del prompt[sampler]["inputs"]["previous_frames"]
-    found, (node, text) = _told(host, tmp_path, prompt)
+    found, (node, text) = told(host, tmp_path, prompt)
     assert node == sampler
     assert "connect the previous_frames of" in text
     assert found == []
-    assert _told(host, tmp_path, prompt, "A cat.\n---\nA dog.")[1] is None
-    assert _told(host, tmp_path, prompt, continuity="cut")[1] is None
+    assert told(host, tmp_path, prompt, "A cat.\n---\nA dog.")[1] is None
+    assert told(host, tmp_path, prompt, continuity="cut")[1] is None
 
 
 def test_prompts_that_the_tiny_model_does_not_know(host, tmp_path, object_info):
     path = PACK / "workflows" / "storymem_tiny_cpu.json"
     prompt = to_api(json.loads(path.read_text(encoding="utf-8")), object_info)
     script = "Bomo sways, meadow, still\n---\nA woman jumps over the fence of a garden"
-    ((notice,), _) = _told(host, tmp_path, prompt, script)
+    ((notice,), _) = told(host, tmp_path, prompt, script)
     assert notice.node_id == of(prompt, "StoryMemTinyTextEncoder")
     assert "shot 2" in notice.text
     assert "only jumps" in notice.text
