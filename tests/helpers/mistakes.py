@@ -112,7 +112,7 @@ MISTAKES = [
         lambda g: _swap(g, LORA, "model_high", "model_low"),
         SAMPLER, "swap the two models", False,
     ),
-    Mistake("one expert twice", _one_file, SAMPLER, "high-noise expert", False),
+    Mistake("one expert twice", _one_file, SAMPLER, "are the same file", False),
     Mistake(
         "no LoRA chosen", lambda g: g.set(LORA, lora_high="none", lora_low="none"),
         LORA, "no LoRA is chosen", False,

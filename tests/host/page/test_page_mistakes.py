@@ -12,7 +12,7 @@ from helpers import tiny_models
 from helpers.browser import eventually, find_chromium, open_page
 from helpers.gallery_page import prepare_base
 from helpers.host_server import Server, host_path
-from helpers.mistakes import MISTAKES, OPEN, SCRIPT, STORY, TYPED, Graph, Mistake
+from helpers.mistakes import MISTAKES, OPEN, SAMPLER, SCRIPT, STORY, TYPED, Graph, Mistake
 from helpers.workflow_files import to_api
 
 PACK = Path(__file__).resolve().parents[3]
@@ -124,6 +124,81 @@ def _what_is_missing(page, mistake: Mistake) -> str:
     if mistake.on not in told_on:
         return f"not told on {mistake.on}: {seen}"
     return "" if mistake.words in seen["toasts"] else f"not told over the page: {seen}"
+
+
+NODES = """() => Object.fromEntries(app.graph.serialize().nodes
+    .filter(({ type }) => ["CLIPTextEncode", "StoryMemM2VSampler"].includes(type))
+    .map(({ id, size, widgets_values: values }) => [id, [[...size].map(Math.round), values]]))"""
+KEEP = """() => {
+    const tracker = app.extensionManager.workflow.activeWorkflow.changeTracker;
+    (tracker.captureCanvasState ?? tracker.checkState).call(tracker);
+}"""
+CHANGE = "() => { app.graph._nodes.at(-1).title = 'changed'; }"
+UNDO = "() => app.extensionManager.workflow.activeWorkflow.changeTracker.undo()"
+MEND = """() => {
+    const of = (kind) => app.graph._nodes.filter((node) => node.comfyClass === kind);
+    const [open] = of("StoryMemShotLoopOpen");
+    const [sampler] = of("StoryMemM2VSampler");
+    const encoder = of("CLIPTextEncode").find(({ widgets }) => widgets[0].value === "A cat sits.");
+    const input = (node, name) => node.inputs.findIndex((found) => found.name === name);
+    open.connect(2, sampler, input(sampler, "bank"));
+    open.connect(4, encoder, input(encoder, "text"));
+}"""
+
+
+@pytest.mark.http
+@pytest.mark.slow
+@pytest.mark.skipif(find_chromium() is None, reason="no Chromium: the page is not looked at")
+@pytest.mark.parametrize("is_vue", [False, True], ids=["canvas", "nodes_2"])
+def test_notes_stay_with_their_nodes_and_leave_no_trace(server, shipped, is_vue):
+    def make(graph: Graph) -> None:
+        graph.drop(SAMPLER, "bank")
+        encoder = graph.inputs(SAMPLER)["positive"][0]
+        graph.prompt[encoder]["inputs"]["text"] = "A cat sits."
+        graph.set("VAELoader", vae_name="pixel_space")
+
+    def kinds() -> list[tuple[str, str]]:
+        return sorted((kind, state) for kind, state, _ in page.evaluate(TOLD)["notes"])
+
+    wrong = made(shipped, Mistake(f"notes {is_vue}", make, SAMPLER, ""))
+    told = [("CLIPTextEncode", "notice"), (SAMPLER, "error")]
+    with open_page(server.port, width=1800, height=1100) as page:
+        page.evaluate(LISTEN)
+        page.evaluate(
+            "(on) => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", is_vue
+        )
+        page.wait_for_timeout(1000)
+        page.evaluate(LOAD, wrong)
+        page.wait_for_timeout(1000)
+        page.evaluate(KEEP)
+        before = page.evaluate(NODES)
+        page.evaluate("() => { app.queuePrompt(0); }")
+        assert eventually(page, lambda: kinds() == told), kinds()
+        page.wait_for_timeout(1000)
+        assert page.evaluate(NODES) == before, "what would be saved"
+        page.evaluate(KEEP)
+
+        page.evaluate(CHANGE)
+        page.evaluate(KEEP)
+        page.evaluate(UNDO)
+        page.wait_for_timeout(1000)
+        assert kinds() == told, "after undo"
+        page.evaluate("() => app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
+        assert eventually(page, lambda: kinds() == []), "in another tab"
+        page.locator("[class*=workflow-tab]").filter(has_text="mistake").last.click()
+        assert eventually(page, lambda: kinds() == told), "after the tab was shown again"
+
+        page.evaluate(MEND)
+        page.evaluate("""() => { app.graph._nodes.find((n) => n.comfyClass === "VAELoader")
+            .widgets[0].value = "wan_2.1_vae.safetensors"; }""")
+        page.evaluate("() => { app.queuePrompt(0); }")
+        assert eventually(page, lambda: kinds() == []), kinds()
+        page.wait_for_timeout(1000)
+        sizes = {i: size for i, (size, _) in page.evaluate(NODES).items()}
+        assert sizes == {i: size for i, (size, _) in before.items()}
+        page.evaluate("() => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', false)")
+        page.evaluate(CLEAR)
+        assert eventually(page, lambda: not _running(server), seconds=60)
 
 
 @pytest.mark.http

@@ -3,18 +3,26 @@ import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
 import { h, setText, useStyles } from "../shared/dom.js";
 import { kindOf, nodeOfId } from "../shared/graph.js";
+import { rootGraph, shownTab } from "../shared/host.js";
 import { isOfThisPage, whenProgress } from "../shared/runs.js";
 import { t } from "../shared/texts.js";
 
 const WIDGET = "storymem_notice";
-const HEIGHT = 84; // pixels: five lines, which scroll, and the host's margin of 10 around them
+const LINE = 16; // pixels, like the two below
+const LETTER = 6.2; // wide, about
+const MARGIN = 24; // around the lines: the host's and the note's own
+const LINES = [3, 9]; // least and most; what is longer scrolls
 const LIFE_MS = 20_000; // of a message over the page
 const LOOK_FOR_MS = 30_000;
 const LOOK_EVERY_MS = 150;
+const TAB_MS = 100; // after its nodes are there the host makes a workflow the one that is shown
+const SETTLE_MS = 500; // by then Nodes 2.0 has made a node as high as what it shows
 const MOST = 3; // sentences in one message over the page
 const boxes = new WeakMap(); // node -> NoticeBox
 const loops = new Map(); // id of a loop's end -> the nodes that its notices are on
 const failed = new Set(); // nodes that stopped a run, or that the host refused
+const kept = new Map(); // a loop's end in a workflow, or its errors -> notes, for nodes that are made anew
+const workflows = new Map(); // id of a prompt -> id of its workflow
 let told = ""; // id of the prompt whose error was told
 
 /** A note below a node's widgets. It goes with its reason, and the node is as high as before. */
@@ -28,12 +36,52 @@ class NoticeBox {
       if (this.element.scrollHeight > this.element.clientHeight && !event.ctrlKey) event.stopPropagation();
     });
     this.widget = node.addDOMWidget(WIDGET, "storymem", this.element, {
-      serialize: false, hideOnZoom: false, getMinHeight: () => HEIGHT, getMaxHeight: () => HEIGHT,
+      serialize: false, hideOnZoom: false, getMinHeight: () => this.room(), getMaxHeight: () => this.room(),
       getValue: () => "", setValue: () => {},
     });
     this.widget.serialize = false;
-    const [, height] = node.computeSize();
-    if (node.size[1] < height) node.setSize([node.size[0], height]);
+    this.keepOutOfFiles();
+  }
+
+  /** How high the note is: what to do stands at the end of its sentences. */
+  room() {
+    const letters = Math.max(1, (this.node.size[0] - 2 * MARGIN) / LETTER);
+    const lines = this.element.textContent.split("\n").map((line) => Math.ceil(line.length / letters));
+    return Math.min(LINES[1], Math.max(LINES[0], lines.reduce((sum, n) => sum + n, 0))) * LINE + MARGIN;
+  }
+
+  /** Make the node as high as it needs to be, and no higher than it was without the note. */
+  fit() {
+    const { node } = this;
+    const least = node.computeSize()[1];
+    if (this.height === undefined || this.isAsMade()) node.setSize([node.size[0], Math.max(this.before[1], least)]);
+    else if (node.size[1] < least) node.setSize([node.size[0], least]);
+    else return;
+    this.height = node.size[1];
+    setTimeout(() => { this.height = node.size[1]; }, SETTLE_MS);
+  }
+
+  /** Whether the node is still as high as the note made it. */
+  isAsMade() {
+    return this.height !== this.before[1] && this.node.size[1] === this.height;
+  }
+
+  /** A saved workflow, the host's mark that it changed and its undo know nothing of the note. */
+  keepOutOfFiles() {
+    const { node } = this;
+    const own = Object.hasOwn(node, "onSerialize");
+    const others = node.onSerialize;
+    const write = (data) => {
+      const answer = others?.call(node, data);
+      if (boxes.get(node) === this && this.isAsMade()) data.size = [node.size[0], this.before[1]];
+      return answer;
+    };
+    node.onSerialize = write;
+    this.letGo = () => {
+      if (node.onSerialize !== write) return; // somebody built on it: it does nothing any more
+      if (own) node.onSerialize = others;
+      else delete node.onSerialize;
+    };
   }
 
   show() {
@@ -41,18 +89,20 @@ class NoticeBox {
     setText(this.element, [error, notice].filter(Boolean).join("\n"));
     this.element.title = this.element.textContent;
     this.element.dataset.kind = error ? "error" : "notice";
-    if (!notice && !error) this.remove();
+    if (notice || error) this.fit();
+    else this.remove();
     this.node.graph?.setDirtyCanvas?.(true, true);
   }
 
   remove() {
     const { node, widget } = this;
+    const height = this.isAsMade() ? this.before[1] : node.size[1];
     boxes.delete(node);
+    this.letGo();
     if (node.removeWidget) node.removeWidget(widget);
     else node.widgets.splice(node.widgets.indexOf(widget), 1);
     widget.onRemove?.();
-    const [width, height] = this.before;
-    node.setSize([Math.max(width, node.size[0]), Math.max(height, node.computeSize()[1])]);
+    node.setSize([node.size[0], Math.max(height, node.computeSize()[1])]);
   }
 }
 
@@ -72,9 +122,26 @@ function say(severity, summary, detail) {
   app.extensionManager?.toast?.add?.({ severity, summary, detail, life: LIFE_MS });
 }
 
+/** The host makes nodes anew after undo and after another tab was shown: their notes come back. */
+function showKept() {
+  const here = [shownTab(), rootGraph()?.id];
+  for (const { workflow, kind, loop, notes } of kept.values()) {
+    if (!workflow || !here.includes(workflow)) continue;
+    const found = notes.map(([id, text, nodeKind]) => [nodeOfId(id), text, nodeKind])
+      .filter(([node, , nodeKind]) => node && (!nodeKind || kindOf(node) === nodeKind));
+    for (const [node, text] of found) put(node, kind, text);
+    if (kind === "notice") loops.set(loop, new Set(found.map(([node]) => node)));
+    else for (const [node] of found) failed.add(node);
+  }
+}
+
 /** Notices of a loop: what is not among them any more goes. */
 function showNotices({ loop, workflow, notices }) {
-  if (!isOfThisPage(workflow)) return;
+  const isHere = isOfThisPage(workflow);
+  const of = isHere ? shownTab() : workflow;
+  const notes = Object.entries(notices).map(([id, text]) => [id, text, isHere ? kindOf(nodeOfId(id)) : ""]);
+  kept.set(`${of} ${loop}`, { workflow: of, kind: "notice", loop, notes });
+  if (!isHere) return;
   const found = Object.entries(notices).map(([id, text]) => [nodeOfId(id), text]).filter(([node]) => node);
   const now = new Set(found.map(([node]) => node));
   for (const node of loops.get(loop) ?? []) if (!now.has(node)) put(node, "notice", "");
@@ -89,20 +156,25 @@ function showNotices({ loop, workflow, notices }) {
 /** Why a run stopped, on the node at fault and over the page: the host's own message is silent. */
 function showErrors(found) {
   forgetErrors();
-  for (const [node, text] of found) {
+  const workflow = shownTab();
+  const notes = found.map(([id, text]) => [id, text, kindOf(nodeOfId(id))]);
+  kept.set(workflow, { workflow, kind: "error", notes });
+  for (const [id, text] of found) {
+    const node = nodeOfId(id);
     failed.add(node);
     put(node, "error", text);
     say("error", nameOf(node), text);
   }
 }
 
-function showStop(promptId, node, message) {
-  if (!node || !message || told === promptId) return;
+function showStop(promptId, id, message) {
+  if (!nodeOfId(id) || !message || told === promptId) return;
   told = promptId;
-  showErrors([[node, message]]);
+  showErrors([[id, message]]);
 }
 
 function forgetErrors() {
+  kept.delete(shownTab());
   for (const node of failed) put(node, "error", "");
   failed.clear();
 }
@@ -117,7 +189,7 @@ function refusals() {
       const prefix = `${name} - `;
       return String(details).startsWith(prefix) ? details.slice(prefix.length) : String(details);
     });
-    return sentences.length ? [[node, [...new Set(sentences)].join("\n")]] : [];
+    return sentences.length ? [[id, [...new Set(sentences)].join("\n")]] : [];
   });
 }
 
@@ -139,17 +211,22 @@ app.registerExtension({
   setup() {
     useStyles("story");
     api.addEventListener("storymem.notices", ({ detail }) => showNotices(detail));
+    api.addEventListener("storymem.progress", ({ detail }) => workflows.set(detail.prompt_id, detail.workflow));
     api.addEventListener("execution_error", ({ detail }) => {
       const node = nodeOfId(detail?.node_id);
-      if (!String(kindOf(node) ?? "").startsWith("StoryMem")) return;
-      showStop(detail.prompt_id, node, String(detail.exception_message ?? "").trim());
+      const isSame = kindOf(node) === detail.node_type && isOfThisPage(workflows.get(detail.prompt_id));
+      if (!isSame || !String(kindOf(node) ?? "").startsWith("StoryMem")) return;
+      showStop(detail.prompt_id, detail.node_id, String(detail.exception_message ?? "").trim());
     });
     whenProgress((nodes, event) => {
+      if (event?.state === "started") forgetErrors(); // of the run before it; other workflows keep theirs
       if (event?.state === "stopped" && event.at_fault) {
-        showStop(event.prompt_id, nodeOfId(event.at_fault), event.message);
+        showStop(event.prompt_id, event.at_fault, event.message);
       }
     });
-    api.addEventListener("execution_start", forgetErrors);
     api.addEventListener("promptQueueing", watchQueueing);
+  },
+  afterConfigureGraph() {
+    setTimeout(showKept, TAB_MS);
   },
 });

@@ -17,6 +17,11 @@ export function rootGraph() {
   return app.rootGraph ?? app.graph;
 }
 
+/** What tells the shown workflow from others: its tab's, as undo may change its id. */
+export function shownTab() {
+  return app.extensionManager?.workflow?.activeWorkflow?.path || rootGraph()?.id || "";
+}
+
 /** The nodes of a graph, without those in its subgraphs. */
 export function nodesOf(graph) {
   const nodes = graph._nodes ?? graph.nodes;
