@@ -77,10 +77,10 @@ def require_text(conditioning, model, name: str) -> None:
     """
     inner = model.get_model_object("diffusion_model")
     embedding = getattr(inner, "text_embedding", None)
-    weight = getattr(embedding[0], "weight", None) if embedding is not None else None
-    if weight is None or len(weight.shape) != 2:
+    # Not by the weight: quantised ones may be packed into another shape.
+    wanted = getattr(embedding[0], "in_features", None) if embedding is not None else None
+    if wanted is None:
         return
-    wanted = int(weight.shape[1])
     for entry in conditioning:
         found = int(entry[0].shape[-1])
         if found != wanted:

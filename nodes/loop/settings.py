@@ -13,7 +13,7 @@ from ...storymem.loop.plan import Loop
 from .wires import SAMPLERS, Notice, Wires, links_of
 
 OPEN_PROMPT, OPEN_NEGATIVE = 4, 5  # outputs of Shot Loop Open and Next Shot
-FEW_STEPS = re.compile(r"(?<!\d)([1-8])[\W_]*steps?(?![a-z])", re.IGNORECASE)
+FEW_STEPS = re.compile(r"(?<!\d)([1-8])[\W_]*steps?(?![a-z])(?![\W_]*\d)", re.IGNORECASE)
 MANY = 4  # times the steps that a LoRA was distilled to: a whole night instead of two hours
 VAE_FILE = "vae_name"
 OTHER_VAE = re.compile(
@@ -62,12 +62,16 @@ def _swapped_prompts(wires: Wires) -> Iterator[Notice]:
                 "positive is made from the loop's negative prompt, so every shot shows what it "
                 "should not; connect what encodes the prompt to positive",
             )
-        elif same and wires.source(node_id, "positive") and values.get("cfg", 1) != 1:
+        elif same and wires.source(node_id, "positive") and _is_not_one(values.get("cfg", 1)):
             yield wires.notice(
                 node_id,
                 "positive and negative are the same, so cfg has nothing to tell apart; connect "
                 "what encodes the negative prompt to negative",
             )
+
+
+def _is_not_one(cfg: object) -> bool:
+    return isinstance(cfg, int | float) and cfg != 1
 
 
 def _steps(wires: Wires) -> Iterator[Notice]:

@@ -73,8 +73,9 @@ def impossible_shot(wires: Wires, steps: Sequence[Step]) -> tuple[str, str] | No
         others = [plan for plan in todo if mode and plan.mode != mode]
         if others:
             text = (
-                f"continuity is {values['continuity']}, but {others[0].shot} begins in another way "
-                f"({others[0].mode}); set continuity to auto, and choose how shots continue on "
+                f"continuity of {wires.name(node_id)} is {values['continuity']}, but "
+                f"{others[0].shot} begins in another way ({others[0].mode}); set "
+                "continuity to auto, and choose how shots continue on "
                 f"{wires.name(wires.open_id)} and in the script"
             )
         elif continued and not wires.source(node_id, "previous_frames"):

@@ -172,7 +172,10 @@ def check_typed_size(width, height, length) -> bool | str:
         if value is not None and value > LARGEST:
             return f"{name} must be at most {LARGEST}, but it is {value}"
     try:
-        check_size(width or 16, height or 16, 1 if length is None else length)
+        check_size(
+            *(16 if size is None else size for size in (width, height)),
+            1 if length is None else length,
+        )
     except ValueError as error:
         return str(error)
     return True

@@ -56,6 +56,7 @@ class Mistake:
 
 TYPED = [  # sizes that the page's own widgets do not let through, such as of a program that queues
     Mistake("a width of 100", lambda g: g.set(SAMPLER, width=100), SAMPLER, "multiple of 16"),
+    Mistake("a width of 0", lambda g: g.set(SAMPLER, width=0), SAMPLER, "multiple of 16"),
     Mistake("a width of 8", lambda g: g.set(SAMPLER, width=8), SAMPLER, "multiple of 16"),
     Mistake("a height of 20000", lambda g: g.set(SAMPLER, height=20000), SAMPLER, "at most 16384"),
     Mistake("a length of 18", lambda g: g.set(SAMPLER, length=18), SAMPLER, "must be 4n+1"),

@@ -286,6 +286,26 @@ def test_a_sampler_behind_a_switch_is_not_refused(prompt, look):
     assert look(prompt) == []
 
 
+def test_a_lora_named_by_the_step_it_was_saved_at(prompt, look):
+    values = inputs(prompt, SAMPLER)
+    for noise in ("high", "low"):
+        values[f"model_{noise}"] = [
+            added(
+                prompt, "LoraLoaderModelOnly", model=values[f"model_{noise}"],
+                lora_name="style_epoch_4_step_1000.safetensors", strength_model=1.0,
+            ), 0,
+        ]  # fmt: skip
+    values["steps"] = 40
+    assert look(prompt) == []
+
+
+def test_one_prompt_at_both_inputs_with_a_cfg_that_is_not_known(prompt, look):
+    values = inputs(prompt, SAMPLER)
+    values["negative"] = values["positive"]
+    values["cfg"] = [added(prompt, "PrimitiveFloat", value=1.0), 0]
+    assert look(prompt) == []
+
+
 def test_numbers_in_subgraphs(prompt, look):
     moved = {i: f"12:{i}" if n["class_type"] == SAMPLER else i for i, n in prompt.items()}
     text = json.dumps({moved[i]: node for i, node in prompt.items()})

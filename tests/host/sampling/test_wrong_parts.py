@@ -37,6 +37,15 @@ def test_a_text_encoder_of_another_model_is_refused(host):
         require_text([[torch.zeros(1, 77, 768), {}]], model(), "negative")
 
 
+def test_a_packed_weight_does_not_say_how_wide_texts_are(host):
+    """Some quantisations keep two numbers in one, in a weight of another shape."""
+    require_text = host.pack("nodes.host.wan_models").require_text
+    packed = model()
+    (embedding,) = packed.get_model_object("diffusion_model").text_embedding
+    embedding.weight = torch.nn.Parameter(embedding.weight.reshape(-1, 1))
+    require_text([[torch.zeros(1, 7, 4096), {}]], packed, "positive")
+
+
 def test_a_model_that_says_nothing_of_its_texts_takes_them_all(host):
     require_text = host.pack("nodes.host.wan_models").require_text
     silent = SimpleNamespace(get_model_object=lambda name: SimpleNamespace())
