@@ -199,9 +199,12 @@ def _count(path: Path) -> tuple[int, float]:
         with open_video(path) as container:
             stream = container.streams.video[0]
             rate = float(stream.average_rate or FRAME_RATE)
-            return sum(1 for packet in container.demux(stream) if packet.size), rate
+            count = sum(1 for packet in container.demux(stream) if packet.size)
     except (av.error.FFmpegError, OSError, IndexError) as error:
         raise _unreadable(path, error) from error
+    if not count:
+        raise _unreadable(path, "it is cut off, and holds no whole picture")
+    return count, rate
 
 
 def _read(path: Path, indices: list[int], size: tuple[int, int]) -> torch.Tensor:
