@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ..files.messages import short
 from .fields import ScriptError
+from .list_lines import divide_list
 from .plain_text import HEADINGS, SEPARATOR, divide, is_tag_line, parse_plain, split_tags
 
 BLANK_LINES = re.compile(r"\n[ \t]*\n\s*")
@@ -66,7 +67,9 @@ def _in_one_piece(text: str) -> Doubts:
     warnings = []
     blocks = _by_headings(text)
     if blocks:
-        seen = "headings or numbers at the begin of lines"
+        seen = "headings or numbers at the beginning of lines"
+    elif blocks := divide_list(text, is_tag_line, lambda line: bool(PREFACE.fullmatch(line))):
+        seen = "lines that begin like those of a list"
     else:
         blocks = _by_blank_lines(text)
         seen = f"{len(blocks)} paragraphs with blank lines between them"

@@ -23,10 +23,13 @@ _THOUGHT = re.compile(rf"\A\s*<({THOUGHTS})>.*?</\1>", re.DOTALL | re.IGNORECASE
 _THOUGHT_BEGINS = re.compile(rf"\A\s*<({THOUGHTS})>", re.IGNORECASE)
 _THOUGHT_ENDS = re.compile(rf"</({THOUGHTS})>", re.IGNORECASE)
 _FENCE = re.compile(r"[ \t]*(?:```|~~~)")
-_OBJECT = re.compile(r"[{\[]\s*(?:\{\s*)?[\"'“„‘]?\w+[\"'”“’]?\s*:")
+_BLANK = r"\s*(?:(?://[^\n]*\n|#[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)\s*){0,20}"  # and comments
+_OBJECT = re.compile(rf"[{{\[]{_BLANK}(?:\{{{_BLANK})?[\"'“„‘]?\w+[\"'”“’]?\s*:")
 _EXACT_TAG = re.compile(r"[ \t]*\[\w+[ \t]*=")  # of the plain form: what is in it is no script
 _WEB_PAGE = re.compile(r"<!doctype html|<html[ >]", re.IGNORECASE)
-_STORY = re.compile(r"\{\s*[\"'“„‘]?(?:story_name|story_overview|scenes|shots|video_prompts)\b")
+_STORY = re.compile(
+    rf"\{{{_BLANK}[\"'“„‘]?(?:story_name|story_overview|scenes|shots|video_prompts)\b"
+)
 _LISTS = ("scenes", "shots", "video_prompts", "prompts")  # by which an object is known for a story
 _PROMPTS = ("prompt", "video_prompt", "visual_prompt", "description", "caption", "text")
 MOST_TRIES = 50  # of places where JSON may begin: each may take the whole text

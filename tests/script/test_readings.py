@@ -47,6 +47,23 @@ def offered(text: str, kind: str = "shots") -> str:
         ),
         ("Scene 1: a\nScene 2: b", ["Scene 1: a\nScene 2: b"], "headings", ["a", "b"]),
         ("2. a\n3. b", ["2. a\n3. b"], "headings", ["a", "b"]),
+        *(
+            (text, [text], "begin like those of a list", ["a b", "c"])
+            for text in (
+                "- a b\n- c",
+                "Here they are:\n* a b\n* c",
+                "[00:00-00:05] a b\n[00:05-00:10] c",
+                "0-5s: a b\n5-10s: c",
+                "Scene 1, Shot 1: a b\nScene 2, Shot 1: c",
+                "**Einstellung 1:** a b\n**Einstellung 2:** c",
+                "### Plan 1\na b\n\n### Plan 2\nc",
+                "Shot one: a b\nShot two: c",
+                "I. a b\nII. c",
+                "镜头一：a b\n镜头二：c",
+                "第1幕：a b\n第2幕：c",
+            )
+        ),
+        ("[title: T]\n- a\n- b", ["- a\n- b"], "like those of a list", ["a", "b"]),
         ("1. a\n2. b", ["a", "b"], "headings that count into 2 shots", ["1. a\n2. b"]),
         ("---\n1. a\n2. b\n---", ["a", "b"], "2 shots", ["1. a\n2. b"]),  # framed
         ("a\n***\nb", ["a", "b"], "lines of *** into 2 shots", ["a\n***\nb"]),
@@ -110,6 +127,11 @@ def test_the_reading_of_today_may_be_made_certain(text):
         f"{PARAGRAPHS}\n---\n",
         "[title: x]\n\n[character]\nMara is tall.\n---\n[lock]\n\n[seed: 7]\nb\n---\nc",
         "1920 she came. 2. no list",
+        "- one bullet",
+        "A list on the wall:\n- milk\nand a girl",
+        "Mara: hello\nPip: hello",
+        "Room 7: a door\nFloor 2: a lift",
+        "In 1920 a girl runs.\nIn 1930 she rests.",
         "She says: 1. this\nand 2. that",
         '{"shots": ["a\\n\\nb", "1. a\\n2. b"]}',
         '[prompt = "a\\n\\nb"]',

@@ -49,6 +49,7 @@ TWO = [("She runs.", True), ("Her hands.", False)]
         JSON.replace('"story_name"', "“story_name”").replace('"Kite"', "“Kite”"),
         JSON.replace("\n  ]", ",\n  ]").replace("\n}", ",\n}"),
         JSON.replace("{\n", "{ // the story\n", 1).replace("[\n", "[ /* scenes */\n", 1),
+        "Here it is:\n" + JSON.replace("{", "{\n// the story\n/* of */ # a kite\n", 1),
         JSON.replace('"scene_num": 1', '"scene_num": "1"'),
         JSON.replace('"scene_num": 1', '"scene_num": 1.0'),
         JSON.replace("true", '"yes"').replace("false", '"No"'),
