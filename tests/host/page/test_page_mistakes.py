@@ -202,6 +202,25 @@ def test_notes_stay_with_their_nodes_and_leave_no_trace(server, shipped, is_vue)
 
 
 @pytest.mark.http
+@pytest.mark.slow
+@pytest.mark.skipif(find_chromium() is None, reason="no Chromium: the page is not looked at")
+def test_what_is_told_of_a_node_in_a_subgraph_says_where_it_is(server, shipped):
+    wrong = Mistake("a subgraph", lambda g: g.drop(SAMPLER, "bank"), SAMPLER, "")
+    with open_page(server.port, width=1800, height=1100) as page:
+        page.evaluate(LISTEN)
+        page.evaluate(LOAD, made(shipped, wrong))
+        page.evaluate("""() => {
+            const inside = app.graph._nodes.filter((n) => n.comfyClass === "StoryMemM2VSampler");
+            app.graph.convertToSubgraph(new Set(inside)).node.title = "My part";
+        }""")
+        page.evaluate("() => { app.queuePrompt(0); }")
+        assert eventually(page, lambda: "no shot sees" in page.evaluate(TOLD)["toasts"])
+        assert "My part \u203a StoryMemM2VSampler: bank" in page.evaluate(TOLD)["toasts"]
+        page.evaluate(CLEAR)
+        assert eventually(page, lambda: not _running(server), seconds=60)
+
+
+@pytest.mark.http
 @pytest.mark.parametrize("mistake", TYPED, ids=lambda m: m.name)
 def test_sizes_from_a_program_are_refused_on_the_sampler(server, shipped, mistake):
     prompt = made(shipped, mistake)

@@ -15,13 +15,14 @@ const LINES = [3, 9]; // least and most; what is longer scrolls
 const LIFE_MS = 20_000; // of a message over the page
 const LOOK_FOR_MS = 30_000;
 const LOOK_EVERY_MS = 150;
-const TAB_MS = 100; // after its nodes are there the host makes a workflow the one that is shown
+const TAB_MS = [100, 500, 2000]; // after its nodes are there the host says which workflow is shown
 const SETTLE_MS = 500; // by then Nodes 2.0 has made a node as high as what it shows
 const MOST = 3; // sentences in one message over the page
 const boxes = new WeakMap(); // node -> NoticeBox
 const loops = new Map(); // id of a loop's end -> the nodes that its notices are on
 const failed = new Set(); // nodes that stopped a run, or that the host refused
 const kept = new Map(); // a loop's end in a workflow, or its errors -> notes, for nodes that are made anew
+const back = []; // what came back last
 const workflows = new Map(); // id of a prompt -> id of its workflow
 let told = ""; // id of the prompt whose error was told
 
@@ -116,7 +117,12 @@ function put(node, kind, text) {
   box.show();
 }
 
-const nameOf = (node) => node.title || kindOf(node);
+/** A node as the artist knows it, behind the subgraphs that it is in. */
+function nameOf(id) {
+  const parts = String(id).split(":");
+  const nodes = parts.map((_, i) => nodeOfId(parts.slice(0, i + 1).join(":")));
+  return nodes.map((node) => node?.title || kindOf(node)).join(" \u203a ");
+}
 
 function say(severity, summary, detail) {
   app.extensionManager?.toast?.add?.({ severity, summary, detail, life: LIFE_MS });
@@ -125,11 +131,15 @@ function say(severity, summary, detail) {
 /** The host makes nodes anew after undo and after another tab was shown: their notes come back. */
 function showKept() {
   const here = [shownTab(), rootGraph()?.id];
+  for (const { workflow, kind, node } of back.splice(0)) {
+    if (!here.includes(workflow)) put(node, kind, ""); // the host had not said yet
+  }
   for (const { workflow, kind, loop, notes } of kept.values()) {
     if (!workflow || !here.includes(workflow)) continue;
     const found = notes.map(([id, text, nodeKind]) => [nodeOfId(id), text, nodeKind])
       .filter(([node, , nodeKind]) => node && (!nodeKind || kindOf(node) === nodeKind));
     for (const [node, text] of found) put(node, kind, text);
+    back.push(...found.map(([node]) => ({ workflow, kind, node })));
     if (kind === "notice") loops.set(loop, new Set(found.map(([node]) => node)));
     else for (const [node] of found) failed.add(node);
   }
@@ -142,13 +152,13 @@ function showNotices({ loop, workflow, notices }) {
   const notes = Object.entries(notices).map(([id, text]) => [id, text, isHere ? kindOf(nodeOfId(id)) : ""]);
   kept.set(`${of} ${loop}`, { workflow: of, kind: "notice", loop, notes });
   if (!isHere) return;
-  const found = Object.entries(notices).map(([id, text]) => [nodeOfId(id), text]).filter(([node]) => node);
+  const found = Object.entries(notices).map(([id, text]) => [nodeOfId(id), text, id]).filter(([node]) => node);
   const now = new Set(found.map(([node]) => node));
   for (const node of loops.get(loop) ?? []) if (!now.has(node)) put(node, "notice", "");
   loops.set(loop, now);
   for (const [node, text] of found) put(node, "notice", text);
   if (!found.length) return;
-  const lines = found.flatMap(([node, text]) => text.split("\n").map((line) => `${nameOf(node)}: ${line}`));
+  const lines = found.flatMap(([, text, id]) => text.split("\n").map((line) => `${nameOf(id)}: ${line}`));
   const more = lines.length > MOST ? [t("notices.more", { count: lines.length - MOST })] : [];
   say("warn", t("notices.title"), [...lines.slice(0, MOST), ...more].join("\n"));
 }
@@ -163,7 +173,7 @@ function showErrors(found) {
     const node = nodeOfId(id);
     failed.add(node);
     put(node, "error", text);
-    say("error", nameOf(node), text);
+    say("error", nameOf(id), text);
   }
 }
 
@@ -227,6 +237,6 @@ app.registerExtension({
     api.addEventListener("promptQueueing", watchQueueing);
   },
   afterConfigureGraph() {
-    setTimeout(showKept, TAB_MS);
+    for (const wait of TAB_MS) setTimeout(showKept, wait);
   },
 });
