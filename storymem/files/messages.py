@@ -17,6 +17,8 @@ def shown(value: object, longest: int = LONGEST) -> str:
     text = _repr(value, longest, depth=3)
     # What no terminal, log or page can hold is written as an escape.
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, str) and len(text) > longest:
+        return text[: longest - 4] + "..." + text[0]  # the quote that begins it ends it
     return _cut(text, longest)
 
 

@@ -302,6 +302,15 @@ def test_a_value_in_a_message_is_short_and_can_be_shown(value):
     shown(value).encode()
 
 
+@pytest.mark.parametrize("text", ["a cat " * 20, "it's " * 20, "\\" * 90, "ä" * 61])
+def test_a_text_that_is_cut_ends_with_its_quote(text):
+    quote = repr(text[:60])[0]
+    assert shown(text).startswith(quote)
+    assert shown(text).endswith("..." + quote)
+    assert len(shown(text)) == 60
+    assert shown("a" * 58) == repr("a" * 58)
+
+
 def test_usual_values_look_as_python_writes_them():
     for value in ("maybe", 5, 1.5, True, None, [1, "a"], {"a": [1]}):
         assert shown(value) == repr(value)
