@@ -185,6 +185,7 @@ def test_notes_stay_with_their_nodes_and_leave_no_trace(server, shipped, is_vue)
         assert kinds() == told, "after undo"
         page.evaluate("() => app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
         assert eventually(page, lambda: kinds() == []), "in another tab"
+        page.wait_for_timeout(1000)  # the host is busy with that tab
         page.locator("[class*=workflow-tab]").filter(has_text="mistake").last.click()
         assert eventually(page, lambda: kinds() == told), "after the tab was shown again"
 
