@@ -17,6 +17,10 @@ def require_images(images: torch.Tensor, name: str) -> torch.Tensor:
             (``uint8`` is scaled).
     """
     if not isinstance(images, torch.Tensor) or images.ndim != 4 or images.shape[-1] not in (3, 4):
+        if images is None:
+            raise ValueError(
+                f"{name} got nothing: the output that it is connected to is empty here"
+            )
         shape = list(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
         raise ValueError(f"{name} must be an IMAGE [frames, height, width, 3], but it is {shape}")
     if images.shape[0] == 0:

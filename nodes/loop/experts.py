@@ -30,7 +30,10 @@ BARE = re.compile(
 )
 STRONG = 5.0  # a strength that makes up for the scale which a stock loader does not know
 TRAINED = re.compile(r"story[\W_]*mem|(?<![a-z\d])m[im]?2v(?![a-z\d])", re.IGNORECASE)
-RELEASED_FILE = re.compile(r"backbone_(high|low)_noise", re.IGNORECASE)
+RELEASED_FILE = re.compile(  # under its own name, or the one that the README gives it
+    r"backbone_(?:high|low)_noise|(?:^|[\\/])storymem_m[im]2v_(?:high|low)_noise\.safetensors$",
+    re.IGNORECASE,
+)
 MODES = {
     "mi2v": re.compile(r"(?<![a-z\d])mi2v(?![a-z\d])", re.IGNORECASE),
     "mm2v": re.compile(r"(?<![a-z\d])mm2v(?![a-z\d])", re.IGNORECASE),

@@ -19,6 +19,7 @@ from comfy_api.latest import InputImpl, io, ui
 
 from ...storymem.files.disk import StoreError, explain_write_errors, remove_unfinished
 from ...storymem.files.hashing import digest_of
+from ...storymem.files.messages import counted
 from ...storymem.film.earlier_films import begin_film, find_film, notices_of
 from ...storymem.film.folder import claim_folder, story_folder
 from ...storymem.film.folder_lock import StoryClaim
@@ -190,9 +191,9 @@ class LoopRun:
         self.notices.append(
             self.graph.wires().notice(
                 self.graph.close_id,
-                f"{count} frames of {shot} came to frames, but {length} were asked for: a node "
-                "before Shot Loop Close takes frames off, and with them the start of shots that "
-                "continue; connect the whole decoded shot",
+                f"{counted(count, 'frame')} of {shot} came to frames, but {length} were asked for: "
+                "a node before Shot Loop Close takes frames off, and with them the start of shots "
+                "that continue; connect the whole decoded shot",
             )
         )
         self.tell()
@@ -330,7 +331,7 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     if run.todo:
         store.keep_pictures([*flow.bank.frames, *flow.bank.dropped])
     logger.info(
-        "StoryMem: '%s' goes to %s: %s; disk: %s",
+        "StoryMem: '%s' goes to %s: %s%s",
         flow.story.name, folder, summarise_steps(steps), disk,
     )  # fmt: skip
     send_progress(run, "started", run.todo[0] if run.todo else None)

@@ -172,7 +172,7 @@ class StoryRun:
         undecided = sum(step.is_undecided for step in steps)
         needed = estimate_bytes(steps, *size)
         disk = check_disk(self.loop.store, needed, undecided=undecided)
-        logger.info("%s: %s; disk: %s", self.loop.story.name, summarise_steps(steps), disk)
+        logger.info("%s: %s%s", self.loop.story.name, summarise_steps(steps), disk)
         self._claim = StoryClaim(out, digest_of([way_of(self.loop, steps), self.settings.fps]))
         for folder in (out, out / BANK_FOLDER):
             remove_unfinished(folder)

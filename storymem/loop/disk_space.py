@@ -27,7 +27,7 @@ def estimate_bytes(steps: list[Step], width: int, height: int, length: int) -> i
 def check_disk(
     store: ShotStore, needed: int, free: int | None = None, *, undecided: int = 0
 ) -> str:
-    """One line about the disk for the artist.
+    """A part of a line about the disk for the artist; empty when nothing is needed.
 
     Args:
         undecided: how many of the shots counted may turn out to be finished.
@@ -37,7 +37,7 @@ def check_disk(
     """
     free = store.free_bytes() if free is None else free
     most = f" at most ({count_shots(undecided)} may turn out to be finished)" if undecided else ""
-    megabytes = max(needed / 2**20, 1) if needed else 0
+    megabytes = max(needed / 2**20, 1)
     line = f"about {megabytes:.0f} MB needed{most}, {free / 2**20:.0f} MB free"
     if needed and free < needed + SPARE_BYTES:
         raise ValueError(
@@ -45,4 +45,4 @@ def check_disk(
             f"{SPARE_BYTES / 2**20:.0f} MB stay in reserve); free some space, or work on a part "
             "with start_shot and end_shot"
         )
-    return line
+    return f"; disk: {line}" if needed else ""

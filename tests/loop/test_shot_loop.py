@@ -122,7 +122,9 @@ def test_a_shot_depends_on_the_one_before_until_that_is_made(loop):
     assert summarise_steps(alone) == "1 shot to make"
     undecided = sum(step.is_undecided for step in steps)
     line = check_disk(loop.store, 2**20, free=2**40, undecided=undecided)
-    assert line.startswith("about 1 MB needed at most (2 shots may turn out to be finished)")
+    assert line.startswith(
+        "; disk: about 1 MB needed at most (2 shots may turn out to be finished)"
+    )
 
 
 def as_earlier_versions_wrote_it(record) -> None:
@@ -363,6 +365,7 @@ def test_the_disk_is_estimated_and_checked(loop):
         check_disk(loop.store, needed, free=needed + SPARE_BYTES - 1)
     run(loop)
     assert estimate_bytes(list_steps(loop, {}), 832, 480, 81) == 0
+    assert check_disk(loop.store, 0) == ""
 
 
 # --- names and folders -----------------------------------------------------------------------

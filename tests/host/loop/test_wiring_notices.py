@@ -162,10 +162,13 @@ def test_models_without_a_lora(prompt, notices):
     assert notices(prompt) == {}, "the LoRA is in the file"
 
 
-def test_a_released_lora_in_a_stock_loader(prompt, notices):
+@pytest.mark.parametrize(
+    "file", ["backbone_{}_noise", "storymem_mi2v_{}_noise", "wan/storymem_mm2v_{}_noise"]
+)
+def test_a_released_lora_in_a_stock_loader(prompt, notices, file):
     lora = prompt[of(prompt, LORA)]["inputs"]
     for i, noise in enumerate(("high", "low")):
-        name = f"backbone_{noise}_noise.safetensors"
+        name = f"{file.format(noise)}.safetensors"
         prompt[f"90{i}"] = {
             "class_type": "LoraLoaderModelOnly",
             "inputs": {"model": lora[f"model_{noise}"], "lora_name": name, "strength_model": 1.0},

@@ -118,3 +118,9 @@ def test_eight_bits_are_scaled_and_transparency_shows_white(host, clips, m2v, ki
     seen = [pixels(give(host, clips, m2v, kind, name, images)) for images in (cutout, white)]
     assert torch.equal(*seen)
     assert not torch.equal(seen[0], plain) or kind == "StoryMemMatchColor"
+
+
+def test_an_output_that_is_empty_is_said_to_be(host):
+    """``previous_frames`` in a first shot, and what other packs give for nothing."""
+    with pytest.raises(ValueError, match="frames got nothing: the output that it is connected to"):
+        host.pack("nodes.host.tensors").require_images(None, "frames")
