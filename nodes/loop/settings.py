@@ -62,6 +62,12 @@ def _swapped_prompts(wires: Wires) -> Iterator[Notice]:
                 "positive is made from the loop's negative prompt, so every shot shows what it "
                 "should not; connect what encodes the prompt to positive",
             )
+        elif texts[1] == {OPEN_PROMPT} and not same:
+            yield wires.notice(
+                node_id,
+                "negative is made from the loop's prompt, so every shot avoids what it should "
+                "show; connect what encodes the negative prompt to negative",
+            )
         elif same and wires.source(node_id, "positive") and _is_not_one(values.get("cfg", 1)):
             yield wires.notice(
                 node_id,

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import torch
 
+from ..files.messages import shown
 from ..headless.engine import Engine, ModelFiles
 from ..headless.models import Placement, WanVae, place, require_diffusers
 from ..headless.positions import install_memory_positions
 from ..loop.render_version import HEADLESS
 from ..sampling.recipe import Recipe
 from . import demo, dit, files, text, vae
+from .known_words import is_poor, understood
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +41,12 @@ class TinyEngine(Engine):
 
     def encode_texts(self, texts) -> None:
         for words in dict.fromkeys(texts):
-            if words and not any(text.parse(words)):
+            if is_poor(words):
                 logger.warning(
-                    "the tiny model recognises no word of %r; its words are listed in "
+                    "the tiny model understands %s of %s; its words are listed in "
                     "docs/tiny-model.md",
-                    words,
+                    understood(words),
+                    shown(words),
                 )
             self._texts[words] = text.encode(words)[None]
 

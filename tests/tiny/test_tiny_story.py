@@ -214,6 +214,23 @@ def test_a_sheet_that_breaks_off_leaves_the_one_before_and_nothing_else(tmp_path
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        ("A knight rides", "understands no word of 'A knight rides'"),
+        ("A knight jumps and jumps over a wall", "understands only jumps of 'A knight"),
+        ("Bomo jumps, Bomo stands, the meadow", ""),
+        ("", ""),
+    ],
+)
+def test_the_runner_says_what_the_tiny_model_passes_over(stand_in, caplog, prompt, told):
+    from storymem.tiny.engine import tiny_engine
+
+    tiny_engine(stand_in).encode_texts([prompt])
+    assert told in caplog.text
+    assert bool(told) == bool(caplog.text)
+
+
 # --- the trained model ---------------------------------------------------------------------------
 
 

@@ -56,6 +56,13 @@ def is_told(found: list[tuple[str, str]], kind: str, words: str) -> bool:
     return len(found) == 1 and found[0][0] == kind and words in found[0][1]
 
 
+def test_a_prompt_that_every_shot_avoids(prompt, look):
+    values = inputs(prompt, SAMPLER)
+    encoder, negative = (prompt[values[name][0]]["inputs"] for name in ("positive", "negative"))
+    negative["text"] = encoder["text"]
+    assert is_told(look(prompt), SAMPLER, "every shot avoids what it should show")
+
+
 def test_prompt_and_negative_in_each_others_place(prompt, look):
     values = inputs(prompt, SAMPLER)
     values["positive"], values["negative"] = values["negative"], values["positive"]

@@ -224,11 +224,13 @@ def test_a_shot_that_continues_without_frames_to_continue_is_refused(host, tmp_p
 def test_prompts_that_the_tiny_model_does_not_know(host, tmp_path, object_info):
     path = PACK / "workflows" / "storymem_tiny_cpu.json"
     prompt = to_api(json.loads(path.read_text(encoding="utf-8")), object_info)
-    script = "Bomo sways, meadow, still\n---\nA woman jumps over the fence of a garden"
+    script = (
+        "Bomo sways, meadow, still\n---\nA woman jumps and jumps over the fence of a small garden"
+    )
     ((notice,), _) = told(host, tmp_path, prompt, script)
     assert notice.node_id == of(prompt, "StoryMemTinyTextEncoder")
     assert "shot 2" in notice.text
-    assert "only jumps" in notice.text
+    assert "only jumps;" in notice.text
 
 
 def test_the_loop_of_one_wire_is_looked_at_too(host, object_info, caplog, tmp_path):
