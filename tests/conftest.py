@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -67,6 +68,15 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.line(
             "No ComfyUI at COMFYUI_PATH or ~/ComfyUI: nodes, graphs and workflows are untested."
         )
+
+
+@pytest.fixture(autouse=True)
+def _level_of_the_log():
+    """Commands set how much the pack tells, for their whole process: each test finds it unset."""
+    logger = logging.getLogger("storymem")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="module", autouse=True)

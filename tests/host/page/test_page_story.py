@@ -138,7 +138,7 @@ def test_a_script_corrected_or_loaded_where_none_could_be_read_is_kept(page, tmp
     chosen = tmp_path / "loaded.txt"
     chosen.write_text("she loads", encoding="utf-8")
     page.page.locator(".sm-editor input[type=file]").set_input_files(chosen)
-    page.wait_for_message("loaded.txt: 1 shots")
+    page.wait_for_message("loaded.txt: 1 shot")
     page.save()
     assert page.widget("script") == "she loads"
 
@@ -378,4 +378,4 @@ def test_nodes_two_in_chinese_and_light(page):
     page.save()
     assert page.script()["scenes"][0]["video_prompts"][0] == "shot number 1!"
     inputs = page.page.evaluate("async () => (await app.graphToPrompt()).output['1'].inputs")
-    assert set(inputs) == {"script", "file", "character"}
+    assert set(inputs) == {"script", "file", "character", "prompt_weights"}
