@@ -35,7 +35,9 @@ def first_frame(path: Path) -> av.VideoFrame:
         return next(container.decode(video=0))
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    "size", [SIZES[0], *(pytest.param(s, marks=pytest.mark.slow) for s in SIZES[1:])]
+)
 def test_flat_colours_come_back_and_the_file_says_what_they_are(tmp_path, size):
     for colour in COLOURS:
         write_video(tmp_path / "a.mp4", of_one_colour(colour, size))

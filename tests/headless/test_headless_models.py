@@ -234,6 +234,7 @@ def test_euler_with_two_experts_equals_the_recipe_by_hand(cfg_low):
     assert (found - swapped).norm() / swapped.norm() > 1e-2
 
 
+@pytest.mark.slow
 def test_uni_pc_equals_diffusers_own_pipeline_when_there_is_no_memory():
     from diffusers import UniPCMultistepScheduler, WanPipeline
 

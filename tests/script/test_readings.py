@@ -208,6 +208,7 @@ PIECES = st.sampled_from(
 BETWEEN = st.sampled_from(["\n", "\n\n", " ", "\r\n"])
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(
     st.lists(st.one_of(PIECES, st.text(max_size=12)), max_size=9),

@@ -20,6 +20,8 @@ from storymem.tiny import files, picture, world
 from storymem.tiny.film_features import NOBODY, TinyWorld, keeps_look, look_of
 from storymem.tiny.lab.scripts import main, returning_casts, write_stories
 
+pytestmark = pytest.mark.slow
+
 COLUMNS = ("tiny_world_single_shot", "tiny_world_overall", "tiny_world_identity")
 
 
@@ -83,7 +85,6 @@ def test_a_set_of_stories_has_what_the_comparison_takes(tales):
         assert not told & {value for values in world.ATTRIBUTES.values() for value in values}
 
 
-@pytest.mark.slow
 def test_the_worlds_own_drawing_keeps_every_look_and_shows_what_was_asked_for(tales, eyes):
     for folder in sorted((tales / "truth").iterdir()):
         film = open_film(folder)
@@ -120,7 +121,6 @@ def test_a_look_is_kept_when_it_is_that_of_the_first_appearance(eyes):
     assert keeps_look([bomo, fipi], np.stack([red, red])) == []
 
 
-@pytest.mark.slow
 def test_the_tiny_worlds_numbers_never_stand_among_the_papers(tales, tmp_path, caplog):
     one = tales / "truth" / "story_01"
     pair = (f"a={one}", f"b={one}")
@@ -143,7 +143,6 @@ def test_other_pictures_are_refused(tmp_path, eyes):
         measure_story(open_film(tmp_path), MetricModels(eyes))
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(files.find("diffusion_models") is None, reason="no tiny weights")
 def test_one_command_tells_memory_from_no_memory_on_the_tiny_model(tales, tmp_path):
     """A short story, three systems, from script to table (test_compare has more stories)."""
