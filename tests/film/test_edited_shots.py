@@ -30,6 +30,8 @@ from storymem.loop.shots import finish_shot, list_steps
 from storymem.memory.bank import MemoryBank
 from storymem.script.reader import load_story
 
+pytestmark = pytest.mark.slow
+
 SIZE = (32, 48)  # height, width
 GREEN = (20, 200, 40)
 BLUE = (30, 40, 210)

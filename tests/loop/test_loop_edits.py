@@ -20,6 +20,8 @@ from storymem.memory.edits import NO_EDITS, BankEdits
 from storymem.memory.frame import MemoryFrame
 from storymem.script.reader import load_story
 
+pytestmark = pytest.mark.slow
+
 COUNT = 6
 # A change of these regenerates every finished story: hours of every user's card.
 KEYS = {  # of a story of four shots

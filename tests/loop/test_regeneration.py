@@ -30,6 +30,8 @@ from storymem.memory.picture import Picture
 from storymem.script.prompt_weights import has_weights
 from storymem.script.reader import load_story
 
+pytestmark = pytest.mark.slow
+
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "regeneration.md"
 PROMPTS = ("Mara walks.", "Mara sits.", "Pip barks.", "Mara rows.", "Pip swims.", "Mara sleeps.")
 CUTS = (True, False, True, False, False, False)
