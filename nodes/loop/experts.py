@@ -118,15 +118,7 @@ def _pairs(wires: Wires) -> Iterator[Notice]:
                         f"{shown(files['high'])}; choose the high-noise and the low-noise file",
                     )
                 continue
-            wrong = misplaced(**files)
-            for noise in wrong:
-                other = "low" if noise == "high" else "high"
-                todo = "swap the two models" if len(wrong) > 1 else f"choose the {noise}-noise file"
-                yield wires.notice(
-                    node_id,
-                    f"{names[noise]} is {shown(files[noise])}, which by its name is the "
-                    f"{other}-noise expert; {todo}",
-                )
+            yield from _misplaced(wires, node_id, kind, files, "is", "models")
             is_alone = not wires.source(node_id, names["low"])
             if is_alone and noise_of(files["high"]) == "high":
                 yield wires.notice(
@@ -162,15 +154,22 @@ def _chosen(wires: Wires) -> Iterator[Notice]:
                 "strength is 0, so the models know nothing of memory; set it to 1",
             )
         names = {noise: name if isinstance(name, str) else "" for noise, name in files.items()}
-        wrong = misplaced(**names)
-        for noise in wrong:
-            other = "low" if noise == "high" else "high"
-            todo = "swap the two files" if len(wrong) > 1 else f"choose the {noise}-noise file"
-            yield wires.notice(
-                node_id,
-                f"lora_{noise} is {shown(names[noise])}, which by its name belongs to the "
-                f"{other}-noise expert; {todo}",
-            )
+        yield from _misplaced(wires, node_id, "lora", names, "belongs to", "files")
+
+
+def _misplaced(
+    wires: Wires, node_id: str, inputs: str, files: dict[str, str], verb: str, what: str
+) -> Iterator[Notice]:
+    """Of the pair of inputs ``<inputs>_high`` and ``<inputs>_low``: files for the other one."""
+    wrong = misplaced(**files)
+    for noise in wrong:
+        other = "low" if noise == "high" else "high"
+        todo = f"swap the two {what}" if len(wrong) > 1 else f"choose the {noise}-noise file"
+        yield wires.notice(
+            node_id,
+            f"{inputs}_{noise} is {shown(files[noise])}, which by its name {verb} the "
+            f"{other}-noise expert; {todo}",
+        )
 
 
 def _weak(wires: Wires) -> Iterator[Notice]:

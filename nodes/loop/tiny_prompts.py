@@ -14,7 +14,7 @@ ENCODER = "StoryMemTinyTextEncoder"
 
 def tiny_notices(wires: Wires, steps: Sequence[Step]) -> list[Notice]:
     """Shots to be made of whose prompts the tiny model knows less than half of the words."""
-    encoders = [n for n in wires.of_kind(ENCODER) if wires.open_id in wires.before(n, "prompt")]
+    encoders = [n for n in wires.of_kind(ENCODER) if wires.is_of_loop(n, "prompt")]
     if not encoders:
         return []
     poor = [step.plan for step in steps if step.record is None and is_poor(step.plan.prompt)]

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+from helpers.workflow_files import to_api
+
+PACK = Path(__file__).resolve().parents[2]
 SCRIPT = "[title: Tale]\nA cat sits.\n---\n[continue]\nIt runs.\n---\nA dog comes.\n"
 SAMPLER, CLOSE, OPEN = "StoryMemM2VSampler", "StoryMemShotLoopClose", "StoryMemShotLoopOpen"
 REMEMBER, LORA, BANK = "StoryMemRemember", "StoryMemLoadLoRA", "StoryMemMemoryBank"
@@ -18,6 +24,13 @@ def schemas_of_host() -> dict:
         else {"input": node.INPUT_TYPES(), "output": node.RETURN_TYPES}
         for name, node in nodes.NODE_CLASS_MAPPINGS.items()
     }
+
+
+def shipped_prompts() -> dict[str, str]:
+    """The shipped workflows as API prompts, each as JSON, by name."""
+    info = schemas_of_host()
+    files = (PACK / "workflows").glob("*.json")
+    return {p.stem: json.dumps(to_api(json.loads(p.read_text("utf-8")), info)) for p in files}
 
 
 def of(prompt: dict, kind: str, nth: int = 0) -> str:

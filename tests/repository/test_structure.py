@@ -108,7 +108,6 @@ ONE_PLACE = {
     "json.loads": {
         "storymem/files/json_text.py",
         "nodes/loop/progress.py",  # what the host hands over
-        "nodes/loop/body_names.py",  # the same workflow
         "storymem/models/hpsv3.py",  # the pack's own file
         "storymem/try_it.py",  # the host's answers, before anything is installed
     },

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -17,19 +16,16 @@ from helpers.told_notices import (
     added,
     inputs,
     of,
-    schemas_of_host,
+    shipped_prompts,
     told,
 )
-from helpers.workflow_files import to_api
 
-PACK = Path(__file__).resolve().parents[3]
 MATCH = "StoryMemMatchColor"
 
 
 @pytest.fixture(scope="module")
 def shipped(host) -> str:
-    path = PACK / "workflows" / "storymem_story.json"
-    return json.dumps(to_api(json.loads(path.read_text(encoding="utf-8")), schemas_of_host()))
+    return shipped_prompts()["storymem_story"]
 
 
 @pytest.fixture

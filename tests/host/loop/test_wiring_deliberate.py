@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 
 import pytest
 
@@ -19,21 +18,16 @@ from helpers.told_notices import (
     added,
     inputs,
     of,
-    schemas_of_host,
+    shipped_prompts,
     told,
 )
-from helpers.workflow_files import to_api
 
-PACK = Path(__file__).resolve().parents[3]
 CUTS = "A cat.\n---\nA dog."
 
 
 @pytest.fixture(scope="module")
 def shipped(host) -> dict:
-    """The shipped workflows as API prompts, by name."""
-    info = schemas_of_host()
-    files = (PACK / "workflows").glob("*.json")
-    return {p.stem: json.dumps(to_api(json.loads(p.read_text("utf-8")), info)) for p in files}
+    return shipped_prompts()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from helpers.node_schemas import WIDGETS, breaking_changes, for_artists, pack_nodes, saved_form
+from helpers.told_notices import schemas_of_host
 from helpers.workflow_files import to_api
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
@@ -35,16 +36,7 @@ def frozen() -> dict:
 
 @pytest.fixture(scope="module")
 def object_info(host) -> dict:
-    """What ``/object_info`` says, for as much as a workflow file needs."""
-    import nodes
-
-    info = {}
-    for name, node in nodes.NODE_CLASS_MAPPINGS.items():
-        if hasattr(node, "GET_NODE_INFO_V1"):
-            info[name] = node.GET_NODE_INFO_V1()
-        else:
-            info[name] = {"input": node.INPUT_TYPES(), "output": node.RETURN_TYPES}
-    return info
+    return schemas_of_host()
 
 
 def test_no_change_of_a_node_breaks_saved_workflows(frozen, current):
