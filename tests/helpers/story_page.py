@@ -23,6 +23,12 @@ ARRANGE = """(places) => {
     app.canvas.ds.offset = [80, 40];
     app.canvas.setDirty(true, true);
 }"""
+NODES_TWO = """async () => {
+    const set = (id, value) => app.extensionManager.setting.set(id, value);
+    await set("Comfy.VueNodes.Enabled", true);
+    await set("Comfy.ColorPalette", "light");
+    await set("Comfy.Locale", "zh");
+}"""
 ROWS = """() => [...document.querySelectorAll(".sm-editor li[data-id]")].map((row) => ({
     label: row.dataset.label,
     state: row.dataset.state,
@@ -74,6 +80,10 @@ class StoryPage:
         self.page.reload()
         wait_until_ready(self.page)
         self.page.wait_for_function("app.graph._nodes.length === 4")
+
+    def use_nodes_two_in_chinese_and_light(self) -> None:
+        """Settings of the user; the page takes all of them up when it is loaded again."""
+        self.page.evaluate(NODES_TWO)
 
     # --- queueing ---
 

@@ -146,14 +146,7 @@ def test_who_is_in_a_shot_is_shown_on_the_node_and_in_the_editor(page):
 
 def test_the_note_in_nodes_two_in_chinese_and_light(page):
     page.load(PARAGRAPHS.replace("A girl", "A boy"))
-    page.page.evaluate(
-        """async () => {
-            const set = (id, value) => app.extensionManager.setting.set(id, value);
-            await set("Comfy.VueNodes.Enabled", true);
-            await set("Comfy.ColorPalette", "light");
-            await set("Comfy.Locale", "zh");
-        }"""
-    )
+    page.use_nodes_two_in_chinese_and_light()
     wait_for_draft(page.page, "A boy")
     page.reload()
     wait_for_note(page, "3 paragraphs")

@@ -355,14 +355,7 @@ def test_a_template_opened_twice_is_two_workflows(page):
 
 def test_nodes_two_in_chinese_and_light(page):
     page.load(story(3, name="Edited2"))
-    page.page.evaluate(
-        """async () => {
-            const set = (id, value) => app.extensionManager.setting.set(id, value);
-            await set("Comfy.VueNodes.Enabled", true);
-            await set("Comfy.ColorPalette", "light");
-            await set("Comfy.Locale", "zh");
-        }"""
-    )
+    page.use_nodes_two_in_chinese_and_light()
     wait_for_draft(page.page, '"Edited2"')
     page.reload()
     assert page.page.locator(".sm-edit").text_content() == "编辑故事"
