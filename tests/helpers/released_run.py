@@ -234,10 +234,15 @@ def write_models(folder: Path) -> dict[str, Path]:
             paths[name] = folder / "diffusion_models" / f"released_{name}.safetensors"
             paths[name].parent.mkdir(parents=True, exist_ok=True)
             save_file(state, paths[name])
-    paths["vae"] = folder / "vae" / "released_vae.safetensors"
-    paths["vae"].parent.mkdir(parents=True, exist_ok=True)
-    save_file(vae_weights(), paths["vae"])
-    return paths
+    return {**paths, "vae": write_vae(folder)}
+
+
+def write_vae(folder: Path) -> Path:
+    """``vae/released_vae.safetensors``, a file of the host."""
+    path = folder / "vae" / "released_vae.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(vae_weights(), path)
+    return path
 
 
 # --- what was recorded -----------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The recorded runs of the released code, and its loop written anew: they are the same.
+"""The recorded runs of the released code: its loop written anew and our conditioning equal them.
 
 So what the golden case is made of is all there, and anything that is to equal the release can be
 held against it. How much rounding allows: float64 here against its float32 is 5e-7 to 1.2e-6.
@@ -13,10 +13,14 @@ import pytest
 import torch
 
 from helpers import released_run as run
-from helpers import unipc_reference
+from helpers import tiny_diffusers, unipc_reference
 from helpers.m2v_helpers import rel_l2
 from helpers.unipc_reference import released_loop, released_schedule
 from helpers.wan_reference import WanReference
+from storymem.headless.models import Placement, WanVae
+from storymem.headless.sampling import lay_out_condition
+from storymem.memory.frame import MemoryFrame
+from storymem.sampling.conditioning import LatentCache, ShotEncoder
 
 BOUND = 1e-5
 QUICK = 8  # steps; more take some tenths of a second each
@@ -125,3 +129,32 @@ def test_the_file_names_all_cases_and_nothing_else():
     record = json.loads((run.GOLDEN / "released_run.json").read_text(encoding="utf-8"))
     assert list(record["cases"]) == [str(case) for case in run.CASES]
     assert "e027735" in record["about"]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        run.Case("m2v", 8, 4.0),
+        run.Case("m2v", 8, 4.0, memory=1),
+        run.Case("mi2v", 8, 4.0),
+        run.Case("mm2v", 8, 4.0),
+    ],
+    ids=str,
+)
+def test_shots_are_conditioned_as_in_the_release(case, tmp_path):
+    """From pictures of other sizes through diffusers' VAE: what the release handed to its model."""
+    pytest.importorskip("diffusers")
+    vae = WanVae(
+        tiny_diffusers.twin_of_host_vae(run.write_vae(tmp_path)),
+        Placement(torch.device("cpu"), torch.float32),
+    )
+    given = run.given_pictures(case.mode)
+    conditioning = ShotEncoder(vae.encode, LatentCache(), None).condition(
+        [MemoryFrame(picture) for picture in run.memory_pictures(case.memory)],
+        None if given is None else given / 255,
+        width=run.WIDTH,
+        height=run.HEIGHT,
+        length=run.LENGTH,
+    )
+    condition = lay_out_condition(conditioning, vae.normalise)
+    assert rel_l2(condition, run.condition(case)) < BOUND / 10
