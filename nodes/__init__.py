@@ -11,7 +11,7 @@ from .host import server
 from .loop import expansion, open_close, start_images, state_nodes
 from .memory import aesthetic_filter, bank, bank_folder, embedders, keyframes
 from .page import bank_ui, story_routes
-from .sampling import conditioning, lora, match_color, model_patch, sampler
+from .sampling import conditioning, lora, match_color, model_patch, parts, sampler
 
 # One module per subject; each lists its node classes in NODES, in the order of the node menu.
 MODULES = (
@@ -24,6 +24,7 @@ MODULES = (
     conditioning,
     model_patch,
     sampler,
+    parts,
     lora,
     match_color,
     open_close,

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from ...storymem.files.messages import count_shots, shown
 from ...storymem.loop.plan import Loop
+from ...storymem.sampling.recipe import odd_pair
 from .wires import SAMPLERS, Notice, Wires, links_of
 
 OPEN_PROMPT, OPEN_NEGATIVE = 4, 5  # outputs of Shot Loop Open and Next Shot
@@ -32,6 +33,7 @@ def setting_notices(wires: Wires, loop: Loop) -> list[Notice]:
     return [
         *_swapped_prompts(wires),
         *_steps(wires),
+        *_pairs(wires),
         *_decoders(wires),
         *_unused(wires),
         *_end(wires, loop),
@@ -103,6 +105,15 @@ def _steps(wires: Wires) -> Iterator[Notice]:
                 f"{steps // count} times as long and looks worse; set steps to {count} and cfg to "
                 "1",
             )
+
+
+def _pairs(wires: Wires) -> Iterator[Notice]:
+    """The released sampler without its schedule, or the schedule without it."""
+    for node_id in wires.of_kind("StoryMemM2VSampler"):
+        values = wires.inputs(node_id)
+        pair = values.get("sampler_name"), values.get("scheduler")
+        if all(isinstance(name, str) for name in pair) and (text := odd_pair(*pair)):
+            yield wires.notice(node_id, text)
 
 
 def _distilled(wires: Wires, node_id: str, name: str) -> tuple[int, str] | None:

@@ -15,22 +15,10 @@ import comfy.sampler_helpers
 import comfy.samplers
 import torch
 
+from ...storymem.sampling.experts import is_high_noise, split_sigmas
 from ...storymem.sampling.recipe import I2V_BOUNDARY
-
-SIGMA_TOLERANCE = 1e-6  # float32 sigmas: 0.9 is 0.8999999762
-
-
-def is_high_noise(sigma: float, boundary: float) -> bool:
-    """Whether a sigma is the high-noise expert's: at ``boundary`` or above, but for rounding."""
-    return sigma >= boundary - SIGMA_TOLERANCE
-
-
-def split_sigmas(sigmas: torch.Tensor, boundary: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """The schedule of each expert, sharing the sigma where they meet; empty when it has no step."""
-    steps = len(sigmas) - 1
-    high = sum(1 for sigma in sigmas[:steps].tolist() if is_high_noise(sigma, boundary))
-    empty = sigmas[:0]
-    return (sigmas[: high + 1] if high else empty), (sigmas[high:] if high < steps else empty)
+from ...storymem.sampling.unipc import asked_sigmas
+from .unipc_sampler import WHOLE_TIMESTEPS, is_whole
 
 
 class _LowNoiseGuider(comfy.samplers.CFGGuider):
@@ -39,7 +27,7 @@ class _LowNoiseGuider(comfy.samplers.CFGGuider):
     def open(self, run, noise, latent_image, sampler, sigmas, denoise_mask, seed):
         """``run()`` inside this expert's own sampling context (hooks, OUTER_SAMPLE wrappers)."""
         self.run = run
-        self.run_sigmas = sigmas
+        self.run_sigmas = asked_sigmas(sigmas) if is_whole(sampler) else sigmas
         self.is_loaded = False
         return self.sample(noise, latent_image, sampler, sigmas, denoise_mask, seed=seed)
 
@@ -117,7 +105,9 @@ class TwoExpertGuider(comfy.samplers.CFGGuider):
 
     def sample(self, noise, latent_image, sampler, sigmas, denoise_mask=None, *args, **kwargs):
         """One run over ``sigmas``; if all lie below the boundary, by the low-noise expert alone."""
-        self.high_sigmas, self.low_sigmas = split_sigmas(sigmas, self.boundary)
+        self.high_sigmas, self.low_sigmas = split_sigmas(
+            sigmas, self.boundary, whole=is_whole(sampler)
+        )
         if len(self.high_sigmas) == 0:
             single = comfy.samplers.CFGGuider(self.low.model_patcher)
             single.original_conds, single.cfg = self.low.original_conds, self.low.cfg
@@ -147,7 +137,9 @@ class TwoExpertGuider(comfy.samplers.CFGGuider):
 
     def __call__(self, x, timestep, model_options=None, seed=None):
         model_options = model_options or {}
-        if is_high_noise(float(timestep.flatten()[0]), self.boundary) or len(self.low_sigmas) == 0:
+        whole = model_options.get(WHOLE_TIMESTEPS, False)
+        is_high = is_high_noise(float(timestep.flatten()[0]), self.boundary, whole=whole)
+        if is_high or len(self.low_sigmas) == 0:
             return self._predict_high(x, timestep, model_options, seed)
         if not self.is_low_active:
             self.low.activate()
@@ -165,7 +157,9 @@ class TwoExpertGuider(comfy.samplers.CFGGuider):
             self.model_patcher.pre_run()
             self.is_low_active = False
         transformer_options = model_options.setdefault("transformer_options", {})
-        transformer_options["sample_sigmas"] = self.high_sigmas.to(x.device)
+        whole = model_options.get(WHOLE_TIMESTEPS, False)
+        sigmas = asked_sigmas(self.high_sigmas) if whole else self.high_sigmas
+        transformer_options["sample_sigmas"] = sigmas.to(x.device)
         return self.outer_predict_noise(x, timestep, model_options, seed)
 
     def _options_for_low(self, received: dict) -> dict:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import logging
 
 import comfy.model_management
 import comfy.model_sampling
@@ -12,8 +12,9 @@ import latent_preview
 import torch
 from comfy_api.latest import io
 
-from ...storymem.sampling.recipe import I2V_BOUNDARY, T2V_BOUNDARY, Recipe
+from ...storymem.sampling.recipe import Recipe
 from ...storymem.sampling.request import ShotRequest
+from ...storymem.sampling.unipc import SAMPLER, SCHEDULER, released_sigmas
 from ..host.folders import shortens_host_paths
 from ..host.wan_models import (
     I2V_CHANNELS,
@@ -37,6 +38,9 @@ from .conditioning import (
 )
 from .expert_guider import TwoExpertGuider, require_same_sampling
 from .model_patch import patch_memory_positions
+from .unipc_sampler import sampler_object
+
+log = logging.getLogger(__name__)
 
 RELEASED = Recipe()
 NEEDS_TWO_STEPS = ("uni_pc", "uni_pc_bh2")  # the host's UniPC gives the noise back after one step
@@ -82,12 +86,30 @@ def patch_shift(model, shift: float):
 
 
 def schedule(model, scheduler: str, steps: int, denoise: float) -> torch.Tensor:
-    """Sigmas as the stock BasicScheduler gives them."""
+    """Sigmas as the stock BasicScheduler gives them, or the released ones."""
     if denoise <= 0:
         return torch.FloatTensor([])
-    total = steps if denoise >= 1 else int(steps / denoise)
     sampling = model.get_model_object("model_sampling")
+    if scheduler == SCHEDULER:
+        return released_sigmas(steps, own_shift(model), denoise)
+    total = steps if denoise >= 1 else int(steps / denoise)
     return comfy.samplers.calculate_sigmas(sampling, scheduler, total).cpu()[-(steps + 1) :]
+
+
+def own_shift(model) -> float:
+    """The shift that the model brings.
+
+    Raises:
+        ValueError: when it has none, since it does not sample a flow.
+    """
+    sampling = model.get_model_object("model_sampling")
+    shift = getattr(sampling, "shift", None)
+    if shift is None:
+        raise ValueError(
+            f"the model's sampling ({type(sampling).__name__}) has no shift, which the storymem "
+            "schedule needs; set shift above 0, or put ModelSamplingSD3 on the model"
+        )
+    return float(shift)
 
 
 def shot_sigmas(model, recipe: Recipe) -> torch.Tensor:
@@ -109,6 +131,16 @@ def shot_sigmas(model, recipe: Recipe) -> torch.Tensor:
             f"is {recipe.steps}), which gives noise; raise steps, or set sampler_name to euler"
         )
     return sigmas
+
+
+def describe_text_shot(recipe: Recipe) -> str:
+    """One line of what a shot from text alone is sampled with."""
+    shift = f"shift {recipe.shift:g}" if recipe.shift else "the models' own shift"
+    return (
+        f"this shot is made from text by the T2V pair with {shift} and boundary "
+        f"{recipe.boundary:g}, Wan 2.2 T2V's own (versions before 0.4 took shift 4); another shift "
+        "or boundary on M2V Sampler applies to both pairs"
+    )
 
 
 def make_guider(model_high, model_low, positive, negative, recipe: Recipe):
@@ -150,7 +182,7 @@ def sample_shot(
     samples = guider.sample(
         noise,
         latent,
-        comfy.samplers.sampler_object(recipe.sampler),
+        sampler_object(recipe.sampler),
         sigmas,
         callback=shot_callback(high, len(sigmas) - 1, memory_frames),
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
@@ -203,8 +235,8 @@ class M2VSampler(io.ComfyNode):
                     default=RELEASED.steps,
                     min=1,
                     max=10000,
-                    tooltip="Total for both experts. The paper uses 40; with distill LoRAs use 4 "
-                    "to 8.",
+                    tooltip="Total for both experts. The released run uses 40; with distill LoRAs "
+                    "use 4 to 8.",
                 ),
                 io.Float.Input(
                     "cfg",
@@ -213,21 +245,23 @@ class M2VSampler(io.ComfyNode):
                     max=100.0,
                     step=0.1,
                     round=0.01,
-                    tooltip="How strictly the prompt is followed. The paper uses 3.5; with distill "
-                    "LoRAs use 1 (twice as fast).",
+                    tooltip="How strictly the prompt is followed. The released run uses 3.5; with "
+                    "distill LoRAs use 1 (twice as fast).",
                 ),
                 io.Combo.Input(
                     "sampler_name",
-                    options=list(comfy.samplers.SAMPLER_NAMES),
+                    options=[SAMPLER, *comfy.samplers.SAMPLER_NAMES],
                     default=RELEASED.sampler,
-                    tooltip="The paper uses uni_pc. Its multistep history carries over from one "
-                    "expert to the other.",
+                    tooltip="storymem_unipc is the sampler of the released StoryMem, step by step; "
+                    "use it with scheduler storymem. uni_pc is another one. With distill LoRAs use "
+                    "euler. Multistep history carries over from one expert to the other.",
                 ),
                 io.Combo.Input(
                     "scheduler",
-                    options=list(comfy.samplers.SCHEDULER_NAMES),
+                    options=[SCHEDULER, *comfy.samplers.SCHEDULER_NAMES],
                     default=RELEASED.scheduler,
-                    tooltip="simple is within 0.0003 of the paper's schedule; others differ more.",
+                    tooltip="storymem is the schedule of the released StoryMem. Of the others, "
+                    "simple is the nearest: its sigmas are up to 0.004 away.",
                 ),
                 continuity_input(),
                 io.Float.Input(
@@ -249,8 +283,9 @@ class M2VSampler(io.ComfyNode):
                     step=0.01,
                     optional=True,
                     advanced=True,
-                    tooltip="Noise schedule shift for both experts; the paper uses 4, distill "
-                    "LoRAs usually 5. 0: keep the models' own (ModelSamplingSD3).",
+                    tooltip="Noise schedule shift for both experts; the released run uses 4, "
+                    "distill LoRAs usually 5. At 4, the T2V pair uses its own 12; any other value "
+                    "applies to both pairs. 0: keep the models' own (ModelSamplingSD3).",
                 ),
                 io.Float.Input(
                     "boundary",
@@ -261,8 +296,8 @@ class M2VSampler(io.ComfyNode):
                     round=0.001,
                     optional=True,
                     advanced=True,
-                    tooltip="The high-noise expert runs while sigma is at or above this. Wan 2.2 "
-                    "I2V uses 0.9; at 0.9, the T2V pair uses its own 0.875. Any other value "
+                    tooltip="The high-noise expert runs while the noise (sigma) is above this. Wan "
+                    "2.2 I2V uses 0.9; at 0.9, the T2V pair uses its own 0.875. Any other value "
                     "applies to both pairs.",
                 ),
                 io.Float.Input(
@@ -321,9 +356,10 @@ class M2VSampler(io.ComfyNode):
         )  # fmt: skip
         from_text = t2v_high is not None and request.is_from_text
         models, memory_frames = (t2v_high, t2v_low) if from_text else (model_high, model_low), 0
+        if from_text and recipe != recipe.for_text():
+            recipe = recipe.for_text()
+            log.info("%s", describe_text_shot(recipe))
         sigmas = shot_sigmas(models[0], recipe)
-        if from_text and recipe.boundary == I2V_BOUNDARY:
-            recipe = replace(recipe, boundary=T2V_BOUNDARY)
         if not from_text:
             positive, negative, memory_frames = condition_on_memory(
                 positive, negative, vae, request

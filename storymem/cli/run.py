@@ -19,7 +19,7 @@ from ..headless.engine import Engine, ModelFiles
 from ..headless.judges import SelectionModels
 from ..headless.models import DTYPES, Placement
 from ..headless.runner import RunSettings, ShotFailed, StoryRun
-from ..headless.sampling import check_recipe
+from ..headless.sampling import SCHEDULER_OF_SAMPLER, check_recipe
 from ..loop.plan import LoopSettings, Step
 from ..memory.bank import MemoryBank, start_bank
 from ..memory.bank_folder import load_bank
@@ -203,7 +203,10 @@ def _pair(high: Path | None, low: Path | None, name: str) -> tuple[Path, Path] |
 
 def _recipe(options: argparse.Namespace) -> Recipe:
     names = ("steps", "cfg", "cfg_low", "shift", "boundary", "sampler", "rope_shift")
-    recipe = Recipe(**{name: getattr(options, name) for name in names})
+    recipe = Recipe(
+        **{name: getattr(options, name) for name in names},
+        scheduler=SCHEDULER_OF_SAMPLER[options.sampler],
+    )
     check_recipe(recipe)
     return recipe
 
@@ -283,4 +286,7 @@ def _work(options: argparse.Namespace, story: Story, engine: Engine) -> StoryRun
     if any(shot.references for shot in story.shots) and not has_memory:
         raise ValueError("--memory off, but the script names reference images; take them out")
     pictures = from_folder(options.start_images, story) if options.start_images else None
-    return StoryRun(story, settings, engine, models, _bank(options), references, pictures)
+    return StoryRun(
+        story, settings, engine, models, _bank(options), references, pictures,
+        may_keep_sampler=not options.tiny and "sampler" not in options.given,
+    )  # fmt: skip

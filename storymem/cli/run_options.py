@@ -11,7 +11,7 @@ from ..headless.models import DTYPES, OFFLOADS
 from ..headless.sampling import SAMPLERS
 from ..memory.policies import MAX_MEMORY_FRAMES, POLICIES, SINK_FRAMES
 from ..sampling.continuity import OVERLAP_FRAMES
-from ..sampling.recipe import Recipe
+from ..sampling.recipe import NEGATIVE_PROMPT, Recipe
 from ..sampling.request import SIZE_RULES
 from ..tiny import demo
 from ..tiny import files as tiny_files
@@ -23,11 +23,6 @@ EXIT_CODES = """exit codes:
   3    a shot failed or could not be written; finished shots are kept: run again with --resume
   130  interrupted; finished shots are kept: run again with --resume
 Under torchrun, torchrun itself exits with 1 for anything but 0; the log shows the actual code."""
-NEGATIVE = (  # Wan2.2's own, as its authors publish it
-    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，"
-    "低质量，JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，"
-    "毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
-)
 # What --tiny changes of the defaults below: the tiny model's size and recipe.
 TINY_DEFAULTS = {
     "width": demo.SIZE,
@@ -108,7 +103,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--negative",
-        default=NEGATIVE,
+        default=NEGATIVE_PROMPT,
         help="negative prompt for shots that have none in the script",
     )
     add("--references", type=Path, nargs="+", default=[], metavar="IMAGE",

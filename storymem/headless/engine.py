@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -151,8 +151,8 @@ class Engine:
     ) -> torch.Tensor:
         """Latents of a shot by the ``i2v`` or ``t2v`` experts, by all processes together."""
         if parallel.world_size() > 1:
-            parallel.send((kind, inputs, lora_strength))
-        return self.take_part(kind, inputs, lora_strength, on_step)
+            parallel.send((kind, inputs, lora_strength, self.recipe))
+        return self.take_part(kind, inputs, lora_strength, self.recipe, on_step)
 
     # --- used by every process -------------------------------------------------------------
 
@@ -161,11 +161,12 @@ class Engine:
         kind: str,
         inputs: ShotInputs,
         lora_strength: float,
+        recipe: Recipe,
         on_step: Callable[[int, int], None] | None = None,
     ) -> torch.Tensor:
         """This process's share of ``sample``; the others get the job from process 0.
 
-        The T2V experts work with the boundary that they were trained with.
+        The T2V experts work with their own shift and boundary (``Recipe.for_text``).
 
         Returns:
             The shot's latents ``[1, 16, F, h, w]``, normalised, on the CPU.
@@ -174,9 +175,13 @@ class Engine:
             ValueError: when they hold NaN or infinite values.
         """
         experts = self._load(kind)
-        recipe = self.recipe
         if kind == "t2v":
-            recipe = replace(recipe, boundary=self.files.t2v_boundary())
+            recipe = recipe.for_text(self.files.t2v_boundary())
+            logger.info(
+                "this shot is made from text with shift %g and boundary %g",
+                recipe.shift,
+                recipe.boundary,
+            )
         for expert in experts:
             set_lora_strength(expert, lora_strength)
             if parallel.world_size() > 1:

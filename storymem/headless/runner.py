@@ -35,11 +35,13 @@ from ..loop.shots import finish_shot, list_steps, lock_warnings, summarise_steps
 from ..memory.bank import MemoryBank
 from ..memory.policies import memory_warnings
 from ..sampling.conditioning import check_size, latent_frames
+from ..sampling.recipe import Recipe
 from ..sampling.request import SIZE_RULES, request_shot
 from ..sampling.rope import check_reach
 from ..script.fields import MAX_SEED
 from ..script.story import Story
 from ..selection.keyframes import choose_keyframes
+from .earlier_sampler import keep_sampler
 from .engine import Engine
 from .identity import identify_weights
 from .judges import SelectionModels
@@ -111,12 +113,14 @@ class StoryRun:
         references: Mapping[str, Path],
         start_images: Mapping[int, torch.Tensor] | None = None,
         progress: Callable[[Step, int, int], None] | None = None,
+        may_keep_sampler: bool = False,  # nobody chose one: finished shots decide
     ):
         settings.check()
         if settings.has_memory:
             models.check()
         self.settings, self.engine, self.models = settings, engine, models
         self.progress = progress
+        self._may_keep_sampler = may_keep_sampler
         self.start_pixels = (
             read_picture(settings.start_image).float()[None] / 255 if settings.start_image else None
         )
@@ -132,7 +136,7 @@ class StoryRun:
             story,
             settings.loop,
             bank,
-            self._describe_body(),
+            self._describe_body(engine.recipe),
             ShotStore(settings.out / STORE_FOLDER),
             {name: read_picture(path) for name, path in references.items()},
             start_images or {},
@@ -159,6 +163,9 @@ class StoryRun:
             )
         edits = find_edits(out, self.loop.story, self.loop.store)
         self.loop = replace(self.loop, edits=edits)
+        kept = []
+        if manifest["shots"] and self._may_keep_sampler:
+            self.loop, kept = keep_sampler(self.loop, self.engine, self._describe_body, film.known)
         steps = list_steps(self.loop, film.known)
         for step in steps:
             check_size(self.settings.width, self.settings.height, self._length(step))
@@ -178,7 +185,7 @@ class StoryRun:
             remove_unfinished(folder)
         self.loop.store.remove_unfinished()
         notices = notices_of(film, out, self.loop.story, has_title_folder=False)
-        notices += lock_warnings(self.loop, steps)
+        notices += kept + lock_warnings(self.loop, steps)
         found = find_regenerations(self.loop, steps)
         for line in regeneration_lines([one for one in found if one.is_edited], steps):
             logger.info("%s", line)
@@ -345,7 +352,7 @@ class StoryRun:
     def _length(self, step: Step) -> int:
         return step.plan.shot.length or self.settings.length
 
-    def _describe_body(self) -> str:
+    def _describe_body(self, recipe: Recipe) -> str:
         """Everything that decides a shot's pixels and is no part of the shot, as text."""
         settings, files = asdict(self.settings), self.engine.files
         for name in ("out", "resume", "loop", "fps", "crf", "start_image"):
@@ -368,7 +375,7 @@ class StoryRun:
         models = {k: v for k, v in asdict(self.models).items() if not isinstance(v, Path)}
         body = {
             "settings": inputs_that_count("RunSettings", settings),
-            "recipe": inputs_that_count("Recipe", asdict(self.engine.recipe)),
+            "recipe": inputs_that_count("Recipe", asdict(recipe)),
             "weights": weights,
             "lora_scale": files.lora_scale,
             "vae_tiling": files.vae_tiling,

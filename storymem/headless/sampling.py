@@ -8,13 +8,22 @@ from dataclasses import dataclass
 import torch
 
 from ..sampling.conditioning import LATENT_CHANNELS, ShotConditioning, draw_memory_noise
+from ..sampling.experts import is_high_noise
 from ..sampling.recipe import SHIFT, Recipe
+from ..sampling.unipc import (
+    SAMPLER,
+    SCHEDULER,
+    TRAIN_STEPS,
+    UniPC,
+    released_sigmas,
+    whole_timesteps,
+)
 from .positions import set_memory_frames
 
-SAMPLERS = ("uni_pc", "euler")
-TRAIN_STEPS = 1000  # timestep = sigma * 1000
+SCHEDULER_OF_SAMPLER = {SAMPLER: SCHEDULER, "uni_pc": "simple", "euler": "simple"}
+SAMPLERS = tuple(SCHEDULER_OF_SAMPLER)
+WHOLE = (SAMPLER, "uni_pc")  # these hand the model whole timesteps
 MASK_CHANNELS = 4
-TOLERANCE = 1e-3  # of a timestep: 0.9 is 899.99998 in float32
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -25,9 +34,10 @@ def check_recipe(recipe: Recipe) -> None:
         )
     if recipe.shift == 0:
         raise ValueError(f"shift must be above 0 (the recipe's is {SHIFT:g}), but it is 0")
-    for name, only in (("scheduler", "simple"), ("denoise", 1.0)):
+    scheduler = SCHEDULER_OF_SAMPLER[recipe.sampler]
+    for name, only in (("scheduler", scheduler), ("denoise", 1.0)):
         if (value := getattr(recipe, name)) != only:
-            raise ValueError(f"{name} must be {only} here, but it is {value}")
+            raise ValueError(f"{name} must be {only} here with {recipe.sampler}, but it is {value}")
 
 
 @dataclass(frozen=True)
@@ -68,15 +78,32 @@ def lay_out_condition(
     return torch.cat([mask, normalise(conditioning.latents)], dim=1)
 
 
+class ReleasedScheduler:
+    """The released sampler in the form of diffusers' schedulers."""
+
+    def __init__(self, steps: int, shift: float):
+        self.sigmas = released_sigmas(steps, shift)
+        self.timesteps = whole_timesteps(self.sigmas)[:-1]
+        self._solver = UniPC(self.sigmas)
+
+    def step(self, velocity, timestep, latents, return_dict=False):
+        """``(next latents,)`` from the velocity at the present timestep."""
+        sigma = float(self.sigmas[self._solver.index])
+        return (self._solver.step(latents - sigma * velocity, latents),)
+
+
 def make_scheduler(recipe: Recipe):
     """The scheduler with its timesteps set.
 
-    ``uni_pc`` is diffusers' UniPC on flow sigmas, the release's sampler; it hands the model whole
-    timesteps. ``euler`` walks the sigmas of ComfyUI's ``simple`` schedule with exact timesteps.
+    ``storymem_unipc`` is the released one. ``uni_pc`` is diffusers' UniPC on its own flow sigmas,
+    for stories that were begun with it. ``euler`` walks the sigmas of ComfyUI's ``simple`` schedule
+    with exact timesteps.
     """
+    check_recipe(recipe)
+    if recipe.sampler == SAMPLER:
+        return ReleasedScheduler(recipe.steps, recipe.shift)
     from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 
-    check_recipe(recipe)
     if recipe.sampler == "uni_pc":
         scheduler = UniPCMultistepScheduler(
             num_train_timesteps=TRAIN_STEPS,
@@ -122,7 +149,8 @@ def denoise(
         texts["uncond"] = inputs.negative.to(device)
 
     for done, timestep in enumerate(scheduler.timesteps, start=1):
-        is_high = float(timestep) >= recipe.boundary * TRAIN_STEPS - TOLERANCE
+        sigma = float(timestep) / TRAIN_STEPS
+        is_high = is_high_noise(sigma, recipe.boundary, whole=recipe.sampler in WHOLE)
         expert = high if is_high else low
         guidance = recipe.guidance(high=is_high)
         model_input = latents if condition is None else torch.cat([latents, condition], dim=1)

@@ -21,6 +21,7 @@ NEUTRAL: dict[str, dict[str, object]] = {
     "StoryMemLoadMemoryBank": {"policy": "window"},
     "StoryMemLoadScorer": {"precision": "bf16"},
     "StoryMemLoadStory": {"character": "", "prompt_weights": False},
+    "StoryMemM2VGuider": {"cfg_low": 0.0, "boundary": 0.9},
     "StoryMemM2VModelPatch": {"rope_shift": 5},
     "StoryMemM2VSampler": {
         "cfg_low": 0.0,

@@ -47,7 +47,11 @@ PARTS = {
         1,
         (
             "nodes/sampling/sampler.py",
+            "nodes/sampling/unipc_sampler.py",
+            "nodes/sampling/parts.py",
             "nodes/sampling/expert_guider.py",
+            "storymem/sampling/unipc.py",
+            "storymem/sampling/experts.py",
             "nodes/sampling/conditioning.py",
             "nodes/sampling/model_patch.py",
             "nodes/host/attention.py",
@@ -125,6 +129,8 @@ PARTS = {
         (
             "storymem/headless/sampling.py",
             "storymem/headless/engine.py",
+            "storymem/sampling/unipc.py",
+            "storymem/sampling/experts.py",
             "storymem/headless/models.py",
             "storymem/headless/adapters.py",
             "storymem/headless/extra_lora.py",
@@ -157,6 +163,9 @@ IN_EVERY_LOOP = ("memory", "hand-over")
 HEADLESS = (*IN_EVERY_LOOP, "conditioning", "selection", "lora", "headless")
 PARTS_OF_NODES = {
     "StoryMemM2VSampler": ("conditioning", "sampling"),
+    "StoryMemSampler": ("sampling",),
+    "StoryMemSigmas": ("sampling",),
+    "StoryMemM2VGuider": ("sampling",),
     "StoryMemM2VConditioning": ("conditioning", "sampling"),
     "StoryMemM2VModelPatch": ("conditioning", "sampling"),
     "StoryMemLoadLoRA": ("lora",),

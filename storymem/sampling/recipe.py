@@ -6,15 +6,22 @@ The defaults are the paper's. Nodes, headless runner and training take them from
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .rope import MEMORY_ROPE_SHIFT, check_memory_span
+from .unipc import SAMPLER, SCHEDULER
 
 STEPS = 40
 CFG = 3.5
 SHIFT = 4.0  # of the noise schedule, for both experts
-I2V_BOUNDARY = 0.9  # Wan 2.2 I2V A14B: the high-noise expert while sigma >= 0.900
-T2V_BOUNDARY = 0.875  # Wan 2.2 T2V A14B's published configuration
+I2V_BOUNDARY = 0.9  # Wan 2.2 I2V A14B: the high-noise expert while the timestep is >= 900 of 1000
+T2V_SHIFT = 12.0  # Wan 2.2 T2V A14B's published configuration, as its boundary
+T2V_BOUNDARY = 0.875
+NEGATIVE_PROMPT = (  # Wan 2.2's own, as its authors publish it
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，"
+    "低质量，JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，"
+    "毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
+)
 
 
 @dataclass(frozen=True)
@@ -29,10 +36,10 @@ class Recipe:
     cfg: float = CFG
     cfg_low: float = 0.0  # of the low-noise expert; 0: the same as cfg
     shift: float = SHIFT  # 0: what the models bring
-    boundary: float = I2V_BOUNDARY  # the high-noise expert works while sigma >= boundary
-    sampler: str = "uni_pc"
+    boundary: float = I2V_BOUNDARY  # the high-noise expert works above this sigma
+    sampler: str = SAMPLER
     rope_shift: int = MEMORY_ROPE_SHIFT  # latent frames between two memory frames
-    scheduler: str = "simple"  # within 0.0003 of the released schedule
+    scheduler: str = SCHEDULER
     denoise: float = 1.0  # share of the schedule that runs
 
     def __post_init__(self) -> None:
@@ -51,3 +58,31 @@ class Recipe:
     def guidance(self, *, high: bool) -> float:
         """The cfg of one of the experts."""
         return self.cfg if high or self.cfg_low == 0 else self.cfg_low
+
+    def for_text(self, boundary: float = T2V_BOUNDARY) -> Recipe:
+        """The recipe of a first shot that the T2V experts make from text alone.
+
+        They have a shift and a boundary of their own, which hold while these settings are the
+        released ones of the I2V experts; another value of the artist's holds for both.
+        """
+        return replace(
+            self,
+            shift=T2V_SHIFT if self.shift == SHIFT else self.shift,
+            boundary=boundary if self.boundary == I2V_BOUNDARY else self.boundary,
+        )
+
+
+def odd_pair(sampler: str, scheduler: str) -> str | None:
+    """What half of the released pair of sampler and schedule means, to be told; None otherwise."""
+    if sampler == SAMPLER and scheduler != SCHEDULER:
+        return (
+            f"sampler_name {SAMPLER} is the released sampler, but scheduler {scheduler} is not its "
+            f"schedule, so shots differ from the released run; set scheduler to {SCHEDULER}"
+        )
+    if sampler != SAMPLER and scheduler == SCHEDULER:
+        return (
+            f"scheduler {SCHEDULER} is the released schedule, but sampler_name {sampler} is not "
+            f"its sampler, so shots differ from the released run; set sampler_name to {SAMPLER}, "
+            "or scheduler to simple"
+        )
+    return None

@@ -17,7 +17,7 @@ import torch
 SAMPLER = "storymem_unipc"  # its name in ComfyUI and in the headless runner
 SCHEDULER = "storymem"
 TRAIN_STEPS = 1000  # timestep = sigma * 1000
-FIRST = 0.999  # of the schedule before the shift: the highest of 1000 levels of noise
+FIRST = float(np.float32(0.999))  # of the schedule before the shift: the highest of 1000 levels
 ROUNDING = 1e-7  # of a sigma in float32: 0.9 is 0.8999999762
 NEVER_ZERO = 2.0**-14  # asked instead of timestep 0, where no velocity can be read from x0
 NEVER_ONE = 1 - 1e-6  # instead of pure noise, whose log-SNR is infinite

@@ -169,7 +169,9 @@ def test_the_released_schedule_has_13_high_noise_steps_of_40():
 
 
 def test_euler_walks_the_sigmas_of_a_shifted_simple_schedule():
-    scheduler = sampling.make_scheduler(sampling.Recipe(steps=6, sampler="euler"))
+    scheduler = sampling.make_scheduler(
+        sampling.Recipe(steps=6, sampler="euler", scheduler="simple")
+    )
     times = torch.tensor([1000, 834, 667, 500, 334, 167]) / 1000  # of a table of 1000
     expected = [*(4 * times / (1 + 3 * times)).tolist(), 0.0]
     assert scheduler.sigmas.tolist() == pytest.approx(expected, abs=1e-7)
@@ -220,7 +222,7 @@ def test_euler_with_two_experts_equals_the_recipe_by_hand(cfg_low):
     high, low = tiny_diffusers.tiny_transformer(1), tiny_diffusers.tiny_transformer(2)
     for model in (high, low):
         install_memory_positions(model)
-    recipe = sampling.Recipe(steps=5, sampler="euler", cfg_low=cfg_low)
+    recipe = sampling.Recipe(steps=5, sampler="euler", scheduler="simple", cfg_low=cfg_low)
     inputs = inputs_of(high)
     steps = []
     found = sampling.denoise(
@@ -266,7 +268,8 @@ def test_uni_pc_equals_diffusers_own_pipeline_when_there_is_no_memory():
         output_type="latent",
     ).frames
     inputs = sampling.ShotInputs(noise, texts[0], texts[1], None, 0)
-    found = sampling.denoise((high, low), inputs, sampling.Recipe(steps=6))
+    recipe = sampling.Recipe(steps=6, sampler="uni_pc", scheduler="simple")
+    found = sampling.denoise((high, low), inputs, recipe)
     assert (found - expected).norm() / expected.norm() < 1e-5
 
 

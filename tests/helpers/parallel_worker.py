@@ -67,7 +67,7 @@ def main(target: str, shapes: list) -> None:
             condition=torch.randn(1, 20, memory + frames, height, width, generator=generator),
             memory_frames=memory,
         )
-        recipe = sampling.Recipe(steps=3, sampler="euler")
+        recipe = sampling.Recipe(steps=3, sampler="euler", scheduler="simple")
         found = []
         for is_spread in (False, True):
             experts = [tiny_diffusers.tiny_transformer(i) for i in (1, 2)]

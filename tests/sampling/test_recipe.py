@@ -16,7 +16,8 @@ NODE_NAMES = {"sampler": "sampler_name"}  # of M2V Sampler's inputs, where they 
 
 def test_the_released_recipe():
     recipe = Recipe()
-    assert (recipe.steps, recipe.cfg, recipe.shift, recipe.sampler) == (40, 3.5, 4.0, "uni_pc")
+    assert (recipe.steps, recipe.cfg, recipe.shift) == (40, 3.5, 4.0)
+    assert (recipe.sampler, recipe.scheduler) == ("storymem_unipc", "storymem")
     assert (I2V_BOUNDARY, T2V_BOUNDARY, recipe.boundary, recipe.rope_shift) == (0.9, 0.875, 0.9, 5)
 
 

@@ -30,7 +30,7 @@ def field(x, t):
 
 def released_levels(steps, shift):
     """The schedule, in float64, straight from its definition."""
-    levels = np.linspace(0.999, 0, steps + 1)[:-1]
+    levels = np.linspace(float(np.float32(0.999)), 0, steps + 1)[:-1]
     return shift * levels / (1 + (shift - 1) * levels)
 
 

@@ -20,6 +20,7 @@ from storymem.headless.adapters import add_lora, set_lora_strength
 from storymem.headless.models import Placement, WanVae
 from storymem.headless.positions import install_memory_positions
 from storymem.headless.sampling import (
+    SCHEDULER_OF_SAMPLER,
     Recipe,
     ShotInputs,
     denoise,
@@ -72,7 +73,7 @@ class Diffusers:
             memory_frames=len(memory),
         )
         recipe = {"steps": STEPS, "sampler": "euler", **recipe}
-        settings = Recipe(**recipe)
+        settings = Recipe(**{"scheduler": SCHEDULER_OF_SAMPLER[recipe["sampler"]], **recipe})
         return denoise(experts or self.experts(rope_shift=settings.rope_shift), inputs, settings)
 
     def noise(self, memory_frames):
@@ -123,7 +124,7 @@ def test_the_shots_latents_agree(m2v, diffusers, case, record_property):
 def test_the_first_shot_from_text_agrees(m2v, diffusers):
     nodes = m2v.sample(t2v_high=m2v.t2v_high, t2v_low=m2v.t2v_low, steps=STEPS)
     inputs = ShotInputs(diffusers.noise(0), *diffusers.texts, None, 0)
-    recipe = Recipe(steps=STEPS, sampler="euler", boundary=0.875)  # Wan2.2-T2V-A14B's own
+    recipe = Recipe(steps=STEPS, sampler="euler", scheduler="simple").for_text()
     latent = denoise(diffusers.experts("t2v"), inputs, recipe)
     assert rel_l2(in_nodes(latent, diffusers), nodes) < 1e-4
 
@@ -169,8 +170,9 @@ def test_the_lora_is_equally_strong_on_both_roads(m2v, diffusers, host, tmp_path
 def test_uni_pc_of_both_roads_differs_by_its_variant_only(m2v, diffusers, record_property):
     """The host's uni_pc and diffusers' UniPC are two readings of the paper: how far apart they are.
 
-    Not an equality: other orders at the ends, and diffusers hands the model whole timesteps. It is
-    a measure that both converge to the same shot: their distance falls with the number of steps.
+    Neither is the released one (storymem_unipc). Not an equality: other orders at the ends, and
+    diffusers hands the model whole timesteps. It is a measure that both converge to the same shot:
+    their distance falls with the number of steps.
     """
     bank = m2v.bank(2)
     apart = {}
