@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from helpers.workflow_files import MUTED, Builder
 
-from .parts import NEGATIVE, STORY, T5, VAE, model, wan_unet
+from .parts import NEGATIVE, STORY, T5, VAE, model, negative_note, wan_unet
 
 VBENCH = "https://huggingface.co/OpenGVLab/VBench_Used_Models/resolve/main"
 JUDGES = [
@@ -106,6 +106,7 @@ def baseline_graph(info: dict, name: str, *, title: str, text: str, is_two_stage
 
     graph.note((0, -560), (900, 420), title, f"# {title}\n\n{text}")
     graph.note((940, -560), (1040, 420), "Model files", _files(kinds))
+    negative_note(graph, (2020, -560))
     return graph.file()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from helpers.workflow_blueprints import Blueprint
 
 from .film import add_film
-from .parts import NEGATIVE, add_models, model_note
+from .parts import NEGATIVE, add_models, model_note, negative_note
 
 SAMPLING = ("steps", "cfg", "shift")
 METHOD = ("sampler_name", "scheduler")
@@ -84,6 +84,7 @@ def shot_blueprint(info: dict) -> dict:
     graph.give(remember, "bank")
     graph.give(keyframes, "images", "keyframes")
     graph.note((0, -420), (1180, 300), "StoryMem Shot", SHOT_NOTE)
+    negative_note(graph, (1220, -420), 300)
     return graph.file()
 
 
@@ -117,6 +118,7 @@ def story_blueprint(info: dict) -> dict:
         graph.give(nodes["close"], name)
     graph.note((0, -480), (900, 340), "StoryMem Story", STORY_NOTE)
     graph.note((940, -480), (900, 340), "Model files", model_note(t2v=False))
+    negative_note(graph, (1880, -480), 340)
     return graph.file()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from helpers.workflow_files import Builder
 
-from .parts import NEGATIVE, STORY, add_models, model_note
+from .parts import NEGATIVE, STORY, add_models, model_note, negative_note
 
 
 def one_wire_graph(info: dict) -> dict:
@@ -81,6 +81,7 @@ def one_wire_graph(info: dict) -> dict:
         "are the simpler road.",
     )
     graph.note((940, -560), (1040, 420), "Model files", model_note(t2v=False))
+    negative_note(graph, (2020, -560))
     return graph.file()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from helpers.workflow_files import Builder
 
 from .film import add_film
-from .parts import add_models, model_note
+from .parts import add_models, model_note, negative_note
 
 SETTINGS = {
     "steps": 4,
@@ -27,7 +27,7 @@ a folder of its own, so that a draft never takes the place of a final film.
 **The trade.** Distilled LoRAs move less and follow the prompt less closely than 40 steps with \
 CFG 3.5. When a shot hardly moves: lower *strength_model* of the high-noise 4-step LoRA (0.6 to \
 0.8), or set *steps* to 6 or 8. For the paper's recipe bypass both 4-step LoRAs (Ctrl+B) and set \
-40 steps, cfg 3.5, uni_pc, shift 4.
+40 steps, cfg 3.5, storymem_unipc, storymem, shift 4.
 
 The negative prompt does nothing at cfg 1: write what you want to see into the prompt.
 """
@@ -37,7 +37,8 @@ SETTINGS_NOTE = """## What differs, and why
 |---|---|---|---|
 | steps | 4 | 40 | what the LoRA pair is distilled for |
 | cfg | 1 | 3.5 | built into the LoRA; one model call a step, not two |
-| sampler, scheduler | euler, simple | uni_pc, simple | one straight step after the other |
+| sampler | euler | storymem_unipc | one straight step after the other |
+| scheduler | simple | storymem | the sigmas that the LoRA pair is distilled for |
 | shift | 5 | 4 | what the LoRA pair is made for |
 | boundary | 0.9 | 0.9 | unchanged: steps at sigma 1 and 0.94 are high noise, 0.83 and 0.63 low, \
 so 2 + 2 |
@@ -63,6 +64,7 @@ def four_steps_graph(info: dict) -> dict:
     graph.note((740, -520), (740, 380), "The settings", SETTINGS_NOTE)
     note = model_note(t2v=False, lightning=True)
     graph.note((1520, -520), (700, 380), "Model files", note)
+    negative_note(graph, (2260, -520), 380)
     return graph.file()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from helpers.workflow_files import BYPASSED, Builder
 
 from .film import add_film
-from .parts import add_models, model_note
+from .parts import add_models, model_note, negative_note
 
 BANK = {"max_frames": 5, "sink": 3}
 SETTINGS = {"width": 640, "height": 368, "length": 65, "steps": 20}
@@ -82,6 +82,7 @@ def low_vram_graph(info: dict) -> dict:
     graph.note((1420, -560), (500, 420), "GGUF instead of fp8", GGUF_NOTE)
     note = model_note(t2v=False, lightning=True)
     graph.note((1960, -560), (700, 420), "Model files", note)
+    negative_note(graph, (2700, -560))
     return graph.file()
 
 

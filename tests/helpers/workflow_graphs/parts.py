@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from helpers.workflow_files import Builder
+from storymem.sampling.recipe import NEGATIVE_PROMPT
 
 WAN = "https://huggingface.co/Comfy-Org/Wan_2.2_ComfyUI_Repackaged/resolve/main/split_files"
 WAN21 = "https://huggingface.co/Comfy-Org/Wan_2.1_ComfyUI_repackaged/resolve/main/split_files"
 STORYMEM = "https://huggingface.co/Kevin-thu/StoryMem/resolve/main"
-NEGATIVE = (
-    "oversaturated, overexposed, static, blurry details, subtitles, style, artwork, painting, "
-    "still picture, grey overall, worst quality, low quality, jpeg artifacts, ugly, mutilated, "
-    "extra fingers, badly drawn hands, badly drawn face, deformed, disfigured, fused fingers, "
-    "motionless frame, cluttered background, three legs, crowd in the background, walking backwards"
-)
+NEGATIVE = NEGATIVE_PROMPT
+NEGATIVE_NOTE = """## The negative prompt
+
+It is Wan2.2's own, in Chinese, which the released StoryMem uses for every pass. In English it \
+says:
+
+*gaudy colours, overexposed, static, blurred details, subtitles, style, artwork, painting, \
+picture, still, greyish overall, worst quality, low quality, JPEG artifacts, ugly, mutilated, \
+extra fingers, badly drawn hands, badly drawn face, malformed, disfigured, misshapen limbs, fused \
+fingers, motionless picture, cluttered background, three legs, many people in the background, \
+walking backwards*
+
+Write your own instead, in any language, or add to it. At cfg 1 it has no effect.
+"""
 STORY = """[title: The Lighthouse]
 [character]
 Mara is a young woman with short copper hair, round glasses and a mustard raincoat.
@@ -148,3 +157,8 @@ def add_models(graph: Builder, *, lightning_mode: int | None = None) -> dict:
         "vae": (vae, "VAE"),
         "nodes": {**unets, "lora": lora},
     }
+
+
+def negative_note(graph: Builder, at: tuple[int, int], height: int = 420) -> None:
+    """What the negative prompt says, in English, for those who do not read it."""
+    graph.note(at, (560, height), "The negative prompt", NEGATIVE_NOTE)

@@ -7,7 +7,7 @@ from functools import partial
 from helpers.workflow_files import Builder
 
 from .film import add_film
-from .parts import add_models, model_note
+from .parts import add_models, model_note, negative_note
 
 
 def story_graph(info: dict, *, references: bool) -> dict:
@@ -38,10 +38,12 @@ def story_graph(info: dict, *, references: bool) -> dict:
         "5. Keyframes are chosen without any extra file at first. For the paper's own choice set "
         "*Load Embedder* to `clip` (CLIP ViT-B/32 in `models/clip_vision`) and *Load Scorer* to "
         "`hpsv3` (a large model) or `laion`.\n\n"
-        "Recipe of the paper: 832x480, 81 frames, 40 steps, uni_pc, shift 4, CFG 3.5. For a fast "
-        "try take the workflow *storymem_4_steps*, for a small card *storymem_low_vram*.",
+        "The released recipe: 832x480, 81 frames, 40 steps, storymem_unipc, storymem, shift 4, CFG "
+        "3.5 (a first shot from text by the T2V pair: shift 12). For a fast try take the "
+        "workflow *storymem_4_steps*, for a small card *storymem_low_vram*.",
     )
     graph.note((940, -560), (1040, 420), "Model files", model_note(t2v=not references))
+    negative_note(graph, (2020, -560))
     return graph.file()
 
 

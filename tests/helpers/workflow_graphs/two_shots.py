@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from helpers.workflow_files import Builder
 
-from .parts import NEGATIVE, add_models, model_note
+from .parts import NEGATIVE, add_models, model_note, negative_note
 
 
 def two_shots_graph(info: dict) -> dict:
@@ -76,64 +76,32 @@ def two_shots_graph(info: dict) -> dict:
         continuity="last_frame",
     )
     columns.append(graph.column(2180, width=320))
-    experts = []
+    experts = {}
     for noise in ("high", "low"):
-        shifted = columns[1].add(
-            "ModelSamplingSD3",
-            title=f"Shift 4, {noise} noise",
-            model=parts[f"model_{noise}"],
-            shift=4.0,
-        )
         patched = columns[1].add(
             "StoryMemM2VModelPatch",
             title=f"M2V Model Patch, {noise} noise",
-            model=(shifted, "MODEL"),
+            model=parts[f"model_{noise}"],
             memory_frames=(conditioning, "memory_frames"),
         )
-        experts.append((patched, "MODEL"))
-    scheduler = columns[1].add(
-        "BasicScheduler", model=experts[0], scheduler="simple", steps=40, denoise=1.0
-    )
-    split = columns[1].add(
-        "SplitSigmas",
-        title="13 of 40 steps by the high-noise expert",
-        sigmas=(scheduler, "SIGMAS"),
-        step=13,
-    )
-    euler = columns[1].add("KSamplerSelect", sampler_name="euler")
+        experts[f"model_{noise}"] = (patched, "MODEL")
+    sigmas = columns[1].add("StoryMemSigmas", model=experts["model_high"])
+    sampler = columns[1].add("StoryMemSampler")
     columns.append(graph.column(2560, width=320))
-    guiders = [
-        (
-            columns[2].add(
-                "CFGGuider",
-                title=f"Guider, {noise} noise",
-                model=expert,
-                positive=(conditioning, "positive"),
-                negative=(conditioning, "negative"),
-                cfg=3.5,
-            ),
-            "GUIDER",
-        )
-        for noise, expert in zip(("high", "low"), experts, strict=True)
-    ]
-    high = columns[2].add(
-        "SamplerCustomAdvanced",
-        title="High-noise steps",
-        noise=(conditioning, "noise"),
-        guider=guiders[0],
-        sampler=(euler, "SAMPLER"),
-        sigmas=(split, "high_sigmas"),
-        latent_image=(conditioning, "latent"),
+    guider = columns[2].add(
+        "StoryMemM2VGuider",
+        title="M2V Guider: both experts in one run",
+        positive=(conditioning, "positive"),
+        negative=(conditioning, "negative"),
+        **experts,
     )
-    silence = columns[2].add("DisableNoise")
-    low = columns[2].add(
+    sampled = columns[2].add(
         "SamplerCustomAdvanced",
-        title="Low-noise steps",
-        noise=(silence, "NOISE"),
-        guider=guiders[1],
-        sampler=(euler, "SAMPLER"),
-        sigmas=(split, "low_sigmas"),
-        latent_image=(high, "output"),
+        noise=(conditioning, "noise"),
+        guider=(guider, "GUIDER"),
+        sampler=(sampler, "SAMPLER"),
+        sigmas=(sigmas, "SIGMAS"),
+        latent_image=(conditioning, "latent"),
     )
     graph.group(
         "4  Shot 2, every part visible", [node for c in columns for node in c.nodes], "#6b8e23"
@@ -143,7 +111,7 @@ def two_shots_graph(info: dict) -> dict:
     trim = column.add(
         "TrimVideoLatent",
         title="Take the memory frames off",
-        samples=(low, "output"),
+        samples=(sampled, "output"),
         trim_amount=(conditioning, "memory_frames"),
     )
     second = column.add("VAEDecode", samples=(trim, "LATENT"), vae=parts["vae"])
@@ -169,13 +137,15 @@ def two_shots_graph(info: dict) -> dict:
         "# StoryMem: two shots, no loop\n\n"
         "The same method with every part on the table. Shot 1 uses the easy road, *M2V Sampler*, "
         "which does all of group 4 by itself. Shot 2 uses the composable road: *M2V Conditioning* "
-        "joins memory and shot, *M2V Model Patch* gives the memory its negative positions, stock "
-        "nodes sample, and *Trim Video Latent* takes the memory off again.\n\n"
-        "The stock samplers run one expert after the other, so they start a new history at "
-        "the switch: use euler here, which has none. *M2V Sampler* switches inside one run and "
-        "works with any sampler.",
+        "joins memory and shot, *M2V Model Patch* gives the memory its negative positions, the "
+        "stock *SamplerCustomAdvanced* samples, and *Trim Video Latent* takes the memory off "
+        "again.\n\n"
+        "*M2V Guider* gives both experts to one sampler, so that its multistep history carries "
+        "over at the switch, as in *M2V Sampler*. *StoryMem Sampler* and *StoryMem Sigmas* are the "
+        "released recipe; any other sampler and schedule fit there, too.",
     )
     graph.note((940, -560), (1040, 420), "Model files", model_note(t2v=False))
+    negative_note(graph, (2020, -560))
     return graph.file()
 
 

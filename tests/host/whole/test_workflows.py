@@ -242,5 +242,5 @@ def test_an_artist_finds_a_blueprint_drops_it_and_has_the_whole_graph(
     (sampler,) = (n for n in changed.values() if n["class_type"] == "StoryMemM2VSampler")
     choices = page.evaluate("() => app.graph._nodes[0].widgets.some((w) => w.name === 'scheduler')")
     assert choices or not is_newest, "lists of choices stay inside on the page of 0.18 alone"
-    wanted = (4, "euler") if choices else (4, "uni_pc")
+    wanted = (4, "euler") if choices else (4, "storymem_unipc")
     assert (sampler["inputs"]["steps"], sampler["inputs"]["sampler_name"]) == wanted
