@@ -3,9 +3,7 @@ whether a VAE and a conditioning are made for it."""
 
 from __future__ import annotations
 
-I2V_CHANNELS = 36  # Wan I2V: 16 noisy latent + 4 mask + 16 conditioning latent
-T2V_CHANNELS = 16  # Wan T2V: the noisy latent alone
-VAE_CHANNELS, VAE_AXES = 16, 3  # of the Wan 2.1 VAE's latents: time, height, width
+from ...storymem.sampling.wan_kinds import I2V_CHANNELS, T2V_CHANNELS, other_vae, other_wan
 
 
 def input_channels(model) -> int | None:
@@ -22,20 +20,37 @@ def input_channels(model) -> int | None:
     return int(weight.shape[1])
 
 
-def require_wan(model, name: str, channels: int | None = None) -> None:
-    """Raise ValueError unless ``model`` is a Wan model (with that many input channels)."""
+def require_wan(model, name: str, *channels: int) -> None:
+    """Raise ValueError unless ``model`` is Wan 2.2 A14B with one of these numbers of channels.
+
+    Wan 2.1 T2V passes as T2V: nothing but its numbers tells it apart, and it does the same work.
+
+    Args:
+        model: the host's.
+        name: of the input, for the message.
+        channels: ``I2V_CHANNELS``, ``T2V_CHANNELS``, or both for a model of either kind.
+    """
     found = input_channels(model)
-    kind = type(model.model).__name__
+    wanted = " or ".join("I2V" if count == I2V_CHANNELS else "T2V" for count in channels)
+    files = " or ".join(f"wan2.2_{kind.lower()}_*_noise_14B" for kind in wanted.split(" or "))
+    host_class = type(model.model).__name__
     if found is None:
         raise ValueError(
-            f"{name} must be a Wan 2.2 A14B model, but it is {kind}; use Load Diffusion Model"
+            f"{name} must be a Wan 2.2 A14B model, but it is {host_class}; load {files} with Load "
+            "Diffusion Model"
         )
-    if channels is None or found == channels:
+    other = other_wan(model.get_model_object("diffusion_model"), found, host_class)
+    if other is not None:
+        raise ValueError(
+            f"{name} must be a Wan 2.2 {wanted} A14B model, but it is {other}; load {files}"
+        )
+    if found in channels:
         return
-    wanted = "I2V" if channels == I2V_CHANNELS else "T2V"
+    counts = " or ".join(map(str, channels))
+    kind = {I2V_CHANNELS: "I2V", T2V_CHANNELS: "T2V"}.get(found, host_class)
     raise ValueError(
-        f"{name} must be a Wan 2.2 {wanted} A14B model ({channels} input channels), but this one "
-        f"({kind}) has {found}; load wan2.2_{wanted.lower()}_*_noise_14B"
+        f"{name} must be a Wan 2.2 {wanted} A14B model ({counts} input channels), but it is {kind} "
+        f"with {found}; load {files}"
     )
 
 
@@ -53,17 +68,13 @@ def require_pair(high, low, high_name: str, low_name: str) -> None:
 
 
 def require_vae(vae) -> None:
-    """Raise ValueError unless ``vae`` gives latents of the Wan 2.1 VAE's form.
+    """Raise ValueError unless ``vae`` is, or may be, the Wan 2.1 VAE.
 
     A VAE of somebody else's making that says nothing of its latents is taken as it is.
     """
-    channels = getattr(vae, "latent_channels", VAE_CHANNELS)
-    axes = getattr(vae, "latent_dim", VAE_AXES)
-    if (channels, axes) != (VAE_CHANNELS, VAE_AXES):
-        what = "video" if axes == VAE_AXES else "pictures"
+    if fault := other_vae(vae):
         raise ValueError(
-            f"vae must be the Wan 2.1 VAE, but this one is for {what} with {channels} latent "
-            f"channels instead of {VAE_CHANNELS}; load wan_2.1_vae.safetensors"
+            f"vae must be the Wan 2.1 VAE, but this one {fault}; load wan_2.1_vae.safetensors"
         )
 
 

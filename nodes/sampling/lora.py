@@ -23,7 +23,7 @@ from ...storymem.sampling.lora import (
 )
 from ..host.folders import shortens_host_paths
 from ..host.models import told_as
-from ..host.wan_models import require_pair, require_wan
+from ..host.wan_models import I2V_CHANNELS, require_pair, require_wan
 from ..types import Shot
 
 log = logging.getLogger(__name__)
@@ -196,7 +196,7 @@ class LoadLoRA(io.ComfyNode):
     ):
         for name, model in (("model_high", model_high), ("model_low", model_low)):
             if model is not None:
-                require_wan(model, name)
+                require_wan(model, name, I2V_CHANNELS)
         require_pair(model_high, model_low, "model_high", "model_low")
         if shot is not None and shot.shot.lora_strength is not None:
             strength = shot.shot.lora_strength

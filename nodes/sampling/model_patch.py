@@ -14,7 +14,13 @@ from ...storymem.sampling.rope import (
     original_encode,
 )
 from ..host.attention import forget_cudnn, prefer_cudnn
-from ..host.wan_models import input_channels, refuse_context_windows, require_wan
+from ..host.wan_models import (
+    I2V_CHANNELS,
+    T2V_CHANNELS,
+    input_channels,
+    refuse_context_windows,
+    require_wan,
+)
 from .conditioning import MEMORY_FRAMES_KEY
 
 ROPE_ENCODE = "diffusion_model.rope_encode"
@@ -144,7 +150,9 @@ class M2VModelPatch(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, memory_frames, rope_shift=MEMORY_ROPE_SHIFT):
-        require_wan(model, "model")
+        # From text alone there is no memory: a switch between both pairs may lead here.
+        from_text = (T2V_CHANNELS,) if memory_frames == 0 else ()
+        require_wan(model, "model", I2V_CHANNELS, *from_text)
         refuse_context_windows(model.model_options, "model")
         return io.NodeOutput(patch_memory_positions(model, memory_frames, rope_shift))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +15,15 @@ from ..files.json_text import parse_json
 from ..files.messages import reason_of
 from ..files.packages import explain_missing, install_commands
 from ..sampling.conditioning import LATENT_CHANNELS
+from .wan_folders import is_pair, is_wan_vae, other_transformer
 
 I2V_CHANNELS = 36  # 16 noisy + 4 mask + 16 conditioning
 T2V_CHANNELS = 16
 OFFLOADS = ("none", "model", "group")
 MAX_TEXT_TOKENS = 512  # Wan's text length
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-PARTS = ("transformer", "transformer_2", "vae", "text_encoder", "tokenizer")
+EXPERTS = ("transformer", "transformer_2")
+PARTS = (*EXPERTS, "vae", "text_encoder", "tokenizer")
 OWN_FILES = {"local_files_only": True, "use_safetensors": True}  # nothing that could run code
 logger = logging.getLogger(__name__)
 
@@ -65,7 +67,7 @@ def _read_json(path: Path) -> dict:
     return found
 
 
-def check_folder(folder: Path, in_channels: int, parts: Iterable[str] = PARTS) -> dict:
+def check_folder(folder: Path, in_channels: int, parts: Collection[str] = PARTS) -> dict:
     """The folder's ``model_index.json``, after a look at every part that will be loaded.
 
     Raises:
@@ -86,7 +88,13 @@ def check_folder(folder: Path, in_channels: int, parts: Iterable[str] = PARTS) -
         if not (folder / part).is_dir():
             raise ValueError(f"{folder} has no folder {part}; download Wan-AI/{what} again")
         if part.startswith("transformer"):
-            found = read_config(folder, part).get("in_channels")
+            config = read_config(folder, part)
+            other = other_transformer(config)
+            if other is not None:
+                raise ValueError(
+                    f"{folder / part} is {other}, not Wan 2.2 A14B; pass a folder of Wan-AI/{what}"
+                )
+            found = config.get("in_channels")
             if found != in_channels:
                 raise ValueError(
                     f"{folder / part} takes {found} channels where {what} takes {in_channels}; "
@@ -97,8 +105,19 @@ def check_folder(folder: Path, in_channels: int, parts: Iterable[str] = PARTS) -
                 f"{folder / part} holds no .safetensors file; other formats may run code and are "
                 f"not read: download Wan-AI/{what} again"
             )
-        if part == "vae" and read_config(folder, part).get("z_dim") != LATENT_CHANNELS:
-            raise ValueError(f"{folder / part} is not the Wan 2.1 VAE that A14B uses")
+        if part == "vae" and not is_wan_vae(read_config(folder, part), LATENT_CHANNELS):
+            raise ValueError(
+                f"{folder / part} is not the Wan 2.1 VAE that A14B uses; download Wan-AI/{what} "
+                "again"
+            )
+    experts = [
+        read_config(folder, part) for part in EXPERTS if part in parts and (folder / part).is_dir()
+    ]
+    if len(experts) > 1 and not is_pair(*experts):
+        raise ValueError(
+            f"the two transformers of {folder} are of different size, not the experts of one model;"
+            f" download Wan-AI/{what} again"
+        )
     return document
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from itertools import pairwise
 
 import pytest
@@ -344,6 +346,65 @@ def test_a_folder_that_is_none_or_of_another_model_is_refused_in_words(i2v, tmp_
     (tmp_path / "model_index.json").write_text("{}")
     with pytest.raises(ValueError, match="has no folder transformer"):
         models.check_folder(tmp_path, models.I2V_CHANNELS)
+
+
+def of_config(folder, tmp_path, part="transformer", **changes):
+    """That folder with another config of one part."""
+    shutil.copytree(folder, tmp_path / "other", dirs_exist_ok=True)
+    path = tmp_path / "other" / part / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    return tmp_path / "other"
+
+
+@pytest.mark.parametrize("part", ["transformer", "transformer_2"])
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"image_dim": 1280, "added_kv_proj_dim": 5120}, "is Wan 2.1 I2V, not Wan 2.2 A14B"),
+        ({"added_kv_proj_dim": 5120}, "is Wan 2.1 I2V"),
+        ({"image_dim": 1280, "pos_embed_seq_len": 514}, "is Wan 2.1 FLF2V"),
+        ({"_class_name": "WanVACETransformer3DModel"}, "is Wan VACE"),
+        ({"_class_name": "WanAnimateTransformer3DModel"}, "is Wan 2.2 Animate"),
+        ({"_class_name": "FluxTransformer2DModel"}, "is FluxTransformer2DModel"),
+        ({"in_channels": 48, "out_channels": 48}, "is Wan 2.2 TI2V 5B"),
+    ],
+)
+def test_a_relative_of_wan_2_2_is_refused(i2v, tmp_path, part, changes, told):
+    folder = of_config(i2v, tmp_path, part, **changes)
+    with pytest.raises(ValueError, match=rf"other/{part} {told}.* Wan-AI/Wan2\.2-I2V-A14B"):
+        models.check_folder(folder, models.I2V_CHANNELS)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"num_layers": 3}, {"num_attention_heads": 12}, {"ffn_dim": 8}]
+)
+@pytest.mark.parametrize("part", ["transformer", "transformer_2"])
+def test_two_transformers_of_different_size_are_no_pair(i2v, tmp_path, part, changes):
+    folder = of_config(i2v, tmp_path, part, **changes)
+    with pytest.raises(ValueError, match=r"the two transformers of .* are of different size"):
+        models.check_folder(folder, models.I2V_CHANNELS)
+    models.check_folder(folder, models.I2V_CHANNELS, ("transformer",))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"z_dim": 48}, {"_class_name": "AutoencoderKLQwenImage"}, {"z_dim": None}]
+)
+def test_another_vae_is_refused(i2v, tmp_path, changes):
+    folder = of_config(i2v, tmp_path, "vae", **changes)
+    with pytest.raises(ValueError, match=r"is not the Wan 2\.1 VAE .* download Wan-AI/Wan2"):
+        models.check_folder(folder, models.I2V_CHANNELS)
+
+
+def test_configs_of_older_versions_pass(i2v, tmp_path):
+    """Without the names of classes, and with what Wan 2.1 had, set to nothing."""
+    for part in ("transformer", "transformer_2", "vae"):
+        shutil.copytree(i2v, tmp_path / "other", dirs_exist_ok=True)
+        path = tmp_path / "other" / part / "config.json"
+        config = json.loads(path.read_text())
+        del config["_class_name"]
+        empty = {"image_dim": None, "added_kv_proj_dim": None, "pos_embed_seq_len": None}
+        path.write_text(json.dumps({**config, **empty} if part != "vae" else config))
+    models.check_folder(tmp_path / "other", models.I2V_CHANNELS)
 
 
 def test_offload_on_the_cpu_is_refused():

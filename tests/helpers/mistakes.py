@@ -107,7 +107,7 @@ def _second_loop(graph: Graph) -> None:
 
 
 MISTAKES = [
-    Mistake("a T2V model", _t2v, SAMPLER, "must be a Wan 2.2 I2V"),
+    Mistake("a T2V model", _t2v, LORA, "must be a Wan 2.2 I2V"),
     Mistake(
         "the experts in each other's place",
         lambda g: _swap(g, LORA, "model_high", "model_low"),
