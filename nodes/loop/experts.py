@@ -13,10 +13,9 @@ from comfy_execution.graph_utils import is_link
 
 from ...storymem.files.messages import shown
 from ...storymem.loop.plan import Loop, Step
+from .lora_scales import LORA, NONE, assumptions
 from .wires import SAMPLERS, Notice, Wires
 
-LORA = "StoryMemLoadLoRA"
-NONE = "none"
 MODEL_INPUTS = {  # of what runs the model, by kind
     "StoryMemM2VSampler": ("model_high", "model_low"),
     "StoryMemM2VModelPatch": ("model",),
@@ -153,6 +152,8 @@ def _chosen(wires: Wires) -> Iterator[Notice]:
                 node_id,
                 "strength is 0, so the models know nothing of memory; set it to 1",
             )
+        for told in assumptions(values):
+            yield wires.notice(node_id, told)
         names = {noise: name if isinstance(name, str) else "" for noise, name in files.items()}
         yield from _misplaced(wires, node_id, "lora", names, "belongs to", "files")
 

@@ -19,6 +19,7 @@ from ...storymem.files.hashing import digest_of
 from ...storymem.loop.neutral_inputs import inputs_that_count
 from ...storymem.loop.render_version import versions_of_nodes
 from ..host import executor as host_cache
+from .lora_scales import LORA, scale_inputs
 from .wires import Wires, links_of, name_of
 
 OPEN, CLOSE = "StoryMemShotLoopOpen", "StoryMemShotLoopClose"
@@ -163,7 +164,9 @@ class LoopGraph:
             node = self.node(node_id)
             # What these say is whether files lie there as they did, not what they give.
             is_about_files = node["class_type"] in (CLOSE, BEGIN_STORY)
+            is_lora = node["class_type"] == LORA  # it tells of files, too: their scale counts
             fingerprint = None if is_about_files else await fingerprint_of(node_id)
+            fingerprint = False if is_lora else fingerprint
             if _is_nan(fingerprint):
                 logger.warning(
                     "StoryMem: %s reports a change on every run, so no finished shot can be "
@@ -175,6 +178,7 @@ class LoopGraph:
                 name: ["#", numbers[value[0]], value[1]] if is_link(value) else value
                 for name, value in inputs_that_count(node["class_type"], node["inputs"]).items()
             }
+            inputs |= scale_inputs(node["inputs"]) if is_lora else {}
             lines.append([node["class_type"], repr(fingerprint), inputs])
         close = self.node(self.close_id)["inputs"]
         outputs = [[numbers[close[name][0]], close[name][1]] for name in BODY_INPUTS]

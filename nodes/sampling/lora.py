@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 from weakref import WeakValueDictionary
 
 import comfy.lora
@@ -11,16 +12,16 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from ...storymem.files.weights_file import read_state_dict
 from ...storymem.sampling.lora import (
     SCALES,
     LoraModule,
     check_lora,
     content_digest,
     describe_scale,
-    read_lora,
     target_modules,
 )
+from ...storymem.sampling.lora_file import assumed, load_lora
+from ...storymem.sampling.lora_scale import PEFT_CONFIG
 from ..host.folders import shortens_host_paths
 from ..host.models import told_as
 from ..host.wan_models import I2V_CHANNELS, require_pair, require_wan
@@ -47,15 +48,26 @@ _FILES: WeakValueDictionary[tuple, LoraFile] = WeakValueDictionary()
 def load_file(name: str) -> LoraFile:
     """The LoRA file of that name in the host's loras folder."""
     path = folder_paths.get_full_path_or_raise("loras", name)
-    status = os.stat(path)
-    key = (path, status.st_mtime_ns, status.st_size)
+    key = (path, *file_versions(path))
     file = _FILES.get(key)
     if file is None:
         with told_as(path, name):
-            state = read_state_dict(path)
-        file = LoraFile(name, read_lora(state, name))
+            file = LoraFile(name, load_lora(Path(path), name))
         _FILES[key] = file
     return file
+
+
+def file_versions(path: str) -> tuple[tuple[int, int] | None, ...]:
+    """Change time and size of a file, and of the config beside it that may state its scale."""
+    found = []
+    for one in (path, os.path.join(os.path.dirname(path), PEFT_CONFIG)):
+        try:
+            status = os.stat(one)
+        except OSError:
+            found.append(None)
+        else:
+            found.append((status.st_mtime_ns, status.st_size))
+    return tuple(found)
 
 
 def apply_lora(model, file: LoraFile, strength: float, scale: str, model_name: str):
@@ -124,6 +136,9 @@ def load_pair(model_high, model_low, names: dict[str, str], strength: float, sca
             models[expert], load_file(name), strength, scale, f"model_{expert}"
         )
         report += [line, *filter(None, [warn_if_swapped(name, expert)])]
+        if told := assumed(load_file(name).modules, scale, name):
+            log.warning("StoryMem: lora_%s: %s", expert, told)
+            report.append(f"lora_{expert}: {told}")
     return models["high"], models["low"], "\n".join(report) or "no LoRA chosen"
 
 
@@ -171,7 +186,8 @@ class LoadLoRA(io.ComfyNode):
                     optional=True,
                     advanced=True,
                     tooltip="auto: alpha/sqrt(rank) for the released files, alpha/rank for "
-                    "repacked ones that carry alpha or use lora_up/lora_down keys. rslora and "
+                    "repacked ones that carry alpha or use lora_up/lora_down keys. A file that "
+                    "says no alpha has its rank as alpha, as in the release's training. rslora and "
                     "standard force one; standard is 1 for a file with the factor folded in.",
                 ),
                 Shot.Input(
@@ -188,6 +204,12 @@ class LoadLoRA(io.ComfyNode):
                 ),
             ],
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, lora_high=NONE, lora_low=NONE, **_):
+        names = [name for name in (lora_high, lora_low) if name and name != NONE]
+        paths = [path for n in names if (path := folder_paths.get_full_path("loras", n))]
+        return str([file_versions(path) for path in paths])
 
     @classmethod
     @shortens_host_paths

@@ -23,7 +23,8 @@ from ..headless.models import (
     require_diffusers,
 )
 from ..memory.policies import MAX_MEMORY_FRAMES
-from ..sampling.lora import LORA_ALPHA, TARGETS
+from ..sampling.lora import TARGETS
+from ..sampling.lora_scale import LORA_ALPHA
 from ..sampling.recipe import I2V_BOUNDARY, SHIFT
 from ..sampling.rope import MEMORY_ROPE_SHIFT
 from ..training import checkpoints

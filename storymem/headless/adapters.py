@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 
 from ..files.messages import counted, listed
-from ..files.weights_file import SAFETENSORS, read_outline, read_state_dict
 from ..sampling.lora import (
     LONGEST_KEY,
     LoraModule,
     check_lora,
     describe_scale,
-    read_lora,
     target_modules,
 )
+from ..sampling.lora_file import assumed, load_lora, scale_change
 from .extra_lora import load_extra_lora, put_on
 from .lora_places import DIFFUSERS_NAMES, places_of, places_of_config
 
@@ -68,23 +67,31 @@ def read_lora_file(path: Path) -> dict[str, LoraModule]:
     Raises:
         ValueError: when the file cannot be read, naming it.
     """
-    return read_lora(read_state_dict(path), path.name)
+    return load_lora(path)
 
 
-def check_lora_file(path: Path, config: Mapping) -> None:
+def check_lora_file(path: Path, config: Mapping, scale: str = "auto") -> None:
     """Raise ValueError unless the file fits a transformer of this config.
 
     Of a ``.safetensors`` file only the header is read; others are read whole, which takes seconds.
+    What must be assumed about the scale is told.
     """
-    has_header = path.suffix.lower() in SAFETENSORS
-    state = read_outline(path) if has_header else read_state_dict(path)
+    modules = load_lora(path, is_outline=True)
     dim = config["num_attention_heads"] * config["attention_head_dim"]
     sizes = {"ffn.0": (config["ffn_dim"], dim), "ffn.2": (dim, config["ffn_dim"])}
     wanted = {
         module: sizes.get(module.split(".", 2)[2], (dim, dim))
         for module in target_modules(config["num_layers"])
     }
-    check_lora(read_lora(state, path.name), wanted, path.name)
+    check_lora(modules, wanted, path.name)
+    if told := assumed(modules, scale, path.name):
+        logger.warning("%s", told)
+
+
+def scale_changes(paths: Iterable[Path], scale: str) -> dict[str, str]:
+    """What a shot's key says of LoRA files that earlier versions applied at another scale."""
+    found = {path.name: scale_change(load_lora(path, is_outline=True), scale) for path in paths}
+    return {name: change for name, change in found.items() if change}
 
 
 def add_lora(

@@ -66,7 +66,7 @@ class ModelFiles:
             if not path.is_file():
                 raise ValueError(f"there is no LoRA file at {path}; check the path")
         for path in self.lora or ():
-            check_lora_file(path, read_config(self.i2v, "transformer"))
+            check_lora_file(path, read_config(self.i2v, "transformer"), self.lora_scale)
         for path in dict.fromkeys(self.extra_lora or ()):
             check_extra_lora(path, read_config(self.i2v, "transformer"))
         if not (self.i2v / "transformer_2").is_dir():

@@ -15,16 +15,15 @@ from pathlib import Path
 
 import torch
 
-from ..files.json_text import parse_json
 from ..files.messages import counted, listed
 from ..files.weights_file import SAFETENSORS, read_metadata, read_outline, read_state_dict
 from ..sampling.lora import LONGEST_KEY, LoraModule, check_tensor
 from ..sampling.lora_kinds import TEXT_ENCODER, kind_of_file, other_adapter, wan_of_width
+from ..sampling.lora_scale import StatedScale, stated_scale
 from .lora_places import Places
 
 LISTED = 4  # names in an error before "and N more"
 NATIVE, KOHYA, DIFFUSERS = "diffusion_model.", "lora_unet_", "transformer."
-PEFT_CONFIG, PEFT_FILE = "adapter_config.json", "adapter_model"
 _PART = re.compile(
     r"(?P<name>.+?)\.(?:lora_?(?:linear_layer\.)?[._]?(?P<slot>A|B|down|up)"
     r"(?P<adapter>\.(?!weight$|bias$)[^.]+)?(?:\.(?P<of>weight|bias))?"
@@ -78,20 +77,21 @@ def load_extra_lora(path: Path, places: Places, *, is_outline: bool = False) -> 
     has_header = path.suffix.lower() in SAFETENSORS
     state = read_outline(path) if is_outline and has_header else read_state_dict(path)
     metadata = read_metadata(path) if has_header else {}
-    return read_extra_lora(state, places, path.name, _scale_of_file(path, state, metadata))
+    has_alpha = any(key.endswith(".alpha") for key in state)
+    stated = None if has_alpha else stated_scale(path, metadata)
+    return read_extra_lora(state, places, path.name, stated)
 
 
 def read_extra_lora(
     state: Mapping[str, torch.Tensor],
     places: Places,
     name: str = "the file",
-    file_scale: tuple[float, bool] | None = None,
+    file_scale: StatedScale | None = None,
 ) -> ExtraLora:
     """What the tensors of a LoRA file change; ``load_extra_lora`` says more.
 
     Args:
-        file_scale: alpha, and whether the rank counts by its root, as the file says for all pairs
-            at once; None: it does not.
+        file_scale: what the file says for all pairs at once; None: it does not.
     """
     if found := other_adapter(state):
         kind, keys = found
@@ -231,11 +231,11 @@ def _pair(slots: Slots, name: str) -> LoraModule | None:
     return LoraModule(down, up, alpha, is_peft="lora_A" in key)
 
 
-def _scale(pair: LoraModule, file_scale: tuple[float, bool] | None) -> float:
+def _scale(pair: LoraModule, file_scale: StatedScale | None) -> float:
     if file_scale is None or pair.alpha is not None:
         return pair.scale("standard")
-    alpha, is_rooted = file_scale
-    return replace(pair, alpha=alpha).scale("rslora" if is_rooted else "standard")
+    pair = replace(pair, alpha=file_scale.alpha)
+    return pair.scale("rslora" if file_scale.is_rooted else "standard")
 
 
 def _scaled(down: torch.Tensor, scale: float) -> torch.Tensor:
@@ -263,42 +263,6 @@ def _check_shapes(lora: ExtraLora, places: Places, name: str, named: Mapping[str
         raise ValueError(
             f"{name} was made for {made_for}: {_listed(wrong)}. Choose a LoRA made for Wan 2.2 A14B"
         )
-
-
-# --- what a file says of its scale ---------------------------------------------------------------
-
-
-def _scale_of_file(path: Path, state, metadata: Mapping[str, str]) -> tuple[float, bool] | None:
-    """Alpha of all pairs, and whether the rank counts by its root, where the file keeps them.
-
-    diffusers keeps them in the header, peft in a file beside its ``adapter_model.safetensors``.
-    """
-    if any(key.endswith(".alpha") for key in state):
-        return None
-    if text := metadata.get("lora_adapter_metadata"):
-        config, place, prefix = _json(text), "its header", DIFFUSERS
-    elif path.stem == PEFT_FILE and (beside := path.with_name(PEFT_CONFIG)).is_file():
-        config, place, prefix = _json(beside.read_text("utf-8", "replace")), PEFT_CONFIG, ""
-    else:
-        return None
-    alpha, patterns = config.get(f"{prefix}lora_alpha"), config.get(f"{prefix}alpha_pattern")
-    if alpha is None:
-        return None
-    if patterns or isinstance(alpha, bool) or not isinstance(alpha, (int, float)):
-        raise ValueError(
-            f"{path.name} has its own alpha for some layers ({place}), which cannot be read here; "
-            "save it with alpha in the file (lora_up, lora_down and alpha keys)"
-        )
-    check_tensor("alpha", "lora_alpha", torch.tensor(float(alpha)), path.name)
-    return float(alpha), bool(config.get(f"{prefix}use_rslora"))
-
-
-def _json(text: str) -> dict:
-    try:
-        found = parse_json(text)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 # --- what diffusers alone makes of it ------------------------------------------------------------

@@ -42,6 +42,7 @@ from ..script.fields import MAX_SEED
 from ..script.story import Story
 from ..selection.keyframes import choose_keyframes
 from .earlier_sampler import keep_sampler
+from .adapters import scale_changes
 from .engine import Engine
 from .identity import identify_weights
 from .judges import SelectionModels
@@ -384,4 +385,6 @@ class StoryRun:
             "dtype": str(self.engine.placement.dtype),
             "code": render_versions(self.engine.render_parts),
         }
+        if changes := scale_changes(files.lora or (), files.lora_scale):
+            body["scale_of_lora"] = changes
         return json.dumps(body, sort_keys=True, default=str)

@@ -22,6 +22,7 @@ BEFORE = 8  # characters of a long text before the place where it changed
 UPDATED = "an update of the pack changes how shots are made"
 ODD = (ValueError, TypeError, KeyError, AttributeError, LookupError, RecursionError)
 MISSING = object()
+SCALE_OF = "scale of "  # and a LoRA's input: of files that an update applies at another scale
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,11 @@ def changed(what: str, old: object, new: object) -> str:
     return f"{what} changed from {said[0]} to {said[1]}" if is_telling else f"{what} changed"
 
 
+def _rescaled(what: str, change: object) -> str:
+    """``change`` is ``8 instead of 16``, or nothing when the scale is again what it was."""
+    return f"the {what} is {change if isinstance(change, str) else 'as in earlier versions'}"
+
+
 def _said(value: object) -> str:
     return "nothing" if value is None else shown(value, LONGEST)
 
@@ -85,6 +91,10 @@ def _settings_changes(old: Mapping, new: Mapping) -> list[str]:
     for name in _names(old["weights"], new["weights"]):
         if old["weights"].get(name) != new["weights"].get(name):
             found.append(f"the {name} files changed")
+    scales = [part.get("scale_of_lora", {}) for part in (old, new)]
+    for name in _names(*scales):
+        if scales[0].get(name) != scales[1].get(name):
+            found.append(_rescaled(f"{SCALE_OF}{shown(name, LONGEST)}", scales[1].get(name)))
     for name in ("lora_scale", "vae_tiling", "start_image", "dtype"):
         if old.get(name) != new.get(name):
             found.append(changed(name, old.get(name), new.get(name)))
@@ -117,6 +127,8 @@ def _graph_changes(old: list, new: list, names: BodyNames) -> list[str]:
             if _is_link(was) or _is_link(now):
                 if _moved(was, places) != now:
                     links.append(f"{one} of {name} is connected otherwise")
+            elif was != now and one.startswith(SCALE_OF):
+                widgets.append(_rescaled(f"{one} of {name}", now))
             elif was != now:
                 values += [was, now]
                 widgets.append(changed(f"{one} of {name}", was, now) + _control(names, j, now))

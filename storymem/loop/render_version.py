@@ -58,7 +58,16 @@ PARTS = {
             "nodes/host/tensors.py",
         ),
     ),
-    "lora": Part(1, ("nodes/sampling/lora.py", "storymem/sampling/lora.py")),
+    # A scale that an update changes is in the key of its files' shots alone: ``scale_change``.
+    "lora": Part(
+        1,
+        (
+            "nodes/sampling/lora.py",
+            "storymem/sampling/lora.py",
+            "storymem/sampling/lora_file.py",
+            "storymem/sampling/lora_scale.py",
+        ),
+    ),
     "colour": Part(1, ("nodes/sampling/match_color.py", "storymem/sampling/colour_match.py")),
     # Which frames of a shot are kept as keyframes.
     "selection": Part(

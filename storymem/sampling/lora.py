@@ -1,7 +1,8 @@
 """StoryMem LoRA files: every key layout they come in, and the scale they were trained with.
 
 The released pair is rank 128, alpha 128, ``use_rslora``: the scale is alpha / sqrt(rank) = 11.31. A
-loader that reads alpha / rank applies it eleven times too weak, without any error.
+loader that reads alpha / rank applies it eleven times too weak, without any error. The release's
+training makes alpha the rank, so a file that does not say its alpha has that one.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import torch
 
 from ..files.messages import listed, short
 from .lora_kinds import kind_of_file, wan_of_width
+from .lora_scale import LARGEST_ALPHA, StatedScale
 
-LORA_ALPHA = 128.0  # of the released adapters; PEFT files do not carry it
 SCALES = ("auto", "rslora", "standard")
 TARGETS = (  # of every block, in each expert: 10 x 40 blocks = 400 modules
     *(f"{attention}.{part}" for attention in ("self_attn", "cross_attn") for part in "qkvo"),
@@ -27,7 +28,6 @@ TARGETS = (  # of every block, in each expert: 10 x 40 blocks = 400 modules
 PREFIXES = ("base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer.")
 LONGEST_KEY = 90  # characters of a weight's name in an error
 LISTED = 6  # names shown in an error before "and N more"
-LARGEST_ALPHA = 65_536.0  # of a file that can be meant: the released ones have 128
 LARGEST_WEIGHT = 1e6  # far beyond what training leaves; products stay finite in float32
 
 _PREFIXES = re.compile(rf"^(?:{'|'.join(map(re.escape, PREFIXES))})+")
@@ -46,6 +46,7 @@ class LoraModule:
     up: torch.Tensor  # [out, rank]
     alpha: float | None  # None: the file does not say
     is_peft: bool  # lora_A / lora_B keys, as PEFT writes them
+    stated: StatedScale | None = None  # beside the weights, of a file without alpha
 
     @property
     def rank(self) -> int:
@@ -55,17 +56,30 @@ class LoraModule:
     def scale(self, choice: str = "auto") -> float:
         """The factor of ``up @ down``.
 
-        ``rslora``: alpha / sqrt(rank), alpha 128 when the file does not say. ``standard``: alpha /
-        rank, and 1 when the file does not say (a factor folded into the weights). ``auto``: rslora
-        for files as PEFT writes them (no alpha), else standard.
+        ``rslora``: alpha / sqrt(rank), alpha being the rank when nothing says it. ``standard``:
+        alpha / rank, and 1 when nothing says alpha (a factor folded into the weights). ``auto``:
+        what is stated beside the weights, else rslora for files as PEFT writes them (no alpha),
+        else standard.
         """
         if choice not in SCALES:
             raise ValueError(f"scale must be one of {', '.join(SCALES)}, but it is {choice!r}")
-        if choice == "auto":
-            choice = "rslora" if self.is_peft and self.alpha is None else "standard"
-        if choice == "rslora":
-            return (LORA_ALPHA if self.alpha is None else self.alpha) / math.sqrt(self.rank)
-        return 1.0 if self.alpha is None else self.alpha / self.rank
+        alpha = self.alpha
+        if alpha is None and self.stated is not None:
+            alpha = self.stated.alpha
+        if self._is_rooted(choice):
+            return (self.rank if alpha is None else alpha) / math.sqrt(self.rank)
+        return 1.0 if alpha is None else alpha / self.rank
+
+    def is_guess(self, choice: str = "auto") -> bool:
+        """Whether that scale rests on an alpha that nothing states."""
+        return self.alpha is None and self.stated is None and self._is_rooted(choice)
+
+    def _is_rooted(self, choice: str) -> bool:
+        if choice != "auto":
+            return choice == "rslora"
+        if self.alpha is not None or not self.is_peft:
+            return False
+        return self.stated is None or self.stated.is_rooted
 
 
 def module_name(key: str) -> str:
@@ -281,11 +295,14 @@ def target_modules(blocks: int) -> list[str]:
 def describe_scale(modules: Mapping[str, LoraModule], choice: str) -> str:
     """Rank and scale of a file in words, for the artist's report."""
     kinds = sorted(
-        {(pair.rank, pair.scale(choice), pair.alpha) for pair in modules.values()}, key=str
+        {(pair.rank, pair.scale(choice), pair.alpha, pair.stated) for pair in modules.values()},
+        key=str,
     )
     words = []
-    for rank, scale, alpha in kinds:
+    for rank, scale, alpha, stated in kinds:
         text = f"rank {rank}, scale {scale:.4g}"
+        if stated is not None:
+            text += f" (alpha {stated.alpha:g} by {stated.place})"
         if alpha is not None and alpha == rank and choice == "auto":
             text += (
                 " (the file's alpha equals its rank; if the effect is weak, set scale to rslora)"

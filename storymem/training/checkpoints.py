@@ -22,7 +22,8 @@ from ..headless.adapters import (
     to_checkpoint_name,
     to_diffusers_name,
 )
-from ..sampling.lora import LORA_ALPHA, TARGETS, target_modules
+from ..sampling.lora import TARGETS, target_modules
+from ..sampling.lora_scale import LORA_ALPHA
 
 STATE_FILE = "training_state.pt"
 STATE_PARTS = {"step": int, "settings": dict, "weights": dict, "optimizer": dict}
@@ -56,9 +57,9 @@ def lora_config(rank: int, alpha: float, use_rslora: bool, targets: tuple[str, .
 def lora_file(transformer: torch.nn.Module, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """The adapter as a state dict in the release's layout, for every target of the model.
 
-    Alpha is written only when it is not what readers assume of such a file (128, alpha/sqrt(rank));
-    then it is the alpha that gives the same scale as alpha/rank. Targets that were not trained are
-    zero, because readers want all of them.
+    Alpha is written unless rank and scale are those of the released files, which every reader
+    knows; it is the alpha that gives the same scale as alpha/rank. Targets that were not trained
+    are zero, because readers want all of them.
     """
     from peft.tuners.lora import LoraLayer
 
@@ -68,19 +69,20 @@ def lora_file(transformer: torch.nn.Module, dtype: torch.dtype) -> dict[str, tor
         for name, layer in transformer.named_modules()
         if isinstance(layer, LoraLayer) and name.split(".", 2)[2] in CHECKPOINT_NAMES
     }
-    rank = next(iter(layers.values())).r[STORYMEM_ADAPTER]
+    first = next(iter(layers.values()))
+    rank, scale = first.r[STORYMEM_ADAPTER], first.scaling[STORYMEM_ADAPTER]
+    is_as_released = rank == LORA_ALPHA and math.isclose(scale, LORA_ALPHA / math.sqrt(rank))
     for module in target_modules(len(transformer.blocks)):
         key, layer = KEY_PREFIX + module, layers.get(module)
         if layer is None:
             out, into = transformer.get_submodule(to_diffusers_name(module)).weight.shape
-            down, up, scale = torch.zeros(rank, into), torch.zeros(out, rank), None
+            down, up = torch.zeros(rank, into), torch.zeros(out, rank)
         else:
             down = layer.lora_A[STORYMEM_ADAPTER].weight.detach()
             up = layer.lora_B[STORYMEM_ADAPTER].weight.detach()
-            scale = layer.scaling[STORYMEM_ADAPTER]
         state[f"{key}.lora_A.weight"] = down.to("cpu", dtype).contiguous()
         state[f"{key}.lora_B.weight"] = up.to("cpu", dtype).contiguous()
-        if scale is not None and not math.isclose(scale, LORA_ALPHA / math.sqrt(rank)):
+        if not is_as_released:
             state[f"{key}.alpha"] = torch.tensor(float(scale * rank))
     return state
 

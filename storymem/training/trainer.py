@@ -15,7 +15,8 @@ from ..headless.models import WanVae
 from ..headless.positions import install_memory_positions
 from ..memory.frame import MemoryFrame
 from ..sampling.conditioning import LatentCache, ShotEncoder, check_size
-from ..sampling.lora import LORA_ALPHA, TARGETS
+from ..sampling.lora import TARGETS
+from ..sampling.lora_scale import LORA_ALPHA
 from ..sampling.rope import MEMORY_ROPE_SHIFT
 from . import checkpoints
 from .data import Example, Examples, ExampleSettings, seeded

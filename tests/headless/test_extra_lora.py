@@ -261,7 +261,7 @@ def test_two_loras_and_the_storymem_one_add_up(transformer, pairs, tmp_path):
     adapters.add_extra_lora(model, path)
     adapters.add_extra_lora(model, more)
     adapters.set_lora_strength(model, 0.25)  # of the StoryMem LoRA alone
-    scale = 0.25 * 128 / math.sqrt(RANK) + 1 + ALPHA / RANK
+    scale = 0.25 * math.sqrt(RANK) + 1 + ALPHA / RANK
     assert apart(model, merged(transformer, pairs, scale)) < 1e-5
 
 

@@ -6,9 +6,11 @@ import json
 import math
 import shutil
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 pytest.importorskip("diffusers")
 pytest.importorskip("peft")
@@ -16,7 +18,10 @@ pytest.importorskip("peft")
 from helpers import tiny_diffusers
 from storymem.cli.run_options import in_options
 from storymem.headless import adapters, models, sampling
+from storymem.headless.engine import ModelFiles
+from storymem.headless.judges import SelectionModels
 from storymem.headless.positions import install_memory_positions, set_memory_frames
+from storymem.headless.runner import RunSettings, StoryRun
 from storymem.sampling.lora import read_lora, target_modules
 
 
@@ -124,7 +129,8 @@ def shot(model, memory=2, seed=0):
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.5])
-def test_a_lora_changes_weights_by_alpha_over_the_root_of_the_rank(strength):
+def test_a_lora_changes_weights_by_the_root_of_its_rank(strength):
+    """Alpha over that root, and alpha is the rank when the file does not say it."""
     rank = 4
     plain, adapted = tiny_diffusers.tiny_transformer(3), tiny_diffusers.tiny_transformer(3)
     state = lora_state(plain, rank)
@@ -134,7 +140,7 @@ def test_a_lora_changes_weights_by_alpha_over_the_root_of_the_rank(strength):
         down = state[f"base_model.model.{module}.lora_A.weight"]
         up = state[f"base_model.model.{module}.lora_B.weight"]
         layer = plain.get_submodule(adapters.to_diffusers_name(module))
-        layer.weight.data += strength * 128 / math.sqrt(rank) * up @ down
+        layer.weight.data += strength * math.sqrt(rank) * up @ down
     with torch.no_grad():
         expected, found = plain(**shot(plain))[0], adapted(**shot(adapted))[0]
     assert (found - expected).norm() / expected.norm() < 1e-5
@@ -145,6 +151,54 @@ def test_a_lora_that_covers_half_the_model_is_refused(transformer):
     half = {k: v for k, v in state.items() if ".blocks.1." not in k}
     with pytest.raises(ValueError, match="10 of 20 modules"):
         adapters.add_lora(tiny_diffusers.tiny_transformer(3), read_lora(half))
+
+
+@pytest.fixture
+def lora_files(transformer, tmp_path):
+    """Pairs of files by rank; one of 64 was applied at twice its scale by earlier versions."""
+
+    def write(rank):
+        (tmp_path / str(rank)).mkdir()
+        paths = [tmp_path / str(rank) / f"{name}.safetensors" for name in ("high", "low")]
+        for path in paths:
+            save_file(lora_state(transformer, rank), path)
+        return tuple(paths)
+
+    return write
+
+
+def test_a_scale_that_is_assumed_is_told_before_anything_is_loaded(transformer, lora_files, caplog):
+    config = transformer.config
+    for rank, scale, told in ((128, "auto", False), (64, "auto", True), (32, "standard", False)):
+        caplog.clear()
+        adapters.check_lora_file(lora_files(rank)[0], config, scale)
+        assert ("does not say its alpha" in caplog.text) == told
+    adapters.check_lora_file(lora_files(16)[1], config)
+    assert (
+        "low.safetensors does not say its alpha, which is taken to be its rank, 16" in caplog.text
+    )
+
+
+def test_a_shots_key_holds_the_scale_of_files_that_had_another_one(lora_files, tmp_path):
+    def body(lora, scale="auto"):
+        files = ModelFiles(i2v=tmp_path, lora=lora, lora_scale=scale)
+        engine = SimpleNamespace(
+            files=files, recipe=sampling.Recipe(), placement=CPU, render_parts=()
+        )
+        run = SimpleNamespace(
+            settings=RunSettings(out=tmp_path),
+            engine=engine,
+            models=SelectionModels(),
+            start_pixels=None,
+        )
+        return json.loads(StoryRun._describe_body(run))
+
+    released, own = lora_files(128), lora_files(64)
+    assert "scale_of_lora" not in body(None)
+    assert "scale_of_lora" not in body(released)
+    assert "scale_of_lora" not in body(own, "standard")
+    change = dict.fromkeys(("high.safetensors", "low.safetensors"), "8 instead of 16")
+    assert body(own)["scale_of_lora"] == change
 
 
 def test_names_of_modules_go_both_ways():

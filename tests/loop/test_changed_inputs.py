@@ -125,6 +125,20 @@ def test_what_a_node_reads_and_an_update():
     assert said(body, body) == []
 
 
+def test_a_lora_that_an_update_applies_at_another_scale():
+    """Which no input of the node says."""
+    before = graph_body(node("Lora", lora_high="a"))
+    after = graph_body(node("Lora", **{"lora_high": "a", "scale of lora_high": "8 instead of 16"}))
+    told = "the scale of lora_high of 'Load LoRA' is"
+    assert said(before, after, "'Load LoRA'") == [f"{told} 8 instead of 16"]
+    assert said(after, before, "'Load LoRA'") == [f"{told} as in earlier versions"]
+    headless_after = headless(scale_of_lora={"high.safetensors": "8 instead of 16"})
+    told = "the scale of 'high.safetensors' is"
+    assert said(headless(), headless_after) == [f"{told} 8 instead of 16"]
+    assert said(headless_after, headless()) == [f"{told} as in earlier versions"]
+    assert said(headless_after, headless_after) == []
+
+
 def headless(**parts) -> str:
     body = {
         "settings": {"width": 832, "threshold": 0.9}, "recipe": {"cfg": 3.5}, "judges": {},

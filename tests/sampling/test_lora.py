@@ -89,14 +89,14 @@ def test_repacked_names_are_read():
 @pytest.mark.parametrize(
     ("state", "choice", "scale"),
     [
-        (peft_state(), "auto", 128 / math.sqrt(RANK)),
-        (peft_state(), "rslora", 128 / math.sqrt(RANK)),
+        (peft_state(), "auto", RANK / math.sqrt(RANK)),  # as the release trains
+        (peft_state(), "rslora", RANK / math.sqrt(RANK)),
         (peft_state(), "standard", 1.0),  # the factor was folded in
         (kohya_state(10.0), "auto", 10 / RANK),
         (kohya_state(10.0), "rslora", 10 / math.sqrt(RANK)),
         (kohya_state(10.0), "standard", 10 / RANK),
         (kohya_state(None), "auto", 1.0),
-        (kohya_state(None), "rslora", 128 / math.sqrt(RANK)),
+        (kohya_state(None), "rslora", RANK / math.sqrt(RANK)),
     ],
 )
 def test_the_scale_of_a_file(state, choice, scale):
@@ -110,7 +110,7 @@ def test_the_released_files_get_eleven_point_three():
 
 
 def test_the_report_names_rank_and_scale_and_doubts_an_alpha_that_equals_the_rank():
-    assert describe_scale(read_lora(peft_state()), "auto") == "rank 4, scale 64"
+    assert describe_scale(read_lora(peft_state()), "auto") == "rank 4, scale 2"
     assert "set scale to rslora" in describe_scale(read_lora(kohya_state(4.0)), "auto")
 
 

@@ -263,10 +263,12 @@ def test_gradient_checkpointing_changes_no_loss(data, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "scale", "has_alpha"),
     [
-        ({}, 128 / math.sqrt(4), False),
+        ({}, 128 / math.sqrt(4), True),
+        ({"alpha": 4.0}, math.sqrt(4), True),  # readers of earlier versions take 128
+        ({"rank": 128}, math.sqrt(128), False),  # as released
         ({"alpha": 8.0}, 8 / math.sqrt(4), True),
         ({"alpha": 8.0, "use_rslora": False}, 8 / 4, True),
-        ({"targets": ("self_attn.q", "ffn.0")}, 128 / math.sqrt(4), False),
+        ({"targets": ("self_attn.q", "ffn.0")}, 128 / math.sqrt(4), True),
     ],
     ids=str,
 )

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
+import shutil
 import sys
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from helpers.loop_graphs import loop_graph, ran, story
 from helpers.node_schemas import pack_nodes
@@ -104,3 +108,78 @@ def test_a_node_computes_the_same_without_an_input_as_at_its_neutral_value(host,
     parameters = inspect.signature(node.execute).parameters
     without = {name: parameters[name].default for name in NEUTRAL[kind]}
     assert without == NEUTRAL[kind]
+
+
+# --- LoRAs whose scale earlier versions did not know ----------------------------------------------
+
+
+@pytest.fixture
+def loras(host):
+    """A file of that name in the host's folder, of which only rank and header are looked at."""
+    folder = host.base / "models" / "loras" / "scales"
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def write(name: str, rank: int, halves=("lora_A", "lora_B")) -> str:
+        state = {
+            f"blocks.0.ffn.0.{halves[0]}.weight": torch.ones(rank, 6),
+            f"blocks.0.ffn.0.{halves[1]}.weight": torch.ones(8, rank),
+        }
+        save_file(state, folder / name)
+        return f"scales/{name}"
+
+    yield write
+    shutil.rmtree(folder)
+
+
+def lora_line(host, **inputs) -> list:
+    """What the key of a loop with that Load StoryMem LoRA holds of it."""
+    text = body_text(host, with_node("StoryMemLoadLoRA", inputs))
+    (line,) = [line for line in json.loads(text)[1] if line[0] == "StoryMemLoadLoRA"]
+    return line
+
+
+def test_a_released_lora_is_in_the_key_as_it_always_was(host, loras):
+    """Beside whatever config of others: no film of these files may be made anew."""
+    files = {
+        "lora_high": loras("released.safetensors", 128),
+        "lora_low": loras("repacked.safetensors", 64, ("lora_down", "lora_up")),
+    }
+    config = host.base / "models" / "loras" / "scales" / "adapter_config.json"
+    for text in (None, '{"r": 128, "lora_alpha": 7}'):
+        if text:
+            config.write_text(text)
+        assert lora_line(host, **files) == ["StoryMemLoadLoRA", "False", files]
+    gone = {"lora_high": "none", "lora_low": "gone.safetensors"}
+    assert lora_line(host, **gone) == ["StoryMemLoadLoRA", "False", gone]
+    broken = {"lora_high": loras("broken.safetensors", 64)}
+    (config.parent / "broken.safetensors").write_bytes(b"broken")
+    assert lora_line(host, **broken) == ["StoryMemLoadLoRA", "False", broken]
+
+
+def test_a_lora_of_another_scale_than_before_has_it_in_the_key(host, loras):
+    """As it is now, so that neither an update nor a config passes for the other."""
+    high, low = loras("high.safetensors", 64), loras("low.safetensors", 16)
+    scales = {"scale of lora_high": "8 instead of 16", "scale of lora_low": "4 instead of 32"}
+    for choice in ({}, {"scale": "rslora"}, {"scale": ["open", 0]}):
+        inputs = lora_line(host, lora_high=high, lora_low=low, **choice)[2]
+        assert {k: v for k, v in inputs.items() if k in scales} == scales
+    plain = {"lora_high": high, "lora_low": "none", "scale": "standard"}
+    assert lora_line(host, **plain)[2] == plain
+    config = host.base / "models" / "loras" / "scales" / "adapter_config.json"
+    for alpha, scale in ((32, {"scale of lora_high": "4 instead of 16"}), (128, {})):
+        config.write_text(json.dumps({"r": 64, "lora_alpha": alpha, "use_rslora": True}))
+        assert lora_line(host, lora_high=high)[2] == {"lora_high": high, **scale}
+
+
+def test_the_host_loads_a_lora_anew_when_its_config_changed(host, loras):
+    node = host.pack("nodes.sampling.lora").LoadLoRA
+    files = {"lora_high": loras("high.safetensors", 64), "lora_low": "none", "strength": 1.0}
+    before = node.fingerprint_inputs(**files)
+    assert node.fingerprint_inputs(**files) == before
+    config = host.base / "models" / "loras" / "scales" / "adapter_config.json"
+    config.write_text('{"r": 64, "lora_alpha": 32}')
+    after = node.fingerprint_inputs(**files)
+    assert after != before
+    config.write_text('{"r": 64, "lora_alpha": 128}')
+    assert node.fingerprint_inputs(**files) not in (before, after)
+    assert node.fingerprint_inputs(lora_high=None, lora_low="gone.safetensors") == "[]"

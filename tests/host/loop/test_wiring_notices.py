@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from helpers.told_notices import (
     BANK,
@@ -136,6 +139,22 @@ def test_a_prompt_that_goes_through_other_nodes_is_the_loops(prompt, notices):
 def test_loras_that_cannot_be_meant(prompt, notices, high, low, told):
     inputs(prompt, LORA).update(lora_high=high, lora_low=low)
     assert told in notices(prompt)[LORA]
+
+
+@pytest.mark.parametrize(("rank", "is_told"), [(64, True), (128, False)])
+def test_an_alpha_that_a_lora_does_not_say(host, prompt, notices, rank, is_told):
+    folder = host.base / "models" / "loras" / "own"
+    folder.mkdir(parents=True, exist_ok=True)
+    for noise in ("high", "low"):
+        halves = {"A": torch.ones(rank, 6), "B": torch.ones(8, rank)}
+        state = {f"blocks.0.ffn.0.lora_{half}.weight": value for half, value in halves.items()}
+        save_file(state, folder / f"storymem_{noise}_noise.safetensors")
+    files = {f"lora_{n}": f"own/storymem_{n}_noise.safetensors" for n in ("high", "low")}
+    inputs(prompt, LORA).update(files)
+    text = notices(prompt).get(LORA, "")
+    shutil.rmtree(folder)
+    told = "lora_low: storymem_low_noise.safetensors does not say its alpha, which is taken"
+    assert (told in text) == ("its rank, 64" in text) == is_told
 
 
 def test_experts_in_each_others_place(prompt, notices):

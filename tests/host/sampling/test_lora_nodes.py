@@ -51,13 +51,13 @@ def adapters(host):
     for expert in ("high", "low"):
         models = host.base / "models"
         state = load_file(models / "diffusion_models" / f"tiny_i2v_{expert}.safetensors")
-        config = LoraConfig(
-            r=RANK, lora_alpha=128, use_rslora=True, target_modules=names, init_lora_weights=False
+        config = LoraConfig(  # alpha is the rank, as the release trains
+            r=RANK, lora_alpha=RANK, use_rslora=True, target_modules=names, init_lora_weights=False
         )
         peft = get_peft_model(Tree(state, names), config)
         for name, value in peft.named_parameters():
             if "lora_" in name:
-                value.data.mul_(0.05)  # the scale is 64 at this rank
+                value.data.mul_(0.25)
         file = {k: v.clone() for k, v in get_peft_model_state_dict(peft).items()}
         merged = peft.merge_and_unload().state_dict()
         save_file(file, models / "loras" / f"backbone_{expert}_noise.safetensors")
@@ -107,7 +107,7 @@ def test_effective_weights_equal_those_of_peft(m2v, adapters):
         name = "blocks.0.self_attn.q"
         assert rel_l2(weights[name], state[f"{name}.weight"]) > 0.01  # and the change is large
     assert report.count("30 of 30 modules") == 2
-    assert "rank 4, scale 64" in report
+    assert "rank 4, scale 2" in report
 
 
 def test_the_model_itself_keeps_its_weights(m2v, adapters):
@@ -160,10 +160,10 @@ REPACKED = {
     "comfy prefix": lambda s: {
         "diffusion_model." + k.removeprefix("base_model.model."): v for k, v in s.items()
     },
-    "alpha that stock loaders get right": lambda s: with_alpha(s, 128 * math.sqrt(RANK)),
+    "alpha that stock loaders get right": lambda s: with_alpha(s, RANK * math.sqrt(RANK)),
     "factor folded in": lambda s: {
         k.replace("lora_A", "lora_down").replace("lora_B", "lora_up"): v
-        * (128 / math.sqrt(RANK) if "lora_B" in k else 1)
+        * (RANK / math.sqrt(RANK) if "lora_B" in k else 1)
         for k, v in s.items()
     },
 }
@@ -187,7 +187,7 @@ def test_every_layout_gives_the_same_weights(m2v, adapters, loras_folder, layout
 
 def test_a_naive_repack_with_the_training_alpha_needs_rslora(m2v, adapters, loras_folder):
     state, merged, _ = adapters["high"]
-    save_file(with_alpha(state, 128.0), loras_folder / "high_naive.safetensors")
+    save_file(with_alpha(state, RANK), loras_folder / "high_naive.safetensors")
     high, _, _ = load(m2v, lora_high="high_naive.safetensors", lora_low="none", scale="rslora")
     assert_equal_to_peft(effective(high), merged)
 
