@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from ..host import executor as host_cache
 from ..host.folders import short_places
 from ..host.server import find_server
+from ..page.node_notice import EVENT
 from .wires import Notice, Wires
 
-EVENT = "storymem.notices"
 logger = logging.getLogger(__name__)
 
 

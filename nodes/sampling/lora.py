@@ -25,6 +25,7 @@ from ...storymem.sampling.lora_scale import PEFT_CONFIG
 from ..host.folders import shortens_host_paths
 from ..host.models import told_as
 from ..host.wan_models import I2V_CHANNELS, require_pair, require_wan
+from ..page.node_notice import tell_node
 from ..types import Shot
 
 log = logging.getLogger(__name__)
@@ -122,8 +123,9 @@ def warn_if_swapped(name: str, expert: str) -> str:
 
 
 def load_pair(model_high, model_low, names: dict[str, str], strength: float, scale: str):
-    """Both experts with their files; a model without a file goes through as it is."""
-    models, report = {"high": model_high, "low": model_low}, []
+    """Both experts with their files, and in words what was done and what is doubtful; a model
+    without a file goes through as it is."""
+    models, report, doubts = {"high": model_high, "low": model_low}, [], []
     for expert, name in names.items():
         if name == NONE:
             continue
@@ -135,11 +137,13 @@ def load_pair(model_high, model_low, names: dict[str, str], strength: float, sca
         models[expert], line = apply_lora(
             models[expert], load_file(name), strength, scale, f"model_{expert}"
         )
-        report += [line, *filter(None, [warn_if_swapped(name, expert)])]
-        if told := assumed(load_file(name).modules, scale, name):
-            log.warning("StoryMem: lora_%s: %s", expert, told)
-            report.append(f"lora_{expert}: {told}")
-    return models["high"], models["low"], "\n".join(report) or "no LoRA chosen"
+        told = list(filter(None, [warn_if_swapped(name, expert)]))
+        if guess := assumed(load_file(name).modules, scale, name):
+            log.warning("StoryMem: lora_%s: %s", expert, guess)
+            told.append(f"lora_{expert}: {guess}")
+        report += [line, *told]
+        doubts += told
+    return models["high"], models["low"], "\n".join(report) or "no LoRA chosen", "\n".join(doubts)
 
 
 class LoadLoRA(io.ComfyNode):
@@ -203,6 +207,7 @@ class LoadLoRA(io.ComfyNode):
                     "report", tooltip="What was applied: modules, rank, scale and strength."
                 ),
             ],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt, io.Hidden.extra_pnginfo],
         )
 
     @classmethod
@@ -223,7 +228,9 @@ class LoadLoRA(io.ComfyNode):
         if shot is not None and shot.shot.lora_strength is not None:
             strength = shot.shot.lora_strength
         names = {"high": lora_high, "low": lora_low}
-        return io.NodeOutput(*load_pair(model_high, model_low, names, strength, scale))
+        high, low, report, doubts = load_pair(model_high, model_low, names, strength, scale)
+        tell_node(getattr(cls, "hidden", None), doubts)
+        return io.NodeOutput(high, low, report)
 
 
 NODES = [LoadLoRA]

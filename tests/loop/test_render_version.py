@@ -43,7 +43,7 @@ NO_PART = {
 NO_PIXELS = {
     "storymem/files/hashing.py", "storymem/loop/plan.py", "storymem/script/story.py",
     "nodes/host/file_marks.py", "nodes/host/folders.py", "nodes/host/executor.py",
-    "nodes/page/bank_ui.py", "nodes/types.py",
+    "nodes/page/bank_ui.py", "nodes/page/node_notice.py", "nodes/types.py",
     "nodes/host/wan_models.py", "storymem/headless/wan_folders.py",
     "storymem/memory/bank_folder.py", "storymem/memory/picture.py",
     "storymem/files/json_text.py", "storymem/files/messages.py", "storymem/tiny/known_words.py",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -355,3 +356,69 @@ def test_a_loop_reads_each_file_once(m2v, adapters, monkeypatch):
     kept += [load(m2v, shot=m2v.shot(index=i, lora_strength=0.1 * i)) for i in range(1, 3)]
     assert reads == []
     assert len(kept) == 3
+
+
+# --- an alpha that the file does not say, on the node ---------------------------------------------
+
+
+class Told:
+    """What a node outside of a loop, or in one, shows on the page."""
+
+    def __init__(self, host, monkeypatch):
+        self.events: list[tuple[str, dict, str]] = []
+        server = SimpleNamespace(client_id="me", send_sync=lambda *event: self.events.append(event))
+        module = host.pack("nodes.page.node_notice")
+        monkeypatch.setattr(module, "find_server", lambda: server)
+
+    def notices(self, m2v, monkeypatch, kinds=("UNETLoader",), **inputs) -> list[dict]:
+        prompt = SimpleNamespace(
+            all_node_ids=lambda: range(len(kinds)),
+            get_node=lambda place: {"class_type": kinds[place]},
+            get_display_node_id=lambda node_id: f"shown {node_id}",
+        )
+        hidden = SimpleNamespace(
+            unique_id="7", dynprompt=prompt, extra_pnginfo={"workflow": {"id": "mine"}}
+        )
+        node = m2v.node("sampling.lora", "LoadLoRA")
+        monkeypatch.setattr(node, "hidden", hidden, raising=False)
+        self.events.clear()
+        self.report = load(m2v, **inputs)[2]
+        assert {(event, page) for event, _, page in self.events} <= {("storymem.notices", "me")}
+        return [facts for _, facts, _ in self.events]
+
+
+@pytest.fixture
+def told(host, monkeypatch):
+    return Told(host, monkeypatch)
+
+
+def test_an_alpha_that_is_assumed_stands_on_the_node(m2v, adapters, told, monkeypatch, caplog):
+    (facts,) = told.notices(m2v, monkeypatch)
+    assert (facts["loop"], facts["workflow"]) == ("shown 7", "mine")
+    text = facts["notices"].pop("shown 7")
+    assert facts["notices"] == {}
+    for noise, line in zip(("high", "low"), text.split("\n"), strict=True):
+        file = f"backbone_{noise}_noise.safetensors"
+        assert line.startswith(f"lora_{noise}: {file} does not say its alpha, which is taken")
+        assert line in told.report
+        assert line in caplog.text
+
+
+def test_a_note_goes_when_there_is_nothing_to_say_any_more(m2v, adapters, told, monkeypatch):
+    (facts,) = told.notices(m2v, monkeypatch, scale="standard")
+    assert facts["notices"] == {}
+    (facts,) = told.notices(m2v, monkeypatch, lora_high="none", lora_low="none")
+    assert facts["notices"] == {}
+
+
+@pytest.mark.parametrize("end", ["StoryMemShotLoopClose", "StoryMemFinishShot"])
+def test_a_loop_tells_of_its_own_nodes(m2v, adapters, told, monkeypatch, end):
+    assert told.notices(m2v, monkeypatch, kinds=("UNETLoader", end)) == []
+    assert "does not say its alpha" in told.report
+
+
+def test_without_a_page_nothing_is_sent(host, m2v, adapters, told, monkeypatch):
+    server = SimpleNamespace(client_id=None, send_sync=None)
+    for found in (None, server):
+        monkeypatch.setattr(host.pack("nodes.page.node_notice"), "find_server", lambda f=found: f)
+        assert told.notices(m2v, monkeypatch) == []
