@@ -170,6 +170,47 @@ def test_the_cache_lets_go_of_a_vae_and_of_the_oldest_latents():
     assert len(cache._owners) == 0
 
 
+def asked(cache, *keys, owner, size=4):
+    """Which of these latents of ``size`` bytes were computed, asked for in this order."""
+    computed = []
+    for key in keys:
+        cache.get(owner, (key,), lambda k=key: computed.append(k) or torch.zeros(size // 4))
+    return "".join(computed)
+
+
+def test_what_was_used_last_stays_longest():
+    cache, vae = LatentCache(max_bytes=8), CountingVae()
+    assert asked(cache, *"abacab", owner=vae) == "abcb"  # c takes the place of b, and b of c
+    assert asked(cache, *"abc", owner=vae) == "c"
+
+
+def test_a_cache_is_full_at_its_size_and_not_before():
+    cache, vae = LatentCache(max_bytes=12), CountingVae()
+    assert asked(cache, *"abcabc", owner=vae) == "abc"
+    assert asked(cache, *"d", owner=vae) == "d"
+    assert asked(cache, *"bcd", owner=vae) == ""
+
+
+def test_a_latent_larger_than_the_cache_is_kept_alone():
+    cache, vae = LatentCache(max_bytes=8), CountingVae()
+    assert asked(cache, *"aab", owner=vae, size=400) == "ab"
+    assert asked(cache, *"ba", owner=vae, size=400) == "a"
+
+
+def test_each_vae_has_a_cache_of_that_size():
+    cache, first, second = LatentCache(max_bytes=8), CountingVae(), CountingVae()
+    assert asked(cache, *"ab", owner=first) == "ab"
+    assert asked(cache, *"cd", owner=second) == "cd"
+    assert asked(cache, *"ab", owner=first) == asked(cache, *"cd", owner=second) == ""
+
+
+def test_kept_latents_hold_no_gradients():
+    cache, vae = LatentCache(), CountingVae()
+    kept = cache.get(vae, ("a",), lambda: torch.ones(2, requires_grad=True) * 2)
+    assert not kept.requires_grad
+    assert kept.grad_fn is None
+
+
 def test_what_a_caller_does_to_latents_does_not_reach_the_cache():
     vae, cache = CountingVae(), LatentCache()
     first = condition(encoder(vae, cache), [frame(1)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -172,6 +173,84 @@ def test_latents_of_a_patched_vae_are_never_kept(m2v):
     patched.patcher.add_object_patch("decoder.scale", 2.0)
     assert encoder_of(clone)._owner is m2v.vae.first_stage_model
     assert encoder_of(patched)._owner is None
+
+
+class Inner:
+    """The module that a VAE and its copies share."""
+
+
+class Plain:
+    """A VAE as the host makes it; latents are filled with ``value``."""
+
+    value = 1.0
+
+    def __init__(self, inner, *, dtype=torch.float32, **patcher):
+        self.first_stage_model, self.vae_dtype = inner, dtype
+        self.patcher = SimpleNamespace(
+            **{"patches": {}, "object_patches": {}, "wrappers": {}, **patcher}
+        )
+
+    def encode(self, pixels):
+        length, height, width, _ = pixels.shape
+        return torch.full((1, 16, (length - 1) // 4 + 1, height // 8, width // 8), self.value)
+
+
+class Wrapper(Plain):
+    """Another pack's VAE around the same module, which encodes in another way, as in tiles."""
+
+    value = 2.0
+
+
+class HalfPrecision(Plain):
+    value = 3.0
+
+
+def memory_latent(m2v, vae) -> float:
+    found = m2v.condition(bank=m2v.bank(1, seed=77), vae=vae)[0][0][1]["concat_latent_image"]
+    return float(found[0, 0, 0, 0, 0])
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_a_module_has_latents_for_every_kind_of_vae_and_precision(m2v, order):
+    """They share a module, and what one made of a picture is not what another would."""
+    inner = Inner()
+    # Of one class, which takes its precision from the outside, as the host's does.
+    half = Plain(inner, dtype=torch.bfloat16)
+    half.__class__ = type("Plain", (HalfPrecision,), {"__qualname__": Plain.__qualname__})
+    vaes = [(Plain(inner), 1.0), (Wrapper(inner), 2.0), (half, 3.0)]
+    for place in (*order, *order):
+        vae, value = vaes[place]
+        assert memory_latent(m2v, vae) == value
+
+
+@pytest.mark.parametrize(
+    "patcher",
+    [
+        {"patches": {"decoder.weight": 1}},
+        {"object_patches": {"scale": 2}},
+        {"wrappers": {"outer": {"key": [print]}}},
+    ],
+    ids=lambda patcher: next(iter(patcher)),
+)
+def test_what_a_patched_vae_makes_is_neither_kept_nor_taken_from_what_is(m2v, patcher):
+    inner = Inner()
+    plain, patched = Plain(inner), Plain(inner, **patcher)
+    patched.__class__ = type("Plain", (Wrapper,), {"__qualname__": Plain.__qualname__})
+    assert memory_latent(m2v, plain) == 1.0
+    assert memory_latent(m2v, patched) == 2.0
+    assert memory_latent(m2v, plain) == 1.0
+    assert m2v.node("sampling.conditioning", "encoder_of")(patched)._owner is None
+
+
+def test_a_vae_that_is_not_patched_keeps_its_latents(m2v):
+    """An empty place for wrappers is none."""
+    encoder_of = m2v.node("sampling.conditioning", "encoder_of")
+    inner = Inner()
+    assert encoder_of(Plain(inner, wrappers={"outer": {}}))._owner is inner
+    bare = Plain(inner)
+    del bare.patcher  # nobody knows what it does
+    assert encoder_of(bare)._owner is None
+    assert encoder_of(SimpleNamespace(encode=bare.encode))._owner is None
 
 
 def test_a_copy_of_a_vae_with_its_own_encode_has_latents_of_its_own(m2v):
