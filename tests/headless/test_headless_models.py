@@ -146,6 +146,19 @@ def test_a_lora_changes_weights_by_the_root_of_its_rank(strength):
     assert (found - expected).norm() / expected.norm() < 1e-5
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2])
+def test_a_lora_in_another_precision_is_the_change_that_it_holds(dtype):
+    plain, adapted = tiny_diffusers.tiny_transformer(3), tiny_diffusers.tiny_transformer(3)
+    state = {key: value.to(dtype) for key, value in lora_state(plain).items()}
+    told = adapters.add_lora(adapted, read_lora(state))
+    assert told == "rank 4, scale 2"
+    for module in target_modules(len(plain.blocks)):
+        halves = [state[f"base_model.model.{module}.lora_{half}.weight"].float() for half in "BA"]
+        layer = adapted.get_submodule(adapters.to_diffusers_name(module))
+        assert torch.allclose(layer.get_delta_weight("storymem"), 2 * halves[0] @ halves[1])
+        assert layer.lora_A["storymem"].weight.dtype is torch.float32  # the model's own
+
+
 def test_a_lora_that_covers_half_the_model_is_refused(transformer):
     state = lora_state(transformer)
     half = {k: v for k, v in state.items() if ".blocks.1." not in k}

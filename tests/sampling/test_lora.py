@@ -9,6 +9,7 @@ import torch
 
 from storymem.sampling.lora import (
     TARGETS,
+    LoraModule,
     check_lora,
     content_digest,
     describe_scale,
@@ -223,11 +224,115 @@ SPOILED = {
 }
 
 
+for value in (0.0, -4.0, 65_537.0, math.inf):
+    SPOILED[f"alpha {value:g}"] = (
+        lambda v=value: kohya_state(4.0) | {FIRST_ALPHA: torch.tensor(v)},
+        "infinite" if value == math.inf else f"is {value:g}, but alpha must be above 0 and at most",
+    )
+for kind in (torch.bool, torch.complex64):
+    SPOILED[f"alpha {kind}"] = (
+        lambda k=kind: kohya_state(4.0) | {FIRST_ALPHA: torch.ones((), dtype=k)}, "not a number"
+    )  # fmt: skip
+for kind in (torch.int8, torch.uint8, torch.int64, torch.bool, torch.complex64):
+    SPOILED[f"{kind}"] = (
+        lambda k=kind: peft_state() | {FIRST: torch.ones(4, 6, dtype=k)},
+        "holds .* where weights are fractions .*download the original",
+    )
+for value in (1.1e6, -1.1e6):
+    SPOILED[f"{value:g}"] = (
+        lambda v=value: peft_state() | {FIRST: torch.full((4, 6), v)}, r"beyond 1e\+06"
+    )  # fmt: skip
+for kind in (torch.float8_e4m3fn, torch.float8_e5m2):  # PyTorch looks at few of their numbers
+    SPOILED[f"NaN {kind}"] = (
+        lambda k=kind: peft_state() | {FIRST: torch.full((4, 6), math.nan).to(k)}, "NaN or infinite"
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("case", SPOILED)
 def test_weights_that_would_spoil_the_model_are_refused_by_the_files_name(case):
     state, words = SPOILED[case]
     with pytest.raises(ValueError, match=rf"^mine\.pth.*{words}"):
         read_lora(state(), "mine.pth")
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.float64, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2],
+)
+def test_weights_of_any_precision_are_read_as_they_are(dtype):
+    """With a digest of their own: a file rounded to eight bits is another file."""
+    state = {key: value.to(dtype) for key, value in peft_state().items()}
+    found = read_lora(state)
+    assert found["blocks.0.self_attn.q"].down.dtype is dtype
+    assert content_digest(found) == content_digest(read_lora(dict(state)))
+    assert content_digest(found) != content_digest(read_lora(peft_state()))
+    changed = {**state, FIRST: (state[FIRST].float() * 2).to(dtype)}
+    assert content_digest(read_lora(changed)) != content_digest(found)
+
+
+@pytest.mark.parametrize("slot", ["up", "down"])
+def test_the_digest_holds_each_half_its_shape_and_its_place(slot):
+    one = {"a": {"down": torch.zeros(2, 4), "up": torch.zeros(4, 2)}}
+
+    def digest(pairs):
+        return content_digest({
+            name: LoraModule(halves["down"], halves["up"], None, is_peft=True)
+            for name, halves in pairs.items()
+        })  # fmt: skip
+
+    plain = digest(one)
+    changed = {**one["a"], slot: one["a"][slot] + 1}
+    assert digest({"a": changed}) != plain
+    assert digest({"a": {**one["a"], slot: one["a"][slot].reshape(1, 8)}}) != plain
+    assert digest({"b": one["a"]}) != plain
+    two = {"a": one["a"], "b": changed}
+    assert digest(two) == digest(dict(reversed(two.items())))  # in whatever order a file has them
+
+
+def test_values_at_the_limits_are_meant():
+    """Huge alphas and weights are refused only beyond what training leaves."""
+    largest = peft_state() | {FIRST: torch.full((4, 6), -1e6)}
+    assert float(read_lora(largest)["blocks.0.self_attn.q"].down[0, 0]) == -1e6
+    for alpha in (65_536.0, 1e-9):
+        state = {k: torch.tensor(alpha) if "alpha" in k else v for k, v in kohya_state(1).items()}
+        found = read_lora(state)["blocks.0.self_attn.q"].alpha
+        assert found == pytest.approx(alpha)
+    state = kohya_state(1.0) | {FIRST_ALPHA: torch.tensor([7])}  # a whole number in a list
+    assert read_lora(state)["blocks.0.self_attn.q"].alpha == 7.0
+
+
+def test_an_outline_is_looked_at_by_its_shapes_alone():
+    outline = {key: value.to("meta") for key, value in kohya_state(None).items()}
+    check_lora(read_lora(outline), weights())
+    outline["lora_unet_blocks_0_self_attn_q.lora_up.weight"] = torch.zeros(8, 9, device="meta")
+    with pytest.raises(ValueError, match=r"another model: blocks\.0\.self_attn\.q \[8, 6\]"):
+        check_lora(read_lora(outline), weights())  # its halves have another rank
+
+
+@pytest.mark.parametrize("prefix", ["transformer.", "model.diffusion_model.", "x."])
+@pytest.mark.parametrize("end", ["", ".weight", ".default", ".default.weight"])
+def test_names_of_modules_are_read_to_their_end(prefix, end):
+    state = {f"{prefix}blocks.0.ffn.2.lora_{half}{end}": torch.ones(2, 2) for half in "AB"}
+    name = "x.blocks.0.ffn.2" if prefix == "x." else "blocks.0.ffn.2"
+    assert list(read_lora(state)) == [name]
+
+
+def test_a_value_that_is_no_tensor_is_told():
+    with pytest.raises(ValueError, match=r"it also holds blocks\.0\.ffn\.0\.lora_A\.weight$"):
+        read_lora({"blocks.0.ffn.0.lora_A.weight": 3})
+
+
+def test_the_report_tells_of_each_kind_of_pair():
+    pairs = {
+        f"{rank} {alpha}": LoraModule(torch.ones(rank, 2), torch.ones(2, rank), alpha, is_peft=True)
+        for rank, alpha in ((4, None), (4, None), (9, 3.0), (2, 2.0))
+    }
+    told = describe_scale(pairs, "auto").split("; ")
+    assert told[0] == "rank 2, scale 1 (the file's alpha equals its rank"
+    assert told[2:] == ["rank 4, scale 2", "rank 9, scale 0.3333"]
+    assert (
+        describe_scale(pairs, "rslora") == "rank 2, scale 1.414; rank 4, scale 2; rank 9, scale 1"
+    )
 
 
 def test_the_digest_of_a_file_is_that_of_its_weights():

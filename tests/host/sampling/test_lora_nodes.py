@@ -186,6 +186,20 @@ def test_every_layout_gives_the_same_weights(m2v, adapters, loras_folder, layout
     assert_equal_to_peft(effective(high), merged)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn])
+def test_a_file_in_another_precision_is_the_change_that_it_holds(
+    m2v, adapters, loras_folder, dtype
+):
+    state, _, base = adapters["high"]
+    rounded = {key: value.to(dtype) for key, value in state.items()}
+    save_file(rounded, loras_folder / "high_small.safetensors")
+    high, _, _ = load(m2v, lora_high="high_small.safetensors", lora_low="none")
+    for name, weight in effective(high).items():
+        halves = [rounded[f"base_model.model.{name}.lora_{half}.weight"].float() for half in "BA"]
+        change = math.sqrt(RANK) * halves[0] @ halves[1]
+        assert rel_l2(weight, base[f"{name}.weight"] + change) < 1e-6, name
+
+
 def test_a_naive_repack_with_the_training_alpha_needs_rslora(m2v, adapters, loras_folder):
     state, merged, _ = adapters["high"]
     save_file(with_alpha(state, RANK), loras_folder / "high_naive.safetensors")
