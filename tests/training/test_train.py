@@ -291,7 +291,7 @@ def test_a_checkpoint_is_read_with_the_weights_it_was_trained_to(
     add_lora(adapted, read_lora_file(path))
     for name, pair in modules.items():
         layer = trainer.transformer.get_submodule(to_diffusers_name(name))
-        change = pair.scale() * pair.up @ pair.down
+        change = pair.scale() * (pair.up @ pair.down)
         if name.split(".", 2)[2] in trained:
             expected = layer.get_delta_weight("storymem").detach()
             assert pair.scale() == pytest.approx(scale)
