@@ -75,6 +75,28 @@ def test_a_finished_story_has_nothing_to_make(loop):
     assert run(loop) == []
 
 
+def test_a_finished_shot_keeps_the_keyframes_that_it_was_finished_with(loop, monkeypatch):
+    """Though the selection of a later version would keep another frame of it."""
+    run(replace(loop, story=story(PROMPTS[:2])))
+    kept, body_before = digests_of_bank(loop, 2), body
+
+    def later_body(step, bank, previous):
+        frames, frame = body_before(step, bank, previous)
+        assert [f.digest for f in bank.frames][:2] == kept
+        return frames, MemoryFrame(255 - frame.image, shot=frame.shot)
+
+    monkeypatch.setitem(globals(), "body", later_body)
+    assert run(loop) == [3, 4]
+    assert digests_of_bank(loop, 4)[:2] == kept
+    assert len(kept) == 2
+
+
+def digests_of_bank(loop, shot: int) -> list[str]:
+    """Pictures that the story has remembered after a shot, counted from 1."""
+    step = list_steps(loop, {"shots": {}})[shot - 1]
+    return [frame.digest for frame in load_result(loop, step.record).bank.frames]
+
+
 def test_an_edit_changes_the_keys_of_the_shot_and_of_those_after_it(loop):
     run(loop)
     for shot in range(4):

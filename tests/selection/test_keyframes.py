@@ -13,7 +13,7 @@ from storymem.memory.bank import MemoryBank
 from storymem.memory.frame import MemoryFrame
 from storymem.selection.algorithm import drop_known, select_keyframes
 from storymem.selection.keyframes import choose_keyframes
-from storymem.selection.preprocess import ShotFrames, resize_frame, smart_size
+from storymem.selection.preprocess import ShotFrames, smart_size
 
 
 def golden_cases(golden):
@@ -152,15 +152,6 @@ def test_every_golden_size_for_hpsv3(golden):
         ):
             found = smart_size(height, width, min_pixels=200_704, max_pixels=200_704)
             assert list(found) == case[key], (key, case)
-
-
-def test_the_resize_is_torchvisions_on_eight_bits():
-    transforms = pytest.importorskip("torchvision.transforms.functional")
-    for height, width in ((480, 832), (100, 100), (333, 777)):
-        image = noise_image(height, height, width)
-        size = smart_size(height, width)
-        expected = transforms.resize(image.permute(2, 0, 1), list(size), antialias=True)
-        assert torch.equal(resize_frame(image, size), expected.permute(1, 2, 0))
 
 
 def test_a_frame_longer_than_two_hundred_times_its_width_is_refused():
