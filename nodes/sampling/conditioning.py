@@ -72,7 +72,11 @@ def condition_on_memory(positive, negative, vae, request: ShotRequest):
 
 
 class MemoryNoise:
-    """A NOISE that draws the shot's part exactly as the host would without any memory."""
+    """A NOISE that draws the shot's part exactly as the host would without any memory.
+
+    Row 0 of a batch is what a batch of one gets, and every row keeps its noise when it is sampled
+    again by itself (the latent's ``batch_index``), as the host has it.
+    """
 
     def __init__(self, seed: int, memory_frames: int):
         self.seed = seed
@@ -91,10 +95,11 @@ class MemoryNoise:
                 f"the latent has {frames} frames, but {self.memory_frames} should be memory; use "
                 "the latent and the noise from the same M2V Conditioning"
             )
-        shot = comfy.sample.prepare_noise(
-            samples[:, :, self.memory_frames :], self.seed, input_latent.get("batch_index")
+        rows = input_latent.get("batch_index")
+        shot = comfy.sample.prepare_noise(samples[:, :, self.memory_frames :], self.seed, rows)
+        memory = draw_memory_noise(
+            self.seed, self.memory_frames, (batch, channels, height, width), rows
         )
-        memory = draw_memory_noise(self.seed, self.memory_frames, (batch, channels, height, width))
         return torch.cat([memory.to(shot), shot], dim=2)
 
 

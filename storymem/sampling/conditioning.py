@@ -196,16 +196,28 @@ class ShotEncoder:
         return latents
 
 
-def draw_memory_noise(seed: int, memory_frames: int, shape: Sequence[int]) -> torch.Tensor:
+def draw_memory_noise(
+    seed: int, memory_frames: int, shape: Sequence[int], rows: Sequence[int] | None = None
+) -> torch.Tensor:
     """Noise for the memory frames, ``[B, C, M, h, w]``, apart from the shot's.
 
-    The generator's seed is derived from ``seed``, and frames are drawn one by one, so that neither
+    Each row of a batch has a generator of its own, whose seed is derived from ``seed`` and the
+    row's number, and frames are drawn one by one. So row 0 is what a batch of one gets, and neither
     the shot's noise nor that of memory frame 2 depends on how many memory frames there are.
-    ``shape`` is ``[B, C, h, w]``.
+
+    Args:
+        shape: ``[B, C, h, w]``.
+        rows: the number of each row, where they are not 0 ... B - 1: part of a larger batch.
     """
-    derived = hashlib.sha256(f"storymem memory noise {seed}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(derived[:8], "little") % 2**63)
-    frames = [torch.randn(*shape, generator=generator) for _ in range(memory_frames)]
-    if not frames:
-        return torch.zeros(*shape[:2], 0, *shape[2:])
-    return torch.stack(frames, dim=2)
+    batch, *frame = shape
+    if not memory_frames:
+        return torch.zeros(batch, frame[0], 0, *frame[1:])
+
+    def draw_row(row: int) -> torch.Tensor:
+        name = f"storymem memory noise {seed}" + (f" row {row}" if row else "")
+        derived = hashlib.sha256(name.encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(derived[:8], "little") % 2**63)
+        frames = [torch.randn(*frame, generator=generator) for _ in range(memory_frames)]
+        return torch.stack(frames, dim=1)
+
+    return torch.stack([draw_row(row) for row in (range(batch) if rows is None else rows)])

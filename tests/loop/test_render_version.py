@@ -373,7 +373,7 @@ def test_a_part_that_is_added_or_divided_changes_no_key(monkeypatch):
     assert "upscaling" in PARTS
 
 
-@pytest.mark.parametrize("part", ["selection"])
+@pytest.mark.parametrize("part", ["selection", "conditioning"])
 def test_parts_that_changed_at_near_ties_and_in_batches_alone_regenerate_no_finished_shot(part):
     """docs/regeneration.md says why; raise one when what a finished shot shows was wrong."""
     assert render_versions([part]) == {}

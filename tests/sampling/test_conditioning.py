@@ -240,6 +240,41 @@ def test_memory_noise_of_a_frame_does_not_depend_on_how_many_there_are():
     assert draw_memory_noise(7, 0, (1, 16, 4, 6)).shape == (1, 16, 0, 4, 6)
 
 
+def test_memory_noise_is_that_of_every_film_so_far():
+    drawn = draw_memory_noise(7, 2, (1, 16, 4, 6))
+    assert drawn[0, 0, 0, 0, :3].tolist() == pytest.approx([1.19904, 1.56937, 0.68621], abs=1e-5)
+    assert drawn[0, 0, 1, 0, :3].tolist() == pytest.approx([1.30000, -1.22529, -0.12568], abs=1e-5)
+    assert float(drawn[0, 15, 1, 3, 5]) == pytest.approx(-1.60095, abs=1e-5)
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**64 - 1])
+def test_memory_noise_is_not_what_a_shot_of_any_seed_near_it_draws(seed):
+    """Noise that memory and shot share would tie the shot's first frame to the memory."""
+    memory = draw_memory_noise(seed, 3, (1, 16, 4, 6))
+    for near in {max(seed - 1, 0), seed, min(seed + 1, 2**64 - 1)}:
+        shot = torch.randn(1, 16, 3, 4, 6, generator=torch.Generator().manual_seed(near))
+        for part in (memory.flatten(), memory.transpose(1, 2).flatten()):
+            both = torch.stack([part, shot.flatten()])
+            assert abs(float(both.corrcoef()[0, 1])) < 0.15
+        assert not set(memory.flatten().tolist()) & set(shot.flatten().tolist())
+
+
+def test_row_0_of_a_batch_is_what_a_batch_of_one_gets():
+    single, batch = (draw_memory_noise(7, 3, (count, 16, 4, 6)) for count in (1, 4))
+    assert batch.shape == (4, 16, 3, 4, 6)
+    assert torch.equal(batch[:1], single)
+    assert len({row.numpy().tobytes() for row in batch}) == 4
+    more = draw_memory_noise(7, 10, (4, 16, 4, 6))
+    assert torch.equal(more[:, :, :3], batch), "in each row whatever the number of memory frames"
+
+
+def test_rows_of_a_batch_are_found_again_by_their_number():
+    batch = draw_memory_noise(7, 2, (5, 16, 4, 6))
+    assert torch.equal(draw_memory_noise(7, 2, (3, 16, 4, 6), [3, 0, 3]), batch[[3, 0, 3]])
+    assert torch.equal(draw_memory_noise(7, 2, (1, 16, 4, 6), [4]), batch[4:])
+    assert draw_memory_noise(7, 0, (3, 16, 4, 6), [3, 0, 3]).shape == (3, 16, 0, 4, 6)
+
+
 def plan(mode: str, cut: bool = False) -> ShotPlan:
     shot = Shot(index=1, scene=1, number=2, prompt="a cat", cut=cut)
     return ShotPlan(shot=shot, story="tale", prompt="a cat", mode=mode)

@@ -121,6 +121,19 @@ def test_noise_of_the_shot_does_not_depend_on_the_memory(m2v):
             assert rel_l2(drawn[:, :, :1], bare[:, :, :1]) > 1
 
 
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_row_0_of_a_batch_has_the_noise_of_a_single_run(m2v, count):
+    """Of memory and shot; other rows keep theirs when they are sampled again by themselves."""
+    _, _, latent, noise, _ = m2v.condition(bank=m2v.bank(count))
+    single, samples = noise.generate_noise(latent), latent["samples"]
+    batch = noise.generate_noise({"samples": samples.repeat(4, 1, 1, 1, 1)})
+    assert torch.equal(batch[:1], single)
+    assert len({row.numpy().tobytes() for row in batch}) == 4
+    again = {"samples": samples.repeat(3, 1, 1, 1, 1), "batch_index": [3, 1, 3]}
+    assert torch.equal(noise.generate_noise(again), batch[[3, 1, 3]])
+    assert torch.equal(noise.generate_noise({"samples": samples, "batch_index": [2]}), batch[2:3])
+
+
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(m2v):
     first = m2v.sample(bank=m2v.bank(2), sampler_name="uni_pc")
     assert torch.equal(m2v.sample(bank=m2v.bank(2), sampler_name="uni_pc"), first)
@@ -153,6 +166,34 @@ def test_both_roads_agree(m2v, sampler, continuity):
     trimmed = TrimVideoLatent.execute(sampled, frames).result[0]["samples"]
     easy = m2v.sample(model_low=None, sampler_name=sampler, **shot)
     assert torch.equal(easy, trimmed)
+
+
+def test_the_first_of_a_batch_is_the_single_run(m2v):
+    from comfy_extras.nodes_custom_sampler import (
+        CFGGuider,
+        KSamplerSelect,
+        SamplerCustomAdvanced,
+    )
+
+    from nodes import LatentFromBatch, RepeatLatentBatch
+
+    positive, negative, latent, noise, frames = m2v.condition(bank=m2v.bank(2))
+    model = m2v.node("sampling.sampler", "patch_shift")(m2v.patch(m2v.high, frames), 4.0)
+    guider = CFGGuider.execute(model, positive, negative, 3.5).result[0]
+    sigmas = m2v.node("sampling.sampler", "schedule")(model, "simple", DEFAULTS["steps"], 1.0)
+    euler = KSamplerSelect.execute("euler").result[0]
+
+    def sample(latent: dict) -> torch.Tensor:
+        with torch.inference_mode():
+            result = SamplerCustomAdvanced.execute(noise, guider, euler, sigmas, latent).result[0]
+        return result["samples"]
+
+    (three,) = RepeatLatentBatch().repeat(latent, 3)
+    (second,) = LatentFromBatch().frombatch(three, 1, 1)
+    batch = sample(three)
+    assert rel_l2(batch[:1], sample(latent)) < 1e-5
+    assert rel_l2(batch[1:2], sample(second)) < 1e-5
+    assert rel_l2(batch[1:2], batch[:1]) > 0.1
 
 
 def test_both_roads_agree_with_two_experts_and_split_sigmas(m2v):
