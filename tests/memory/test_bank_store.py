@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import random
 from dataclasses import fields, replace
 
 import pytest
@@ -178,6 +179,19 @@ def test_added_pictures_come_in_the_order_of_their_numbers(tmp_path):
         "keyframe9",
         "keyframe10",
     ]
+
+
+def test_numbers_in_names_count_as_numbers_wherever_they_stand(tmp_path):
+    """The order of the bank is the order in the shot, and part of what a shot is known by."""
+    names = [
+        "anna 2", "anna 2b", "ANNA 10", "Anna", "bob", "bob_1_3", "bob_1_20", "bob_2_1", "bob_10",
+        "\u00e1nna", "\u0661", "1", "2", "2a", "2b1", "2b11", "010", "11",
+    ]  # fmt: skip
+    for i, name in enumerate(random.Random(3).sample(names, len(names))):
+        Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / f"{name}.png")
+    frames = load_bank(tmp_path).frames
+    assert [frame.name for frame in frames] == names
+    assert [frame.frame for frame in frames] == list(range(len(names)))
 
 
 def test_what_was_added_by_hand_is_there_once_after_the_next_save(tmp_path):

@@ -10,7 +10,7 @@ import torch
 from helpers.fakes import noise_image
 from storymem.memory.bank import MemoryBank, start_bank
 from storymem.memory.frame import REFERENCE_SHOT, MemoryFrame
-from storymem.memory.policies import window
+from storymem.memory.policies import memory_warnings, window
 from storymem.script.numbers import parse_ranges
 
 
@@ -41,6 +41,37 @@ def test_the_frame_of_keyframe_10_comes_after_that_of_keyframe_2():
     image = noise_image(0, 4, 4)
     bank = MemoryBank().remember([MemoryFrame(image, shot=0, frame=f) for f in (10, 2, 1)])
     assert [frame.frame for frame in bank.frames] == [1, 2, 10]
+
+
+def test_ten_frames_are_seen_of_which_the_first_three_stay_unless_told_otherwise():
+    """What the model was trained with, and what every film without other settings was made with."""
+    papers = (0, 1, 2, 23, 24, 25, 26, 27, 28, 29)
+    assert window(30) == papers
+    assert window(10) == tuple(range(10))
+    assert window(11) == (0, 1, 2, 4, 5, 6, 7, 8, 9, 10)
+    assert MemoryBank(bank_of(30).frames).used_indices() == papers
+    started = start_bank(torch.rand(30, 2, 2, 3), pinned=False)
+    assert (started.max_frames, started.sink, started.used_indices()) == (10, 3, papers)
+    assert (started.policy, MemoryBank().policy) == ("window", "window")
+
+
+def test_eleven_memory_frames_are_told_and_ten_are_not():
+    assert memory_warnings(10, 3, "window") == []
+    (told,) = memory_warnings(11, 3, "window")
+    assert told.startswith("max_frames is 11, but the model was trained with up to 10 memory")
+
+
+@pytest.mark.parametrize(
+    ("max_frames", "sink", "told"), [(4, 3, 0), (3, 3, 1), (2, 3, 1), (0, 3, 0)]
+)
+def test_a_sink_that_fills_every_place_is_told(max_frames, sink, told):
+    warnings = memory_warnings(max_frames, sink, "window")
+    assert len(warnings) == told
+    for text in warnings:
+        assert f"the sink of {sink} fills all {max_frames} places of the memory, so no shot" in text
+        assert text.endswith(f"set sink to {max_frames // 3}")
+    for text in memory_warnings(max_frames, sink, "entities"):
+        assert "so no shot that names nobody of the cast sees" in text
 
 
 @pytest.mark.parametrize("values", [(-1, 10, 3), (3, -1, 3)])
@@ -117,6 +148,23 @@ def test_reference_pictures_begin_the_bank_in_their_order_and_pinned():
 def test_more_references_than_places_is_an_error_at_once():
     with pytest.raises(ValueError, match="6 frames are pinned but only max_frames = 5"):
         start_bank(torch.rand(6, 8, 8, 3), max_frames=5)
+
+
+def test_pixels_become_the_nearest_of_the_256_levels():
+    """As a film or PNG holds them; what sampling and resizing overshoot is black or white."""
+    levels = torch.arange(256.0)
+    for off in (-0.49, 0.0, 0.49):
+        pixels = ((levels + off) / 255).view(16, 16, 1).expand(-1, -1, 3)
+        frame = MemoryFrame.from_pixels(pixels)
+        assert torch.equal(frame.image[..., 0].flatten(), levels.to(torch.uint8))
+    beyond = MemoryFrame.from_pixels(torch.tensor([[[-0.2, 1.2, 0.5], [-0.01, 1.01, 3.0]]]))
+    assert beyond.image.tolist() == [[[0, 255, 128], [0, 255, 255]]]
+
+
+def test_levels_survive_the_way_through_pixels_to_the_bit():
+    frame = MemoryFrame(torch.arange(256, dtype=torch.uint8).view(16, 16, 1).repeat(1, 1, 3))
+    assert MemoryFrame.from_pixels(frame.pixels()).digest == frame.digest
+    assert (frame.pixels().min(), frame.pixels().max()) == (0.0, 1.0)
 
 
 def test_a_reference_with_nan_is_refused():
