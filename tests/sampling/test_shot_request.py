@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
+
 import pytest
 import torch
 
 from helpers.fakes import noise_image
 from storymem.memory.frame import MemoryFrame
 from storymem.sampling.continuity import ShotPlan
-from storymem.sampling.request import request_shot
+from storymem.sampling.request import SIZE_RULES, request_shot
 from storymem.script.story import Shot
 
 START = torch.rand(1, 24, 32, 3)
@@ -22,6 +24,13 @@ def plan(index=0, mode="m2v", **fields) -> ShotPlan:
 
 def memory(count: int, height=16, width=16) -> list[MemoryFrame]:
     return [MemoryFrame(noise_image(i, height, width)) for i in range(count)]
+
+
+def spoilt(images: torch.Tensor) -> torch.Tensor:
+    """One pixel of the last picture is no number."""
+    images = images.clone()
+    images[-1, 3, 3, 1] = float("nan")
+    return images
 
 
 def ask(**changes):
@@ -61,6 +70,30 @@ def test_a_shots_own_length_and_seed_win():
     request = ask(shot=plan(2, length=5, seed=3))
     assert (request.length, request.seed) == (5, 3)
     assert request.latent_shape == [1, 16, 2, 4, 8]
+    assert torch.zeros(request.latent_shape).shape == (1, 16, 2, 4, 8), "whole numbers"
+    assert ask(shot=plan(2, seed=0)).seed == 0, "0 is a seed like any other"
+    with pytest.raises(FrozenInstanceError):
+        request.seed = 4
+
+
+def test_a_shot_is_from_text_only_without_memory_and_without_frames():
+    assert ask().is_from_text is True
+    assert ask(memory=memory(1)).is_from_text is False
+    assert ask(start_image=START).is_from_text is False
+    assert ask(memory=memory(1), start_image=START).is_from_text is False
+    assert ask(previous_frames=PREVIOUS).is_from_text is False
+
+
+def test_one_frame_may_be_all_of_a_shot_that_continues_nothing():
+    assert ask(length=1).length == 1
+    assert ask(length=1, start_image=START).length == 1
+    with pytest.raises(ValueError, match="the first 1 frames repeat .* set length to 5 or more"):
+        ask(length=1, previous_frames=PREVIOUS)
+    assert ask(length=5, previous_frames=PREVIOUS).length == 5
+
+
+def test_the_size_rules_are_those_of_saved_workflows():
+    assert SIZE_RULES == ("exact", "memory_aspect")
 
 
 def test_the_size_follows_the_given_frame_else_the_first_memory_frame():
@@ -70,6 +103,11 @@ def test_the_size_follows_the_given_frame_else_the_first_memory_frame():
     assert (request.width, request.height) == (32, 64)
     request = ask(memory=tall, size_rule="memory_aspect", start_image=START)
     assert (request.width, request.height) == (48, 32)
+    request = ask(size_rule="memory_aspect", start_image=START)
+    assert (request.width, request.height) == (48, 32)
+    mixed = [*memory(1, height=64, width=32), *memory(1, height=16, width=64)]
+    request = ask(memory=mixed, size_rule="memory_aspect")
+    assert (request.width, request.height) == (32, 64)
     request = ask(size_rule="memory_aspect")
     assert (request.width, request.height) == (64, 32)
 
@@ -83,7 +121,9 @@ def test_more_than_ten_memory_frames_are_used():
     ("changes", "message"),
     [
         ({"start_image": START.expand(2, -1, -1, -1)}, "must be one picture, but it holds 2"),
-        ({"start_image": START * float("nan")}, "start_image holds NaN or infinite pixels"),
+        ({"start_image": START * float("nan")}, "^start_image holds NaN or infinite pixels"),
+        ({"start_image": spoilt(START)}, "^start_image holds NaN or infinite pixels"),
+        ({"previous_frames": spoilt(PREVIOUS)}, "^previous_frames holds NaN or infinite pixels"),
         (
             {"previous_frames": PREVIOUS * float("inf")},
             "previous_frames holds NaN or infinite pixels",
