@@ -87,7 +87,7 @@ def test_a_shot_is_from_text_only_without_memory_and_without_frames():
 def test_one_frame_may_be_all_of_a_shot_that_continues_nothing():
     assert ask(length=1).length == 1
     assert ask(length=1, start_image=START).length == 1
-    with pytest.raises(ValueError, match="the first 1 frames repeat .* set length to 5 or more"):
+    with pytest.raises(ValueError, match=r"the first 1 frames repeat .* set length to 5 or more"):
         ask(length=1, previous_frames=PREVIOUS)
     assert ask(length=5, previous_frames=PREVIOUS).length == 5
 
