@@ -132,6 +132,61 @@ def test_places_and_pins_hold_for_any_story():
                 assert any(name in bank[i] for i in choice.indices)
 
 
+def reference_turns(shown, wanted, max_frames, sink, pinned):
+    """A plain rewriting of the rule: who appears, in turns, then the sink, then the newest."""
+    reasons = dict.fromkeys(sorted(pinned)[:max_frames], "pinned")
+    for_others = max_frames - min(sink, len(shown))
+    for name in wanted:
+        theirs = [i for i, names in enumerate(shown) if name in names]
+        if theirs and not reasons.keys() & set(theirs) and len(reasons) < max_frames:
+            alone = [i for i in theirs if set(shown[i]) == {name}]
+            reasons[(alone or theirs)[-1]] = f"shows {name}"
+    is_over = False
+    while not is_over:
+        is_over = True
+        for name in wanted:
+            left = [i for i, names in enumerate(shown) if name in names and i not in reasons]
+            if left and len(reasons) < for_others:
+                reasons[left[-1]] = f"shows {name}"
+                is_over = False
+    sinks = dict.fromkeys(range(min(sink, len(shown))), "sink: one of the first frames")
+    newest = dict.fromkeys(reversed(range(len(shown))), "recent")
+    for i, reason in [*sinks.items(), *newest.items()]:
+        if len(reasons) < max_frames:
+            reasons.setdefault(i, reason)
+    return reasons
+
+
+def test_turns_equal_a_plain_rewriting_with_the_reason_of_each():
+    rng = random.Random(2)
+    names = ["Mara", "Pip", "Bo", "Zoe"]
+    for _ in range(400):
+        count, max_frames, sink = rng.randrange(16), rng.randrange(9), rng.randrange(5)
+        bank = [rng.sample(names, rng.choice([0, 1, 1, 2, 3])) for _ in range(count)]
+        wanted = rng.sample(names, rng.randrange(4))
+        pinned = rng.sample(range(count), min(count, rng.randrange(4)))
+        choice = choose_entities(bank, wanted, max_frames=max_frames, sink=sink, pinned=pinned)
+        expected = reference_turns(bank, wanted, max_frames, sink, pinned)
+        assert choice.reasons == expected
+        assert choice.indices == tuple(sorted(expected))
+        assert list(choice.reasons) == list(choice.indices)
+
+
+def test_names_are_the_same_in_any_case():
+    bank = [["MARA"], ["Pip"], ["Stra\u00dfe"]]
+    assert choose_entities(bank, ["mara"], max_frames=1, sink=0).indices == (0,)
+    assert choose_entities(bank, ["STRASSE"], max_frames=1, sink=0).indices == (2,)
+
+
+def test_why_each_frame_is_seen_under_relevant():
+    choice = choose_relevant([0.5, 0.25, 0.125], unlike, max_frames=3, sink=1, pinned=[1])
+    assert choice.reasons == {
+        0: "sink: one of the first frames",
+        1: "pinned",
+        2: "related to the prompt (0.12)",
+    }
+
+
 @pytest.mark.parametrize("max_frames", [0, 1])
 def test_small_budgets(max_frames):
     assert len(choose_relevant([0.1, 0.2], unlike, max_frames=max_frames, sink=3).indices) == (

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 
 from storymem.script.cast import (
+    handles_of,
     named_in,
     names_in_label,
     names_of,
+    speak_names,
     strip_mentions,
+    unknown_handles,
 )
 from storymem.script.reader import load_story
 from storymem.script.rows import read_script, write_script
@@ -146,3 +149,117 @@ def test_the_summary_says_who_is_in_each_shot():
         "1. [01_01, with Pip, Mara] Pip and @Mara run.",
         "2. [01_02, continues] @home.",
     ]
+
+
+# --- the edges of names -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("Mara are twins", ("Mara",)),
+        ("Mara was a sailor", ("Mara",)),
+        ("Mara：tall", ("Mara",)),
+        ("Mara，tall", ("Mara",)),
+        ("Mara - tall", ("Mara",)),
+        ("Mara \u2014 tall", ("Mara",)),
+        ("Mara rows", ()),
+        ("Anna Maria Luisa Bo is tall", ("Anna Maria Luisa Bo",)),
+        ("Anna Maria Luisa Bo Zoe is tall", ()),
+        ("The Captain is tall", ()),
+        ("Character Mara is tall", ()),
+        ("\u4e00\u4e8c\u4e09\u56db\u4e94\u516d\u662fb", ("\u4e00\u4e8c\u4e09\u56db\u4e94\u516d",)),
+        ("\u4e00\u4e8c\u4e09\u56db\u4e94\u516d\u4e03\u662fb", ()),
+        ("\u4e00\u662fb", ()),
+        ("[Person A] is tall and [Animal B] is not", ("Person A", "Animal B")),
+        ("[person A], [Person AB], [Person]", ()),
+        ("Mara and [Person A], who is old", ("Person A",)),
+    ],
+)
+def test_what_a_line_of_the_character_block_tells(line, names):
+    assert names_of((), line, ()) == names
+
+
+def test_every_line_of_the_character_block_is_read_and_memento_persons_of_prompts():
+    block = "Mara is tall.\nan old boat\n\u5c0f\u660e\u662f\u7537\u5b69\nPip: small"
+    names = names_of(("  @Zoe ",), block, ("[Person A] meets @Bo.", "[Animal B] and @mara"))
+    assert names == ("Zoe", "Mara", "\u5c0f\u660e", "Pip", "Bo", "Person A", "Animal B")
+
+
+def test_empty_names_are_nobody():
+    assert names_of(("", "@", " "), "", ("@", "@ Mara")) == ()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "spoken"),
+    [
+        ("@Mara's lamp, @Mara\u2019s boat", "Mara's lamp, Mara\u2019s boat"),
+        ("@Mara- waves", "Mara- waves"),
+        ("'@Mara'", "'Mara'"),
+        ("@@Mara", "@@Mara"),
+        ("a@Mara .@Mara _@Mara", "a@Mara .@Mara _@Mara"),
+        ("@Maras", "@Maras"),
+        ("(@Mara)", "(Mara)"),
+    ],
+)
+def test_what_stands_around_a_handle(prompt, spoken):
+    assert speak_names(prompt, handles_of(["Mara"])) == spoken
+
+
+def test_a_handle_may_be_a_name_or_a_word_of_it_in_any_case():
+    assert handles_of(["Old Tom", "MARA"]) == {"old tom", "old", "tom", "mara"}
+    assert handles_of([]) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "names", "found"),
+    [
+        ("Mara's", ("Mara",), ("Mara",)),
+        ("xMara Marax Mara_ 1Mara", ("Mara",), ()),
+        ("MARA", ("mara",), ("mara",)),
+        ("O'Neill (jr.) waves", ("O'Neill (jr.)",), ("O'Neill (jr.)",)),
+        ("a.b", ("axb",), ()),
+        ("Bo and Al", ("Al", "Bo"), ("Bo", "Al")),
+        ("Old Tom", ("Tom", "Old Tom"), ("Old Tom", "Tom")),
+        ("\u6d77\u8fb9\u5c0f\u660e\u8dd1", ("\u5c0f\u660e",), ("\u5c0f\u660e",)),
+        ("x\u00c9lodie waves", ("\u00c9lodie",), ("\u00c9lodie",)),
+        ("\u00c9lodies", ("\u00c9lodie",), ()),
+        ("Ren\u00e9e", ("Ren\u00e9",), ("Ren\u00e9",)),
+    ],
+)
+def test_where_a_name_begins_and_ends(prompt, names, found):
+    """At the bounds of words, where its first and last letters are of a script that has them."""
+    assert named_in(prompt, names) == found
+
+
+@pytest.mark.parametrize(
+    ("label", "names"),
+    [
+        ("Mara/Pip\nBo; Zoe", ("Mara", "Pip", "Bo", "Zoe")),
+        ("Mara+Pip", ("Mara+Pip",)),
+        ("1, 2b, @", ("2b",)),
+        ("@Mara and @Pip", ("Mara", "Pip")),
+    ],
+)
+def test_signs_between_names_of_a_label(label, names):
+    assert names_in_label(label) == names
+
+
+def test_handles_of_nobody_count_once_for_each_prompt():
+    known = handles_of(["Mara"])
+    assert unknown_handles(["@bo meets @bo", "@Mara"], known) == ()
+    assert unknown_handles(["@bo's hat", "@bo", "@mara", "@mara"], known) == ("bo",)
+    assert unknown_handles(["@zoe @bo", "@bo", "@zoe", "@al"], known) in (
+        ("zoe", "bo"),
+        ("bo", "zoe"),
+    )
+
+
+def test_possessives_come_off_names_and_nothing_else_does():
+    assert names_of((), "", ["@Mara's", "@Bess's", "@Jess' hat", "@Al-", "@O'Neill's"]) == (
+        "Mara",
+        "Bess",
+        "Jess",
+        "Al",
+        "O'Neill",
+    )

@@ -13,7 +13,7 @@ from storymem.memory.bank import MemoryBank
 from storymem.memory.frame import MemoryFrame
 from storymem.selection.algorithm import drop_known, select_keyframes
 from storymem.selection.keyframes import choose_keyframes
-from storymem.selection.preprocess import ShotFrames, smart_size
+from storymem.selection.preprocess import ShotFrames, in_batches, smart_size
 
 
 def golden_cases(golden):
@@ -109,6 +109,8 @@ def test_nothing_is_asked_twice_and_no_more_than_the_method_asks(golden):
     ("settings", "message"),
     [
         ({"max_keyframes": 0}, "max_keyframes"),
+        ({"threshold": float("-inf")}, "threshold"),
+        ({"step": float("inf")}, "step"),
         ({"step": 0.0}, "step"),
         ({"step": -0.01}, "step"),
         ({"threshold": float("nan")}, "threshold"),
@@ -117,6 +119,36 @@ def test_nothing_is_asked_twice_and_no_more_than_the_method_asks(golden):
 def test_settings_that_cannot_end_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         select_keyframes(9, lambda i, j: 0.0, lambda i: True, **settings)
+
+
+def test_a_shot_cannot_have_fewer_than_no_frames():
+    with pytest.raises(ValueError, match="count must be 0 or more"):
+        select_keyframes(-1, lambda i, j: 0.0, lambda i: True)
+
+
+@pytest.mark.parametrize("value", [1.0, -1.0, 1.005, -1.005])
+def test_a_cosine_may_be_rounded_a_little_beyond_one(value):
+    assert select_keyframes(3, lambda i, j: value, lambda i: True).passes == 1
+
+
+@pytest.mark.parametrize("value", [1.02, -1.02])
+def test_a_cosine_beyond_rounding_is_none(value):
+    with pytest.raises(ValueError, match="lies between -1 and 1"):
+        select_keyframes(3, lambda i, j: value, lambda i: True)
+
+
+def test_without_other_settings_the_values_are_those_of_the_release():
+    """Below 0.9 is new, above 0.9 is known, three of a shot are kept, steps are of 0.01."""
+    alike = {0.9: (0,), 0.8999: (0, 2)}
+    for value, indices in alike.items():
+        assert select_keyframes(3, lambda i, j, v=value: v, lambda i: True).indices == indices
+    assert drop_known([4], lambda i: [0.9]) == (4,)
+    assert drop_known([4], lambda i: [0.2, 0.9001]) == ()
+    busy = select_keyframes(9, lambda i, j: 0.855, lambda i: True)
+    assert (busy.indices, busy.passes) == ((0,), 6)
+    assert busy.threshold == 0.9 - 0.01 - 0.01 - 0.01 - 0.01 - 0.01
+    three = select_keyframes(9, lambda i, j: 0.5 if j in (4, 6) else 1.0, lambda i: True)
+    assert (three.indices, three.passes) == ((0, 4, 6), 1)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf"), -2.0])
@@ -157,6 +189,19 @@ def test_every_golden_size_for_hpsv3(golden):
 def test_a_frame_longer_than_two_hundred_times_its_width_is_refused():
     with pytest.raises(ValueError, match="200 times"):
         smart_size(1, 201)
+
+
+@pytest.mark.parametrize("size", [(0, 9), (9, 0), (-1, 9)])
+def test_a_frame_without_pixels_is_refused(size):
+    with pytest.raises(ValueError, match=f"must have pixels, but it is {size[1]}x{size[0]}"):
+        smart_size(*size)
+
+
+@pytest.mark.parametrize(
+    ("count", "batches"), [(0, []), (1, [[0]]), (2, [[0, 1]]), (5, [[0, 1], [2, 3], [4]])]
+)
+def test_batches_are_full_but_for_the_last(count, batches):
+    assert list(in_batches(range(count), 2)) == batches
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 200), (7, 1400), (2, 31), (4000, 20)])
