@@ -109,5 +109,5 @@ def unknown_handles(prompts: Iterable[str], handles: frozenset[str]) -> tuple[st
     """Handles that stay as typed although several prompts have them: somebody, perhaps."""
     counts: Counter[str] = Counter()
     for prompt in prompts:
-        counts.update({_without_possessive(name) for name in MENTION.findall(prompt)})
+        counts.update(tuple(dict.fromkeys(map(_without_possessive, MENTION.findall(prompt)))))
     return tuple(n for n, count in counts.items() if count > 1 and n.casefold() not in handles)
