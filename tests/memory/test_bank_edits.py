@@ -77,11 +77,64 @@ def test_clicks_are_read_by_digest_or_its_first_digits():
         ('{"images": {}}', "images must be a list"),
         ('{"pin": ["1f2e3d4c5b6a"], "unpin": ["1f2e3d4c5b6a77"]}', "both pin and unpin"),
         ('{"drop": ["1f2e3d4c5b6a"], "keep": ["1f2e3d4c5b6a"]}', "both drop and keep"),
+        ('{"unpin": ["1f2e3d4c5b6a"], "pin": ["1f2e3d4c5b6a77"]}', "1f2e3d4c5b6a under both pin"),
+        ('{"keep": ["1f2e3d4c5b6a"], "drop": ["1f2e3d4c5b6a77"]}', "both drop and keep"),
+        ('{"drop": ["' + "a" * 65 + '"]}', "is no frame"),
+        ('{"images": [""]}', "is no file name"),
+        ('{"images": ["a\\u0000.png"]}', "is no file name"),
+        ('{"images": ["\\ud800.png"]}', "is no file name"),
+        ('{"names": []}', "names must give a text for each frame"),
+        ('{"names": {"1f2e3d4c5b6a": 3}}', "names must give a text for each frame"),
+        ('{"names": {"1f2e3d4c5b6a": "a", "2f2e3d4c5b6a": "\\ud800"}}', "not valid Unicode"),
+        ('{"names": {"1f2e3d4c5b6": "a"}}', "edits, names: .* is no frame"),
     ],
 )
 def test_what_is_no_list_of_clicks_is_told(text, words):
     with pytest.raises(ValueError, match=words):
         BankEdits.parse(text)
+
+
+def test_a_frame_may_be_pinned_and_kept_and_another_unpinned_and_dropped():
+    one, other = name(0, 12), name(10, 12)
+    text = json.dumps({"pin": [one], "keep": [one], "unpin": [other], "drop": [other]})
+    edits = BankEdits.parse(text)
+    assert (edits.pin, edits.keep, edits.unpin, edits.drop) == ((one,), (one,), (other,), (other,))
+
+
+def test_a_click_told_twice_is_one_and_the_first_name_counts():
+    digest = name(0)
+    text = json.dumps(
+        {
+            "drop": [digest, f"  {digest.upper()} ", name(10, 12)],
+            "images": ["b.png", "a.png", "b.png"],
+            "names": {digest: "Mara", digest.upper(): "Pip", name(10): ""},
+        }
+    )
+    edits = BankEdits.parse(text)
+    assert edits.drop == (digest, name(10, 12))
+    assert edits.images == ("b.png", "a.png")
+    assert edits.names == ((digest, "Mara"), (name(10), ""))
+    assert not BankEdits.parse('{"names": {"1f2e3d4c5b6a": "Mara"}}').names_frames
+
+
+def test_what_was_written_about_a_frame_is_found_by_its_first_digits():
+    edits = BankEdits(names=((name(0, 20), "Mara"), (name(0, 12), "Pip"), (name(10), "")))
+    assert edits.label_of(name(0)) == "Mara", "the first one counts"
+    assert BankEdits(names=edits.names[1:]).label_of(name(0)) == "Pip"
+    assert edits.label_of(name(10)) == ""
+    assert edits.label_of(name(20)) is None
+    assert NO_EDITS.label_of(name(0)) is None
+
+
+@pytest.mark.parametrize("kind", ["pin", "unpin", "drop", "keep"])
+def test_every_kind_of_click_names_a_frame_and_can_be_taken_back(kind):
+    edits = BankEdits(**{kind: (name(0, 12), name(10, 12), name(0, 30))}, images=("a.png",))
+    assert edits.names_frames
+    left = edits.without([name(0), name(99)])
+    assert getattr(left, kind) == (name(10, 12),)
+    assert left.images == ("a.png",)
+    assert edits.without([name(99)]) == edits
+    assert not left.without([name(10)]).names_frames
 
 
 # --- what a click does ----------------------------------------------------------------------
@@ -142,6 +195,27 @@ def _some_clicks(chance) -> BankEdits:
         for kind in ("pin", "unpin", "drop", "keep")
     }
     return clicks(**kinds)
+
+
+def test_frames_that_a_click_brings_back_stand_where_the_story_has_them():
+    """Among frames of the same place after those that were there; in an odd order, as early as
+    nothing later comes before."""
+    start = bank(kept=(10, 30), dropped=())
+    twin = replace(frame(10), picture=frame(11).picture)
+    start = replace(start, dropped=(frame(20), frame(0), twin, frame(40)))
+    edits = BankEdits(keep=tuple(f.digest for f in start.dropped))
+    kept = start.with_edits(edits).frames
+    assert places(kept) == [0, 10, 10, 20, 30, 40]
+    assert [f.digest for f in kept[1:3]] == [frame(10).digest, frame(11).digest]
+    odd = replace(start, frames=(frame(30), frame(10)), dropped=(frame(20),))
+    assert places(odd.with_edits(edits).frames) == [20, 30, 10]
+
+
+def test_a_picture_that_is_there_already_is_kept_once():
+    start = replace(bank(), dropped=(frame(5), frame(5, shot=8), frame(0, shot=7)))
+    kept = start.with_edits(clicks(keep=[5, 0]))
+    assert places(kept.frames) == [0, 5, 10, 20, 30]
+    assert [f.shot for f in kept.dropped] == [8, 7]
 
 
 def test_what_a_click_dropped_is_never_forgotten():
