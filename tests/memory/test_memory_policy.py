@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
 
-from storymem.memory.policies import choose_entities, choose_relevant
+from storymem.memory.policies import POLICIES, Choice, choose_entities, choose_relevant
 
 
 def unlike(i, j):
@@ -44,6 +45,29 @@ def test_the_most_related_frames_fill_the_places_after_the_sink():
 
 def test_the_newest_of_equals_wins():
     assert choose_relevant([0.5] * 8, unlike, max_frames=3, sink=1).indices == (0, 6, 7)
+
+
+def test_scores_that_differ_by_rounding_alone_are_equal():
+    """Else another processor's last digits would choose another frame."""
+    relevance = [0.0, 1.0 + 2e-7, 1.0, 0.5]
+    assert choose_relevant(relevance, unlike, max_frames=1, sink=0).indices == (2,)
+    relevance[1] = 1.0 + 2e-5
+    assert choose_relevant(relevance, unlike, max_frames=1, sink=0).indices == (1,)
+
+
+def test_how_related_a_frame_is_counts_among_those_that_wait():
+    """A sink frame of another world does not make the others all alike."""
+    near = lambda i, j: 0.9 if {i, j} == {0, 2} else 0.0  # noqa: E731
+    choice = choose_relevant([-100.0, 0.0, 1.0], near, max_frames=2, sink=1)
+    assert choice.indices == (0, 2)
+
+
+def test_the_policies_are_those_of_saved_workflows_and_a_choice_stays_as_it_is():
+    assert POLICIES == ("window", "relevant", "entities")
+    choice = Choice((1, 2))
+    assert choice.reasons == {}
+    with pytest.raises(FrozenInstanceError):
+        choice.indices = (3,)
 
 
 def test_twins_give_way_to_something_new():
