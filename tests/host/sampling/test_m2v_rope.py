@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -207,3 +208,82 @@ def test_a_patch_for_another_number_of_memory_frames_is_refused(m2v):
             negative,
             latent_out["samples"],
         )
+
+
+# --- what is looked at before sampling -----------------------------------------------------------
+
+
+def look(m2v, model, conds: list[dict], frames: int, memory: int = 2, channels: int = 16):
+    """Ours before sampling of ``frames`` latent frames; what the host would give comes back."""
+    guider = SimpleNamespace(
+        model_options={}, model_patcher=model, conds={"positive": conds[:1], "negative": conds[1:]}
+    )
+
+    def sample(noise, *args, **kwargs):
+        return noise.shape, args, kwargs
+
+    sample.class_obj = guider
+    check = m2v.node("sampling.model_patch", "check_before_sampling")(memory)
+    return check(sample, torch.zeros(1, channels, frames, 4, 6), "more", seed=7)
+
+
+def cond(frames: int, **values) -> dict:
+    names = ("concat_latent_image", "concat_mask")
+    return {name: torch.zeros(1, 1, frames, 4, 6) for name in names} | values
+
+
+def test_conditioning_that_fits_is_sampled_with_all_that_was_asked(m2v):
+    shape, args, kwargs = look(m2v, m2v.high, [cond(5)] * 3, 5)
+    assert (tuple(shape), args, kwargs) == ((1, 16, 5, 4, 6), ("more",), {"seed": 7})
+    look(m2v, m2v.high, [cond(3)], 3)
+
+
+def test_conditioning_of_another_node_need_not_say_how_much_memory_it_has(m2v):
+    key = m2v.node("sampling.conditioning", "MEMORY_FRAMES_KEY")
+    look(m2v, m2v.high, [cond(5, **{key: 2})], 5)
+    with pytest.raises(ValueError, match=r"^positive was conditioned on 3 memory .* set to 2"):
+        look(m2v, m2v.high, [cond(5, **{key: 3})], 5)
+
+
+@pytest.mark.parametrize("name", ["concat_latent_image", "concat_mask"])
+def test_every_part_of_every_conditioning_is_looked_at(m2v, name):
+    short = torch.zeros(1, 1, 3, 4, 6)
+    with pytest.raises(ValueError, match=f"^{name} of negative has 3 frames, .* latent has 5"):
+        look(m2v, m2v.high, [cond(5), cond(5), cond(5, **{name: short})], 5)
+    with pytest.raises(ValueError, match=f"^{name} of positive is missing"):
+        look(m2v, m2v.high, [cond(5, **{name: None}), cond(5)], 5)
+
+
+def test_a_latent_of_memory_alone_is_refused(m2v):
+    with pytest.raises(ValueError, match="the latent has 2 frames, but the model expects 2"):
+        look(m2v, m2v.high, [cond(2)], 2)
+
+
+def test_a_model_without_channels_for_pictures_needs_none(m2v):
+    look(m2v, m2v.t2v_high, [{}, {}], 5)
+
+
+@pytest.mark.parametrize(
+    ("size", "answer"),
+    [
+        ({}, True),
+        ({"width": 16384, "height": 16, "length": 1}, True),
+        ({"width": 832}, True),
+        ({"width": 16400}, "width must be at most 16384, but it is 16400"),
+        ({"height": 16385}, "height must be at most 16384, but it is 16385"),
+        ({"length": 16385}, "length must be at most 16384, but it is 16385"),
+        ({"width": 50}, "width must be a multiple of 16, but it is 50; use 48"),
+        ({"height": 0}, "height must be a multiple of 16, but it is 0; use 16"),
+        ({"length": 0}, "length must be 4n+1 frames (for example 49 or 81), but it is 0; use 1"),
+    ],
+)
+def test_a_typed_size_is_looked_at_before_anything_runs(m2v, size, answer):
+    node = m2v.node("sampling.conditioning", "M2VConditioning")
+    assert node.validate_inputs(**size) == answer
+
+
+def test_noise_for_more_memory_than_the_latent_has_is_refused(m2v):
+    noise = m2v.node("sampling.conditioning", "MemoryNoise")(7, 3)
+    with pytest.raises(ValueError, match="the latent has 3 frames, but 3 should be memory"):
+        noise.generate_noise({"samples": torch.zeros(1, 16, 3, 4, 6)})
+    assert noise.generate_noise({"samples": torch.zeros(1, 16, 4, 4, 6)}).shape[2] == 4
