@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import torch
@@ -288,6 +288,22 @@ def test_a_change_by_hand_says_so_and_takes_the_clicks_word_back():
     dropped = replace(MemoryBank(), dropped=(replace(gone, edited="drop"),))
     (back,) = dropped.restore([0]).frames
     assert (back.edited, back.why) == ("", "kept by hand")
+
+
+def test_a_frame_dropped_by_number_loses_its_clicks_and_others_keep_theirs():
+    frames = tuple(MemoryFrame(noise_image(i, 4, 4), shot=i) for i in range(3))
+    clicked = MemoryBank(frames).with_edits(BankEdits(pin=tuple(f.digest for f in frames)))
+    left = (frames[0].digest, frames[2].digest)
+    assert clicked.forget([1]).edits.pin == left
+    assert clicked.with_pins(unpin=[1]).edits.pin == left
+    assert clicked.forget([1]).restore([0]).frames[1].pinned
+
+
+def test_a_bank_on_a_wire_stays_as_it_is():
+    with pytest.raises(FrozenInstanceError):
+        bank_of(1).max_frames = 3
+    with pytest.raises(FrozenInstanceError):
+        bank_of(1).frames[0].pinned = True
 
 
 def test_the_wrong_number_of_a_frame_is_told_as_it_was_counted():

@@ -186,6 +186,10 @@ def test_every_line_of_the_character_block_is_read_and_memento_persons_of_prompt
     assert names == ("Zoe", "Mara", "\u5c0f\u660e", "Pip", "Bo", "Person A", "Animal B")
 
 
+def test_a_handle_that_begins_small_names_nobody_and_letters_of_a_name_stay():
+    assert names_of((), "", ["@eBay, @pip, @ALEX, @Ax-, @X"]) == ("ALEX", "Ax", "X")
+
+
 def test_empty_names_are_nobody():
     assert names_of(("", "@", " "), "", ("@", "@ Mara")) == ()
 
@@ -225,6 +229,8 @@ def test_a_handle_may_be_a_name_or_a_word_of_it_in_any_case():
         ("x\u00c9lodie waves", ("\u00c9lodie",), ("\u00c9lodie",)),
         ("\u00c9lodies", ("\u00c9lodie",), ()),
         ("Ren\u00e9e", ("Ren\u00e9",), ("Ren\u00e9",)),
+        ("\u674eAb", ("\u674eA",), ()),
+        ("R\u00e9nex", ("R\u00e9ne",), ()),
     ],
 )
 def test_where_a_name_begins_and_ends(prompt, names, found):
