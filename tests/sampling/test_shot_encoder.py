@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
+
 import pytest
 import torch
 
@@ -83,6 +85,11 @@ def test_as_many_frames_may_be_given_as_the_shot_is_long():
         condition(Recorder(), (), even(0.0, 5), length=1)
 
 
+def test_what_a_shot_is_told_stays_as_it_is():
+    with pytest.raises(FrozenInstanceError):
+        condition(Recorder()).memory_frames = 3
+
+
 def test_an_impossible_size_is_told_before_anything_is_encoded():
     encode = Recorder()
     with pytest.raises(ValueError, match="multiple of 16"):
@@ -106,6 +113,7 @@ def test_latents_of_another_shape_than_wans_are_refused(shape):
         ((0, 32, 9), "width must be .* it is 0; use 16"),
         ((48, 40, 9), "height must be .* it is 40; use 32"),
         ((48, 32, 14), "length must be .* it is 14; use 13"),
+        ((48, 32, 7), "length must be .* it is 7; use 9"),
         ((48, 32, -3), "length must be .* it is -3; use 1"),
     ],
 )

@@ -1,0 +1,260 @@
+"""What a selection says of its choice: settings that reach it, reasons, and what is only logged."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+
+from helpers.fakes import LabelEmbedder, LabelScorer, label_frames, noise_image
+from storymem.memory.bank import MemoryBank
+from storymem.memory.embedders import BATCH, Embedder
+from storymem.memory.frame import MemoryFrame
+from storymem.selection.keyframes import (
+    Keyframes,
+    choose_keyframes,
+    filter_keyframes,
+    images_as_keyframes,
+)
+from storymem.selection.preprocess import ShotFrames
+from storymem.selection.scorers import Filtered, Scorer, filter_frames
+
+
+class AngleEmbedder(Embedder):
+    """The red of a flat frame as an angle in degrees: cosines as asked for."""
+
+    name = "angles"
+
+    def __init__(self):
+        super().__init__()
+        self.batches: list[int] = []
+
+    def _embed(self, frames):
+        self.batches.append(len(frames))
+        angles = torch.deg2rad(frames[:, 0, 0, 0].double())
+        return torch.stack([angles.cos(), angles.sin()], dim=-1)
+
+
+def turned(*degrees: int) -> torch.Tensor:
+    """Flat frames ``uint8 [N, 48, 64, 3]``, each so many degrees round."""
+    frames = torch.zeros(len(degrees), 48, 64, 3, dtype=torch.uint8)
+    frames[..., 0] = torch.tensor(degrees, dtype=torch.uint8)[:, None, None]
+    return frames
+
+
+def chosen(degrees, **settings) -> list[int]:
+    found = choose_keyframes(turned(*degrees), AngleEmbedder(), **settings)
+    return [frame.frame for frame in found.frames]
+
+
+def test_the_settings_decide():
+    """cos 20 is 0.94, cos 40 is 0.77, cos 60 is 0.5."""
+    degrees = (0, 0, 20, 40, 60, 100)
+    assert chosen(degrees) == [0, 3, 5]
+    assert chosen(degrees, threshold=0.7) == [0, 4]
+    assert chosen(degrees, threshold=0.95, max_keyframes=2) == [0, 4]
+    assert chosen(degrees, threshold=0.4) == [0, 5]
+    bank = MemoryBank((MemoryFrame(turned(120)[0], shot=0),))
+    assert chosen((0, 0, 100), bank=bank) == [0]
+    assert chosen((0, 0, 100), bank=bank, known_threshold=0.95) == [0, 2]
+
+
+def test_the_decision_says_what_was_seen_and_asked_for():
+    bank = MemoryBank(
+        (MemoryFrame(turned(200)[0], shot=0), MemoryFrame(turned(110)[0], shot=1, frame=7))
+    )
+    found = choose_keyframes(
+        turned(0, 0, 30, 60, 90, 120),
+        AngleEmbedder(),
+        bank=bank,
+        story="Tale",
+        shot=4,
+        threshold=0.95,
+        max_keyframes=2,
+    )
+    decision = found.decision
+    assert (decision.count, decision.asked_threshold, decision.embedder) == (6, 0.95, "angles")
+    # While 60 degrees count as new there are three or more.
+    assert decision.indices == (0, 4)
+    assert decision.threshold == pytest.approx(0.5)
+    assert decision.passes == 46
+    assert decision.similarity == pytest.approx({2: 0.8660, 3: 0.5, 4: 0.0, 5: 0.8660}, abs=1e-3)
+    assert decision.known == pytest.approx({0: -0.3420, 4: 0.9397}, abs=1e-3)
+    assert (decision.scores, decision.scorer, decision.score_threshold) == ({}, "", None)
+    (kept,), (known,) = found.frames, found.rejected
+    assert (kept.story, kept.shot, kept.frame, kept.similarity) == ("Tale", 4, 0, None)
+    assert (kept.score, kept.scorer, kept.reason) == (None, "", "first frame of the shot")
+    assert known.reason == ("already in the bank: similarity 0.940 to shot 2, frame 7, above 0.9")
+    assert found.describe().splitlines() == [
+        "kept shot 5, frame 0: first frame of the shot",
+        f"not kept shot 5, frame 4: {known.reason}",
+    ]
+
+
+def test_a_keyframe_says_how_far_it_is_from_the_one_before_and_what_it_scores():
+    found = choose_keyframes(
+        label_frames([0, 0, 1]), LabelEmbedder(), scorer=LabelScorer({0: 5.0, 1: 3.5})
+    )
+    assert [frame.reason for frame in found.frames] == [
+        "first good frame of the shot, labels 5.00",
+        "similarity 0.000 to the last keyframe, below 0.90, labels 3.50",
+    ]
+    assert found.decision.scores == {0: 5.0, 2: 3.5}
+    assert (found.decision.scorer, found.decision.score_threshold) == ("labels", 3.0)
+
+
+def test_nothing_chosen_is_said():
+    assert Keyframes().describe() == "no keyframes"
+
+
+def test_of_many_frames_that_fail_the_best_four_are_listed_in_the_order_of_the_shot():
+    scores = {0: 0.5, 1: 2.0, 2: 1.0, 3: 2.5, 4: 0.1, 5: 1.5}
+    found = choose_keyframes(
+        label_frames([0, 1, 2, 3, 4, 5]), LabelEmbedder(), scorer=LabelScorer(scores)
+    )
+    assert [frame.frame for frame in found.rejected] == [1, 2, 3, 5]
+    assert [frame.reason for frame in found.rejected][:2] == [
+        "labels 2.00, below 3",
+        "labels 1.00, below 3",
+    ]
+
+
+def test_frames_turned_down_for_either_reason_are_listed_in_the_order_of_the_shot():
+    bank = MemoryBank((MemoryFrame(label_frames([2])[0], shot=0),))
+    scorer = LabelScorer({0: 5.0, 1: 1.0, 2: 5.0, 3: 0.5})
+    found = choose_keyframes(
+        label_frames([0, 0, 1, 2, 3]), LabelEmbedder(), scorer=scorer, bank=bank, shot=1
+    )
+    assert [frame.frame for frame in found.frames] == [0]
+    assert [frame.frame for frame in found.rejected] == [2, 3, 4]
+
+
+def test_frames_are_embedded_together_up_to_a_batch():
+    embedder = AngleEmbedder()
+    choose_keyframes(turned(*range(BATCH + 12)), embedder)
+    assert embedder.batches[0] == BATCH
+    assert sum(embedder.batches) == BATCH + 11
+
+
+@pytest.mark.parametrize(
+    ("degrees", "settings", "said"),
+    [
+        ((0, 0, 90), {}, "shot 3: 2 keyframes of 3 frames (frames 0, 2)"),
+        ((0,), {}, "shot 3: 1 keyframe of 1 frame (frame 0)"),
+        (
+            (0, 0, 20, 40),
+            {"threshold": 0.95, "max_keyframes": 1},
+            "shot 3: 1 keyframe of 4 frames (frame 0; threshold 0.76 after 20 passes)",
+        ),
+    ],
+)
+def test_the_log_says_in_a_line_what_is_remembered(caplog, degrees, settings, said):
+    with caplog.at_level(logging.INFO):
+        choose_keyframes(turned(*degrees), AngleEmbedder(), shot=2, **settings)
+    assert [record.getMessage() for record in caplog.records if record.levelno == logging.INFO] == [
+        f"StoryMem: {said}"
+    ]
+
+
+def test_the_log_says_why_a_shot_adds_nothing(caplog):
+    bank = MemoryBank((MemoryFrame(turned(5)[0], shot=0),))
+    with caplog.at_level(logging.INFO):
+        choose_keyframes(turned(0, 0), AngleEmbedder(), bank=bank, shot=2)
+    assert "0 keyframes of 2 frames (frame 0: already in the bank" in caplog.text
+
+
+# --- frames of a shot ----------------------------------------------------------------------------
+
+
+def test_pictures_are_keyframes_of_their_place():
+    images = torch.stack([noise_image(i) for i in range(3)])
+    found = images_as_keyframes(images, story="Tale", shot=4)
+    assert [(f.story, f.shot, f.frame) for f in found.frames] == [("Tale", 4, i) for i in range(3)]
+    assert all(torch.equal(f.image, images[i]) for i, f in enumerate(found.frames))
+    assert not any(frame.pinned for frame in found.frames)
+    assert all(frame.pinned for frame in found.pinned())
+    alone = images_as_keyframes(images[:1]).frames[0]
+    assert (alone.story, alone.shot) == ("", 0)
+
+
+def test_a_filter_adds_to_what_was_turned_down_and_warns_when_nothing_is_left(caplog):
+    frames = tuple(MemoryFrame(noise_image(i), shot=0, frame=i) for i in range(4))
+    before = Keyframes(frames[1:3], (frames[3],))
+    some = filter_keyframes(before, Filtered((frames[1],), (frames[2],)))
+    assert [f.frame for f in some.frames] == [1]
+    assert [f.frame for f in some.rejected] == [2, 3]
+    assert caplog.records == []
+    none = filter_keyframes(before, Filtered((), frames[1:3]))
+    assert [f.frame for f in none.rejected] == [1, 2, 3]
+    assert "none of the 2 keyframes is good enough" in caplog.text
+    caplog.clear()
+    filter_keyframes(Keyframes(), Filtered((), ()))
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_frames_of_any_kind_of_image_are_taken(dtype, channels):
+    images = torch.ones(2, 5, 7, channels, dtype=dtype)
+    if dtype == torch.uint8:
+        images *= 255
+    frames = ShotFrames(images)
+    assert len(frames) == 2
+    assert frames.original(1).tolist() == [[[255] * 3] * 7] * 5
+    assert frames.small(1).shape == (*frames.size, 3)
+    assert frames.small(1) is frames.small(1), "resized once"
+    frames.check()
+
+
+@pytest.mark.parametrize("frame", [0, 2])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_the_first_frame_that_holds_no_numbers_is_named(frame, value):
+    images = torch.rand(4, 8, 8, 3)
+    images[frame:, 7, 7, 2] = value
+    with pytest.raises(ValueError, match=f"frame {frame} holds NaN or infinite"):
+        ShotFrames(images).check()
+
+
+# --- scorers -------------------------------------------------------------------------------------
+
+
+class Counting(Scorer):
+    name = "counting"
+
+    def __init__(self, threshold=0.0, release=None):
+        super().__init__(threshold, release)
+        self.batches: list[int] = []
+
+    def _score(self, frames):
+        self.batches.append(len(frames))
+        return frames[:, 0, 0, 0].double()
+
+
+def test_scores_are_in_the_order_of_the_frames_and_eight_are_scored_at_once():
+    scorer = Counting()
+    assert scorer.score(turned(*range(19))) == [float(i) for i in range(19)]
+    assert scorer.batches == [8, 8, 3]
+
+
+def test_a_model_gives_back_its_device_when_asked():
+    told = []
+    Counting(release=lambda: told.append(1)).release()
+    Counting().release()
+    assert told == [1]
+
+
+def test_a_kept_frame_says_its_score_after_its_reason_and_a_rejected_one_alone():
+    frames = [
+        MemoryFrame(image, frame=i, reason=reason)
+        for i, (image, reason) in enumerate(zip(turned(4, 5, 9), ("a", "b", ""), strict=True))
+    ]
+    result = filter_frames(frames, Counting(), threshold=5)
+    assert [f.reason for f in result.kept] == [
+        "b; counting 5.00, at least 5",
+        "counting 9.00, at least 5",
+    ]
+    assert [f.reason for f in result.rejected] == ["counting 4.00, below 5"]
+    assert [(f.score, f.scorer) for f in result.kept] == [(5.0, "counting"), (9.0, "counting")]
+    with pytest.raises(ValueError, match="the threshold must be a number, not nan"):
+        filter_frames(frames, Counting(), threshold=float("nan"))
