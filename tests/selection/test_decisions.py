@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from helpers.fakes import LabelEmbedder, LabelScorer, label_frames, noise_image
 from storymem.memory.bank import MemoryBank
 from storymem.memory.embedders import BATCH, Embedder
 from storymem.memory.frame import MemoryFrame
+from storymem.selection.algorithm import select_keyframes
 from storymem.selection.keyframes import (
     Keyframes,
     choose_keyframes,
@@ -102,6 +104,18 @@ def test_a_keyframe_says_how_far_it_is_from_the_one_before_and_what_it_scores():
     ]
     assert found.decision.scores == {0: 5.0, 2: 3.5}
     assert (found.decision.scorer, found.decision.score_threshold) == ("labels", 3.0)
+
+
+def test_a_choice_stays_as_it_is():
+    found = choose_keyframes(turned(0, 0, 90), AngleEmbedder())
+    for value, name in (
+        (found, "frames"),
+        (found.decision, "indices"),
+        (select_keyframes(3, lambda i, j: 0.0, lambda i: True), "threshold"),
+        (Filtered((), ()), "kept"),
+    ):
+        with pytest.raises(FrozenInstanceError):
+            setattr(value, name, ())
 
 
 def test_nothing_chosen_is_said():

@@ -1,0 +1,156 @@
+"""The list of a bank on disk: what it says, what it may say, and whose files a save removes."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from PIL import Image
+
+from helpers.fakes import noise_image
+from storymem.files import disk
+from storymem.memory.bank import MemoryBank
+from storymem.memory.bank_folder import load_bank, save_bank
+from storymem.memory.frame import REFERENCE_SHOT, MemoryFrame
+
+
+def small_bank() -> MemoryBank:
+    """A reference, two keyframes of two shots and one dropped candidate."""
+    return MemoryBank(
+        (
+            MemoryFrame(noise_image(0), pinned=True, name="\u00c1na", reason="reference image"),
+            MemoryFrame(noise_image(1), "Tale", 0, 12, 4.2, "hpsv3", 1 / 3, "differs"),
+            MemoryFrame(noise_image(3), "Tale", 11, 2, None, "", -0.25, "differs"),
+        ),
+        max_frames=7,
+        sink=2,
+        dropped=(MemoryFrame(noise_image(4), "Tale", 1, 40, 5.0, "hpsv3", 0.95, "known already"),),
+    )
+
+
+def saved_list(folder) -> dict:
+    return json.loads((folder / "bank.json").read_text(encoding="utf-8"))
+
+
+def test_the_list_says_all_of_every_frame_in_words_that_stay(tmp_path):
+    """Banks of every version are read by every later one, and edited by hand."""
+    bank = small_bank()
+    save_bank(tmp_path, bank)
+    document = saved_list(tmp_path)
+    assert list(document) == ["format", "version", "max_frames", "sink", "frames", "dropped"]
+    assert (document["format"], document["version"]) == ("storymem-bank", 1)
+    assert (document["max_frames"], document["sink"]) == (7, 2)
+    first, dropped = document["frames"][0], document["dropped"][0]
+    digest = bank.frames[0].digest
+    assert first == {
+        "file": f"reference_0000_{digest[:8]}.png", "sha256": digest, "story": "", "scorer": "",
+        "reason": "reference image", "name": "\u00c1na", "prompt": "", "edited": "", "shot": -1,
+        "frame": 0, "score": None, "similarity": None, "pinned": True,
+    }  # fmt: skip
+    assert dropped["file"] == f"shot_0002_frame_0040_{bank.dropped[0].digest[:8]}.png"
+    assert (tmp_path / "dropped" / dropped["file"]).is_file()
+    text = (tmp_path / "bank.json").read_text(encoding="utf-8")
+    assert "\u00c1na" in text
+    assert text.endswith("}\n")
+    assert len(text.splitlines()) > 50, "a line for each fact"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_score_that_is_no_number_is_saved_as_none(tmp_path, value):
+    frame = MemoryFrame(noise_image(0), "Tale", 0, score=value, scorer="x", similarity=value)
+    save_bank(tmp_path, MemoryBank((frame,)))
+    (loaded,) = load_bank(tmp_path).frames
+    assert (loaded.score, loaded.similarity, loaded.scorer) == (None, None, "x")
+
+
+def test_a_saved_bank_outlives_a_power_cut(tmp_path, monkeypatch):
+    """The disk has all of a file before its name says that it is there."""
+    synced, named = [], []
+    real, replace_file = os.fsync, os.replace
+
+    def sync(descriptor):
+        synced.append(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    def rename(source, target):
+        assert os.stat(source).st_ino in synced, target
+        named.append(os.path.basename(target))
+        replace_file(source, target)
+
+    monkeypatch.setattr(disk.os, "fsync", sync)
+    monkeypatch.setattr(disk.os, "replace", rename)
+    save_bank(tmp_path, small_bank())
+    assert (named[0], named[-1]) == ("bank.json.saving", "bank.json")
+    assert len(named) == 6
+
+
+def test_no_file_of_an_artist_is_removed_whatever_the_list_says(tmp_path):
+    save_bank(tmp_path, small_bank())
+    document = saved_list(tmp_path)
+    names = ["hero.png", "reference_0000_1f2e3d4c.png.bak", "my_shot_0001_frame_0001_1f2e3d4c.png"]
+    for name in names:
+        Image.new("RGB", (8, 8)).save(tmp_path / name, "PNG")
+        Image.new("RGB", (8, 8)).save(tmp_path / "dropped" / name, "PNG")
+        for key in ("frames", "dropped"):
+            document[key].append({"file": name})
+    (tmp_path / "bank.json").write_text(json.dumps(document))
+    save_bank(tmp_path, MemoryBank())
+    kept = {path.name for path in tmp_path.iterdir()} - {"dropped", "bank.json"}
+    assert kept == set(names)
+    assert {path.name for path in (tmp_path / "dropped").iterdir()} == set(names)
+
+
+def test_twins_of_one_place_have_names_of_their_own_and_go_with_their_bank(tmp_path):
+    frame = MemoryFrame(noise_image(0), "Tale", 0)
+    save_bank(tmp_path, MemoryBank((frame,) * 3, dropped=(frame,) * 2))
+    stem = f"shot_0001_frame_0000_{frame.digest[:8]}"
+    pictures = {path.name for path in tmp_path.glob("*.png")}
+    assert pictures == {f"{stem}.png", f"{stem}_2.png", f"{stem}_3.png"}
+    assert len(load_bank(tmp_path).frames) == 3
+    save_bank(tmp_path, MemoryBank())
+    assert list(tmp_path.rglob("*.png")) == []
+
+
+def test_added_pictures_are_numbered_after_the_references_that_are_there(tmp_path):
+    frames = (MemoryFrame(noise_image(0), frame=0), MemoryFrame(noise_image(1), frame=4))
+    save_bank(tmp_path, MemoryBank(frames))
+    for number, name in enumerate(("a", "shot_0003_frame_0002_x", "z", "shot_0000_frame_0001")):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{name}.png")
+    loaded = load_bank(tmp_path).frames
+    assert [(frame.name, frame.shot, frame.frame) for frame in loaded] == [
+        ("", REFERENCE_SHOT, 0),
+        ("", REFERENCE_SHOT, 4),
+        ("a", REFERENCE_SHOT, 5),
+        ("shot_0000_frame_0001", REFERENCE_SHOT, 6),
+        ("z", REFERENCE_SHOT, 7),
+        ("shot_0003_frame_0002_x", 2, 2),
+    ]
+    assert {frame.reason for frame in loaded[2:]} == {"added by hand"}
+
+
+def test_a_picture_that_is_there_twice_is_one_memory(tmp_path):
+    save_bank(tmp_path, MemoryBank((MemoryFrame(noise_image(0), frame=0, name="Mara"),)))
+    for name in ("copy", "another"):
+        Image.fromarray(noise_image(0).numpy()).save(tmp_path / f"{name}.png")
+        Image.fromarray(noise_image(1).numpy()).save(tmp_path / f"{name}2.png")
+    assert [frame.name for frame in load_bank(tmp_path).frames] == ["Mara", "another2"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"max_frames": -1}, {"sink": -1}, {"max_frames": True}, {"sink": 1_000_000},
+        {"max_frames": "10"}, {"version": 2}, {"version": None}, {"format": "other"},
+        {"frames": {}}, {"dropped": "x"},
+    ],
+)  # fmt: skip
+def test_a_list_that_says_what_cannot_be_is_an_error_and_the_pictures_still_load(tmp_path, change):
+    save_bank(tmp_path, small_bank())
+    document = {**saved_list(tmp_path), **change}
+    (tmp_path / "bank.json").write_text(json.dumps(document))
+    with pytest.raises(ValueError, match=r"bank\.json.*load with skip_damaged on"):
+        load_bank(tmp_path)
+    loaded = load_bank(tmp_path, skip_damaged=True)
+    digests = {frame.digest for frame in small_bank().frames}
+    assert {frame.digest for frame in loaded.frames} == digests
