@@ -258,6 +258,11 @@ def test_a_model_gives_back_its_device_when_asked():
     assert told == [1]
 
 
+def test_a_frame_that_names_a_scorer_but_no_score_is_scored():
+    frame = MemoryFrame(turned(6)[0], scorer="counting")
+    assert filter_frames([frame], Counting()).kept[0].score == 6.0
+
+
 def test_a_kept_frame_says_its_score_after_its_reason_and_a_rejected_one_alone():
     frames = [
         MemoryFrame(image, frame=i, reason=reason)
