@@ -129,6 +129,23 @@ def test_added_pictures_are_numbered_after_the_references_that_are_there(tmp_pat
     assert {frame.reason for frame in loaded[2:]} == {"added by hand"}
 
 
+def test_a_picture_forgotten_once_holds_back_no_other(tmp_path):
+    for number, name in enumerate(("a", "b", "c")):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{name}.png")
+    bank = load_bank(tmp_path)
+    assert save_bank(str(tmp_path), bank.forget([0])) == tmp_path
+    assert [frame.name for frame in load_bank(tmp_path).frames] == ["b", "c"]
+    Image.new("RGB", (8, 8), (9, 0, 0)).save(tmp_path / "d.png")
+    assert [frame.name for frame in load_bank(tmp_path).frames] == ["b", "c", "d"]
+
+
+def test_keyframes_of_the_released_code_have_their_shots(tmp_path):
+    for number, name in enumerate(("02_01_keyframe1", "01_02_keyframe0", "01_01_keyframe2")):
+        Image.new("RGB", (8, 8), (80 * number, 0, 0)).save(tmp_path / f"{name}.jpg")
+    places = [(frame.shot, frame.frame) for frame in load_bank(tmp_path).frames]
+    assert places == [(0, 2), (1, 0), (2, 1)]
+
+
 def test_a_picture_that_is_there_twice_is_one_memory(tmp_path):
     save_bank(tmp_path, MemoryBank((MemoryFrame(noise_image(0), frame=0, name="Mara"),)))
     for name in ("copy", "another"):
