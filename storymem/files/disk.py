@@ -82,13 +82,16 @@ def write_whole(path: Path, data: bytes, *, is_synced: bool = False) -> None:
     """Replace a file in one step: readers see the old one or the new one.
 
     Args:
-        is_synced: only once the disk has all of it, so that it outlives a power cut.
+        is_synced: only once the disk has all of it, and then its new name, so that it outlives a
+            power cut.
     """
     with replacing(path) as unfinished, open(unfinished, "wb") as file:
         file.write(data)
         if is_synced:
             file.flush()
             os.fsync(file.fileno())
+    if is_synced and os.name != "nt":
+        _sync_one(path.parent)
 
 
 def remove_unfinished(folder: Path, *, is_ours_alone: bool = False) -> None:
@@ -154,14 +157,18 @@ def _sync(path: Path) -> None:
     inside = list(path.iterdir()) if path.is_dir() else []
     folders = [] if os.name == "nt" else [path, path.parent] if inside else [path.parent]
     for entry in [*(inside or [path]), *folders]:
+        _sync_one(entry)
+
+
+def _sync_one(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
         try:
-            descriptor = os.open(entry, os.O_RDWR if entry.is_file() else os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            logger.debug("%s could not be synced: %s", entry, error)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        logger.debug("%s could not be synced: %s", path, error)
 
 
 def is_at_work(process: int, mark: str) -> bool:

@@ -11,6 +11,7 @@ from helpers.fakes import noise_image
 from storymem.memory.frame import MemoryFrame
 from storymem.sampling.continuity import ShotPlan
 from storymem.sampling.request import SIZE_RULES, request_shot
+from storymem.script.reader import load_story
 from storymem.script.story import Shot
 
 START = torch.rand(1, 24, 32, 3)
@@ -18,8 +19,10 @@ PREVIOUS = torch.rand(9, 16, 32, 3)
 
 
 def plan(index=0, mode="m2v", **fields) -> ShotPlan:
+    """A shot of a story with two shots in each scene, whose number is not its place in the story."""
     has_start = fields.pop("has_start", False)
-    return ShotPlan(Shot(index, 1, index + 1, "p", True, **fields), "Tale", "p", mode, has_start)
+    shot = Shot(index, 1 + index // 2, 1 + index % 2, "p", True, **fields)
+    return ShotPlan(shot, "Tale", "p", mode, has_start)
 
 
 def memory(count: int, height=16, width=16) -> list[MemoryFrame]:
@@ -94,6 +97,25 @@ def test_one_frame_may_be_all_of_a_shot_that_continues_nothing():
 
 def test_the_size_rules_are_those_of_saved_workflows():
     assert SIZE_RULES == ("exact", "memory_aspect")
+
+
+def test_seeds_go_on_through_the_scenes_and_a_shots_own_seed_wins():
+    """Every shot of a story has its own noise, whatever the numbers of scenes and shots."""
+    own = [[None, 0], [None, None, 7], [0, 2**64 - 1, None]]
+    scenes = [
+        {"scene_num": number, "video_prompts": ["p"] * len(seeds), "cut": [True] * len(seeds),
+         "seed": seeds}
+        for number, seeds in zip((1, 2, 9), own, strict=True)
+    ]  # fmt: skip
+    shots = load_story({"story_name": "Tale", "scenes": scenes}).shots
+    assert [shot.label for shot in shots] == [
+        "01_01", "01_02", "02_01", "02_02", "02_03", "09_01", "09_02", "09_03",
+    ]  # fmt: skip
+    asked = [ask(shot=ShotPlan(shot, "Tale", "p"), seed=100).seed for shot in shots]
+    assert asked == [100, 0, 102, 103, 7, 0, 2**64 - 1, 107]
+    largest = [ask(shot=ShotPlan(shot, "Tale", "p"), seed=2**64 - 2).seed for shot in shots]
+    assert largest == [2**64 - 2, 0, 0, 1, 7, 0, 2**64 - 1, 5]
+    assert [ask(seed=seed).seed for seed in (0, 100)] == [0, 100]
 
 
 def test_the_size_follows_the_given_frame_else_the_first_memory_frame():
