@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
@@ -23,9 +24,9 @@ from storymem.script.reader import load_story
 DAMAGE = ["", "{", "[]", '{"shots": {"01_01": ', None]
 
 
-def tale(prompts="abc", **fields):
+def tale(prompts="abc", name="Tale", **fields):
     scene = {"video_prompts": list(prompts), "cut": [True] * len(prompts), **fields}
-    return load_story({"story_name": "Tale", "scenes": [scene]})
+    return load_story({"story_name": name, "scenes": [scene]})
 
 
 def make(output, story, fps=16.0, body="body"):
@@ -81,6 +82,101 @@ def test_a_take_that_was_shown_is_the_one_that_is_found(tmp_path):
     spoil(folder, "")
     repair_folder(folder, tale(), loop.store)
     assert keys(folder) == shown
+
+
+def tables(folder) -> dict:
+    """What the manifest says of results and of the files that show them."""
+    manifest = read_manifest(folder)
+    facts = ("key", "own", "prompt", "shot_prompt", "seed")
+    shots = {label: {n: entry.get(n) for n in facts} for label, entry in manifest["shots"].items()}
+    files = {name: file["key"] for name, file in manifest["files"].items()}
+    return {
+        "shots": shots,
+        "files": files,
+        "prompts": manifest["prompts"],
+        "name": manifest["name"],
+    }
+
+
+def date(record, seconds) -> None:
+    os.utime(record.video, (seconds, seconds))
+
+
+@pytest.mark.parametrize("fps", [16.0, 24.0])
+def test_a_repair_takes_results_of_its_own_story_alone(tmp_path, fps):
+    """Two stories of the same shots, whose films are the same to the last bit."""
+    made = {name: make(tmp_path, tale(name=name), fps) for name in ("Tale", "Else", "Tales")}
+    videos = {(f / "shot_01_02.mp4").read_bytes() for f, _, _ in made.values()}
+    assert len(videos) == 1
+    before = {name: tables(folder) for name, (folder, _, _) in made.items()}
+    assert len({str(table["shots"]["01_02"]["key"]) for table in before.values()}) == 3
+    for newest in made:  # whichever was made last
+        for name, (folder, loop, steps) in made.items():
+            for step in steps:
+                date(step.record, 2_000_000_000 if name == newest else 1_000_000_000)
+            if name == newest:
+                continue
+            spoil(folder, None)
+            repair_folder(folder, tale(name=name), loop.store)
+            assert tables(folder) == before[name]
+
+
+@pytest.mark.parametrize("script", ["beside the films", "lost"])
+def test_a_film_that_shows_no_result_is_of_the_last_take_of_its_place(tmp_path, script):
+    """At another frame rate no film is a copy of its record."""
+    takes = {}
+    for year, (prompts, body) in enumerate(
+        [("abc", "first"), ("abc", "second"), ("xyz", "of another film")], 1
+    ):
+        folder, loop, steps = make(tmp_path, tale(prompts), 24.0, body=body)
+        takes[body] = {step.label: step.record.key for step in steps}
+        for step in steps:
+            date(step.record, year * 100_000_000 + step.plan.shot.index)
+    make(tmp_path, tale("abc"), 24.0, body="first")  # what is shown need not be the last take
+    if script == "lost":
+        (folder / "script.json").unlink()
+    spoil(folder, None)
+    # The script was edited since; its copy in the folder still tells of what is there.
+    repair_folder(folder, tale("abq" if script != "lost" else "abc"), loop.store)
+    assert keys(folder) == takes["second"]
+
+
+def test_a_repaired_folder_knows_what_every_film_was_made_of(tmp_path):
+    folder, loop, _ = make(tmp_path, tale(seed=[0, None, 5]))
+    before = tables(folder)
+    assert [entry["seed"] for entry in before["shots"].values()] == [0, None, 5]
+    spoil(folder, "")
+    repair_folder(folder, tale(seed=[0, None, 5]), loop.store)
+    assert tables(folder) == before
+    told = StoryExport(folder, tale(), loop.settings, VideoOptions()).shot_files
+    assert told.edits() == {}
+
+
+def test_links_and_folders_in_place_of_films_are_no_films(tmp_path):
+    folder, loop, _ = make(tmp_path, tale())
+    (folder / "shot_01_01.mp4").unlink()
+    (folder / "shot_01_01.mp4").symlink_to(folder / "shot_01_02.mp4")
+    (folder / "shot_01_03.mp4").unlink()
+    (folder / "shot_01_03.mp4").mkdir()
+    (folder / "shot_01_02 edited.mp4").write_bytes((folder / "shot_01_02.mp4").read_bytes())
+    spoil(folder, None)
+    repair_folder(folder, tale(), loop.store)
+    assert list(keys(folder)) == ["01_02"]
+    assert list(read_manifest(folder)["files"]) == ["shot_01_02.mp4"]
+
+
+def test_edited_files_of_which_nobody_knows_the_take_are_named(tmp_path, caplog):
+    folder, loop, _ = make(tmp_path, tale())
+    spoil(folder, None)
+    repair_folder(folder, tale(), loop.store)
+    assert "no longer known which take" not in caplog.text
+    for name in ("shot_01_02 edited 2.mp4", "shot_01_01 edited 1.mp4"):
+        (folder / name).write_bytes(b"graded")
+    spoil(folder, None)
+    repair_folder(folder, tale(), loop.store)
+    assert "in place of its shot's file: shot_01_01 edited 1.mp4, shot_01_02 edited 2.mp4" in (
+        caplog.text
+    )
 
 
 def test_a_folder_with_a_script_alone_is_known_by_it(tmp_path):

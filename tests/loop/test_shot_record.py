@@ -81,7 +81,10 @@ def test_a_record_as_it_has_always_been_written_is_read(store):
     result = store.load(record)
     assert torch.equal(result.tail, torch.stack(frames[1:]))
     assert [f.digest for f in result.bank.frames] == [picture.digest]
-    assert vars(result.bank.frames[0]) == {**vars(picture), "picture": result.bank.frames[0].picture}
+    assert vars(result.bank.frames[0]) == {
+        **vars(picture),
+        "picture": result.bank.frames[0].picture,
+    }
     assert (result.bank.max_frames, result.bank.sink, result.bank.policy) == (4, 2, "window")
 
 

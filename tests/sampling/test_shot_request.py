@@ -19,7 +19,7 @@ PREVIOUS = torch.rand(9, 16, 32, 3)
 
 
 def plan(index=0, mode="m2v", **fields) -> ShotPlan:
-    """A shot of a story with two shots in each scene, whose number is not its place in the story."""
+    """A shot of a story with two shots in each scene: its number is not its place in the story."""
     has_start = fields.pop("has_start", False)
     shot = Shot(index, 1 + index // 2, 1 + index % 2, "p", True, **fields)
     return ShotPlan(shot, "Tale", "p", mode, has_start)

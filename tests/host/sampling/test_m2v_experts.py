@@ -170,6 +170,20 @@ def test_cfg_of_the_low_noise_expert_may_differ(m2v):
     assert rel_l2(m2v.sample(bank=m2v.bank(1), cfg=3.5, cfg_low=1.0, **models), both) > 1e-4
 
 
+@pytest.mark.parametrize("cfg_low", [1.0, 2.5])
+def test_cfg_of_the_low_noise_expert_holds_when_it_runs_alone(m2v, cfg_low):
+    """All sigmas lie below the boundary: only the low-noise expert's own scale counts."""
+    options = {"bank": m2v.bank(1), "boundary": 1.0, "denoise": 0.5}
+    alone = m2v.sample(cfg=6.0, cfg_low=cfg_low, **options)
+    assert torch.equal(alone, m2v.sample(cfg=cfg_low, **options))
+    assert torch.equal(alone, m2v.sample(cfg=1.5, cfg_low=cfg_low, **options))
+    assert rel_l2(m2v.sample(cfg=6.0, **options), alone) > 1e-3
+    # As the low-noise model by itself, with the same conditioning, noise and seed.
+    assert torch.equal(
+        alone, m2v.sample(model_high=m2v.low, model_low=None, cfg=cfg_low, **options)
+    )
+
+
 @pytest.mark.parametrize("sampler", ["heun", "dpm_2_ancestral", "seeds_2", "euler_cfg_pp", "ddim"])
 def test_other_samplers_run_across_the_switch(m2v, twin, sampler):
     options = {"sampler_name": sampler, "bank": m2v.bank(1), "steps": 4}
