@@ -38,6 +38,7 @@ load_package("helpers", PACK / "tests" / "helpers")
 
 
 from helpers.host_server import host_path  # noqa: E402  the package is loaded above
+from helpers.shared_data import HINT, MISSING  # noqa: E402
 
 HOST = host_path()
 
@@ -47,9 +48,9 @@ LONGEST = ("shot_loop_http", "page_tiny", "baselines", "fuzz", "tiny_compare", "
 
 
 def pytest_report_header(config):
-    if HOST is None:
-        return "ComfyUI: NOT FOUND - the host suite is skipped (set COMFYUI_PATH)"
-    return f"ComfyUI: {HOST}"
+    host = HOST or "NOT FOUND - the host suite is skipped (set COMFYUI_PATH)"
+    missing = f"{' and '.join(MISSING)} NOT FOUND" if MISSING else "there"
+    return [f"ComfyUI: {host}", f"shared test data: {missing}"]
 
 
 def pytest_collection_modifyitems(config, items):
@@ -68,6 +69,9 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.line(
             "No ComfyUI at COMFYUI_PATH or ~/ComfyUI: nodes, graphs and workflows are untested."
         )
+    if MISSING:
+        terminalreporter.section("REAL SCRIPTS WERE NOT READ", sep="!")
+        terminalreporter.line(f"Not here: {' and '.join(MISSING)}; {HINT}.")
 
 
 @pytest.fixture(autouse=True)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from helpers.shared_data import STBENCH, needs_stbench
 from storymem.script.fields import ScriptError
 from storymem.script.reader import load_story
 from storymem.script.rows import FORMATS, Row, Script, check_written, read_script, write_script
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-STBENCH = Path(__file__).resolve().parents[3] / "shared" / "stbench"
 ODD_TEXTS = (
     "a cat",
     " leading and trailing \t",
@@ -242,9 +242,11 @@ def test_json_is_written_as_in_st_bench():
     assert json.loads(write_script(read_script(json.dumps(data)), "json")) == data
 
 
-@pytest.mark.skipif(not STBENCH.is_dir(), reason="no ST-Bench scripts here")
+@needs_stbench
 def test_all_of_st_bench_survives():
-    for path in sorted(STBENCH.glob("*.json")):
+    paths = sorted(STBENCH.glob("*.json"))
+    assert len(paths) == 30
+    for path in paths:
         assert_nothing_is_lost(path.read_text(encoding="utf-8"))
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
+from helpers.shared_data import STBENCH, needs_stbench
 from storymem.script.reader import load_story
 from storymem.script.story import Story, summarise
-
-STBENCH = Path(__file__).resolve().parents[3] / "shared" / "stbench"
 
 
 def script(**changes) -> dict:
@@ -268,7 +266,7 @@ def test_broken_plain_text_is_told(text, words):
 # --- ST-Bench --------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not STBENCH.is_dir(), reason="no ST-Bench scripts here")
+@needs_stbench
 def test_all_of_st_bench_is_read():
     stories: list[Story] = [
         load_story(path.read_text(encoding="utf-8")) for path in sorted(STBENCH.glob("*.json"))

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from helpers.loop_graphs import loop_graph, story
+from helpers.shared_data import COLLECTED, needs_collected
 from storymem.film.finished_story import read_script
 
 pytestmark = pytest.mark.usefixtures("fresh")
 
-CASES = Path(__file__).resolve().parents[4] / "shared" / "cases" / "scripts"
 JSON = json.dumps(
     {
         "story_name": "Kite",
@@ -66,10 +66,10 @@ def test_headless_and_node_read_alike(host, tmp_path, name, encoding):
         ]
 
 
-@pytest.mark.skipif(not CASES.is_dir(), reason="the collected scripts are not here")
+@needs_collected
 def test_headless_and_node_read_the_collected_scripts_alike(host):
     broken = []
-    for path in sorted(CASES.iterdir()):
+    for path in sorted(COLLECTED.iterdir()):
         node, headless = read_by_both(host, path)
         assert node == headless
         broken += [path.name] if isinstance(node, str) else []

@@ -12,9 +12,7 @@ import pytest
 
 from helpers.call_count import count_calls
 from helpers.loop_graphs import edited, lines_of, loop_graph, ran, story
-
-STBENCH = Path(__file__).resolve().parents[4] / "shared" / "stbench"
-
+from helpers.shared_data import STBENCH, needs_stbench
 
 pytestmark = pytest.mark.usefixtures("fresh")
 
@@ -341,7 +339,7 @@ def test_a_shot_begins_as_soon_as_the_one_before_it_is_finished(host, log, monke
     assert time.monotonic() - begin < 100, "a shot waited for the look-out"
 
 
-@pytest.mark.skipif(not STBENCH.is_dir(), reason="no ST-Bench scripts here")
+@needs_stbench
 def test_a_real_script_runs_with_every_mode(host, log):
     script = (STBENCH / "cat.json").read_text(encoding="utf-8")
     host.run(loop_graph(script, log, opened={"end_shot": 5}))

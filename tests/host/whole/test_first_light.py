@@ -12,10 +12,10 @@ import pytest
 from helpers import tiny_models
 from helpers.film_files import write_viclip
 from helpers.host_server import Server, host_path
+from helpers.shared_data import STBENCH
 from helpers.workflow_files import to_api
 
 PACK = Path(__file__).resolve().parents[3]
-STBENCH = PACK.parent / "shared" / "stbench"  # test data under a licence of its own, when there
 LENGTH = 17
 OWN_SCRIPT = {
     "story_name": "A Cat's Day",
@@ -31,8 +31,9 @@ OWN_SCRIPT = {
 
 def three_shots() -> dict:
     """A cut, an MI2V and an MM2V: the first three shots of an ST-Bench story when it is there."""
-    path = STBENCH / "cat.json"
-    script = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else OWN_SCRIPT
+    script = OWN_SCRIPT
+    if STBENCH is not None:
+        script = json.loads((STBENCH / "cat.json").read_text(encoding="utf-8"))
     scene = dict(script["scenes"][0])
     assert scene["cut"] == [True, False, False]
     scene["continuity"] = ["last_frame", "last_frame", "last_five_frames"]
