@@ -20,6 +20,7 @@ KEPT, REJECTED, SCORE = (90, 200, 120), (235, 95, 85), (240, 180, 70)
 LINE, PINNED, CHOSEN = (100, 160, 250), (200, 130, 250), (70, 190, 190)
 THUMBNAIL = (208, 128)  # width and height of the box a frame is fitted into
 CAPTION_LINES = 6
+MORE = " ..."  # ends a caption that is longer
 GAP = 12
 PLOT = (1120, 300)
 NOTHING: Mapping[str, str] = {}
@@ -231,7 +232,7 @@ class _Canvas:
         return strip, ImageDraw.Draw(strip)
 
     def heading(self, text: str) -> None:
-        lines = _wrap(text, 130)
+        lines = _wrap(text, 130, self.width - 2 * GAP, _font(15))
         _, draw = self._strip(GAP + 20 * len(lines))
         draw.multiline_text((GAP, GAP), "\n".join(lines), fill=TEXT, font=_font(15), spacing=5)
 
@@ -274,14 +275,15 @@ class _Canvas:
                     GAP + (box_height - thumbnail.height) // 2,
                 )
                 strip.paste(thumbnail, offset)
-                lines = _wrap(text, 36)
+                font = _font(11)
+                lines = _wrap(text, 36, box_width - font.getlength(MORE), font)
                 if len(lines) > CAPTION_LINES:
-                    lines = [*lines[: CAPTION_LINES - 1], lines[CAPTION_LINES - 1] + " ..."]
+                    lines = [*lines[: CAPTION_LINES - 1], lines[CAPTION_LINES - 1] + MORE]
                 draw.multiline_text(
                     (left, GAP + box_height + 5),
                     "\n".join(lines),
                     fill=TEXT,
-                    font=_font(11),
+                    font=font,
                     spacing=3,
                 )
 
@@ -295,5 +297,15 @@ class _Canvas:
         return torch.from_numpy(np.array(sheet))
 
 
-def _wrap(text: str, columns: int) -> list[str]:
-    return [part for line in text.splitlines() for part in textwrap.wrap(line, columns) or [""]]
+def _wrap(text: str, columns: int, width: float, font) -> list[str]:
+    """Lines of at most ``columns`` characters and ``width`` pixels; words that fit stay whole."""
+    lines = []
+    for line in text.splitlines():
+        for part in textwrap.wrap(line, columns) or [""]:
+            while font.getlength(part) > width:  # wide letters, or a script without blanks
+                fits = (n for n in range(len(part) - 1, 1, -1) if font.getlength(part[:n]) <= width)
+                end = next(fits, 1)
+                lines.append(part[:end])
+                part = part[end:]
+            lines.append(part)
+    return lines

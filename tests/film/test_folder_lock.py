@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.found_files import found
 from storymem.files import disk, locks
 from storymem.files.disk import remove_unfinished, replacing, unfinished_beside, unfinished_folder
 from storymem.files.hashing import checksum
@@ -318,7 +319,7 @@ def test_what_another_machine_or_version_left_is_swept_after_a_day(tmp_path, mon
         (tmp_path / name).write_text("not ours")
     remove_unfinished(tmp_path)
     assert hidden(tmp_path) == sorted([*names, *mine])
-    for path in tmp_path.glob(".*"):
+    for path in found(tmp_path.glob(".*")):
         os.utime(path, (1, 1))
     remove_unfinished(tmp_path)
     assert hidden(tmp_path) == mine

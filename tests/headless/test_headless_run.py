@@ -57,7 +57,7 @@ def digests(out: Path) -> list[str]:
 def pixels_of(out: Path) -> dict[str, str]:
     """Checksums of everything that was made, by shot."""
     found = {}
-    for record in sorted((out / ".shots" / "shots").rglob("record.json")):
+    for record in found((out / ".shots" / "shots").rglob("record.json")):
         body = json.loads(json.loads(record.read_text())["record"])
         found[body["facts"]["label"]] = body["files"]
     return found

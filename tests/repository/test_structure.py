@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from helpers.found_files import found
+
 PACK = Path(__file__).resolve().parents[2]
-LIBRARY = sorted((PACK / "storymem").rglob("*.py"))
-ADAPTERS = sorted((PACK / "nodes").rglob("*.py"))
-SCRIPTS = sorted((PACK / "web" / "js").rglob("*.js"))
+LIBRARY = found((PACK / "storymem").rglob("*.py"))
+ADAPTERS = found((PACK / "nodes").rglob("*.py"))
+SCRIPTS = found((PACK / "web" / "js").rglob("*.js"))
 HOST_MODULES = {
     "comfy",
     "comfy_api",

@@ -121,11 +121,63 @@ def test_a_sheet_of_a_very_large_bank_stays_bounded():
     assert contact_sheet(bank).shape[0] < 12_000
 
 
+def places(sheet: torch.Tensor, colour) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows and columns of the pixels of exactly this colour."""
+    return torch.where((sheet == torch.tensor(colour, dtype=torch.uint8)).all(-1))
+
+
+COLOUR = (250, 10, 200)  # nothing else in the sheet has it
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 150), (2000, 20), (480, 832)])
 def test_frames_of_any_size_fit_their_box(size):
-    contact_sheet(MemoryBank((MemoryFrame(noise_image(0, *size)),)))
+    height, width = size
+    flat = torch.tensor(COLOUR, dtype=torch.uint8).expand(height, width, 3)
+    sheet = contact_sheet(MemoryBank((MemoryFrame(flat),)))
+    framed, frame_columns = places(sheet, KEPT)
+    rows, columns = places(sheet, COLOUR)
+    shown_height, shown_width = (
+        int(rows.max() - rows.min()) + 1,
+        int(columns.max() - columns.min()) + 1,
+    )
+    box_width, box_height = pictures.THUMBNAIL
+    scale = min(box_width / width, box_height / height)  # as large as the box allows
+    assert (shown_width, shown_height) == (round(width * scale) or 1, round(height * scale) or 1)
+    assert len(rows) == shown_width * shown_height  # nothing lies over it
+    assert framed.min() < rows.min() <= rows.max() < framed.max()
+    assert frame_columns.min() < columns.min() <= columns.max() < frame_columns.max()
 
 
-@pytest.mark.parametrize("text", ["x" * 500, "日本語の名前", "a\nb\nc\nd\ne\nf\ng\nh", "\t"])
-def test_any_name_can_be_drawn(text):
-    contact_sheet(MemoryBank((MemoryFrame(noise_image(0), name=text, reason=text),)))
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x" * 500,
+        "W" * 500,
+        "日本語の名前",
+        "日本語" * 40,
+        "a\nb\nc\nd\ne\nf\ng\nh",
+        "a long name " * 9,
+        "\t",
+    ],
+)
+def test_any_name_is_drawn_below_its_own_picture(text):
+    named, bare = MemoryFrame(noise_image(0), name=text, reason=text), MemoryFrame(noise_image(1))
+    with_text, without = (contact_sheet(MemoryBank((frame, bare))) for frame in (named, bare))
+    assert with_text.shape == without.shape
+    bottom, right = (int(axis.max()) for axis in places(with_text, KEPT))
+    left = int(places(with_text, KEPT)[1].min())
+    assert right - left > 2 * pictures.THUMBNAIL[0]  # two pictures side by side
+    # What differs is the first picture and the words below it, as wide as the picture at most.
+    rows, columns = torch.where((with_text != without).any(-1))
+    assert left <= columns.min() <= columns.max() < left + pictures.THUMBNAIL[0] + pictures.GAP
+    assert rows.max() < bottom + 15 * pictures.CAPTION_LINES + pictures.GAP
+    words = rows[rows > bottom]
+    assert bool(len(words)) == bool(text.strip())
+
+
+@pytest.mark.parametrize("title", ["W" * 400, "日本語" * 90])
+def test_a_title_of_a_story_is_drawn_within_the_sheet(title):
+    sheet = pictures.story_sheet([(title, [])])
+    _, columns = places(sheet, pictures.TEXT)
+    assert columns.max() < sheet.shape[1] - pictures.GAP + 1
+    assert sheet.shape[0] > 3 * 20

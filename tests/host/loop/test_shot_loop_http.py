@@ -56,7 +56,7 @@ def result_of(base: Path, name="Tale") -> dict:
 
     folder = base / "output" / "loop" / name
     found = {p.name: decoded(p) for p in sorted(folder.glob("*.mp4"))}
-    for path in sorted((folder / "bank").glob("*.png")):
+    for path in found((folder / "bank").glob("*.png")):
         with Image.open(path) as picture:
             found[path.name] = picture.tobytes()
     return found

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("fresh")
 
 def records(host, label: str | None = None) -> list[Path]:
     found = []
-    for path in (host.base / "output" / ".storymem" / "shots").glob("*/*/record.json"):
+    for path in found((host.base / "output" / ".storymem" / "shots").glob("*/*/record.json")):
         facts = json.loads(json.loads(path.read_text())["record"])["facts"]
         if label is None or facts["label"] == label:
             found.append(path.parent)

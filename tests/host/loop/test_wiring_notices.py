@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from helpers.found_files import found
 from helpers.told_notices import (
     BANK,
     CLOSE,
@@ -28,7 +29,9 @@ from helpers.workflow_files import to_api
 
 PACK = Path(__file__).resolve().parents[3]
 LOOPS = sorted(
-    path for path in (PACK / "workflows").rglob("*.json") if "ShotLoopOpen" in path.read_text()
+    path
+    for path in found((PACK / "workflows").rglob("*.json"))
+    if "ShotLoopOpen" in path.read_text()
 )
 
 

@@ -14,13 +14,14 @@ from PIL import Image
 
 from helpers import tiny_models
 from helpers.browser import find_chromium, load_workflow, open_page
+from helpers.found_files import found
 from helpers.host_server import Server, host_path
 from helpers.workflow_files import to_api
 
 PACK = Path(__file__).resolve().parents[3]
-WORKFLOWS = sorted((PACK / "workflows").rglob("*.json"))
-TEMPLATES = sorted((PACK / "workflows").glob("*.json"))  # the host offers those, and no subfolders
-BLUEPRINTS = sorted((PACK / "subgraphs").glob("*.json"))
+WORKFLOWS = found((PACK / "workflows").rglob("*.json"))
+TEMPLATES = found((PACK / "workflows").glob("*.json"))  # the host offers those, and no subfolders
+BLUEPRINTS = found((PACK / "subgraphs").glob("*.json"))
 FILES = [*WORKFLOWS, *BLUEPRINTS]
 WRITTEN_WITH = "0.33.0"  # another host may describe its nodes in another way
 THUMBNAIL_BYTES = 60_000
@@ -153,7 +154,9 @@ def test_the_files_are_what_their_descriptions_make(server, is_newest, tmp_path)
     script = PACK / "tests" / "tools" / "make_workflows.py"
     address = f"http://127.0.0.1:{server.port}"
     subprocess.run([sys.executable, script, "--server", address, "--into", tmp_path], check=True)
-    made = {p.relative_to(tmp_path).as_posix(): p.read_bytes() for p in tmp_path.rglob("*.json")}
+    made = {
+        p.relative_to(tmp_path).as_posix(): p.read_bytes() for p in found(tmp_path.rglob("*.json"))
+    }
     shipped = {p.relative_to(PACK).as_posix(): p.read_bytes() for p in FILES}
     assert made.keys() == shipped.keys()
     changed = [path for path, content in made.items() if content != shipped[path]]
