@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from helpers.found_files import found
+from helpers.not_empty import not_empty
 from storymem.files.images import PictureError, read_picture
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -119,7 +119,7 @@ def test_transparency_of_every_kind_shows_white(tmp_path, caplog):
     marked = of_one_colour(colour)
     marked.putpixel((0, 0), (1, 2, 3))
     marked.save(tmp_path / "marked.png", transparency=(1, 2, 3))
-    for path in found(tmp_path.iterdir()):
+    for path in not_empty(tmp_path.iterdir()):
         caplog.clear()
         with caplog.at_level(logging.INFO):
             read = read_picture(path)

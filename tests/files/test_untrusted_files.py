@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from helpers.fakes import noise_image
-from helpers.found_files import found
+from helpers.not_empty import not_empty
 from storymem.files.json_text import DEEPEST, JsonError, parse_json
 from storymem.files.messages import listed, reason_of, short, shown
 from storymem.files.names import check_name, is_digest, is_label, is_plain_name, is_reserved
@@ -445,6 +445,8 @@ def test_a_visible_shot_that_was_damaged_without_changing_size_is_restored(
 
 def test_a_visible_shot_that_is_whole_is_not_written_again(shown_story):
     story, steps = shown_story
-    before = {path: path.stat().st_mtime_ns for path in found(story.folder.glob("shot_*"))}
+    before = {path: path.stat().st_mtime_ns for path in not_empty(story.folder.glob("shot_*"))}
     story.finish(steps, {}, None)
-    assert {path: path.stat().st_mtime_ns for path in found(story.folder.glob("shot_*"))} == before
+    assert {
+        path: path.stat().st_mtime_ns for path in not_empty(story.folder.glob("shot_*"))
+    } == before

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from helpers.found_files import found
+from helpers.not_empty import not_empty
 from storymem.film import edited_shots
 from storymem.film.earlier_films import begin_film, find_film, keep_earlier, notices_of
 from storymem.film.folder import claim_folder, story_folder
@@ -282,11 +282,11 @@ def test_the_page_shows_no_picture_of_the_other_film(run):
 
 def test_nothing_is_written_by_looking(run, tmp_path):
     first = run(tale("a"))
-    before = {path: path.stat().st_mtime_ns for path in found(tmp_path.rglob("*"))}
+    before = {path: path.stat().st_mtime_ns for path in not_empty(tmp_path.rglob("*"))}
     film = find_film(first.folder, tale("x"))
     notices_of(film, first.folder, tale("x"))
     keep_earlier(film.manifest)
-    assert {path: path.stat().st_mtime_ns for path in found(tmp_path.rglob("*"))} == before
+    assert {path: path.stat().st_mtime_ns for path in not_empty(tmp_path.rglob("*"))} == before
 
 
 def test_marks_before_names_are_no_other_film(run):
@@ -313,7 +313,7 @@ def test_a_numbered_folder_of_an_earlier_version_is_told_and_left_alone(run, tmp
     mine = run(tale("a", "b", name="Tale_2"))
     manifest = {**manifest_of(mine), "name": "Tale"}  # as two stories of one title were kept
     (old / "story.json").write_text(json.dumps(manifest))
-    before = {path: path.read_bytes() for path in found(old.iterdir()) if path.is_file()}
+    before = {path: path.read_bytes() for path in not_empty(old.iterdir()) if path.is_file()}
     now = run(tale("a", "edited", locked=["edited"]), body="another graph")
     assert now.folder == other.folder
     assert now.made == ["a"]
@@ -321,7 +321,9 @@ def test_a_numbered_folder_of_an_earlier_version_is_told_and_left_alone(run, tmp
     told = "\n".join(now.notices)
     assert f"an earlier version put this story's 2 shots into {old}" in told
     assert "holds another film of that title (1 shot, none with" in told
-    assert {path: path.read_bytes() for path in found(old.iterdir()) if path.is_file()} == before
+    assert {
+        path: path.read_bytes() for path in not_empty(old.iterdir()) if path.is_file()
+    } == before
     assert run(tale("a", "edited", locked=["edited"])).notices == []
 
 

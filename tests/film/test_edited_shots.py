@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.found_files import found
+from helpers.not_empty import not_empty
 from storymem.files.video import read_frames, read_info, write_video
 from storymem.film import edited_shots
 from storymem.film.edited_shots import Look, Written, examine
@@ -520,7 +520,7 @@ def test_a_known_edit_stays_one_when_its_folder_is_copied(folder_of):
     folder_of.run()
     edited = paint(folder_of.shot())
     folder_of.run()
-    for path in found(folder_of.path.glob("shot_*")):
+    for path in not_empty(folder_of.path.glob("shot_*")):
         os.utime(path, (1e9, 1e9))
     assert folder_of.run() == []
     assert folder_of.shot().read_bytes() == edited

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.found_files import found
+from helpers.not_empty import not_empty
 from storymem.files import disk, locks
 from storymem.files.disk import remove_unfinished, replacing, unfinished_beside, unfinished_folder
 from storymem.files.hashing import checksum
@@ -125,8 +125,10 @@ def test_the_claim_of_a_killed_process_is_swept_by_one_that_makes_the_same(tmp_p
 
 def test_a_process_does_not_stand_in_its_own_way(tmp_path):
     first, second = StoryClaim(tmp_path, "a" * 64), StoryClaim(tmp_path, "b" * 64)
+    assert len(hidden(tmp_path)) == 2
     first.release()
     second.release()
+    assert hidden(tmp_path) == []
 
 
 def test_one_process_writes_at_a_time(tmp_path, monkeypatch):
@@ -146,8 +148,9 @@ def test_one_process_writes_at_a_time(tmp_path, monkeypatch):
 )
 def test_a_folder_that_cannot_be_written_is_told_by_the_writing(tmp_path):
     tmp_path.chmod(0o500)
-    with changing(tmp_path):
-        pass
+    with changing(tmp_path), pytest.raises(PermissionError):
+        (tmp_path / "Film.mp4").write_bytes(b"film")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, caplog):
@@ -319,7 +322,7 @@ def test_what_another_machine_or_version_left_is_swept_after_a_day(tmp_path, mon
         (tmp_path / name).write_text("not ours")
     remove_unfinished(tmp_path)
     assert hidden(tmp_path) == sorted([*names, *mine])
-    for path in found(tmp_path.glob(".*")):
+    for path in not_empty(tmp_path.glob(".*")):
         os.utime(path, (1, 1))
     remove_unfinished(tmp_path)
     assert hidden(tmp_path) == mine

@@ -9,7 +9,7 @@ import shutil
 import pytest
 import torch
 
-from helpers.found_files import found
+from helpers.not_empty import not_empty
 from storymem.film.earlier_films import find_film, shares_prompt
 from storymem.film.folder import claim_folder
 from storymem.film.manifest import read_manifest
@@ -182,7 +182,7 @@ def test_edited_files_of_which_nobody_knows_the_take_are_named(tmp_path, caplog)
 
 def test_a_folder_with_a_script_alone_is_known_by_it(tmp_path):
     folder, loop, _ = make(tmp_path, tale())
-    for path in found(folder.glob("*.mp4")):
+    for path in not_empty(folder.glob("*.mp4")):
         path.unlink()
     spoil(folder, "")
     repair_folder(folder, tale("a"), loop.store)

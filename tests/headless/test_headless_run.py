@@ -18,6 +18,7 @@ from PIL import Image
 
 from helpers import tiny_diffusers
 from helpers.fakes import noise_image
+from helpers.not_empty import not_empty
 from storymem import __main__ as program
 from storymem.files.video import read_info
 from storymem.headless import engine as engine_module
@@ -57,7 +58,7 @@ def digests(out: Path) -> list[str]:
 def pixels_of(out: Path) -> dict[str, str]:
     """Checksums of everything that was made, by shot."""
     found = {}
-    for record in found((out / ".shots" / "shots").rglob("record.json")):
+    for record in not_empty((out / ".shots" / "shots").rglob("record.json")):
         body = json.loads(json.loads(record.read_text())["record"])
         found[body["facts"]["label"]] = body["files"]
     return found

@@ -1,4 +1,4 @@
-"""Files that a test goes through, which must be there: a loop over none of them asserts nothing."""
+"""For tests that go through the files of a folder: a loop over none of them asserts nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def found(paths: Iterable[Path]) -> list[Path]:
+def not_empty(paths: Iterable[Path]) -> list[Path]:
     """The paths of a listing, sorted; an AssertionError when there is none."""
     listed = sorted(paths)
     assert listed, "the test goes through files, but there are none: has a folder moved?"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from helpers.fakes import noise_image
-from helpers.found_files import found
+from helpers.not_empty import not_empty
 from storymem.files.hashing import digest_of
 from storymem.loop.begin import begin_shot, load_result
 from storymem.loop.changed_inputs import UPDATED, BodyNames, body_changes, changed
@@ -340,13 +340,13 @@ def as_before(loop, *, keep=()) -> None:
     import hashlib
 
     new = {"length", "lora_strength", "pictures", "memory", "start", "text"} - set(keep)
-    for path in found(loop.store.root.glob("shots/*/*/record.json")):
+    for path in not_empty(loop.store.root.glob("shots/*/*/record.json")):
         body = json.loads(json.loads(path.read_text())["record"])
         body["facts"] = {k: v for k, v in body["facts"].items() if k not in new}
         text = json.dumps(body)
         digest = hashlib.sha256(text.encode()).hexdigest()
         path.write_text(json.dumps({"sha256": digest, "record": text}))
-    for path in found(loop.store.root.glob("bodies/*/*")):
+    for path in not_empty(loop.store.root.glob("bodies/*/*")):
         path.unlink()
 
 
@@ -378,7 +378,7 @@ def test_a_huge_body_is_not_kept(loop):
 def test_odd_facts_are_survived(loop, made, odd):
     import hashlib
 
-    for path in found(loop.store.root.glob("shots/*/*/record.json")):
+    for path in not_empty(loop.store.root.glob("shots/*/*/record.json")):
         body = json.loads(json.loads(path.read_text())["record"])
         wanted = ("story", "label", "prompt", "shot_prompt", "own")  # texts, or it is no record
         body["facts"] = {k: v if k in wanted else odd for k, v in body["facts"].items()}

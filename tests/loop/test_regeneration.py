@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from helpers.fakes import noise_image
-from helpers.found_files import found
+from helpers.not_empty import not_empty
 from storymem.files.hashing import digest_of
 from storymem.loop.begin import bank_after, begin_shot, load_result
 from storymem.loop.plan import Loop, LoopSettings
@@ -144,7 +144,7 @@ def test_a_shot_before_that_comes_out_the_same(loop):
     manifest = {"shots": {}}
     run(loop, manifest)
     step = list_steps(loop, manifest)[1]
-    for path in found(step.record.folder.iterdir()):
+    for path in not_empty(step.record.folder.iterdir()):
         path.unlink()
     assert run(loop, manifest) == [2]
 

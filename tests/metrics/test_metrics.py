@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from helpers.film_files import PlainFeatures, shot_frames, write_story
-from helpers.found_files import found
+from helpers.not_empty import not_empty
 from storymem.files.video import read_frames, write_video
 from storymem.film import finished_story
 from storymem.film.finished_story import find_stories, name_apart, open_film, place_in_shots
@@ -314,7 +314,7 @@ def test_a_story_is_found_by_its_script_and_shots(tmp_path, folder):
     assert (film.name, film.overview) == ("tale", "a red dog goes home")
     assert film.frames == sum(count for count, *_ in SIZES)
     released = write_story(tmp_path / "released", SIZES[:2])
-    for path in found(released.glob("shot_*.mp4")):
+    for path in not_empty(released.glob("shot_*.mp4")):
         path.rename(path.with_name(path.name.removeprefix("shot_")))
     assert [shot.label for shot in open_film(released).shots] == ["01_01", "01_02"]
     assert find_stories(folder) == [folder]

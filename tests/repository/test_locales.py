@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers.found_files import found
 from helpers.node_schemas import NOT_IN_MESSAGES, leaves, shape
+from helpers.not_empty import not_empty
 
 PACK = Path(__file__).resolve().parents[2]
 FILES = ("main", "nodeDefs", "settings", "commands")  # what the host reads
@@ -67,7 +67,7 @@ def test_every_setting_and_command_of_the_page_has_its_texts():
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_help_pages_and_their_links_are_whole(language):
-    pages = found((PACK / "web" / "docs").glob(f"*/{language}.md"))
+    pages = not_empty((PACK / "web" / "docs").glob(f"*/{language}.md"))
     assert pages
     for page in pages:
         text = page.read_text(encoding="utf-8")
@@ -81,7 +81,7 @@ def test_help_pages_and_their_links_are_whole(language):
 
 
 def test_every_help_page_has_the_same_chapters_in_both_languages():
-    for english in found((PACK / "web" / "docs").glob("*/en.md")):
+    for english in not_empty((PACK / "web" / "docs").glob("*/en.md")):
         chinese = english.with_name("zh.md")
         assert chinese.exists(), f"{english.parent.name} has no zh.md"
         shapes = [

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from helpers.found_files import found
+from helpers.not_empty import not_empty
 
 PACK = Path(__file__).resolve().parents[2]
 ENGLISH, CHINESE = PACK / "README.md", PACK / "README.zh-CN.md"
 BOTH = pytest.mark.parametrize("path", [ENGLISH, CHINESE], ids=lambda p: p.name)
-PAGES = [ENGLISH, CHINESE, PACK / "CHANGELOG.md", *found((PACK / "docs").glob("*.md"))]
+PAGES = [ENGLISH, CHINESE, PACK / "CHANGELOG.md", *not_empty((PACK / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
@@ -83,9 +83,11 @@ def test_every_link_leads_to_a_file_or_a_heading_that_exists(path):
 def test_every_shipped_workflow_and_blueprint_is_named(path):
     text = path.read_text(encoding="utf-8")
     assert [
-        f.name for f in found((PACK / "workflows").glob("*.json")) if f"`{f.name}`" not in text
+        f.name for f in not_empty((PACK / "workflows").glob("*.json")) if f"`{f.name}`" not in text
     ] == []
-    assert [f.stem for f in found((PACK / "subgraphs").glob("*.json")) if f.stem not in text] == []
+    assert [
+        f.stem for f in not_empty((PACK / "subgraphs").glob("*.json")) if f.stem not in text
+    ] == []
 
 
 @BOTH

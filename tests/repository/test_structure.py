@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from helpers.found_files import found
+from helpers.not_empty import not_empty
 
 PACK = Path(__file__).resolve().parents[2]
-LIBRARY = found((PACK / "storymem").rglob("*.py"))
-ADAPTERS = found((PACK / "nodes").rglob("*.py"))
-SCRIPTS = found((PACK / "web" / "js").rglob("*.js"))
+LIBRARY = not_empty((PACK / "storymem").rglob("*.py"))
+ADAPTERS = not_empty((PACK / "nodes").rglob("*.py"))
+SCRIPTS = not_empty((PACK / "web" / "js").rglob("*.js"))
 HOST_MODULES = {
     "comfy",
     "comfy_api",

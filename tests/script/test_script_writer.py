@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.found_files import found
+from helpers.not_empty import not_empty
 from helpers.shared_data import STBENCH, needs_stbench
 from storymem.script.fields import ScriptError
 from storymem.script.reader import load_story
@@ -245,7 +245,7 @@ def test_json_is_written_as_in_st_bench():
 
 @needs_stbench
 def test_all_of_st_bench_survives():
-    paths = found(STBENCH.glob("*.json"))
+    paths = not_empty(STBENCH.glob("*.json"))
     assert len(paths) == 30
     for path in paths:
         assert_nothing_is_lost(path.read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from helpers.film_files import write_story
-from helpers.found_files import found
+from helpers.not_empty import not_empty
 from storymem import __main__ as program
 from storymem.film.finished_story import open_film
 from storymem.metrics.report import title_of
@@ -73,7 +73,7 @@ def test_everybody_in_the_written_stories_returns_and_no_shot_is_empty():
 
 
 def test_a_set_of_stories_has_what_the_comparison_takes(tales):
-    scripts = found((tales / "scripts").glob("*.json"))
+    scripts = not_empty((tales / "scripts").glob("*.json"))
     assert [path.stem for path in scripts] == ["story_01", "story_02"]
     for path in scripts:
         story = load_story(path.read_text())
@@ -87,7 +87,7 @@ def test_a_set_of_stories_has_what_the_comparison_takes(tales):
 
 
 def test_the_worlds_own_drawing_keeps_every_look_and_shows_what_was_asked_for(tales, eyes):
-    for folder in found((tales / "truth").iterdir()):
+    for folder in not_empty((tales / "truth").iterdir()):
         film = open_film(folder)
         numbers = measure_story(film, MetricModels(eyes))
         assert tuple(numbers.values) == COLUMNS == MetricModels(eyes).columns

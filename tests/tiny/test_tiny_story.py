@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers.found_files import found
+from helpers.not_empty import not_empty
 from storymem.tiny import demo, files, judge, world
 
 KEPT_SHOTS = 3
@@ -204,7 +204,7 @@ def test_a_sheet_that_breaks_off_leaves_the_one_before_and_nothing_else(tmp_path
 
     write_video(tmp_path / "shot_01_01.mp4", [torch.zeros(32, 48, 3, dtype=torch.uint8).numpy()])
     assert run("sheet", tmp_path) == 0
-    before = {path.name: path.read_bytes() for path in found(tmp_path.iterdir())}
+    before = {path.name: path.read_bytes() for path in not_empty(tmp_path.iterdir())}
 
     def break_off(_picture, path, *_):
         Path(path).write_bytes(b"half")
@@ -212,7 +212,7 @@ def test_a_sheet_that_breaks_off_leaves_the_one_before_and_nothing_else(tmp_path
 
     monkeypatch.setattr(Image.Image, "save", break_off)
     assert run("sheet", tmp_path) == 2
-    assert {path.name: path.read_bytes() for path in found(tmp_path.iterdir())} == before
+    assert {path.name: path.read_bytes() for path in not_empty(tmp_path.iterdir())} == before
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers.found_files import found
 from helpers.loop_graphs import edited, loop_graph, ran, story
+from helpers.not_empty import not_empty
 from storymem.files.hashing import checksum
 
 pytestmark = [pytest.mark.http, pytest.mark.slow]
@@ -41,7 +41,7 @@ def test_runs_of_one_story_make_films_that_stay(server, tmp_path):
     folder = server.base / "output" / "loop" / "Tale"
 
     def films() -> dict[str, str]:
-        return {path.name: checksum(path) for path in found(folder.glob("Tale_*.mp4"))}
+        return {path.name: checksum(path) for path in not_empty(folder.glob("Tale_*.mp4"))}
 
     def run(script: str, **options) -> dict[str, str]:
         server.run(loop_graph(script, log, **options))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers.found_files import found
 from helpers.loop_graphs import loop_graph, story
+from helpers.not_empty import not_empty
 from helpers.shared_data import COLLECTED, needs_collected
 from storymem.film.finished_story import read_script
 
@@ -70,7 +70,7 @@ def test_headless_and_node_read_alike(host, tmp_path, name, encoding):
 @needs_collected
 def test_headless_and_node_read_the_collected_scripts_alike(host):
     broken = []
-    for path in found(COLLECTED.iterdir()):
+    for path in not_empty(COLLECTED.iterdir()):
         node, headless = read_by_both(host, path)
         assert node == headless
         broken += [path.name] if isinstance(node, str) else []

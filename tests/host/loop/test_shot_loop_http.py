@@ -24,6 +24,7 @@ from helpers.loop_graphs import (
     release,
     story,
 )
+from helpers.not_empty import not_empty
 
 pytestmark = [pytest.mark.http, pytest.mark.slow]
 
@@ -56,7 +57,7 @@ def result_of(base: Path, name="Tale") -> dict:
 
     folder = base / "output" / "loop" / name
     found = {p.name: decoded(p) for p in sorted(folder.glob("*.mp4"))}
-    for path in found((folder / "bank").glob("*.png")):
+    for path in not_empty((folder / "bank").glob("*.png")):
         with Image.open(path) as picture:
             found[path.name] = picture.tobytes()
     return found

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers.loop_graphs import decoded, loop_graph, ran, story
+from helpers.not_empty import not_empty
 
 CACHES = ("ram", "classic", "lru", "none")
 pytestmark = pytest.mark.usefixtures("fresh")
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("fresh")
 
 def records(host, label: str | None = None) -> list[Path]:
     found = []
-    for path in found((host.base / "output" / ".storymem" / "shots").glob("*/*/record.json")):
+    for path in not_empty((host.base / "output" / ".storymem" / "shots").glob("*/*/record.json")):
         facts = json.loads(json.loads(path.read_text())["record"])["facts"]
         if label is None or facts["label"] == label:
             found.append(path.parent)

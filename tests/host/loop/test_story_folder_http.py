@@ -9,10 +9,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from helpers.found_files import found
 from helpers.gallery_page import ask, prepare_base
 from helpers.host_server import Server
 from helpers.loop_graphs import begun, hold, loop_graph, ran, release, story
+from helpers.not_empty import not_empty
 
 pytestmark = pytest.mark.http
 
@@ -140,11 +140,13 @@ def test_a_numbered_folder_of_an_earlier_version_is_told_and_left_alone(server, 
     old = folder_of(server, "Old_2")
     manifest = {**manifest_of(server, "Old_2"), "name": "Old"}
     (old / "story.json").write_text(json.dumps(manifest))
-    before = {path: path.read_bytes() for path in found(old.iterdir()) if path.is_file()}
+    before = {path: path.read_bytes() for path in not_empty(old.iterdir()) if path.is_file()}
     ran(log)
     entry = server.run(loop_graph(script("c", "b", name="Old", lock=[None, True]), log))
     assert "put this story's 2 shots into output/loop/Old_2; they go to" in notice_of(entry)
     assert ran(log) == [1]
     key = manifest["shots"]["01_02"]["key"]
     assert manifest_of(server, "Old")["shots"]["01_02"]["key"] == key
-    assert {path: path.read_bytes() for path in found(old.iterdir()) if path.is_file()} == before
+    assert {
+        path: path.read_bytes() for path in not_empty(old.iterdir()) if path.is_file()
+    } == before

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from helpers.found_files import found
+from helpers.not_empty import not_empty
 from helpers.told_notices import (
     BANK,
     CLOSE,
@@ -28,10 +28,8 @@ from helpers.told_notices import (
 from helpers.workflow_files import to_api
 
 PACK = Path(__file__).resolve().parents[3]
-LOOPS = sorted(
-    path
-    for path in found((PACK / "workflows").rglob("*.json"))
-    if "ShotLoopOpen" in path.read_text()
+LOOPS = not_empty(
+    path for path in (PACK / "workflows").rglob("*.json") if "ShotLoopOpen" in path.read_text()
 )
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from helpers import tiny_models
 from helpers.film_files import write_viclip
-from helpers.found_files import found
 from helpers.host_server import Server, host_path
+from helpers.not_empty import not_empty
 from helpers.shared_data import STBENCH
 from helpers.workflow_files import to_api
 
@@ -92,7 +92,7 @@ def test_the_story_workflow_films_a_cut_an_mi2v_and_an_mm2v(server):
     prompt = shipped(server, "storymem_story", script=json.dumps(three_shots()))
     history = server.run(prompt)
     folder = server.base / "output" / "storymem" / "The Cat"
-    shots = {path.name: count_frames(path) for path in found(folder.glob("shot_*.mp4"))}
+    shots = {path.name: count_frames(path) for path in not_empty(folder.glob("shot_*.mp4"))}
     assert shots == {
         "shot_01_01.mp4": LENGTH,
         "shot_01_02.mp4": LENGTH - 1,

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from helpers.found_files import found
 from helpers.node_schemas import WIDGETS, breaking_changes, for_artists, pack_nodes, saved_form
+from helpers.not_empty import not_empty
 from helpers.told_notices import schemas_of_host
 from helpers.workflow_files import to_api
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
-RELEASED = found((GOLDEN / "workflows").glob("*.json"))
+RELEASED = not_empty((GOLDEN / "workflows").glob("*.json"))
 KINDS = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}
 MIGRATE = (
     "saved workflows would not survive this. Keep the old name, order, type or option and add the "

@@ -14,14 +14,16 @@ from PIL import Image
 
 from helpers import tiny_models
 from helpers.browser import find_chromium, load_workflow, open_page
-from helpers.found_files import found
 from helpers.host_server import Server, host_path
+from helpers.not_empty import not_empty
 from helpers.workflow_files import to_api
 
 PACK = Path(__file__).resolve().parents[3]
-WORKFLOWS = found((PACK / "workflows").rglob("*.json"))
-TEMPLATES = found((PACK / "workflows").glob("*.json"))  # the host offers those, and no subfolders
-BLUEPRINTS = found((PACK / "subgraphs").glob("*.json"))
+WORKFLOWS = not_empty((PACK / "workflows").rglob("*.json"))
+TEMPLATES = not_empty(
+    (PACK / "workflows").glob("*.json")
+)  # the host offers those, and no subfolders
+BLUEPRINTS = not_empty((PACK / "subgraphs").glob("*.json"))
 FILES = [*WORKFLOWS, *BLUEPRINTS]
 WRITTEN_WITH = "0.33.0"  # another host may describe its nodes in another way
 THUMBNAIL_BYTES = 60_000
@@ -155,7 +157,8 @@ def test_the_files_are_what_their_descriptions_make(server, is_newest, tmp_path)
     address = f"http://127.0.0.1:{server.port}"
     subprocess.run([sys.executable, script, "--server", address, "--into", tmp_path], check=True)
     made = {
-        p.relative_to(tmp_path).as_posix(): p.read_bytes() for p in found(tmp_path.rglob("*.json"))
+        p.relative_to(tmp_path).as_posix(): p.read_bytes()
+        for p in not_empty(tmp_path.rglob("*.json"))
     }
     shipped = {p.relative_to(PACK).as_posix(): p.read_bytes() for p in FILES}
     assert made.keys() == shipped.keys()
