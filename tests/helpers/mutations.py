@@ -264,6 +264,10 @@ class _Finder(ast.NodeVisitor):
         elif isinstance(value, str) and not _is_words(value):
             self._put(node, repr("XX" + value))
 
+    def visit_Subscript(self, node):
+        if getattr(node.value, "id", "") != "Literal":  # an annotation with a name
+            self.generic_visit(node)
+
     def visit_Slice(self, node):
         for bound in ("lower", "upper", "step"):
             if getattr(node, bound) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[1] / "storymem" / "toy.py"
+SOURCE = Path(__file__).resolve().parents[2] / "storymem" / "toy.py"
 spec = importlib.util.spec_from_file_location("toy", SOURCE)
 toy = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(toy)
@@ -100,9 +101,10 @@ def test_forty_is_adult_and_four_is_not():
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not find_spec("coverage"), reason="the tool needs pip install coverage")
 def test_it_tells_the_mutants_that_no_test_notices(tmp_path):
-    for name, text in (("storymem/toy.py", TOY), ("tests/test_toy.py", TOY_TESTS)):
-        (tmp_path / name).parent.mkdir()
+    for name, text in (("storymem/toy.py", TOY), ("tests/storymem/test_toy.py", TOY_TESTS)):
+        (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     known = tmp_path / "equivalent.txt"
     known.write_text("storymem/toy.py\nreturn age >= 18\n18 -> 19\nNobody is 18.\n")
@@ -119,3 +121,27 @@ def test_it_tells_the_mutants_that_no_test_notices(tmp_path):
     assert "storymem/toy.py:9 no test executes it (3 mutants): return age + 1" in lines
     assert lines[-1].split() == ["storymem/toy.py", "7", "2", "1", "1", "3", "33.3%"]
     assert (tmp_path / "storymem/toy.py").read_text(encoding="utf-8") == TOY
+
+
+def test_only_test_files_that_import_the_source_are_tried(tmp_path):
+    pytest.importorskip("coverage", reason="the tool needs it, the suite does not")
+    from helpers.mutant_tests import files_that_reach
+
+    texts = {
+        "storymem/__init__.py": "",
+        "storymem/a.py": "X = 1",
+        "storymem/b.py": "def f():\n    from .a import X",
+        "storymem/c.py": "",
+        "tests/helpers/h.py": "import storymem.b",
+        "tests/test_direct.py": "from storymem.a import X",
+        "tests/test_of_package.py": "from storymem import b",
+        "tests/test_by_helper.py": "from helpers import h",
+        "tests/test_by_command.py": "COMMAND = ['python', '-m', 'storymem.b']",
+        "tests/test_other.py": "from storymem import c",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text(text)
+    tests = [name for name in texts if name.startswith("tests/test_")]
+    reach = files_that_reach(tmp_path, "storymem/a.py", tests)
+    assert reach == [name for name in tests if name != "tests/test_other.py"]

@@ -10,7 +10,7 @@ execute one of the mutant's lines, first those of the folder named as the file's
 others, and ``--host`` takes host and slow ones too, all of them for every mutant, since a server's
 lines are not seen from here. A failing test kills the mutant, and so does one that takes five times
 as long. Which test executes which line is looked up once and kept in the temporary folder until the
-test file or the source changes.
+test file or the source changes (when helpers did, delete ``storymem-mutants-*`` there).
 
 A living mutant is printed with its place. Put it into ``equivalent_mutants.txt`` beside this file
 when nothing that a user could notice depends on it: there a paragraph each, of four lines: file,
@@ -23,232 +23,25 @@ test executes lives, and counts as uncovered. Exits with 1 when one lives.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import gc
-import hashlib
-import importlib
-import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
-import traceback
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
-import coverage
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from helpers.mutant_runs import Children
+from helpers.mutant_tests import choose, files_that_reach, look_up_tests
 from helpers.mutations import Mutant, mutants_of
 
 PACK = Path(__file__).resolve().parents[2]
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.txt")
-HEAVY = ("torch", "numpy", "PIL.Image", "av", "einops", "safetensors.torch")
 BUDGET_S = 30.0  # a mutant meets the quickest tests of its folder, and of others, for so long
 
 
-@dataclass
-class RunOfTests:
-    """What one test file does, without a mutant."""
-
-    seconds: dict[str, float]  # of each test that passed
-    lines: dict[str, dict[str, list[int]]]  # source -> test, or "" for its import -> lines executed
-
-
-# --- one child process ----------------------------------------------------------------------------
-class Probe:
-    """The pytest plugin of a child: picks tests, and writes down how they went."""
-
-    def __init__(self, wanted: dict[str, float] | None, trace: bool, root: Path):
-        self.wanted = wanted
-        self.root = root
-        self.seconds: dict[str, float] = {}
-        self.bad: set[str] = set()
-        self.coverage = None
-        if trace:
-            watched = [str(root / folder / "*") for folder in ("storymem", "nodes")]
-            self.coverage = coverage.Coverage(data_file=None, config_file=False, include=watched)
-            self.coverage.start()
-
-    def pytest_collection_modifyitems(self, config, items):
-        if self.wanted is not None:
-            items[:] = [item for item in items if item.nodeid in self.wanted]
-            items.sort(key=lambda item: self.wanted[item.nodeid])
-
-    def pytest_runtest_logstart(self, nodeid, location):
-        if self.coverage:
-            self.coverage.switch_context(nodeid)
-
-    def pytest_runtest_logreport(self, report):
-        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
-        if report.failed or (report.skipped and report.when != "teardown"):
-            self.bad.add(report.nodeid)
-
-    def result(self) -> dict:
-        good = {test: s for test, s in self.seconds.items() if test not in self.bad}
-        lines: dict[str, dict[str, list[int]]] = {}
-        if self.coverage:
-            self.coverage.stop()
-            data = self.coverage.get_data()
-            for file in data.measured_files():
-                by_test = lines.setdefault(str(Path(file).relative_to(self.root)), {})
-                for line, tests in data.contexts_by_lineno(file).items():
-                    for test in tests:
-                        by_test.setdefault(test, []).append(line)
-        return {"seconds": good, "lines": lines}
-
-
-class Children:
-    """Forks processes that run tests in the project's copy."""
-
-    def __init__(self, copy: Path, scratch: Path, marks: str):
-        self.copy = copy
-        self.scratch = scratch
-        self.marks = marks
-        text = "\n".join(file.read_text(encoding="utf-8") for file in copy.rglob("*.py"))
-        for name in HEAVY:
-            if f"import {name}" in text or f"from {name}" in text:
-                importlib.import_module(name)
-        import hypothesis
-
-        hypothesis.settings.register_profile(
-            "mutants",
-            database=None,
-            derandomize=True,
-            deadline=None,
-            phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
-        )
-        gc.freeze()
-
-    def run(
-        self,
-        files: Iterable[str],
-        *,
-        wanted: dict[str, float] | None = None,
-        trace: bool = False,
-        limit_s: float = 900.0,
-    ) -> tuple[int | None, dict]:
-        """pytest's exit code (None when it had to be stopped) and the probe's result."""
-        answer = self.scratch / "answer.json"
-        answer.unlink(missing_ok=True)
-        pid = os.fork()
-        if pid == 0:
-            code = 70
-            try:
-                code = self._child(list(files), wanted, trace, answer)
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(code)
-        code = _wait(pid, limit_s)
-        shutil.rmtree(self.scratch / "tmp", ignore_errors=True)
-        return code, json.loads(answer.read_text()) if answer.exists() else {}
-
-    def _child(self, files: list[str], wanted, trace: bool, answer: Path) -> int:
-        import pytest
-
-        os.setsid()
-        os.chdir(self.copy)
-        quiet = os.open(self.scratch / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(quiet, 1)
-        os.dup2(quiet, 2)
-        sys.dont_write_bytecode = wanted is not None  # nothing of a mutant may stay
-        if sys.dont_write_bytecode:
-            os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-        probe = Probe(wanted, trace, self.copy)
-        stop_early = [] if trace else ["-x"]
-        code = pytest.main(
-            [
-                *("-q", "-p", "no:cacheprovider", "-m", self.marks, *stop_early),
-                *("-W", "ignore:Module already imported"),  # the heavy ones are, before the fork
-                *("--hypothesis-profile=mutants", f"--basetemp={self.scratch / 'tmp'}"),
-                *(str(self.copy / file) for file in files),
-            ],
-            plugins=[probe],
-        )
-        answer.write_text(json.dumps(probe.result()))
-        return int(code)
-
-
-def _wait(pid: int, limit_s: float) -> int | None:
-    """The exit code of the child, None when it was stopped; whatever it started ends with it."""
-    end = time.monotonic() + limit_s
-    code = None
-    while True:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            code = os.waitstatus_to_exitcode(status)
-            break
-        if time.monotonic() > end:
-            break
-        time.sleep(0.01)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-    if code is None:
-        with contextlib.suppress(ChildProcessError, ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-    return code
-
-
-# --- which test executes which line ---------------------------------------------------------------
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:24]
-
-
-def look_up_tests(children: Children, pack: Path, source: str, files: list[str]) -> dict:
-    """``RunOfTests`` of each test file; looked up again when it or ``source`` has changed."""
-    kept = Path(tempfile.gettempdir()) / f"storymem-mutants-{os.getuid()}"
-    kept.mkdir(exist_ok=True)
-    found = {}
-    for number, file in enumerate(files):
-        name = f"{file.replace('/', '-')}-{_digest(pack / file)}.json"
-        path = kept / name
-        data = json.loads(path.read_text()) if path.exists() else None
-        now = _digest(pack / source)
-        if data and source in data["lines"] and data["sources"].get(source) != now:
-            data = None
-        if data is None:
-            print(f"\rlooking up tests {number + 1}/{len(files)} {file:60}", end="", flush=True)
-            code, data = children.run([file], trace=True)
-            if code not in (0, 5):
-                tail = (children.scratch / "output.txt").read_text()[-800:]
-                print(f"\nwithout a mutant {file} ends with {code}; what fails is left out\n{tail}")
-            data = data or {"seconds": {}, "lines": {}}
-            data["sources"] = {s: _digest(pack / s) for s in data["lines"] if (pack / s).is_file()}
-            part = path.with_suffix(f".{os.getpid()}")
-            part.write_text(json.dumps(data))
-            part.replace(path)
-        found[file] = RunOfTests(data["seconds"], data["lines"])
-    print("\r" + " " * 90 + "\r", end="")
-    return found
-
-
-def choose(runs: dict[str, RunOfTests], source: str, mutant: Mutant) -> dict[str, dict[str, float]]:
-    """The tests that execute a line of the mutant, by test file, with their seconds.
-
-    Lines that are only executed by the import reach every test of the files that import them.
-    """
-    wanted = set(range(mutant.line, mutant.end_line + 1))
-    chosen: dict[str, dict[str, float]] = {}
-    for file, run in runs.items():
-        by_test = run.lines.get(source, {})
-        tests = [t for t, lines in by_test.items() if t and wanted & set(lines)]
-        if wanted & set(by_test.get("", ())):
-            tests += [t for t in by_test if t] or list(run.seconds)
-        picked = {test: run.seconds[test] for test in tests if test in run.seconds}
-        if picked:
-            chosen[file] = picked
-    return chosen
-
-
-# --- a run ----------------------------------------------------------------------------------------
 def copy_project(pack: Path, target: Path) -> None:
     """Copy what git knows or would add; only files that are there."""
     listed = subprocess.run(
@@ -298,7 +91,6 @@ def try_file(
     source: str,
     stages: list[list[str]],
     children: Children,
-    pack: Path,
     mutants: list[Mutant],
     everything: bool,
 ) -> Counter:
@@ -314,7 +106,7 @@ def try_file(
     for files in stages:
         if not alive or not files:
             continue
-        runs = look_up_tests(children, pack, source, files)
+        runs = look_up_tests(children, source, files)
         still = []
         for number, mutant in alive:
             chosen = choose(runs, source, mutant)
@@ -412,8 +204,11 @@ def main(arguments: list[str] | None = None) -> int:
             new = [m for m in found if (source, m.context, m.change) not in known]
             folder = Path(source).parent.name
             own = [file for file in files if Path(file).parent.name == folder]
-            stages = [own, [file for file in files if file not in own]]
-            counts[source] = try_file(source, stages, children, pack, new, options.host)
+            others = [file for file in files if file not in own]
+            if not options.tests:
+                others = files_that_reach(copy, source, others)
+            stages = [own, others]
+            counts[source] = try_file(source, stages, children, new, options.host)
             counts[source]["mutants"] = len(found)
             counts[source]["equivalent"] = len(found) - len(new)
     return 0 if report(counts) else 1
