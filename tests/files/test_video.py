@@ -12,9 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from storymem.files.video import (
+    VideoInfo,
+    as_rate,
     clip_fades,
+    copy_video,
+    is_bt709,
     join_videos,
     read_frames,
     read_info,
@@ -236,3 +242,121 @@ def test_videos_of_every_listed_ending_are_opened(tmp_path, suffix):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode(None))
     assert len(list(read_frames(path))) == 4
+
+
+def test_rates_are_kept_from_1_to_240():
+    assert [as_rate(fps) for fps in (1, 16, 240)] == [1, 16, 240]
+    assert as_rate(24_000 / 1001) == Fraction(24_000, 1001)
+    for fps in (0.999, 240.01, float("nan")):
+        with pytest.raises(ValueError, match="fps must be between 1 and 240"):
+            as_rate(fps)
+
+
+@pytest.mark.parametrize("crf", [None, 30])
+def test_the_encoder_is_told_what_makes_it_repeatable(tmp_path, crf):
+    """x264 writes its settings into the file. Finished shots of all machines rest on these."""
+    chosen = {} if crf is None else {"crf": crf}
+    write_video(tmp_path / "a.mp4", clip(3, 0, 480, 64), **chosen)  # small ones take fewer threads
+    content = (tmp_path / "a.mp4").read_bytes()
+    chosen_settings = set(content.split(b"options: ")[1].split(b"\0")[0].split())
+    assert chosen_settings >= {
+        b"threads=4",
+        b"mbtree=0",
+        b"rc=crf",
+        b"subme=2",
+        b"crf=%.1f" % (crf or 17),
+    }
+    assert content.index(b"moov") < content.index(b"mdat")  # a page can begin to play it
+
+
+def test_a_file_says_all_that_joining_asks(tmp_path):
+    write_video(tmp_path / "a.mp4", clip(17, 0))
+    write_video(tmp_path / "one.mp4", clip(1, 0))
+    info, one = read_info(tmp_path / "a.mp4"), read_info(tmp_path / "one.mp4")
+    assert info[:5] == (17, 64, 48, "h264", "yuv420p")
+    assert info[6:] == (2, 1, 1, 1)  # decoding runs two frames ahead; colours are BT.709
+    assert one[:5] == (1, 64, 48, "h264", "yuv420p")
+    assert one[6:] == (0, 1, 1, 1)
+    assert info.extradata == one.extradata != b""
+    assert is_bt709(tmp_path / "a.mp4")
+    (tmp_path / "text.mp4").write_text("text")
+    assert not is_bt709(tmp_path / "text.mp4")
+    assert not is_bt709(tmp_path / "gone.mp4")
+
+
+@pytest.mark.parametrize(
+    ("changed", "joins"),
+    [
+        ({"frames": 5}, True),
+        ({"delay": 0}, True),
+        ({"matrix": 2, "primaries": 2, "curve": 2}, True),
+        ({"width": 66}, False),
+        ({"height": 50}, False),
+        ({"codec": "hevc"}, False),
+        ({"pixel_format": "yuv444p"}, False),
+        ({"extradata": b"b"}, False),
+    ],
+)
+def test_packets_stand_in_one_stream_where_the_decoder_needs_not_be_told(changed, joins):
+    info = VideoInfo(17, 64, 48, "h264", "yuv420p", b"a", 2, 1, 1, 1)
+    assert info.joins(info._replace(**changed)) is joins
+
+
+@pytest.mark.parametrize("fades", [(), (0, 2, 0)])
+def test_a_joined_film_has_the_rate_and_the_tags_that_were_asked_for(shots, tmp_path, fades):
+    import av
+
+    target = tmp_path / "story.mp4"
+    copied = join_videos(shots, target, fps=24, fades=fades, metadata={"workflow": "w"}, crf=30)
+    assert copied is not any(fades)
+    with av.open(str(target)) as container:
+        assert container.streams.video[0].average_rate == 24
+        assert container.metadata["workflow"] == "w"
+    assert (b"crf=30.0" in target.read_bytes()) is not copied
+
+
+def test_shots_of_another_height_or_width_are_scaled_with_a_warning(shots, tmp_path, caplog):
+    for name, size in (("wide", (48, 96)), ("high", (64, 64))):
+        write_video(tmp_path / f"{name}.mp4", clip(3, 9, *size))
+        caplog.clear()
+        assert not join_videos([shots[0], tmp_path / f"{name}.mp4"], tmp_path / "story.mp4")
+        assert caplog.messages == [
+            "the shots differ in size: all are scaled to 64x48, the size of the first one"
+        ]
+    caplog.clear()
+    join_videos(shots, tmp_path / "story.mp4", fades=[0, 2, 2])
+    assert caplog.messages == []
+
+
+def test_a_shot_at_another_rate_has_the_same_frames(shots, tmp_path):
+    copy_video(shots[0], tmp_path / "fast.mp4", fps=30)
+    for a, b in zip(read_frames(shots[0]), read_frames(tmp_path / "fast.mp4"), strict=True):
+        assert np.array_equal(a, b)
+    assert read_info(tmp_path / "fast.mp4") == read_info(shots[0])
+    with pytest.raises(ValueError, match="fps must be between"):
+        copy_video(shots[0], tmp_path / "b.mp4", fps=0)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 12), st.integers(0, 12)), min_size=1, max_size=5))
+def test_a_fade_is_as_long_as_wanted_or_as_leaves_both_shots_a_frame(shots):
+    counts, wanted = [count for count, _ in shots], [fade for _, fade in shots]
+    fades = clip_fades(counts, wanted)
+    assert fades[0] == 0
+    for i in range(1, len(counts)):
+        free = counts[i - 1] - fades[i - 1]
+        assert 0 <= fades[i] <= wanted[i]
+        assert fades[i] < min(free, counts[i])
+        longer = fades[i] + 1
+        assert longer > wanted[i] or longer >= free or longer >= counts[i]
+
+
+def test_a_film_that_cannot_be_finished_tells_the_reason(tmp_path):
+    def frames():
+        yield from clip(3, 0)
+        raise RuntimeError("the sampler stopped")
+
+    with pytest.raises(RuntimeError, match="the sampler stopped"):
+        write_video(tmp_path / "a.mp4", frames())
+    with pytest.raises(OSError, match="No such file or directory"):
+        write_video(tmp_path / "no folder" / "a.mp4", clip(3, 0))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
+
 import numpy as np
 import pytest
 
-from storymem.metrics.seams import measure_films, measure_seam
+from storymem.files.video import read_frames, write_video
+from storymem.metrics import seams
+from storymem.metrics.seams import Seam, measure_films, measure_seam
 
-pytest.importorskip("cv2")
+cv2 = pytest.importorskip("cv2")
 
 
 def film(start: int, count: int, *, speed: float = 2.0, seed: int = 0, light: float = 1.0):
@@ -66,6 +71,81 @@ def test_pixel_figures_equal_a_plain_rewriting():
     assert seam.usual_pixel_step == pytest.approx(np.median(np.delete(steps, 5)), rel=1e-6)
 
 
+def test_motion_figures_equal_a_plain_rewriting():
+    before, after = film(0, 6), film(9, 5)
+    estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (*before, *after)]
+    flows = [estimator.calc(a, b, None) for a, b in itertools.pairwise(grey)]
+    jumps = [np.sqrt(((b - a) ** 2).sum(-1)).mean() for a, b in itertools.pairwise(flows)]
+    seam = measure_seam(before, after)
+    assert seam.flow_jump == pytest.approx((jumps[4] + jumps[5]) / 2, rel=1e-4)
+    assert seam.usual_flow_jump == pytest.approx(np.median([*jumps[:4], *jumps[6:]]), rel=1e-4)
+
+
+def test_a_second_on_each_side_is_looked_at_and_no_more():
+    """Half the steps are slow and half are fast, so that any step more or less moves the median."""
+    before, after = film(0, 16, speed=1), film(0, 16, speed=4)
+    other = film(0, 1, seed=5)
+    seam = measure_seam(before, after)
+    assert measure_seam([*other * 3, *before], [*after, *other * 3]) == seam
+    assert measure_seam([*other, *before[1:]], after) != seam
+    assert measure_seam(before, [*after[:-1], after[-2]]) != seam
+
+
+def test_three_frames_on_each_side_are_enough():
+    assert measure_seam(film(0, 3), film(3, 3)).pixel_ratio == pytest.approx(1.0, abs=0.1)
+    for before, after in ((film(0, 2), film(2, 3)), (film(0, 3), film(3, 2))):
+        with pytest.raises(ValueError, match=f"there are {len(before)} and {len(after)}$"):
+            measure_seam(before, after)
+
+
+def test_a_ratio_needs_a_step_to_compare_with():
+    assert Seam(0.5, 0.001, 3.0, 0.02) == Seam(0.5, seams.MIN_STEP, 3.0, seams.MIN_FLOW)
+    assert Seam(0.5, 0.001, 3.0, 0.02).pixel_ratio is None
+    assert Seam(0.5, 0.001, 3.0, 0.02).flow_ratio is None
+    assert Seam(0.5, 0.002, 3.0, 0.03).pixel_ratio == 250
+    assert Seam(0.5, 0.002, 3.0, 0.03).flow_ratio == pytest.approx(100)
+
+
+@pytest.mark.parametrize(
+    ("size", "measured"),
+    [
+        ((96, 128), (96, 128)),  # never enlarged
+        ((256, 144), (256, 144)),
+        ((480, 832), (148, 256)),
+        ((832, 480), (256, 148)),
+        ((1, 1000), (1, 256)),
+        ((1000, 1), (256, 1)),
+    ],
+)
+def test_motion_is_measured_at_256_pixels(size, measured):
+    frame = np.zeros((*size, 3), np.uint8)
+    assert seams._small(frame, frame.shape).shape == (*measured, 3)
+
+
+def test_a_large_frame_is_made_small_by_the_mean_of_its_pixels():
+    frame = np.random.default_rng(0).integers(0, 256, (512, 256, 3)).astype(np.uint8)
+    means = frame.reshape(256, 2, 128, 2, 3).mean((1, 3))
+    assert np.abs(seams._small(frame, frame.shape) - means).max() <= 1
+
+
+def test_without_opencv_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(
+        ImportError, match=r"measuring seams needs OpenCV: .*opencv-python-headless"
+    ):
+        measure_seam(film(0, 3), film(3, 3))
+
+
+def test_films_give_their_last_and_first_second(tmp_path):
+    paths = [tmp_path / "a.mp4", tmp_path / "b.mp4", tmp_path / "c.mp4"]
+    for path, start, count in zip(paths, (0, 20, 45), (20, 25, 4), strict=True):
+        write_video(path, film(start, count))
+    a, b, c = (list(read_frames(path)) for path in paths)
+    assert measure_films(paths) == [measure_seam(a, b), measure_seam(b, c)]
+    assert measure_films(paths[:1]) == measure_films([]) == []
+
+
 def test_a_still_has_no_ratio():
     still = film(0, 1) * 5
     seam = measure_seam(still, still)
@@ -85,8 +165,6 @@ def test_too_few_frames_are_told():
 
 
 def test_films_are_measured_in_order(tmp_path):
-    from storymem.files.video import write_video
-
     paths = []
     for i, frames in enumerate((film(0, 10), film(10, 10), film(0, 10, seed=3))):
         paths.append(tmp_path / f"{i}.mp4")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from pathlib import Path
 
 import pytest
 
-from storymem.script.file import decode
+from storymem.script.file import decode, read_script_text
 from storymem.script.reader import load_story
 from storymem.script.rows import check_written, read_script, write_script
 
@@ -198,12 +200,59 @@ def test_what_was_read_before_is_read_as_before(text):
     assert found == [part.removeprefix('[more = {"shots": ["x"]}]\n') for part in expected]
 
 
-@pytest.mark.parametrize(
-    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"]
-)
-def test_files_are_read_in_every_encoding_of_unicode(encoding):
-    for text in (JSON, PLAIN, "A café by the sea.", "a \U0001f3c3 b c"):
-        assert decode(text.encode(encoding)).removeprefix("\ufeff") == text
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["no mark", "mark"])
+def test_files_are_read_in_every_encoding_of_unicode(encoding, mark):
+    chinese = "夜色中的山谷。" * 300
+    texts = (JSON, PLAIN, "A café by the sea.", "a \U0001f3c3 b c", "Act one " * 40 + chinese, "ab")
+    for text in texts:
+        assert decode((mark + text).encode(encoding)) == text
+    if mark or encoding == "utf-8":  # else nothing tells them apart
+        assert decode((mark + chinese).encode(encoding)) == chinese
+        assert decode((mark + "a").encode(encoding)) == "a"
+
+
+@pytest.mark.parametrize("text", ["a\0", "\0\0\0\0\0\0\0\0", "a\0b\0\0\0c", "a\0\0\0", "abcdefg\0"])
+def test_a_text_with_zero_characters_is_not_taken_for_another_encoding(text):
+    assert decode(text.encode()) == text
+
+
+def test_chinese_without_a_mark_is_read_where_its_ascii_tells_the_encoding():
+    text = "scene one, night: the valley, the old road 山"
+    for encoding in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
+        assert decode(text.encode(encoding)) == text
+
+
+def test_a_text_without_a_mark_is_known_where_more_than_half_is_ascii():
+    assert decode("a cat 日日日日".encode("utf-16-le")) == "a cat 日日日日"
+    with pytest.raises(ValueError, match="neither UTF-8 nor UTF-16"):
+        decode("a cat日日日日日".encode("utf-16-le"))
+
+
+@pytest.mark.parametrize("text", ["null", " true\n", "false", "12", "-1.5e+3", "\ufeffnull"])
+def test_a_json_file_of_one_value_is_no_story_and_a_text_file_of_it_is(tmp_path, text):
+    (tmp_path / "a.JSON").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"a JSON script begins with \{; save plain text as \.txt"):
+        read_script_text(tmp_path / "a.JSON")
+    (tmp_path / "a.txt").write_text(text, encoding="utf-8")
+    assert read_script_text(tmp_path / "a.txt") == text.removeprefix("\ufeff")
+
+
+def test_a_script_file_is_read_whatever_its_name_ends_with(tmp_path):
+    for name, text in (("a.json", JSON), ("b.json", "null and void"), ("c.txt", PLAIN)):
+        (tmp_path / name).write_text(text, encoding="utf-16")
+        assert read_script_text(tmp_path / name) == text
+
+
+def test_a_file_that_is_too_long_is_refused_by_its_name_before_it_is_read(tmp_path, monkeypatch):
+    path = tmp_path / "long.txt"
+    path.write_bytes(b"")
+    os.truncate(path, 2**31)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("it is read"))
+    with pytest.raises(ValueError, match=r"^my\.txt is too long to be a script"):
+        read_script_text(path, "my.txt")
+    with pytest.raises(ValueError, match=r"^the script is too long"):
+        read_script_text(path)
 
 
 def test_other_encodings_are_refused():
