@@ -103,7 +103,7 @@ def choose(runs: dict[str, RunOfTests], source: str, mutant: Mutant) -> dict[str
         by_test = run.lines.get(source, {})
         tests = [t for t, lines in by_test.items() if t and wanted & set(lines)]
         if wanted & set(by_test.get("", ())):
-            tests += [t for t in by_test if t] or list(run.seconds)
+            tests += list(run.seconds)  # a constant is read without a line of its file
         picked = {test: run.seconds[test] for test in tests if test in run.seconds}
         if picked:
             chosen[file] = picked
