@@ -45,6 +45,11 @@ def test_every_field_goes_where_the_shot_keeps_it():
     assert STORY_FIELDS == ("character",)
 
 
+def test_what_is_wrong_is_told_with_its_place():
+    for name, wrong in (("seed", "x"), ("length", "x"), ("negative_prompt", 3), ("lock", "x")):
+        assert told(name, wrong).startswith(f"{name} must be ")
+
+
 def test_the_ways_to_go_on_are_the_papers():
     assert MODE_OF_CONTINUITY == {"cut": "m2v", "last_frame": "mi2v", "last_five_frames": "mm2v"}
     assert CONTINUED == ("last_frame", "last_five_frames")  # the first is the default
@@ -103,6 +108,7 @@ def test_a_field_takes(name, value, expected):
         ("seed", -float(2**53), "seed must be a whole number"),
         ("length", 0, "length must be 4n+1 frames (such as 81), but it is 0; use 1 or 5"),
         ("length", -3, "use 1 or 5"),
+        ("length", 2, "use 1 or 5"),
         ("length", 4, "use 1 or 5"),
         ("length", 6, "use 5 or 9"),
         ("length", 80, "use 77 or 81"),
@@ -116,6 +122,7 @@ def test_a_field_takes(name, value, expected):
         ("reference_images", "  ", "must be image file names of the input folder, but it is '  '"),
         ("reference_images", ["a", ""], "must be image file names"),
         ("reference_images", ["a", 3], "must be image file names"),
+        ("reference_images", {"a": 1}, "must be image file names"),
         ("reference_images", ["x"] * 101, "holds 101 pictures, but a shot takes 100 at most"),
         ("lock", "perhaps", "lock must be true or false, but it is 'perhaps'"),
     ],
@@ -161,6 +168,8 @@ def test_names_are_a_list_or_a_text_with_commas():
 def test_a_text_is_a_text():
     assert check_text("", "title") == ""
     assert check_words("a word", "negative") == "a word"
+    with pytest.raises(ScriptError, match="^negative must be text"):
+        check_words(3, "negative")
     with pytest.raises(ScriptError, match=re.escape("title must be text, but it is 3; put it in")):
         check_text(3, "title")
 
