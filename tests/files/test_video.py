@@ -4,6 +4,7 @@ told."""
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 import textwrap
@@ -25,6 +26,7 @@ from storymem.files.video import (
     read_frames,
     read_info,
     subtitles_text,
+    to_pixels,
     write_video,
 )
 from storymem.film.finished_story import watch
@@ -151,9 +153,10 @@ def test_fades_fit_into_their_shots(counts, wanted, expected):
     assert clip_fades(counts, wanted) == expected
 
 
-def test_sizes_that_are_not_even_are_kept(tmp_path):
-    write_video(tmp_path / "odd.mp4", clip(5, 0, 33, 47))
-    assert read_info(tmp_path / "odd.mp4")[:5] == (5, 47, 33, "h264", "yuv444p")
+@pytest.mark.parametrize(("height", "width"), [(33, 47), (33, 48), (32, 47)])
+def test_sizes_that_are_not_even_are_kept(tmp_path, height, width):
+    write_video(tmp_path / "odd.mp4", clip(5, 0, height, width))
+    assert read_info(tmp_path / "odd.mp4")[:5] == (5, width, height, "h264", "yuv444p")
 
 
 def test_subtitles_stand_at_their_shots(tmp_path):
@@ -210,6 +213,7 @@ def test_shots_of_one_frame_join_without_a_step_in_time(tmp_path, lengths, fps):
     assert times[0] == 0
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".txt", ""])
 @pytest.mark.parametrize(
     "content",
     [
@@ -218,15 +222,16 @@ def test_shots_of_one_frame_join_without_a_step_in_time(tmp_path, lengths, fps):
         "secret.mp4",
     ],
 )
-def test_a_video_that_names_other_files_opens_none_of_them(tmp_path, content):
+def test_a_video_that_names_other_files_opens_none_of_them(tmp_path, content, suffix):
     write_video(tmp_path / "secret.mp4", clip(4, 0))
-    (tmp_path / "shot_01_01.mp4").write_text(content)
-    with pytest.raises(ValueError, match=r"shot_01_01\.mp4 cannot be read as a video") as refused:
-        read_info(tmp_path / "shot_01_01.mp4")
+    path = tmp_path / f"shot_01_01{suffix}"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"shot_01_01\S* cannot be read as a video") as refused:
+        read_info(path)
     assert str(refused.value).count(str(tmp_path)) == 1
-    assert read_poster(tmp_path / "shot_01_01.mp4", tmp_path / "temp") is None
+    assert read_poster(path, tmp_path / "temp") is None
     with pytest.raises(ValueError, match="cannot be read as a video"):
-        list(watch(tmp_path / "shot_01_01.mp4", lambda _: True, 3))
+        list(watch(path, lambda _: True, 3))
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".MP4", ".mov", ".mkv", ".webm", ".avi"])
@@ -242,6 +247,20 @@ def test_videos_of_every_listed_ending_are_opened(tmp_path, suffix):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode(None))
     assert len(list(read_frames(path))) == 4
+    assert read_info(path)[:4] == (4, 32, 32, "mpeg4")
+
+
+def test_a_codec_that_tells_the_decoder_nothing_beforehand_is_read(tmp_path):
+    import av
+
+    with av.open(str(tmp_path / "a.avi"), "w", format="avi") as container:
+        stream = container.add_stream("mjpeg", rate=16)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuvj420p"
+        for pixels in clip(3, 0, 32, 32):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+    info = read_info(tmp_path / "a.avi")
+    assert info[:7] == (3, 32, 32, "mjpeg", "yuvj420p", b"", 0)
 
 
 def test_rates_are_kept_from_1_to_240():
@@ -302,6 +321,11 @@ def test_packets_stand_in_one_stream_where_the_decoder_needs_not_be_told(changed
     assert info.joins(info._replace(**changed)) is joins
 
 
+def test_one_shot_is_a_film_too(shots, tmp_path):
+    assert join_videos(shots[:1], tmp_path / "story.mp4")
+    assert read_info(tmp_path / "story.mp4") == read_info(shots[0])
+
+
 @pytest.mark.parametrize("fades", [(), (0, 2, 0)])
 def test_a_joined_film_has_the_rate_and_the_tags_that_were_asked_for(shots, tmp_path, fades):
     import av
@@ -358,5 +382,38 @@ def test_a_film_that_cannot_be_finished_tells_the_reason(tmp_path):
 
     with pytest.raises(RuntimeError, match="the sampler stopped"):
         write_video(tmp_path / "a.mp4", frames())
+    with pytest.raises(OSError, match=r"b\.mp4 could not be written as a video: "):
+        write_video(tmp_path / "b.mp4", clip(1, 0, 2, 20_000))  # wider than H.264 can be
     with pytest.raises(OSError, match="No such file or directory"):
         write_video(tmp_path / "no folder" / "a.mp4", clip(3, 0))
+
+
+def turn_in_place(path: Path, degrees: int) -> None:
+    """Make a film say that players turn it clockwise, as phones do (ISO 14496-12, 8.3.2)."""
+    cosine, sine = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
+    content = bytearray(path.read_bytes())
+    start = content.index(b"tkhd") + 44
+    one = 1 << 16
+    matrix = (cosine * one, sine * one, 0, -sine * one, cosine * one, 0, 0, 0, 1 << 30)
+    content[start : start + 36] = struct.pack(">9i", *matrix)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_a_film_of_a_phone_is_read_as_players_show_it(tmp_path, degrees):
+    import av
+
+    stored = np.zeros((32, 64, 3), np.uint8)
+    stored[:16, :32] = 200  # bright at the upper left
+    write_video(tmp_path / "a.mp4", [stored] * 2)
+    turn_in_place(tmp_path / "a.mp4", degrees)
+    shown = np.rot90(stored, -degrees // 90)  # counterclockwise is positive there
+    first, second = read_frames(tmp_path / "a.mp4")
+    assert first.shape == second.shape == shown.shape
+    assert np.abs(first.astype(int) - shown).mean() < 3
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        frame = next(container.decode(video=0))
+    height, width = shown.shape[0] // 2, shown.shape[1] // 2
+    small = to_pixels(frame, (height, width))
+    assert np.abs(small.astype(int) - shown[::2, ::2]).mean() < 6
+    assert small.flags["C_CONTIGUOUS"]

@@ -168,7 +168,7 @@ def test_names_are_a_list_or_a_text_with_commas():
 def test_a_text_is_a_text():
     assert check_text("", "title") == ""
     assert check_words("a word", "negative") == "a word"
-    with pytest.raises(ScriptError, match="^negative must be text"):
+    with pytest.raises(ScriptError, match=r"^negative must be text"):
         check_words(3, "negative")
     with pytest.raises(ScriptError, match=re.escape("title must be text, but it is 3; put it in")):
         check_text(3, "title")
