@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import FrozenInstanceError
 
 import pytest
 
 from helpers.shared_data import STBENCH, needs_stbench
+from storymem.files.messages import short
+from storymem.script.cast import MAX_NAMES
 from storymem.script.reader import load_story
-from storymem.script.story import Story, summarise
+from storymem.script.story import Shot, Story, summarise
 
 
 def script(**changes) -> dict:
@@ -309,3 +312,56 @@ def test_a_field_that_is_given_twice_is_named_and_the_last_one_counts():
         "scene 3 gives 'video_prompts' more than once in the same object: only the last one counts",
         "the script gives 'story_name' more than once in the same object: only the last one counts",
     )
+
+
+# --- the story as a value ----------------------------------------------------------------------
+
+
+def test_a_story_is_told_as_a_list():
+    data = {
+        "story_name": "Kite",
+        "story_overview": "A girl flies a kite.",
+        "cast": ["Mara"],
+        "mood": "light",
+        "scenes": [
+            {"scene_num": 1, "video_prompts": ["Mara runs.", "A kite."], "cut": [True, False]},
+            {"scene_num": 4, "video_prompts": ["The sky."], "cut": [True]},
+        ],
+    }
+    assert summarise(load_story(data, quiet=True)) == (
+        "Kite: 3 shots in 2 scenes\n"
+        "warning: the story has fields that are ignored: mood\n"
+        "A girl flies a kite.\n"
+        "1. [01_01, with Mara] Mara runs.\n"
+        "2. [01_02, continues] A kite.\n"
+        "3. [04_01] The sky."
+    )
+    assert summarise(load_story("a cat")) == "story: 1 shot in 1 scene\n1. [01_01] a cat"
+
+
+def test_a_shot_is_told_by_its_numbers_and_the_beginning_of_its_prompt():
+    first, second = load_story("a cat\n---\n[scene]\n" + "x" * 100).shots
+    assert str(first) == "shot 1 (scene 1, shot 1: 'a cat')"
+    assert str(second) == f"shot 2 (scene 2, shot 1: '{short('x' * 100, 80)}')"
+    assert "x" * 70 in str(second)
+
+
+def test_a_story_and_its_shots_never_change_and_say_nothing_that_was_not_set():
+    story = load_story("a cat")
+    with pytest.raises(FrozenInstanceError):
+        story.name = "b"
+    with pytest.raises(FrozenInstanceError):
+        story.shots[0].prompt = "b"
+    assert story.shots[0] == Shot(0, 1, 1, "a cat", True)
+    shot = story.shots[0]
+    assert (shot.references, shot.first_frame_prompt, shot.lock, shot.row) == ((), "", False, "")
+    assert (shot.seed, shot.length, shot.negative, shot.continuity) == (None,) * 4
+    assert shot.lora_strength is None
+    assert Story("a", ()) == Story("a", (), "", "", "", (), (), prompt_weights=False)
+    assert "its text" not in repr(Story("a", (), source="its text"))
+
+
+def test_the_memory_knows_the_first_names_only():
+    names = [f"Name{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(MAX_NAMES + 1)]
+    shots = (Shot(0, 1, 1, f"{names[-2]} meets {names[-1]}.", True),)
+    assert Story("a", shots, cast=tuple(names)).who(shots[0]) == (names[-2],)

@@ -39,7 +39,7 @@ from helpers.mutations import Mutant, mutants_of
 
 PACK = Path(__file__).resolve().parents[2]
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.txt")
-BUDGET_S = 30.0  # a mutant meets the quickest tests of its folder, and of others, for so long
+BUDGET_S = 60.0  # a mutant meets the quickest tests of its folder, and of others, for so long
 
 
 def copy_project(pack: Path, target: Path) -> None:
