@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -105,6 +106,8 @@ def test_a_ratio_needs_a_step_to_compare_with():
     assert Seam(0.5, 0.001, 3.0, 0.02).flow_ratio is None
     assert Seam(0.5, 0.002, 3.0, 0.03).pixel_ratio == 250
     assert Seam(0.5, 0.002, 3.0, 0.03).flow_ratio == pytest.approx(100)
+    with pytest.raises(FrozenInstanceError):
+        Seam(0.5, 0.002, 3.0, 0.03).pixel_step = 1.0
 
 
 @pytest.mark.parametrize(
