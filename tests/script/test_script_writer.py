@@ -294,3 +294,116 @@ def test_a_row_that_another_format_would_change_is_told():
 def test_broken_exact_tags_are_told(text, words):
     with pytest.raises(ScriptError, match=words):
         load_story(text)
+
+
+EVERYTHING = Script(
+    (
+        Row(
+            "A girl.", True, 1, True, {"seed": 7, "reference_images": ["a.png", "b.png"]},
+            {"camera": "pan"}, {"place": "sea"},
+        ),
+        Row("She turns.", False, 1, False, {"lock": True, "seed": 7}),
+        Row("Night.", True, 2, True, {"length": 49, "negative_prompt": ""}),
+        Row("Dawn.", True, 2, False, {"length": 49}),
+        Row("End.", True, 9, True, {"lock": "no"}),
+    ),
+    "Kite", "A girl flies.", "Red hair.", {"mood": "x", "cast": ["Mara"]},
+)  # fmt: skip
+
+
+def test_all_of_a_script_in_json():
+    written = json.loads(write_script(EVERYTHING, "json"))
+    assert list(written) == [
+        "story_name", "story_overview", "character", "cast", "mood", "scenes",
+    ]  # fmt: skip
+    scenes = written.pop("scenes")
+    assert list(written.values()) == ["Kite", "A girl flies.", "Red hair.", ["Mara"], "x"]
+    assert [list(scene.items()) for scene in scenes] == [
+        [
+            ("scene_num", 1),
+            ("video_prompts", [{"prompt": "A girl.", "camera": "pan"}, "She turns."]),
+            ("cut", [True, False]),
+            ("seed", 7),
+            ("reference_images", [["a.png", "b.png"], None]),
+            ("lock", [None, True]),
+            ("place", "sea"),
+        ],
+        [
+            ("scene_num", 2),
+            ("video_prompts", ["Night.", "Dawn."]),
+            ("cut", [True, True]),
+            ("length", 49),
+            ("negative_prompt", ["", None]),
+        ],
+        [("scene_num", 9), ("video_prompts", ["End."]), ("cut", [True]), ("lock", ["no"])],
+    ]
+
+
+def test_all_of_a_script_in_plain_text():
+    assert write_script(EVERYTHING, "plain").splitlines() == [
+        "[title: Kite]", '[overview = "A girl flies."]', "[cast: Mara]",
+        '[story_more = {"mood": "x"}]', "[character]", "Red hair.", "---",
+        "[seed: 7]", "[reference_images: a.png, b.png]", '[more = {"camera": "pan"}]',
+        '[scene_more = {"place": "sea"}]', "A girl.", "---",
+        "[continue]", "[lock]", "[seed: 7]", "She turns.", "---",
+        "[scene]", "[length: 49]", "[negative_prompt: ]", "Night.", "---",
+        "[length: 49]", "Dawn.", "---",
+        "[scene: 9]", "[lock: no]", "End.",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("row", "written"),
+    [
+        (Row(""), "[cut]\n"),
+        (Row("{x}"), "[cut]\n{x}\n"),
+        (Row("[x] y"), "[cut]\n[x] y\n"),
+        (Row("a", scene=0, starts=True), "[scene: 0]\na\n"),
+        (Row("a", scene=2, starts=True), "[scene: 2]\na\n"),
+        (Row("a\n---\nb"), '[prompt = "a\\n---\\nb"]\n'),
+        (Row(" a"), '[prompt = " a"]\n'),
+        (Row("a\rb"), '[prompt = "a\\rb"]\n'),
+        (Row("1. a\n2. b"), "1. a\n2. b\n---\n"),
+        (Row("a", fields={"seed": None, "length": 9}), "[length: 9]\na\n"),
+        (
+            Row("a", fields={"reference_images": ["a, b.png"]}),
+            '[reference_images = ["a, b.png"]]\na\n',
+        ),
+        (Row("a", fields={"reference_images": []}), "[reference_images = []]\na\n"),
+        (Row("a", fields={"lock": False}), "[lock = false]\na\n"),
+        (Row("a", fields={"negative_prompt": "x\ty"}), '[negative_prompt = "x\\ty"]\na\n'),
+    ],
+)
+def test_a_row_is_written_in_the_shortest_way_that_reads_back(row, written):
+    assert write_script(Script((row,)), "plain") == written
+
+
+def test_a_scene_that_begins_again_is_kept():
+    rows = (Row("a", scene=3, starts=True), Row("b", scene=3, starts=True), Row("c", scene=3))
+    script = Script(rows, "T")
+    assert write_script(script, "plain").split("\n---\n") == [
+        "[title: T]", "[scene: 3]\na", "[scene: 3]\nb", "c\n",
+    ]  # fmt: skip
+    for form in FORMATS:
+        again = read_script(write_script(script, form)).rows
+        assert [(row.scene, row.starts) for row in again] == [(3, True), (3, True), (3, False)]
+
+
+def test_a_format_is_one_of_two_and_holds_what_texts_can_hold():
+    assert FORMATS == ("json", "plain")
+    with pytest.raises(ScriptError, match="the format must be one of json, plain, but it is 'xml'"):
+        write_script(EVERYTHING, "xml")
+    for form in FORMATS:
+        with pytest.raises(ScriptError, match="the script holds values that no text can hold: "):
+            write_script(Script((Row("a", more={"x": {1, 2}}),)), form)
+
+
+def test_scenes_without_shots_are_kept_for_what_they_say():
+    empty = {"scene_num": 2, "video_prompts": [], "cut": [], "place": "sea"}
+    bare = {"scene_num": 3, "video_prompts": [], "cut": []}
+    shot = {"scene_num": 1, "video_prompts": ["a"], "cut": [True]}
+    script = read_script(json.dumps({"scenes": [shot, empty, bare]}))
+    assert script.more == {"scenes_without_shots": [empty]}
+    again = read_script(json.dumps({"scenes": [shot, empty], **script.more}))
+    assert again.more == {"scenes_without_shots": [empty, empty]}
+    assert (script.name, script.format, read_script("a").format) == ("", "json", "plain")
