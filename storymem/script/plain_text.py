@@ -56,8 +56,8 @@ LEADING_TAG = re.compile(
     re.IGNORECASE,
 )
 TAG_NAME = re.compile(r"[A-Za-z_]+")
-FLAGS = ("continue", "cut", "scene", "character", "lock", "cast")
-STORY_TAGS = ("title", "overview", "story_more")
+FLAGS = ("continue", "cut", "scene", "cast")
+STORY_TAGS = ("overview", "story_more")
 SHOT_TAGS = ("prompt", "more", "scene_more")
 MORE_TAGS = ("more", "scene_more", "story_more")  # objects with the fields that nothing reads
 NUMBERS = {"seed": int, "length": int, "lora_strength": float}
@@ -210,7 +210,7 @@ def _numbered(text: str) -> Division:
         if len(found) < 2 or [int(match[1]) for match in found] != list(range(1, len(found) + 1)):
             continue
         head = text[: found[0].start()].strip()
-        if head and split_tags(head)[1]:
+        if split_tags(head)[1]:
             continue
         ends = [*(match.start() for match in found[1:]), len(text)]
         parts = [text[match.end() : end].strip() for match, end in zip(found, ends, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import FrozenInstanceError
 
 import pytest
 
@@ -77,6 +78,15 @@ def test_other_headings_do_not(text):
     assert divide(text) == Division((text,))
 
 
+def test_a_list_within_a_shot_is_its_text():
+    text = "Shot 1: a\n1. x\n2. y\nShot 2: b"
+    assert divide(text) == Division(("a\n1. x\n2. y", "b"), "Shot 1:")
+    empty = "Shot 1:\nShot 2: b"
+    assert divide(empty) == Division((empty,))  # a heading without a shot is none
+    with pytest.raises(FrozenInstanceError):
+        divide(text).sign = "x"
+
+
 @pytest.mark.parametrize(
     ("line", "tag"),
     [
@@ -113,7 +123,13 @@ def test_a_tag_is_a_name_and_what_it_says(line, tag):
         ("[overview: x]", False),
         ("[more = {}]", True),
         ("[more: x]", False),
+        ('[character = "x"]', True),
+        ('[title = "x"]', True),
+        ("[title: x]", True),
+        ("[lock]", True),
+        ("[lock = true]", True),
         ("[cut = true]", False),
+        ("[cast = 1]", False),
         ("[dream]", False),
         ("She runs.", False),
         ("**bold**", False),
@@ -132,6 +148,7 @@ def test_the_tags_of_a_block_stand_above_its_text():
     assert split_tags("[continue] **She runs.**\nFast.") == (
         {"continue": ""}, "She runs.\nFast.", [],
     )  # fmt: skip
+    assert split_tags("[continue] **Xerxes**") == ({"continue": ""}, "Xerxes", [])
     assert split_tags("[Shot 1] She runs.") == ({}, "She runs.", [])
     assert split_tags("[close] up") == ({}, "[close] up", [])
 
