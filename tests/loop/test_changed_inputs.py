@@ -192,6 +192,146 @@ def test_values_are_shown_safely():
     assert changed("x", None, "b") == "x changed from nothing to 'b'"
 
 
+def test_long_texts_are_shown_from_shortly_before_where_they_differ():
+    same = "the sea is calm and the boat " * 2
+    assert changed("text", same + "rows", same + "sails on") == (
+        "text changed from '...he boat rows' to '...he boat sails on'"
+    )
+    assert changed("text", "a" * 30 + "b", "a" * 30 + "c") == (  # short enough as a whole
+        f"text changed from '{'a' * 30}b' to '{'a' * 30}c'"
+    )
+    assert changed("text", "a" * 40 + "b", "a" * 40) == (
+        "text changed from '...aaaaaaaab' to '...aaaaaaaa'"
+    )
+    assert changed("text", "b" * 41, "c" * 41) == (  # from their very beginning
+        f"text changed from '{'b' * 35}...' to '{'c' * 35}...'"
+    )
+    assert changed("steps", 4, "4") == "steps changed from 4 to '4'"
+    assert changed("x", "b" * 90 + "c" * 90, "b" * 90 + "c" * 91).startswith("x changed")
+
+
+def test_a_digest_says_nothing_to_people():
+    assert changed("x", DIGEST, "a.png") == "x changed"
+    assert changed("x", None, DIGEST) == "x changed"
+    assert changed("x", [1] * 90, [1] * 91) == "x changed"  # shortened they look the same
+
+
+def test_a_control_is_told_of_numbers_alone():
+    def told(value) -> bool:
+        after = graph_body(node(a=value))
+        (line,) = said(graph_body(node(a="x")), after, "'S'", controls={0: "randomize"})
+        return line.endswith("(its control after generate is 'randomize', not 'fixed')")
+
+    assert [told(value) for value in (5, 0, True, "5", 2.5)] == [True, True, False, False, False]
+    (line,) = said(graph_body(node(a=1)), graph_body(node(a=2)), "'S'", controls={1: "randomize"})
+    assert line == "a of 'S' changed from 1 to 2"
+
+
+def test_a_node_without_a_name_is_called_by_its_kind():
+    names = BodyNames(("'My sampler'",), {"A": "Load A"})
+    assert [names.of_node(0, "A"), names.of_node(1, "A"), names.of_node(1, "B")] == [
+        "'My sampler'", "'Load A'", "'B'",
+    ]  # fmt: skip
+
+
+def test_many_nodes_of_one_kind_keep_their_order():
+    before = graph_body(*(node("A", n=i) for i in range(4)))
+    after = graph_body(node("A", n=0), node("A", n=7), node("A", n=2), node("A", n=3))
+    assert said(before, after, *"abcd") == ["n of b changed from 1 to 7"]
+    fewer = graph_body(*(node("A", n=i) for i in range(3)))
+    assert said(before, fewer, *"abc") == ["'A' was removed"]
+    assert said(fewer, before, *"abcd") == ["d was added"]
+    mixed = graph_body(node("C"), node("B"), node("A", n=4), ends=([2, 0], [2, 1]))
+    swapped = graph_body(node("B"), node("A", n=5), node("C"), ends=([1, 0], [1, 1]))
+    assert said(mixed, swapped, *"bac") == ["n of a changed from 4 to 5"]
+
+
+def test_what_is_told_first():
+    """What came and went, an update before it; then widgets, files and last links."""
+    before = graph_body(
+        node("S", a=1, model=["#", 1, 0]), node("A"), node("A"), files=[["f.bin", [1, 1]]]
+    )
+    after = graph_body(
+        node("S", a=2, model=["#", 2, 0]), node("A"), node("A"), files=[["f.bin", [2, 1]]],
+        versions={"lora": 2}, ends=([0, 0], [0, 2]),
+    )  # fmt: skip
+    assert said(before, after, "'S'") == [
+        UPDATED,
+        "a of 'S' changed from 1 to 2",
+        "the file 'f.bin' was replaced",
+        "model of 'S' is connected otherwise",
+        "bank of the loop comes from elsewhere",
+    ]
+    # With a node that came, other links around it are no news.
+    grown = graph_body(
+        node("S", a=2, model=["#", 3, 0]), node("A"), node("A"), node("New"),
+        ends=([0, 1], [0, 1]), files=[["f.bin", [1, 1]]],
+    )  # fmt: skip
+    assert said(before, grown, "'S'", "'A'", "'A'", "'N'") == [
+        "'N' was added",
+        "a of 'S' changed from 1 to 2",
+    ]
+
+
+def test_what_a_node_reads_is_told_where_nothing_else_says_why():
+    before = graph_body(node("A", "'x'", n=1), node("B", "'x'"))
+    assert said(before, graph_body(node("A", "'y'", n=1), node("B", "'y'")), "'a'", "'b'") == [
+        "what 'a' reads changed",
+        "what 'b' reads changed",
+    ]
+    assert said(before, graph_body(node("A", "'y'", n=2), node("B", "'x'")), "'a'", "'b'") == [
+        "n of 'a' changed from 1 to 2"
+    ]
+    assert said(before, graph_body(node("A", "'y'", n=2), node("B", "'y'")), "'a'", "'b'") == [
+        "n of 'a' changed from 1 to 2"
+    ]
+
+
+def test_a_link_to_open_stays_one():
+    before = graph_body(node("S", shot=["#", "open", 1]), node("A"))
+    assert said(before, graph_body(node("A"), node("S", shot=["#", "open", 1]),
+                                   ends=([1, 0], [1, 1]))) == []  # fmt: skip
+    assert said(before, graph_body(node("S", shot=["#", "open", 2]), node("A")), "'S'") == [
+        "shot of 'S' is connected otherwise"
+    ]
+    assert said(before, graph_body(node("S", shot=["#", 1, 1]), node("A")), "'S'") == [
+        "shot of 'S' is connected otherwise"
+    ]
+
+
+def test_every_file_of_a_body_is_looked_at():
+    before = graph_body(node(a="x"), files=[["a", [1, 1]], ["b", [1, 1]], ["c", [1, 1]]])
+    after = graph_body(node(a="x"), files=[["b", [1, 2]], ["c", [2, 2]], ["d", [1, 1]]])
+    assert said(before, after) == [
+        "the file 'b' was written anew",
+        "the file 'c' was replaced",
+        "the file 'd' is there now",
+        "the file 'a' is gone",
+    ]
+
+
+def test_every_part_of_a_headless_body_is_looked_at():
+    for name, value, words in (
+        ("lora_scale", 2.0, "lora_scale changed from nothing to 2.0"),
+        ("vae_tiling", True, "vae_tiling changed from False to True"),
+        ("dtype", "float32", "dtype changed from 'torch.bfloat16' to 'float32'"),
+        ("judges", {"scorer": "laion"}, "scorer changed from nothing to 'laion'"),
+        ("weights", {"i2v": DIGEST}, "the lora files changed"),
+        ("weights", {"i2v": DIGEST, "lora": [], "t2v": DIGEST}, "the t2v files changed"),
+        ("settings", {"width": 832}, "threshold changed from 0.9 to nothing"),
+    ):
+        assert said(headless(), headless(**{name: value})) == [words]
+    both = headless(code={"lora": 2}, recipe={"cfg": 1.0}, settings={"width": 480}, dtype="x")
+    assert said(headless(), both) == [
+        UPDATED,
+        "width changed from 832 to 480",
+        "threshold changed from 0.9 to nothing",
+        "cfg changed from 3.5 to 1.0",
+        "dtype changed from 'torch.bfloat16' to 'x'",
+    ]
+    assert said(headless(), headless()) == []
+
+
 # --- in a run ------------------------------------------------------------------------------------
 
 

@@ -92,3 +92,55 @@ def test_what_shows_in_no_pixel_never_counts():
 def test_inputs_of_other_nodes_count():
     inputs = {"seed": 0, "steps": 40, "shift": 4.0}
     assert inputs_that_count("KSampler", inputs) == inputs
+
+
+# As they are in the keys of films that were made. A new input adds to this; what stands here stays,
+# also when the default that a fresh node shows becomes another one.
+FROZEN = {
+    "StoryMemBeginStory": {"negative": ""},
+    "StoryMemEvaluateStory": {"aesthetic_every": 1, "partial": False},
+    "StoryMemJoinStory": {"fps": 16.0},
+    "StoryMemKeyframeSelect": {"known_threshold": 0.9},
+    "StoryMemLoadEmbedder": {"activation": "auto"},
+    "StoryMemLoadLoRA": {"scale": "auto"},
+    "StoryMemLoadMemoryBank": {"policy": "window"},
+    "StoryMemLoadScorer": {"precision": "bf16"},
+    "StoryMemLoadStory": {"character": "", "prompt_weights": False},
+    "StoryMemM2VModelPatch": {"rope_shift": 5},
+    "StoryMemM2VSampler": {
+        "cfg_low": 0.0, "shift": 4.0, "boundary": 0.9, "denoise": 1.0, "rope_shift": 5,
+    },
+    "StoryMemMemoryBank": {"edits": "", "policy": "window", "reference_names": ""},
+    "StoryMemRemember": {"pin": False},
+    "StoryMemShotLoopClose": {
+        "fps": 16.0, "crf": 17, "transition": "none", "fade_frames": 8, "subtitles": True,
+    },
+    "StoryMemShotLoopOpen": {
+        "negative": "", "start_shot": 1, "end_shot": 0, "preview": False, "redo_shots": "",
+        "redo_take": 1, "after_redo": "recompute",
+    },
+    "StoryMemTinyTextEncoder": {"negative_prompt": ""},
+    "Recipe": {"scheduler": "simple", "denoise": 1.0},
+}  # fmt: skip
+UNSEEN = ("StoryMemEvaluateStory", "StoryMemLoadEmbedder", "StoryMemLoadScorer")
+
+
+@pytest.mark.parametrize("kind", FROZEN)
+def test_a_neutral_value_stays_what_it_is(kind):
+    """Another one would give every film that was made at it another key."""
+    for name, value in FROZEN[kind].items():
+        assert type(NEUTRAL[kind][name]) is type(value)
+        assert inputs_that_count(kind, {name: value, "other": value}) == {"other": value}
+        others = (None, [value], f"{value} ", not value if isinstance(value, bool) else 77.5)
+        for other in others:
+            assert inputs_that_count(kind, {name: other}) == {name: other}
+
+
+def test_inputs_that_show_in_no_pixel_count_at_no_value():
+    for kind in UNSEEN:
+        for value in (True, False, "x"):
+            assert inputs_that_count(kind, {"download": value}) == {}
+        assert inputs_that_count("Another", {"download": True}) == {"download": True}
+    assert {kind: names for kind, names in NEVER_COUNT.items() if kind in UNSEEN} == {
+        kind: {"download"} for kind in UNSEEN
+    }
