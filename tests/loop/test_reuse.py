@@ -335,6 +335,26 @@ def test_what_is_known_of_a_result_decides_whether_it_is_held():
     assert is_held({"prompt": "Mara sits.", "shot_prompt": "Mara is tall.\nMara sits."}, shot)
 
 
+def test_a_record_of_an_earlier_version_is_taken_for_what_is_asked_for():
+    plan = ShotPlan(Shot(0, 1, 1, "Mara sits.", True), "Tale", "Mara is tall.\nMara sits.")
+    step = Step(plan, "asked for", record=Record("k", Path("k"), 9, {}))
+    assert describe_result(step) == {
+        "key": "k", "own": "asked for", "prompt": "Mara is tall.\nMara sits.",
+    }  # fmt: skip
+
+
+def test_of_copies_of_a_locked_row_the_one_that_held_the_result_goes_on_holding_it():
+    shots = tuple(Shot(i, 1, i + 1, text, True, lock=True, row="r") for i, text in enumerate("xa"))
+    latest = {"01_01": {"key": "made", "shot_prompt": "a"}, "01_02": {"key": "o", "prompt": "x"}}
+    story = Story("Tale", shots)
+    results = latest_results(latest, story, {"r": "made"})
+    assert [result.get("key") for result in results] == ["o", "made"]
+    assert locks_of(story, [], results, {"r": "made"}) == {
+        "01_01": "o", "01_02": "made", "r": "made",
+    }  # fmt: skip
+    assert locks_of(story, [], results, {})["r"] == "o"  # else the first
+
+
 def test_of_hundreds_of_shots_with_one_prompt_those_under_their_old_label_stay():
     """Comparing each with each would take too long."""
     shots = tuple(Shot(i, 1, i + 1, "He waits.", True) for i in range(330))

@@ -9,16 +9,19 @@ import logging
 import os
 import shutil
 import threading
+from dataclasses import replace
+from types import SimpleNamespace
 
+import av
 import pytest
 import torch
 from PIL import Image
 
 from helpers.fakes import noise_image
-from storymem.files.disk import write_whole
+from storymem.files.disk import StoreError, write_whole
 from storymem.files.hashing import checksum, digest_of
 from storymem.files.video import write_video
-from storymem.loop.shot_record import DamagedError, read_record
+from storymem.loop.shot_record import DamagedError, describe_bank, read_record
 from storymem.loop.shot_store import ShotStore
 from storymem.memory.bank import MemoryBank
 from storymem.memory.frame import MemoryFrame
@@ -195,6 +198,7 @@ def wait_for_sync() -> None:
 
 @pytest.fixture
 def disk(monkeypatch):
+    wait_for_sync()  # of the test before
     return Disk(monkeypatch)
 
 
@@ -318,3 +322,259 @@ def test_a_spoilt_shot_is_moved_out_of_the_way_and_nothing_of_it_stays(store):
     assert read_record(record.folder, KEY).frames == 6
     assert not (record.folder / "left behind").exists()
     assert list((store.root / "writing").iterdir()) == []
+
+
+# --- what the store knows -------------------------------------------------------------------------
+
+
+def named(store, number: int, **facts):
+    return store.commit(digest_of(number), FRAMES[:2], MemoryBank(), facts)[0]
+
+
+def test_results_of_a_story_are_those_of_its_name_that_are_whole(store):
+    records = {number: named(store, number, story="Tale") for number in range(4)}
+    named(store, 7, story="Tales")
+    named(store, 8)
+    (records[1].folder / "shot.mp4").unlink()
+    (records[2].folder / "record.json").write_text("{")
+    found = list(store.records_of("Tale"))
+    assert sorted(record.key for record in found) == sorted(records[n].key for n in (0, 3))
+    assert [record.folder for record in found] == sorted(record.folder for record in found)
+    assert list(store.records_of("tale")) == []
+
+
+def test_the_last_frames_are_known_without_reading_them(store):
+    record, result = commit(store)
+    expected = [MemoryFrame(frame).digest for frame in result.tail]
+    assert list(record.tail) == expected
+    earlier = replace(record, tail=())  # earlier versions wrote none
+    for count in (1, 2, 5, 9):
+        assert store.tail_digests(record, count) == expected[-count:]
+        assert store.tail_digests(earlier, count) == expected[-count:]
+    assert store.tail_digests(record, 0) == store.tail_digests(record, -1) == []
+    (record.folder / "tail_0.png").unlink()
+    assert store.tail_digests(record, 5) == expected
+
+
+@pytest.mark.parametrize("damage", ["another size", "no picture", "all gone"])
+def test_last_frames_that_do_not_fit_together_are_damage(store, damage):
+    record, _ = commit(store)
+    if damage == "another size":
+        Image.new("RGB", (8, 8)).save(record.folder / "tail_3.png")
+    elif damage == "no picture":
+        (record.folder / "tail_3.png").write_bytes(b"x")
+    else:
+        for path in record.folder.glob("tail_*.png"):
+            path.unlink()
+    with pytest.raises(DamagedError):
+        store.load_tail(record)
+    with pytest.raises(DamagedError):
+        store.load(record)
+
+
+def test_what_made_a_shot_is_kept_once_and_believed_when_it_is_as_it_was(store):
+    body = '{"a": "\ud800ä"}'
+    store.keep_body(body)
+    (path,) = (store.root / "bodies").rglob("*.json")
+    assert path == store.root / "bodies" / digest_of(body)[:2] / f"{digest_of(body)}.json"
+    written = path.stat().st_mtime_ns
+    os.utime(path, ns=(1, written - 5_000_000_000))
+    store.keep_body(body)
+    assert path.stat().st_mtime_ns == written - 5_000_000_000
+    assert store.find_body(digest_of(body)) == body
+    assert store.find_body(digest_of("other")) is None
+    assert store.find_body("../" * 3) is None
+    path.write_text("other")
+    assert store.find_body(digest_of(body)) is None
+
+
+def test_a_body_of_a_million_characters_is_the_longest_that_is_kept(store):
+    store.keep_body("x" * 2**20)
+    assert store.find_body(digest_of("x" * 2**20)) == "x" * 2**20
+    store.keep_body("y" * (2**20 + 1))
+    assert store.find_body(digest_of("y" * (2**20 + 1))) is None
+
+
+def test_facts_are_read_without_a_look_at_the_files(store):
+    record, _ = commit(store)
+    (record.folder / "shot.mp4").unlink()
+    assert store.find_facts(KEY) == {"label": "01_01", "story": "Tale"}
+    assert [store.find_facts(key) for key in (None, 5, "x", digest_of("other"))] == [None] * 4
+    write_body(record.folder, {**body_of(record.folder), "facts": [1]})
+    assert store.find_facts(KEY) is None
+    (record.folder / "record.json").write_text("{}")
+    assert store.find_facts(KEY) is None
+
+
+def test_pictures_are_there_when_all_of_them_are_whole(store):
+    frames = [MemoryFrame(noise_image(i)) for i in (1, 2)]
+    digests = [frame.digest for frame in frames]
+    assert store.has_pictures([])
+    store.keep_pictures(frames[:1])
+    assert store.has_pictures(digests[:1])
+    assert not store.has_pictures(digests)
+    assert torch.equal(store.read_picture(digests[0]), noise_image(1))
+    store.keep_pictures(frames)
+    assert store.has_pictures(digests)
+    one, two = ((store.root / "pictures" / d[:2] / f"{d}.png") for d in digests)
+    one.write_bytes(two.read_bytes())
+    assert not store.has_pictures(digests)
+    with pytest.raises(DamagedError, match="was altered"):
+        store.read_picture(digests[0])
+    store.keep_pictures(frames)  # repaired
+    assert torch.equal(store.read_picture(digests[0]), noise_image(1))
+
+
+def test_what_a_killed_process_left_is_removed_from_pictures_and_bodies(store):
+    left = []
+    for part, name in (("pictures", "a.png"), ("bodies", "b.json"), ("shots", "c")):
+        path = store.root / part / "ab" / f".{name}.{'0' * 8}-1-{'0' * 12}.part"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"half")
+        os.utime(path, (1, 1))
+        left.append(path)
+    (store.root / "writing").mkdir()
+    old = store.root / "writing" / "of an earlier version"
+    old.mkdir()
+    os.utime(old, (1, 1))
+    store.remove_unfinished()
+    assert [path.exists() for path in (*left, old)] == [False, False, True, False]
+
+
+def test_the_free_space_is_that_of_the_disk_of_a_folder_to_come(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: asked.append(path) or SimpleNamespace(free=7)
+    )
+    assert ShotStore(tmp_path / "not" / "yet").free_bytes() == 7
+    assert asked == [tmp_path]
+
+
+def test_a_film_says_of_itself_what_it_is_given(store):
+    record, _ = store.commit(KEY, FRAMES, bank(), {}, crf=30, metadata={"prompt": "{}"})
+    other, _ = store.commit(digest_of(2), FRAMES, bank(), {}, crf=5)
+    with av.open(str(record.video)) as container:
+        assert container.metadata["prompt"] == "{}"
+        assert container.streams.video[0].average_rate == 16
+    assert other.video.stat().st_size > record.video.stat().st_size
+
+
+def test_values_outside_of_a_picture_are_clamped_and_rounded(store):
+    levels = torch.tensor([-0.01, 0.0, 0.4999 / 255, 0.5001 / 255, 1.0, 1.01])
+    frames = levels.view(1, 1, 6, 1).expand(1, 2, 6, 3)
+    _, result = store.commit(KEY, frames, MemoryBank(), {})
+    assert result.tail[0, 0, :, 0].tolist() == [0, 0, 0, 1, 255, 255]
+
+
+def test_a_bank_with_more_pins_than_places_is_kept_all_the_same(store):
+    pinned = tuple(MemoryFrame(noise_image(i), shot=i, pinned=True) for i in range(3))
+    _, result = store.commit(KEY, FRAMES, MemoryBank(pinned, max_frames=2), {})
+    assert [frame.picture.is_in_memory for frame in result.bank.frames] == [False] * 3
+    assert len(store.load(store.find(KEY)).bank.frames) == 3
+
+
+def test_a_publication_that_the_disk_refuses_is_told(store, monkeypatch):
+    def refuse(*_):
+        raise OSError("no such thing here")
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(StoreError, match=r"the finished shot could not be written .*no such thing"):
+        commit(store)
+    assert store.find(KEY) is None
+    monkeypatch.undo()
+    monkeypatch.setattr(ShotStore, "find", lambda self, key: None)
+    with pytest.raises(StoreError, match="does not hold what was just written to it"):
+        commit(store)
+
+
+# --- the memory of a record -----------------------------------------------------------------------
+
+
+def test_a_bank_is_written_as_plain_values(store):
+    seen = MemoryFrame(
+        noise_image(1), "Tale", 2, 4, 0.5, "laion", 0.9, "first", True, "Mara", "Mara sits", "pin"
+    )
+    plain = MemoryFrame(noise_image(2))
+    whole = MemoryBank((seen,), 7, 2, (plain,), policy="entities", seen={"d": "why"})
+    described = describe_bank(whole)
+    assert described == {
+        "max_frames": 7, "sink": 2,
+        "frames": [{
+            "sha256": seen.digest, "story": "Tale", "shot": 2, "frame": 4, "score": 0.5,
+            "scorer": "laion", "similarity": 0.9, "reason": "first", "pinned": True,
+            "name": "Mara", "prompt": "Mara sits", "edited": "pin",
+        }],
+        "dropped": [{
+            "sha256": plain.digest, "story": "", "shot": -1, "frame": 0, "score": None,
+            "scorer": "", "similarity": None, "reason": "", "pinned": False, "name": "",
+        }],
+    }  # fmt: skip
+    record, _ = store.commit(KEY, FRAMES, whole, {})
+    view = {"policy": "entities", "seen": {"d": "why"}}
+    assert body_of(record.folder)["bank"] == {**described, **view}
+    back = store.load(record).bank
+    assert describe_bank(back) == described
+    assert (back.policy, back.seen, back.edits.pin) == ("entities", {"d": "why"}, (seen.digest,))
+    windowed, _ = store.commit(digest_of(1), FRAMES, replace(whole, seen={}), {})
+    assert body_of(windowed.folder)["bank"] == described
+    back = store.outline(windowed)
+    assert (back.policy, back.seen) == ("window", {})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"max_frames": -1},
+        {"max_frames": 1.5},
+        {"max_frames": True},
+        {"sink": -1},
+        {"sink": None},
+        {"seen": {"d": 5}},
+        {"seen": {"d": "\ud800"}},
+        {"seen": {"\ud800": "why"}},
+        {"seen": ["d"]},
+        {"policy": "none"},
+        {"frames": [{"sha256": "x"}]},
+        {"dropped": [5]},
+        {"dropped": None},
+    ],
+)
+def test_a_memory_that_cannot_be_is_damage(store, change):
+    record, _ = commit(store)
+    body = body_of(record.folder)
+    write_body(record.folder, {**body, "bank": {**body["bank"], **change}})
+    record = store.find(KEY)
+    for read in (store.load, store.outline):
+        with pytest.raises(DamagedError):
+            read(record)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"frames": "6"},
+        {"frames": None},
+        {"facts": 5},
+        {"facts": {"story": 5}},
+        {"facts": {"label": None}},
+        {"facts": {"prompt": 1}},
+        {"facts": {"shot_prompt": []}},
+        {"facts": {"own": {}}},
+        {"tail": ["x"]},
+        {"tail": [5]},
+        {"tail": 5},
+        {"files": {"../x": "0"}},
+        {"files": {"gone.png": "0"}},
+    ],
+)
+def test_a_record_that_holds_what_it_cannot_is_damage(store, change):
+    record, _ = commit(store)
+    write_body(record.folder, {**body_of(record.folder), **change})
+    assert store.find(KEY) is None
+
+
+def test_a_record_may_say_what_this_version_does_not_know(store):
+    record, _ = commit(store)
+    body = body_of(record.folder)
+    write_body(record.folder, {**body, "later": 1, "facts": {**body["facts"], "later": [1]}})
+    assert store.find(KEY).facts["later"] == [1]
