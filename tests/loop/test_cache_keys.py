@@ -39,6 +39,8 @@ FRAMES = tuple(MemoryFrame(noise_image(i), shot=i, story="Tale") for i in range(
 # A change of these regenerates every finished film: hours of every artist's card.
 OWN = "ae5ce59331b61a08"
 SEEN = "450d9b2eaabeb9fa"
+OWN_PLAIN = "fe3a5b04bb185b59"  # of a text with parentheses, in ComfyUI
+OWN_STARTED = "168ff241ba21791e"  # of a shot with a start image
 
 
 @pytest.fixture
@@ -59,6 +61,8 @@ def test_keys_are_what_they_always_were(loop):
     memory = ShotMemory(loop.bank, (0, 2, 3))
     assert own[:16] == OWN
     assert shot_key(own, memory, [FRAMES[1].digest])[:16] == SEEN
+    assert own_key(replace(loop, reads_weights=True), PLAN)[:16] == OWN_PLAIN
+    assert own_key(loop, replace(PLAN, has_start=True))[:16] == OWN_STARTED
 
 
 # --- what a shot is -----------------------------------------------------------------------------
