@@ -98,6 +98,7 @@ def test_what_is_written_of_a_shot_says_its_format_and_covers_every_file(store):
     beside = {path.name for path in record.folder.iterdir()} - {"record.json"}
     assert beside == {"shot.mp4", *(f"tail_{i}.png" for i in range(5))}
     assert body["files"] == {name: checksum(record.folder / name) for name in beside}
+    assert list(body["files"]) == sorted(beside)  # the same shot is the same record
     assert len(body["tail"]) == 5
     assert body["tail"] == store.tail_digests(record, 5)
 
@@ -571,6 +572,17 @@ def test_a_record_that_holds_what_it_cannot_is_damage(store, change):
     record, _ = commit(store)
     write_body(record.folder, {**body_of(record.folder), **change})
     assert store.find(KEY) is None
+
+
+def test_what_is_wrong_with_a_memory_is_named(store):
+    record, _ = commit(store)
+    body = body_of(record.folder)
+    body["bank"]["frames"][0]["shot"] = "1"
+    write_body(record.folder, body)
+    with pytest.raises(
+        DamagedError, match=r"holds no memory bank: a frame: \"shot\" has the wrong"
+    ):
+        store.load(store.find(KEY))
 
 
 def test_a_record_may_say_what_this_version_does_not_know(store):
