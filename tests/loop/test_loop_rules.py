@@ -3,6 +3,7 @@ before the first shot is made."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -15,7 +16,13 @@ from storymem.loop.cache_keys import telling_facts
 from storymem.loop.changed_inputs import BodyNames
 from storymem.loop.plan import Loop, LoopSettings, Step, plan_shot
 from storymem.loop.reuse import describe_result
-from storymem.loop.run_memory import bank_at_start, bank_of_run, pin_facts, with_settings
+from storymem.loop.run_memory import (
+    bank_at_start,
+    bank_of_run,
+    begin_memory,
+    pin_facts,
+    with_settings,
+)
 from storymem.loop.shot_memory import (
     ROOM_FOR_ALL,
     shot_memory,
@@ -408,6 +415,37 @@ def test_another_policy_chooses_as_soon_as_there_are_more_frames_than_places(loo
     assert window.bank.seen == {}
 
 
+class Closeness:
+    """An embedder to which every picture is as close to a prompt as it is told."""
+
+    def __init__(self, close: dict[str, float]):
+        self.close = close
+        self.texts: list[str] = []
+
+    def embed_text(self, text):
+        self.texts.append(text)
+        return torch.tensor([1.0, 0.0])
+
+    def embed_each(self, frames):
+        values = [self.close[one.digest] for one in frames]
+        return torch.tensor([[value, (1 - value**2) ** 0.5] for value in values])
+
+    def release(self):
+        pass
+
+
+def test_the_policy_relevant_asks_the_runs_own_embedder(loop):
+    frames = tuple(frame(i, shot=i) for i in range(5))
+    close = dict(zip(digests(frames), (0.0, 0.1, 0.9, 0.2, 0.3), strict=True))
+    bank = MemoryBank(frames, max_frames=2, sink=1, policy="relevant", embedder="clip")
+    run = replace(loop, bank=replace(bank, frames=()), embedder=Closeness(close))
+    memory = begin_memory(run, loop.story.shots[1], bank)
+    assert memory.indices == (0, 2)
+    assert run.embedder.texts == ["Mara walks 2."]
+    with pytest.raises(ValueError, match="policy is relevant, but it has no embedder"):
+        begin_memory(replace(run, embedder=None), loop.story.shots[1], bank)
+
+
 def test_a_frame_knows_the_prompt_that_its_shot_had(loop):
     mine = frame(1, shot=1, story="Tale")
     frames = (
@@ -510,6 +548,17 @@ def test_a_state_says_why_a_shot_is_made_again(loop):
     (found,) = state.regenerations("b", BodyNames())
     assert str(found) == "shot 1 is regenerated because its length changed from nothing to 17"
     assert state_of(longer).regenerations("b", BodyNames()) == []
+
+
+def test_a_state_names_the_nodes_that_changed_as_the_artist_calls_them(loop):
+    def nodes(steps: int) -> str:
+        lines = [["Sampler", "", {"steps": steps}]]
+        return json.dumps([{}, json.dumps([[[0, 0], [0, 1]], lines, []])])
+
+    made = finish(state_of(loop), nodes(4))
+    state = state_of(loop, locked={0: made.steps[0].record.key})
+    (found,) = state.regenerations(nodes(8), BodyNames(("'My sampler'",)))
+    assert str(found) == ("shot 1 is regenerated because steps of 'My sampler' changed from 4 to 8")
 
 
 def test_a_step_knows_what_it_waits_for():
