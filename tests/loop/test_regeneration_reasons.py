@@ -198,6 +198,13 @@ def test_the_shot_before():
     )
 
 
+@pytest.mark.parametrize("name", ["start", "previous", "memory"])
+def test_what_a_record_of_an_earlier_version_does_not_say_is_no_reason(name):
+    facts = {key: value for key, value in FACTS.items() if key != name}
+    (found,) = find_regenerations(loop_with(facts), [step_of("own")])
+    assert found.reasons == ("what it sees of the shots before it changed",)
+
+
 # --- which shots --------------------------------------------------------------------------------
 
 
