@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -153,6 +154,45 @@ def test_a_repaired_folder_knows_what_every_film_was_made_of(tmp_path):
     assert told.edits() == {}
 
 
+def without_own_prompts(steps) -> None:
+    """Records as earlier versions wrote them, which had the whole prompt alone."""
+    for step in steps:
+        path = step.record.folder / "record.json"
+        body = json.loads(json.loads(path.read_text())["record"])
+        del body["facts"]["shot_prompt"]
+        text = json.dumps(body)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        path.write_text(json.dumps({"sha256": digest, "record": text}))
+
+
+@pytest.mark.parametrize("fps", [16.0, 24.0])
+@pytest.mark.parametrize("is_earlier", [False, True])
+def test_a_folder_without_a_script_is_known_by_the_prompts_of_its_results(
+    tmp_path, fps, is_earlier
+):
+    folder, loop, steps = make(tmp_path, tale(), fps)
+    before = tables(folder)
+    if is_earlier:
+        without_own_prompts(steps)
+    (folder / "script.json").unlink()
+    spoil(folder, None)
+    repair_folder(folder, tale(), loop.store)
+    after = tables(folder)
+    assert keys(folder) == {label: entry["key"] for label, entry in before["shots"].items()}
+    assert after["prompts"] == ([] if is_earlier else before["prompts"])
+    assert after["files"] == before["files"]
+
+
+def test_a_repair_tells_of_itself_alone(tmp_path, caplog):
+    """Not once more of what was odd in the script."""
+    folder, loop, _ = make(tmp_path, tale(weather="fog"))
+    spoil(folder, None)
+    caplog.clear()
+    repair_folder(folder, tale(), loop.store)
+    assert [record.name for record in caplog.records] == ["storymem.film.repair"]
+    assert "is rebuilt" in caplog.text
+
+
 def test_links_and_folders_in_place_of_films_are_no_films(tmp_path):
     folder, loop, _ = make(tmp_path, tale())
     (folder / "shot_01_01.mp4").unlink()
@@ -214,7 +254,7 @@ def test_shots_of_which_nobody_can_tell_are_said_and_never_written_over(tmp_path
     assert (folder / "shot_01_01.mp4").read_bytes() == before
 
 
-def test_whole_manifests_and_folders_of_somebody_else_are_left_alone(tmp_path):
+def test_whole_manifests_and_folders_of_somebody_else_are_left_alone(tmp_path, caplog):
     folder, loop, _ = make(tmp_path, tale())
     before = (folder / "story.json").read_bytes()
     other = folder.with_name("Tale_2")
@@ -223,5 +263,6 @@ def test_whole_manifests_and_folders_of_somebody_else_are_left_alone(tmp_path):
     repair_folder(folder, tale(), loop.store)
     repair_folder(other, tale(), loop.store)
     assert (folder / "story.json").read_bytes() == before
+    assert caplog.text == ""
     assert json.loads(before)["name"] == "Tale"
     assert [path.name for path in other.iterdir()] == ["holiday.mp4"]

@@ -246,6 +246,24 @@ def test_many_nodes_of_one_kind_keep_their_order():
     assert said(mixed, swapped, *"bac") == ["n of a changed from 4 to 5"]
 
 
+def test_nodes_that_stayed_in_their_order_are_the_same_nodes():
+    one, other = node("A", n=1), node("A", n=2)
+    before = graph_body(one, node("B"), other, ends=([2, 0], [2, 1]))
+    assert said(before, graph_body(node("B"), other, one, ends=([1, 0], [1, 1]))) == []
+    both = graph_body(node("B", n=2), node("A", n=2), ends=([1, 0], [1, 1]))
+    assert said(graph_body(node("A", n=1), node("B", n=1)), both, "b", "a") == [
+        "n of b changed from 1 to 2",
+        "n of a changed from 1 to 2",
+    ]
+
+
+def test_a_list_that_is_no_link_is_a_value():
+    for was, now in (([1, 2, 3], [1, 2, 4]), (["#", 1], ["#", 2])):
+        assert said(graph_body(node(a=was)), graph_body(node(a=now)), "'S'") == [
+            f"a of 'S' changed from {was} to {now}"
+        ]
+
+
 def test_what_is_told_first():
     """What came and went, an update before it; then widgets, files and last links."""
     before = graph_body(

@@ -344,6 +344,50 @@ def test_a_lock_before_which_the_memory_changed_is_told(loop):
     assert warned(bank=narrower) == []
 
 
+def test_many_locked_shots_are_told_in_a_short_line(loop):
+    manifest: dict = {"shots": {}}
+    with_memory = replace(loop, bank=start_bank([torch.rand(4, 4, 3)], max_frames=3, sink=1))
+    make(replace(with_memory, story=tale(14)), manifest)
+    prompts = [f"Mara walks {i + 1}." if i % 2 else f"new {i}" for i in range(14)]
+    locked = tale(14, prompts=prompts, lock=[i % 2 == 1 for i in range(14)])
+    edited = replace(with_memory, story=locked)
+    (line,) = lock_warnings(edited, list_steps(edited, manifest))
+    assert line.startswith("shots 2, 4, 6, 8, 10 and 1 more are locked")
+
+
+def test_a_result_of_another_shot_is_no_earlier_one_of_a_shot_in_its_place(loop):
+    manifest: dict = {"shots": {}}
+    make(loop, manifest)
+    before = dict(manifest["shots"])
+    prompts = ["A gull.", *(f"Mara walks {i + 1}." for i in range(3))]
+    steps = list_steps(replace(loop, story=tale(prompts=prompts)), manifest)
+    earlier = [step.earlier for step in steps]
+    assert earlier == [{}, before["01_01"], before["01_02"], before["01_03"]]
+    edited = replace(loop, story=tale(prompts=["A gull.", *prompts[2:], "Mara walks 4."]))
+    assert list_steps(edited, manifest)[0].earlier == before["01_01"]  # edited in its place
+    assert list_steps(edited, {"shots": {"01_01": "odd"}})[0].earlier == {}
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_the_first_shot_whose_pictures_are_lost_is_made_again(loop, caplog, lost):
+    """Those after it hold the same pictures, which are whole again then."""
+    manifest: dict = {"shots": {}}
+    make(loop, manifest)
+    picture = frame(100 + lost - 1).digest
+    (loop.store.root / "pictures" / picture[:2] / f"{picture}.png").unlink()
+    fresh = replace(loop, store=ShotStore(loop.store.root))
+    prompts = [f"Mara walks {i + 1}." for i in range(3)]
+    edited = replace(fresh, story=tale(prompts=[*prompts, "Mara runs."]))
+    steps = list_steps(edited, manifest)
+    assert steps[lost - 1].record is None
+    assert all(step.record is not None for step in steps[: lost - 1])
+    assert f"shot {lost} (scene 1, shot {lost}: 'Mara walks {lost}.') is regenerated, its" in (
+        caplog.text
+    )
+    assert make(edited, manifest) == [lost, 4]
+    assert make(edited, manifest) == []
+
+
 # --- what a shot sees -----------------------------------------------------------------------------
 
 

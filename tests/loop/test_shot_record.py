@@ -21,6 +21,7 @@ from helpers.fakes import noise_image
 from storymem.files.disk import StoreError, write_whole
 from storymem.files.hashing import checksum, digest_of
 from storymem.files.video import write_video
+from storymem.loop import shot_store
 from storymem.loop.shot_record import DamagedError, describe_bank, read_record
 from storymem.loop.shot_store import ShotStore
 from storymem.memory.bank import MemoryBank
@@ -389,6 +390,32 @@ def test_what_made_a_shot_is_kept_once_and_believed_when_it_is_as_it_was(store):
     assert store.find_body(digest_of(body)) is None
 
 
+def test_a_place_where_nothing_can_be_kept_is_named(store):
+    store.root.mkdir()
+    for name in ("bodies", "pictures"):
+        (store.root / name).write_text("a file where a folder should be")
+    with pytest.raises(StoreError, match=f"what made the shot could not be .* to {store.root}:"):
+        store.keep_body("x")
+    with pytest.raises(StoreError, match=f"pictures of the memory bank could .* to {store.root}:"):
+        store.keep_pictures(bank().frames)
+
+
+def test_a_picture_that_a_run_has_seen_whole_is_read_no_more(store, monkeypatch):
+    """A long story holds hundreds of them; each shot would read all once more."""
+    frames = tuple(MemoryFrame(noise_image(i), shot=i) for i in range(8))
+    whole = MemoryBank(frames, max_frames=2, sink=1)
+    store.commit(KEY, FRAMES, whole, {})
+    fresh = ShotStore(store.root)
+    known = fresh.load(fresh.find(KEY)).bank
+    read = []
+    read_png = shot_store._read_png
+    monkeypatch.setattr(shot_store, "_read_png", lambda path: read.append(path) or read_png(path))
+    more = known.remember([MemoryFrame(noise_image(9), shot=9)])
+    fresh.commit(digest_of(1), FRAMES, more, {})
+    held = {frame.digest for frame in more.used()}
+    assert {path.stem for path in read} <= held
+
+
 def test_a_body_of_a_million_characters_is_the_longest_that_is_kept(store):
     store.keep_body("x" * 2**20)
     assert store.find_body(digest_of("x" * 2**20)) == "x" * 2**20
@@ -475,12 +502,17 @@ def test_a_bank_with_more_pins_than_places_is_kept_all_the_same(store):
 
 
 def test_a_publication_that_the_disk_refuses_is_told(store, monkeypatch):
-    def refuse(*_):
+    asked = []
+
+    def refuse(*names):
+        asked.append(names)
         raise OSError("no such thing here")
 
     monkeypatch.setattr(os, "rename", refuse)
-    with pytest.raises(StoreError, match=r"the finished shot could not be written .*no such thing"):
+    words = rf"the finished shot could not be written to {store.root}: no such thing"
+    with pytest.raises(StoreError, match=words):
         commit(store)
+    assert len(asked) == 1
     assert store.find(KEY) is None
     monkeypatch.undo()
     monkeypatch.setattr(ShotStore, "find", lambda self, key: None)
