@@ -116,6 +116,8 @@ def test_seeds_go_on_through_the_scenes_and_a_shots_own_seed_wins():
     largest = [ask(shot=ShotPlan(shot, "Tale", "p"), seed=2**64 - 2).seed for shot in shots]
     assert largest == [2**64 - 2, 0, 0, 1, 7, 0, 2**64 - 1, 5]
     assert [ask(seed=seed).seed for seed in (0, 100)] == [0, 100]
+    plain = load_story("[seed: 0]\np\n---\np\n---\n[seed: 7]\np").shots
+    assert [ask(shot=ShotPlan(shot, "Tale", "p"), seed=100).seed for shot in plain] == [0, 101, 7]
 
 
 def test_the_size_follows_the_given_frame_else_the_first_memory_frame():
