@@ -183,6 +183,20 @@ def test_a_folder_without_a_script_is_known_by_the_prompts_of_its_results(
     assert after["files"] == before["files"]
 
 
+@pytest.mark.parametrize("fps", [16.0, 24.0])
+def test_blanks_around_a_prompt_make_no_other_story_of_it(tmp_path, fps):
+    folder, loop, _ = make(tmp_path, tale([" a", "b\n"]), fps)
+    before = tables(folder)
+    spoil(folder, None)
+    repair_folder(folder, tale("xyz"), loop.store)
+    assert tables(folder)["shots"] == before["shots"]
+    for path in folder.glob("*.mp4"):
+        path.unlink()
+    spoil(folder, None)
+    repair_folder(folder, tale(["a "]), loop.store)  # known by the script alone
+    assert read_manifest(folder)["prompts"] == before["prompts"]
+
+
 def test_a_repair_tells_of_itself_alone(tmp_path, caplog):
     """Not once more of what was odd in the script."""
     folder, loop, _ = make(tmp_path, tale(weather="fog"))

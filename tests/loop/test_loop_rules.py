@@ -269,6 +269,11 @@ def test_a_shot_whose_pictures_are_lost_is_not_found_when_its_turn_comes(loop, c
     assert found.key == steps[1].key
     expected = digests([*found.bank.frames, frame(101)])
     assert digests(found.result.bank.frames) == expected
+    cast = replace(with_memory, story=replace(loop.story, cast=("Mara",)))
+    shown = begin_shot(cast, steps[1], before).bank.shows
+    assert shown[frame(100).digest] == ("Mara",)
+    cut = replace(steps[1], plan=replace(steps[1].plan, mode="m2v"), key="", record=None)
+    assert begin_shot(with_memory, cut, before).given is None
     known = begin_shot(with_memory, steps[1], before)  # the list has looked already
     assert (known.key, known.record, known.result) == (steps[1].key, None, None)
     (loop.store.root / "pictures" / frame(101).digest[:2] / f"{frame(101).digest}.png").unlink()
