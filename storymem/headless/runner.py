@@ -41,8 +41,8 @@ from ..sampling.rope import check_reach
 from ..script.fields import MAX_SEED
 from ..script.story import Story
 from ..selection.keyframes import choose_keyframes
-from .earlier_sampler import keep_sampler
 from .adapters import scale_changes
+from .earlier_sampler import keep_sampler
 from .engine import Engine
 from .identity import identify_weights
 from .judges import SelectionModels
