@@ -31,7 +31,14 @@ SIZE, LENGTH = world.SIZE, world.FRAMES
 MAX_MEMORY_FRAMES = 6  # of the 10 that the tiny model was trained with: enough for two characters
 KEYFRAME_THRESHOLD = 0.95  # of the no-weights embedder: little moves in these small pictures
 # How a shot is sampled: as in training, without guidance.
-RECIPE = {"steps": 20, "cfg": 1.0, "shift": 3.0, "sampler": "euler", "rope_shift": 5}
+RECIPE = {
+    "steps": 20,
+    "cfg": 1.0,
+    "shift": 3.0,
+    "sampler": "euler",
+    "scheduler": "simple",
+    "rope_shift": 5,
+}
 SEED = 2  # with 0 and 1, a shot of the two shows the big one twice
 
 

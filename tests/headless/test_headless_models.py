@@ -204,7 +204,7 @@ def test_a_shots_key_holds_the_scale_of_files_that_had_another_one(lora_files, t
             models=SelectionModels(),
             start_pixels=None,
         )
-        return json.loads(StoryRun._describe_body(run))
+        return json.loads(StoryRun._describe_body(run, engine.recipe))
 
     released, own = lora_files(128), lora_files(64)
     assert "scale_of_lora" not in body(None)

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from helpers.fakes import noise_image
+from helpers.not_empty import not_empty
 from storymem.files.hashing import digest_of
 from storymem.headless.judges import SelectionModels
 from storymem.headless.runner import RunSettings, StoryRun
@@ -353,7 +354,7 @@ def test_the_versions_of_the_code_are_in_the_keys_of_headless_runs(tmp_path, mon
 def test_every_node_counts_the_parts_that_its_code_belongs_to():
     """The file or class of a node names its parts; the samplers' conditioning is shared."""
     pack, found = Path(render_version.__file__).parents[2], {}
-    for path in sorted((pack / "nodes").rglob("*.py")):
+    for path in not_empty((pack / "nodes").rglob("*.py")):
         name = path.relative_to(pack).as_posix()
         for one in ast.parse(path.read_text(encoding="utf-8")).body:
             ids = re.findall(r"node_id='(\w+)'", ast.unparse(one))

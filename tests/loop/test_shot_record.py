@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from helpers.fakes import noise_image
+from helpers.not_empty import not_empty
 from storymem.files.disk import StoreError, write_whole
 from storymem.files.hashing import checksum, digest_of
 from storymem.files.video import write_video
@@ -143,7 +144,7 @@ def test_a_record_whose_text_is_not_what_its_checksum_says_is_not_read(store):
 def test_a_torn_record_is_never_read(store):
     """After a power cut a file may have its name and any part of its bytes."""
     record, _ = commit(store)
-    for path in record.folder.iterdir():
+    for path in not_empty(record.folder.iterdir()):
         data = path.read_bytes()
         for torn in (b"", data[:1], data[: len(data) // 2], data[:-1], bytes(len(data))):
             path.write_bytes(torn)
@@ -366,7 +367,7 @@ def test_last_frames_that_do_not_fit_together_are_damage(store, damage):
     elif damage == "no picture":
         (record.folder / "tail_3.png").write_bytes(b"x")
     else:
-        for path in record.folder.glob("tail_*.png"):
+        for path in not_empty(record.folder.glob("tail_*.png")):
             path.unlink()
     with pytest.raises(DamagedError):
         store.load_tail(record)

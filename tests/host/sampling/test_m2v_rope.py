@@ -260,7 +260,8 @@ def test_a_latent_of_memory_alone_is_refused(m2v):
 
 
 def test_a_model_without_channels_for_pictures_needs_none(m2v):
-    look(m2v, m2v.t2v_high, [{}, {}], 5)
+    shape, _, _ = look(m2v, m2v.t2v_high, [{}, {}], 5)
+    assert tuple(shape) == (1, 16, 5, 4, 6)
 
 
 @pytest.mark.parametrize(

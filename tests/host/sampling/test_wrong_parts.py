@@ -153,8 +153,8 @@ def test_wan_2_1_for_the_first_and_last_frame_is_refused(host):
 def test_plain_models_pass(host):
     check = host.pack("nodes.sampling.sampler").check_models
     i2v, t2v = of_family(PLAIN, in_dim=36), of_family(PLAIN)
-    check(i2v, i2v, t2v, t2v)
-    check(i2v, None, t2v, None)
+    assert check(i2v, i2v, t2v, t2v) is None
+    assert check(i2v, None, t2v, None) is None
 
 
 @pytest.mark.parametrize(
