@@ -23,6 +23,8 @@ from storymem import __main__ as program
 from storymem.files.video import read_frames
 from storymem.models.viclip import as_clip_input, load_viclip, middle_frames, tokenise
 
+pytestmark = pytest.mark.slow
+
 PACK = Path(__file__).resolve().parents[2]
 SIZES = [(9, 32, 48), (21, 48, 32), (5, 40, 40)]
 

@@ -24,6 +24,8 @@ from storymem.loop.shots import finish_shot, list_steps
 from storymem.memory.bank import MemoryBank
 from storymem.script.reader import load_story
 
+pytestmark = pytest.mark.slow
+
 SIZE = (48, 64)
 COLOURS = {"a": (220, 30, 40), "b": (10, 200, 90), "c": (30, 60, 230), "d": (230, 195, 175)}
 

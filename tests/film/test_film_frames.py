@@ -23,6 +23,8 @@ from storymem.loop.shots import finish_shot, list_steps
 from storymem.memory.bank import MemoryBank
 from storymem.script.reader import load_story
 
+pytestmark = pytest.mark.slow
+
 LENGTHS = (3, 9, 6, 2)  # of the shots as they are shown
 CUTS = (True, True, False, True)
 SHADES = (40, 90, 140, 190)

@@ -36,6 +36,8 @@ from storymem.memory.bank_folder import load_bank
 from storymem.memory.frame import MemoryFrame
 from storymem.script.reader import load_story
 
+pytestmark = pytest.mark.slow
+
 
 def tale(prompts="abc", name="Tale", **fields):
     scene = {"video_prompts": list(prompts), "cut": [True] * len(prompts), **fields}

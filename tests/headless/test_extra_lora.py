@@ -24,6 +24,8 @@ from storymem.headless.extra_lora import identity_note, load_extra_lora
 from storymem.headless.lora_places import places_of, places_of_config
 from storymem.sampling.lora import read_lora
 
+pytestmark = pytest.mark.slow
+
 RANK, ALPHA = 4, 2.0
 NEW_TO_OLD = {new: old for old, new in lora_places.DIFFUSERS_NAMES.items()}
 

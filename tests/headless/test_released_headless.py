@@ -86,6 +86,7 @@ def released(tmp_path_factory):
     return Released(tmp_path_factory.mktemp("released"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", FEW, ids=str)
 def test_the_runner_gives_what_the_release_gives(released, case, record_property):
     found = released.sample(case, released.condition(case))
@@ -113,6 +114,7 @@ def test_timesteps_and_experts_are_the_released_ones(case):
     assert "".join(experts) == released_run.expert_of_each_step(case)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

@@ -27,6 +27,8 @@ from storymem.memory.frame import MemoryFrame
 from storymem.memory.picture import Picture
 from storymem.script.reader import load_story
 
+pytestmark = pytest.mark.slow
+
 PICTURES = {name: noise_image(i, 4, 4) for i, name in enumerate(("hero.png", "sea.png", "dog.png"))}
 DIGESTS = {name: Picture(pixels).digest for name, pixels in PICTURES.items()}
 BASE_SEED = 7

@@ -13,6 +13,8 @@ from storymem.files.video import read_frames, write_video
 from storymem.metrics import seams
 from storymem.metrics.seams import Seam, measure_films, measure_seam
 
+pytestmark = pytest.mark.slow
+
 cv2 = pytest.importorskip("cv2")
 
 

@@ -10,6 +10,8 @@ from helpers import hpsv3_case as case
 from helpers.hpsv3_files import weight_shapes
 from storymem.models.hpsv3 import Hpsv3Scorer, Hpsv3Shape, check_hpsv3, image_patches, load_hpsv3
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("transformers", reason="HPSv3 runs on the host's transformers")
 TINY = Hpsv3Shape(head_dim=16, vision_heads=2)
 TOLERANCE = 1e-4  # the scores span 12 points; float32 noise is about 1e-5 (see the mutants below)

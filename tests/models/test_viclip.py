@@ -19,6 +19,8 @@ from storymem.models.clip_vision import ClipShape
 from storymem.models.laion import LaionScorer
 from storymem.models.viclip import as_clip_input, count_tokens, load_viclip, middle_frames, tokenise
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("open_clip")
 TOLERANCE = 1e-5  # on unit vectors; two orders of sums differ by 1e-6, the mutants by 1e-3 and more
 

@@ -22,6 +22,8 @@ from storymem.headless.sampling import lay_out_condition
 from storymem.memory.frame import MemoryFrame
 from storymem.sampling.conditioning import LatentCache, ShotEncoder
 
+pytestmark = pytest.mark.slow
+
 BOUND = 1e-5
 QUICK = 8  # steps; more take some tenths of a second each
 

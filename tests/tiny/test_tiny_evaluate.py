@@ -12,6 +12,8 @@ from storymem.memory.frame import REFERENCE_SHOT
 from storymem.tiny import text, world
 from storymem.tiny.lab import evaluate, flow, measures, player, returns
 
+pytestmark = pytest.mark.slow
+
 SIDE = 16  # the code of each kind's look fills a square of this many pixels
 
 

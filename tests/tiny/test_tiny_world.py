@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from storymem.tiny import judge, picture, text, world
 from storymem.tiny.lab import corpus, fit
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def stories():
