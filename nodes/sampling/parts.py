@@ -7,6 +7,7 @@ from comfy_api.latest import io
 from ...storymem.sampling.recipe import Recipe
 from ...storymem.sampling.unipc import SAMPLER, released_sigmas
 from ..host.wan_models import (
+    I2V_CHANNELS,
     T2V_CHANNELS,
     input_channels,
     refuse_context_windows,
@@ -83,7 +84,7 @@ class StoryMemSigmas(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, steps, shift, denoise):
-        require_wan(model, "model")
+        require_wan(model, "model", I2V_CHANNELS, T2V_CHANNELS)
         recipe = Recipe(steps=steps, shift=shift)
         if input_channels(model) == T2V_CHANNELS:
             recipe = recipe.for_text()
@@ -156,7 +157,7 @@ class M2VGuider(io.ComfyNode):
     ):  # fmt: skip
         for name, model in (("model_high", model_high), ("model_low", model_low)):
             if model is not None:
-                require_wan(model, name)
+                require_wan(model, name, I2V_CHANNELS, T2V_CHANNELS)
                 refuse_context_windows(model.model_options, name)
         require_pair(model_high, model_low, "model_high", "model_low")
         for name, conditioning in (("positive", positive), ("negative", negative)):

@@ -12,7 +12,7 @@ import latent_preview
 import torch
 from comfy_api.latest import io
 
-from ...storymem.sampling.recipe import Recipe
+from ...storymem.sampling.recipe import Recipe, odd_pair
 from ...storymem.sampling.request import ShotRequest
 from ...storymem.sampling.unipc import SAMPLER, SCHEDULER, released_sigmas
 from ..host.folders import shortens_host_paths
@@ -25,6 +25,7 @@ from ..host.wan_models import (
     require_vae,
     require_wan,
 )
+from ..page.node_notice import tell_node
 from .conditioning import (
     MemoryNoise,
     check_typed_size,
@@ -326,6 +327,7 @@ class M2VSampler(io.ComfyNode):
                     "samples", display_name="samples", tooltip="The shot alone: decode it as it is."
                 )
             ],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt, io.Hidden.extra_pnginfo],
         )
 
     @classmethod
@@ -346,6 +348,7 @@ class M2VSampler(io.ComfyNode):
             sampler=sampler_name, rope_shift=rope_shift, scheduler=scheduler, denoise=denoise,
         )  # fmt: skip
         check_models(model_high, model_low, t2v_high, t2v_low)
+        tell_node(getattr(cls, "hidden", None), odd_pair(sampler_name, scheduler) or "")
         require_vae(vae)
         for name, conditioning in (("positive", positive), ("negative", negative)):
             require_text(conditioning, model_high, name)

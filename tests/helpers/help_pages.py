@@ -12,7 +12,7 @@ import re
 
 WORDS = {
     "en": {
-        "inputs": "## Inputs", "outputs": "## Outputs", "on": "on",
+        "inputs": "## Inputs", "outputs": "## Outputs", "none": "None.", "on": "on",
         "off": "off", "text": "text", "range": "{}, from {} to {}",
         "host": "{}, from the host's list", "files": "{} or a file", "join": ", ",
         "row": "- `{}`{} ({}): {}", "either": "{}, optional", "type": {
@@ -22,7 +22,7 @@ WORDS = {
         },
     },
     "zh": {
-        "inputs": "## 输入", "outputs": "## 输出", "on": "开", "off": "关",
+        "inputs": "## 输入", "outputs": "## 输出", "none": "无。", "on": "开", "off": "关",
         "text": "文本", "range": "{}，{} 到 {}",
         "host": "{}，取自 ComfyUI 的列表", "files": "{} 或文件", "join": "、",
         "row": "- `{}`{}（{}）：{}", "either": "{}，可选", "type": {
@@ -53,7 +53,7 @@ def with_lists(page: str, node, texts: dict, language: str, types: dict[str, str
         )
         for part in node.GET_SCHEMA().inputs
     ]
-    page = _under(page, words["inputs"], "\n".join(rows))
+    page = _under(page, words["inputs"], "\n".join(rows) or words["none"])
     rows = [
         _row(name, texts["outputs"][str(place)], _kind(kind, words, types), words)
         for place, (name, kind) in enumerate(

@@ -174,3 +174,26 @@ def test_colours_to_match_without_the_frames_to_match_are_refused(prompt, refuse
     assert refused(prompt)[0] == matched
     prompt[matched]["inputs"]["previous_frames"] = [of(prompt, OPEN), 3]
     assert refused(prompt) is None
+
+
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        (("storymem_unipc", "simple"), "scheduler simple is not its schedule"),
+        (("euler", "storymem"), "sampler_name euler is not its sampler"),
+    ],
+)
+def test_half_of_the_released_sampler_and_schedule(prompt, look, pair, words):
+    inputs(prompt, SAMPLER).update(sampler_name=pair[0], scheduler=pair[1])
+    assert is_told(look(prompt), SAMPLER, words)
+
+
+@pytest.mark.parametrize("pair", [("storymem_unipc", "storymem"), ("euler", "simple")])
+def test_a_whole_pair_is_not_told(prompt, look, pair):
+    inputs(prompt, SAMPLER).update(sampler_name=pair[0], scheduler=pair[1])
+    assert look(prompt) == []
+
+
+def test_a_pair_that_comes_over_a_wire_is_not_known_yet(prompt, look):
+    inputs(prompt, SAMPLER).update(sampler_name="euler", scheduler=["1", 0])
+    assert not [text for _, text in look(prompt) if "released" in text]

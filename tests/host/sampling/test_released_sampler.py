@@ -383,3 +383,31 @@ def test_another_shift_of_the_artist_holds_for_both_pairs(released, same_noise, 
         found = released.sample(other, shift=3.0)
     assert rel_l2(found, released_run.latents(other)) < 1e-5
     assert "with shift 3 and boundary 0.875" in caplog.text
+
+
+# --- half of the released pair is told ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        ({"scheduler": "simple"}, "set scheduler to storymem"),
+        ({"sampler_name": "euler"}, "set sampler_name to storymem_unipc, or scheduler to simple"),
+        ({}, ""),
+        ({"sampler_name": "euler", "scheduler": "simple"}, ""),
+    ],
+    ids=str,
+)
+def test_half_of_the_released_pair_stands_on_the_node(released, m2v, monkeypatch, pair, words):
+    told: list[str] = []
+    module = m2v.host.pack("nodes.sampling.sampler")
+    monkeypatch.setattr(module, "tell_node", lambda hidden, text: told.append(text))
+    released.sample(BASE, steps=2, **pair)
+    (text,) = told
+    assert words in text
+    assert bool(words) == bool(text)
+
+
+def test_the_sampler_knows_which_node_it_is(m2v):
+    hidden = m2v.node("sampling.sampler", "M2VSampler").define_schema().hidden
+    assert {item.value for item in hidden} == {"UNIQUE_ID", "DYNPROMPT", "EXTRA_PNGINFO"}
