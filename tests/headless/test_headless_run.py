@@ -141,6 +141,40 @@ def test_only_the_edited_shot_and_those_after_it_are_made_again(
     assert len(count_samples.kinds) == 3  # another recipe is another story
 
 
+def test_a_story_of_the_earlier_sampler_goes_on_with_it(
+    script, tmp_path, i2v, count_samples, caplog
+):
+    """No finished shot is made again because the default became the released sampler."""
+    out = tmp_path / "out"
+    assert run(script, out, i2v, "--sampler", "uni_pc", "--end-shot", "2") == 0
+    before = pixels_of(out)
+    count_samples.kinds.clear()
+    assert run(script, out, i2v, "--resume") == 0
+    assert len(count_samples.kinds) == 1
+    assert "this story was begun with sampler uni_pc" in caplog.text
+    assert before.items() <= pixels_of(out).items()
+    recorded = keys(out)
+    caplog.clear()
+    assert run(script, out, i2v, "--resume", "--sampler", "uni_pc") == 0
+    assert len(count_samples.kinds) == 1
+    assert "was begun with" not in caplog.text
+    assert run(script, out, i2v, "--resume", "--sampler", "storymem_unipc") == 0
+    assert len(count_samples.kinds) == 4  # asked for
+    assert not set(recorded) & set(keys(out))
+    count_samples.kinds.clear()
+    caplog.clear()
+    assert run(script, out, i2v, "--resume") == 0
+    assert count_samples.kinds == []
+    assert "was begun with" not in caplog.text
+
+
+def test_a_fresh_story_has_the_released_sampler(script, tmp_path, i2v, count_samples):
+    out = tmp_path / "out"
+    assert run(script, out, i2v, "--end-shot", "1") == 0
+    assert run(script, out, i2v, "--resume", "--end-shot", "1", "--sampler", "storymem_unipc") == 0
+    assert len(count_samples.kinds) == 1
+
+
 def test_another_take_of_one_shot_has_another_seed(script, tmp_path, i2v, count_samples):
     out = tmp_path / "out"
     assert run(script, out, i2v) == 0
