@@ -35,11 +35,12 @@ def sample_unipc(model, x, sigmas, extra_args=None, callback=None, disable=None)
     mask = extra_args.get("denoise_mask")
     solver = UniPC(sigmas)
     ones = x.new_ones([x.shape[0]])
+    at = asked.tolist()
     x = _start(model, x, sigmas)
     for i in trange(solver.steps, disable=disable):
         denoised = model(x, asked[i] * ones, **extra_args)
         # x - sigma * velocity, written so that little is subtracted from much
-        change = (1 - float(sigmas[i]) / float(asked[i])) * (x - denoised)
+        change = (1 - solver.sigmas[i] / at[i]) * (x - denoised)
         denoised = denoised + (change if mask is None else mask * change)
         if callback is not None:
             callback(

@@ -55,13 +55,14 @@ def released_sigmas(steps: int, shift: float, denoise: float = 1.0) -> torch.Ten
 
 
 def whole_timesteps(sigmas: torch.Tensor) -> torch.Tensor:
-    """Whole timesteps, 0 to 1000, that the model is asked at for sigmas: int64, rounded down."""
-    return ((sigmas.double() + ROUNDING) * TRAIN_STEPS).floor().long()
+    """Whole timesteps, 0 to 1000, that the model is asked at for sigmas: int64, rounded down, on
+    the CPU (some devices have no float64)."""
+    return ((sigmas.cpu().double() + ROUNDING) * TRAIN_STEPS).floor().long()
 
 
 def asked_sigmas(sigmas: torch.Tensor) -> torch.Tensor:
-    """Sigmas of the whole timesteps, float32; above 0 wherever ``sigmas`` is."""
-    asked = (whole_timesteps(sigmas).double() / TRAIN_STEPS).float()
+    """Sigmas of the whole timesteps, float32, where ``sigmas`` is; above 0 wherever that is."""
+    asked = (whole_timesteps(sigmas).double() / TRAIN_STEPS).float().to(sigmas.device)
     return torch.where(sigmas > 0, asked.clamp_min(NEVER_ZERO), torch.zeros_like(asked))
 
 
