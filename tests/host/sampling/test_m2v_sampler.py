@@ -43,20 +43,20 @@ def test_the_first_shot_from_text_uses_the_t2v_pair(m2v):
     t2v = {"t2v_high": m2v.t2v_high, "t2v_low": m2v.t2v_low}
     latent = m2v.sample(**t2v)
     assert list(latent.shape) == [1, 16, FRAMES, HEIGHT // 8, WIDTH // 8]
-    stock = stock_two_stages(m2v, m2v.t2v_high, m2v.t2v_low, m2v.pos, m2v.neg)
+    stock = stock_two_stages(m2v, *t2v.values(), m2v.pos, m2v.neg, 12.0, 0.875)
     assert rel_l2(latent, stock) < 1e-5
     assert rel_l2(m2v.sample(), latent) > 1e-3  # without the pair: I2V on grey
 
 
-def stock_two_stages(m2v, high, low, positive, negative):
+def stock_two_stages(m2v, high, low, positive, negative, shift=4.0, boundary=0.9):
     """The usual two stock stages with euler, whose history is only the latent."""
     import comfy.sample
     import comfy.samplers
 
-    shift = m2v.node("sampling.sampler", "patch_shift")
-    high, low = shift(high, 4.0), shift(low, 4.0)
+    patch = m2v.node("sampling.sampler", "patch_shift")
+    high, low = patch(high, shift), patch(low, shift)
     sigmas = m2v.node("sampling.sampler", "schedule")(high, "simple", DEFAULTS["steps"], 1.0)
-    count = int((sigmas >= 0.9).sum())
+    count = int((sigmas >= boundary).sum())
     latent = torch.zeros(1, 16, FRAMES, HEIGHT // 8, WIDTH // 8)
     noise = comfy.sample.prepare_noise(latent, DEFAULTS["seed"])
     euler = comfy.samplers.sampler_object("euler")

@@ -70,6 +70,11 @@ CASES = {
         passed=(0, 1), module="sampling.conditioning"),
     "M2V Model Patch": Case("StoryMemM2VModelPatch", {"model": ["high", 0], "memory_frames": 2},
         module="sampling.model_patch"),
+    "StoryMem Sigmas": Case("StoryMemSigmas", {"model": ["high", 0], "steps": 4, "shift": 4.0,
+        "denoise": 1.0}, module="sampling.parts"),
+    # It holds what it is given, as the host's own guiders do.
+    "M2V Guider": Case("StoryMemM2VGuider", {**{k: v for k, v in EXPERTS.items() if k != "vae"},
+        "cfg": 3.5}, (), module="sampling.parts"),
     "Load StoryMem LoRA": Case("StoryMemLoadLoRA", {"model_high": ["high", 0],
         "model_low": ["low", 0], "lora_high": LORA, "lora_low": LORA,
         "strength": 1.0, "scale": "rslora"}, (0, 1), module="sampling.lora"),
