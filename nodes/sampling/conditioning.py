@@ -11,18 +11,15 @@ from comfy_api.latest import io
 from ...storymem.sampling.conditioning import (
     LatentCache,
     ShotEncoder,
-    check_size,
     draw_memory_noise,
 )
-from ...storymem.sampling.continuity import CONTINUITY_CHOICES
-from ...storymem.sampling.request import SIZE_RULES, ShotRequest, request_shot
+from ...storymem.sampling.request import ShotRequest, request_shot
 from ..host.folders import shortens_host_paths
 from ..host.tensors import require_images
 from ..host.wan_models import require_vae
-from ..types import Bank, Shot
+from .inputs import check_typed_size, continuity_input, seed_input, shot_inputs, size_inputs
 
 MEMORY_FRAMES_KEY = "storymem_memory_frames"  # in a conditioning; the host passes it by
-LARGEST = 16384  # pixels, and frames
 LATENTS = LatentCache()  # bounded; entries die with their VAE
 
 
@@ -109,105 +106,6 @@ def empty_latent(request: ShotRequest, memory_frames: int) -> torch.Tensor:
     return torch.zeros(
         [batch, channels, memory_frames + frames, height, width],
         device=comfy.model_management.intermediate_device(),
-    )
-
-
-def shot_inputs() -> list:
-    """Inputs that say what a shot is, shared by M2V Sampler and M2V Conditioning."""
-    return [
-        Bank.Input(
-            "bank", optional=True, tooltip="Memory: keyframes of earlier shots, or references."
-        ),
-        Shot.Input(
-            "shot",
-            optional=True,
-            tooltip="The shot from Shot Loop Open: its length, seed and continuity take "
-            "precedence.",
-        ),
-        io.Image.Input(
-            "previous_frames",
-            optional=True,
-            tooltip="The previous shot's frames: the last 1 or 5 open this shot, unless it begins "
-            "with a cut.",
-        ),
-        io.Image.Input(
-            "start_image",
-            optional=True,
-            tooltip="A picture to use as the shot's first frame. In a loop it is used for the "
-            "first shot only, unless it comes from Shot Loop Open's start_image or continuity is "
-            "cut. Not connected: the shot starts from the prompt.",
-        ),
-    ]
-
-
-def size_inputs() -> list:
-    """Size, length and size rule."""
-    return [
-        io.Int.Input(
-            "width", default=832, min=16, max=LARGEST, step=16, tooltip="Pixels, a multiple of 16."
-        ),
-        io.Int.Input(
-            "height", default=480, min=16, max=LARGEST, step=16, tooltip="Pixels, a multiple of 16."
-        ),
-        io.Int.Input(
-            "length",
-            default=81,
-            min=1,
-            max=LARGEST,
-            step=4,
-            tooltip="Frames of the shot at 16 fps, 4n+1: 81 is five seconds. A length set on the "
-            "shot takes precedence.",
-        ),
-        io.Combo.Input(
-            "size_rule",
-            options=list(SIZE_RULES),
-            default="exact",
-            tooltip="exact: width and height as given. memory_aspect: about the same area, in the "
-            "aspect ratio of the start image or previous frame, or else of the first memory frame.",
-        ),
-    ]
-
-
-def check_typed_size(width, height, length) -> bool | str:
-    """The answer to the host's question, before anything runs, whether typed sizes can be used.
-
-    ``None`` stands for a linked one, which is known only when it comes.
-    """
-    for name, value in (("width", width), ("height", height), ("length", length)):
-        if value is not None and value > LARGEST:
-            return f"{name} must be at most {LARGEST}, but it is {value}"
-    try:
-        check_size(
-            *(16 if size is None else size for size in (width, height)),
-            1 if length is None else length,
-        )
-    except ValueError as error:
-        return str(error)
-    return True
-
-
-def seed_input():
-    """The base seed, shared by M2V Sampler and M2V Conditioning."""
-    return io.Int.Input(
-        "seed",
-        default=0,
-        min=0,
-        max=0xFFFFFFFFFFFFFFFF,
-        control_after_generate=io.ControlAfterGenerate.fixed,  # a new seed regenerates every shot
-        tooltip="Base seed. Each shot of a story uses base + its number in the story, or its own "
-        "seed if it has one.",
-    )
-
-
-def continuity_input(**kwargs):
-    """How the shot begins (paper 3.3); ``kwargs`` go to the input as they are."""
-    return io.Combo.Input(
-        "continuity",
-        options=list(CONTINUITY_CHOICES),
-        default="auto",
-        tooltip="auto: as the shot says; with no shot connected, last_frame if previous_frames is "
-        "connected. cut: memory only. last_frame / last_five_frames: continue the previous shot.",
-        **kwargs,
     )
 
 

@@ -28,16 +28,12 @@ from ..host.wan_models import (
 from ..page.node_notice import tell_node
 from .conditioning import (
     MemoryNoise,
-    check_typed_size,
     condition_on_memory,
-    continuity_input,
     empty_latent,
     request_from_inputs,
-    seed_input,
-    shot_inputs,
-    size_inputs,
 )
 from .expert_guider import TwoExpertGuider, require_same_sampling
+from .inputs import check_typed_size, continuity_input, seed_input, shot_inputs, size_inputs
 from .model_patch import patch_memory_positions
 from .unipc_sampler import sampler_object
 
