@@ -6,10 +6,12 @@ from comfy_api.latest import io
 
 from ...storymem.sampling.conditioning import check_size
 from ...storymem.sampling.continuity import CONTINUITY_CHOICES
+from ...storymem.sampling.recipe import Recipe
 from ...storymem.sampling.request import SIZE_RULES
 from ..types import Bank, Shot
 
 LARGEST = 16384  # pixels, and frames
+RELEASED = Recipe()
 
 
 def shot_inputs() -> list:
@@ -107,5 +109,92 @@ def continuity_input(**kwargs):
         default="auto",
         tooltip="auto: as the shot says; with no shot connected, last_frame if previous_frames is "
         "connected. cut: memory only. last_frame / last_five_frames: continue the previous shot.",
+        **kwargs,
+    )
+
+
+def steps_input(more: str = ""):
+    """Steps over both experts; ``more`` ends the tooltip."""
+    return io.Int.Input(
+        "steps",
+        default=RELEASED.steps,
+        min=1,
+        max=10000,
+        tooltip=f"Total for both experts. The released run uses 40{more}.",
+    )
+
+
+def cfg_input():
+    """How strictly both experts follow the prompt."""
+    return _cfg(
+        "cfg",
+        RELEASED.cfg,
+        "How strictly the prompt is followed. The released run uses 3.5; with distill LoRAs use 1 "
+        "(twice as fast).",
+    )
+
+
+def cfg_low_input():
+    """The low-noise expert's cfg, where it has one of its own."""
+    return _cfg(
+        "cfg_low",
+        RELEASED.cfg_low,
+        "cfg of the low-noise expert. 0: the same as cfg.",
+        optional=True,
+        advanced=True,
+    )
+
+
+def _cfg(name: str, default: float, tooltip: str, **kwargs):
+    return io.Float.Input(
+        name,
+        default=default,
+        min=0.0,
+        max=100.0,
+        step=0.1,
+        round=0.01,
+        tooltip=tooltip,
+        **kwargs,
+    )
+
+
+def shift_input(tooltip: str, **kwargs):
+    """Shift of the noise schedule, 0 for the model's own; ``kwargs`` go to the input."""
+    return io.Float.Input(
+        "shift",
+        default=RELEASED.shift,
+        min=0.0,
+        max=100.0,
+        step=0.01,
+        tooltip=tooltip,
+        **kwargs,
+    )
+
+
+def boundary_input(for_text: str):
+    """The sigma above which the high-noise expert runs; ``for_text`` says which holds for T2V."""
+    return io.Float.Input(
+        "boundary",
+        default=RELEASED.boundary,
+        min=0.0,
+        max=1.0,
+        step=0.005,
+        round=0.001,
+        optional=True,
+        advanced=True,
+        tooltip="The high-noise expert runs while the noise (sigma) is above this. Wan 2.2 I2V "
+        f"uses 0.9; {for_text}",
+    )
+
+
+def denoise_input(**kwargs):
+    """Share of the schedule that runs; ``kwargs`` go to the input as they are."""
+    return io.Float.Input(
+        "denoise",
+        default=RELEASED.denoise,
+        min=0.0,
+        max=1.0,
+        step=0.01,
+        tooltip="Fraction of the schedule to run. Leave at 1: shots start from noise.",
         **kwargs,
     )

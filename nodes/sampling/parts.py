@@ -10,12 +10,19 @@ from ..host.wan_models import (
     I2V_CHANNELS,
     T2V_CHANNELS,
     input_channels,
-    refuse_context_windows,
-    require_pair,
     require_text,
     require_wan,
 )
-from .sampler import RELEASED, make_guider, own_shift
+from .inputs import (
+    RELEASED,
+    boundary_input,
+    cfg_input,
+    cfg_low_input,
+    denoise_input,
+    shift_input,
+    steps_input,
+)
+from .sampler import check_pair, make_guider, own_shift
 from .unipc_sampler import sampler_object
 
 CATEGORY = "StoryMem/advanced"
@@ -54,30 +61,12 @@ class StoryMemSigmas(io.ComfyNode):
             ),
             inputs=[
                 io.Model.Input("model", tooltip="Wan 2.2 A14B, I2V or T2V, high or low noise."),
-                io.Int.Input(
-                    "steps",
-                    default=RELEASED.steps,
-                    min=1,
-                    max=10000,
-                    tooltip="Total for both experts. The released run uses 40.",
+                steps_input(),
+                shift_input(
+                    "The released run uses 4. At 4, a T2V model gets its own 12; any other value "
+                    "is used as it is. 0: the model's own (ModelSamplingSD3)."
                 ),
-                io.Float.Input(
-                    "shift",
-                    default=RELEASED.shift,
-                    min=0.0,
-                    max=100.0,
-                    step=0.01,
-                    tooltip="The released run uses 4. At 4, a T2V model gets its own 12; any other "
-                    "value is used as it is. 0: the model's own (ModelSamplingSD3).",
-                ),
-                io.Float.Input(
-                    "denoise",
-                    default=RELEASED.denoise,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Fraction of the schedule to run. Leave at 1: shots start from noise.",
-                ),
+                denoise_input(),
             ],
             outputs=[io.Sigmas.Output(tooltip="For SamplerCustomAdvanced.")],
         )
@@ -113,39 +102,9 @@ class M2VGuider(io.ComfyNode):
                 ),
                 io.Conditioning.Input("positive", tooltip="Of M2V Conditioning."),
                 io.Conditioning.Input("negative", tooltip="Of M2V Conditioning."),
-                io.Float.Input(
-                    "cfg",
-                    default=RELEASED.cfg,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
-                    tooltip="How strictly the prompt is followed. The released run uses 3.5; with "
-                    "distill LoRAs use 1 (twice as fast).",
-                ),
-                io.Float.Input(
-                    "cfg_low",
-                    default=RELEASED.cfg_low,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
-                    optional=True,
-                    advanced=True,
-                    tooltip="cfg of the low-noise expert. 0: the same as cfg.",
-                ),
-                io.Float.Input(
-                    "boundary",
-                    default=RELEASED.boundary,
-                    min=0.0,
-                    max=1.0,
-                    step=0.005,
-                    round=0.001,
-                    optional=True,
-                    advanced=True,
-                    tooltip="The high-noise expert runs while the noise (sigma) is above this. Wan "
-                    "2.2 I2V uses 0.9; at 0.9, T2V models use their own 0.875.",
-                ),
+                cfg_input(),
+                cfg_low_input(),
+                boundary_input("at 0.9, T2V models use their own 0.875."),
             ],
             outputs=[io.Guider.Output(tooltip="For SamplerCustomAdvanced.")],
         )
@@ -155,11 +114,7 @@ class M2VGuider(io.ComfyNode):
         cls, model_high, positive, negative, cfg, model_low=None, cfg_low=RELEASED.cfg_low,
         boundary=RELEASED.boundary,
     ):  # fmt: skip
-        for name, model in (("model_high", model_high), ("model_low", model_low)):
-            if model is not None:
-                require_wan(model, name, I2V_CHANNELS, T2V_CHANNELS)
-                refuse_context_windows(model.model_options, name)
-        require_pair(model_high, model_low, "model_high", "model_low")
+        check_pair(model_high, model_low, "model_high", "model_low", I2V_CHANNELS, T2V_CHANNELS)
         for name, conditioning in (("positive", positive), ("negative", negative)):
             require_text(conditioning, model_high, name)
         recipe = Recipe(cfg=cfg, cfg_low=cfg_low, boundary=boundary)

@@ -33,31 +33,43 @@ from .conditioning import (
     request_from_inputs,
 )
 from .expert_guider import TwoExpertGuider, require_same_sampling
-from .inputs import check_typed_size, continuity_input, seed_input, shot_inputs, size_inputs
+from .inputs import (
+    RELEASED,
+    boundary_input,
+    cfg_input,
+    cfg_low_input,
+    check_typed_size,
+    continuity_input,
+    denoise_input,
+    seed_input,
+    shift_input,
+    shot_inputs,
+    size_inputs,
+    steps_input,
+)
 from .model_patch import patch_memory_positions
 from .unipc_sampler import sampler_object
 
 log = logging.getLogger(__name__)
 
-RELEASED = Recipe()
 NEEDS_TWO_STEPS = ("uni_pc", "uni_pc_bh2")  # the host's UniPC gives the noise back after one step
 
 
-def check_models(model_high, model_low, t2v_high, t2v_low) -> None:
-    """Raise ValueError, before anything is encoded or loaded, when a model is of the wrong kind."""
-    for name, model, channels in (
-        ("model_high", model_high, I2V_CHANNELS),
-        ("model_low", model_low, I2V_CHANNELS),
-        ("t2v_high", t2v_high, T2V_CHANNELS),
-        ("t2v_low", t2v_low, T2V_CHANNELS),
-    ):
+def check_pair(high, low, high_name: str, low_name: str, *channels: int) -> None:
+    """Raise ValueError, before anything is encoded or loaded, when an expert is of a wrong kind."""
+    for name, model in ((high_name, high), (low_name, low)):
         if model is not None:
-            require_wan(model, name, channels)
+            require_wan(model, name, *channels)
             refuse_context_windows(model.model_options, name)
-    require_pair(model_high, model_low, "model_high", "model_low")
+    require_pair(high, low, high_name, low_name)
+
+
+def check_models(model_high, model_low, t2v_high, t2v_low) -> None:
+    """``check_pair`` for both pairs of the node."""
+    check_pair(model_high, model_low, "model_high", "model_low", I2V_CHANNELS)
     if t2v_high is None and t2v_low is not None:
         raise ValueError("t2v_low is connected without t2v_high; connect both, or t2v_high alone")
-    require_pair(t2v_high, t2v_low, "t2v_high", "t2v_low")
+    check_pair(t2v_high, t2v_low, "t2v_high", "t2v_low", T2V_CHANNELS)
 
 
 def prepare_model(model, memory_frames: int, rope_shift: int, shift: float):
@@ -227,24 +239,8 @@ class M2VSampler(io.ComfyNode):
                 *shot_inputs(),
                 *size_inputs(),
                 seed_input(),
-                io.Int.Input(
-                    "steps",
-                    default=RELEASED.steps,
-                    min=1,
-                    max=10000,
-                    tooltip="Total for both experts. The released run uses 40; with distill LoRAs "
-                    "use 4 to 8.",
-                ),
-                io.Float.Input(
-                    "cfg",
-                    default=RELEASED.cfg,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
-                    tooltip="How strictly the prompt is followed. The released run uses 3.5; with "
-                    "distill LoRAs use 1 (twice as fast).",
-                ),
+                steps_input("; with distill LoRAs use 4 to 8"),
+                cfg_input(),
                 io.Combo.Input(
                     "sampler_name",
                     options=[SAMPLER, *comfy.samplers.SAMPLER_NAMES],
@@ -261,52 +257,19 @@ class M2VSampler(io.ComfyNode):
                     "simple is the nearest: its sigmas are up to 0.004 away.",
                 ),
                 continuity_input(),
-                io.Float.Input(
-                    "cfg_low",
-                    default=RELEASED.cfg_low,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
+                cfg_low_input(),
+                shift_input(
+                    "Noise schedule shift for both experts; the released run uses 4, distill LoRAs "
+                    "usually 5. At 4, the T2V pair uses its own 12; any other value applies to "
+                    "both pairs. 0: keep the models' own (ModelSamplingSD3).",
                     optional=True,
                     advanced=True,
-                    tooltip="cfg of the low-noise expert. 0: the same as cfg.",
                 ),
-                io.Float.Input(
-                    "shift",
-                    default=RELEASED.shift,
-                    min=0.0,
-                    max=100.0,
-                    step=0.01,
-                    optional=True,
-                    advanced=True,
-                    tooltip="Noise schedule shift for both experts; the released run uses 4, "
-                    "distill LoRAs usually 5. At 4, the T2V pair uses its own 12; any other value "
-                    "applies to both pairs. 0: keep the models' own (ModelSamplingSD3).",
+                boundary_input(
+                    "at 0.9, the T2V pair uses its own 0.875. Any other value applies to both "
+                    "pairs."
                 ),
-                io.Float.Input(
-                    "boundary",
-                    default=RELEASED.boundary,
-                    min=0.0,
-                    max=1.0,
-                    step=0.005,
-                    round=0.001,
-                    optional=True,
-                    advanced=True,
-                    tooltip="The high-noise expert runs while the noise (sigma) is above this. Wan "
-                    "2.2 I2V uses 0.9; at 0.9, the T2V pair uses its own 0.875. Any other value "
-                    "applies to both pairs.",
-                ),
-                io.Float.Input(
-                    "denoise",
-                    default=RELEASED.denoise,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    optional=True,
-                    advanced=True,
-                    tooltip="Fraction of the schedule to run. Leave at 1: shots start from noise.",
-                ),
+                denoise_input(optional=True, advanced=True),
                 io.Int.Input(
                     "rope_shift",
                     default=RELEASED.rope_shift,
