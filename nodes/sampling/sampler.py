@@ -142,16 +142,6 @@ def shot_sigmas(model, recipe: Recipe) -> torch.Tensor:
     return sigmas
 
 
-def describe_text_shot(recipe: Recipe) -> str:
-    """One line of what a shot from text alone is sampled with."""
-    shift = f"shift {recipe.shift:g}" if recipe.shift else "the models' own shift"
-    return (
-        f"this shot is made from text by the T2V pair with {shift} and boundary "
-        f"{recipe.boundary:g}, Wan 2.2 T2V's own (versions before 0.4 took shift 4); another shift "
-        "or boundary on M2V Sampler applies to both pairs"
-    )
-
-
 def make_guider(model_high, model_low, positive, negative, recipe: Recipe):
     """The stock guider for one model, else one that routes by sigma."""
     if model_low is None:
@@ -320,7 +310,11 @@ class M2VSampler(io.ComfyNode):
         models, memory_frames = (t2v_high, t2v_low) if from_text else (model_high, model_low), 0
         if from_text and recipe != recipe.for_text():
             recipe = recipe.for_text()
-            log.info("%s", describe_text_shot(recipe))
+            log.info(
+                "%s, Wan 2.2 T2V's own (versions before 0.4 took shift 4); another shift or "
+                "boundary on M2V Sampler applies to both pairs",
+                recipe.describe_text_shot(),
+            )
         sigmas = shot_sigmas(models[0], recipe)
         if not from_text:
             positive, negative, memory_frames = condition_on_memory(

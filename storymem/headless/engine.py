@@ -177,11 +177,7 @@ class Engine:
         experts = self._load(kind)
         if kind == "t2v":
             recipe = recipe.for_text(self.files.t2v_boundary())
-            logger.info(
-                "this shot is made from text with shift %g and boundary %g",
-                recipe.shift,
-                recipe.boundary,
-            )
+            logger.info("%s", recipe.describe_text_shot())
         for expert in experts:
             set_lora_strength(expert, lora_strength)
             if parallel.world_size() > 1:

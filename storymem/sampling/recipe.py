@@ -71,6 +71,14 @@ class Recipe:
             boundary=boundary if self.boundary == I2V_BOUNDARY else self.boundary,
         )
 
+    def describe_text_shot(self) -> str:
+        """One line of what a shot that the T2V experts make from text is sampled with."""
+        shift = f"shift {self.shift:g}" if self.shift else "the models' own shift"
+        return (
+            f"this shot is made from text by the T2V pair with {shift} and boundary "
+            f"{self.boundary:g}"
+        )
+
 
 def odd_pair(sampler: str, scheduler: str) -> str | None:
     """What half of the released pair of sampler and schedule means, to be told; None otherwise."""

@@ -166,4 +166,4 @@ def test_a_shot_from_text_has_the_t2v_pairs_own_shift_and_boundary(
         one.sample("i2v", None)
     assert (asked[0].shift, asked[0].boundary) == used
     assert asked[1] == recipe
-    assert f"from text with shift {used[0]:g} and boundary {used[1]:g}" in caplog.text
+    assert f"by the T2V pair with shift {used[0]:g} and boundary {used[1]:g}" in caplog.text
