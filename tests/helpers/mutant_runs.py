@@ -13,10 +13,12 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 
 import coverage
 import hypothesis
+import pytest
 
 HEAVY = ("torch", "numpy", "PIL.Image", "av", "einops", "safetensors.torch")
 
@@ -81,6 +83,10 @@ class Children:
             deadline=None,
             phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
         )
+        for plugin in metadata.entry_points(group="pytest11"):
+            plugin.load()
+        for name in pytest.main.__globals__["default_plugins"]:
+            importlib.import_module(f"_pytest.{name}")
         gc.freeze()
 
     def run(
@@ -108,18 +114,14 @@ class Children:
         return code, json.loads(answer.read_text()) if answer.exists() else {}
 
     def _child(self, files: list[str], wanted, trace: bool, answer: Path) -> int:
-        import pytest
-
         os.setsid()
+        sys.dont_write_bytecode = False  # a mutant's has a time of its own, and passes for no other
         os.chdir(self.copy)
         for name in [name for name in sys.modules if name.split(".")[0] == "helpers"]:
             del sys.modules[name]  # the copy has its own
         quiet = os.open(self.scratch / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
-        sys.dont_write_bytecode = wanted is not None  # nothing of a mutant may stay
-        if sys.dont_write_bytecode:
-            os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
         probe = Probe(wanted, trace, self.copy)
         stop_early = [] if trace else ["-x"]
         code = pytest.main(
