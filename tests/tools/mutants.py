@@ -39,7 +39,7 @@ from helpers.mutations import Mutant, mutants_of
 
 PACK = Path(__file__).resolve().parents[2]
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.txt")
-BUDGET_S = 60.0  # a mutant meets the quickest tests of its folder, and of others, for so long
+BUDGET_S = 60.0
 
 
 def copy_project(pack: Path, target: Path) -> None:
@@ -93,6 +93,7 @@ def try_file(
     children: Children,
     mutants: list[Mutant],
     everything: bool,
+    budget_s: float,
 ) -> Counter:
     """Run every mutant of ``source``, tell of those that live, and count all.
 
@@ -116,7 +117,7 @@ def try_file(
                 met.add(number)
                 target.write_text(mutant.source, encoding="utf-8")
                 os.utime(target, (number, number))  # else old bytecode passes for its own
-                killed = is_killed(children, chosen, BUDGET_S)
+                killed = is_killed(children, chosen, budget_s)
                 target.write_text(original, encoding="utf-8")
                 if killed:
                     count["killed"] += 1
@@ -162,6 +163,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--sample", type=int, help="only so many mutants of each file")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--lines", help="only mutants of these lines, for instance 40-62")
+    parser.add_argument(
+        "--budget",
+        type=float,
+        default=BUDGET_S,
+        help="a mutant meets the quickest tests of its folder, and of others, for so many seconds",
+    )
     parser.add_argument("--list", action="store_true", help="print the mutants, run nothing")
     parser.add_argument("--pack", type=Path, default=PACK, help="the project (default: this one)")
     parser.add_argument("--equivalent", type=Path, default=EQUIVALENT, help="the known ones")
@@ -208,7 +215,7 @@ def main(arguments: list[str] | None = None) -> int:
             if not options.tests:
                 others = files_that_reach(copy, source, others)
             stages = [own, others]
-            counts[source] = try_file(source, stages, children, new, options.host)
+            counts[source] = try_file(source, stages, children, new, options.host, options.budget)
             counts[source]["mutants"] = len(found)
             counts[source]["equivalent"] = len(found) - len(new)
     return 0 if report(counts) else 1
