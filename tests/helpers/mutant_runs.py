@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import importlib
@@ -19,6 +20,8 @@ from pathlib import Path
 import coverage
 import hypothesis
 import pytest
+
+from helpers.host_server import host_arguments
 
 HEAVY = ("torch", "numpy", "PIL.Image", "av", "einops", "safetensors.torch")
 
@@ -68,7 +71,8 @@ class Probe:
 class Children:
     """Forks processes that run tests in the project's copy."""
 
-    def __init__(self, copy: Path, scratch: Path, marks: str):
+    def __init__(self, copy: Path, scratch: Path, marks: str, host: Path | None = None):
+        """``host``: a ComfyUI that every child finds loaded."""
         self.copy = copy
         self.scratch = scratch
         self.marks = marks
@@ -87,6 +91,8 @@ class Children:
             plugin.load()
         for name in pytest.main.__globals__["default_plugins"]:
             importlib.import_module(f"_pytest.{name}")
+        if host is not None:
+            _load_host(host, scratch / "host")
         gc.freeze()
 
     def run(
@@ -110,7 +116,8 @@ class Children:
             finally:
                 os._exit(code)
         code = _wait(pid, limit_s)
-        shutil.rmtree(self.scratch / "tmp", ignore_errors=True)
+        for name in ("tmp", "host"):
+            shutil.rmtree(self.scratch / name, ignore_errors=True)
         return code, json.loads(answer.read_text()) if answer.exists() else {}
 
     def _child(self, files: list[str], wanted, trace: bool, answer: Path) -> int:
@@ -135,6 +142,21 @@ class Children:
         )
         answer.write_text(json.dumps(probe.result()))
         return int(code)
+
+
+def _load_host(host: Path, base: Path) -> None:
+    """Import a ComfyUI for good; ``base`` is its base folder, which tests make (conftest.py)."""
+    os.environ["STORYMEM_TEST_BASE"] = str(base)
+    sys.argv = ["main.py", *host_arguments(), "--base-directory", str(base)]
+    sys.path.insert(0, str(host))
+    import comfy.options
+
+    comfy.options.enable_args_parsing()
+    import utils.extra_config  # noqa: F401, I001  must come before the host's nodes
+    import nodes
+
+    asyncio.run(nodes.init_builtin_extra_nodes())
+    shutil.rmtree(base)  # each child's tests begin with none
 
 
 def _wait(pid: int, limit_s: float) -> int | None:

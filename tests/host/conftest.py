@@ -10,6 +10,7 @@ import asyncio
 import copy
 import gc
 import json
+import os
 import shutil
 import sys
 import uuid
@@ -37,8 +38,12 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def base_folder(tmp_path_factory) -> Path:
-    """The host's base directory: models, input, output, temp, user, custom_nodes."""
-    return make_base(tmp_path_factory.mktemp("comfy_base") / "base")
+    """The host's base directory: models, input, output, temp, user, custom_nodes.
+
+    A host that is loaded already, as ``tests/tools/mutants.py`` does, has STORYMEM_TEST_BASE.
+    """
+    loaded = os.environ.get("STORYMEM_TEST_BASE")
+    return make_base(Path(loaded) if loaded else tmp_path_factory.mktemp("comfy_base") / "base")
 
 
 class Host:

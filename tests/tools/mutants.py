@@ -7,10 +7,11 @@ Needs ``pip install coverage``. Each mutant (``helpers/mutations.py`` says of wh
 a copy of the project and gets a process of its own, forked from one that has loaded the heavy
 libraries and nothing of the pack. In it run the fast tests (neither ``host`` nor ``slow``) that
 execute one of the mutant's lines, first those of the folder named as the file's; ``--tests`` names
-others, and ``--host`` takes host and slow ones too, all of them for every mutant, since a server's
-lines are not seen from here. A failing test kills the mutant, and so does one that takes five times
-as long. Which test executes which line is looked up once and kept in the temporary folder until the
-test file or the source changes (when helpers did, delete ``storymem-mutants-*`` there).
+others, and ``--host`` takes host and slow ones too; a line that none executes in this process meets
+all of them, since a server's lines are not seen from here. A failing test kills the mutant, and so
+does one that takes five times as long. Which test executes which line is looked up once and kept in
+the temporary folder until the test file or the source changes (when helpers did, delete
+``storymem-mutants-*`` there).
 
 A living mutant is printed with its place. Put it into ``equivalent_mutants.txt`` beside this file
 when nothing that a user could notice depends on it: there a paragraph each, of four lines: file,
@@ -33,6 +34,7 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from helpers.host_server import host_path
 from helpers.mutant_runs import Children
 from helpers.mutant_tests import choose, files_that_reach, look_up_tests
 from helpers.mutations import Mutant, mutants_of
@@ -111,7 +113,7 @@ def try_file(
         still = []
         for number, mutant in alive:
             chosen = choose(runs, source, mutant)
-            if everything:
+            if everything and not chosen:
                 chosen = {file: run.seconds for file, run in runs.items() if run.seconds}
             if chosen:
                 met.add(number)
@@ -204,7 +206,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(Path(scratch) / "bytecode")
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         marks = "" if options.host else "not host and not slow"
-        children = Children(copy, Path(scratch), marks)
+        children = Children(copy, Path(scratch), marks, host_path() if options.host else None)
         files = options.tests or fast_tests(pack)
         counts = {}
         for source, found in mutants.items():
