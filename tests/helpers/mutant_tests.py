@@ -92,12 +92,23 @@ def _imported(root: Path, file: str) -> frozenset[str]:
     return frozenset(name for name in made if name != "/__init__.py" and (root / name).is_file())
 
 
+def _first_line(mutant: Mutant) -> int:
+    """Where the statement begins that the mutant is in: of constants in a list no line is seen."""
+    simple = [
+        node
+        for node in ast.walk(ast.parse(mutant.source))
+        if isinstance(node, ast.stmt) and not hasattr(node, "body")
+    ]
+    around = [s.lineno for s in simple if s.lineno <= mutant.line <= s.end_lineno]
+    return min([mutant.line, *around])
+
+
 def choose(runs: dict[str, RunOfTests], source: str, mutant: Mutant) -> dict[str, dict[str, float]]:
     """The tests that execute a line of the mutant, by test file, with their seconds.
 
     Lines that are only executed by the import reach every test of the files that import them.
     """
-    wanted = set(range(mutant.line, mutant.end_line + 1))
+    wanted = set(range(_first_line(mutant), mutant.end_line + 1))
     chosen: dict[str, dict[str, float]] = {}
     for file, run in runs.items():
         by_test = run.lines.get(source, {})
