@@ -104,7 +104,7 @@ def _models_before(wires: Wires, node_id: str, name: str) -> Iterator[str]:
 
 def _pairs(wires: Wires) -> Iterator[Notice]:
     """Experts in the other one's place, one file twice, and one of two alone."""
-    for node_id in wires.of_kind("StoryMemM2VSampler"):
+    for node_id in wires.of_kind("StoryMemM2VSampler", "StoryMemM2VGuider"):
         for kind in ("model", "t2v"):
             names = {noise: f"{kind}_{noise}" for noise in ("high", "low")}
             loaders = {noise: _loader(wires, node_id, name) for noise, name in names.items()}

@@ -85,26 +85,35 @@ def _is_not_one(cfg: object) -> bool:
 def _steps(wires: Wires) -> Iterator[Notice]:
     """Steps and denoise that no shot is sampled with."""
     for node_id in wires.of_kind("StoryMemM2VSampler"):
-        values = wires.inputs(node_id)
-        denoise, steps = values.get("denoise", 1.0), values.get("steps")
-        if isinstance(denoise, int | float) and 0 < denoise < 1:
-            yield wires.notice(
-                node_id,
-                f"denoise is {denoise:g}, but a shot starts from noise and not from a picture, so "
-                "it would stay grey; set denoise to 1",
-            )
-        if type(steps) is not int:
-            continue
-        experts = [n for n in ("model_high", "model_low") if wires.source(node_id, n)]
-        distilled = [_distilled(wires, node_id, name) for name in experts]
-        if all(distilled) and steps >= MANY * max(count for count, _ in distilled):
-            count, name = max(distilled)
-            yield wires.notice(
-                node_id,
-                f"steps is {steps}, but {shown(name)} is made for {count}: each shot takes "
-                f"{steps // count} times as long and looks worse; set steps to {count} and cfg to "
-                "1",
-            )
+        yield from grey(wires, node_id)
+        yield from too_many_steps(wires, node_id, node_id)
+
+
+def grey(wires: Wires, node_id: str) -> Iterator[Notice]:
+    """A ``denoise`` below 1 on the node that has it."""
+    denoise = wires.inputs(node_id).get("denoise", 1.0)
+    if isinstance(denoise, int | float) and 0 < denoise < 1:
+        yield wires.notice(
+            node_id,
+            f"denoise is {denoise:g}, but a shot starts from noise and not from a picture, so "
+            "it would stay grey; set denoise to 1",
+        )
+
+
+def too_many_steps(wires: Wires, node_id: str, experts: str) -> Iterator[Notice]:
+    """``steps`` of a node, where the models of the node ``experts`` are made for few."""
+    steps = wires.inputs(node_id).get("steps")
+    names = [n for n in ("model_high", "model_low") if wires.source(experts, n)]
+    distilled = [_distilled(wires, experts, name) for name in names]
+    if type(steps) is not int or not distilled or not all(distilled):
+        return
+    count, name = max(distilled)
+    if steps >= MANY * count:
+        yield wires.notice(
+            node_id,
+            f"steps is {steps}, but {shown(name)} is made for {count}: each shot takes "
+            f"{steps // count} times as long and looks worse; set steps to {count} and cfg to 1",
+        )
 
 
 def _pairs(wires: Wires) -> Iterator[Notice]:

@@ -13,6 +13,7 @@ from ...storymem.memory.edits import BankEdits
 from ...storymem.sampling.conditioning import latent_frames
 from ...storymem.script.continuity import MODE_OF_CONTINUITY
 from .experts import expert_notices
+from .part_notices import part_notices
 from .settings import setting_notices
 from .tiny_prompts import tiny_notices
 from .wires import SAMPLERS, Notice, Wires
@@ -52,6 +53,7 @@ def loop_notices(wires: Wires, close_id: str, loop: Loop, steps: Sequence[Step])
         *_range(wires, loop, steps),
         *expert_notices(wires, loop, steps),
         *setting_notices(wires, loop),
+        *part_notices(wires, loop),
         *tiny_notices(wires, steps),
     ]
     return list(dict.fromkeys(found))
