@@ -186,5 +186,5 @@ def require_same_sampling(model_high, model_low) -> None:
     raise ValueError(
         f"model_high and model_low sample differently: shift {getattr(high, 'shift', '?')} and "
         f"{getattr(low, 'shift', '?')} ({type(high).__name__} and {type(low).__name__}); put the "
-        "same ModelSamplingSD3 on both, or set shift on M2V Sampler above 0 to use that for both"
+        "same ModelSamplingSD3 on both (M2V Sampler does, with a shift above 0)"
     )

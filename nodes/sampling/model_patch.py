@@ -111,6 +111,17 @@ def _check_cond(name: str, cond: dict, frames: int, memory_frames: int) -> None:
             )
 
 
+def require_memory_positions(model, name: str, conditioning) -> None:
+    """Raise ValueError when there is memory in a conditioning and ``model`` has no M2V Model Patch:
+    it would take the memory for frames of the shot, and nothing would tell."""
+    frames = max((options.get(MEMORY_FRAMES_KEY, 0) for _, options in conditioning), default=0)
+    if frames and not model.get_wrappers(WrappersMP.OUTER_SAMPLE, WRAPPER_KEY):
+        raise ValueError(
+            f"{name} has no M2V Model Patch, but the prompt comes with {frames} memory frames; put "
+            "M2V Model Patch before it, with memory_frames of M2V Conditioning"
+        )
+
+
 class M2VModelPatch(io.ComfyNode):
     @classmethod
     def define_schema(cls):

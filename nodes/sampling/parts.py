@@ -22,6 +22,7 @@ from .inputs import (
     shift_input,
     steps_input,
 )
+from .model_patch import require_memory_positions
 from .sampler import check_pair, make_guider, own_shift
 from .unipc_sampler import sampler_object
 
@@ -117,6 +118,9 @@ class M2VGuider(io.ComfyNode):
         check_pair(model_high, model_low, "model_high", "model_low", I2V_CHANNELS, T2V_CHANNELS)
         for name, conditioning in (("positive", positive), ("negative", negative)):
             require_text(conditioning, model_high, name)
+        for name, model in (("model_high", model_high), ("model_low", model_low)):
+            if model is not None:
+                require_memory_positions(model, name, positive)
         recipe = Recipe(cfg=cfg, cfg_low=cfg_low, boundary=boundary)
         if input_channels(model_high) == T2V_CHANNELS:
             recipe = recipe.for_text()

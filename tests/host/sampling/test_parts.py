@@ -1,0 +1,43 @@
+"""What the nodes for SamplerCustomAdvanced refuse, which would run and give a wrong shot."""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers.m2v_helpers import M2V
+
+
+@pytest.fixture(scope="module")
+def m2v(host):
+    return M2V(host)
+
+
+@pytest.fixture
+def guide(m2v):
+    """M2V Guider on a shot with two memory frames, with these experts patched."""
+
+    def execute(*, high: bool, low: bool | None, count: int = 2):
+        positive, negative, *_, frames = m2v.condition(bank=m2v.bank(count))
+        assert (frames > 0) == (count > 0)
+        experts = {"model_high": m2v.high if not high else m2v.patch(m2v.high, frames)}
+        if low is not None:
+            experts["model_low"] = m2v.low if not low else m2v.patch(m2v.low, frames)
+        node = m2v.node("sampling.parts", "M2VGuider")
+        return node.execute(positive=positive, negative=negative, cfg=1.0, **experts).result[0]
+
+    return execute
+
+
+@pytest.mark.parametrize(
+    ("high", "low", "name"),
+    [(False, True, "model_high"), (True, False, "model_low"), (False, None, "model_high")],
+)
+def test_an_expert_that_takes_memory_for_the_shot_is_refused(guide, high, low, name):
+    with pytest.raises(ValueError, match=f"{name} has no M2V Model Patch, but .* 2 memory frames"):
+        guide(high=high, low=low)
+
+
+def test_patched_experts_pass_and_so_do_all_without_memory(guide):
+    assert guide(high=True, low=True).low is not None
+    assert guide(high=True, low=None) is not None
+    assert guide(high=False, low=False, count=0).low is not None
