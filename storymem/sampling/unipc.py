@@ -20,6 +20,7 @@ TRAIN_STEPS = 1000  # timestep = sigma * 1000
 FIRST = float(np.float32(0.999))  # of the schedule before the shift: the highest of 1000 levels
 ROUNDING = 1e-7  # of a sigma in float32: 0.9 is 0.8999999762
 NEVER_ZERO = 2.0**-14  # asked instead of timestep 0, where no velocity can be read from x0
+HIGHEST = 1 + 1e-6  # pure noise, as rounding may leave it
 NEVER_ONE = 1 - 1e-6  # instead of pure noise, whose log-SNR is infinite
 
 
@@ -71,10 +72,14 @@ class UniPC:
 
     Args:
         sigmas: ``[steps + 1]``, falling, on the CPU; as ``released_sigmas`` or any other schedule.
+
+    Raises:
+        ValueError: when a flow has no such sigmas.
     """
 
     def __init__(self, sigmas: Sequence[float] | torch.Tensor):
         self.sigmas = [float(sigma) for sigma in sigmas]
+        _check_flow(self.sigmas)
         self.steps = len(self.sigmas) - 1
         self.index = 0
         self._predictions: list[torch.Tensor] = []  # of x0, the latest last
@@ -127,6 +132,18 @@ class UniPC:
             weight = (second - first) / (ratio - 1)
             change = weight * slope + (first - weight) * (corrected_by - here)
         return moved if change is None else moved - (1 - target) * growth * change
+
+
+def _check_flow(sigmas: Sequence[float]) -> None:
+    """Raise ValueError for sigmas that this solver would make noise of, or nothing."""
+    *levels, last = sigmas or [0.0]
+    if all(0 < level <= HIGHEST for level in levels) and 0 <= last <= HIGHEST:
+        return
+    said = ", ".join(f"{sigma:.4g}" for sigma in sigmas[:8])
+    raise ValueError(
+        f"{SAMPLER} walks sigmas of a flow, at most 1 and above 0 until the last, but these are "
+        f"{said}{', ...' if len(sigmas) > 8 else ''}; use the schedule storymem, or simple"
+    )
 
 
 def _log_snr(sigma: float) -> float:

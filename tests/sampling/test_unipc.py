@@ -218,3 +218,31 @@ def test_at_the_boundary_the_whole_timestep_is_high_and_a_met_sigma_low():
     assert not is_high_noise(float(torch.tensor(0.6)), 0.6)  # 0.6000000238
     assert is_high_noise(0.9001, 0.9)
     assert not is_high_noise(0.8999, 0.9)
+
+
+@pytest.mark.parametrize(
+    "sigmas",
+    [
+        [14.6, 5.0, 0.0], [1.00001, 0.5, 0.0], [0.9, 0.0, 0.0], [0.9, 0.0, 0.4], [0.0, 0.0],
+        [0.9, -0.1], [0.9, -0.1, 0.0], [-0.1, 0.0], [math.nan, 0.0], [0.9, math.nan],
+        [math.inf, 0.5, 0.0], [0.9, 1.5],
+    ],
+)  # fmt: skip
+def test_sigmas_that_are_no_flows_are_refused(sigmas):
+    """Nothing of them may become a picture of noise, or a division by zero."""
+    with pytest.raises(ValueError, match=r"sigmas of a flow, .* these are .*; use the schedule"):
+        UniPC(sigmas)
+
+
+def test_a_long_schedule_is_told_by_its_first_sigmas():
+    with pytest.raises(ValueError, match=r"these are 9, 8, 7, 6, 5, 4, 3, 2, \.\.\.; use"):
+        UniPC(range(9, -1, -1))
+    with pytest.raises(ValueError, match=r"these are 8, 7, 6, 5, 4, 3, 2, 0; use"):
+        UniPC([8, 7, 6, 5, 4, 3, 2, 0])
+
+
+@pytest.mark.parametrize(
+    "sigmas", [[], [1.0], [0.0], [1.0, 0.0], [1 + 5e-7, 0.5, 0.1], [0.5, 0.5, 0.9, 0.2, 0.0]]
+)
+def test_every_schedule_of_a_flow_is_taken(sigmas):
+    assert UniPC(sigmas).steps == len(sigmas) - 1
