@@ -151,13 +151,13 @@ def test_a_story_of_the_earlier_sampler_goes_on_with_it(
     count_samples.kinds.clear()
     assert run(script, out, i2v, "--resume") == 0
     assert len(count_samples.kinds) == 1
-    assert "this story was begun with sampler uni_pc" in caplog.text
+    assert "the last shots of this story were made with sampler uni_pc" in caplog.text
     assert before.items() <= pixels_of(out).items()
     recorded = keys(out)
     caplog.clear()
     assert run(script, out, i2v, "--resume", "--sampler", "uni_pc") == 0
     assert len(count_samples.kinds) == 1
-    assert "was begun with" not in caplog.text
+    assert "of this story were made" not in caplog.text
     assert run(script, out, i2v, "--resume", "--sampler", "storymem_unipc") == 0
     assert len(count_samples.kinds) == 4  # asked for
     assert not set(recorded) & set(keys(out))
@@ -165,7 +165,7 @@ def test_a_story_of_the_earlier_sampler_goes_on_with_it(
     caplog.clear()
     assert run(script, out, i2v, "--resume") == 0
     assert count_samples.kinds == []
-    assert "was begun with" not in caplog.text
+    assert "of this story were made" not in caplog.text
 
 
 def test_a_fresh_story_has_the_released_sampler(script, tmp_path, i2v, count_samples):
