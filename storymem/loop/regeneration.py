@@ -96,6 +96,11 @@ def _shot_changes(loop: Loop, step: Step, facts: Mapping) -> list[str]:
     plan, shot = step.plan, step.plan.shot
     now = telling_facts(loop, plan)
     found = []
+    title = facts.get("story")
+    if isinstance(title, str) and title != loop.story.name and facts.get("own") != step.own:
+        found.append(
+            changed("the title (without one, the script's file name)", title, loop.story.name)
+        )
     old = facts.get("shot_prompt")
     if isinstance(old, str) and strip_mentions(old) != strip_mentions(shot.prompt):
         found.append(changed("its prompt", old, shot.prompt))

@@ -83,6 +83,10 @@ def why(facts: dict, step=None, **changes) -> tuple[str, ...]:
         ({"shot": 0}, "its place in the story changed from 1 to 2"),
         ({"length": 17}, "its length changed from 17 to 13"),
         ({"length": None}, "its length changed from nothing to 13"),
+        (
+            {"story": "Lake"},
+            "the title (without one, the script's file name) changed from 'Lake' to 'Sea'",
+        ),
         ({"lora_strength": 1.0}, "its lora_strength changed from 1.0 to 0.5"),
         ({"pictures": ["x"]}, "its reference images or its start image changed"),
         ({"text": "plain"}, "parentheses in its text are read as weights now"),
@@ -99,6 +103,9 @@ def test_each_part_of_a_shot_is_told_with_both_values(facts, reason):
 
 
 def test_what_stayed_is_not_told():
+    assert why({"story": "Sea"}) == (UNTOLD,)
+    assert why({"story": "Lake", "own": "other"}) == why({"own": "other"})
+    assert why({"story": 5}) == (UNTOLD,)
     assert why({"shot_prompt": "Mara sits."}) == (UNTOLD,)  # the same without its mark
     assert why({"negative": ""}, step_of(shot=replace(SHOT, negative=None))) == (UNTOLD,)
     everything = {"seed": 0, "length": 17, "lora_strength": 1.0}
