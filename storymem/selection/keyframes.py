@@ -165,10 +165,9 @@ class _Measurements:
 
     def similarity(self, anchor: int, i: int) -> float:
         """Cosine of two frames."""
-        if i not in self._vectors or anchor not in self._vectors:
-            # The first scan asks for every later frame, so they are embedded together.
-            later = range(max(2, anchor + 1), len(self.frames))
-            self._embed([j for j in (anchor, *later) if j not in self._vectors])
+        if not self._vectors:
+            # The first anchor is compared with every later frame, so they are embedded together.
+            self._embed([anchor, *range(max(2, anchor + 1), len(self.frames))])
         return float(self._vectors[anchor] @ self._vectors[i])
 
     def is_good(self, i: int) -> bool:
@@ -180,9 +179,9 @@ class _Measurements:
         return self._scorer.is_good(self.scores[i])
 
     def best_failed(self) -> list[int]:
-        """The best of the frames that failed the gate, in the order of the shot."""
+        """The best of the frames that failed the gate, the best first."""
         failed = [i for i, score in self.scores.items() if not self._scorer.is_good(score)]
-        return sorted(sorted(failed, key=lambda i: -self.scores[i])[:MAX_LISTED_REJECTS])
+        return sorted(failed, key=lambda i: -self.scores[i])[:MAX_LISTED_REJECTS]
 
     def _embed(self, indices: list[int]) -> None:
         for batch in in_batches(indices, BATCH):
@@ -264,11 +263,11 @@ def _log_selection(keyframes: Keyframes, shot: int) -> None:
 
 
 def _in_short(keyframes: Keyframes) -> str:
-    """Which frames a shot gives to the memory, or why it gives none."""
+    """Which frames a shot gives to the memory, or why it gives none of those that were chosen."""
     decision = keyframes.decision
     if not keyframes.frames:
-        first = next(iter(keyframes.rejected), None)
-        return f"frame {first.frame}: {first.reason}" if first else "there is none to choose"
+        first = keyframes.rejected[0]
+        return f"frame {first.frame}: {first.reason}"
     numbers = ", ".join(str(frame.frame) for frame in keyframes.frames)
     lowered = f"; threshold {decision.threshold:.2f} after {decision.passes} passes"
     was_lowered = decision.threshold != decision.asked_threshold

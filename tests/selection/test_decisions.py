@@ -178,6 +178,113 @@ def test_the_log_says_why_a_shot_adds_nothing(caplog):
     assert "0 keyframes of 2 frames (frame 0: already in the bank" in caplog.text
 
 
+def test_a_pass_with_too_many_keyframes_asks_no_further():
+    asked, scored = [], []
+    select_keyframes(
+        50,
+        lambda i, j: asked.append((i, j)) or 0.895,
+        lambda i: not scored.append(i),
+        max_keyframes=1,
+    )
+    assert scored == [0, 2]
+    assert asked == [(0, j) for j in range(2, 50)], "the others when the threshold has fallen"
+
+
+@pytest.mark.parametrize("first", range(6))
+def test_only_the_first_good_frame_and_those_after_it_are_looked_at(first):
+    """And after frame 0 not frame 1, which the method passes over."""
+    embedder = AngleEmbedder()
+    scorer = LabelScorer(dict.fromkeys(range(8), 5.0) | {7: 1.0})
+    images = turned(*[7 * 30 + 20] * first, *[20] * (6 - first))
+    decision = choose_keyframes(images, embedder, scorer=scorer).decision
+    later = range(max(2, first + 1), 6)
+    assert decision.indices == (first,)
+    assert decision.similarity == pytest.approx(dict.fromkeys(later, 1.0))
+    assert sum(embedder.batches) == (1 + len(later) if later else 0)
+
+
+def test_a_frame_that_nobody_looks_at_may_not_hold_nan_either():
+    images, embedder = turned(0, 0, 90).float() / 255, AngleEmbedder()
+    images[1, 0, 0, 0] = float("nan")
+    with pytest.raises(ValueError, match="frame 1 holds NaN"):
+        choose_keyframes(images, embedder)
+    assert embedder.batches == [], "before anything is measured"
+
+
+def test_similarities_are_computed_in_double_precision():
+    """The threshold falls by steps: with single precision's digits, another pass might end it."""
+    degrees, embedder = (3, 0, 41, 77, 113), AngleEmbedder()
+    found = choose_keyframes(turned(*degrees), embedder, threshold=-1.0).decision
+    first, *others = embedder.embed(turned(*degrees)).tolist()
+    for i in (2, 3, 4):
+        exact = sum(a * b for a, b in zip(first, others[i - 1], strict=True))
+        assert found.similarity[i] == pytest.approx(exact, rel=1e-13)
+
+
+class Losing(AngleEmbedder):
+    def embed(self, frames):
+        return super().embed(frames)[1:]
+
+
+def test_an_embedder_that_loses_a_vector_is_an_error():
+    """Else a frame would be known by the looks of the next one."""
+    with pytest.raises(ValueError, match="shorter"):
+        choose_keyframes(turned(0, 0, 90), Losing())
+
+
+class Handed(AngleEmbedder):
+    """Notes how many frames it is handed at once."""
+
+    def embed(self, frames):
+        self.handed = [*getattr(self, "handed", []), len(frames)]
+        return super().embed(frames)
+
+
+def test_no_more_than_a_batch_of_frames_is_copied_at_once():
+    embedder = Handed()
+    choose_keyframes(turned(*[0] * (2 * BATCH + 3)), embedder)
+    assert embedder.handed == [BATCH, BATCH, 2]
+
+
+def test_a_bank_without_frames_and_a_shot_without_keyframes_are_compared_with_nothing():
+    images, scorer = label_frames([0, 0, 1]), LabelScorer({0: 1.0, 1: 2.0})
+    known = MemoryBank((MemoryFrame(images[0], shot=0),))
+    new = choose_keyframes(images, LabelEmbedder(), bank=MemoryBank())
+    assert ([frame.frame for frame in new.frames], new.decision.known) == ([0, 2], {})
+    none = choose_keyframes(images, LabelEmbedder(), scorer=scorer, bank=known, shot=1)
+    assert (none.frames, none.decision.known) == ((), {})
+    assert [frame.frame for frame in none.rejected] == [0, 1, 2]
+
+
+def test_of_twins_in_the_bank_the_first_is_named():
+    images = turned(0, 90, 0)
+    bank = MemoryBank(tuple(MemoryFrame(image, shot=i) for i, image in enumerate(images)))
+    found = choose_keyframes(turned(90, 90), AngleEmbedder(), bank=bank, shot=5)
+    assert found.rejected[0].reason.endswith("similarity 1.000 to shot 2, frame 0, above 0.9")
+    found = choose_keyframes(turned(0, 0), AngleEmbedder(), bank=bank, shot=5)
+    assert found.rejected[0].reason.endswith("similarity 1.000 to shot 1, frame 0, above 0.9")
+
+
+def test_without_other_words_frames_are_of_the_first_shot_of_a_story_without_a_name():
+    (frame,) = choose_keyframes(turned(0, 0), AngleEmbedder()).frames
+    assert (frame.story, frame.shot, frame.place) == ("", 0, "shot 1, frame 0")
+
+
+def test_what_holds_pictures_is_compared_by_itself_and_may_stand_in_a_set():
+    first, second = (choose_keyframes(turned(0, 0), AngleEmbedder()) for _ in range(2))
+    assert len({first, second, first, Keyframes(), Keyframes()}) == 4
+    assert len({first.decision, second.decision, first.decision}) == 2
+    assert Filtered((), ()) != Filtered((), ())
+
+
+def test_the_level_of_the_packs_log_counts_for_what_a_selection_says(caplog):
+    logging.getLogger("storymem").setLevel(logging.ERROR)
+    with caplog.at_level(logging.DEBUG):
+        choose_keyframes(turned(0, 0), AngleEmbedder())
+        choose_keyframes(label_frames([0]), LabelEmbedder(), scorer=LabelScorer({0: 1.0}))
+    assert caplog.records == []
+
+
 # --- frames of a shot ----------------------------------------------------------------------------
 
 
