@@ -221,15 +221,22 @@ def test_similarities_are_computed_in_double_precision():
         assert found.similarity[i] == pytest.approx(exact, rel=1e-13)
 
 
-class Losing(AngleEmbedder):
+class LosingOfShot(AngleEmbedder):
     def embed(self, frames):
         return super().embed(frames)[1:]
 
 
-def test_an_embedder_that_loses_a_vector_is_an_error():
+class LosingOfBank(AngleEmbedder):
+    def embed_each(self, frames):
+        return super().embed_each(frames)[1:]
+
+
+@pytest.mark.parametrize("embedder", [LosingOfShot(), LosingOfBank()])
+def test_an_embedder_that_loses_a_vector_is_an_error(embedder):
     """Else a frame would be known by the looks of the next one."""
+    bank = MemoryBank(tuple(MemoryFrame(image, shot=0) for image in turned(45, 46)))
     with pytest.raises(ValueError, match="shorter"):
-        choose_keyframes(turned(0, 0, 90), Losing())
+        choose_keyframes(turned(0, 0, 90), embedder, bank=bank, shot=1)
 
 
 class Handed(AngleEmbedder):
