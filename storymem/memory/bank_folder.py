@@ -73,6 +73,10 @@ def save_bank(folder: str | Path, bank: MemoryBank) -> Path:
         for name, frame in dropped.items():
             _write_picture(folder / DROPPED_FOLDER / name, frame)
         forgotten = _forgotten(folder, bank, {*before, *files})
+        for name, frame in dropped.items():  # moved out by hand, and dropped again
+            if forgotten.get(name) == frame.digest and frame.why == "dropped by hand":
+                before.add(name)
+                del forgotten[name]
         text = _to_json(bank, kept, dropped, forgotten)
         write_whole(folder / BANK_FILE, text.encode(), is_synced=True)
         for stale in before.difference(files):
