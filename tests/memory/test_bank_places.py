@@ -120,6 +120,48 @@ def test_restoring_some_leaves_the_others_dropped_in_their_order():
     assert [frame.shot for frame in back.dropped] == [2]
 
 
+def test_dropping_and_restoring_goes_in_the_order_of_the_bank_whatever_is_named_first():
+    bank = bank_of(10, max_frames=10)
+    gone = bank.forget([8, 1, 9, 0])
+    assert [frame.shot for frame in gone.dropped] == [0, 1, 8, 9]
+    frames = tuple(MemoryFrame(noise_image(i, 4, 4), shot=0) for i in range(10))  # of one place
+    back = MemoryBank(dropped=frames).restore([8, 1])
+    assert [frame.digest for frame in back.frames] == [frames[1].digest, frames[8].digest]
+
+
+def test_restoring_forgets_none_of_the_others_however_many_there_are():
+    """The artist names them by their numbers in the list."""
+    gone = bank_of(40).forget(range(40))
+    assert [frame.shot for frame in gone.dropped] == list(range(40))
+    assert [frame.shot for frame in gone.restore([5]).dropped] == [*range(5), *range(6, 40)]
+
+
+def test_of_two_that_clicks_dropped_one_can_be_restored_by_its_number():
+    frames = tuple(MemoryFrame(noise_image(i, 4, 4), shot=i) for i in range(3))
+    clicks = BankEdits(drop=(frames[0].digest, frames[2].digest))
+    back = MemoryBank(frames).with_edits(clicks).restore([1])
+    assert [(frame.shot, frame.edited) for frame in back.frames] == [(1, ""), (2, "")]
+    assert [(frame.shot, frame.edited) for frame in back.dropped] == [(0, "drop")]
+    assert back.edits == BankEdits(drop=(frames[0].digest,))
+
+
+def test_a_policy_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"^policy must be one of window, relevant, entities, but"):
+        MemoryBank(policy="newest")
+
+
+def test_banks_are_compared_by_themselves_and_may_stand_in_a_set():
+    first, second = bank_of(1), bank_of(1)
+    assert len({first, second, first}) == 2
+    assert len({*first.frames, *second.frames, *first.frames}) == 2
+
+
+def test_references_may_come_from_anything_that_gives_them_one_by_one():
+    pixels = torch.rand(2, 4, 4, 3)
+    assert len(start_bank(iter(pixels), names=("Mara",))) == 2
+    assert start_bank().frames == start_bank(iter(())).frames == ()
+
+
 def test_references_have_their_names_and_added_ones_come_after_them():
     pixels = torch.rand(3, 4, 4, 3)
     edits = BankEdits(pin=("0" * 12,))
