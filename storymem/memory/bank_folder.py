@@ -190,14 +190,11 @@ def _read_forgotten(folder: Path) -> dict[str, str]:
 
 
 def _write_picture(path: Path, frame: MemoryFrame) -> None:
-    if path.is_file():
-        try:
-            if torch.equal(read_picture(path), frame.image):
-                return
-        except ValueError:
-            pass  # a damaged copy of it: write it again
+    with suppress(ValueError):  # not there yet, or a damaged copy
+        if torch.equal(read_picture(path), frame.image):
+            return
     buffer = BytesIO()
-    Image.fromarray(frame.image.contiguous().numpy()).save(buffer, "PNG", compress_level=4)
+    Image.fromarray(frame.image.numpy()).save(buffer, "PNG", compress_level=4)
     write_whole(path, buffer.getvalue(), is_synced=True)
 
 
