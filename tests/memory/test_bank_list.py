@@ -87,7 +87,12 @@ def test_a_saved_bank_outlives_a_power_cut(tmp_path, monkeypatch):
 def test_no_file_of_an_artist_is_removed_whatever_the_list_says(tmp_path):
     save_bank(tmp_path, small_bank())
     document = saved_list(tmp_path)
-    names = ["hero.png", "reference_0000_1f2e3d4c.png.bak", "my_shot_0001_frame_0001_1f2e3d4c.png"]
+    names = [
+        "hero.png", "reference_0000_1f2e3d4c.png.bak", "my_shot_0001_frame_0001_1f2e3d4c.png",
+        "shot_0001_frame_0001.png", "shot_0001_frame_0001_1f2e3d4.png",
+        "reference_0000_1F2E3D4C.png", "reference_0000_1f2e3d4c.jpg", "reference_1f2e3d4c.png",
+        "reference_0000_1f2e3d4c_b.png", "shot_0001_1f2e3d4c.png",
+    ]  # fmt: skip
     for name in names:
         Image.new("RGB", (8, 8)).save(tmp_path / name, "PNG")
         Image.new("RGB", (8, 8)).save(tmp_path / "dropped" / name, "PNG")
