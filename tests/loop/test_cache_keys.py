@@ -6,7 +6,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +20,7 @@ from storymem.headless.judges import SelectionModels
 from storymem.headless.runner import RunSettings, StoryRun
 from storymem.loop import render_version
 from storymem.loop.cache_keys import is_plain_text, own_key, shot_key, shot_pictures, telling_facts
+from storymem.loop.neutral_inputs import NEUTRAL
 from storymem.loop.plan import Loop, LoopSettings, Step, plan_shot
 from storymem.loop.render_version import PARTS, PARTS_OF_NODES, Part
 from storymem.loop.run_memory import begin_memory
@@ -154,9 +155,34 @@ def test_text_with_parentheses_is_told_apart_where_its_encoder_would_read_weight
     story = replace(loop.story, prompt_weights=told)
     loop = replace(loop, story=story, reads_weights=reads)
     assert is_plain_text(loop, plan) is is_plain
-    assert ("text" in telling_facts(loop, plan)) is is_plain
+    assert telling_facts(loop, plan).get("text") == ("plain" if is_plain else None)
     before = own_key(replace(loop, reads_weights=False), plan)
     assert (own_key(loop, plan) != before) is is_plain
+
+
+@dataclass(frozen=True)
+class LaterShot(Shot):
+    later: str = "as before"
+
+
+@dataclass(frozen=True)
+class LaterPlan(ShotPlan):
+    later: str = "as before"
+
+
+@pytest.mark.parametrize("kind", ["Shot", "ShotPlan"])
+def test_what_a_later_version_adds_counts_where_it_changes_the_shot(loop, monkeypatch, kind):
+    """Once its neutral value is listed: films of before keep their keys."""
+
+    def plan(**later) -> ShotPlan:
+        if kind == "Shot":
+            return replace(PLAN, shot=LaterShot(**vars(SHOT), **later))
+        return LaterPlan(**vars(PLAN), **later)
+
+    assert own_key(loop, plan())[:16] != OWN, "a field that is not listed counts always"
+    monkeypatch.setitem(NEUTRAL, kind, {"later": "as before"})
+    assert own_key(loop, plan())[:16] == OWN
+    assert own_key(loop, plan(later="otherwise"))[:16] != OWN
 
 
 # --- what it sees -------------------------------------------------------------------------------
