@@ -3,7 +3,6 @@ whole or not there, and what the disk is told comes in the right order."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -19,6 +18,7 @@ from PIL import Image
 
 from helpers.fakes import noise_image
 from helpers.not_empty import not_empty
+from helpers.record_files import body_of, write_body
 from storymem.files.disk import StoreError, write_whole
 from storymem.files.hashing import checksum, digest_of
 from storymem.files.video import write_video
@@ -43,17 +43,6 @@ def commit(store, key=KEY):
 @pytest.fixture
 def store(tmp_path):
     return ShotStore(tmp_path / "store")
-
-
-def write_body(folder, body: dict) -> None:
-    """``record.json`` with a checksum that holds, as anybody can write it."""
-    text = json.dumps(body)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    (folder / "record.json").write_text(json.dumps({"sha256": digest, "record": text}))
-
-
-def body_of(folder) -> dict:
-    return json.loads(json.loads((folder / "record.json").read_text())["record"])
 
 
 # --- the format ---------------------------------------------------------------------------------
