@@ -308,7 +308,7 @@ class ShotStore:
     def _write_picture(self, frame: MemoryFrame) -> None:
         path = self._picture(frame.digest)
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture = Image.fromarray(frame.image.contiguous().numpy())
+        picture = Image.fromarray(frame.image.numpy())
         with replacing(path) as unfinished:
             picture.save(unfinished, "PNG", compress_level=1)
         sync_later(path)
