@@ -130,7 +130,7 @@ def _person(entry: object) -> Person | None:
         return Person(entry.strip())
     if not isinstance(entry, Mapping) or not isinstance(name := entry.get(_NAME), str):
         return None
-    name = name.strip().strip("[]")
+    name = name.strip().strip("[]").strip()
     if not 0 < len(name) <= LONGEST_NAME:
         return None
     words = [entry[key].strip() for key in _WORDS if isinstance(entry.get(key), str)]

@@ -112,3 +112,12 @@ def test_persons_in_plain_text_are_known_without_a_list():
     assert story.who(story.shots[0]) == ("Person A", "Person B")
     assert story.who(story.shots[1]) == ()
     assert story.prompt_of(story.shots[0]).endswith("[Person A] meets [Person B].")
+
+
+def test_blanks_inside_the_brackets_of_a_name_are_no_part_of_it():
+    cast = [{"name": "[ Person A ]", "description": GIRL}]
+    story = load_story({"cast": cast, "shots": [f"[Person A], a {GIRL}, runs."]}, quiet=True)
+    assert story.cast == ("Person A",)
+    assert story.who(story.shots[0]) == ("Person A",)
+    with pytest.raises(ValueError, match="cast must be a list of names"):
+        load_story({"cast": [{"name": "[ ]"}], "shots": ["A tree."]}, quiet=True)
