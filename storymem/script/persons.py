@@ -39,7 +39,7 @@ def cast_of(data: Mapping) -> tuple[str, ...]:
         ScriptError: for a cast that is no list of names.
     """
     cast = data.get("cast")
-    people = _people(cast) if isinstance(cast, list) and _has_objects(cast) else []
+    people = _people(cast) if isinstance(cast, list) else []
     names = tuple(person.name for person in people) or check_names(cast, "cast")
     return tuple(dict.fromkeys((*names, *(person.name for person in _target(data)))))
 
@@ -106,10 +106,6 @@ def _target(data: Mapping) -> list[Person]:
     return [person for person in found if person.name]
 
 
-def _has_objects(value: list) -> bool:
-    return any(isinstance(entry, Mapping) for entry in value)
-
-
 def _people(value: object) -> list[Person]:
     """Objects with a name, or a description for each name; none where one is something else."""
     if isinstance(value, Mapping):
@@ -122,7 +118,7 @@ def _people(value: object) -> list[Person]:
     if not isinstance(value, list):
         return []
     found = [_person(entry) for entry in value]
-    return [] if None in found else [person for person in found if person]
+    return [] if None in found else found
 
 
 def _person(entry: object) -> Person | None:
