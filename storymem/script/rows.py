@@ -240,7 +240,8 @@ def _tag(key: str, value) -> str:
         short = str(value)
         whole = key != "cast" and not isinstance(value, (dict, bool))
     line = f"[{key}: {short}]"
-    if whole and line.isprintable() and split_tags(line) == ({key: short}, "", []):
+    reads_back = line.isprintable() and split_tags(line) == ({key: short}, "", [])
+    if whole and reads_back and is_plain(f"{line}\na"):  # not the end of thoughts, say
         return line
     return _exact(key, value)
 
