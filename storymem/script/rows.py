@@ -90,8 +90,6 @@ def write_script(script: Script, form: str) -> str:
     try:
         return _json(script) if form == "json" else _plain(script)
     except (RecursionError, TypeError, ValueError) as error:
-        if isinstance(error, ScriptError):
-            raise
         raise ScriptError(
             f"the script holds values that no text can hold: {reason_of(error)}"
         ) from None
@@ -200,7 +198,7 @@ def _plain(script: Script, careful: bool = False) -> str:
     scene = 1
     for i, row in enumerate(script.rows):
         tags = _tags(row, scene, first=i == 0)
-        if not tags and (not row.prompt.strip() or (not blocks and row.prompt[0] in "{[\ufeff")):
+        if not tags and (not row.prompt or (not blocks and row.prompt[0] in "{[")):
             tags = ["[cut]"]  # else the block would vanish, or the text be taken for JSON
         blocks.append(_block(tags, row.prompt, "prompt", careful))
         scene = row.scene
@@ -213,7 +211,7 @@ def _plain(script: Script, careful: bool = False) -> str:
 
 def _tags(row: Row, scene: int, *, first: bool) -> list[str]:
     tags = []
-    if (first and row.scene == 1) or (row.scene == scene and not row.starts and not first):
+    if (first and row.scene == 1) or (row.scene == scene and not row.starts):
         pass
     elif row.scene == scene + 1 and not first:
         tags.append("[scene]")

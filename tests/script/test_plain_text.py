@@ -43,7 +43,8 @@ def test_lines_of_other_signs_divide_where_no_hyphens_do(line):
 def test_empty_blocks_are_counted_but_at_the_ends():
     assert divide("---\na\n---\n---\nb\n---\n \n---\nc\n---\n---") == Division(THREE, "---", (1, 2))
     assert divide("a\n---\n---\n---\nb").empty == (1, 1)
-    assert divide("") == Division(())
+    assert divide("") == divide(" \n ") == Division(())
+    assert divide("\n a \n") == Division(("a",))
     (warning,) = parse_plain("a\n***\n\n***\nb").warnings
     assert warning == (
         "there is an empty block after block 1, of which no shot is made: describe the shot "
@@ -143,7 +144,9 @@ def test_the_tags_of_a_block_stand_above_its_text():
     part = "[seed: 7]\n\n[Shot 2]\n**[cut]**\n\nShe runs.\n[lock]"
     assert split_tags(part) == ({"seed": "7", "cut": ""}, "She runs.\n[lock]", [])
     assert split_tags("[lock]\n[dream]\na") == ({"lock": ""}, "[dream]\na", ["[dream]"])
+    assert split_tags("[lock]\n\n[dream]\na") == ({"lock": ""}, "[dream]\na", [])  # its text
     assert split_tags("[odd = 1]\na") == ({}, "[odd = 1]\na", [])
+    assert split_tags("  [lock] \n \t\n\t[cut]\n  \n a ") == ({"lock": "", "cut": ""}, "a", [])
     assert split_tags("[cut]\n\n") == ({"cut": ""}, "", [])
     assert split_tags("[continue] **She runs.**\nFast.") == (
         {"continue": ""}, "She runs.\nFast.", [],
