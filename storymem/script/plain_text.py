@@ -262,8 +262,6 @@ def is_tag_line(line: str) -> bool:
 def _apart(line: str) -> tuple[str, str]:
     """A line's tag without the marks of Markdown, and the text behind it on the same line."""
     plain = line.strip("*_`# ") if line[:1] in "*_`#" else line
-    if not plain.startswith("["):
-        return line, ""
     if plain.endswith("]"):
         return plain, ""
     if match := LEADING_TAG.match(plain):

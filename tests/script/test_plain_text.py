@@ -95,6 +95,8 @@ def test_a_list_within_a_shot_is_its_text():
         ("[ Seed : 7 ]", ("seed", ":", "7")),
         ('[prompt = "a: b"]', ("prompt", "=", '"a: b"')),
         ("[title:]", ("title", ":", "")),
+        ("[seed:7]", ("seed", ":", "7")),
+        ("[more={}]", ("more", "=", "{}")),
         ("[a_b]", ("a_b", "", "")),
         ("lock]", None),
         ("[lock", None),
@@ -102,6 +104,7 @@ def test_a_list_within_a_shot_is_its_text():
         ("[]", None),
         ("[close up]", None),
         ("[close-up]", None),
+        ("[close Xup]", None),
     ],
 )
 def test_a_tag_is_a_name_and_what_it_says(line, tag):
@@ -134,6 +137,10 @@ def test_a_tag_is_a_name_and_what_it_says(line, tag):
         ("[dream]", False),
         ("She runs.", False),
         ("**bold**", False),
+        ("**a [cut]**", False),
+        ("**X[cut]**", False),
+        ("**[cut]X**", False),
+        ("## *`_[cut]_`*", True),
     ],
 )
 def test_a_line_is_known_as_a_tag(line, is_one):
@@ -152,6 +159,9 @@ def test_the_tags_of_a_block_stand_above_its_text():
         {"continue": ""}, "She runs.\nFast.", [],
     )  # fmt: skip
     assert split_tags("[continue] **Xerxes**") == ({"continue": ""}, "Xerxes", [])
+    assert split_tags("[lock]\n[continue] She runs.\n\n") == (
+        {"lock": "", "continue": ""}, "She runs.", [],
+    )  # fmt: skip
     assert split_tags("[Shot 1] She runs.") == ({}, "She runs.", [])
     assert split_tags("[close] up") == ({}, "[close] up", [])
 
@@ -194,6 +204,7 @@ def test_the_fields_of_a_shot_are_what_its_tags_say():
         True,
     )  # fmt: skip
     assert parse_plain("[lock: no]\na").blocks[0].values == {"lock": "no"}
+    assert Block(1, "a", True) == Block(1, "a", True, {}, False, {}, {})
 
 
 def test_what_nothing_reads_is_kept_and_told():
@@ -229,6 +240,15 @@ def test_the_story_is_what_its_first_block_says():
     later = parse_plain("[title: One]\n---\n[title: Two]\na\n---\nb")
     assert (later.title, len(later.blocks)) == ("Two", 2)
     assert parse_plain("") == PlainScript()
+    assert parse_plain("[title: 20260101]\n---\na").title == "20260101"
+    assert parse_plain('[title = "T"]\n[overview = ""]\n[title:]\na').title == ""
+
+
+def test_who_is_in_the_story_is_no_field_that_is_ignored():
+    target = '[story_more = {"reconstruct_target": "%s", "mood": "x"}]\n[cast: Pip]\n---\na'
+    ignored = "the story has fields that are ignored: "
+    assert parse_plain(target % "[Mara]: a girl").warnings == [f"{ignored}mood"]
+    assert parse_plain(target % "a girl").warnings == [f"{ignored}reconstruct_target, mood"]
 
 
 def test_tags_of_the_character_are_told_and_kept():
