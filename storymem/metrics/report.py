@@ -240,14 +240,14 @@ def _table(
 ) -> list[str]:
     cells = [[corner, *columns, "stories"]]
     for system, row in rows.items():
-        count = max((estimate.stories for estimate in row.values()), default=0)
+        count = max(estimate.stories for estimate in row.values())
         cells.append([system, *(show(row[c], signed=signed) for c in columns), str(count)])
     widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
     return [
         "  ".join(
             text.ljust(width) if i == 0 else text.rjust(width)
             for i, (text, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
+        )
         for line in cells
     ]
 
@@ -264,14 +264,17 @@ def show(estimate: Estimate, *, signed: bool = False) -> str:
 
 
 def heat_map(similarity: np.ndarray, labels: Sequence[str]) -> np.ndarray:
-    """``uint8 [H, W, 3]``: how alike the shots are, dark to bright from 0 to 1, with labels."""
+    """``uint8 [H, W, 3]``: how alike the shots are, dark to bright from 0 to 1, with labels.
+
+    What lies beyond has the colour of the nearer end.
+    """
     from PIL import Image, ImageDraw, ImageFont
 
     count = len(labels)
     cell = max(3, min(96, HEAT_SIZE // count))
     margin = 58 if cell >= 12 else 0
     size = count * cell
-    values = np.clip(similarity, 0, 1).repeat(cell, 0).repeat(cell, 1)
+    values = similarity.repeat(cell, 0).repeat(cell, 1)
     stops, colours = zip(*HEAT, strict=True)
     channels = [np.interp(values, stops, [c[i] for c in colours]) for i in range(3)]
     picture = Image.new("RGB", (size + margin, size + margin), (24, 24, 24))
@@ -335,7 +338,7 @@ def _html_table(corner: str, rows, columns, shown: Callable[[Estimate], str]) ->
     lines = [f"<tr><th class=text>{_text(corner)}</th>{head}<th>stories</th></tr>"]
     for system, row in rows.items():
         cells = "".join(f"<td>{_text(shown(row[column]))}</td>" for column in columns)
-        count = max((estimate.stories for estimate in row.values()), default=0)
+        count = max(estimate.stories for estimate in row.values())
         lines.append(f"<tr><td class=text>{_text(system)}</td>{cells}<td>{count}</td></tr>")
     return f"<table>{''.join(lines)}</table>"
 

@@ -13,7 +13,6 @@ What cannot be known is ``None``: pairs of a story of one shot, a story without 
 from __future__ import annotations
 
 import io
-import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,7 +39,6 @@ OTHER_AESTHETIC = "aesthetic_other_head"  # a column of its own: other heads hav
 AESTHETIC_SCALE = 10  # the predictor's best score; VBench gives tenths
 SEED, ROUNDS = 0, 10_000  # of the bootstrap
 THUMBNAIL = 192  # pixels, longest side
-logger = logging.getLogger(__name__)
 
 
 class AestheticQuality(LaionScorer):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import FrozenInstanceError, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -167,6 +168,9 @@ def test_the_json_has_everything(measured):
 
 def test_the_rows_of_the_tables(measured):
     assert [row["shot"] for row in report.shot_rows(measured)] == ["01_01", "01_02", "01_03"] * 4
+    assert [(row["system"], row["story"]) for row in report.shot_rows(measured)[::3]] == [
+        ("wan", "one"), ("wan", "two"), ("ours", "one"), ("ours", "two"),
+    ]  # fmt: skip
     assert report.story_rows(measured)[3] == {
         "system": "ours", "story": "two", "shots": 3,
         "aesthetic": 0.5, "single_shot": 0.51, "overall": 0.52,
@@ -195,6 +199,33 @@ def test_the_text_table_is_aligned_by_its_columns(measured):
     )
     alone = Measurement({"wan": measured.systems["wan"]}, COLUMNS, MODELS)
     assert len(as_table(alone).splitlines()) == 2
+
+
+def test_the_number_of_stories_is_that_of_the_column_that_most_have(measured, tmp_path):
+    one, two = story("one", 0.2), story("two", 0.4)
+    partly = replace(two, values={**two.values, "aesthetic": None, "overall": None})
+    some = Measurement({"wan": [one, partly], "ours": [one, partly]}, COLUMNS, MODELS)
+    lines = as_table(some).splitlines()
+    assert [line.split()[-1] for line in lines if line] == ["stories", "2", "2", "stories", "2"]
+    page = Tables(write_report(tmp_path, some).read_text(encoding="utf-8"))
+    assert [row[-1] for table in page.tables[:2] for row in table] == [
+        "stories", "2", "2", "stories", "2",
+    ]  # fmt: skip
+    assert page.tables[2][0][1] == "0.2000"
+    assert page.tables[4][0][1] == "-"
+
+
+def test_every_letter_is_written_as_it_is(tmp_path):
+    """A folder's name may hold bytes that are no text: they are kept but for the page."""
+    odd = replace(story("é 龙", 0.2), name="é 龙 \udce9")
+    page = write_report(tmp_path, Measurement({"Ü\udcff": [odd]}, COLUMNS, MODELS))
+    assert page == tmp_path / "report.html"
+    for name in ("metrics.json", "stories.csv", "shots.csv", "systems.csv"):
+        text = (tmp_path / name).read_bytes().decode("utf-8", "surrogatepass")
+        assert "Ü\udcff" in text
+        assert ("é 龙 \udce9" in text) == (name != "systems.csv")
+    text = page.read_bytes().decode("utf-8")
+    assert "<h2>é 龙 ? <small>(Ü?)</small></h2>" in text
 
 
 def test_a_number_is_shown_as_the_paper_prints_it():
@@ -250,54 +281,15 @@ def test_notes_come_first_and_failures_last(measured):
     ]  # fmt: skip
 
 
-def test_a_heat_map_is_dark_for_0_and_bright_for_1_with_stops_between():
-    values = np.array([[0.0, 0.5], [0.8, 1.0]])
-    picture = heat_map(values, ["01_01", "01_02"])
-    assert picture.shape == (58 + 2 * 96, 58 + 2 * 96, 3)
-    at = [tuple(picture[58 + 96 * i + 2, 58 + 96 * j + 2].tolist()) for i in (0, 1) for j in (0, 1)]
-    assert at == [(8, 12, 48), (160, 44, 96), (240, 150, 60), (255, 250, 205)]
-    beyond = heat_map(np.array([[-3.0, 0.25], [0.9, 7.0]]), ["a", "b"])
-    assert tuple(beyond[60, 60]) == (8, 12, 48)
-    assert tuple(beyond[60, 156]) == (84, 28, 72)
-    assert tuple(beyond[156, 156]) == (255, 250, 205)
-
-
-@pytest.mark.parametrize(
-    ("count", "cell", "margin"),
-    [(8, 96, 58), (9, 85, 58), (64, 12, 58), (65, 11, 0), (256, 3, 0), (300, 3, 0)],
-)
-def test_a_heat_map_has_labels_while_they_can_be_read(count, cell, margin):
-    picture = heat_map(np.zeros((count, count)), [str(i) for i in range(count)])
-    assert picture.shape == (margin + count * cell,) * 2 + (3,)
-    assert (
-        bool((picture[:, :margin] > 150).any())
-        == bool((picture[:margin] > 150).any())
-        == bool(margin)
-    )
-
-
-@pytest.mark.parametrize(("count", "written"), [(21, True), (22, False)])
-def test_numbers_stand_in_cells_of_36_pixels(count, written):
-    picture = heat_map(np.zeros((count, count)), [str(i) for i in range(count)])
-    cells = picture[58:, 58:]
-    assert cells.shape[0] // count == (36 if written else 34)
-    assert bool((cells > 180).any()) is written
-
-
-def test_a_cells_number_is_dark_on_bright_and_bright_on_dark():
-    picture = heat_map(np.array([[0.6, 0.61], [0.2, 1.0]]), ["a", "b"])
-
-    def inks(i, j):
-        cell = picture[58 + 96 * i : 154 + 96 * i, 58 + 96 * j : 154 + 96 * j].reshape(-1, 3)
-        return bool((cell > 180).all(-1).any()), bool((cell < 60).all(-1).any())
-
-    assert inks(0, 0) == inks(1, 0) == (True, False)
-    assert inks(0, 1) == (False, True)
-    assert inks(1, 1) == (True, True)  # the bright one is the cell itself
-
-
 def test_names_with_slashes_make_no_folders(measured, tmp_path):
     odd = Measurement({"a/b": [story("c\\d", 0.2)]}, COLUMNS, MODELS)
     write_report(tmp_path, odd)
     (path,) = (tmp_path / "heatmaps").iterdir()
     assert re.fullmatch(r"001_a_b_c_d\.png", path.name)
+
+
+def test_a_measurement_never_changes():
+    measured = Measurement({"a": [story("s", 0.2)]}, COLUMNS, MODELS)
+    assert (measured.failures, measured.notes) == ({}, ())
+    with pytest.raises(FrozenInstanceError):
+        measured.notes = ("x",)
