@@ -357,6 +357,7 @@ def test_an_estimate_is_a_percentile_bootstrap_of_ten_thousand_rounds():
     assert estimate(many.tolist()) == Estimate(pytest.approx(many.mean()), low, high, 20)
     assert estimate(values) == estimate(values, seed=0)
     assert estimate([0.5, None]) == Estimate(0.5, None, None, 1)
+    assert estimate([0.25, None, 0.75]) == Estimate(0.5, 0.25, 0.75, 2)
 
 
 def story(name: str, **values) -> StoryNumbers:

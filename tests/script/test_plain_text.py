@@ -40,6 +40,13 @@ def test_lines_of_other_signs_divide_where_no_hyphens_do(line):
     assert divide(f"{line}\na") == Division((f"{line}\na",))  # one part is no division
 
 
+@pytest.mark.parametrize(
+    "line", ["**", "__", "==", "~~", "* *", "-*-", "=-=", "***a", "a***", "* * x", "–a", "*** ==="]
+)
+def test_lines_of_fewer_or_mixed_signs_do_not(line):
+    assert divide(f"a\n{line}\nb") == Division((f"a\n{line}\nb",))
+
+
 def test_empty_blocks_are_counted_but_at_the_ends():
     assert divide("---\na\n---\n---\nb\n---\n \n---\nc\n---\n---") == Division(THREE, "---", (1, 2))
     assert divide("a\n---\n---\n---\nb").empty == (1, 1)
@@ -76,6 +83,32 @@ def test_headings_that_count_from_one_divide(text, sign):
     "text", ["1. a", "2. a\n3. b", "1. a\n3. b", "1. a\n1. b", "1. a\n2. \n3. c"]
 )
 def test_other_headings_do_not(text):
+    assert divide(text) == Division((text,))
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{}.a",
+        "{}、a",
+        "# {}. a",
+        "**{}. a**",
+        "shot{}:a",
+        "Clip {} – a",
+        "分镜 {}\na",
+        "[shot #{}]\na",
+    ],
+)
+def test_a_heading_is_a_number_with_its_signs(form):
+    first, second = form.format(1), form.format(2)
+    division = divide(f"{first}\n{second}")
+    assert [part.strip("* ") for part in division.parts] == ["a", "a"]
+    assert first.startswith(division.sign)
+
+
+@pytest.mark.parametrize("form", ["{} a", "{}: a", "{}.", "x {}. a", "shot{}a", "scene {}: a"])
+def test_a_number_without_them_is_none(form):
+    text = f"{form.format(1)}\n{form.format(2)}"
     assert divide(text) == Division((text,))
 
 
@@ -140,6 +173,19 @@ def test_a_tag_is_a_name_and_what_it_says(line, tag):
         ("**a [cut]**", False),
         ("**X[cut]**", False),
         ("**[cut]X**", False),
+        ("[Shot 1234]", True),
+        ("[Shot #1234] a", True),
+        ("[Shot 12345]", False),
+        ("[Shot]", False),
+        ("[Shot x]", False),
+        ("[分镜7]", True),
+        ("[cut]a", False),
+        ("[cut]`* a", True),
+        ("[seed: 7] a", False),
+        (f"[scene: {'x' * 39}] a", True),
+        (f"[scene: {'x' * 40}] a", False),
+        (f"[scene: {'x' * 99}]", True),
+        ("[LOCK: No] a", True),
         ("## *`_[cut]_`*", True),
     ],
 )
