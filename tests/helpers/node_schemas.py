@@ -83,11 +83,14 @@ def saved_form(node) -> dict:
         for name, spec in described["input"].get(section, {}).items():
             options = spec[1] if len(spec) > 1 else {}
             one = {"name": name, "type": spec[0], "optional": section == "optional"}
-            for key in ("default", "min", "max", "step", "multiline"):
-                if options.get(key) not in (None, False) or (key == "default" and key in options):
-                    one[key] = options[key]
-            if options.get("control_after_generate"):  # one widget more
-                one["control_after_generate"] = True
+            if "default" in options:
+                one["default"] = options["default"]
+            for key in ("min", "max", "step", "round", "multiline", "advanced"):
+                value = options.get(key)
+                if value is not None and value is not False:  # 0 is a limit like any other
+                    one[key] = value
+            if control := options.get("control_after_generate"):  # one widget more
+                one["control_after_generate"] = str(getattr(control, "value", control))
             if spec[0] == "COMBO":
                 one["options"] = _options(name, options["options"])
             inputs.append(one)
@@ -149,7 +152,7 @@ def _of_input(old: dict, new: dict) -> list[str]:
     found = []
     if new["optional"] < old["optional"]:
         found.append(" was optional and is now required")
-    for key in ("type", "default", "step", "multiline", "control_after_generate"):
+    for key in ("type", "default", "step", "round", "multiline", "control_after_generate"):
         if old.get(key) != new.get(key):
             found.append(f": {key} was {old.get(key)!r} and is now {new.get(key)!r}")
     if new.get("min", float("-inf")) > old.get("min", float("-inf")):

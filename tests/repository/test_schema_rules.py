@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from helpers.node_schemas import breaking_changes
+from helpers.node_schemas import breaking_changes, saved_form
 
 SNAPSHOT = Path(__file__).resolve().parents[1] / "golden" / "schemas.json"
 NODE = {
@@ -68,6 +69,9 @@ BREAKING = {
     "options in another order": set_input(2, options=["b", "a"]),
     "a narrower range": set_input(1, max=50),
     "a higher minimum": set_input(1, min=2),
+    "another step": set_input(1, step=2),
+    "another rounding": set_input(1, round=0.1),
+    "another way to go on with a seed": set_input(1, control_after_generate="randomize"),
     "an output that is gone": lambda node: node["outputs"].pop(),
     "outputs in another order": lambda node: node["outputs"].reverse(),
     "an output of another type": lambda node: node["outputs"][1].update(type="INT"),
@@ -82,6 +86,27 @@ def test_harmless_is(change):
 @pytest.mark.parametrize("change", BREAKING.values(), ids=BREAKING.keys())
 def test_noticed_is(change):
     assert changed(change)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"default": 0, "min": 0, "max": 0, "step": 0},  # a limit of 0 is one
+        {"default": 0.5, "round": 0.01, "advanced": True},
+        {"default": "", "multiline": True},
+        {"default": False},
+        {"control_after_generate": "fixed"},
+        {},
+    ],
+    ids=str,
+)
+def test_all_that_a_saved_value_rests_on_is_kept(options):
+    described = {
+        "display_name": "Node", "category": "StoryMem", "output": [], "output_name": [],
+        "input": {"required": {"x": ("INT", {**options, "tooltip": "words", "lazy": None})}},
+    }  # fmt: skip
+    (kept,) = saved_form(SimpleNamespace(GET_NODE_INFO_V1=lambda: described))["inputs"]
+    assert kept == {"name": "x", "type": "INT", "optional": False, **options}
 
 
 def test_a_node_that_is_gone_is_noticed_and_a_new_one_is_not():
