@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, replace
+import math
+import re
+from dataclasses import FrozenInstanceError, asdict, replace
 
 import pytest
 
 from storymem.cli import run_options
-from storymem.sampling.recipe import I2V_BOUNDARY, T2V_BOUNDARY, Recipe
+from storymem.sampling.recipe import I2V_BOUNDARY, T2V_BOUNDARY, Recipe, odd_pair
 from storymem.training.objective import NoiseLevels
 
 NODE_NAMES = {"sampler": "sampler_name"}  # of M2V Sampler's inputs, where they are called otherwise
@@ -44,17 +46,77 @@ def test_training_begins_with_it():
 
 def test_each_expert_has_its_guidance():
     assert [Recipe(cfg=3.0).guidance(high=high) for high in (True, False)] == [3.0, 3.0]
-    assert [Recipe(cfg=3, cfg_low=1.5).guidance(high=high) for high in (True, False)] == [3, 1.5]
+    for low in (0.5, 1, 1.5):  # 1 is a guidance of its own, which costs half
+        assert [Recipe(cfg=3, cfg_low=low).guidance(high=h) for h in (True, False)] == [3, low]
+
+
+LIMITS = {  # what each setting may be at the most and the least, and what is just beyond
+    "steps": ([1, 2], [0, -1]),
+    "shift": ([0, 0.5, 1e9], [-0.1, math.inf, math.nan]),
+    "boundary": ([0, 0.5, 1], [-0.1, 1.1, math.nan]),
+    "cfg": ([0, 0.5, 1e9], [-0.1, math.inf, math.nan]),
+    "cfg_low": ([0, 0.5, 1e9], [-0.1, math.inf, math.nan]),
+    "rope_shift": ([0, 1, 100], [-1, 0.5]),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_recipe_that_no_sampler_can_work_with_is_refused(name):
+    allowed, wrong = LIMITS[name]
+    for value in allowed:
+        assert getattr(Recipe(**{name: value}), name) == value
+    for value in wrong:
+        with pytest.raises(ValueError, match=f"^{name.removesuffix('_low')} must be .*{value}"):
+            Recipe(**{name: value})
+
+
+def test_a_recipe_stays_as_it_is():
+    with pytest.raises(FrozenInstanceError):
+        Recipe().steps = 4
+    assert len({Recipe(), Recipe(), Recipe(steps=4)}) == 2
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("set_by_artist", "shift", "boundary"),
     [
-        {"steps": 0}, {"shift": -1}, {"shift": float("nan")}, {"boundary": 2}, {"cfg": -1},
-        {"cfg": float("inf")}, {"rope_shift": -1},
+        ({}, 12.0, 0.875),
+        ({"shift": 4.0, "boundary": 0.9}, 12.0, 0.875),
+        ({"shift": 5.0}, 5.0, 0.875),
+        ({"shift": 0.0}, 0.0, 0.875),  # what the models bring
+        ({"boundary": 0.8}, 12.0, 0.8),
+        ({"shift": 3.0, "boundary": 1.0}, 3.0, 1.0),
     ],
-    ids=str,
-)  # fmt: skip
-def test_a_recipe_that_no_sampler_can_work_with_is_refused(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        Recipe(**wrong)
+)
+def test_a_shot_from_text_has_the_t2v_experts_own_settings_unless_changed(
+    set_by_artist, shift, boundary
+):
+    recipe = Recipe(steps=8, cfg=2.0, cfg_low=1.0, denoise=0.5, **set_by_artist)
+    expected = replace(recipe, shift=shift, boundary=boundary)
+    assert recipe.for_text() == expected
+    own = 0.7 if boundary == 0.875 else boundary  # as the files of other T2V experts say
+    assert recipe.for_text(0.7) == replace(expected, boundary=own)
+
+
+@pytest.mark.parametrize(
+    ("shift", "words"), [(12.0, "shift 12"), (0.0, "the models' own shift"), (4.5, "shift 4.5")]
+)
+def test_a_shot_from_text_is_told_with_what_it_is_sampled(shift, words):
+    told = Recipe(shift=shift, boundary=0.875).describe_text_shot()
+    assert told == (f"this shot is made from text by the T2V pair with {words} and boundary 0.875")
+
+
+@pytest.mark.parametrize(
+    ("sampler", "scheduler", "words"),
+    [
+        ("storymem_unipc", "storymem", None),
+        ("euler", "simple", None),
+        ("storymem_unipc", "simple", "scheduler simple is not its schedule, .* to storymem$"),
+        ("euler", "storymem", "sampler_name euler is not its sampler, .* or scheduler to simple$"),
+    ],
+)
+def test_half_of_the_released_pair_is_told(sampler, scheduler, words):
+    told = odd_pair(sampler, scheduler)
+    if words is None:
+        assert told is None
+    else:
+        assert re.search(words, told)
