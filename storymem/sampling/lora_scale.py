@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..files.json_text import is_finite, parse_json
+from ..files.json_text import parse_json
 
 LORA_ALPHA = 128.0  # of the released adapters, which is their rank
 LARGEST_ALPHA = 65_536.0  # of a file that can be meant
@@ -74,7 +74,7 @@ def _read(path: Path, config: Mapping, place: str, prefix: str = "") -> StatedSc
             f"{path.name} has its own alpha for some layers ({place}), which cannot be read here; "
             "save it with alpha in the file (lora_up, lora_down and alpha keys)"
         )
-    if not is_finite(alpha) or not 0 < alpha <= LARGEST_ALPHA:
+    if not 0 < alpha <= LARGEST_ALPHA:
         raise ValueError(
             f"{path.name}: alpha in {place} must be above 0 and at most {LARGEST_ALPHA:.0f} (the "
             "rank and twice the rank are usual); download the file again, or write alpha there"

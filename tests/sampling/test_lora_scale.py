@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
@@ -137,18 +138,55 @@ def test_a_config_that_says_nothing_of_this_file_is_passed_over(write, config):
     assert scales(write(64, config=config))[:2] == (8, "8 instead of 16")
 
 
+def test_layers_with_an_alpha_of_their_own_are_told_by_a_header_too(write):
+    header = {"transformer.lora_alpha": 32, "transformer.alpha_pattern": {"q": 8}}
+    path = write(64, header={"lora_adapter_metadata": header})
+    with pytest.raises(ValueError, match=rf"^{NAME} has its own alpha .* \(its header\)"):
+        load_lora(path)
+
+
 @pytest.mark.parametrize("header", [{"storymem": "nothing"}, {"storymem": "[1]"}, {"format": "pt"}])
 def test_a_header_that_says_nothing_of_alpha_is_passed_over(write, header):
     assert scales(write(64, header=header))[0] == 8
 
 
 @pytest.mark.parametrize(
-    "alpha", [True, "64", 0, -1, [64], 65_537, 1e400, 10**400, {"a": 1}], ids=lambda a: str(a)[:9]
+    "alpha",
+    [True, "64", 0, -1, [64], 65_537, 1e400, 10**400, math.nan, {"a": 1}],
+    ids=lambda a: str(a)[:9],
 )
 def test_an_alpha_that_cannot_be_is_refused(write, alpha):
     path = write(64, config={"r": 64, "lora_alpha": alpha})
     with pytest.raises(ValueError, match=rf"^{NAME}\b.* alpha .*adapter_config\.json"):
         load_lora(path)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_wherever_it_stands_an_alpha_that_cannot_be_is_told_with_file_and_place(write, way):
+    given = json.loads(json.dumps(WAYS[way]).replace("32", "0"))
+    path = write(64, **given)
+    place = "adapter_config.json" if "config" in given else "its header"
+    with pytest.raises(ValueError, match=rf"^{path.name}: alpha in {place} must be above 0"):
+        load_lora(path)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1, 65_536])
+def test_any_alpha_that_can_be_meant_is_taken(write, alpha):
+    path = write(64, config={"r": 64, "lora_alpha": alpha, "use_rslora": False})
+    assert scales(path)[0] == alpha / 64
+
+
+def test_a_config_with_letters_of_another_encoding_is_read(write, tmp_path):
+    path = write(64)
+    config = b'{"base": "\xe9t\xe9", "r": 64, "lora_alpha": 32, "use_rslora": true}'
+    (tmp_path / "adapter_config.json").write_bytes(config)
+    assert scales(path)[0] == 4
+
+
+def test_what_is_stated_stays_as_it_is(write):
+    (pair,) = load_lora(write(64, **WAYS["a config beside it"])).values()
+    with pytest.raises(FrozenInstanceError):
+        pair.stated.alpha = 1.0
 
 
 def test_an_alpha_of_single_layers_is_refused(write):
