@@ -55,7 +55,7 @@ def test_the_shortest_shot_is_one_latent_frame():
 
 @pytest.mark.parametrize(
     ("memory", "offset", "message"),
-    [(-1, 5, "memory_frames must be .* but it is -1"), (1, -1, "rope_shift must be .* it is -1")],
+    [(-1, 5, "^memory_frames must be .* but it is -1"), (1, -1, "^rope_shift must be .* it is -1")],
 )
 def test_the_number_that_cannot_be_is_named(memory, offset, message):
     with pytest.raises(ValueError, match=message):

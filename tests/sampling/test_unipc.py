@@ -246,3 +246,34 @@ def test_a_long_schedule_is_told_by_its_first_sigmas():
 )
 def test_every_schedule_of_a_flow_is_taken(sigmas):
     assert UniPC(sigmas).steps == len(sigmas) - 1
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_which_expert_works_is_a_plain_yes_or_no(whole):
+    assert is_high_noise(0.95, 0.9, whole=whole) is True
+    assert is_high_noise(0.85, 0.9, whole=whole) is False
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("steps", [1, 2, 8])
+def test_an_expert_without_a_step_has_an_empty_schedule(whole, steps):
+    """Not one of a single sigma: a sampler would take it for a run of no steps."""
+    sigmas = released_sigmas(steps, 4.0)
+    high, low = split_sigmas(sigmas, 0.0, whole=whole)
+    assert (high.tolist(), low.tolist()) == (sigmas.tolist(), [])
+    high, low = split_sigmas(sigmas, 1.0, whole=whole)
+    assert (high.tolist(), low.tolist()) == ([], sigmas.tolist())
+
+
+def test_both_experts_schedules_share_the_sigma_where_they_meet():
+    sigmas = torch.tensor([1.0, 0.95, 0.8, 0.4, 0.0])
+    for whole in (True, False):
+        high, low = split_sigmas(sigmas, 0.9, whole=whole)
+        assert torch.equal(high, sigmas[:3])
+        assert torch.equal(low, sigmas[2:])
+        high, low = split_sigmas(sigmas, 0.3, whole=whole)
+        assert torch.equal(high, sigmas)
+        assert low.tolist() == []
+        high, low = split_sigmas(sigmas, 0.5, whole=whole)
+        assert torch.equal(high, sigmas[:4])
+        assert torch.equal(low, sigmas[3:])
