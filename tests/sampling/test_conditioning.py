@@ -59,10 +59,10 @@ def test_sizes_follow_the_released_rule(golden):
 @pytest.mark.parametrize(
     ("size", "words"),
     [
-        ((50, 32, 17), "width must be a multiple of 16, but it is 50; use 48"),
-        ((48, 8, 17), "height must be a multiple of 16, but it is 8; use 16"),
-        ((48, 32, 16), r"length must be 4n\+1 .* but it is 16; use 17"),
-        ((48, 32, 0), r"length must be 4n\+1 .* but it is 0; use 1"),
+        ((50, 32, 17), "^width must be a multiple of 16, but it is 50; use 48"),
+        ((48, 8, 17), "^height must be a multiple of 16, but it is 8; use 16"),
+        ((48, 32, 16), r"^length must be 4n\+1 .* but it is 16; use 17"),
+        ((48, 32, 0), r"^length must be 4n\+1 .* but it is 0; use 1"),
     ],
 )
 def test_impossible_sizes_say_what_to_use(size, words):
@@ -245,6 +245,8 @@ def test_memory_noise_is_that_of_every_film_so_far():
     assert drawn[0, 0, 0, 0, :3].tolist() == pytest.approx([1.19904, 1.56937, 0.68621], abs=1e-5)
     assert drawn[0, 0, 1, 0, :3].tolist() == pytest.approx([1.30000, -1.22529, -0.12568], abs=1e-5)
     assert float(drawn[0, 15, 1, 3, 5]) == pytest.approx(-1.60095, abs=1e-5)
+    other = draw_memory_noise(7, 1, (2, 16, 4, 6))[1, 0, 0, 0, :3]  # another row of a batch
+    assert other.tolist() == pytest.approx([-1.21991, -0.44576, 0.40634], abs=1e-5)
 
 
 @pytest.mark.parametrize("seed", [0, 7, 2**64 - 1])

@@ -138,8 +138,17 @@ def test_frames_of_the_right_size_are_not_touched():
     frames = torch.rand(2, HEIGHT, WIDTH, 3)
     assert torch.equal(resize_frames(frames, WIDTH, HEIGHT), frames)
     assert resize_frames(frames.double(), WIDTH, HEIGHT).dtype == torch.float32
-    for width, height in ((WIDTH, 16), (16, HEIGHT), (HEIGHT, WIDTH)):
+    for width, height in ((WIDTH, 16), (16, HEIGHT), (HEIGHT, WIDTH), (WIDTH, WIDTH)):
         assert resize_frames(frames, width, height).shape == (2, height, width, 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_frames_of_any_precision_are_resized_in_float32(dtype):
+    """Halves would round what lies between two pixels."""
+    frames = torch.rand(1, 20, 30, 3).to(dtype)
+    resized = resize_frames(frames, WIDTH, HEIGHT)
+    assert resized.dtype == torch.float32
+    assert torch.equal(resized, resize_frames(frames.float(), WIDTH, HEIGHT))
 
 
 # --- what is kept --------------------------------------------------------------------------------
