@@ -277,3 +277,12 @@ def test_both_experts_schedules_share_the_sigma_where_they_meet():
         high, low = split_sigmas(sigmas, 0.5, whole=whole)
         assert torch.equal(high, sigmas[:4])
         assert torch.equal(low, sigmas[3:])
+
+
+def test_a_sigma_at_the_boundary_is_high_by_the_released_rule_alone():
+    sigmas = torch.tensor([1.0, 0.9, 0.5, 0.0])
+    for whole, high in ((True, 2), (False, 1)):
+        first, second = split_sigmas(sigmas, 0.9, whole=whole)
+        assert torch.equal(first, sigmas[: high + 1])
+        assert torch.equal(second, sigmas[high:])
+    assert torch.equal(split_sigmas(sigmas, 0.9)[0], sigmas[:2]), "unless the model is asked so"
