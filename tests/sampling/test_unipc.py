@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from storymem.sampling.experts import is_high_noise, split_sigmas
 from storymem.sampling.unipc import (
+    ROUNDING,
     UniPC,
     asked_sigmas,
     released_sigmas,
@@ -216,6 +217,7 @@ def test_at_the_boundary_the_whole_timestep_is_high_and_a_met_sigma_low():
     assert not is_high_noise(0.8999, 0.9, whole=True)
     assert not is_high_noise(nine_tenths, 0.9)
     assert not is_high_noise(float(torch.tensor(0.6)), 0.6)  # 0.6000000238
+    assert not is_high_noise(0.6 + ROUNDING, 0.6)
     assert is_high_noise(0.9001, 0.9)
     assert not is_high_noise(0.8999, 0.9)
 
