@@ -137,6 +137,8 @@ def read_info(path: str | Path) -> VideoInfo:
             stream = container.streams.video[0]
             context = stream.codec_context
             times = [packet.dts or 0 for packet in container.demux(stream) if packet.size]
+            ahead = -min(times, default=0) * stream.time_base  # in seconds
+            rate = stream.average_rate or 0
             pixels = context.format  # where it is unknown, PyAV 17.1.0 dies of context.pix_fmt
             return VideoInfo(
                 len(times),
@@ -145,9 +147,7 @@ def read_info(path: str | Path) -> VideoInfo:
                 context.name,
                 pixels.name if pixels else None,
                 bytes(context.extradata or b""),
-                round(
-                    max(0, -min(times, default=0) * stream.time_base * (stream.average_rate or 0))
-                ),
+                round(max(0, ahead * rate)),
                 int(context.colorspace),
                 int(context.color_primaries),
                 int(context.color_trc),

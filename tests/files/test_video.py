@@ -128,16 +128,16 @@ def test_shots_of_different_sizes_are_scaled_to_the_first(shots, tmp_path):
     assert read_info(tmp_path / "story.mp4")[:3] == (22, 64, 48)
 
 
-def test_a_cross_fade_blends_the_end_into_the_beginning(tmp_path):
-    black = [np.zeros((48, 64, 3), np.uint8)] * 8
-    white = [np.full((48, 64, 3), 255, np.uint8)] * 8
-    write_video(tmp_path / "black.mp4", iter(black), crf=0)
-    write_video(tmp_path / "white.mp4", iter(white), crf=0)
-    paths = [tmp_path / "black.mp4", tmp_path / "white.mp4"]
+@pytest.mark.parametrize(("first", "last"), [(0, 255), (255, 0)])
+def test_a_cross_fade_blends_the_end_into_the_beginning(tmp_path, first, last):
+    paths = [tmp_path / "a.mp4", tmp_path / "b.mp4"]
+    for path, grey in zip(paths, (first, last), strict=True):
+        write_video(path, [np.full((48, 64, 3), grey, np.uint8)] * 8, crf=0)
     assert join_videos(paths, tmp_path / "story.mp4", fades=[0, 3], crf=0) is False
     means = [frame.mean() for frame in read_frames(tmp_path / "story.mp4")]
     assert len(means) == 8 + 8 - 3
-    assert means == pytest.approx([0] * 5 + [63.75, 127.5, 191.25] + [255] * 5, abs=2)
+    mixed = [64, 128, 191] if last else [191, 128, 64]  # 63.75, 127.5 and 191.25, rounded
+    assert means == pytest.approx([first] * 5 + mixed + [last] * 5, abs=0.6)
 
 
 @pytest.mark.parametrize(
@@ -234,12 +234,15 @@ def test_a_video_that_names_other_files_opens_none_of_them(tmp_path, content, su
         list(watch(path, lambda _: True, 3))
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".MP4", ".mov", ".mkv", ".webm", ".avi"])
+@pytest.mark.parametrize(
+    "suffix", [".mp4", ".MP4", ".mov", ".mkv", ".MKV", ".webm", ".avi", ".Avi"]
+)
 def test_videos_of_every_listed_ending_are_opened(tmp_path, suffix):
     import av
 
     path = tmp_path / f"a{suffix}"
-    kind = {".mkv": "matroska", ".webm": "matroska", ".avi": "avi"}.get(suffix, "mp4")
+    kinds = {".mkv": "matroska", ".webm": "matroska", ".avi": "avi"}
+    kind = kinds.get(suffix.lower(), "mp4")
     with av.open(str(path), "w", format=kind) as container:
         stream = container.add_stream("mpeg4", rate=16)
         stream.width, stream.height = 32, 32
@@ -266,6 +269,8 @@ def test_a_codec_that_tells_the_decoder_nothing_beforehand_is_read(tmp_path):
 def test_rates_are_kept_from_1_to_240():
     assert [as_rate(fps) for fps in (1, 16, 240)] == [1, 16, 240]
     assert as_rate(24_000 / 1001) == Fraction(24_000, 1001)
+    assert as_rate(16 + 1 / 1001) == 16 + Fraction(1, 1001)
+    assert as_rate(16 + 1 / 1002) == 16 + Fraction(1, 1001)  # no finer, or encoders refuse
     for fps in (0.999, 240.01, float("nan")):
         with pytest.raises(ValueError, match="fps must be between 1 and 240"):
             as_rate(fps)
@@ -299,8 +304,8 @@ def test_a_file_says_all_that_joining_asks(tmp_path):
     assert info.extradata == one.extradata != b""
     assert is_bt709(tmp_path / "a.mp4")
     (tmp_path / "text.mp4").write_text("text")
-    assert not is_bt709(tmp_path / "text.mp4")
-    assert not is_bt709(tmp_path / "gone.mp4")
+    assert is_bt709(tmp_path / "text.mp4") is False
+    assert is_bt709(tmp_path / "gone.mp4") is False
 
 
 @pytest.mark.parametrize(
