@@ -192,11 +192,10 @@ def texts_that_fit(latest: Mapping, texts: Sequence[str]) -> dict[str, set[str]]
             if "shot_prompt" in entry:
                 fits |= {prompt} & wanted
                 continue
-            start = 0  # after the character description, whose lines nobody marked
-            while start <= len(prompt):
+            # After the character description, whose lines nobody marked.
+            for start in (0, *(line.end() for line in re.finditer("\n", prompt))):
                 if len(prompt) - start in lengths and prompt[start:] in wanted:
                     fits.add(prompt[start:])
-                start = prompt.find("\n", start) + 1 or len(prompt) + 1
     return found
 
 

@@ -353,14 +353,3 @@ def test_of_copies_of_a_locked_row_the_one_that_held_the_result_goes_on_holding_
         "01_01": "o", "01_02": "made", "r": "made",
     }  # fmt: skip
     assert locks_of(story, [], results, {})["r"] == "o"  # else the first
-
-
-def test_of_hundreds_of_shots_with_one_prompt_those_under_their_old_label_stay():
-    """Comparing each with each would take too long."""
-    shots = tuple(Shot(i, 1, i + 1, "He waits.", True) for i in range(330))
-    latest = {shot.label: {"key": shot.label, "shot_prompt": shot.prompt} for shot in shots}
-    latest["01_07"]["shot_prompt"] = "He left."
-    del latest["01_02"], latest["01_200"]
-    results = latest_results(latest, Story("Tale", shots))
-    missing = {"01_02", "01_07", "01_200"}
-    assert results == [{} if s.label in missing else latest[s.label] for s in shots]
