@@ -366,7 +366,7 @@ def _story_part(system: str, story: StoryNumbers, columns, picture: bytes) -> st
 
 
 def _text(value: str) -> str:
-    return html.escape(str(value), quote=True)
+    return html.escape(str(value))  # quotes, too
 
 
 def _number(value: float | None) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +16,16 @@ from PIL import Image
 
 from helpers.film_files import PlainFeatures, write_story
 from storymem.film.finished_story import open_film
-from storymem.metrics.report import Measurement, as_csv, as_json, as_table, heat_map, write_report
+from storymem.metrics.report import (
+    PAGE_POLICY,
+    Measurement,
+    as_csv,
+    as_json,
+    as_table,
+    heat_map,
+    title_of,
+    write_report,
+)
 from storymem.metrics.scores import MetricModels, ShotNumbers, StoryNumbers, measure_story
 
 EVIL = "=cmd|'/c calc'!A1 <script>alert(1)</script> \"><img src=x onerror=alert(2)> & 'q'"
@@ -112,6 +123,48 @@ def test_prompts_can_neither_run_in_the_page_nor_in_a_spreadsheet(tmp_path):
     files = [p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file()]
     assert len(files) == 6
     assert {path.parts[0] for path in files if len(path.parts) > 1} == {"heatmaps"}
+
+
+def test_quotes_end_no_attribute_of_the_page(tmp_path):
+    quoted = story("s", 1)
+    shot = replace(quoted.shots[0], label="1' onerror='alert(1)\"")
+    page = write_report(tmp_path, measurement({"a": [replace(quoted, shots=(shot,))]}))
+    assert "1' onerror='alert(1)\"" in Page(page.read_text()).words
+
+
+def test_the_page_holds_these_words_and_no_other(tmp_path):
+    systems = {"wan": [story("one", 1, overall=None)], "ours": [story("one", 1, overall=0.25)]}
+    page = write_report(tmp_path, measurement(systems, notes=("A & B", "C")))
+    text = page.read_text()
+    found = Page(re.sub("<style>.*</style>", "", text, flags=re.DOTALL))
+    titles = [title_of(column) for column in COLUMNS]
+    half, gap = "0.5000", "+0.0000"
+    shots = [
+        "Shots", "shot", "size", "aesthetic", "prompt following", "prompt",
+        "01_01", "81 frames", "832x480", "0.6000", "0.2500", "a dog",
+    ]  # fmt: skip
+
+    def numbers(overall: str) -> list[str]:
+        values = [half, half, half, overall, half]
+        return [word for pair in zip(titles, values, strict=True) for word in pair]
+
+    assert [word.strip() for word in found.words if word.strip()] == [
+        *("Story metrics", "Story metrics"),
+        "Measured with plain features. Intervals: 95 %, bootstrap over stories.",
+        *("system", *titles, "stories"),
+        *("wan", half, half, half, "-", half, "1"),
+        *("ours", half, half, half, "0.2500", half, "1"),
+        "Differences, story by story",
+        *("minus wan", *titles, "stories"),
+        *("ours", gap, gap, gap, "-", gap, "1"),
+        *("A & B", "C"),
+        *("one", "(wan)", *numbers("-"), *shots),
+        *("one", "(ours)", *numbers("0.2500"), *shots),
+    ]
+    assert text.startswith("<!doctype html>")
+    assert text.endswith("</body></html>\n")
+    assert "<style>body{" in text
+    assert f'content="{PAGE_POLICY}"' in text
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "  =1", "\t=1"])
