@@ -239,7 +239,16 @@ def test_a_number_is_shown_as_the_paper_prints_it():
 
 
 def test_columns_of_a_stand_in_say_so():
-    assert title_of("overall") == "cross-shot consistency, overall"
+    titles = {
+        "aesthetic": "aesthetic quality",
+        "aesthetic_other_head": "aesthetic quality (another head)",
+        "global": "prompt following, global",
+        "single_shot": "prompt following, single shot",
+        "overall": "cross-shot consistency, overall",
+        "top10": "cross-shot consistency, top-10",
+        "identity": "later appearances that keep the look",
+    }
+    assert {column: title_of(column) for column in titles} == titles
     assert title_of("clip_average_overall") == (
         "cross-shot consistency, overall (open_clip frame average)"
     )
