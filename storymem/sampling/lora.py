@@ -303,7 +303,7 @@ def describe_scale(modules: Mapping[str, LoraModule], choice: str) -> str:
         text = f"rank {rank}, scale {scale:.4g}"
         if stated is not None:
             text += f" (alpha {stated.alpha:g} by {stated.place})"
-        if alpha is not None and alpha == rank and choice == "auto":
+        if alpha == rank and choice == "auto":
             text += (
                 " (the file's alpha equals its rank; if the effect is weak, set scale to rslora)"
             )
