@@ -345,18 +345,18 @@ def test_experts_that_mean_the_same_noise_by_a_sigma_are_a_pair(host):
 
 
 @pytest.mark.parametrize(
-    "low",
+    ("bases", "sigmas"),
     [
-        {"bases": (Other, Const)},
-        {"bases": (Flow, Other)},
-        {"bases": (Flow, Const), "sigmas": (0.2, 1.0)},
-        {"bases": (Flow, Const), "sigmas": (0.1, 1.0, 1.0)},
+        ((Other, Const), (0.1, 1.0)),
+        ((Flow, Other), (0.1, 1.0)),
+        ((Flow, Const), (0.2, 1.0)),
+        ((Flow, Const), (0.1, 1.0, 1.0)),
     ],
-    ids=str,
+    ids=["of no flow", "scaled otherwise", "another schedule", "more steps"],
 )
-def test_experts_that_mean_another_noise_by_a_sigma_are_refused(host, low):
+def test_experts_that_mean_another_noise_by_a_sigma_are_refused(host, bases, sigmas):
     check = host.pack("nodes.sampling.expert_guider").require_same_sampling
-    one, other = sampling(Flow, Const), sampling(*low.pop("bases"), name="Patched", **low)
+    one, other = sampling(Flow, Const), sampling(*bases, sigmas=sigmas, name="Patched")
     for pair in ((one, other), (other, one)):
         with pytest.raises(ValueError, match="model_high and model_low sample differently"):
             check(*pair)
