@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from helpers.fakes import noise_image
+from helpers.not_empty import not_empty
 from storymem.files import disk
 from storymem.memory.bank import MemoryBank
 from storymem.memory.bank_folder import load_bank, save_bank
@@ -258,7 +259,7 @@ def test_what_another_server_removes_meanwhile_is_no_error(tmp_path, monkeypatch
     def replace_and_remove(source, target):
         real(source, target)
         if os.path.basename(target) == "bank.json":
-            for path in (*tmp_path.rglob("*.png"), tmp_path / "bank.json.saving"):
+            for path in not_empty([*tmp_path.rglob("*.png"), tmp_path / "bank.json.saving"]):
                 path.unlink()
 
     monkeypatch.setattr(disk.os, "replace", replace_and_remove)
