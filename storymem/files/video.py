@@ -14,15 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .frame_colours import LIMITED_RANGE, UNKNOWN, to_rgb
+from .frame_colours import LIMITED_RANGE, to_rgb
 from .messages import reason_of
 
 FRAME_RATE = 16  # frames per second that Wan 2.2 was trained with
-FORMATS = {  # of videos that are read, by their ending
-    **dict.fromkeys((".mp4", ".m4v", ".mov"), "mp4"),
-    **dict.fromkeys((".mkv", ".webm"), "matroska"),
-    ".avi": "avi",
-}
+# Of videos that are read, by their ending; whatever has another one is an mp4.
+FORMATS = {".mkv": "matroska", ".webm": "matroska", ".avi": "avi"}
 DEFAULT_CRF = 17  # x264 constant quality: visually lossless
 # The same frames must give the same file, or a resumed story would differ from an undisturbed one.
 # x264's macroblock tree reads memory that it never wrote (measured: other bytes with another
@@ -47,10 +44,10 @@ class VideoInfo(NamedTuple):
     codec: str
     pixel_format: str | None  # None: the file does not tell
     extradata: bytes
-    delay: int = 0  # frames by which decoding runs ahead of showing; one frame alone has none
-    matrix: int = UNKNOWN  # of its colours, in numbers of H.273, like the next two
-    primaries: int = UNKNOWN
-    curve: int = UNKNOWN
+    delay: int  # frames by which decoding runs ahead of showing; one frame alone has none
+    matrix: int  # of its colours, in numbers of H.273, like the next two
+    primaries: int
+    curve: int
 
     def joins(self, other: VideoInfo) -> bool:
         """Whether packets of both can stand in one stream."""

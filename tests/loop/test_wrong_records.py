@@ -90,3 +90,13 @@ def test_a_record_may_say_less_of_its_shot(store, body, facts):
     write_body(store.folder_of(KEY), {**body, "facts": facts, "tail": []})
     record = store.find(KEY)
     assert (record.facts, record.tail, record.frames) == (facts, (), 2)
+
+
+def test_what_no_frame_has_is_passed_over(store, body):
+    """Later versions may say more; pixels are never in a record."""
+    (frame,) = body["bank"]["frames"]
+    more = {**frame, "picture": "x", "later": 1}
+    write_body(store.folder_of(KEY), {**body, "bank": {**body["bank"], "frames": [more]}})
+    for bank in (store.outline(store.find(KEY)), store.load(store.find(KEY)).bank):
+        assert [one.digest for one in bank.frames] == [frame["sha256"]]
+        assert [one.name for one in bank.frames] == ["Zoë"]
