@@ -47,6 +47,11 @@ def test_lines_of_fewer_or_mixed_signs_do_not(line):
     assert divide(f"a\n{line}\nb") == Division((f"a\n{line}\nb",))
 
 
+@pytest.mark.parametrize("text", ["1. a\n2. b", "a\n***\nb", "Shot 1: a\nShot 2: b", "a"])
+def test_a_line_of_hyphens_at_the_end_makes_one_shot_of_all_before_it(text):
+    assert divide(f"{text}\n---") == divide(f"{text}\n---\n---\n") == Division((text,), "---")
+
+
 def test_empty_blocks_are_counted_but_at_the_ends():
     assert divide("---\na\n---\n---\nb\n---\n \n---\nc\n---\n---") == Division(THREE, "---", (1, 2))
     assert divide("a\n---\n---\n---\nb").empty == (1, 1)
