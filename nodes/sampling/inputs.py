@@ -101,15 +101,14 @@ def seed_input():
     )
 
 
-def continuity_input(**kwargs):
-    """How the shot begins (paper 3.3); ``kwargs`` go to the input as they are."""
+def continuity_input():
+    """How the shot begins (paper 3.3)."""
     return io.Combo.Input(
         "continuity",
         options=list(CONTINUITY_CHOICES),
         default="auto",
         tooltip="auto: as the shot says; with no shot connected, last_frame if previous_frames is "
         "connected. cut: memory only. last_frame / last_five_frames: continue the previous shot.",
-        **kwargs,
     )
 
 

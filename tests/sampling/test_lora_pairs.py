@@ -102,6 +102,11 @@ def test_only_an_alpha_in_the_file_that_equals_the_rank_is_doubted(one, choice, 
     assert ("set scale to rslora" in describe_scale({"a": one}, choice)) is doubted
 
 
+def test_an_alpha_in_the_file_comes_before_one_that_is_stated_beside_it():
+    both = pair(alpha=12.0, stated=SAID)
+    assert [both.scale(choice) for choice in ("auto", "rslora", "standard")] == [3.0, 6.0, 3.0]
+
+
 # --- what is told ---------------------------------------------------------------------------------
 
 
@@ -231,6 +236,12 @@ def test_halves_of_another_rank_are_told_even_for_packed_weights(shape):
     model = list(shape or ())
     with pytest.raises(ValueError, match=re.escape(f"another model: a [8, 6] (model: {model})")):
         check_lora({"a": odd}, {"a": shape})
+
+
+def test_all_that_does_not_belong_into_a_file_is_told():
+    odd = state() | {"head.weight": torch.ones(1), "norm.weight": torch.ones(1)}
+    with pytest.raises(ValueError, match=r"it also holds head\.weight, norm\.weight$"):
+        read_lora(odd)
 
 
 def test_how_many_modules_a_file_covers_and_which_are_wrong_is_told():
