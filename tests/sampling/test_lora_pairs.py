@@ -102,6 +102,14 @@ def test_only_an_alpha_in_the_file_that_equals_the_rank_is_doubted(one, choice, 
     assert ("set scale to rslora" in describe_scale({"a": one}, choice)) is doubted
 
 
+def test_kinds_of_pairs_with_and_without_an_alpha_are_told_in_one_line():
+    told = describe_scale({"a": pair(), "b": pair(alpha=8.0), "c": pair(stated=SAID)}, "rslora")
+    assert told == "rank 4, scale 1 (alpha 2 by its header); rank 4, scale 2; rank 4, scale 4"
+    assert describe_scale({"a": pair(), "b": pair(alpha=8.0)}, "auto") == "; ".join(
+        ["rank 4, scale 2"] * 2
+    )
+
+
 def test_an_alpha_in_the_file_comes_before_one_that_is_stated_beside_it():
     both = pair(alpha=12.0, stated=SAID)
     assert [both.scale(choice) for choice in ("auto", "rslora", "standard")] == [3.0, 6.0, 3.0]
