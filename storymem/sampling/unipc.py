@@ -46,12 +46,10 @@ def released_sigmas(steps: int, shift: float, denoise: float = 1.0) -> torch.Ten
     levels = np.linspace(FIRST, 0, total + 1)[-(steps + 1) : -1]  # torch's differs in the last bit
     exact = torch.from_numpy(shift * levels / (1 + (shift - 1) * levels))
     sigmas = exact.float()
-    # A float32 may lie on the other side of a whole timestep than the sigma that it stands for.
+    # A float32 may be read as the whole timestep above the one that its sigma lies on.
     whole = (exact * TRAIN_STEPS).long()
-    above = (whole.double() / TRAIN_STEPS).float()
     below = ((whole + 1).double() / TRAIN_STEPS - 2 * ROUNDING).float()
-    read = whole_timesteps(sigmas)
-    sigmas = torch.where(read < whole, above, torch.where(read > whole, below, sigmas))
+    sigmas = torch.where(whole_timesteps(sigmas) > whole, below, sigmas)
     return torch.cat([sigmas, torch.zeros(1)])
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,57 @@ def test_every_step_is_the_released_one(case):
         x = solver.step(x - sigmas[i] * field(x, case["timesteps"][i]), x)
         assert torch.allclose(x, wanted, rtol=1e-6, atol=1e-6), i
     assert solver.index == case["steps"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "shift"),
+    [
+        (98, 3.0),
+        (109, 2.5),
+        (116, 11.0),
+        (127, 6.0),
+        (137, 3.0),
+        (153, 4.0),
+        (183, 1.5),
+        (183, 2.0),
+    ],
+)
+def test_sigmas_right_below_a_whole_timestep_stay_below_it(steps, shift):
+    """In float32 the sigma of timestep 733.99998 cannot be told from that of 734."""
+    exact = released_levels(steps, shift)
+    whole = np.floor(exact * 1000)
+    is_near = np.floor((exact.astype(np.float32).astype(np.float64) + 1e-7) * 1000) > whole
+    assert is_near.any()
+    wanted = np.where(is_near, (whole + 1) / 1000 - 2e-7, exact).astype(np.float32)
+    sigmas = released_sigmas(steps, shift)
+    assert sigmas[:-1].tolist() == wanted.tolist()
+    assert whole_timesteps(sigmas)[:-1].tolist() == whole.tolist()
+
+
+def test_a_whole_timestep_is_read_from_every_float32_around_it():
+    """Rounded down, as far as a float32 can tell: by exact fractions."""
+    sigmas = []
+    for timestep in (1, 3, 250, 513, 700, 875, 900, 999, 1000):
+        sigma = np.float32(timestep / 1000)
+        for _ in range(9):
+            sigma = np.nextafter(sigma, np.float32(0))
+        for _ in range(18):
+            sigma = np.nextafter(sigma, np.float32(2))
+            sigmas.append(float(sigma))
+    wanted = [math.floor((Fraction(sigma) + Fraction(1e-7)) * 1000) for sigma in sigmas]
+    assert whole_timesteps(torch.tensor(sigmas)).tolist() == wanted
+    assert {900, 899, 1000, 999} <= set(wanted)
+
+
+@pytest.mark.parametrize("sigmas", [[0.9, 0.6, 0.3, 0.1], [0.9, 0.2], [0.8, 0.7, 0.6, 0.5, 0.4]])
+def test_the_last_step_is_of_order_1_wherever_it_ends(sigmas):
+    asked = [int(sigma * 1000) for sigma in sigmas]
+    start = torch.linspace(-2, 2, 9, dtype=torch.float64)
+    solver, x = UniPC(sigmas), start
+    for sigma, timestep in zip(sigmas[:-1], asked, strict=False):
+        x = solver.step(x - sigma * field(x, timestep), x)
+    wanted = solve_plainly(field, start, sigmas, asked)
+    assert torch.allclose(x, wanted, rtol=1e-12, atol=1e-12)
 
 
 def test_the_golden_cases_cover_steps_and_shifts():
@@ -244,7 +296,16 @@ def test_a_long_schedule_is_told_by_its_first_sigmas():
 
 
 @pytest.mark.parametrize(
-    "sigmas", [[], [1.0], [0.0], [1.0, 0.0], [1 + 5e-7, 0.5, 0.1], [0.5, 0.5, 0.9, 0.2, 0.0]]
+    "sigmas",
+    [
+        [],
+        [1.0],
+        [0.0],
+        [1.0, 0.0],
+        [1 + 1e-6, 0.5, 0.1],
+        [0.5, 1 + 1e-6],
+        [0.5, 0.5, 0.9, 0.2, 0.0],
+    ],
 )
 def test_every_schedule_of_a_flow_is_taken(sigmas):
     assert UniPC(sigmas).steps == len(sigmas) - 1
