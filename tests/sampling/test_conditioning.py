@@ -70,7 +70,9 @@ def test_impossible_sizes_say_what_to_use(size, words):
         check_size(*size)
 
 
-@pytest.mark.parametrize(("length", "frames"), [(1, 1), (4, 1), (5, 2), (7, 2), (8, 2), (17, 5), (81, 21)])
+@pytest.mark.parametrize(
+    ("length", "frames"), [(1, 1), (4, 1), (5, 2), (7, 2), (8, 2), (17, 5), (81, 21)]
+)
 def test_latent_frames_of_pixel_frames(length, frames):
     assert latent_frames(length) == frames
 

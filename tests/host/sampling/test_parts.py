@@ -41,3 +41,23 @@ def test_patched_experts_pass_and_so_do_all_without_memory(guide):
     assert guide(high=True, low=True).low is not None
     assert guide(high=True, low=None) is not None
     assert guide(high=False, low=False, count=0).low is not None
+
+
+@pytest.mark.parametrize("name", ["model_high", "model_low"])
+def test_a_model_that_cannot_be_is_named(m2v, name):
+    positive, negative, *_, frames = m2v.condition(bank=m2v.bank(1))
+    experts = {f"model_{n}": m2v.patch(getattr(m2v, n), frames) for n in ("high", "low")}
+    experts[name].model_options["context_handler"] = object()
+    node = m2v.node("sampling.parts", "M2VGuider")
+    with pytest.raises(ValueError, match=f"^{name} has context windows"):
+        node.execute(positive=positive, negative=negative, cfg=1.0, **experts)
+
+
+def test_experts_of_two_models_are_named(m2v):
+    positive, negative, *_ = m2v.condition()
+    node = m2v.node("sampling.parts", "M2VGuider")
+    with pytest.raises(ValueError, match="model_high and model_low must be the two experts"):
+        node.execute(
+            positive=positive, negative=negative, cfg=1.0, model_high=m2v.high,
+            model_low=m2v.t2v_low,
+        )  # fmt: skip
