@@ -61,3 +61,19 @@ def test_experts_of_two_models_are_named(m2v):
             positive=positive, negative=negative, cfg=1.0, model_high=m2v.high,
             model_low=m2v.t2v_low,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("counts", [(3,), (None, 3), (3, None), (1, 3), (3, 0)])
+def test_memory_in_any_part_of_a_prompt_needs_the_patch(m2v, counts):
+    """Several prompts in one conditioning, of which others' nodes may have made some."""
+    require = m2v.node("sampling.model_patch", "require_memory_positions")
+    prompt = [[None, {} if n is None else {"storymem_memory_frames": n}] for n in counts]
+    with pytest.raises(ValueError, match=r"model_low has no M2V Model Patch, .* with 3 memory"):
+        require(m2v.low, "model_low", prompt)
+    require(m2v.patch(m2v.low, 3), "model_low", prompt)
+
+
+@pytest.mark.parametrize("prompt", [[], [[None, {}]], [[None, {"storymem_memory_frames": 0}]]])
+def test_without_memory_no_patch_is_asked_for(m2v, prompt):
+    require = m2v.node("sampling.model_patch", "require_memory_positions")
+    assert require(m2v.low, "model_low", prompt) is None
