@@ -103,6 +103,15 @@ def _first_line(mutant: Mutant) -> int:
     return min([mutant.line, *around])
 
 
+def is_run_by_import(mutant: Mutant) -> bool:
+    """Whether it stands outside of every function. A host imports it in whichever test is first."""
+    functions = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+    return not any(
+        isinstance(node, functions) and node.lineno <= mutant.line <= node.end_lineno
+        for node in ast.walk(ast.parse(mutant.source))
+    )
+
+
 def choose(runs: dict[str, RunOfTests], source: str, mutant: Mutant) -> dict[str, dict[str, float]]:
     """The tests that execute a line of the mutant, by test file, with their seconds.
 

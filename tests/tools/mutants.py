@@ -36,7 +36,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from helpers.host_server import host_path
 from helpers.mutant_runs import Children
-from helpers.mutant_tests import choose, files_that_reach, look_up_tests
+from helpers.mutant_tests import choose, files_that_reach, is_run_by_import, look_up_tests
 from helpers.mutations import Mutant, mutants_of
 
 PACK = Path(__file__).resolve().parents[2]
@@ -113,7 +113,7 @@ def try_file(
         still = []
         for number, mutant in alive:
             chosen = choose(runs, source, mutant)
-            if everything and not chosen:
+            if everything and (not chosen or is_run_by_import(mutant)):
                 chosen = {file: run.seconds for file, run in runs.items() if run.seconds}
             if chosen:
                 met.add(number)

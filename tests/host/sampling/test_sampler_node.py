@@ -158,3 +158,11 @@ def test_each_typed_size_is_looked_at_before_anything_runs(host, wrong, words):
     assert node.validate_inputs(width=48, height=32, length=9) is True
     assert node.validate_inputs() is True
     assert node.validate_inputs(**wrong).startswith(f"{words} must be")
+
+
+def test_the_host_tells_the_node_who_it_is(host):
+    """Without it nothing could be told on the node itself."""
+    from comfy_api.latest import io
+
+    hidden = host.pack("nodes.sampling.sampler").M2VSampler.define_schema().hidden
+    assert hidden == [io.Hidden.unique_id, io.Hidden.dynprompt, io.Hidden.extra_pnginfo]
