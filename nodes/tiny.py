@@ -19,6 +19,10 @@ def register_weights() -> None:
     for kind in files.FILES:
         path = files.find(kind)
         if path is not None:
+            try:
+                files.check_edition(path)
+            except ValueError as error:  # the host starts all the same, and lists the file
+                logger.warning("StoryMem: %s", error)
             folder_paths.add_model_folder_path(kind, str(path.parent))
 
 
@@ -30,8 +34,9 @@ class TinyTextEncoder(io.ComfyNode):
             display_name="Tiny Text Encoder (demo)",
             category=CATEGORY,
             description="A demo, for the tiny model only: turns the few words of its toy world "
-            "into conditioning. Write name, action, name, action, place, camera, such as 'Bomo "
-            "jumps, Fipi stands, meadow, still'. Real models need CLIP Text Encode.",
+            "into conditioning. Write name, action, name, action, place, camera, framing, such as "
+            "'Bomo jumps, Fipi stands, meadow, still, wide'; whoever comes first stands on the "
+            "left. Real models need CLIP Text Encode.",
             inputs=[
                 io.String.Input(
                     "prompt",
@@ -40,9 +45,11 @@ class TinyTextEncoder(io.ComfyNode):
                     tooltip="".join(
                         f"Names of the {kind} one: {', '.join(names)}. "
                         for kind, names in zip(world.KINDS, world.NAMES, strict=True)
-                    ) + "Two characters a shot at most. Actions: "
+                    ) + "Two characters a shot at most; the first stands on the left. Actions: "
                     + ", ".join(world.ACTIONS) + ". Places: " + ", ".join(world.PLACES)
-                    + ". Cameras: " + ", ".join(world.CAMERAS) + ". Other words are ignored.",
+                    + ". Cameras: " + ", ".join(world.CAMERAS) + ". Framings: "
+                    + ", ".join(f for f in world.FRAMINGS if f != world.FRAMINGS[world.MEDIUM])
+                    + "; without one, medium. Other words are ignored.",
                 ),
                 io.String.Input(
                     "negative_prompt",

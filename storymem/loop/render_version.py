@@ -154,8 +154,9 @@ PARTS = {
         ),
     ),
     # The demo's model.
+    # 2: its second edition, with other words and another world.
     "tiny": Part(
-        1,
+        2,
         (
             "nodes/tiny.py",
             "storymem/tiny/engine.py",

@@ -81,6 +81,6 @@ def portraits(looks=LOOKS) -> list[torch.Tensor]:
 
 
 def explain(prompt: str) -> str:
-    """What the tiny text encoder makes of a prompt, slot by slot, for people."""
-    told = zip(text.SLOTS, text.parse(prompt), strict=True)
-    return ", ".join(f"{slot}: {word}" for slot, word in told if word) or "nothing"
+    """What the tiny text encoder makes of a prompt, word by word, for people."""
+    told = zip(text.WORDS, text.parse(prompt), strict=True)
+    return ", ".join(f"{part}: {word}" for part, word in told if word) or "nothing"

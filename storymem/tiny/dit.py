@@ -61,7 +61,7 @@ def predict(model, noisy, mask, known, sigma, text, *, memory_frames: int, rope_
         noisy, known: [B, M + F, 16, h, w], normalised latents.
         mask: [B, M + F], 1 where ``known`` holds what is to be shown.
         sigma: [B], 0 ... 1.
-        text: [B, 6, 4096].
+        text: [B, 5, 4096].
     """
     model.rope.memory_frames, model.rope.rope_shift = memory_frames, rope_shift
     spread = mask[:, :, None, None, None].expand(-1, -1, MASK_CHANNELS, *noisy.shape[-2:])
@@ -95,7 +95,7 @@ def sample(
     """Euler from noise to the shot's latents, [B, F, 16, h, w]; memory runs along and is dropped.
 
     Begins from ``noise``, of ``known``'s shape, or draws it. ``cfg`` other than 1 needs
-    ``empty_text``, [B, 6, 4096].
+    ``empty_text``, [B, 5, 4096].
     """
     x = noise
     if x is None:

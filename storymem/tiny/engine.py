@@ -24,6 +24,8 @@ class TinyFiles(ModelFiles):
 
     def check(self) -> None:
         require_diffusers()
+        for path in (self.i2v, self.vae):
+            files.check_edition(path)
 
     def positions(self) -> int:
         return dit.POSITIONS

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+EDITION = 2  # of the tiny world: its words, its pictures, and so the files that know them
+MADE_BY = "storymem.tiny.lab"
 VARIABLE = "STORYMEM_TINY_WEIGHTS"  # a folder that is looked into first
 SHIPPED = Path(__file__).parent / "weights"
 # The host's name of each kind, which is also the folder below ``SHIPPED``, so that no loader lists
@@ -32,6 +34,27 @@ def check_own(own: Path | None = None) -> None:
             )
 
 
+def metadata(module: str) -> dict[str, str]:
+    """What the header of a file says that ``storymem.tiny.lab.<module>`` has trained."""
+    made_by = f"{MADE_BY}.{module}"
+    return {"format": "pt", "license": "Apache-2.0", "made_by": made_by, "edition": str(EDITION)}
+
+
+def check_edition(path: Path) -> None:
+    """Raise ValueError for a trained file of another edition: it has learnt other words and another
+    world, and would draw noise. A file that this pack's training did not make is not judged."""
+    from ..files.weights_file import read_metadata  # the installer reads this file before torch
+
+    told = read_metadata(path)
+    edition = told.get("edition", "1")
+    if told.get("made_by", "").startswith("storymem.tiny.") and edition != str(EDITION):
+        raise ValueError(
+            f"{path} is a tiny model of edition {edition}, and this pack speaks to edition "
+            f"{EDITION}: its words and its pictures are others; train it again, or take the file "
+            "away to use the one that comes with the pack"
+        )
+
+
 def find(kind: str, own: Path | None = None) -> Path | None:
     """The file of a kind (``diffusion_models`` or ``vae``), in a folder of that name or flat."""
     name = FILES[kind]
@@ -50,6 +73,6 @@ def require(kind: str, own: Path | None = None) -> Path:
         module = {"diffusion_models": "train_dit", "vae": "train_vae"}[kind]
         raise ValueError(
             f"the tiny model's file {FILES[kind]} is not in {SHIPPED / kind}; put it there or set "
-            f"{VARIABLE} to the folder that has it (python -m storymem.tiny.{module} makes it)"
+            f"{VARIABLE} to the folder that has it (python -m storymem.tiny.lab.{module} makes it)"
         )
     return path

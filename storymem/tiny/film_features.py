@@ -15,11 +15,11 @@ import torch
 
 from ..metrics.scores import FilmFeatures, mean, unit
 from . import world
-from .judge import SCALES
 from .stand_in import StandIn
 
 KINDS, PLACES = len(world.KINDS), len(world.PLACES) + 1  # the studio is the last place
 LOOK = sum(world.LOOK_COUNTS)  # numbers that say one character's look
+SEEN = 0.25  # of a clip's frames: who is in fewer is not in it
 NOBODY: tuple[int, ...] = ()
 
 
@@ -31,15 +31,17 @@ class TinyWorld(FilmFeatures):
     measures = ("single_shot", "overall", "identity")
 
     def __init__(self, device: torch.device | str = "cpu"):
-        self._eyes = StandIn(device, scales=SCALES)
+        self._eyes = StandIn(device)
 
     def video(self, frames):
         pixels = torch.from_numpy(np.stack(frames)).to(self._eyes.judge.device)
         who = self._eyes.look_at(pixels)
-        kinds = (who[:, :KINDS].mean(0) >= 0.5).cpu()  # seen in half of the frames
+        kinds = (who[:, :KINDS].mean(0) >= SEEN).cpu()
         places = torch.eye(PLACES)[who[:, KINDS:].sum(0).argmax().cpu()]
         looks = torch.zeros(KINDS, LOOK)
-        seen = self._eyes.judge.identify(pixels[None].float() / 255, kinds[None], at=None)[0]
+        in_view = who[None, :, :KINDS].bool().transpose(1, 2)  # somebody may enter or leave
+        how = {"in_view": in_view, "judged": None}
+        seen = self._eyes.judge.identify(pixels[None].float() / 255, kinds[None], **how)[0]
         for kind in kinds.nonzero()[:, 0].tolist():
             looks[kind] = _in_numbers(seen[kind].tolist())
         return unit(torch.cat([kinds.float(), places, looks.flatten()])[None], self.name)[0]

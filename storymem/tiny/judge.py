@@ -3,12 +3,11 @@
 For each look, scale and position the squared colour difference under the sprite is summed, less
 ``AREA_COST`` for every covered pixel: a pixel that no template explains costs that much, so a
 larger template wins only where it fits. The best position and scale count per frame; frames of a
-shot add up.
+shot add up. Only frames in which a character should be wholly in view count: ``Scenes.in_view``
+knows them from the story, as ``framing`` is known from the prompt.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from einops import rearrange
@@ -18,14 +17,16 @@ from . import picture, world
 AREA_COST = (
     0.12  # squared RGB distance, 0 ... 3: between an edge's blur and the distance to a backdrop
 )
-SCALES = (1.0, 1.1, 1.2)
-JUDGED_FRAMES = (0, 4, 8, 12, 16)  # one per latent frame
+SCALES = (1.0, 1.06, 1.13, 1.2)  # times the framing's
+ALL_SCALES = tuple(near * scale for near in world.FRAMING_ZOOM for scale in SCALES)
+JUDGED = 5  # frames of a shot: as many as it has latents
 APART = 16.0  # pixels: no two characters' centres are this near to each other on both axes
 LOOKED_FOR = (0, 2, 1)  # kinds from the largest to the smallest, which may fit a part of another
 FRAMES_AT_ONCE = 8  # 486 maps of 48x48 each: 36 MB in float32
-SIDE = (
-    world.SIZE // 2
-)  # matching runs at half size: four times faster, and still exact on the truth
+# Matching runs at half size, four times faster and still exact on the truth; characters of a wide
+# shot are too small for that.
+HALF = world.SIZE // 2
+WIDE = world.FRAMINGS.index("wide")
 
 
 def _halve(pixels: torch.Tensor) -> torch.Tensor:
@@ -33,14 +34,24 @@ def _halve(pixels: torch.Tensor) -> torch.Tensor:
     return pixels.unflatten(-1, (-1, 2)).mean(-1).unflatten(-2, (-1, 2)).mean(-2)
 
 
-def _centre(shift: torch.Tensor) -> torch.Tensor:
-    """Pixel position of a sprite's centre, by its template's shift in half-size pixels."""
-    return ((shift + SIDE // 2) % SIDE).float() * 2 + 1
+def _centre(shift: torch.Tensor, side: int) -> torch.Tensor:
+    """Position of a sprite's centre in pixels, by its template's shift on a grid of ``side``."""
+    return (((shift + side // 2) % side).float() + 0.5) * (world.SIZE / side)
+
+
+def _shrink(framing: int | None):
+    """How pictures and templates of a framing are made smaller before they are matched."""
+    return _unchanged if framing == WIDE else _halve
+
+
+def _unchanged(pixels: torch.Tensor) -> torch.Tensor:
+    return pixels
 
 
 def lowest(costs: torch.Tensor, avoid: torch.Tensor) -> torch.Tensor:
     """The least of ``Judge.costs_by_place`` away from another's centre [N, 2], [N, LOOKS]."""
-    centre = _centre(torch.arange(SIDE, device=costs.device))
+    side = costs.shape[-1]
+    centre = _centre(torch.arange(side, device=costs.device), side)
     near_x = (centre - avoid[:, :1]).abs() < APART
     near_y = (centre - avoid[:, 1:]).abs() < APART
     closed = near_y[:, :, None] & near_x[:, None, :]
@@ -48,17 +59,29 @@ def lowest(costs: torch.Tensor, avoid: torch.Tensor) -> torch.Tensor:
 
 
 class Judge:
-    """Templates of all looks of all kinds, as spectra on one device."""
+    """Templates of all looks of all kinds, as spectra on one device.
+
+    ``scales``: of frames whose framing is not told.
+    """
 
     def __init__(self, device: torch.device | str = "cpu", *, scales: tuple[float, ...] = SCALES):
-        self.device = torch.device(device)
-        self._spectra = [self._templates(kind, scales) for kind in range(len(world.KINDS))]
+        self.device, self._scales = torch.device(device), scales
+        self._spectra: dict = {}
 
-    def _templates(self, kind: int, scales: tuple[float, ...]):
+    def _of(self, kind: int, framing: int | None):
+        """Spectra and constants of a kind, made at their first use."""
+        if (kind, framing) not in self._spectra:
+            scales = self._scales
+            if framing is not None:
+                scales = tuple(world.FRAMING_ZOOM[framing] * scale for scale in SCALES)
+            self._spectra[kind, framing] = self._templates(kind, scales, framing)
+        return self._spectra[kind, framing]
+
+    def _templates(self, kind: int, scales: tuple[float, ...], framing: int | None):
+        shrink = _shrink(framing)
         axis = torch.arange(world.SIZE, device=self.device, dtype=torch.float32)
-        offset = (
-            axis - world.SIZE // 2 - 0.5
-        )  # the sprite's centre in the middle of a half-size pixel
+        # The sprite's centre is in the middle of a pixel, of the size at which it is matched.
+        offset = axis - world.SIZE // 2 - (0.0 if framing == WIDE else 0.5)
         looks = world.all_looks().to(self.device).T[..., None, None]
         hues = picture.palette(self.device).hues
         masks, colours = [], []
@@ -68,21 +91,19 @@ class Judge:
             channels, cover = picture.draw_sprite(u, v, looks, kind, radius, hues)
             masks.append(cover.expand(world.LOOKS, -1, -1))
             colours.append(torch.stack([c.expand(world.LOOKS, -1, -1) for c in channels], 1))
-        mask, colour = (
-            _halve(torch.stack(masks, 1)),
-            _halve(torch.stack(colours, 1)),
-        )  # [L, S, (3,) h, w]
+        mask, colour = shrink(torch.stack(masks, 1)), shrink(torch.stack(colours, 1))
+        # [L, S, (3,) h, w]
         # sum m (I - c)^2 = sum m I^2 - 2 sum (m c) I + sum (m c)^2 / m
         constant = (colour.square().sum(2) / mask.clamp_min(1e-3)).sum((-1, -2))
         constant = constant - AREA_COST * mask.sum((-1, -2))
         spectrum = torch.cat([mask[:, :, None], -2 * colour], 2)
         return torch.fft.rfft2(spectrum).conj().resolve_conj(), constant
 
-    def _maps(self, frames: torch.Tensor, kind: int, looks: torch.Tensor | None = None):
+    def _maps(self, frames, kind: int, framing: int | None, looks: torch.Tensor | None = None):
         """Costs by look, scale and shift, [n, L, S, h, w]; ``looks`` [n] picks one per frame."""
-        spectrum, constant = self._spectra[kind]
+        spectrum, constant = self._of(kind, framing)
         image = rearrange(frames.to(self.device, torch.float32), "n h w c -> n c h w")
-        image = _halve(image)
+        image = _shrink(framing)(image)
         image = torch.cat([image.square().sum(1, keepdim=True), image], 1)
         seen = torch.fft.rfft2(image)  # [n, 4, h, w/2+1]
         if looks is None:
@@ -90,25 +111,32 @@ class Judge:
         else:
             joined = torch.einsum("nchw,nschw->nshw", seen, spectrum[looks])[:, None]
             constant = constant[looks][:, None]
-        maps = torch.fft.irfft2(joined, s=(SIDE, SIDE))
+        maps = torch.fft.irfft2(joined, s=tuple(image.shape[-2:]))
         return maps + constant[..., None, None]
 
     @torch.no_grad()
-    def locate(self, frames: torch.Tensor, kind: int, looks: torch.Tensor) -> torch.Tensor:
+    def locate(
+        self, frames: torch.Tensor, kind: int, looks: torch.Tensor, *, framing: int | None = None
+    ) -> torch.Tensor:
         """Where a known look (its number, int64 [N]) fits best: centre x, y, float32 [N, 2]."""
-        flat = torch.cat(
-            [
-                self._maps(part, kind, look).amin((1, 2)).flatten(1).argmin(-1)
-                for part, look in zip(
-                    frames.split(FRAMES_AT_ONCE), looks.split(FRAMES_AT_ONCE), strict=True
-                )
-            ]
-        )
-        return _centre(torch.stack([flat % SIDE, flat // SIDE], -1))
+        found = []
+        for part, look in zip(
+            frames.split(FRAMES_AT_ONCE), looks.split(FRAMES_AT_ONCE), strict=True
+        ):
+            maps = self._maps(part, kind, framing, look).amin((1, 2))
+            side = maps.shape[-1]
+            flat = maps.flatten(1).argmin(-1)
+            found.append(_centre(torch.stack([flat % side, flat // side], -1), side))
+        return torch.cat(found)
 
     @torch.no_grad()
     def costs(
-        self, frames: torch.Tensor, kind: int, *, avoid: torch.Tensor | None = None
+        self,
+        frames: torch.Tensor,
+        kind: int,
+        *,
+        avoid: torch.Tensor | None = None,
+        framing: int | None = None,
     ) -> torch.Tensor:
         """The best cost of each look in each frame.
 
@@ -117,6 +145,7 @@ class Judge:
             kind: index into ``world.KINDS``.
             avoid: [N, 2], another character's centre, which is not this one's;
                 NaN where there is none.
+            framing: index into ``world.FRAMINGS``; without it the judge's own scales are tried.
 
         Returns:
             float32 [N, LOOKS]; lower fits better, below zero is better than no character at all.
@@ -124,10 +153,14 @@ class Judge:
         if avoid is None:
             avoid = torch.full((frames.shape[0], 2), torch.nan, device=self.device)
         parts = zip(frames.split(FRAMES_AT_ONCE), avoid.split(FRAMES_AT_ONCE), strict=True)
-        return torch.cat([lowest(self.costs_by_place(part, kind), away) for part, away in parts])
+        return torch.cat(
+            [lowest(self.costs_by_place(part, kind, framing), away) for part, away in parts]
+        )
 
     @torch.no_grad()
-    def costs_by_place(self, frames: torch.Tensor, kind: int) -> torch.Tensor:
+    def costs_by_place(
+        self, frames: torch.Tensor, kind: int, framing: int | None = None
+    ) -> torch.Tensor:
         """The best cost of each look at each shift, float32 [N, LOOKS, h, w].
 
         Of ``FRAMES_AT_ONCE`` frames at most: a frame takes 6 MB.
@@ -136,53 +169,89 @@ class Judge:
             raise ValueError(
                 f"the judge sees {world.SIZE}x{world.SIZE} RGB frames, not {tuple(frames.shape)}"
             )
-        return self._maps(frames, kind).amin(2)
+        return self._maps(frames, kind, framing).amin(2)
 
     def identify(
         self,
         clips: torch.Tensor,
         visible: torch.Tensor,
         *,
-        at: Sequence[int] | None = JUDGED_FRAMES,
+        in_view: torch.Tensor | None = None,
+        framing: torch.Tensor | None = None,
+        judged: int | None = JUDGED,
     ) -> torch.Tensor:
         """The looks in each clip.
 
         Args:
             clips: [N, T, 96, 96, 3], 0 ... 1.
             visible: bool [N, P], which kinds the prompt asks for; two at most.
-            at: the frames that are looked at; ``None``: all.
+            in_view: bool [N, P, T], in which frames they should be wholly seen (where nowhere, all
+                count); all of them without it.
+            framing: int64 [N], index into ``world.FRAMINGS``; without it the judge's own scales
+                are tried.
+            judged: frames that are looked at, evenly among those in view; ``None``: all.
 
         Returns:
             int64 [N, P, 4]; -1 for a kind that is not asked for.
         """
         visible = visible.to(self.device)
-        length = clips.shape[1]
-        frames = [t for t in (range(length) if at is None else at) if t < length]
+        count, length = clips.shape[:2]
+        if in_view is None:
+            in_view = torch.ones(count, len(world.KINDS), length, dtype=torch.bool)
+        in_view = in_view.to(self.device)
+        in_view = in_view | ~in_view.any(-1, keepdim=True)
+        moments = evenly(in_view, length if judged is None else min(judged, length))
         looks = world.all_looks().to(self.device)
         found = torch.full((*visible.shape, 4), -1, device=self.device)
-        centre = torch.full((len(clips), len(frames), 2), torch.nan, device=self.device)
-        for kind in LOOKED_FOR:
-            who = visible[:, kind].nonzero()[:, 0]
-            if not len(who):
-                continue
-            picked = clips[who.to(clips.device)][:, frames].flatten(0, 1).to(self.device)
-            costs = self.costs(picked, kind, avoid=centre[who].flatten(0, 1))
-            best = costs.unflatten(0, (-1, len(frames))).sum(1).argmin(-1)
-            found[who, kind] = looks[best]
-            if kind != LOOKED_FOR[-1]:
-                at = self.locate(picked, kind, best.repeat_interleave(len(frames)))
-                centre[who] = at.unflatten(0, (-1, len(frames)))
+        groups = [None] if framing is None else framing.unique().tolist()
+        for group in groups:
+            of_group = visible.any(-1)
+            if group is not None:
+                of_group &= framing.to(self.device) == group
+            best = torch.full(visible.shape, -1, device=self.device)
+            for kind in LOOKED_FOR:
+                who = (of_group & visible[:, kind]).nonzero()[:, 0]
+                if not len(who):
+                    continue
+                at = moments[who, kind]
+                picked = clips[who.to(clips.device)[:, None], at.to(clips.device)].flatten(0, 1)
+                picked = picked.to(self.device)
+                away = torch.full((picked.shape[0], 2), torch.nan, device=self.device)
+                for other in LOOKED_FOR[: LOOKED_FOR.index(kind)]:
+                    known = best[who, other].repeat_interleave(at.shape[1])
+                    there = in_view[who, other].gather(1, at).flatten() & (known >= 0)
+                    if there.any():
+                        where = self.locate(picked[there], other, known[there], framing=group)
+                        away[there] = where
+                costs = self.costs(picked, kind, avoid=away, framing=group)
+                best[who, kind] = costs.unflatten(0, (len(who), -1)).sum(1).argmin(-1)
+                found[who, kind] = looks[best[who, kind]]
         return found
+
+
+def evenly(allowed: torch.Tensor, count: int) -> torch.Tensor:
+    """``count`` of the allowed frames, from the first to the last, int64 [..., count].
+
+    ``allowed`` is bool [..., T], one frame at least; where there are fewer, some come twice.
+    """
+    order = (~allowed).to(torch.uint8).argsort(dim=-1, stable=True)
+    last = allowed.sum(-1, keepdim=True) - 1
+    steps = torch.linspace(0, 1, count, device=allowed.device) if count > 1 else last.new_zeros(1)
+    return order.gather(-1, (last * steps).round().long())
 
 
 def agreement(judge: Judge, clips: torch.Tensor, scenes: world.Scenes) -> dict[str, float]:
     """How often the judge sees the look that the scene says, over all visible characters.
 
+    A clip shorter than its scene is its beginning; who is nowhere in view there does not count.
+
     Returns:
         fractions by attribute, ``joint`` (all four right), ``characters`` (the count).
     """
-    seen = judge.identify(clips, scenes.visible)
-    who = scenes.visible.to(judge.device)
+    in_view = scenes.in_view()[..., : clips.shape[1]]
+    who = scenes.visible & in_view.any(-1)
+    seen = judge.identify(clips, who, in_view=in_view, framing=scenes.framing)
+    who = who.to(judge.device)
     right = (seen == scenes.look.to(judge.device))[who].float()
     result = {name: right[:, i].mean().item() for i, name in enumerate(world.ATTRIBUTES)}
     result["joint"] = right.amin(-1).mean().item()

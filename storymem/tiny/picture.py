@@ -7,7 +7,7 @@ import math
 
 import torch
 
-from .world import CENTRE, FEET, RADII, SIZE, Scenes
+from .world import CENTRE, FEET, LANDMARKS, RADII, SIZE, STUDIO, Scenes
 
 CREAM = (0.97, 0.94, 0.86)
 # Per place: sky top, sky bottom, hills, ground; then horizon y; hill height and period; three
@@ -40,6 +40,18 @@ _HUE_COLOURS = (
 )
 
 
+# What a tint adds to the colours of hills and ground.
+_TINT_COLOURS = (
+    (0.13, -0.07, -0.03),
+    (0.11, 0.04, -0.13),
+    (-0.13, 0.03, 0.04),
+    (0.03, -0.11, 0.11),
+)
+_LANDMARK_COLOURS = ((0.98, 0.94, 0.78), (0.86, 0.90, 0.98), (0.22, 0.22, 0.28), (0.95, 0.95, 0.97))
+LANDMARK_AT = (72.0, 13.0)  # x, y at zoom 1; it is far away and does not scroll
+LANDMARK_RADIUS = 9.0  # pixels at zoom 1
+
+
 def _cover(distance: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """Soft coverage of a signed distance; ``scale`` is pixels per unit, an edge 1.5 pixels wide."""
     return (0.5 - distance * (scale / 1.5)).clamp(0, 1)
@@ -59,12 +71,15 @@ class Palette:
 
     hues: torch.Tensor  # float32 [6, 3]
     places: torch.Tensor  # float32 [7, 19]
+    tints: torch.Tensor  # float32 [4, 3]
+    landmarks: torch.Tensor  # float32 [4, 3]
 
 
 def palette(device) -> Palette:
     """The world's hues and places as tensors on ``device``."""
     places = [[*sum(row[:4], ()), *row[4:]] for row in _PLACES]
-    return Palette(torch.tensor(_HUE_COLOURS, device=device), torch.tensor(places, device=device))
+    parts = (_HUE_COLOURS, places, _TINT_COLOURS, _LANDMARK_COLOURS)
+    return Palette(*(torch.tensor(part, device=device) for part in parts))
 
 
 def draw_sprite(u, v, look, kind: int, scale, hues) -> tuple[list[torch.Tensor], torch.Tensor]:
@@ -115,6 +130,23 @@ def draw_sprite(u, v, look, kind: int, scale, hues) -> tuple[list[torch.Tensor],
     return channels, body_cover + extra_cover - body_cover * extra_cover
 
 
+def draw_landmark(u, v, landmark, scale) -> torch.Tensor:
+    """Coverage of a landmark at its own coordinates (-1 ... 1, v down); ``landmark`` is its number,
+    broadcastable with ``u``, ``scale`` its radius in pixels."""
+    sun = _disc(u, v, 0.9)
+    moon = torch.maximum(sun, -_disc(u - 0.55, v + 0.1, 0.8))
+    kite = 0.75 * u.abs() + 0.55 * v.abs() - 0.55
+    cloud = torch.minimum(
+        _disc(u * 0.8 + 0.45, v - 0.15, 0.5), _disc(u * 0.8 - 0.45, v - 0.15, 0.5)
+    )
+    cloud = torch.minimum(cloud, _disc(u * 0.9, v + 0.05, 0.6))
+    shapes = (sun, moon, kite, cloud)
+    chosen = shapes[-1]
+    for number in range(len(LANDMARKS) - 1):
+        chosen = torch.where(landmark == number, shapes[number], chosen)
+    return _cover(chosen, scale)
+
+
 def render(scenes: Scenes, colours: Palette | None = None) -> torch.Tensor:
     """float32 [N, T, H, W, 3] in 0 ... 1. Pure arithmetic: compile it with ``colours`` given."""
     device = scenes.x.device
@@ -133,11 +165,18 @@ def render(scenes: Scenes, colours: Palette | None = None) -> torch.Tensor:
     on_hill = ((py - (horizon - height * hill)) * zoom / 1.5 + 0.5).clamp(0, 1)
     on_ground = ((py - horizon) * zoom / 1.5 + 0.5).clamp(0, 1)
     up = (py / horizon).clamp(0, 1)
+    outdoors = (scenes.place != STUDIO)[:, None]
+    tint = (colours.tints[scenes.place_look[:, 0]] * outdoors)[..., None, None, None]  # [N, 3, ...]
+    landmark = scenes.place_look[:, 1, None, None, None]
+    far = [(p - at) / LANDMARK_RADIUS for p, at in zip((px, py), LANDMARK_AT, strict=True)]
+    mark = draw_landmark(*far, landmark, LANDMARK_RADIUS * zoom) * outdoors[..., None, None]
+    mark_colour = colours.landmarks[scenes.place_look[:, 1]][..., None, None, None]
     channels = []
     for c in range(3):
         value = row[:, c] + (row[:, 3 + c] - row[:, c]) * up
-        value = value + (row[:, 6 + c] - value) * on_hill
-        channels.append(value + (row[:, 9 + c] - value) * on_ground)
+        value = value + (mark_colour[:, c] * row[:, 18] - value) * mark
+        value = value + (row[:, 6 + c] + tint[:, c] - value) * on_hill
+        channels.append(value + (row[:, 9 + c] + tint[:, c] - value) * on_ground)
     light = row[:, 18]
     for kind in range(len(RADII)):
         u = (px - scenes.x[:, kind, :, None, None]) / RADII[kind]

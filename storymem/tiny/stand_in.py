@@ -8,6 +8,7 @@ it say so: with real CLIP they may be lower.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import torch
@@ -16,12 +17,11 @@ from ..memory.embedders import Embedder
 from ..memory.frame import MemoryFrame
 from ..selection.preprocess import in_batches
 from . import picture, text, world
-from .judge import AREA_COST, FRAMES_AT_ONCE, SCALES, Judge, lowest
+from .judge import ALL_SCALES, AREA_COST, FRAMES_AT_ONCE, Judge, lowest
 
-FIT = 0.25  # of what a character without any fault would gain: less is nobody
+FIT = 0.18  # of what a character without any fault would gain: less is nobody
 EMBEDDED_AT_ONCE = 64  # pictures
 TOP, BOTTOM = slice(0, 12), slice(86, 96)  # rows of the picture that nobody covers
-SAMPLES = 8  # of each place, at several scrolls, whose mean colours stand for it
 
 
 class StandIn(Embedder):
@@ -33,12 +33,12 @@ class StandIn(Embedder):
         self,
         device: torch.device | str = "cpu",
         *,
-        scales: tuple[float, ...] = (*SCALES, world.PORTRAIT_ZOOM),
+        scales: tuple[float, ...] = ALL_SCALES,
     ):
         super().__init__()
         self.judge = Judge(device, scales=scales)
         self._known: dict[str, torch.Tensor] = {}
-        self._places = _place_colours().to(self.judge.device)
+        self._places, self._place_of = (part.to(self.judge.device) for part in _place_colours())
 
     def embed_each(self, frames: Sequence[MemoryFrame]) -> torch.Tensor:
         """Vectors of many frames; each picture is looked at once, together with all new ones."""
@@ -102,7 +102,8 @@ class StandIn(Embedder):
     def _backdrop(self, pixels: torch.Tensor) -> torch.Tensor:
         """The nearest place, one-hot [N, places and the studio]."""
         away = torch.cdist(_strips(pixels), self._places)
-        return torch.nn.functional.one_hot(away.argmin(1), len(self._places)).float()
+        place = self._place_of[away.argmin(1)]
+        return torch.nn.functional.one_hot(place, len(world.PLACES) + 1).float()
 
 
 def _strips(pixels: torch.Tensor) -> torch.Tensor:
@@ -111,18 +112,18 @@ def _strips(pixels: torch.Tensor) -> torch.Tensor:
     return torch.cat(list(parts), 1)
 
 
-def _place_colours() -> torch.Tensor:
-    """[places and the studio, 6]."""
-    count = len(world.PLACES) + 1
-    empty = world.portraits(torch.zeros(count, 4, dtype=torch.long), 0)
-    place = torch.arange(count)
-    scenes = world.Scenes(
-        look=empty.look,
+def _place_colours() -> tuple[torch.Tensor, torch.Tensor]:
+    """Every place, the studio last, with every tint and framing: [N, 6], and which place it is."""
+    place, tint, framing = torch.cartesian_prod(
+        *(torch.arange(n) for n in (len(world.PLACES) + 1, len(world.TINTS), len(world.FRAMINGS)))
+    ).T
+    empty = world.portraits(torch.zeros(len(place), 4, dtype=torch.long), 0)
+    scenes = dataclasses.replace(
+        empty,
         visible=torch.zeros_like(empty.visible),
-        x=empty.x,
-        y=empty.y,
         place=place,
-        scroll=empty.scroll,
-        zoom=torch.ones_like(empty.zoom),
+        place_look=torch.stack([tint, torch.zeros_like(tint)], 1),
+        framing=framing,
+        zoom=torch.tensor(world.FRAMING_ZOOM)[framing][:, None],
     )
-    return _strips(picture.render(scenes)[:, 0])
+    return _strips(picture.render(scenes)[:, 0]), place

@@ -1,8 +1,11 @@
-"""A stand-in for a text encoder: hashed words in six slots. It understands the story world only.
+"""A stand-in for a text encoder: hashed words in five slots. It understands the story world only.
 
-Slots: name, action, name, action, place, camera. Each word gives a vector drawn from its hash;
-each slot adds a vector of its own, because Wan's cross-attention has no word order and could not
-tell else which action belongs to which name. Words that the world does not know are passed over.
+Slots: the character on the left, the one on the right, place, camera, framing. Each word gives a
+vector drawn from its hash; a character's name and action are added up in one slot, so that an
+action belongs to its name. Each slot adds a vector of its own, because Wan's cross-attention has no
+word order. Whoever a prompt names first stands on the left: without that, a model has to guess a
+side for each of two, and may guess the same one twice. Words that the world does not know are
+passed over.
 """
 
 from __future__ import annotations
@@ -14,7 +17,10 @@ import torch
 
 from . import world
 
-SLOTS = ("name", "action", "name 2", "action 2", "place", "camera")
+SLOTS = ("left", "right", "place", "camera", "framing")
+WORDS = ("name", "action", "name 2", "action 2", "place", "camera", "framing")  # of a prompt
+SLOT_OF = (0, 0, 1, 1, 2, 3, 4)  # of each of them
+WORDS_IN_A_SLOT = 2
 WIDTH = 4096  # as Wan's text encoder
 SLOT_STRENGTH = 0.7
 _NAMES = {name.lower(): kind for kind, names in enumerate(world.NAMES) for name in names}
@@ -23,6 +29,7 @@ VOCABULARY = (
     *world.ACTIONS,
     *world.PLACES,
     *world.CAMERAS,
+    *(name for name in world.FRAMINGS if name != world.FRAMINGS[world.MEDIUM]),
 )
 
 
@@ -33,44 +40,48 @@ def hashed_vector(text: str) -> torch.Tensor:
 
 
 def parse(prompt: str) -> list[str | None]:
-    """The word in each of the six slots, None where the prompt says nothing.
-
-    Two characters come in the order of their kinds, whoever the prompt names first: training has
-    seen no other order, and the model draws noise at one that it does not know.
-    """
-    slots: list[str | None] = [None] * len(SLOTS)
+    """The prompt's word for each of ``WORDS``, None where it says nothing."""
+    words: list[str | None] = [None] * len(WORDS)
     at = 0
     for word in re.findall(r"[a-z]+", prompt.lower()):
         if word in _NAMES:
-            at = 0 if slots[0] is None else 2
-            slots[at] = word
+            at = 0 if words[0] is None else 2
+            words[at] = word
         elif word in world.ACTIONS:
-            slots[at + 1] = word
+            words[at + 1] = word
         elif word in world.PLACES:
-            slots[4] = word
+            words[4] = word
         elif word in world.CAMERAS:
-            slots[5] = word
-    if slots[0] and slots[2] and _NAMES[slots[2]] < _NAMES[slots[0]]:
-        slots[:4] = [*slots[2:4], *slots[:2]]
-    return slots
+            words[5] = word
+        elif word in VOCABULARY:
+            words[6] = word
+    return words
 
 
-def tokens(prompt: str) -> list[int]:
-    """Row of ``vectors`` for each slot; row 0 is the empty word."""
-    return [0 if word is None else 1 + VOCABULARY.index(word) for word in parse(prompt)]
+def tokens(prompt: str) -> list[list[int]]:
+    """Rows of ``vectors`` for each slot, [5, 2]; row 0 is the empty word."""
+    rows: list[list[int]] = [[] for _ in SLOTS]
+    for slot, word in zip(SLOT_OF, parse(prompt), strict=True):
+        rows[slot].append(0 if word is None else 1 + VOCABULARY.index(word))
+    return [row + [0] * (WORDS_IN_A_SLOT - len(row)) for row in rows]
 
 
 def vectors() -> tuple[torch.Tensor, torch.Tensor]:
-    """The words' vectors [1 + words, 4096], row 0 empty, and the slots' [6, 4096]."""
+    """The words' vectors [1 + words, 4096], row 0 empty, and the slots' [5, 4096]."""
     words = [torch.zeros(WIDTH), *(hashed_vector(f"word {word}") for word in VOCABULARY)]
     slots = [SLOT_STRENGTH * hashed_vector(f"slot {slot}") for slot in SLOTS]
     return torch.stack(words), torch.stack(slots)
 
 
+def embed(rows: torch.Tensor, words: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
+    """``tokens`` of prompts (int64 [..., 5, 2]) by ``vectors``: float32 [..., 5, 4096]."""
+    return words[rows].sum(-2) + slots
+
+
 def encode(prompt: str) -> torch.Tensor:
-    """float32 [6, 4096]; an empty prompt gives the slots alone, as training without text does."""
+    """float32 [5, 4096]; an empty prompt gives the slots alone, as training without text does."""
     slots = [SLOT_STRENGTH * hashed_vector(f"slot {slot}") for slot in SLOTS]
-    for at, word in enumerate(parse(prompt)):
+    for slot, word in zip(SLOT_OF, parse(prompt), strict=True):
         if word is not None:
-            slots[at] = slots[at] + hashed_vector(f"word {word}")
+            slots[slot] = slots[slot] + hashed_vector(f"word {word}")
     return torch.stack(slots)

@@ -17,7 +17,7 @@ from storymem.metrics.report import title_of
 from storymem.metrics.scores import MetricModels, measure_story
 from storymem.sampling.start_images import from_folder
 from storymem.script.reader import load_story
-from storymem.tiny import files, picture, world
+from storymem.tiny import files, picture, staging, world
 from storymem.tiny.film_features import NOBODY, TinyWorld, keeps_look, look_of
 from storymem.tiny.lab.scripts import main, returning_casts, write_stories
 
@@ -40,13 +40,15 @@ def tales(tmp_path_factory) -> Path:
 
 def clip(*, look=(0, 1, 2, 0), visible=(True, False, False), place=0) -> list[np.ndarray]:
     """Eight frames of one scene: the big character's ``look``, others look like the first."""
-    scenes = world.sample_stories(1, shots=1, seed=3, characters=3).scenes
+    scenes = staging.sample_stories(1, shots=1, seed=3, characters=3).scenes
     scenes = world.Scenes(
         look=torch.tensor([look] + [[0, 0, 0, 0]] * 2)[None],
         visible=torch.tensor([visible]),
         x=scenes.x * 0 + torch.tensor([28.0, 70.0, 70.0])[None, :, None],
         y=scenes.y,
         place=torch.tensor([place]),
+        place_look=torch.zeros(1, 2, dtype=torch.long),
+        framing=torch.tensor([world.MEDIUM]),
         scroll=scenes.scroll,
         zoom=torch.ones_like(scenes.zoom),
     )

@@ -9,7 +9,7 @@ import torch
 
 from storymem.memory.embedders import Embedder
 from storymem.memory.frame import REFERENCE_SHOT
-from storymem.tiny import text, world
+from storymem.tiny import staging, text, world
 from storymem.tiny.lab import evaluate, flow, measures, player, returns
 
 pytestmark = pytest.mark.slow
@@ -82,7 +82,7 @@ def read(image, kind):
 class CodeReader:
     """Stands where the judge would: reads the top of the picture."""
 
-    def identify(self, clips, visible):
+    def identify(self, clips, visible, **how):
         seen = torch.full((len(clips), len(world.KINDS), 4), -1)
         for i, kind in visible.nonzero().tolist():
             frame = (clips[i, -1] * 255).round().to(torch.uint8)
@@ -115,7 +115,7 @@ def work(tmp_path_factory):
     options = ["--out", str(out), "--stories", "2", "--shots", "3", "--long-shots", "10"]
     options = evaluate.parse([*options, "--device", "cpu", "--workers", "1", "--cases", *names])
     stories = [
-        world.sample_stories(2, shots=3, seed=evaluate.EVALUATION_SEED),
+        staging.sample_stories(2, shots=3, seed=evaluate.EVALUATION_SEED),
         player.returning(2, shots=10, absent=8, seed=evaluate.RETURN_SEED)[0],
     ]
     threads = torch.get_num_threads()
@@ -170,7 +170,7 @@ def test_what_was_found_is_written_with_intervals_and_drawn(work):
 
 
 def test_seams_are_measured_where_a_shot_goes_on(monkeypatch):
-    stories = world.sample_stories(3, shots=3, seed=4)
+    stories = staging.sample_stories(3, shots=3, seed=4)
     goes_on = stories.begins != world.CUT
     assert goes_on.any()
     found = {}
@@ -192,7 +192,7 @@ def test_seams_are_measured_where_a_shot_goes_on(monkeypatch):
 
 def test_colours_that_drift_are_matched_and_the_drift_is_measured():
     pytest.importorskip("kornia")
-    stories = world.sample_stories(3, shots=3, seed=4)
+    stories = staging.sample_stories(3, shots=3, seed=4)
 
     class Drifts(CopyingPainter):
         def _paint(self, request, rope_shift):
@@ -211,7 +211,7 @@ def test_colours_that_drift_are_matched_and_the_drift_is_measured():
 
 
 def test_a_cut_repeats_nothing_so_that_nothing_of_it_can_drift():
-    stories = world.sample_stories(3, shots=3, seed=4)
+    stories = staging.sample_stories(3, shots=3, seed=4)
     case = player.Case("cut", remembers=False, begins=world.CUT)
     played = player.play(stories, case, CopyingPainter([stories]))
     found = measures.seams(played, stories.begins != world.CUT)
@@ -221,7 +221,7 @@ def test_a_cut_repeats_nothing_so_that_nothing_of_it_can_drift():
 
 def test_the_frames_around_seams_come_back_from_their_file_and_are_measured(tmp_path):
     pytest.importorskip("cv2")
-    stories = world.sample_stories(4, shots=4, seed=6)
+    stories = staging.sample_stories(4, shots=4, seed=3)
     options = evaluate.parse(["--out", str(tmp_path), "--stories", "4", "--shots", "4"])
     work = evaluate.Evaluation(options, None, None)
     work.stories = stories
@@ -243,7 +243,7 @@ def test_the_frames_around_seams_come_back_from_their_file_and_are_measured(tmp_
 
 
 def test_stories_are_told_to_the_librarys_own_parser():
-    stories = world.sample_stories(4, shots=7, seed=9)
+    stories = staging.sample_stories(4, shots=7, seed=9)
     for s in range(4):
         tale = player.tell(stories, s, evaluate.FULL)
         assert [shot.prompt for shot in tale.shots] == [stories.prompt(s, k) for k in range(7)]
@@ -268,7 +268,7 @@ def test_spoilt_frames_are_below_the_scorers_threshold_and_the_others_are_untouc
     from storymem.selection.preprocess import ShotFrames
     from storymem.selection.scorers import SharpnessScorer
 
-    stories = world.sample_stories(1, shots=2, seed=2)
+    stories = staging.sample_stories(1, shots=2, seed=2)
     frames = (player.picture.render(stories.scenes[[0]])[0] * 255).round().to(torch.uint8)
     spoilt = player.corrupt(frames)
     assert torch.equal(spoilt[player.CORRUPTED_FRAMES :], frames[player.CORRUPTED_FRAMES :])

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from helpers.not_empty import not_empty
-from storymem.tiny import demo, files, judge, world
+from storymem.tiny import demo, files, judge, staging, world
 
 KEPT_SHOTS = 3
 
@@ -245,7 +245,7 @@ def test_stories_in_one_batch_are_the_headless_runners_stories(stand_in):
     from storymem.tiny.engine import tiny_engine
     from storymem.tiny.lab import player
 
-    stories = world.sample_stories(8, shots=2, seed=5)
+    stories = staging.sample_stories(8, shots=2, seed=5)
     first, second = (stories.cast.sum(1) == 2).nonzero()[:2, 0].tolist()  # as much memory each
     before = torch.rand(5, world.SIZE, world.SIZE, 3, generator=torch.Generator().manual_seed(0))
     requests = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from storymem.tiny import dit
-from storymem.tiny.lab import fit, muon, speed
+from storymem.tiny import dit, text
+from storymem.tiny.lab import corpus, fit, hearing, muon, revive, speed
 
 SHAPES = ((24, 24), (24, 24), (80, 24), (24, 80), (80, 24))
 
@@ -87,6 +87,92 @@ def test_a_rotation_the_other_way_would_be_seen():
     there = speed.rotate(x, angle.cos(), angle.sin())
     torch.testing.assert_close(speed.rotate(there, angle.cos(), -angle.sin()), x)
     assert (there - speed.rotate(x, angle.cos(), -angle.sin())).abs().max() > 0.1
+
+
+def test_a_slot_whose_words_come_out_alike_is_told():
+    model, words = make_model(quick=False), hearing.Words("cpu")
+    before = hearing.heard(model, words)
+    assert set(before) == {
+        *("left name", "right name", "left action", "right action", "place", "camera", "framing")
+    }
+    assert min(before.values()) > 0.1
+    first = model.condition_embedder.text_embedder.linear_1
+    place = words.slots[text.SLOTS.index("place")]
+    with torch.no_grad():  # as AdamW's steps at the full rate left it: far below zero for a slot
+        first.weight -= 40 * place / place.square().sum()
+    after = hearing.heard(model, words)
+    assert after["place"] < 1e-4
+    assert after["camera"] > 0.1
+
+
+def deaf_model():
+    """Half of the text embedder's units are never on, and all are far below zero for two slots."""
+    model, words = make_model(quick=False), hearing.Words("cpu")
+    first = model.condition_embedder.text_embedder.linear_1
+    slots = [words.slots[text.SLOTS.index(name)] for name in revive.DEAF]
+    with torch.no_grad():
+        first.bias[::2] = -20
+        for slot in slots:
+            first.weight -= 60 * slot / slot.square().sum()
+    return model, words
+
+
+def test_waking_makes_deaf_slots_heard_and_changes_no_other_word():
+    model, words = deaf_model()
+    rows = torch.tensor([text.tokens("Bomo hops, Fipi jumps, wide"), text.tokens("Anka stands")])
+    others = [text.SLOTS.index(name) for name in ("left", "right", "framing")]
+
+    def embedded():
+        with torch.no_grad():
+            return model.condition_embedder.text_embedder(words(rows))[:, others]
+
+    before, was = hearing.heard(model, words), embedded()
+    assert max(before["place"], before["camera"]) < 1e-3
+    revive.wake(model)
+    after = hearing.heard(model, words)
+    assert min(after["place"], after["camera"]) > 0.05
+    assert (embedded() - was).norm() < 0.01 * was.norm()
+
+
+def test_reviving_trains_on_the_mix_and_returns_the_average():
+    g = torch.Generator().manual_seed(0)
+
+    def randn(*shape):
+        return torch.randn(*shape, generator=g)
+
+    data = corpus.Corpus(
+        stories=None,
+        shots=randn(2, 3, 5, 16, 4, 4),
+        known=randn(2, 3, 5, 16, 4, 4),
+        images=randn(2, 3, 3, 16, 4, 4),
+        portraits=randn(2, 3, 16, 4, 4),
+        cast=torch.ones(2, 3, dtype=torch.bool),
+        grey=randn(5, 16, 4, 4),
+        near=torch.zeros(2, 3, 5, 4, 4),
+        words=torch.tensor([[text.tokens("Bomo hops, snow, still")] * 3] * 2),
+        begins=torch.zeros(2, 3, dtype=torch.long),
+        visible=torch.zeros(2, 3, 3, dtype=torch.bool),
+    )
+    model, _ = deaf_model()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    how = {"minutes": 0.03, "muon_rate": 1e-3, "seed": 0}
+    found = revive.revive(model, data, ((1, 0), (2, 2)), **how)
+    assert found.keys() == before.keys()
+    moved = [name for name in before if not torch.equal(found[name], before[name])]
+    assert len(moved) > 20
+    assert all(torch.isfinite(value).all() for value in found.values())
+
+
+def test_a_parameter_gets_its_share_of_the_rate():
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4))
+    how = {"lr": 1e-2, "betas": (0.9, 0.99), "ema_decay": 0.9}
+    state = fit.Training(module, share=lambda name: 0.1 if name == "0.weight" else 1.0, **how)
+    before = [p.detach().clone() for p in state.parameters]
+    module(torch.ones(2, 4)).square().sum().backward()
+    state.apply(1e-2)
+    moved = [(p - b).abs().max().item() for p, b in zip(state.parameters, before, strict=True)]
+    assert moved == pytest.approx([1e-3, 1e-2, 1e-2, 1e-2], rel=1e-3)
 
 
 def test_steps_leave_the_losss_gradients():

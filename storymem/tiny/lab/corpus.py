@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 
-from .. import picture, text, vae, world
+from .. import picture, staging, text, vae, world
 
 IMAGES = 3  # memory candidates of a shot: frame 0 and two others
-PORTRAITS_FIRST = 0.75  # of the samples begin their memory with the portraits
-STRANGERS = 0.1  # of those have frames that may be another story's: portraits are to be trusted
-CONTINUED = 0.5  # of the continuing shots are trained as such, the others as cuts
+PORTRAITS_FIRST = 0.6  # of the samples begin their memory with the portraits
+STRANGERS = 0.15  # of those have frames that may be another story's: portraits are to be trusted
+CONTINUED = 0.8  # of the continuing shots are trained as such, the others as cuts
 TEXT_DROP = 0.1
 MEMORY_NOISE = 0.05  # at most, on the memory's clean latents
 JUNK_MEMORY = 0.25  # of the samples: noise alone where memory is denoised, as sampling may leave it
@@ -33,7 +33,7 @@ class Corpus:
     cast: torch.Tensor  # bool [S, P]
     grey: torch.Tensor  # [F, ...]
     near: torch.Tensor  # [S, K, F, h, w]: where characters are
-    words: torch.Tensor  # int64 [S, K, 6]
+    words: torch.Tensor  # int64 [S, K, 5, 2]
     begins: torch.Tensor  # int64 [S, K]
     visible: torch.Tensor  # bool [S, K, P]
 
@@ -83,7 +83,7 @@ def build(
     characters: int | None = None,
 ) -> Corpus:
     """Render and encode stories, ``at_once`` at a time."""
-    drawn = world.sample_stories(stories, seed=seed, characters=characters)
+    drawn = staging.sample_stories(stories, seed=seed, characters=characters)
     device, shots = codec.device, drawn.place.shape[1]
     colours = picture.palette(device)
     generator = torch.Generator().manual_seed(seed)
@@ -144,7 +144,7 @@ class Batch:
     mask: torch.Tensor  # [B, M + F]
     junk: torch.Tensor  # bool [B]
     weight: torch.Tensor  # [B, F, 1, h, w]
-    words: torch.Tensor  # int64 [B, 6]
+    words: torch.Tensor  # int64 [B, 5, 2]
     story: torch.Tensor  # int64 [B]
     shot: torch.Tensor  # int64 [B]
 
@@ -158,8 +158,12 @@ def draw(
     portraits_first: float = PORTRAITS_FIRST,
     continued: float = CONTINUED,
     strangers: float = STRANGERS,
+    frames: int = FRAMES,
 ) -> Batch:
     """Random shots with memory from the other shots and the portraits of their story.
+
+    ``frames`` is their length in latents, 1 to 5: the VAE is causal, so a shorter clip's latents
+    are the beginning of the longer one's.
 
     Portraits come first, in the order of kinds; where there is less room than characters, those
     that the shot shows are among them.
@@ -175,9 +179,10 @@ def draw(
 
     s, k = integers(stories), integers(shots)
     begins = corpus.begins[s, k] * chance(continued)
-    shot = corpus.shots[s, k].float()
+    begins = torch.where(begins < frames, begins, world.CUT)  # something is left to be made
+    shot = corpus.shots[s, k, :frames].float()
     is_cut = (begins == world.CUT).view(-1, 1, 1, 1, 1)
-    known = torch.where(is_cut, corpus.grey.float(), corpus.known[s, k].float())
+    known = torch.where(is_cut, corpus.grey[:frames].float(), corpus.known[s, k, :frames].float())
     mask = torch.arange(shot.shape[1], device=device)[None] < begins[:, None]  # 0, 1 or 2 latents
     if memory_frames:
         others = (k[:, None] + 1 + integers(shots - 1, memory_frames)) % shots
@@ -207,8 +212,8 @@ def draw(
         known=known,
         mask=mask.float(),
         junk=chance(JUNK_MEMORY),
-        weight=1 + FOREGROUND_WEIGHT * corpus.near[s, k].float()[:, :, None],
-        words=corpus.words[s, k] * ~chance(TEXT_DROP)[:, None],
+        weight=1 + FOREGROUND_WEIGHT * corpus.near[s, k, :frames].float()[:, :, None],
+        words=corpus.words[s, k] * ~chance(TEXT_DROP)[:, None, None],
         story=s,
         shot=k,
     )

@@ -27,7 +27,8 @@ class Training:
 
     ``seconds`` is the training time spent, over all commands; the learning rate follows its share
     of the total, so that a training may be cut into commands of any length. AdamW steps the
-    parameters, Muon those that ``by_muon`` (name, parameter) picks, both at one learning rate.
+    parameters, Muon those that ``by_muon`` (name, parameter) picks, both at one learning rate;
+    ``share`` (name) is the part of it that a parameter gets.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Training:
         clip: float = 0.5,
         weight_decay: float = 0.0,
         by_muon: Callable[[str, torch.nn.Parameter], bool] = lambda name, parameter: False,
+        share: Callable[[str], float] = lambda name: 1.0,
     ):
         self.module, self.lr, self.ema_decay, self.clip = module, lr, ema_decay, clip
         self.names = [name for name, _ in module.named_parameters()]
@@ -49,8 +51,12 @@ class Training:
         named = list(zip(self.names, self.parameters, strict=True))
         matrices = [p for name, p in named if by_muon(name, p)]
         self.is_muons = [by_muon(name, p) for name, p in named]
+        by_share: dict[float, list[torch.nn.Parameter]] = {}
+        for (name, p), muons in zip(named, self.is_muons, strict=True):
+            if not muons:
+                by_share.setdefault(share(name), []).append(p)
         self.optimizer = torch.optim.AdamW(
-            [p for p, muons in zip(self.parameters, self.is_muons, strict=True) if not muons],
+            [{"params": group, "share": part} for part, group in by_share.items()],
             lr=lr,
             betas=betas,
             weight_decay=weight_decay,
@@ -70,7 +76,7 @@ class Training:
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
         for optimizer in filter(None, (self.optimizer, self.muon)):
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("share", 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.steps += 1

@@ -9,6 +9,7 @@ import torch
 from ...sampling.colour_match import lab_statistics
 from ...selection.preprocess import in_batches
 from .. import world
+from ..place_judge import identify_places
 from .player import Played
 from .statistics import difference, mean, rate, ratio
 
@@ -16,18 +17,58 @@ JUDGED_AT_ONCE = 64  # clips
 AGAIN = ("error", "drift")  # figures of the frames that a continuing shot repeats
 
 
-def see(referee, played: Played, visible: torch.Tensor) -> torch.Tensor:
+def see(referee, played: Played, stories: world.Stories) -> torch.Tensor:
     """The looks that the judge sees, int64 [S, K, P, 4]; -1 where nobody is asked for."""
+    visible = stories.visible
     seen = torch.full((*visible.shape, 4), -1)
     given = torch.tensor(played.given)
+    in_view = stories.scenes.in_view().unflatten(0, given.shape)
     device = getattr(referee, "device", "cpu")
     for count in given.unique().tolist():  # shots of one length at a time
         asked = visible.any(-1) & (given == count)
         for places in in_batches(asked.nonzero().tolist(), JUDGED_AT_ONCE):
             s, k = torch.tensor(places).T
             clips = torch.stack([played.shots[s][k] for s, k in places]).to(device)
-            seen[s, k] = referee.identify(clips.float() / 255, visible[s, k]).cpu()
+            how = {"in_view": in_view[s, k, :, count:], "framing": stories.framing[s, k]}
+            seen[s, k] = referee.identify(clips.float() / 255, visible[s, k], **how).cpu()
     return seen
+
+
+def see_places(played: Played, stories: world.Stories, device="cpu") -> torch.Tensor:
+    """Tint and landmark of every shot's place, int64 [S, K, 2]; -1 where it cannot be seen."""
+    seen = torch.full((*stories.place.shape, len(world.PLACE_ATTRIBUTES)), -1)
+    given = torch.tensor(played.given)
+    zoom = stories.scenes.zoom.unflatten(0, given.shape)
+    for count in given.unique().tolist():
+        for places in in_batches((given == count).nonzero().tolist(), JUDGED_AT_ONCE):
+            s, k = torch.tensor(places).T
+            clips = torch.stack([played.shots[s][k] for s, k in places]).to(device)
+            found = identify_places(clips.float() / 255, stories.place[s, k], zoom[s, k, count:])
+            seen[s, k] = found.cpu()
+    return seen
+
+
+def places_kept(seen: torch.Tensor, stories: world.Stories) -> dict:
+    """How often a place that comes back after a cut looks as it did when it was first seen.
+
+    Args:
+        seen: int64 [S, K, 2]; -1 where it cannot be seen, which counts neither way.
+    """
+    shots = seen.shape[1]
+    right = torch.ones_like(seen, dtype=torch.bool)
+    asked = torch.zeros_like(right)
+    for k in range(1, shots):
+        same = (stories.place[:, :k] == stories.place[:, k : k + 1])[..., None] & (seen[:, :k] >= 0)
+        first = same.int().argmax(1, keepdim=True)
+        before = seen[:, :k].gather(1, first)[:, 0]
+        is_back = stories.begins[:, k] == world.CUT
+        asked[:, k] = same.any(1) & (seen[:, k] >= 0) & is_back[:, None]
+        right[:, k] = before == seen[:, k]
+    joint = (right | ~asked).all(-1)
+    found = {
+        name: rate(right[..., i], asked[..., i]) for i, name in enumerate(world.PLACE_ATTRIBUTES)
+    }
+    return found | {"joint": rate(joint, asked.any(-1))}
 
 
 def first_seen(seen: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:

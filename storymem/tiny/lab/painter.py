@@ -73,7 +73,7 @@ class Painter:
                 self.model,
                 mask.to(device),
                 known,
-                self._words[words] + self._slots,
+                text.embed(words, self._words, self._slots),
                 memory_frames=count,
                 noise=rearrange(noise, "b c f h w -> b f c h w").to(device),
                 rope_shift=rope_shift,

@@ -27,7 +27,7 @@ from ...script.reader import load_story
 from ...script.story import Story
 from ...selection import keyframes
 from ...selection.scorers import SharpnessScorer
-from .. import demo, picture, world
+from .. import demo, picture, staging, world
 from .painter import Request
 from .painter import load_painter as load_painter
 
@@ -120,15 +120,38 @@ def play(
     Args:
         embedder: of pictures and prompts, for the policy ``relevant``.
     """
-    count, shots = stories.place.shape
+    count = len(stories.place)
     tales = [tell(stories, s, case) for s in range(count)]
-    banks = []
-    for s in range(count):
-        faces = portraits(stories, s) if case.portraits else []
-        known = names(stories, s) if case.portraits else ()
-        how = {"max_frames": case.max_frames, "sink": case.sink, "policy": case.policy}
-        how |= {"pinned": case.pinned, "names": known}
-        banks.append(start_bank(faces, **how))
+    banks = [
+        begin_bank(
+            case,
+            portraits(stories, s) if case.portraits else [],
+            names(stories, s) if case.portraits else (),
+        )
+        for s in range(count)
+    ]
+    seeds = [seed + SEED_STEP * s for s in range(count)]
+    return play_tales(tales, banks, seeds, case, paint, workers=workers, embedder=embedder)
+
+
+def begin_bank(case: Case, faces: Sequence[torch.Tensor], known: Sequence[str]) -> MemoryBank:
+    """The memory with which a story is played: pictures of its characters, and their names."""
+    how = {"max_frames": case.max_frames, "sink": case.sink, "policy": case.policy}
+    return start_bank(list(faces), **how, pinned=case.pinned, names=tuple(known))
+
+
+def play_tales(
+    tales: Sequence[Story],
+    banks: list[MemoryBank],
+    seeds: Sequence[int],
+    case: Case,
+    paint: Callable[[Sequence[Request], int], torch.Tensor],
+    *,
+    workers: int = 1,
+    embedder: Embedder | None = None,
+) -> Played:
+    """Play stories of equally many shots to their ends, each from a bank and a seed of its own."""
+    count, shots = len(tales), len(tales[0].shots)
     played = Played(*([[] for _ in range(count)] for _ in range(3)), banks)
     layouts = [LayoutEmbedder() for _ in range(count)]  # each knows the frames of its own bank
     with ThreadPoolExecutor(workers) as pool:
@@ -144,8 +167,7 @@ def play(
                 given = take_overlap_frames(plan.mode, before)
                 shot = tales[s].shots[k]
                 memory = shot_memory(banks[s], tales[s], shot, embedder=embedder).frames
-                base = seed + SEED_STEP * s
-                requests.append(Request(memory, given, plan.prompt, plan.seed(base)))
+                requests.append(Request(memory, given, plan.prompt, plan.seed(seeds[s])))
             clips = paint(requests, case.rope_shift)
             if case.matches_colour:
                 given = [request.given for request in requests]
@@ -243,7 +265,7 @@ def returning(
     Returns:
         the stories, and bool [S, K, P]: the returning character's shots after the absence.
     """
-    drawn = world.sample_stories(count, shots=shots, seed=seed, characters=characters)
+    drawn = staging.sample_stories(count, shots=1, seed=seed, characters=characters)
     draw = torch.Generator().manual_seed(seed + 1)
     chance = torch.rand(count, shots, len(world.KINDS), generator=draw)
     who = torch.where(drawn.cast, chance[:, 0], 2.0).argmin(-1)
@@ -257,13 +279,10 @@ def returning(
     room = torch.where(is_away, room, world.ON_STAGE - 1)
     there = others[:, None] & (rank < room[..., None])
     visible = torch.where(is_away[:, None], there, there | returner[:, None])
-    back = returner[:, None] & (torch.arange(shots) > first + absent)[:, None]
-    stories = replace(
-        drawn,
-        visible=visible,
-        begins=torch.zeros_like(drawn.begins),
-        scenes=replace(drawn.scenes, visible=visible.flatten(0, 1)),
+    stories = staging.sample_stories(
+        count, shots=shots, seed=seed, characters=characters, visible=visible
     )
+    back = returner[:, None] & (torch.arange(shots) > first + absent)[:, None]
     return stories, back
 
 

@@ -101,7 +101,7 @@ class Returns(trials.Trials):
         if case.policy == "relevant" and self.embedder is None:
             self.embedder = stand_in.StandIn(self.options.device)
         played = self.play(stories, case)
-        seen = self.see(played, stories.visible)
+        seen = self.see(played, stories)
         shows = {
             "in_memory": measures.memory_shows(played, stories),
             "in_bank": measures.bank_shows(played, stories),

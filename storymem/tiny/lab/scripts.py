@@ -17,13 +17,14 @@ import argparse
 import json
 import logging
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import torch
 from PIL import Image
 
 from ...files.video import write_video
-from .. import demo, files, picture, world
+from .. import demo, files, picture, staging, world
 from .painter import load_painter
 from .player import Case, names, play, portraits, script_of
 
@@ -45,7 +46,7 @@ def returning_casts(count: int, *, shots: int, seed: int) -> list[tuple[world.St
     """
     found: list[list[tuple[world.Stories, int]]] = []
     for cast in (2, 3):
-        drawn = world.sample_stories(
+        drawn = staging.sample_stories(
             count * DRAWN_FOR_ONE, shots=shots, seed=seed + cast, characters=cast
         )
         there = drawn.visible.int()
@@ -99,8 +100,9 @@ def _one(stories: world.Stories, number: int) -> world.Stories:
     """One of the stories, as stories."""
     shots = stories.place.shape[1]
     told = {
-        key: getattr(stories, key)[[number]]
-        for key in ("look", "name", "cast", "visible", "action", "place", "camera", "begins")
+        field.name: getattr(stories, field.name)[[number]]
+        for field in fields(world.Stories)
+        if field.name != "scenes"
     }
     scenes = stories.scenes[torch.arange(number * shots, (number + 1) * shots)]
     return world.Stories(**told, scenes=scenes)

@@ -19,9 +19,10 @@ from pathlib import Path
 import torch
 from einops import rearrange
 
-from .. import dit, files, judge, text, vae, world
+from .. import dit, files, judge, vae, world
 from . import corpus, speed
 from .fit import Training
+from .hearing import Words, heard
 
 logger = logging.getLogger(__name__)
 
@@ -29,18 +30,19 @@ TRAIN_SEED, TEST_SEED = 2_000, 910_000
 DIT_FILE = files.FILES["diffusion_models"]
 MEMORY_SHARES = (6, 9, 12, 15, 15, 12, 13, 6, 5, 4, 3)  # of M = 0 ... 10, per cent
 PROBE_LEVEL, PROBE_MEMORY = 0.8, 4
+LENGTHS, LENGTH_SHARES = (1, 2, 3, 5), (10, 8, 18, 64)  # latent frames, per cent of the steps
+SHORT_MEMORY = (0, 2, 4, 6, 8)  # memory frames of shots shorter than the longest: fewer graphs
 BATCH_PARTS = ("clean", "known", "mask", "junk", "weight", "words")  # that a step reads
 
 
-class Words:
-    """Token numbers to text embeddings on a device."""
-
-    def __init__(self, device):
-        words, slots = text.vectors()
-        self.words, self.slots = words.to(device), slots.to(device)
-
-    def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
-        return self.words[tokens] + self.slots
+# AdamW moves every weight by the rate, whatever its gradient. The text embedder's first layer has
+# 4096 inputs of unit variance, so that its outputs move thousands of times as far; at the full rate
+# its units went so far below zero that the words of a slot came out alike, never to be heard again.
+TEXT_SHARES = {
+    "condition_embedder.text_embedder.linear_1.weight": 0.002,
+    "condition_embedder.text_embedder.linear_1.bias": 0.1,
+    "condition_embedder.text_embedder.linear_2.weight": 0.1,
+}
 
 
 def flow_loss(model, batch: corpus.Batch, sigma, noise, embedded, dtype, memory_frames: int):
@@ -91,31 +93,57 @@ def probe(model, held_out: corpus.Corpus, words: Words, dtype, *, size: int = 12
     }
 
 
+def choose_shape(chooser: torch.Generator) -> tuple[int, int]:
+    """Of the next step: how many memory frames, and how many latents the shot has."""
+    shares = (torch.tensor(part, dtype=torch.float32) for part in (MEMORY_SHARES, LENGTH_SHARES))
+    memory, length = (int(torch.multinomial(part, 1, generator=chooser)) for part in shares)
+    frames = LENGTHS[length]
+    if frames < LENGTHS[-1]:
+        memory = min(SHORT_MEMORY, key=lambda size: abs(size - memory))
+    return memory, frames
+
+
 @torch.no_grad()
 def identity(
-    model, held_out, codec, words, referee, dtype, *, shots: int, memory: str, **how
-) -> dict:
-    """The judge on sampled held-out shots with ``memory`` of three portraits, or none."""
+    model,
+    held_out,
+    codec,
+    words,
+    referee,
+    dtype,
+    *,
+    shots: int,
+    memory: str,
+    frames: int = corpus.FRAMES,
+    **how,
+) -> tuple[dict, torch.Tensor]:
+    """The judge on sampled held-out shots of ``frames`` latents, with ``memory`` of three portraits
+    or none: rates, ``together`` of those who share a shot, and the clips."""
     device = held_out.words.device
     generator = torch.Generator(device).manual_seed(1)
     stories, per_story = held_out.words.shape[:2]
     pick = torch.arange(shots, device=device) * 3 % (stories * per_story)
     s, k = pick // per_story, pick % per_story
-    known = held_out.grey.float().expand(shots, -1, -1, -1, -1)
-    mask = torch.zeros(shots, known.shape[1], device=device)
-    frames = 0
+    known = held_out.grey[:frames].float().expand(shots, -1, -1, -1, -1)
+    mask = torch.zeros(shots, frames, device=device)
+    count = 0
     if memory == "portraits":
-        frames = held_out.portraits.shape[1]
+        count = held_out.portraits.shape[1]
         known = torch.cat([held_out.portraits[s].float(), known], 1)
-        mask = torch.cat([torch.ones(shots, frames, device=device), mask], 1)
+        mask = torch.cat([torch.ones(shots, count, device=device), mask], 1)
     embedded = words(held_out.words[s, k])
     with torch.autocast(device.type, dtype, enabled=dtype is not None):
         latents = dit.sample(
-            model, mask, known, embedded, memory_frames=frames, generator=generator, **how
+            model, mask, known, embedded, memory_frames=count, generator=generator, **how
         )
     clips = codec.decode(latents)
     scenes = held_out.stories.scenes[pick.cpu()]
-    return judge.agreement(referee, clips, scenes), clips
+    found = judge.agreement(referee, clips, scenes)
+    both = scenes.visible.sum(1) == 2
+    if both.any():
+        pair = judge.agreement(referee, clips[both.to(device)], scenes[both])
+        found["together"] = pair["joint"]
+    return found, clips
 
 
 def is_hidden_matrix(name: str, parameter: torch.nn.Parameter) -> bool:
@@ -126,6 +154,8 @@ def is_hidden_matrix(name: str, parameter: torch.nn.Parameter) -> bool:
 def start(args: argparse.Namespace, device) -> tuple[torch.nn.Module, Training]:
     """The model, resumed from the state where there is one."""
     model = dit.build(layers=args.layers, ffn=args.ffn)
+    if args.begin_with:
+        model = dit.load_host_file(args.begin_with).train().requires_grad_(True)
     model.rope = dit.KnownPositions(model.rope)
     speed.quicken(model)
     model = model.to(device)
@@ -137,6 +167,7 @@ def start(args: argparse.Namespace, device) -> tuple[torch.nn.Module, Training]:
         clip=1.0,
         weight_decay=0.01,
         by_muon=is_hidden_matrix if args.optimizer == "muon" else lambda name, p: False,
+        share=lambda name: TEXT_SHARES.get(name, 1.0),
     )
     resumed = training.load(args.state)
     logger.info("%d parameters, resumed=%s", sum(p.numel() for p in model.parameters()), resumed)
@@ -149,8 +180,7 @@ def export(training: Training, path: Path) -> int:
 
     state = dict(zip(training.names, training.ema, strict=True))
     state = {k: v.half().contiguous().cpu() for k, v in dit.to_host(state).items()}
-    meta = {"format": "pt", "license": "Apache-2.0", "made_by": "storymem.tiny.lab.train_dit"}
-    save_file(state, str(path), metadata=meta)
+    save_file(state, str(path), metadata=files.metadata("train_dit"))
     return path.stat().st_size
 
 
@@ -194,11 +224,10 @@ def train(args: argparse.Namespace) -> dict:
     )
     logger.info("%d stories encoded after %.1f s", args.stories, time.perf_counter() - began)
     if args.compile:
-        torch._dynamo.config.recompile_limit = 64  # eleven lengths, with and without gradients
+        torch._dynamo.config.recompile_limit = 64  # fifteen lengths, with and without gradients
         model.compile_repeated_blocks()
     generator = torch.Generator(device).manual_seed(args.seed + training.steps)
     chooser = torch.Generator().manual_seed(args.seed + training.steps)
-    shares = torch.tensor(MEMORY_SHARES, dtype=torch.float32)
     referee = judge.Judge(device)
     steps = speed.ShapedSteps(training.parameters, captures=on_gpu and args.compile)
     log = (args.out / "dit_metrics.jsonl").open("a")
@@ -206,12 +235,14 @@ def train(args: argparse.Namespace) -> dict:
     def report(full: bool, **more) -> dict:
         kept = training.put(training.ema)
         found = {"steps": training.steps, "seconds": round(training.seconds, 1), **more}
+        found["heard"] = heard(model, words)
         found["probe"] = probe(model, held_out, words, dtype, size=args.probe_size)
-        cases = {"portraits": ("portraits", 5)}
+        cases: dict[str, dict] = {"portraits": {}}
         if full:
-            cases |= {"none": ("none", 5), "s1": ("portraits", 1), "s0": ("portraits", 0)}
-        for name, (memory, shift) in cases.items():
-            how = {"shots": args.judged_shots, "memory": memory, "rope_shift": shift}
+            cases |= {"none": {"memory": "none"}, "s1": {"rope_shift": 1}, "s0": {"rope_shift": 0}}
+            cases |= {f"latents_{f}": {"frames": f} for f in LENGTHS[:-1]}
+        for name, case in cases.items():
+            how = {"shots": args.judged_shots, "memory": "portraits", "rope_shift": 5, **case}
             how["steps"] = args.sample_steps
             found[name], clips = identity(model, held_out, codec, words, referee, dtype, **how)
             if name == "portraits":
@@ -225,18 +256,23 @@ def train(args: argparse.Namespace) -> dict:
     deadline = began + args.minutes * 60
     last = since = None
     shown_at, next_report = training.steps, training.seconds + args.report_seconds
-    total = args.total_minutes * 60
+
+    def total() -> float:
+        """The training time in all: what the options allow, or what is left of this command."""
+        left = deadline - time.perf_counter() if args.to_the_end else math.inf
+        return min(args.total_minutes * 60, training.seconds + left)
+
     while (
         time.perf_counter() < deadline
         and training.steps < args.max_steps
-        and training.seconds < total
+        and training.seconds < total()
     ):
-        m = int(torch.multinomial(shares, 1, generator=chooser))
+        m, frames = choose_shape(chooser)
         if args.renew_steps and training.steps % args.renew_steps == 0:
             at = training.steps // args.renew_steps * at_once % (args.stories - at_once + 1)
             seed = TRAIN_SEED + 1 + training.steps
             data.replace(at, corpus.build(codec, stories=at_once, seed=seed, **how))
-        batch = corpus.draw(data, args.batch, m, generator)
+        batch = corpus.draw(data, args.batch, m, generator, frames=frames)
         u = torch.rand(args.batch, generator=generator, device=device)
         noise = torch.randn(batch.clean.shape, generator=generator, device=device)
 
@@ -245,8 +281,8 @@ def train(args: argparse.Namespace) -> dict:
             return flow_loss(model, batch, sigma, noise, words(tokens), dtype, m)[0]
 
         inputs = [getattr(batch, name) for name in BATCH_PARTS]
-        loss = steps.run(m, work, [*inputs, dit.shifted(u), noise])
-        norm = training.apply(training.rate(total))
+        loss = steps.run((m, frames), work, [*inputs, dit.shifted(u), noise])
+        norm = training.apply(training.rate(total()))
         if since is None:  # the first step compiles, outside the training time
             loss.item()
             since = last = time.perf_counter()
@@ -264,19 +300,21 @@ def train(args: argparse.Namespace) -> dict:
             continue
         if training.steps % args.log_steps == 0:
             step_ms = 1e3 * (now - since) / max(1, training.steps - shown_at)
-            rate = training.rate(total)
+            rate = training.rate(total())
             line = (training.steps, value, norm.item(), rate, step_ms)
             logger.info("%6d loss %.4f norm %.2f rate %.1e %.1f ms/step", *line)
             shown_at, since = training.steps, now
         if training.seconds > next_report:
             next_report = training.seconds + args.report_seconds
+            export(training, args.out / DIT_FILE)
             report(False, loss=value)
             training.save(args.state)
             last = since = time.perf_counter()
             shown_at = training.steps
+    size = export(training, args.out / DIT_FILE)
     training.save(args.state)
     result = report(True)
-    result["bytes"] = export(training, args.out / DIT_FILE)
+    result["bytes"] = size
     result["command"] = " ".join(sys.argv)
     (args.out / "dit.json").write_text(json.dumps(result, indent=1))
     return result
@@ -296,9 +334,13 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--state", type=Path, required=True, help="folder of the resumable state")
     parser.add_argument("--export-only", action="store_true", help="write the file from --state")
+    parser.add_argument("--begin-with", type=Path, help="a DiT file to go on from, at step 0")
     parser.add_argument("--vae", type=Path, help="VAE file; default: the shipped one")
     parser.add_argument("--minutes", type=float, default=9, help="wall-clock limit of this command")
     parser.add_argument("--total-minutes", type=float, default=20, help="training time in all")
+    parser.add_argument(
+        "--to-the-end", action="store_true", help="the rate falls to 0 by the end of this command"
+    )
     parser.add_argument("--max-steps", type=int, default=10**9)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--lr", type=float, default=2e-3)

@@ -62,9 +62,15 @@ class Trials:
         how = {"seed": self.options.seed, "workers": self.options.workers}
         return self._clocked("playing", play, stories, case, paint, embedder=self.embedder, **how)
 
-    def see(self, played: Played, visible: torch.Tensor) -> torch.Tensor:
+    def see(self, played: Played, stories: world.Stories) -> torch.Tensor:
         """The looks that the judge sees, int64 [S, K, P, 4] (see ``measures.see``)."""
-        return self._clocked("judging", measures.see, self.referee, played, visible)
+        return self._clocked("judging", measures.see, self.referee, played, stories)
+
+    def places(self, played: Played, stories: world.Stories) -> dict:
+        """How places keep their looks (see ``measures.places_kept``)."""
+        device = getattr(self.referee, "device", "cpu")
+        seen = self._clocked("judging", measures.see_places, played, stories, device)
+        return measures.places_kept(seen, stories)
 
     def run(self, cases: Iterable[Case]) -> None:
         """Play the cases that are not left out, as long as there is time.

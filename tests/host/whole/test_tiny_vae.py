@@ -31,10 +31,10 @@ def ours():
 @pytest.fixture(scope="module")
 def clips():
     """Two clips of a held-out story and their scenes, [2, 17, 96, 96, 3]."""
-    from storymem.tiny import picture, world
+    from storymem.tiny import picture, staging
     from storymem.tiny.lab import train_vae
 
-    stories = world.sample_stories(1, seed=train_vae.TEST_SEED)
+    stories = staging.sample_stories(1, seed=train_vae.TEST_SEED)
     scenes = stories.scenes[[0, 3]]
     return picture.render(scenes), scenes
 
