@@ -2,7 +2,8 @@
 
 ``window`` is the method (paper 3.2). Its authors name the limit: several characters, and someone
 who returns after a long absence. ``relevant`` and ``entities`` are ours: they fill the same number
-of places by what the prompt says. All are deterministic, and give every frame they chose a reason.
+of places by what the prompt says. ``entities_only`` leaves out the frames that show only others,
+and may leave places empty. All are deterministic, and give every frame they chose a reason.
 """
 
 from __future__ import annotations
@@ -64,10 +65,15 @@ EQUAL = 6  # decimals to which two scores are compared: the newer of equals wins
 
 @dataclass(frozen=True)
 class Choice:
-    """Indices into the bank's frames, oldest first, each with its reason."""
+    """Indices into the bank's frames, oldest first, each with its reason.
+
+    ``left_out`` says of frames why they were no candidates; others that were not chosen found no
+    place.
+    """
 
     indices: tuple[int, ...]
     reasons: dict[int, str] = field(default_factory=dict)
+    left_out: dict[int, str] = field(default_factory=dict)
 
 
 class _Places:
@@ -173,3 +179,39 @@ def choose_entities(
     places.give_sink(sink, count)
     places.give_recent(count)
     return places.choice()
+
+
+def choose_entities_only(
+    shown: Sequence[Sequence[str]],
+    wanted: Sequence[str],
+    *,
+    max_frames: int,
+    sink: int,
+    pinned: Sequence[int] = (),
+) -> Choice:
+    """As ``choose_entities``, from the frames that show somebody who appears, or nobody known.
+
+    A frame that shows only others makes a model draw them in place of those whom the prompt names.
+    So it is left out, even when it is pinned and when places stay empty. Nothing is left out of a
+    shot that names nobody: who appears may be said in words that cannot be read.
+
+    Args:
+        shown: names of those that each frame shows.
+        wanted: names of those who appear in the shot.
+    """
+    here = {name.casefold() for name in wanted}
+    left_out = {
+        i: f"shows nobody in the shot, only {', '.join(names)}"
+        for i, names in enumerate(shown)
+        if here and names and here.isdisjoint(name.casefold() for name in names)
+    }
+    kept = [i for i in range(len(shown)) if i not in left_out]
+    choice = choose_entities(
+        [shown[i] for i in kept],
+        wanted,
+        max_frames=max_frames,
+        sink=sink,
+        pinned=[place for place, i in enumerate(kept) if i in pinned],
+    )
+    reasons = {kept[place]: why for place, why in choice.reasons.items()}
+    return Choice(tuple(reasons), reasons, left_out)

@@ -7,8 +7,16 @@ from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from storymem.memory.policies import POLICIES, Choice, choose_entities, choose_relevant
+from storymem.memory.policies import (
+    POLICIES,
+    Choice,
+    choose_entities,
+    choose_entities_only,
+    choose_relevant,
+)
 
 
 def unlike(i, j):
@@ -65,7 +73,7 @@ def test_how_related_a_frame_is_counts_among_those_that_wait():
 def test_the_policies_are_those_of_saved_workflows_and_a_choice_stays_as_it_is():
     assert POLICIES == ("window", "relevant", "entities")
     choice = Choice((1, 2))
-    assert choice.reasons == {}
+    assert choice.reasons == choice.left_out == {}
     with pytest.raises(FrozenInstanceError):
         choice.indices = (3,)
 
@@ -215,4 +223,93 @@ def test_why_each_frame_is_seen_under_relevant():
 def test_small_budgets(max_frames):
     assert len(choose_relevant([0.1, 0.2], unlike, max_frames=max_frames, sink=3).indices) == (
         max_frames
+    )
+
+
+# --- without those who are not in the shot -------------------------------------------------------
+
+
+def test_a_frame_that_shows_only_others_is_left_out_though_places_stay_empty():
+    choice = choose_entities_only(shown("m.p.pb.m"), ["Mara"], max_frames=4, sink=0)
+    assert choice.reasons == {0: "shows Mara", 3: "shows Mara"}
+    assert choice.indices == (0, 3)
+    assert choice.left_out == {
+        1: "shows nobody in the shot, only Pip",
+        2: "shows nobody in the shot, only Pip, Bo",
+    }
+
+
+def test_a_pin_does_not_keep_a_frame_that_shows_only_others():
+    choice = choose_entities_only(shown("m.p.b.m.m"), ["Mara"], max_frames=3, sink=1, pinned=[0, 1])
+    assert choice.reasons == {0: "pinned", 3: "recent", 4: "shows Mara"}
+    assert sorted(choice.left_out) == [1, 2]
+
+
+def test_frames_in_which_nobody_is_known_stay_candidates():
+    choice = choose_entities_only(shown(".p..m."), ["Mara"], max_frames=9, sink=1)
+    assert choice.reasons == {
+        0: "sink: one of the first frames",
+        2: "recent",
+        3: "shows Mara",
+        4: "recent",
+    }
+
+
+def test_a_frame_of_two_stays_when_one_of_them_is_in_the_shot():
+    choice = choose_entities_only(shown("mp.p.b"), ["Mara"], max_frames=3, sink=0)
+    assert (choice.indices, sorted(choice.left_out)) == ((0,), [1, 2])
+
+
+def test_the_sink_is_of_the_frames_that_remain():
+    choice = choose_entities_only(shown("p.b..m.m."), ["Mara"], max_frames=2, sink=1)
+    assert choice.reasons == {2: "sink: one of the first frames", 4: "shows Mara"}
+
+
+def test_everybody_else_leaves_a_shot_without_memory():
+    choice = choose_entities_only(shown("p.b"), ["Mara"], max_frames=3, sink=1, pinned=[0])
+    assert (choice.indices, choice.reasons, sorted(choice.left_out)) == ((), {}, [0, 1])
+
+
+def test_names_of_those_left_out_are_the_same_in_any_case():
+    choice = choose_entities_only([["MARA"], ["PIP"]], ["mara"], max_frames=2, sink=0)
+    assert (choice.indices, list(choice.left_out)) == ((0,), [1])
+
+
+NAMES = ("Mara", "Pip", "Bo", "Zoe")
+SOME = st.lists(st.sampled_from(NAMES), max_size=3, unique=True)
+
+
+@st.composite
+def memories(draw):
+    bank = draw(st.lists(SOME, max_size=14))
+    pinned = draw(st.sets(st.sampled_from(range(len(bank))), max_size=4)) if bank else set()
+    places = {"max_frames": draw(st.integers(0, 8)), "sink": draw(st.integers(0, 5))}
+    return bank, sorted(pinned), places
+
+
+@settings(max_examples=200, deadline=None)
+@given(memories(), SOME)
+def test_what_remains_is_chosen_as_if_the_others_were_not_in_the_bank(memory, wanted):
+    bank, pinned, places = memory
+    choice = choose_entities_only(bank, wanted, pinned=pinned, **places)
+    is_of_others = [bool(wanted and names) and not set(names) & set(wanted) for names in bank]
+    assert list(choice.left_out) == [i for i, is_other in enumerate(is_of_others) if is_other]
+    kept = [i for i, is_other in enumerate(is_of_others) if not is_other]
+    expected = choose_entities(
+        [bank[i] for i in kept],
+        wanted,
+        pinned=[kept.index(i) for i in pinned if i in kept],
+        **places,
+    )
+    assert choice.indices == tuple(kept[i] for i in expected.indices)
+    assert choice.reasons == {kept[i]: why for i, why in expected.reasons.items()}
+    assert list(choice.reasons) == list(choice.indices)
+
+
+@settings(max_examples=100, deadline=None)
+@given(memories())
+def test_a_shot_that_names_nobody_sees_what_it_sees_under_entities(memory):
+    bank, pinned, places = memory
+    assert choose_entities_only(bank, [], pinned=pinned, **places) == choose_entities(
+        bank, [], pinned=pinned, **places
     )
