@@ -39,7 +39,9 @@ def policy_inputs() -> list:
             tooltip="Which frames a shot sees when there are more than max_frames. window: the "
             "first and the most recent, as in the paper. relevant: the first, then those closest "
             "to the shot's prompt (needs an embedder with CLIP's text tower). entities: those that "
-            "show the shot's characters, so that someone who comes back is remembered.",
+            "show the shot's characters, so that someone who comes back is remembered. "
+            "entities_only: the same, but no frame that shows only others, even if it is pinned or "
+            "places stay empty.",
         ),
         Embedder.Input(
             "embedder",
@@ -60,7 +62,7 @@ def check_policy(policy: str, embedder) -> None:
     if embedder is None:
         raise ValueError(
             "the relevant policy needs an embedder that compares pictures with prompts: connect "
-            "Load Embedder (clip) to embedder, or choose window or entities"
+            "Load Embedder (clip) to embedder, or choose another policy"
         )
     embedder.embed_text("a picture")
     embedder.release()
@@ -130,7 +132,7 @@ class MemoryBankNode(io.ComfyNode):
                     default="",
                     advanced=True,
                     tooltip="Who is in the reference pictures, in order, separated by commas, such "
-                    "as Mara, Pip. Only the entities policy uses it.",
+                    "as Mara, Pip. Only the policies entities and entities_only use it.",
                 ),
             ],
             outputs=[Bank.Output(display_name="bank", tooltip=BANK_TOOLTIP)],

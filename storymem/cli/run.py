@@ -23,7 +23,7 @@ from ..headless.sampling import SCHEDULER_OF_SAMPLER, check_recipe
 from ..loop.plan import LoopSettings, Step
 from ..memory.bank import MemoryBank, start_bank
 from ..memory.bank_folder import load_bank
-from ..memory.policies import POLICIES
+from ..memory.policies import BY_NAMES, POLICIES
 from ..sampling.recipe import Recipe
 from ..sampling.start_images import from_folder
 from ..script.numbers import parse_ranges
@@ -243,7 +243,7 @@ def _bank(options: argparse.Namespace) -> MemoryBank:
     pictures = [read_picture(path).float() / 255 for path in options.references]
     if options.tiny and not pictures:
         pictures = demo.portraits(options.tiny_looks)
-    by_name = options.policy == "entities"
+    by_name = options.policy in BY_NAMES
     names = [path.stem for path in options.references] if by_name else ()
     return start_bank(
         pictures,

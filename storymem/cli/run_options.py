@@ -129,8 +129,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             "setting")  # fmt: skip
     add("--policy", default=POLICIES[0], choices=POLICIES,
         help="which frames a shot sees when there are more than --max-frames: the first and the "
-        "latest (the paper), those related to the prompt (needs --embedder clip), or those that "
-        "show who appears")  # fmt: skip
+        "latest (the paper), those related to the prompt (needs --embedder clip), those that show "
+        "who appears, or the same without those that show only others")  # fmt: skip
     add("--threshold", type=float, default=0.9, help="similarity below which a frame is new")
     add("--max-keyframes", type=int, default=3, help="keyframes per shot")
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ..memory.bank import MemoryBank
+from ..memory.bank import LEFT_OUT, MemoryBank
 from ..memory.embedders import Embedder
 from ..memory.frame import MemoryFrame
-from ..memory.policies import POLICIES
+from ..memory.policies import BY_NAMES, POLICIES
 from ..memory.retrieval import choose_frames, frames_to_names, has_to_choose
 from ..script.story import Shot, Story
 
@@ -47,7 +47,8 @@ def shot_memory(
 ) -> ShotMemory:
     """What ``shot`` of ``story`` sees of ``bank``, by the bank's own settings.
 
-    A policy other than the window chooses as soon as there are more frames than places.
+    A policy other than the window chooses as soon as there are more frames than places, and
+    ``entities_only`` always.
 
     Args:
         embedder: compares the prompt with pictures; only the policy ``relevant`` asks it.
@@ -67,7 +68,12 @@ def shot_memory(
             replace(bank, choice=None, seen=_by_digest(bank, reasons)), indices, reasons
         )
     choice = choose_frames(bank, story, shot, embedder)
-    bank = replace(bank, choice=choice, seen=_by_digest(bank, choice.reasons))
+    if len(bank.frames) - len(choice.left_out) <= bank.max_frames:
+        choice = replace(choice, reasons=dict.fromkeys(choice.indices, ROOM_FOR_ALL))
+    left_out = {i: LEFT_OUT + why for i, why in choice.left_out.items()}
+    # A picture may be in the bank twice: what the shot sees counts.
+    seen = _by_digest(bank, left_out) | _by_digest(bank, choice.reasons)
+    bank = replace(bank, choice=choice, seen=seen)
     return ShotMemory(bank, choice.indices, choice.reasons)
 
 
@@ -82,7 +88,7 @@ def describe_settings(bank: MemoryBank) -> list:
         [[kind, sorted(getattr(bank.edits, kind))] for kind in ("pin", "unpin", "drop", "keep")],
         [[f.digest, f.pinned, f.order] for f in bank.frames],
     ]
-    if bank.policy == "entities":
+    if bank.policy in BY_NAMES:
         described += [sorted(bank.edits.names), [[f.name, f.prompt] for f in bank.frames]]
     return described
 

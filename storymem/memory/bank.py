@@ -13,6 +13,7 @@ from .edits import NO_EDITS, BankEdits
 from .frame import MemoryFrame
 from .policies import MAX_MEMORY_FRAMES, POLICIES, SINK_FRAMES, Choice, window
 
+LEFT_OUT = "waits: "  # begins the reason of a frame that a policy left out
 MAX_DROPPED = 32  # full-size pictures: the memory of a long story must not grow with them
 
 
@@ -26,7 +27,8 @@ class MemoryBank:
     how a shot's frames are chosen when there are more than places. The rest is filled in by
     :mod:`storymem.loop.shot_memory` alone: ``choice`` is what was chosen for the shot that this
     bank was handed to; ``seen`` what the last shot saw under a policy other than the window, with
-    reasons; ``shows`` whom the prompts and file names say that each frame shows.
+    reasons, and what was left out of it (see ``LEFT_OUT``); ``shows`` whom the prompts and file
+    names say that each frame shows.
     """
 
     frames: tuple[MemoryFrame, ...] = ()

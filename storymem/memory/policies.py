@@ -24,8 +24,8 @@ def memory_warnings(max_frames: int, sink: int, policy: str) -> list[str]:
             "memory frames; more may blur characters and take longer"
         )
     if 0 < max_frames <= sink:
-        # Under entities it gives way to who appears.
-        who = "shot that names nobody of the cast" if policy == "entities" else "shot"
+        # Where names count, it gives way to who appears.
+        who = "shot that names nobody of the cast" if policy in BY_NAMES else "shot"
         warnings.append(
             f"the sink of {sink} fills all {max_frames} places of the memory, so no {who} sees "
             f"anything newer unless it is pinned; set sink to {max_frames // 3}"
@@ -58,7 +58,8 @@ def window(
     return tuple(range(sink)) + tuple(range(count - recent, count))
 
 
-POLICIES = ("window", "relevant", "entities")
+POLICIES = ("window", "relevant", "entities", "entities_only")
+BY_NAMES = ("entities", "entities_only")  # those that ask whom a frame shows
 DIVERSITY = 0.3  # of a choice's score: how little it looks like the frames chosen before
 EQUAL = 6  # decimals to which two scores are compared: the newer of equals wins
 

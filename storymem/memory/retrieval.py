@@ -14,14 +14,13 @@ from ..script.cast import MAX_NAMES, named_in, names_in_label, names_of
 from ..script.story import Shot, Story
 from .bank import MemoryBank
 from .embedders import Embedder
-from .policies import Choice, choose_entities, choose_relevant
+from .policies import BY_NAMES, Choice, choose_entities, choose_entities_only, choose_relevant
 
 FILE_SIGNS = re.compile(r"[_\-.\d]+")  # between the words of a file name
 
 
 def choose_frames(bank: MemoryBank, story: Story, shot: Shot, embedder: Embedder | None) -> Choice:
-    """The frames that ``shot`` sees under a policy other than the window, when there are more than
-    places.
+    """The frames that ``shot`` sees under a policy other than the window, when it has to choose.
 
     Raises:
         ValueError: for the policy ``relevant`` without an embedder that reads texts, and for more
@@ -29,15 +28,19 @@ def choose_frames(bank: MemoryBank, story: Story, shot: Shot, embedder: Embedder
     """
     pinned = bank.pinned_indices()
     places = {"max_frames": bank.max_frames, "sink": bank.sink, "pinned": pinned}
-    if bank.policy == "entities":
+    if bank.policy in BY_NAMES:
         names = known_names(bank, story)
         shown = [names_in_frame(bank, frame, story, names) for frame in bank.frames]
-        return choose_entities(shown, named_in(shot.prompt, names), **places)
+        choose = choose_entities if bank.policy == "entities" else choose_entities_only
+        return choose(shown, named_in(shot.prompt, names), **places)
     return _most_related(bank, shot.prompt, embedder, places)
 
 
 def has_to_choose(bank: MemoryBank) -> bool:
-    """Whether the policy is asked, because there are more frames than places."""
+    """Whether the policy is asked: there are more frames than places, or it leaves frames out even
+    so."""
+    if bank.policy == "entities_only":
+        return bool(bank.frames)
     return bank.policy != "window" and len(bank.frames) > bank.max_frames
 
 

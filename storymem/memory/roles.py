@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .bank import MemoryBank
+from .bank import LEFT_OUT, MemoryBank
 from .frame import MemoryFrame
 from .retrieval import has_to_choose
 
@@ -30,25 +30,39 @@ def seen_reasons(bank: MemoryBank) -> Mapping[str, str]:
     """Why the shot that the roles tell of sees a frame, by digest; the window needs no reasons."""
     if bank.choice is not None:
         return {bank.frames[i].digest: why for i, why in bank.choice.reasons.items()}
-    return bank.seen if has_to_choose(bank) else {}
+    told = bank.seen if has_to_choose(bank) else {}
+    return {digest: why for digest, why in told.items() if not why.startswith(LEFT_OUT)}
+
+
+def left_out_reasons(bank: MemoryBank) -> Mapping[str, str]:
+    """Why a frame was left out of the shot that the roles tell of, by digest, even if pinned."""
+    seen = seen_reasons(bank)
+    if bank.choice is not None:
+        told = {bank.frames[i].digest: why for i, why in bank.choice.left_out.items()}
+        return {digest: why for digest, why in told.items() if digest not in seen}
+    told = bank.seen if has_to_choose(bank) else {}
+    return {digest: why[len(LEFT_OUT) :] for digest, why in told.items() if digest not in seen}
 
 
 def frame_roles(bank: MemoryBank) -> tuple[str, ...]:
     """What each of ``bank.frames`` is to the shot that ``roles_refer_to``.
 
     The window knows sink, window, pinned and waiting. Other policies choose by the prompt: seen
-    instead of window, and open as long as it cannot be known.
+    instead of window, and open as long as it cannot be known. A pinned frame that was left out
+    waits.
     """
     tell = roles_refer_to(bank)
     used = set(bank.used_indices())
     sink = min(bank.sink, bank.max_frames)
-    reasons = seen_reasons(bank)
+    reasons, left_out = seen_reasons(bank), left_out_reasons(bank)
 
     def role(i: int, frame: MemoryFrame) -> str:
         if tell == "next":
             if i not in used:
                 return "waiting"
             return "sink" if i < sink else "pinned" if frame.pinned else "window"
+        if frame.digest in left_out:
+            return "waiting"
         if frame.pinned:
             return "pinned"
         if tell == "open":

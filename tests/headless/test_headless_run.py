@@ -358,6 +358,8 @@ def test_a_policy_makes_only_the_shots_that_see_something_else(i2v, tmp_path):
     before = keys(out)
     assert run(script, out, i2v, *few, "--policy", "entities", "--resume") == 0
     assert [a == b for a, b in zip(before, keys(out), strict=True)] == [True] * 4 + [False]
+    assert run(script, out, i2v, *few, "--policy", "entities_only", "--resume") == 0
+    assert [a == b for a, b in zip(before, keys(out), strict=True)][:2] == [True, False]
 
 
 def test_relevant_without_words_is_told_before_anything_is_made(i2v, script, tmp_path, caplog):

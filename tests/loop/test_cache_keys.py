@@ -30,6 +30,7 @@ from storymem.loop.shots import way_of
 from storymem.memory.bank import MemoryBank
 from storymem.memory.edits import BankEdits
 from storymem.memory.frame import MemoryFrame
+from storymem.memory.policies import BY_NAMES, POLICIES
 from storymem.sampling.continuity import ShotPlan
 from storymem.sampling.recipe import Recipe
 from storymem.script.story import Shot, Story
@@ -238,6 +239,7 @@ RELEVANT = MemoryBank(FRAMES, max_frames=3, sink=1, policy="relevant", embedder=
     "change",
     [
         {"policy": "entities"},
+        {"policy": "entities_only"},
         {"policy": "window"},
         {"max_frames": 4},
         {"max_frames": 0},
@@ -259,7 +261,7 @@ def test_two_runs_differ_by_what_may_decide_what_a_shot_sees(loop, change):
     assert way_of(one, []) == way_of(replace(one, bank=replace(RELEVANT)), [])
 
 
-@pytest.mark.parametrize("policy", ["window", "relevant", "entities"])
+@pytest.mark.parametrize("policy", POLICIES)
 def test_an_embedder_counts_where_it_is_asked_and_names_where_they_are_read(policy):
     bank = MemoryBank(FRAMES, policy=policy)
     described = describe_settings(bank)
@@ -272,7 +274,7 @@ def test_an_embedder_counts_where_it_is_asked_and_names_where_they_are_read(poli
         replace(bank, frames=(replace(FRAMES[0], prompt="Mara sits"), *FRAMES[1:])),
     ]
     for other in changed:
-        assert (describe_settings(other) != described) is (policy == "entities")
+        assert (describe_settings(other) != described) is (policy in BY_NAMES)
 
 
 def test_the_order_of_clicks_counts_nowhere():
@@ -365,7 +367,7 @@ def headless_body(tmp_path, monkeypatch, policy="relevant", parts=render_version
     return json.loads(run.loop.body)
 
 
-@pytest.mark.parametrize("policy", ["window", "relevant", "entities"])
+@pytest.mark.parametrize("policy", POLICIES)
 def test_the_versions_of_the_code_are_in_the_keys_of_headless_runs(tmp_path, monkeypatch, policy):
     assert headless_body(tmp_path, monkeypatch, policy)["code"] == render_version.render_versions(
         render_version.HEADLESS

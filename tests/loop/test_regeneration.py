@@ -323,6 +323,8 @@ def test_a_handle_that_becomes_a_name(loop):
 def test_cast_under_entities(loop):
     loop = with_bank(loop, policy="entities")
     assert made_after(loop, replace(loop, story=tale(_cast=["Mara", "Pip"]))) == [6]
+    loop = with_bank(loop, policy="entities_only")
+    assert made_after(loop, replace(loop, story=tale(_cast=["Mara", "Pip"])))[0] == 3
 
 
 def test_shots_put_in_or_taken_out(loop):
@@ -408,6 +410,9 @@ def test_names_given_in_the_gallery(loop):
     assert made_after(loop, with_bank(loop, edits=labels)) == []
     listening = with_bank(loop, policy="entities")
     assert made_after(listening, with_bank(listening, edits=labels)) == [5, 6]
+    cast = replace(loop, story=tale(_cast=["Mara", "Pip"]))
+    only = with_bank(cast, policy="entities_only")  # no shot of Mara's sees the portrait now
+    assert made_after(only, with_bank(only, edits=labels))[0] == 1
 
 
 def test_reference_names(loop):
@@ -422,11 +427,18 @@ def test_reference_names(loop):
 def test_policy(loop):
     cast = replace(loop, story=tale(_cast=["Mara", "Pip"]))
     assert made_after(cast, with_bank(cast, policy="entities")) == [6]
+    # The third shot is Pip's, and the first that had somebody else in view.
+    assert made_after(cast, with_bank(cast, policy="entities_only"))[0] == 3
+    one = replace(loop, story=tale(["Mara walks."] * 6, _cast=["Mara", "Pip"]))
+    assert made_after(one, with_bank(one, policy="entities_only")) == []
 
 
 def test_policy_while_every_frame_has_a_place(loop):
     wide = with_bank(loop, max_frames=9)
     assert made_after(wide, with_bank(wide, policy="entities")) == []
+    assert made_after(wide, with_bank(wide, policy="entities_only")) == []  # nobody is known
+    cast = replace(wide, story=tale(_cast=["Mara", "Pip"]))
+    assert made_after(cast, with_bank(cast, policy="entities_only"))[0] == 3
 
 
 class Reader(LayoutEmbedder):

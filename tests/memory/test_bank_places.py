@@ -146,7 +146,9 @@ def test_of_two_that_clicks_dropped_one_can_be_restored_by_its_number():
 
 
 def test_a_policy_that_is_none_is_refused():
-    with pytest.raises(ValueError, match=r"^policy must be one of window, relevant, entities, but"):
+    with pytest.raises(
+        ValueError, match=r"^policy must be one of window, relevant, entities, entities_only, but"
+    ):
         MemoryBank(policy="newest")
 
 

@@ -37,7 +37,7 @@ def frame(shot: int, **facts) -> MemoryFrame:
 
 
 def bank_after(count: int, **settings) -> MemoryBank:
-    frames = tuple(frame(shot) for shot in range(count))
+    frames = settings.pop("frames", tuple(frame(shot) for shot in range(count)))
     return MemoryBank(frames, **{"max_frames": 4, "sink": 1, "policy": "entities", **settings})
 
 
@@ -66,6 +66,42 @@ def test_nothing_is_chosen_while_every_frame_has_a_place():
     assert bank.choice is None
     assert bank.seen == {frame(shot).digest: "there was room for all" for shot in range(4)}
     assert listen(replace(bank, policy="window"), tale, tale.shots[8]).seen == {}
+
+
+def test_those_who_are_not_in_the_shot_are_left_out_though_every_frame_has_a_place():
+    tale = story()
+    bank = bank_after(4, policy="entities_only", frames=(frame(0, pinned=True), frame(1), frame(2)))
+    memory = shot_memory(bank, tale, tale.shots[8])
+    assert memory.reasons == {1: "there was room for all"}
+    assert [f.shot for f in memory.frames] == [1]
+    other = "waits: shows nobody in the shot, only Mara"
+    assert memory.bank.seen == {
+        frame(0).digest: other,
+        frame(1).digest: "there was room for all",
+        frame(2).digest: other,
+    }
+    nobody = replace(tale.shots[8], prompt="She returns.")
+    asked = shot_memory(replace(bank, policy="entities"), tale, nobody)
+    memory = shot_memory(bank, tale, nobody)
+    assert (memory.indices, memory.reasons) == (asked.indices, asked.reasons)
+    assert memory.bank.seen == asked.bank.seen
+
+
+def test_of_the_frames_that_remain_entities_only_chooses_as_entities_does():
+    tale = story()
+    bank = bank_after(8, policy="entities_only", max_frames=3)
+    about_mara = listen(bank, tale, tale.shots[6])
+    assert seen(about_mara) == [0, 6, 7]
+    assert about_mara.choice.reasons[0] == "sink: one of the first frames"
+    assert about_mara.seen[frame(1).digest] == "waits: shows nobody in the shot, only Pip"
+
+
+def test_a_picture_that_is_in_the_bank_twice_is_seen_by_one_of_the_two():
+    tale = story()
+    twice = (frame(1, prompt="Mara walks."), replace(frame(1, prompt="Pip barks."), shot=2))
+    bank = listen(bank_after(0, policy="entities_only", frames=twice), tale, tale.shots[8])
+    assert bank.choice.indices == (1,)
+    assert bank.seen == {frame(1).digest: "there was room for all"}
 
 
 def test_the_character_block_is_no_mention():
@@ -181,7 +217,7 @@ def test_relevant_without_an_embedder_of_words_is_told():
 
 
 def test_an_unknown_policy_is_told():
-    with pytest.raises(ValueError, match="window, relevant, entities"):
+    with pytest.raises(ValueError, match="window, relevant, entities, entities_only,"):
         MemoryBank(policy="best")
 
 
@@ -232,6 +268,24 @@ def test_another_policy_makes_anew_from_the_first_shot_that_sees_something_else(
     assert run(with_policy(loop, "entities")) == {8: [0, 1, 6, 7]}
     assert run(loop) == {}
     assert run(with_policy(loop, "entities")) == {}
+
+
+def test_entities_only_makes_anew_from_the_first_shot_that_had_others_in_view(loop):
+    run(loop)
+    only = with_policy(loop, "entities_only")
+    # Pip's shot is now made without Mara, and Mara's without Pip until the window had lost him.
+    assert run(only) == {1: [], 2: [0], 3: [0, 2], 4: [0, 2, 3], 8: [1]}
+    assert run(only) == {}
+    assert run(loop) == {}
+
+
+def test_why_a_frame_was_left_out_outlives_a_restart(loop):
+    only, manifest = with_policy(loop, "entities_only"), {"shots": {}}
+    run(only, manifest=manifest)
+    last = list_steps(only, manifest)[-1].record
+    bank = with_settings(only, loop.store.load(last).bank)
+    assert bank.seen[frame(0).digest] == "waits: shows nobody in the shot, only Mara"
+    assert bank.seen[frame(1).digest] == "there was room for all"
 
 
 def test_relevant_makes_anew_from_the_first_shot_that_has_to_choose(loop):

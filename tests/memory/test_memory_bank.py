@@ -70,8 +70,9 @@ def test_a_sink_that_fills_every_place_is_told(max_frames, sink, told):
     for text in warnings:
         assert f"the sink of {sink} fills all {max_frames} places of the memory, so no shot" in text
         assert text.endswith(f"set sink to {max_frames // 3}")
-    for text in memory_warnings(max_frames, sink, "entities"):
-        assert "so no shot that names nobody of the cast sees" in text
+    for policy in ("entities", "entities_only"):
+        for text in memory_warnings(max_frames, sink, policy):
+            assert "so no shot that names nobody of the cast sees" in text
 
 
 @pytest.mark.parametrize(

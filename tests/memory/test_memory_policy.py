@@ -71,7 +71,7 @@ def test_how_related_a_frame_is_counts_among_those_that_wait():
 
 
 def test_the_policies_are_those_of_saved_workflows_and_a_choice_stays_as_it_is():
-    assert POLICIES == ("window", "relevant", "entities")
+    assert POLICIES == ("window", "relevant", "entities", "entities_only")
     choice = Choice((1, 2))
     assert choice.reasons == choice.left_out == {}
     with pytest.raises(FrozenInstanceError):

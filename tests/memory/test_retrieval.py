@@ -24,6 +24,7 @@ from storymem.memory.retrieval import (
 from storymem.memory.roles import (
     MAX_SHOWN,
     frame_roles,
+    left_out_reasons,
     roles_refer_to,
     seen_reasons,
     shown_indices,
@@ -93,6 +94,8 @@ def test_a_policy_is_asked_when_there_are_more_frames_than_places():
         assert not has_to_choose(bank_of(4, max_frames=4, policy=policy))
         assert has_to_choose(bank_of(5, max_frames=4, policy=policy))
     assert not has_to_choose(bank_of(5, max_frames=4))
+    assert has_to_choose(bank_of(1, max_frames=4, policy="entities_only"))
+    assert not has_to_choose(bank_of(0, max_frames=4, policy="entities_only"))
 
 
 class Numbers(Embedder):
@@ -124,6 +127,25 @@ def test_pins_sink_and_those_who_appear_under_entities():
     assert choice.reasons == {0: "sink: one of the first frames", 2: "shows Pip", 4: "pinned"}
 
 
+def labelled(count: int, names: dict[int, str], **settings) -> MemoryBank:
+    bank = bank_of(count, policy="entities_only", **settings)
+    labels = tuple((bank.frames[i].digest, name) for i, name in names.items())
+    return bank.with_edits(BankEdits(names=labels))
+
+
+def test_frames_that_show_only_others_are_no_candidates_under_entities_only():
+    names = {0: "Mara", 1: "Pip", 2: "Pip and Mara", 3: "a cat"}
+    bank = labelled(6, names, max_frames=9, sink=0).with_pins(pin=[0, 1])
+    choice = choose_frames(bank, story(), story().shots[1], None)
+    assert choice.reasons == {1: "pinned", 2: "shows Pip", 4: "recent", 5: "recent"}
+    assert choice.left_out == {
+        0: "shows nobody in the shot, only Mara",
+        3: "shows nobody in the shot, only a cat",
+    }
+    shot = replace(story().shots[1], prompt="She turns around.")
+    assert choose_frames(bank, story(), shot, None).left_out == {}
+
+
 # --- roles ---------------------------------------------------------------------------------------
 
 
@@ -139,6 +161,30 @@ def test_of_which_shot_the_roles_tell():
     chosen = replace(last, choice=Choice((1,), {1: "recent"}))
     assert roles_refer_to(chosen) == "this"
     assert seen_reasons(chosen) == {chosen.frames[1].digest: "recent"}
+
+
+def test_a_pinned_frame_that_was_left_out_waits():
+    bank = bank_of(3, max_frames=4, sink=0, policy="entities_only").with_pins(pin=[0, 1])
+    assert frame_roles(bank) == ("pinned", "pinned", "open")
+    a, b, c = (frame.digest for frame in bank.frames)
+    last = replace(bank, seen={a: "waits: shows nobody in the shot, only Bo", c: "recent"})
+    chosen = Choice((2,), {2: "recent"}, {0: "shows nobody in the shot, only Bo"})
+    for told in (last, replace(last, choice=chosen, seen={})):
+        assert frame_roles(told) == ("waiting", "pinned", "seen")
+        assert seen_reasons(told) == {c: "recent"}
+        assert left_out_reasons(told) == {a: "shows nobody in the shot, only Bo"}
+    assert (roles_refer_to(last), left_out_reasons(bank)) == ("last", {})
+    window = replace(last, policy="window")
+    assert (frame_roles(window)[0], left_out_reasons(window)) == ("pinned", {})
+    assert b not in left_out_reasons(last)
+
+
+def test_a_picture_that_is_there_twice_is_seen_when_one_of_the_two_is():
+    bank = bank_of(2, max_frames=4, policy="entities_only")
+    twice = replace(bank, frames=(bank.frames[0], replace(bank.frames[0], shot=1)))
+    chosen = replace(twice, choice=Choice((1,), {1: "recent"}, {0: "why"}))
+    assert left_out_reasons(chosen) == {}
+    assert set(frame_roles(chosen)) == {"seen"}
 
 
 def test_the_sink_is_no_larger_than_the_memory():

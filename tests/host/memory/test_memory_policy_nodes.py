@@ -37,6 +37,18 @@ def test_another_policy_makes_only_the_shots_that_see_something_else(host, log):
     assert [f.digest for f in again.frames] == [f.digest for f in plain.frames]
 
 
+def test_the_shots_of_one_character_see_no_frame_of_another(host, log):
+    host.run(graph(log))
+    assert ran(log) == [1, 2, 3, 4, 5, 6, 7, 8]
+    bank = host.run(graph(log, policy="entities_only"))["bank"]
+    assert ran(log)[0] == 2  # Pip's, and the first with somebody else in the memory
+    others = {why for why in bank.seen.values() if why.startswith("waits")}
+    assert others == {"waits: shows nobody in the shot, only Mara"}
+    host.restart()
+    host.run(graph(log, policy="entities_only"))
+    assert ran(log) == []
+
+
 def test_relevance_comes_from_clip(host, log):
     folder = host.base / "models" / "clip_vision"
     folder.mkdir(parents=True, exist_ok=True)
