@@ -6,7 +6,14 @@ import math
 
 from ..memory.bank import MemoryBank
 from ..memory.frame import MemoryFrame
-from ..memory.roles import MAX_SHOWN, frame_roles, roles_refer_to, seen_reasons, shown_indices
+from ..memory.roles import (
+    MAX_SHOWN,
+    frame_roles,
+    left_out_reasons,
+    roles_refer_to,
+    seen_reasons,
+    shown_indices,
+)
 
 MAX_TEXT = 400  # characters of a reason or name: they come from files as well
 DECIMALS = 4  # of scores and similarities
@@ -22,16 +29,18 @@ def view_bank(bank: MemoryBank) -> dict:
     """The bank for the page.
 
     ``number`` counts from 1, as on the contact sheet; ``shot`` from 0, -1 for a reference picture;
-    ``seen`` is why the shot of ``tell`` sees the frame, empty when it does not; ``label`` whom the
-    artist wrote that it shows (null: nothing), ``shows`` whom its file or prompt names.
+    ``seen`` is why the shot of ``tell`` sees the frame, empty when it does not; ``left_out`` why it
+    was left out of that one; ``label`` whom the artist wrote that it shows (null: nothing),
+    ``shows`` whom its file or prompt names.
     """
-    roles, reasons = frame_roles(bank), seen_reasons(bank)
+    roles, reasons, left_out = frame_roles(bank), seen_reasons(bank), left_out_reasons(bank)
 
     def view(frame: MemoryFrame, role: str, index: int) -> dict:
         label = bank.edits.label_of(frame.digest)
         return {
             **_view(frame, role, index),
             "seen": reasons.get(frame.digest, "")[:MAX_TEXT],
+            "left_out": left_out.get(frame.digest, "")[:MAX_TEXT],
             "label": None if label is None else label[:MAX_TEXT],
             "shows": ", ".join(bank.shows.get(frame.digest, ()))[:MAX_TEXT],
         }

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from ..files.messages import counted
 from ..memory.bank import MemoryBank
 from ..memory.frame import MemoryFrame
-from ..memory.roles import UNSEEN, frame_roles, roles_refer_to, seen_reasons
+from ..memory.roles import UNSEEN, frame_roles, left_out_reasons, roles_refer_to, seen_reasons
 from ..selection.keyframes import Keyframes
 
 BACKGROUND, TEXT, FAINT = (24, 26, 30), (230, 230, 230), (110, 114, 122)
@@ -79,15 +79,21 @@ def _bank_rows(canvas: _Canvas, bank: MemoryBank) -> None:
     tell, roles = roles_refer_to(bank), frame_roles(bank)
     counts = {"used": sum(role not in UNSEEN for role in roles), "all": len(bank)}
     counts["places"], counts["frames"] = bank.max_frames, counted(counts["all"], "frame")
+    if bank.policy == "entities_only":
+        counts["places"] = f"at most {min(bank.max_frames, len(bank))}"
     canvas.heading(
         f"Memory bank: {SEES[tell].format(**counts)} (max_frames {bank.max_frames}, sink "
         f"{bank.sink}, policy {bank.policy}); {len(bank.dropped)} dropped"
     )
     shot = "this shot" if tell == "this" else f"the {'last' if tell == 'last' else 'next'} shot"
     always = ", always seen" if tell == "next" or bank.policy == "relevant" else ""
+    pinned = "always seen"
+    if bank.policy == "entities_only":
+        pinned = "seen unless the shot names only others"
+    told = seen_or_not(bank)
     for name, title, colour in (
         ("sink", f"Sink, the first frames{always}", KEPT),
-        ("pinned", "Pinned, always seen", PINNED),
+        ("pinned", f"Pinned, {pinned}", PINNED),
         ("window", "Window, the most recent frames", LINE),
         ("seen", f"Seen by {shot}, chosen by its prompt", CHOSEN),
         ("open", "The next shot's prompt decides", FAINT),
@@ -95,8 +101,19 @@ def _bank_rows(canvas: _Canvas, bank: MemoryBank) -> None:
     ):
         found = [(i, frame) for i, frame in enumerate(bank.frames) if roles[i] == name]
         if found or name in ("sink", "pinned", "window", "waiting"):
-            canvas.row(f"{title}: {len(found)}", _cells(found, colour, seen_reasons(bank)))
+            canvas.row(f"{title}: {len(found)}", _cells(found, colour, told))
     canvas.row(f"Dropped: {len(bank.dropped)}", _cells(enumerate(bank.dropped), REJECTED))
+
+
+def seen_or_not(bank: MemoryBank) -> dict[str, str]:
+    """Why a shot sees a frame, or why that was left out, by digest."""
+    told = {digest: f"seen: {why}" for digest, why in seen_reasons(bank).items()}
+    left_out = left_out_reasons(bank)
+    for frame in bank.frames:
+        if frame.digest in left_out:
+            waits = "pinned, but waits" if frame.pinned else "waits"
+            told[frame.digest] = f"{waits}: {left_out[frame.digest]}"
+    return told
 
 
 def caption(frame: MemoryFrame) -> str:
@@ -196,7 +213,7 @@ def _ticks(count: int) -> Iterable[int]:
 def _cells(
     frames: Iterable[tuple[int | None, MemoryFrame]],
     colour,
-    seen: Mapping[str, str] = NOTHING,
+    told: Mapping[str, str] = NOTHING,
 ) -> list[tuple[Image.Image, str, tuple]]:
     """Thumbnails with captions and numbers from 1; of very many frames the first and the last."""
     shown = list(frames)
@@ -209,8 +226,8 @@ def _cells(
         thumbnail = ImageOps.contain(picture, THUMBNAIL, Image.Resampling.BILINEAR)
         number = "" if index is None else f"{index + 1}: "
         text = number + caption(frame)
-        if frame.digest in seen:
-            text += f"\nseen: {seen[frame.digest]}"
+        if frame.digest in told:
+            text += f"\n{told[frame.digest]}"
         cells.append((thumbnail, text, PINNED if frame.pinned else colour))
     return cells
 

@@ -82,6 +82,18 @@ def test_a_bank_on_its_way_to_a_shot_tells_what_was_chosen_for_that():
     assert [f["seen"] for f in view["frames"]][::4] == ["", "related to the prompt (0.31)"]
 
 
+def test_a_frame_that_was_left_out_says_why_pinned_or_not():
+    why = {0: "pinned", 1: "waits: shows nobody in the shot, only Bo", 2: "recent"}
+    bank = seen_by(why, count=4, policy="entities_only").with_pins(pin=[0, 1])
+    view = view_bank(bank)
+    assert [f["role"] for f in view["frames"]] == ["pinned", "waiting", "seen", "waiting"]
+    assert [f["seen"] for f in view["frames"]] == ["pinned", "", "recent", ""]
+    told = [f["left_out"] for f in view["frames"]]
+    assert told == ["", "shows nobody in the shot, only Bo", "", ""]
+    assert (view["tell"], view["frames"][1]["pinned"]) == ("last", True)
+    assert view_bank(seen_by({}, count=1, policy="entities_only"))["tell"] == "open"
+
+
 def test_whom_frames_show_is_told_and_who_says_so():
     bank = bank_of(3)
     digests = [f.digest for f in bank.frames]

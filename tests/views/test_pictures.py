@@ -20,6 +20,7 @@ from storymem.views.contact_sheet import (
     caption,
     contact_sheet,
     decision_picture,
+    seen_or_not,
 )
 
 
@@ -100,6 +101,25 @@ def test_the_sheet_of_a_policy_shows_what_the_last_shot_saw():
     assert (count(nobody, CHOSEN), count(told, CHOSEN) > 300) == (0, True)
     for label in range(6):
         assert thumbnails(nobody, label) == thumbnails(told, label) == 1, label
+
+
+def test_the_sheet_says_of_a_frame_that_was_left_out_why():
+    frames = tuple(
+        MemoryFrame(image, shot=i, pinned=i == 0) for i, image in enumerate(label_frames(range(4)))
+    )
+    bank = MemoryBank(frames, max_frames=9, sink=0, policy="entities_only")
+    others = "waits: shows nobody in the shot, only Pip"
+    seen = {frames[0].digest: others, frames[1].digest: others, frames[2].digest: "recent"}
+    told = replace(bank, seen=seen)
+    assert seen_or_not(bank) == {}
+    assert seen_or_not(told) == {
+        frames[0].digest: "pinned, but waits: shows nobody in the shot, only Pip",
+        frames[1].digest: "waits: shows nobody in the shot, only Pip",
+        frames[2].digest: "seen: recent",
+    }
+    for label in range(4):
+        assert thumbnails(contact_sheet(bank), label) == 1, label
+        assert thumbnails(contact_sheet(told), label) == 1, label
 
 
 def test_captions_say_what_why_and_whether_it_is_pinned():

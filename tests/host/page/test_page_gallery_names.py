@@ -222,6 +222,29 @@ def test_before_the_first_shot_it_is_said_that_the_prompt_decides(story):
     assert {card["label"] for card in story.shown()} == {"open"}
 
 
+def test_a_pinned_frame_that_was_left_out_says_why(story):
+    send = "([node, bank]) => comfyAPI.api.api.dispatchCustomEvent('storymem.bank', { node, bank })"
+    left_out = "shows nobody in the shot, only Bo"
+    frames = [
+        {"digest": f"{i:064x}", "role": "waiting", "shot": -1, "frame": i, "number": i + 1,
+         "pinned": i == 0, "left_out": left_out}
+        for i in range(2)
+    ]  # fmt: skip
+    frames.append({**frames[0], "digest": f"{2:064x}", "role": "pinned", "left_out": ""})
+    bank = {"policy": "entities_only", "max_frames": 9, "sink": 1, "count": 3, "dropped": []}
+    told = {**bank, "tell": "last", "frames": frames}
+    story.page.evaluate(send, ["2", told])
+    wait_for_text(story.page, story.gallery(), "The last shot saw 1 of 3 frames.")
+    pinned, plain, seen = (facts(story, frame["digest"]) for frame in frames)
+    because = "eft out of the last shot: it shows nobody in the shot, only Bo"
+    assert f"Pinned, but l{because}" in pinned
+    assert f"L{because}" in plain
+    assert "Pinned: always seen, except by shots that name only others" in seen
+    unknown = [{**frame, "role": "open", "left_out": ""} for frame in frames]
+    story.page.evaluate(send, ["2", {**bank, "tell": "open", "frames": unknown}])
+    wait_for_text(story.page, story.gallery(), "The next shot sees at most 3 of 3 frames.")
+
+
 def put_language(story, language: str) -> None:
     """Change the page's language: the host puts every node up anew, some time after."""
     story.page.evaluate(

@@ -16,6 +16,7 @@ const REASONS = [ // of the memory's policies, as the server words them
   [/^pinned$/, "why.pinned"],
   [/^there was room for all$/, "why.room"],
 ];
+const OTHERS = /^shows nobody in the shot, only (.+)$/; // why a policy left a frame out
 const EDITS = ["", "pin", "unpin", "drop", "keep"];
 const DIGEST = /^[0-9a-f]{64}$/;
 
@@ -31,12 +32,12 @@ export function readBank(value) {
     policy,
     tell,
     count: Math.max(whole(value.count), value.frames.length),
-    frames: readFrames(value.frames, tell),
-    dropped: readFrames(value.dropped, tell),
+    frames: readFrames(value.frames, tell, policy),
+    dropped: readFrames(value.dropped, tell, policy),
   };
 }
 
-function readFrames(list, tell) {
+function readFrames(list, tell, policy) {
   return list
     .filter((f) => f && DIGEST.test(f.digest) && ROLES.includes(f.role))
     .slice(-MAX_SHOWN)
@@ -54,7 +55,9 @@ function readFrames(list, tell) {
       pinned: f.pinned === true,
       name: text(f.name),
       seen: text(f.seen),
+      left_out: text(f.left_out),
       tell,
+      policy,
       label: typeof f.label === "string" ? text(f.label) : null,
       shows: text(f.shows),
     }));
@@ -128,12 +131,20 @@ function whyOf(reason) {
   return reason;
 }
 
+/** Why the shot that is told of does not see a frame that it has room for, or that is pinned. */
+function leftOut(frame) {
+  if (!frame.left_out) return "";
+  const what = OTHERS.exec(frame.left_out)?.[1];
+  const reason = what ? t("why.others", { what }) : frame.left_out;
+  return t(`fact.left_out.${frame.pinned ? "pinned." : ""}${frame.tell}`, { reason });
+}
+
 /** Everything known about a frame, a line each. */
 export function factsOf(frame, pendingKind = "", who = { label: frame.label, isNew: false }) {
   const names = whoIsOn(frame, who.label);
   return [
     `${placeOf(frame)} · ${t("fact.number", { number: frame.number })}`,
-    t([`role.${frame.role}.${frame.tell}`, `role.${frame.role}.long`]),
+    t([`role.${frame.role}.${frame.policy}`, `role.${frame.role}.${frame.tell}`, `role.${frame.role}.long`]),
     names ? t(who.label === null ? "fact.who" : "fact.who.own", { names }) : "",
     frame.name && frame.shot >= 0 ? frame.name : "",
     frame.score === null
@@ -142,6 +153,7 @@ export function factsOf(frame, pendingKind = "", who = { label: frame.label, isN
     frame.similarity === null ? "" : t("fact.similarity", { value: frame.similarity.toFixed(3) }),
     frame.reason ? t("fact.reason", { reason: frame.reason }) : "",
     frame.seen ? t(`fact.seen.${frame.tell}`, { reason: whyOf(frame.seen) }) : "",
+    leftOut(frame),
     pendingKind ? t(`pending.${pendingKind}`) : "",
     who.isNew ? t("pending.name") : "",
   ].filter(Boolean);

@@ -182,7 +182,8 @@ class Gallery {
     if (!bank.count) return t("gallery.sees.none");
     const used = bank.frames.filter((frame) => !["waiting", "open"].includes(frame.role)).length;
     const places = Math.min(bank.max_frames, bank.count);
-    return t(`gallery.sees.${bank.tell}`, { used, places, count: bank.count });
+    const of = `gallery.sees.${bank.tell}`;
+    return t([`${of}.${bank.policy}`, of], { used, places, count: bank.count });
   }
 
   notes(bank, { edits, problem }) {
