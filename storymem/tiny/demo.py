@@ -39,7 +39,7 @@ RECIPE = {
     "scheduler": "simple",
     "rope_shift": 5,
 }
-SEED = 2  # with 0 and 1, a shot of the two shows the big one twice
+SEED = 2
 
 
 def parse_look(words: str) -> torch.Tensor:

@@ -17,7 +17,7 @@ def script(title: str, *shots: str) -> str:
 
 
 SHOTS = ("Bomo sways, meadow, still", "Bomo jumps, beach, still", "Bomo stands, city, still")
-FIRST, SECOND = "yellow belly circle hat", "red stripe square cone"
+FIRST, SECOND = "yellow belly circle hat", "red plain square cone"
 # In place of the template's values, so that a shot takes few seconds and one memory frame decides.
 CHANGES = {
     "StoryMemLoadStory": {"script": script("Page", *SHOTS)},

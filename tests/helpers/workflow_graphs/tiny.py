@@ -15,8 +15,8 @@ of yours: it shows how memory works, not what StoryMem can do.
 colours and hats, queue again, and the characters are others **in every shot**.
 - Set *max_frames* of *Memory Bank* to 0 (and *pin_references* off): without memory every shot \
 shows somebody else.
-- A shot of two sometimes shows one of them twice: the model is small. Another *seed* of *M2V \
-Sampler* makes another story.
+- Whoever a prompt names first stands on the left. Try *enters*, *leaves*, *crosses*, *wide* and \
+*close*, too. Another *seed* of *M2V Sampler* makes another story.
 - Set *rope_shift* of *M2V Sampler* to 0 or 1: the shot takes memory for its own beginning.
 - The words of this world are in the tooltip of *Tiny Text Encoder*. With real Wan models use \
 *CLIP Text Encode* in its place, and *Load StoryMem LoRA*: see `storymem_story`.
