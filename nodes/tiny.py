@@ -48,7 +48,7 @@ class TinyTextEncoder(io.ComfyNode):
                     ) + "Two characters a shot at most; the first stands on the left. Actions: "
                     + ", ".join(world.ACTIONS) + ". Places: " + ", ".join(world.PLACES)
                     + ". Cameras: " + ", ".join(world.CAMERAS) + ". Framings: "
-                    + ", ".join(f for f in world.FRAMINGS if f != world.FRAMINGS[world.MEDIUM])
+                    + ", ".join(world.SAID_FRAMINGS)
                     + "; without one, medium. Other words are ignored.",
                 ),
                 io.String.Input(

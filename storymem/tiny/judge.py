@@ -22,10 +22,9 @@ ALL_SCALES = tuple(near * scale for near in world.FRAMING_ZOOM for scale in SCAL
 JUDGED = 5  # frames of a shot: as many as it has latents
 APART = 16.0  # pixels: no two characters' centres are this near to each other on both axes
 LOOKED_FOR = (0, 2, 1)  # kinds from the largest to the smallest, which may fit a part of another
-FRAMES_AT_ONCE = 8  # 486 maps of 48x48 each: 36 MB in float32
+FRAMES_AT_ONCE = 8  # 648 maps of 48x48 each, of 96x96 in a wide shot: 48 and 191 MB in float32
 # Matching runs at half size, four times faster and still exact on the truth; characters of a wide
 # shot are too small for that.
-HALF = world.SIZE // 2
 WIDE = world.FRAMINGS.index("wide")
 
 
@@ -39,13 +38,15 @@ def _centre(shift: torch.Tensor, side: int) -> torch.Tensor:
     return (((shift + side // 2) % side).float() + 0.5) * (world.SIZE / side)
 
 
-def _shrink(framing: int | None):
-    """How pictures and templates of a framing are made smaller before they are matched."""
-    return _unchanged if framing == WIDE else _halve
+def _shrink(pixels: torch.Tensor, framing: int | None) -> torch.Tensor:
+    """Pictures or templates of a framing, at the size at which they are matched."""
+    return pixels if framing == WIDE else _halve(pixels)
 
 
-def _unchanged(pixels: torch.Tensor) -> torch.Tensor:
-    return pixels
+def least_area(kind: int, framing: int | None = None) -> float:
+    """Of a kind's smallest body, in pixels of the size at which it is matched."""
+    zoom = 1.0 if framing is None else world.FRAMING_ZOOM[framing]
+    return 1.8 * (world.RADII[kind] * zoom / (1 if framing == WIDE else 2)) ** 2
 
 
 def lowest(costs: torch.Tensor, avoid: torch.Tensor) -> torch.Tensor:
@@ -78,7 +79,6 @@ class Judge:
         return self._spectra[kind, framing]
 
     def _templates(self, kind: int, scales: tuple[float, ...], framing: int | None):
-        shrink = _shrink(framing)
         axis = torch.arange(world.SIZE, device=self.device, dtype=torch.float32)
         # The sprite's centre is in the middle of a pixel, of the size at which it is matched.
         offset = axis - world.SIZE // 2 - (0.0 if framing == WIDE else 0.5)
@@ -91,8 +91,8 @@ class Judge:
             channels, cover = picture.draw_sprite(u, v, looks, kind, radius, hues)
             masks.append(cover.expand(world.LOOKS, -1, -1))
             colours.append(torch.stack([c.expand(world.LOOKS, -1, -1) for c in channels], 1))
-        mask, colour = shrink(torch.stack(masks, 1)), shrink(torch.stack(colours, 1))
         # [L, S, (3,) h, w]
+        mask, colour = (_shrink(torch.stack(part, 1), framing) for part in (masks, colours))
         # sum m (I - c)^2 = sum m I^2 - 2 sum (m c) I + sum (m c)^2 / m
         constant = (colour.square().sum(2) / mask.clamp_min(1e-3)).sum((-1, -2))
         constant = constant - AREA_COST * mask.sum((-1, -2))
@@ -103,7 +103,7 @@ class Judge:
         """Costs by look, scale and shift, [n, L, S, h, w]; ``looks`` [n] picks one per frame."""
         spectrum, constant = self._of(kind, framing)
         image = rearrange(frames.to(self.device, torch.float32), "n h w c -> n c h w")
-        image = _shrink(framing)(image)
+        image = _shrink(image, framing)
         image = torch.cat([image.square().sum(1, keepdim=True), image], 1)
         seen = torch.fft.rfft2(image)  # [n, 4, h, w/2+1]
         if looks is None:
@@ -201,32 +201,36 @@ class Judge:
         in_view = in_view.to(self.device)
         in_view = in_view | ~in_view.any(-1, keepdim=True)
         moments = evenly(in_view, length if judged is None else min(judged, length))
-        looks = world.all_looks().to(self.device)
-        found = torch.full((*visible.shape, 4), -1, device=self.device)
-        groups = [None] if framing is None else framing.unique().tolist()
-        for group in groups:
-            of_group = visible.any(-1)
-            if group is not None:
-                of_group &= framing.to(self.device) == group
-            best = torch.full(visible.shape, -1, device=self.device)
+        best = torch.full(visible.shape, -1, device=self.device)
+        groups = {None: visible.any(-1)}
+        if framing is not None:
+            framing = framing.to(self.device)
+            groups = {group: framing == group for group in framing.unique().tolist()}
+        for group, members in groups.items():
             for kind in LOOKED_FOR:
-                who = (of_group & visible[:, kind]).nonzero()[:, 0]
+                who = (members & visible[:, kind]).nonzero()[:, 0]
                 if not len(who):
                     continue
                 at = moments[who, kind]
-                picked = clips[who.to(clips.device)[:, None], at.to(clips.device)].flatten(0, 1)
-                picked = picked.to(self.device)
-                away = torch.full((picked.shape[0], 2), torch.nan, device=self.device)
-                for other in LOOKED_FOR[: LOOKED_FOR.index(kind)]:
-                    known = best[who, other].repeat_interleave(at.shape[1])
-                    there = in_view[who, other].gather(1, at).flatten() & (known >= 0)
-                    if there.any():
-                        where = self.locate(picked[there], other, known[there], framing=group)
-                        away[there] = where
-                costs = self.costs(picked, kind, avoid=away, framing=group)
-                best[who, kind] = costs.unflatten(0, (len(who), -1)).sum(1).argmin(-1)
-                found[who, kind] = looks[best[who, kind]]
-        return found
+                frames = clips[who.to(clips.device)[:, None], at.to(clips.device)].flatten(0, 1)
+                frames = frames.to(self.device)
+                there = in_view[who].gather(2, at[:, None].expand(-1, len(world.KINDS), -1))
+                away = self._centre_of_others(frames, best[who], there, group)
+                costs = self.costs(frames, kind, avoid=away, framing=group)
+                best[who, kind] = costs.unflatten(0, at.shape).sum(1).argmin(-1)
+        found = world.all_looks().to(self.device)[best]
+        return found.masked_fill(best[..., None] < 0, -1)
+
+    def _centre_of_others(self, frames, best, there, framing: int | None) -> torch.Tensor:
+        """Where those are whose look is known already (int64 [N, P], else -1), in the frames
+        [N * T, ...] in which they are ``there`` (bool [N, P, T]); else NaN, float32 [N * T, 2]."""
+        away = torch.full((len(frames), 2), torch.nan, device=self.device)
+        for kind in LOOKED_FOR:
+            known = best[:, kind].repeat_interleave(there.shape[2])
+            seen = there[:, kind].flatten() & (known >= 0)
+            if seen.any():
+                away[seen] = self.locate(frames[seen], kind, known[seen], framing=framing)
+        return away
 
 
 def evenly(allowed: torch.Tensor, count: int) -> torch.Tensor:

@@ -17,7 +17,7 @@ from ..memory.embedders import Embedder
 from ..memory.frame import MemoryFrame
 from ..selection.preprocess import in_batches
 from . import picture, text, world
-from .judge import ALL_SCALES, AREA_COST, FRAMES_AT_ONCE, Judge, lowest
+from .judge import ALL_SCALES, AREA_COST, FRAMES_AT_ONCE, Judge, least_area, lowest
 
 FIT = 0.18  # of what a character without any fault would gain: less is nobody
 EMBEDDED_AT_ONCE = 64  # pictures
@@ -57,8 +57,7 @@ class StandIn(Embedder):
     def kinds_named(prompt: str) -> list[int]:
         """The kinds of the characters that a prompt names, in the order of kinds."""
         words = text.parse(prompt)
-        told = {words[0], words[2]} - {None}
-        return [k for k, names in enumerate(world.NAMES) if told & {n.lower() for n in names}]
+        return sorted({text.KIND_OF[name] for name in (words[0], words[2]) if name})
 
     def _embed(self, frames: torch.Tensor) -> torch.Tensor:
         pixels = frames.to(self.judge.device).float() / 255
@@ -77,13 +76,14 @@ class StandIn(Embedder):
         seen = torch.zeros(len(pixels), len(world.KINDS), dtype=torch.bool, device=pixels.device)
         centre = torch.full((len(pixels), 2), torch.nan, device=pixels.device)
         kinds = range(len(world.KINDS))
+        areas = torch.tensor([least_area(kind) for kind in kinds], device=pixels.device)
         fitted = [self.judge.costs_by_place(pixels, kind) for kind in kinds]
         for turn in range(world.ON_STAGE):
             costs = torch.stack([lowest(costs, centre) for costs in fitted], 1)
             costs = costs.masked_fill(seen[..., None], torch.inf)
             best, look = costs.min(-1)
             kind = best.argmin(1)
-            fits = best < -FIT * AREA_COST * self._areas(pixels.device)
+            fits = best < -FIT * AREA_COST * areas
             found = fits.gather(1, kind[:, None])[:, 0]
             if turn:
                 found &= seen.any(1)
@@ -93,11 +93,6 @@ class StandIn(Embedder):
                 if len(who):
                     centre[who] = self.judge.locate(pixels[who], k, look[who, k])
         return seen
-
-    @staticmethod
-    def _areas(device) -> torch.Tensor:
-        """Of the smallest body of each kind at half size, pixels."""
-        return torch.tensor([(r / 2) ** 2 * 1.8 for r in world.RADII], device=device)
 
     def _backdrop(self, pixels: torch.Tensor) -> torch.Tensor:
         """The nearest place, one-hot [N, places and the studio]."""

@@ -23,13 +23,13 @@ SLOT_OF = (0, 0, 1, 1, 2, 3, 4)  # of each of them
 WORDS_IN_A_SLOT = 2
 WIDTH = 4096  # as Wan's text encoder
 SLOT_STRENGTH = 0.7
-_NAMES = {name.lower(): kind for kind, names in enumerate(world.NAMES) for name in names}
+KIND_OF = {name.lower(): kind for kind, names in enumerate(world.NAMES) for name in names}
 VOCABULARY = (
-    *sorted(_NAMES),
+    *sorted(KIND_OF),
     *world.ACTIONS,
     *world.PLACES,
     *world.CAMERAS,
-    *(name for name in world.FRAMINGS if name != world.FRAMINGS[world.MEDIUM]),
+    *world.SAID_FRAMINGS,
 )
 
 
@@ -44,7 +44,7 @@ def parse(prompt: str) -> list[str | None]:
     words: list[str | None] = [None] * len(WORDS)
     at = 0
     for word in re.findall(r"[a-z]+", prompt.lower()):
-        if word in _NAMES:
+        if word in KIND_OF:
             at = 0 if words[0] is None else 2
             words[at] = word
         elif word in world.ACTIONS:

@@ -57,6 +57,7 @@ PLACE_ATTRIBUTES = {"tint": TINTS, "landmark": LANDMARKS}
 CAMERAS = ("still", "panleft", "panright", "zoom")
 FRAMINGS = ("wide", "medium", "close")  # how near the camera is; prompts leave medium out
 MEDIUM = FRAMINGS.index("medium")
+SAID_FRAMINGS = tuple(name for name in FRAMINGS if name != "medium")
 FRAMING_ZOOM = (0.72, 1.0, 1.5)
 STUDIO = len(PLACES)  # the plain backdrop of portraits; no prompt names it
 GROUND = 74.0  # the y where characters stand, pixels

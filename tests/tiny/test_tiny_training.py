@@ -156,7 +156,8 @@ def test_reviving_trains_on_the_mix_and_returns_the_average():
     model, _ = deaf_model()
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     how = {"minutes": 0.03, "muon_rate": 1e-3, "seed": 0}
-    found = revive.revive(model, data, ((1, 0), (2, 2)), **how)
+    training = revive.revive(model, data, ((1, 0), (2, 2)), **how)
+    found = dict(zip(training.names, training.ema, strict=True))
     assert found.keys() == before.keys()
     moved = [name for name in before if not torch.equal(found[name], before[name])]
     assert len(moved) > 20

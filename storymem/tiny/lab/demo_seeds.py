@@ -14,12 +14,12 @@ import torch
 
 from ...script.reader import load_story
 from .. import demo, stand_in, text, world
-from ..judge import AREA_COST, Judge
+from ..judge import AREA_COST, Judge, least_area
 from . import plots, trials
 from .player import Case, begin_bank, play_tales
 
-WHOLE = {"enters": slice(11, None), "leaves": slice(0, 2)}  # frames in which they are in view
-CROSSING = (0, 1, 14, 15, 16)  # frames in which two who cross are apart
+# Frames in which somebody is wholly in view; those who cross, while they are apart.
+WHOLE = {"enters": slice(11, None), "leaves": slice(0, 2), "crosses": [0, 1, 14, 15, 16]}
 TWICE = 0.25  # of what a second one would gain by fitting: more is a second one
 
 
@@ -29,12 +29,8 @@ def frames_in_view(prompt: str, length: int) -> torch.Tensor:
     words = text.parse(prompt)
     seen = torch.zeros(len(world.KINDS), world.FRAMES, dtype=torch.bool)
     for name, action in (words[0:2], words[2:4]):
-        for kind, names in enumerate(world.NAMES):
-            if name in {n.lower() for n in names}:
-                if action == "crosses":
-                    seen[kind, list(CROSSING)] = True
-                else:
-                    seen[kind, WHOLE.get(action, slice(None))] = True
+        if name:
+            seen[text.KIND_OF[name], WHOLE.get(action, slice(None))] = True
     return seen[:, -length:]
 
 
@@ -63,8 +59,7 @@ def is_right(
         look = world.look_number(looks[kind]).expand(len(frames))
         where = judge.locate(pixels[moments], kind, look, framing=number)
         again = judge.costs(pixels[moments], kind, avoid=where, framing=number)[:, look[0]]
-        radius = world.RADII[kind] * world.FRAMING_ZOOM[number] / (1 if number == 0 else 2)
-        if (again < -TWICE * AREA_COST * 1.8 * radius**2).float().mean() > 0.5:
+        if (again < -TWICE * AREA_COST * least_area(kind, number)).float().mean() > 0.5:
             return "twice"
     there = eyes.look_at(frames)[:, : len(world.KINDS)].bool().float().mean(0) > 0.5
     if (there & ~named).any():

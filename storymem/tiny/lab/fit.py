@@ -49,14 +49,16 @@ class Training:
         self.device = self.parameters[0].device
         self.ema = [p.detach().clone() for p in self.parameters]
         named = list(zip(self.names, self.parameters, strict=True))
-        matrices = [p for name, p in named if by_muon(name, p)]
         self.is_muons = [by_muon(name, p) for name, p in named]
-        by_share: dict[float, list[torch.nn.Parameter]] = {}
+        groups: dict[bool, dict[float, list[torch.nn.Parameter]]] = {True: {}, False: {}}
         for (name, p), muons in zip(named, self.is_muons, strict=True):
-            if not muons:
-                by_share.setdefault(share(name), []).append(p)
+            groups[muons].setdefault(share(name), []).append(p)
+        matrices, others = (
+            [{"params": group, "share": part} for part, group in groups[muons].items()]
+            for muons in (True, False)
+        )
         self.optimizer = torch.optim.AdamW(
-            [{"params": group, "share": part} for part, group in by_share.items()],
+            others,
             lr=lr,
             betas=betas,
             weight_decay=weight_decay,
@@ -76,7 +78,7 @@ class Training:
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
         for optimizer in filter(None, (self.optimizer, self.muon)):
             for group in optimizer.param_groups:
-                group["lr"] = rate * group.get("share", 1.0)
+                group["lr"] = rate * group["share"]
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.steps += 1

@@ -31,7 +31,7 @@ def heard(model, words: Words) -> dict[str, float]:
         "right action": [f"Bomo hops, Fipi {action}" for action in world.ACTIONS],
         "place": list(world.PLACES),
         "camera": list(world.CAMERAS),
-        "framing": ["", *(f for f in world.FRAMINGS if f != world.FRAMINGS[world.MEDIUM])],
+        "framing": ["", *world.SAID_FRAMINGS],
     }
     found = {}
     for name, prompts in spoken.items():

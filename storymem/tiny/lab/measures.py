@@ -21,31 +21,34 @@ def see(referee, played: Played, stories: world.Stories) -> torch.Tensor:
     """The looks that the judge sees, int64 [S, K, P, 4]; -1 where nobody is asked for."""
     visible = stories.visible
     seen = torch.full((*visible.shape, 4), -1)
-    given = torch.tensor(played.given)
-    in_view = stories.scenes.in_view().unflatten(0, given.shape)
+    in_view = stories.scenes.in_view().unflatten(0, visible.shape[:2])
     device = getattr(referee, "device", "cpu")
-    for count in given.unique().tolist():  # shots of one length at a time
-        asked = visible.any(-1) & (given == count)
-        for places in in_batches(asked.nonzero().tolist(), JUDGED_AT_ONCE):
-            s, k = torch.tensor(places).T
-            clips = torch.stack([played.shots[s][k] for s, k in places]).to(device)
-            how = {"in_view": in_view[s, k, :, count:], "framing": stories.framing[s, k]}
-            seen[s, k] = referee.identify(clips.float() / 255, visible[s, k], **how).cpu()
+    for s, k, count, clips in _alike(played, visible.any(-1), device):
+        how = {"in_view": in_view[s, k, :, count:], "framing": stories.framing[s, k]}
+        seen[s, k] = referee.identify(clips, visible[s, k], **how).cpu()
     return seen
 
 
 def see_places(played: Played, stories: world.Stories, device="cpu") -> torch.Tensor:
     """Tint and landmark of every shot's place, int64 [S, K, 2]; -1 where it cannot be seen."""
-    seen = torch.full((*stories.place.shape, len(world.PLACE_ATTRIBUTES)), -1)
-    given = torch.tensor(played.given)
-    zoom = stories.scenes.zoom.unflatten(0, given.shape)
-    for count in given.unique().tolist():
-        for places in in_batches((given == count).nonzero().tolist(), JUDGED_AT_ONCE):
-            s, k = torch.tensor(places).T
-            clips = torch.stack([played.shots[s][k] for s, k in places]).to(device)
-            found = identify_places(clips.float() / 255, stories.place[s, k], zoom[s, k, count:])
-            seen[s, k] = found.cpu()
+    place = stories.place
+    seen = torch.full((*place.shape, len(world.PLACE_ATTRIBUTES)), -1)
+    zoom = stories.scenes.zoom.unflatten(0, place.shape)
+    for s, k, count, clips in _alike(played, torch.ones_like(place, dtype=torch.bool), device):
+        seen[s, k] = identify_places(clips, place[s, k], zoom[s, k, count:]).cpu()
     return seen
+
+
+def _alike(played: Played, asked: torch.Tensor, device):
+    """The shots that are asked for (bool [S, K]), some of one length at a time: which they are, how
+    many frames came off their beginning, and the rest, float32 [N, T, H, W, 3] in 0 ... 1."""
+    given = torch.tensor(played.given)
+    for count in given.unique().tolist():
+        places = (asked & (given == count)).nonzero().tolist()
+        for some in in_batches(places, JUDGED_AT_ONCE):
+            clips = torch.stack([played.shots[s][k] for s, k in some]).to(device)
+            s, k = torch.tensor(some).T
+            yield s, k, count, clips.float() / 255
 
 
 def places_kept(seen: torch.Tensor, stories: world.Stories) -> dict:

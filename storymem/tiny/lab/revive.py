@@ -17,13 +17,12 @@ import time
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from .. import dit, files, text, vae, world
 from . import corpus, speed
+from .fit import Training
 from .hearing import Words, heard
-from .muon import StackedMuon
-from .train_dit import flow_loss, is_hidden_matrix
+from .train_dit import export, flow_loss, is_hidden_matrix
 
 logger = logging.getLogger(__name__)
 
@@ -89,26 +88,26 @@ def data_of(codec: corpus.LatentCodec, stories: int) -> corpus.Corpus:
 
 
 def revive(model, data: corpus.Corpus, mix, *, minutes: float, muon_rate: float, seed: int):
-    """Train on ``data`` for so long; the averaged weights by name.
+    """Train on ``data`` for so long; the training, with its averaged weights.
 
     ``mix`` has the shapes of steps, (latents, memory frames), which come equally often.
     """
     words = Words("cpu")
-    named = dict(model.named_parameters())
-    matrices = [p for name, p in named.items() if is_hidden_matrix(name, p)]
-    muon = StackedMuon(matrices, lr=0.0)
-    groups = []
-    for name, parameter in named.items():
-        if not is_hidden_matrix(name, parameter):
-            share = next(
-                (s for end, s in SHARES.items() if name.endswith(f"text_embedder.{end}")), 1
-            )
-            groups.append({"params": [parameter], "share": share, "lr": 0.0})
-    adamw = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
-    parameters = list(named.values())
-    average = [p.detach().clone() for p in parameters]
+    shares = {f"condition_embedder.text_embedder.{end}": share for end, share in SHARES.items()}
+    shares |= {
+        name: muon_rate / RATE for name, p in model.named_parameters() if is_hidden_matrix(name, p)
+    }
+    training = Training(
+        model,
+        lr=RATE,
+        betas=(0.9, 0.98),
+        ema_decay=0.995,
+        clip=1.0,
+        by_muon=is_hidden_matrix,
+        share=lambda name: shares.get(name, 1.0),
+    )
     generator = torch.Generator().manual_seed(seed)
-    began, total, step, losses = time.perf_counter(), minutes * 60, 0, []
+    began, total, losses = time.perf_counter(), minutes * 60, []
     while (spent := time.perf_counter() - began) < total:
         frames, memory = mix[int(torch.randint(len(mix), (1,), generator=generator))]
         size = max(10, int(TOKENS / (memory + frames) ** 0.9))
@@ -120,22 +119,14 @@ def revive(model, data: corpus.Corpus, mix, *, minutes: float, muon_rate: float,
         embedded = words(batch.words)
         loss, _ = flow_loss(model, batch, sigma, noise, embedded, None, memory)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        fall = min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * spent / total))
-        for group in adamw.param_groups:
-            group["lr"] = RATE * fall * group["share"]
-        muon.param_groups[0]["lr"] = muon_rate * fall
-        for optimizer in (adamw, muon):
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        step += 1
-        decay = min(0.995, (1 + step) / (10 + step))
-        torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 - decay)
+        warm = min(1.0, (training.steps + 1) / WARM_UP)
+        training.apply(RATE * warm * 0.5 * (1 + math.cos(math.pi * spent / total)))
         losses.append(loss.item())
-        if step % REPORT_STEPS == 0:
+        if training.steps % REPORT_STEPS == 0:
             mean = sum(losses[-REPORT_STEPS:]) / REPORT_STEPS
-            logger.info("%5d %4d s loss %.4f heard %s", step, spent, mean, heard(model, words))
-    return dict(zip(named, average, strict=True))
+            told = (training.steps, spent, mean, heard(model, words))
+            logger.info("%5d %4d s loss %.4f heard %s", *told)
+    return training
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -162,9 +153,7 @@ def main(argv: list[str] | None = None) -> None:
     vae.load_host_file(module, options.vae or files.require("vae"))
     data = data_of(corpus.LatentCodec(module, torch.device("cpu")), options.stories)
     how = {"minutes": options.minutes, "muon_rate": options.muon_rate, "seed": options.seed}
-    state = revive(model, data, MIXES[options.mix], **how)
-    state = {k: v.half().contiguous() for k, v in dit.to_host(state).items()}
-    save_file(state, str(options.out), metadata=files.metadata("revive"))
+    export(revive(model, data, MIXES[options.mix], **how), options.out, by="revive")
 
 
 if __name__ == "__main__":

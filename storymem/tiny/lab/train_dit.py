@@ -174,13 +174,13 @@ def start(args: argparse.Namespace, device) -> tuple[torch.nn.Module, Training]:
     return model, training
 
 
-def export(training: Training, path: Path) -> int:
-    """The averaged weights as fp16 in the host's layout; bytes."""
+def export(training: Training, path: Path, by: str = "train_dit") -> int:
+    """The averaged weights as fp16 in the host's layout, made ``by`` a module of the lab; bytes."""
     from safetensors.torch import save_file
 
     state = dict(zip(training.names, training.ema, strict=True))
     state = {k: v.half().contiguous().cpu() for k, v in dit.to_host(state).items()}
-    save_file(state, str(path), metadata=files.metadata("train_dit"))
+    save_file(state, str(path), metadata=files.metadata(by))
     return path.stat().st_size
 
 
