@@ -12,7 +12,8 @@ from . import vae
 
 MASK_CHANNELS = 4
 IN_CHANNELS = vae.CHANNELS * 2 + MASK_CHANNELS
-POSITIONS = 128  # temporal positions in its rotary table, on either side of 0
+POSITIONS = 1024  # temporal positions in its rotary table, on either side of 0
+FURTHEST = 512  # latent frames: where memory is put that is as old, older, or without a moment
 SHIFT = 3.0  # of the noise schedule, in training and in sampling
 
 
@@ -35,17 +36,20 @@ def build(*, layers: int = 6, ffn: int = 832, heads: int = 2):
 
 
 class KnownPositions(torch.nn.Module):
-    """Rotary tables with memory positions, made once per shape and S."""
+    """Rotary tables with memory positions, made once per shape and S, or for given ``moments``."""
 
     def __init__(self, original: torch.nn.Module):
         super().__init__()
         self.original = original
         self.memory_frames, self.rope_shift = 0, 5
+        self.moments: torch.Tensor | None = None  # [B, M], in place of S
         self._tables: dict = {}
 
     def forward(self, hidden_states: torch.Tensor):
         from ..headless.positions import MemoryRotaryEmbed
 
+        if self.moments is not None:
+            return _tables_at(self.original, hidden_states.shape[2:], self.moments)
         key = (self.memory_frames, self.rope_shift, hidden_states.shape[2:], hidden_states.device)
         if key not in self._tables:
             embed = MemoryRotaryEmbed(self.original, self.rope_shift)
@@ -54,7 +58,31 @@ class KnownPositions(torch.nn.Module):
         return self._tables[key]
 
 
-def predict(model, noisy, mask, known, sigma, text, *, memory_frames: int, rope_shift: int = 5):
+def _tables_at(table, shape: tuple[int, int, int], moments: torch.Tensor):
+    """Rotary tables, each [B, tokens, 1, head_dim], of latents of ``shape`` (frames, h, w) whose
+    first frames are memory at the negative positions ``moments`` [B, M]."""
+    sizes = [size // patch for size, patch in zip(shape, table.patch_size, strict=True)]
+    own = torch.arange(sizes[0] - moments.shape[1], device=moments.device)
+    positions = torch.cat([moments, own.expand(len(moments), -1)], 1)
+    sign = positions.sign()[..., None]
+
+    def laid_out(values: torch.Tensor, is_odd: bool) -> torch.Tensor:
+        time, rows, columns = values.split((table.t_dim, table.h_dim, table.w_dim), 1)
+        time = time[positions.abs()] * (sign if is_odd else 1)
+        grid = (*positions.shape, *sizes[1:], -1)
+        parts = (
+            time[:, :, None, None].expand(grid),
+            rows[: sizes[1]][:, None].expand(grid),
+            columns[: sizes[2]].expand(grid),
+        )
+        return torch.cat(parts, -1).flatten(1, 3)[:, :, None]
+
+    return laid_out(table.freqs_cos, False), laid_out(table.freqs_sin, True)
+
+
+def predict(
+    model, noisy, mask, known, sigma, text, *, memory_frames: int, rope_shift: int = 5, moments=None
+):
     """The velocity (noise minus clean), [B, M + F, 16, h, w].
 
     Args:
@@ -62,8 +90,11 @@ def predict(model, noisy, mask, known, sigma, text, *, memory_frames: int, rope_
         mask: [B, M + F], 1 where ``known`` holds what is to be shown.
         sigma: [B], 0 ... 1.
         text: [B, 5, 4096].
+        moments: int64 [B, M], the memory's positions, below 0; by default they follow from
+            ``rope_shift``.
     """
     model.rope.memory_frames, model.rope.rope_shift = memory_frames, rope_shift
+    model.rope.moments = moments
     spread = mask[:, :, None, None, None].expand(-1, -1, MASK_CHANNELS, *noisy.shape[-2:])
     joined = rearrange(torch.cat([noisy, spread.to(noisy), known], 2), "b f c h w -> b c f h w")
     velocity = model(joined, timestep=sigma * 1000, encoder_hidden_states=text, return_dict=False)[
@@ -91,6 +122,7 @@ def sample(
     steps: int = 20,
     empty_text: torch.Tensor | None = None,
     cfg: float = 1.0,
+    moments: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Euler from noise to the shot's latents, [B, F, 16, h, w]; memory runs along and is dropped.
 
@@ -101,7 +133,7 @@ def sample(
     if x is None:
         x = torch.randn(known.shape, generator=generator, device=known.device)
     sigmas = shifted(torch.linspace(1, 0, steps + 1)).tolist()
-    place = {"memory_frames": memory_frames, "rope_shift": rope_shift}
+    place = {"memory_frames": memory_frames, "rope_shift": rope_shift, "moments": moments}
     for now, after in itertools.pairwise(sigmas):
         sigma = torch.full((len(x),), now, device=x.device)
         velocity = predict(model, x, mask, known, sigma, text, **place).float()

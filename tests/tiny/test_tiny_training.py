@@ -145,6 +145,7 @@ def test_reviving_trains_on_the_mix_and_returns_the_average():
         shots=randn(2, 3, 5, 16, 4, 4),
         known=randn(2, 3, 5, 16, 4, 4),
         images=randn(2, 3, 3, 16, 4, 4),
+        moments=torch.zeros(2, 3, 3, dtype=torch.long),
         portraits=randn(2, 3, 16, 4, 4),
         cast=torch.ones(2, 3, dtype=torch.bool),
         grey=randn(5, 16, 4, 4),

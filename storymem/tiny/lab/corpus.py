@@ -8,16 +8,17 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 
-from .. import picture, staging, text, vae, world
+from .. import dit, picture, staging, text, vae, world
 
 IMAGES = 3  # memory candidates of a shot: frame 0 and two others
-PORTRAITS_FIRST = 0.6  # of the samples begin their memory with the portraits
+PORTRAITS_FIRST = 0.45  # of the samples begin their memory with the portraits
 STRANGERS = 0.15  # of those have frames that may be another story's: portraits are to be trusted
 CONTINUED = 0.8  # of the continuing shots are trained as such, the others as cuts
 TEXT_DROP = 0.1
 MEMORY_NOISE = 0.05  # at most, on the memory's clean latents
 JUNK_MEMORY = 0.25  # of the samples: noise alone where memory is denoised, as sampling may leave it
 FOREGROUND_WEIGHT = 4.0
+LONGER = 16  # at most, that memory is moved into the past, where positions are real time
 FRAMES = 1 + (world.FRAMES - 1) // 4
 
 
@@ -29,6 +30,7 @@ class Corpus:
     shots: torch.Tensor  # [S, K, F, ...]
     known: torch.Tensor  # [S, K, F, ...]: the frames a continuing shot is given, then grey
     images: torch.Tensor  # [S, K, IMAGES, ...], encoded alone
+    moments: torch.Tensor  # int64 [S, K, IMAGES]: of the images, in frames of their shots
     portraits: torch.Tensor  # [S, P, ...]
     cast: torch.Tensor  # bool [S, P]
     grey: torch.Tensor  # [F, ...]
@@ -126,6 +128,7 @@ def build(
         known=found["known"].unflatten(0, (stories, shots)),
         images=found["images"][:, 0].unflatten(0, (stories, shots, IMAGES)),
         near=found["near"].unflatten(0, (stories, shots)),
+        moments=moments.unflatten(0, (stories, shots)),
         portraits=portraits.to(dtype),
         cast=drawn.cast.to(device),
         grey=grey.to(dtype),
@@ -147,6 +150,7 @@ class Batch:
     words: torch.Tensor  # int64 [B, 5, 2]
     story: torch.Tensor  # int64 [B]
     shot: torch.Tensor  # int64 [B]
+    moments: torch.Tensor | None = None  # int64 [B, M], where memory's positions are real time
 
 
 def draw(
@@ -159,6 +163,7 @@ def draw(
     continued: float = CONTINUED,
     strangers: float = STRANGERS,
     frames: int = FRAMES,
+    real_time: bool = False,
 ) -> Batch:
     """Random shots with memory from the other shots and the portraits of their story.
 
@@ -167,6 +172,10 @@ def draw(
 
     Portraits come first, in the order of kinds; where there is less room than characters, those
     that the shot shows are among them.
+
+    With ``real_time`` the memory's positions are the latent frames since its moments: the other
+    shots come before this one, the story's end being joined to its beginning, and half of the
+    samples are up to ``LONGER`` times as far away. Portraits are as far away as can be.
     """
     device = corpus.words.device
     stories, shots = corpus.words.shape[:2]
@@ -184,6 +193,7 @@ def draw(
     is_cut = (begins == world.CUT).view(-1, 1, 1, 1, 1)
     known = torch.where(is_cut, corpus.grey[:frames].float(), corpus.known[s, k, :frames].float())
     mask = torch.arange(shot.shape[1], device=device)[None] < begins[:, None]  # 0, 1 or 2 latents
+    moments = None
     if memory_frames:
         others = (k[:, None] + 1 + integers(shots - 1, memory_frames)) % shots
         others = others.sort(1).values
@@ -200,6 +210,15 @@ def draw(
             face = corpus.portraits[s, kinds[:, slot]].float()
             is_face = (slot < shown.sum(1)).view(-1, 1, 1, 1)
             memory[:, slot] = torch.where(is_face, face, memory[:, slot])
+        if real_time:
+            ago = (k[:, None] - others) % shots * world.FRAMES - corpus.moments[
+                whose, others, which
+            ]
+            far = torch.rand(size, 1, generator=generator, device=device)
+            ago = ago * torch.where(chance(0.5)[:, None], LONGER**far, 1.0)
+            moments = -(ago / 4).ceil().long().clamp(1, dit.FURTHEST)
+            slots = torch.arange(memory_frames, device=device)
+            moments[slots < shown.sum(1, keepdim=True)] = -dit.FURTHEST
         noise = torch.randn(memory.shape, generator=generator, device=device)
         level = MEMORY_NOISE * torch.rand(size, 1, 1, 1, 1, generator=generator, device=device)
         known = torch.cat([memory + level * noise, known], 1)
@@ -216,4 +235,5 @@ def draw(
         words=corpus.words[s, k] * ~chance(TEXT_DROP)[:, None, None],
         story=s,
         shot=k,
+        moments=moments,
     )

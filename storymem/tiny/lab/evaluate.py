@@ -36,6 +36,8 @@ CASES = (
     Case("random_frames", portraits=False, selection="random"),
     Case("spoilt_filtered", **SPOILT),
     Case("spoilt_unfiltered", **SPOILT, filters=False),
+    Case("entities_only", policy="entities_only"),
+    Case("generated_entities_only", portraits=False, policy="entities_only"),
     Case("seam_cut", begins=world.CUT),
     Case("seam_mi2v", begins=world.FIRST_FRAME),
     Case("seam_mm2v", begins=world.FIVE_FRAMES),
@@ -52,6 +54,8 @@ WORDS = {
     "s1": "S = 1",
     "s0": "S = 0",
     "random_frames": "generated, random frames",
+    "entities_only": "full method, entities_only",
+    "generated_entities_only": "generated, entities_only",
     "spoilt_filtered": "generated, spoilt, filter",
     "spoilt_unfiltered": "generated, spoilt, no filter",
     "sink3": "return, sink 3 + recent 3",
@@ -72,8 +76,15 @@ BARS = {
     "semantic": None,
     "filter": None,
 }
-COMPARED = tuple(("full", other) for other in ("none", "s1", "s0", "portraits_only"))
-KEPT_COMPARED = (("generated", "random_frames"), ("spoilt_filtered", "spoilt_unfiltered"))
+COMPARED = (
+    *(("full", other) for other in ("none", "s1", "s0", "portraits_only")),
+    ("entities_only", "full"),
+)
+KEPT_COMPARED = (
+    ("generated", "random_frames"),
+    ("spoilt_filtered", "spoilt_unfiltered"),
+    ("generated_entities_only", "generated"),
+)
 
 
 class Evaluation(trials.Trials):
@@ -93,7 +104,7 @@ class Evaluation(trials.Trials):
         self.frames: dict[str, list[list[torch.Tensor]]] = {}
 
     def measure(self, case: Case) -> dict:
-        is_return = case in RETURNS
+        is_return = case.name in {c.name for c in RETURNS}
         stories = self.long if is_return else self.stories
         played = self.play(stories, case)
         seen = self.see(played, stories)

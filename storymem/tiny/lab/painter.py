@@ -27,6 +27,7 @@ class Request:
     given: torch.Tensor | None  # [1 or 5, H, W, 3] in 0 ... 1
     prompt: str
     seed: int
+    moments: tuple[int, ...] | None = None  # of memory, for a model whose positions are real time
 
 
 class Painter:
@@ -66,6 +67,9 @@ class Painter:
             mask = torch.cat([torch.ones(len(requests), count), mask], 1)
         frames, side = known.shape[1] - count, known.shape[-1]
         noise = torch.cat([draw_noise(r.seed, count, frames, side, side) for r in requests])
+        moments = None
+        if count and requests[0].moments is not None:
+            moments = torch.tensor([request.moments for request in requests], device=device)
         words = torch.tensor([text.tokens(request.prompt) for request in requests], device=device)
         half = torch.bfloat16 if device.type == "cuda" else None
         with torch.autocast(device.type, half, enabled=half is not None):
@@ -80,6 +84,7 @@ class Painter:
                 steps=self.steps,
                 empty_text=self._slots.expand(len(requests), -1, -1),
                 cfg=self.cfg,
+                moments=moments,
             )
 
     def _memory(self, memories: Sequence[Sequence[MemoryFrame]]) -> torch.Tensor:

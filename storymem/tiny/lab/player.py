@@ -27,7 +27,7 @@ from ...script.reader import load_story
 from ...script.story import Story
 from ...selection import keyframes
 from ...selection.scorers import SharpnessScorer
-from .. import demo, picture, staging, world
+from .. import demo, dit, picture, staging, world
 from .painter import Request
 from .painter import load_painter as load_painter
 
@@ -55,6 +55,7 @@ class Case:
     matches_colour: bool = False  # a continuing shot gets the colours of the one before
     known: float = demo.KEYFRAME_THRESHOLD  # above it a keyframe is in the bank already
     policy: str = "window"  # which frames of the bank a shot sees
+    real_time: bool = False  # memory's positions are the latent frames since; rope_shift is unused
 
 
 @dataclass
@@ -167,7 +168,13 @@ def play_tales(
                 given = take_overlap_frames(plan.mode, before)
                 shot = tales[s].shots[k]
                 memory = shot_memory(banks[s], tales[s], shot, embedder=embedder).frames
-                requests.append(Request(memory, given, plan.prompt, plan.seed(seeds[s])))
+                moments = None
+                if case.real_time:
+                    moments = moments_of(
+                        memory, played.shots[s], 0 if given is None else len(given)
+                    )
+                request = Request(memory, given, plan.prompt, plan.seed(seeds[s]), moments)
+                requests.append(request)
             clips = paint(requests, case.rope_shift)
             if case.matches_colour:
                 given = [request.given for request in requests]
@@ -186,6 +193,24 @@ def play_tales(
                 banks[:] = [with_prompt(bank, tales[s], tales[s].shots[k])
                             for s, bank in enumerate(grown)]  # fmt: skip
     return played
+
+
+def moments_of(
+    memory: Sequence[MemoryFrame], shots: Sequence[torch.Tensor], given: int
+) -> tuple[int, ...]:
+    """The positions of ``memory`` in real time, for the shot that follows ``shots`` and repeats
+    the last ``given`` frames: latent frames from its begin, -512 to -1. What is of no shot is as
+    far away as can be."""
+    begins = [0]
+    for shot in shots:
+        begins.append(begins[-1] + len(shot))
+    now = (begins[-1] - given) // 4
+    return tuple(
+        -dit.FURTHEST
+        if frame.shot < 0
+        else min(-1, max(-dit.FURTHEST, (begins[frame.shot] + frame.frame) // 4 - now))
+        for frame in memory
+    )
 
 
 def _match_colour(clip: torch.Tensor, given: torch.Tensor | None) -> torch.Tensor:

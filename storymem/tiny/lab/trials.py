@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -78,6 +78,7 @@ class Trials:
         One that fails takes no other with it: it is told in ``left_out``.
         """
         for case in cases:
+            case = replace(case, real_time=self.options.real_time)
             if why := self._obstacle(case):
                 logger.warning("%s is left out: %s", case.name, why)
                 self.found.setdefault("left_out", {})[case.name] = why
@@ -136,6 +137,7 @@ def parser(program: str, about: str, cases: Sequence[Case]) -> argparse.Argument
     add("--cfg", type=float, default=demo.RECIPE["cfg"])
     add("--seed", type=int, default=0, help="of the noise")
     add("--seconds", type=float, default=SECONDS, help="after which no new case is begun")
+    add("--real-time", action="store_true", help="the model's memory positions are real time")
     add("--workers", type=int, default=min(12, os.cpu_count() or 1), help="choosing keyframes")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     add(
