@@ -211,9 +211,8 @@ def draw(
             is_face = (slot < shown.sum(1)).view(-1, 1, 1, 1)
             memory[:, slot] = torch.where(is_face, face, memory[:, slot])
         if real_time:
-            ago = (k[:, None] - others) % shots * world.FRAMES - corpus.moments[
-                whose, others, which
-            ]
+            begins = (k[:, None] - others) % shots * world.FRAMES
+            ago = begins - corpus.moments[whose, others, which]
             far = torch.rand(size, 1, generator=generator, device=device)
             ago = ago * torch.where(chance(0.5)[:, None], LONGER**far, 1.0)
             moments = -(ago / 4).ceil().long().clamp(1, dit.FURTHEST)

@@ -170,9 +170,8 @@ def play_tales(
                 memory = shot_memory(banks[s], tales[s], shot, embedder=embedder).frames
                 moments = None
                 if case.real_time:
-                    moments = moments_of(
-                        memory, played.shots[s], 0 if given is None else len(given)
-                    )
+                    repeated = 0 if given is None else len(given)
+                    moments = moments_of(memory, played.shots[s], repeated)
                 request = Request(memory, given, plan.prompt, plan.seed(seeds[s]), moments)
                 requests.append(request)
             clips = paint(requests, case.rope_shift)
