@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import torch
+from einops import rearrange
 
 from ..files.messages import shown
 from ..headless.engine import Engine, ModelFiles
@@ -36,6 +37,23 @@ class TinyFiles(ModelFiles):
         return cls(files.require("diffusion_models", own), vae=files.require("vae", own))
 
 
+class TinyVae(WanVae):
+    """Whole shots in one pass: on a processor a third of the time of diffusers' chunks."""
+
+    @torch.no_grad()
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        video = rearrange(pixels, "t h w c -> 1 t c h w") * 2 - 1
+        video = video.to(self._placement.device, self.module.dtype)
+        mean, _ = vae.ClipVAE(self.module).encode(video)
+        return rearrange(mean, "1 f c h w -> 1 c f h w").float().cpu()
+
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        raw = self.denormalise(latents).to(self._placement.device, self.module.dtype)
+        video = vae.ClipVAE(self.module).decode(rearrange(raw, "1 c f h w -> 1 f c h w"))
+        return rearrange(video, "1 t c h w -> t h w c").float().cpu().clamp(-1, 1).add(1).div(2)
+
+
 class TinyEngine(Engine):
     """What a run asks of models, by the tiny ones."""
 
@@ -57,7 +75,7 @@ class TinyEngine(Engine):
         if self._vae is None:
             module = vae.build()
             vae.load_host_file(module, self.files.vae)
-            self._vae = WanVae(module.eval().requires_grad_(False), self.placement)
+            self._vae = TinyVae(module.eval().requires_grad_(False), self.placement)
         return self._vae
 
     def _load(self, kind: str) -> tuple[torch.nn.Module, ...]:
