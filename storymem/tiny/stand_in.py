@@ -12,6 +12,8 @@ import dataclasses
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
+from einops import rearrange
 
 from ..memory.embedders import Embedder
 from ..memory.frame import MemoryFrame
@@ -61,6 +63,10 @@ class StandIn(Embedder):
 
     def _embed(self, frames: torch.Tensor) -> torch.Tensor:
         pixels = frames.to(self.judge.device).float() / 255
+        if pixels.shape[1:3] != (world.SIZE, world.SIZE):  # keyframe selection enlarges them
+            pixels = rearrange(pixels, "n h w c -> n c h w")
+            pixels = F.interpolate(pixels, size=(world.SIZE,) * 2, mode="bilinear", antialias=True)
+            pixels = rearrange(pixels, "n c h w -> n h w c")
         return torch.cat([self.who(pixels).float(), self._backdrop(pixels)], 1)
 
     def _embed_text(self, text_: str) -> torch.Tensor:
@@ -98,7 +104,7 @@ class StandIn(Embedder):
         """The nearest place, one-hot [N, places and the studio]."""
         away = torch.cdist(_strips(pixels), self._places)
         place = self._place_of[away.argmin(1)]
-        return torch.nn.functional.one_hot(place, len(world.PLACES) + 1).float()
+        return F.one_hot(place, len(world.PLACES) + 1).float()
 
 
 def _strips(pixels: torch.Tensor) -> torch.Tensor:

@@ -69,7 +69,7 @@ def is_right(
 
 def measure(options: argparse.Namespace, paint=None, referee=None) -> dict:
     """Everything the options ask for; what is wrong with each shot, by seed."""
-    paint, referee = trials.prepare(options, paint, referee)
+    paint, referee = trials.prepare(options, paint, referee or Judge("cpu"))
     story = load_story(demo.SCRIPT)
     looks = torch.zeros(len(world.KINDS), len(world.ATTRIBUTES), dtype=torch.long)
     for kind, words in enumerate(demo.LOOKS):
@@ -78,7 +78,7 @@ def measure(options: argparse.Namespace, paint=None, referee=None) -> dict:
     case = Case("demo")
     banks = [begin_bank(case, demo.portraits(), ()) for _ in seeds]
     played = play_tales([story] * len(seeds), banks, seeds, case, paint)
-    eyes = stand_in.StandIn(options.device)
+    eyes = stand_in.StandIn("cpu")
     wrong = {
         seed: [
             is_right(clip, shot.prompt, looks, referee, eyes)

@@ -13,6 +13,7 @@ import torch
 
 from ...sampling.continuity import OVERLAP_FRAMES
 from ...script.continuity import MODE_OF_CONTINUITY
+from ...selection import keyframes
 from .. import picture, staging, world
 from . import flow, measures, plots, trials
 from .player import CONTINUITY, Case, Played, returning
@@ -26,6 +27,14 @@ SHOTS, LONG_SHOTS = 7, 12
 FULL = Case("full")
 NO_MEMORY = {"portraits": False, "remembers": False, "max_frames": 0}
 SPOILT = {"portraits": False, "corrupted": 0.5}
+# Three places for frames: choosing matters where there is little room.
+FEW = {"portraits": False, "max_frames": 3, "sink": 1}
+# Keyframes by what stands in for CLIP (``stand_in.py``), with the method's thresholds.
+LIKE_CLIP = {
+    "sees": "stand_in",
+    "threshold": keyframes.SIMILARITY_THRESHOLD,
+    "known": keyframes.KNOWN_THRESHOLD,
+}
 CASES = (
     FULL,
     Case("none", **NO_MEMORY),
@@ -34,6 +43,12 @@ CASES = (
     Case("s1", rope_shift=1),
     Case("s0", rope_shift=0),
     Case("random_frames", portraits=False, selection="random"),
+    Case("semantic_3", **FEW),
+    Case("random_3", **FEW, selection="random"),
+    Case("clip_3", **FEW, **LIKE_CLIP),
+    Case("clip_random_3", **FEW, **LIKE_CLIP, selection="random"),
+    Case("clip_6", portraits=False, **LIKE_CLIP),
+    Case("clip_random_6", portraits=False, **LIKE_CLIP, selection="random"),
     Case("spoilt_filtered", **SPOILT),
     Case("spoilt_unfiltered", **SPOILT, filters=False),
     Case("entities_only", policy="entities_only"),
@@ -54,6 +69,8 @@ WORDS = {
     "s1": "S = 1",
     "s0": "S = 0",
     "random_frames": "generated, random frames",
+    "semantic_3": "generated, three places",
+    "random_3": "generated, three places, random frames",
     "entities_only": "full method, entities_only",
     "generated_entities_only": "generated, entities_only",
     "spoilt_filtered": "generated, spoilt, filter",
@@ -82,6 +99,9 @@ COMPARED = (
 )
 KEPT_COMPARED = (
     ("generated", "random_frames"),
+    ("semantic_3", "random_3"),
+    ("clip_3", "clip_random_3"),
+    ("clip_6", "clip_random_6"),
     ("spoilt_filtered", "spoilt_unfiltered"),
     ("generated_entities_only", "generated"),
 )

@@ -53,7 +53,9 @@ class Case:
     corrupted: float = 0.0  # share of the shots that selection sees with spoilt frames
     begins: int | None = None  # how continuing shots begin, in place of the script's
     matches_colour: bool = False  # a continuing shot gets the colours of the one before
+    threshold: float = demo.KEYFRAME_THRESHOLD  # below it a frame is another keyframe
     known: float = demo.KEYFRAME_THRESHOLD  # above it a keyframe is in the bank already
+    sees: str = "layout"  # what keyframes are compared by, or stand_in, which stands in for CLIP
     policy: str = "window"  # which frames of the bank a shot sees
     real_time: bool = False  # memory's positions are the latent frames since; rope_shift is unused
 
@@ -119,7 +121,7 @@ def play(
     """Play every story to its end.
 
     Args:
-        embedder: of pictures and prompts, for the policy ``relevant``.
+        embedder: of pictures and prompts, for the policy ``relevant`` and for ``sees``.
     """
     count = len(stories.place)
     tales = [tell(stories, s, case) for s in range(count)]
@@ -155,6 +157,7 @@ def play_tales(
     count, shots = len(tales), len(tales[0].shots)
     played = Played(*([[] for _ in range(count)] for _ in range(3)), banks)
     layouts = [LayoutEmbedder() for _ in range(count)]  # each knows the frames of its own bank
+    eyes = [embedder] * count if case.sees == "stand_in" else layouts
     with ThreadPoolExecutor(workers) as pool:
         for k in range(shots):
             plans = [plan_shot(t, LoopSettings(), t.shots[k], has_previous=k > 0) for t in tales]
@@ -185,7 +188,7 @@ def play_tales(
                 played.memory[s].append(requests[s].memory)
             if case.remembers:
                 jobs = [
-                    (played.shots[s][k], banks[s], case, s, k, tales[s].name, layouts[s])
+                    (played.shots[s][k], banks[s], case, s, k, tales[s].name, eyes[s])
                     for s in range(count)
                 ]
                 grown = pool.map(lambda job: remember(*job), jobs)
@@ -230,7 +233,7 @@ def remember(
     story: int,
     shot: int,
     name: str = "",
-    embedder: LayoutEmbedder | None = None,
+    embedder: Embedder | None = None,
 ) -> MemoryBank:
     """The bank after a shot ``uint8 [T, H, W, 3]``; ``name`` is the story's."""
     draw = torch.Generator().manual_seed(SEED_STEP * story + shot)
@@ -244,7 +247,7 @@ def remember(
         bank=None if is_random else bank,
         story=name,
         shot=shot,
-        threshold=demo.KEYFRAME_THRESHOLD,
+        threshold=case.threshold,
         known_threshold=case.known,
     )
     kept = chosen.frames

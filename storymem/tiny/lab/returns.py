@@ -20,7 +20,6 @@ import argparse
 import torch
 
 from ...memory.policies import POLICIES
-from .. import stand_in
 from . import measures, plots, trials
 from .player import Case, join, returning
 from .statistics import difference, rate, widest
@@ -98,8 +97,6 @@ class Returns(trials.Trials):
 
     def measure(self, case: Case) -> dict:
         stories = self.stories
-        if case.policy == "relevant" and self.embedder is None:
-            self.embedder = stand_in.StandIn(self.options.device)
         played = self.play(stories, case)
         seen = self.see(played, stories)
         shows = {

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from ...files.disk import write_whole
-from .. import demo, files, judge, world
+from .. import demo, files, judge, stand_in, world
 from . import measures
 from .painter import load_painter, random_painter
 from .player import Case, Played, play
@@ -35,7 +35,7 @@ class Trials:
 
     def __init__(self, options: argparse.Namespace, paint, referee):
         self.options, self.paint, self.referee = options, paint, referee
-        self.embedder = None  # for the policy ``relevant``
+        self.embedder = None  # for cases that ask for one
         self.began = time.perf_counter()
         self.seconds: Counter[str] = Counter()  # of the case that is being played
         settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()}
@@ -55,6 +55,9 @@ class Trials:
 
     def play(self, stories: world.Stories, case: Case) -> Played:
         """Play the stories as the case says; adds to ``seconds`` what playing and painting took."""
+
+        if self.embedder is None and (case.policy == "relevant" or case.sees == "stand_in"):
+            self.embedder = stand_in.StandIn(self.options.device)
 
         def paint(requests, rope_shift):
             return self._clocked("painting", self.paint, requests, rope_shift)
