@@ -11,6 +11,7 @@ from pathlib import Path
 from ..files.disk import write_whole
 from ..files.json_text import parse_json
 from ..files.names import is_digest, is_label
+from ..loop.time_left import FACT
 from ..script.story import Story
 from .folder_lock import changing
 from .versions import check_history
@@ -24,6 +25,7 @@ _ENTRY = {  # what a result in the manifest may hold, by name
     "fps": (int, float),
     "size": int,
     "seed": (int, type(None)),
+    FACT: dict,
 }
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..files.hashing import digest_of
 from ..loop.plan import Step
+from ..loop.time_left import FACT, Timed, read_timed
 from ..script.story import Shot, Story
 from .earlier_films import find_film
 
@@ -26,6 +27,7 @@ class ShotState:
     state: str
     video: Path | None = None  # the latest result, also when the shot will be regenerated
     depends_on: int = 0  # number of the shot (from 1) that decides whether this one is regenerated
+    timed: Timed | None = None  # how long the latest result took
 
     @property
     def word(self) -> str:
@@ -59,7 +61,8 @@ def shot_states(story: Story, folder: Path | None) -> list[ShotState]:
         previous = entry["key"] if state in (DONE, LOCKED) else None
         if state != DEPENDS:
             undecided_by = shot.index + 1 if state in (WAITING, FAILED) else 0
-        found.append(ShotState(state, video, undecided_by if state == DEPENDS else 0))
+        timed = read_timed(entry.get(FACT)) if video else None
+        found.append(ShotState(state, video, undecided_by if state == DEPENDS else 0, timed))
     return found
 
 

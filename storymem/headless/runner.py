@@ -42,6 +42,7 @@ from ..script.fields import MAX_SEED
 from ..script.story import Story
 from ..selection.keyframes import choose_keyframes
 from .adapters import scale_changes
+from .clock import start_clock
 from .earlier_sampler import keep_sampler
 from .engine import Engine
 from .identity import identify_weights
@@ -172,6 +173,7 @@ class StoryRun:
             check_size(self.settings.width, self.settings.height, self._length(step))
             self._check_given_frames(step)
             self._check_positions(step)
+        self.clock = start_clock(self.loop, steps, self.settings, self.engine, film.shots)
         todo = any(step.record is None for step in steps)
         if todo and self.settings.has_memory and self._judging is None:
             self._judging = self.models.load(self.engine.placement.device)
@@ -180,7 +182,10 @@ class StoryRun:
         undecided = sum(step.is_undecided for step in steps)
         needed = estimate_bytes(steps, *size)
         disk = check_disk(self.loop.store, needed, undecided=undecided)
-        logger.info("%s: %s%s", self.loop.story.name, summarise_steps(steps), disk)
+        logger.info(
+            "%s: %s%s%s",
+            self.loop.story.name, summarise_steps(steps), disk, self.clock.tell(),
+        )  # fmt: skip
         self._claim = StoryClaim(out, digest_of([way_of(self.loop, steps), self.settings.fps]))
         for folder in (out, out / BANK_FOLDER):
             remove_unfinished(folder)
@@ -279,11 +284,15 @@ class StoryRun:
         if step.record is not None:  # found now that it is known what it sees
             return
         bank = begun.bank
+        self.clock.begin(step, len(begun.memory.frames))
         frames = self._sample(step, begun.memory, begun.given)
         if self.settings.has_memory:
             bank = self._remember(step, frames, bank)
-        step.record, step.result = finish_shot(self.loop, step, frames, bank, crf=self.settings.crf)
-        logger.info("finished %s", step.plan.shot)
+        work = self.clock.finish(step, frames.shape)
+        step.record, step.result = finish_shot(
+            self.loop, step, frames, bank, crf=self.settings.crf, work=work
+        )
+        logger.info("finished %s%s", step.plan.shot, self.clock.tell())
 
     def _remember(self, step: Step, frames: torch.Tensor, bank: MemoryBank) -> MemoryBank:
         """The bank with the shot's keyframes."""

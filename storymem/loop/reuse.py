@@ -10,6 +10,7 @@ from types import MappingProxyType
 from ..script.cast import strip_mentions
 from ..script.story import Shot, Story
 from .plan import Step
+from .time_left import FACT, read_timed
 
 NO_LOCKS: Mapping[str, str] = MappingProxyType({})
 MOST_MATCHES = 100_000  # of shots with entries of the same prompt, up to which all are compared
@@ -30,6 +31,8 @@ def describe_result(step: Step) -> dict:
     }
     if "shot_prompt" in facts:
         entry["shot_prompt"] = facts["shot_prompt"]
+    if read_timed(facts.get(FACT)):
+        entry[FACT] = facts[FACT]
     if is_held(entry, step.plan.shot):
         entry["held_for"] = step.plan.shot.prompt
     return entry
@@ -154,7 +157,7 @@ def moved_results(
     for shot in story.shots[last + 1 :]:
         entry = results[shot.index]
         if entry and latest.get(shot.label) is not entry:
-            moved[shot.label] = {k: entry[k] for k in ("key", "own", *_TELLING) if k in entry}
+            moved[shot.label] = {k: entry[k] for k in ("key", "own", FACT, *_TELLING) if k in entry}
     return moved
 
 

@@ -28,6 +28,7 @@ from .run_memory import bank_of_run, begin_memory, pin_facts
 from .shot_memory import ShotMemory, describe_settings, with_prompt
 from .shot_record import DamagedError, Record
 from .shot_store import ShotResult
+from .time_left import FACT
 
 LOCKED = "locked"  # why an older result is kept
 logger = logging.getLogger(__name__)
@@ -70,8 +71,12 @@ def finish_shot(
     *,
     crf: int,
     metadata: Mapping[str, str] | None = None,
+    work: Mapping | None = None,
 ) -> tuple[Record, ShotResult]:
     """Take the repeated frames off and put the shot on disk.
+
+    Args:
+        work: how long it took (see :mod:`storymem.loop.time_left`), where that is known.
 
     Raises:
         ValueError: naming the shot, when nothing is left or the frames are no pictures.
@@ -98,6 +103,7 @@ def finish_shot(
         "body": digest_of(loop.body),
         **telling_facts(loop, step.plan),
         **pin_facts(loop, bank),
+        **({FACT: dict(work)} if work else {}),
     }
     loop.store.keep_body(loop.body)
     bank = with_prompt(bank.with_edits(loop.bank.edits), loop.story, shot)

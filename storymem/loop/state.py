@@ -87,13 +87,17 @@ class LoopState:
         step.earlier = {"key": self.locked.get(step.plan.shot.index)}
         return find_regenerations(replace(self.loop, body=body), [step], names)
 
+    def memory_frames(self) -> int:
+        """How many frames the next shot sees."""
+        return len(begin_memory(self.loop, self.next_step().plan.shot, self.bank).frames)
+
     def reuse(self, body: str, record: Record) -> LoopState:
         """The state after a shot that was found finished."""
         step = replace(self.next_step(body), record=record)
         return self._after(step)
 
     def finish(self, body: str, frames, bank: MemoryBank, **options) -> LoopState:
-        """The state after a shot, with its frames on disk."""
+        """The state after a shot, with its frames on disk; ``options`` as of ``finish_shot``."""
         step = self.next_step(body)
         loop = replace(self.loop, body=body)
         step.record, step.result = finish_shot(loop, step, frames, bank, **options)
