@@ -9,9 +9,11 @@ import folder_paths
 
 from ..host import executor as host_cache
 from ..host.server import find_server
+from ..page.running import forget_time_left, note_time_left
 
 EVENT = "storymem.progress"
 PROMPT_CHARACTERS = 60
+ENDED = ("stopped", "done")
 
 
 def send_progress(
@@ -32,12 +34,14 @@ def send_progress(
         failed: the shot could not be made.
         at_fault: id of the node that stopped it, when it is one of the loop.
     """
+    folder = os.path.relpath(run.folder, folder_paths.get_output_directory())
+    folder = folder.replace(os.sep, "/")
+    left = _time_left(run, state, place, folder)
     server = find_server()
     asking = host_cache.asking_page(server)
     if asking is None:
         return
     dynprompt, graph, steps = run.graph.dynprompt, run.graph, run.steps
-    folder = os.path.relpath(run.folder, folder_paths.get_output_directory())
     # The host may still know how a shot began that failed in the last run, and not begin it again.
     word = {"started": "running", "shot": "running", "stopped": failed and "failed"}.get(state)
     facts = {
@@ -45,7 +49,7 @@ def send_progress(
         "node": dynprompt.get_display_node_id(graph.close_id),
         "open": dynprompt.get_display_node_id(graph.open_id),
         "story": run.loop.story.name,
-        "folder": folder.replace(os.sep, "/"),
+        "folder": folder,
         "of": len(steps),
         "finished": sum(step.record is not None for step in steps),
         "shot": 0,
@@ -59,6 +63,7 @@ def send_progress(
         "message": message,
         "at_fault": at_fault,
         "notice": run.notice,
+        "time_left": left,
     }
     if place is not None:
         shot = steps[place].plan.shot
@@ -66,6 +71,16 @@ def send_progress(
         facts |= {"shot": shot.index + 1, "label": shot.label, "position": place + 1}
         facts["prompt"] = prompt
     server.send_sync(EVENT, facts, asking)
+
+
+def _time_left(run, state: str, place: int | None, folder: str) -> dict[str, float] | None:
+    """Seconds left, as figures; ``None`` while they are unknown, and at the end."""
+    if state in ENDED:
+        forget_time_left(folder, run.script_mark)
+        return None
+    left = run.clock.left(place if state in ("started", "shot") else None)
+    note_time_left(folder, run.script_mark, left)
+    return left.as_figures() if left else None
 
 
 def _states(steps, current: int | None, word: str | None) -> dict[str, str]:

@@ -33,6 +33,7 @@ from ...storymem.loop.begin import bank_after, begin_shot, load_result
 from ...storymem.loop.disk_space import check_disk, estimate_bytes
 from ...storymem.loop.plan import Loop, LoopSettings, Step
 from ...storymem.loop.regeneration import find_regenerations, regeneration_lines
+from ...storymem.loop.run_clock import RunClock
 from ...storymem.loop.shot_store import ShotResult, ShotStore
 from ...storymem.loop.shots import (
     finish_shot,
@@ -51,6 +52,7 @@ from ..host.folders import short_places
 from ..host.store import STORE_FOLDER
 from ..memory.known_embedders import KNOWN
 from .body_names import body_names
+from .clock import start_clock
 from .file_watch import VERSIONS, WATCH
 from .graph import LoopGraph
 from .notices import RefusedError, tell
@@ -91,6 +93,7 @@ class LoopRun:
     executor: object
     replaced: dict[str, list[int]]
     prompt_id: str
+    clock: RunClock
     notice: str = ""  # about the folder, told before the first shot
     clones: dict[int, list[str]] = field(default_factory=dict)
     current: int | None = None
@@ -129,6 +132,7 @@ class LoopRun:
         begun = begin_shot(self.loop, step, self._before(i))
         step.begin(begun)
         if step.record is None:
+            self.clock.begin(step, len(begun.memory.frames))
             send_progress(self, "shot", i)
         else:
             self._show(i)
@@ -171,15 +175,17 @@ class LoopRun:
         metadata = self.metadata
         if sum(map(len, metadata.values())) > LARGEST_GRAPH_IN_A_SHOT:
             metadata = {}
+        made = join_parts(frames, step.plan.shot)
         step.record, step.result = finish_shot(
             self.loop,
             step,
-            join_parts(frames, step.plan.shot),
+            made,
             only_bank(bank, step.plan.shot),
             crf=self.options.crf,
             metadata=metadata,
+            work=self.clock.finish(step, made.shape),
         )
-        logger.info("StoryMem: finished %s", step.plan.shot)
+        logger.info("StoryMem: finished %s%s", step.plan.shot, self.clock.tell())
         self._show(i)
 
     def _check_length(self, count: int, shot: Shot) -> None:
@@ -299,6 +305,7 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     )
     undecided = sum(step.is_undecided for step in steps)
     disk = check_disk(store, needed, undecided=undecided)
+    clock = start_clock(wires, loop, steps, film.shots)
     folder = claim_folder(output, flow.settings.prefix, flow.story)
     check_apart(graph.dynprompt, folder, loop, steps)
     claim = StoryClaim(folder, digest_of([way_of(loop, steps), options.fps]))
@@ -319,8 +326,8 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
         notices += memory_warnings(bank.max_frames, bank.sink, bank.policy)  # logged by its node
         notice = short_places("\n".join(notices))
         run = LoopRun(
-            loop, graph, steps, options, folder, metadata, executor, replaced, prompt_id, notice,
-            notices=of_nodes,
+            loop, graph, steps, options, folder, metadata, executor, replaced, prompt_id, clock,
+            notice, notices=of_nodes,
         )  # fmt: skip
     except BaseException:
         claim.release()
@@ -331,8 +338,8 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     if run.todo:
         store.keep_pictures([*flow.bank.frames, *flow.bank.dropped])
     logger.info(
-        "StoryMem: '%s' goes to %s: %s%s",
-        flow.story.name, folder, summarise_steps(steps), disk,
+        "StoryMem: '%s' goes to %s: %s%s%s",
+        flow.story.name, folder, summarise_steps(steps), disk, clock.tell(),
     )  # fmt: skip
     send_progress(run, "started", run.todo[0] if run.todo else None)
     _RUNS.setdefault(graph.dynprompt, []).append(run)

@@ -43,6 +43,7 @@ from ..types import Bank, State, Story
 from . import graph as loop_graph
 from . import references as loop_references
 from .body_names import body_names
+from .clock import begin_one_wire, finish_one_wire
 from .expansion import body_outputs, body_values
 from .notices import tell
 from .progress import workflow_id
@@ -191,6 +192,7 @@ class FinishShot(io.ComfyNode):
         wanted = [n for n, given in (("frames", frames), ("bank", bank)) if given[0] is None]
         if len(wanted) == 2:  # asked for the first time
             _look_before_the_first_shot(cls.hidden, state[0])
+            begin_one_wire(cls.hidden)
             graph = loop_graph.read_one_wire(cls.hidden.dynprompt, cls.hidden.unique_id)
             metadata = loop_references.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
             for one in state[0].regenerations(body, body_names(graph, metadata)):
@@ -208,7 +210,9 @@ class FinishShot(io.ComfyNode):
             shot = state.next_step().plan.shot
             made = join_parts(frames, shot), only_bank(bank, shot)
             metadata = loop_references.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
-            after = state.finish(body, *made, crf=VideoOptions().crf, metadata=metadata)
+            wires = loop_graph.read_one_wire(cls.hidden.dynprompt, cls.hidden.unique_id).wires()
+            work = finish_one_wire(cls.hidden, wires, state, body, made[0].shape)
+            after = state.finish(body, *made, crf=VideoOptions().crf, metadata=metadata, work=work)
         return io.NodeOutput(after, after.is_done)
 
 

@@ -15,7 +15,8 @@ from aiohttp import web
 
 from ...storymem.film.earlier_films import find_film, notices_of
 from ...storymem.film.folder import find_folder, story_folder
-from ...storymem.film.shot_status import script_mark, shot_states
+from ...storymem.film.shot_status import DEPENDS, DONE, LOCKED, ShotState, script_mark, shot_states
+from ...storymem.loop.run_clock import time_of_waiting
 from ...storymem.script.offers import find_offers
 from ...storymem.script.reader import load_story
 from ...storymem.script.rows import check_written, read_script, write_script
@@ -23,9 +24,11 @@ from ...storymem.script.story import DEFAULT_NAME, Story
 from ...storymem.views.posters import LARGEST, find_record, find_shot, read_poster
 from ...storymem.views.script import script_of_view, view_script
 from ..host.folders import short_places
+from ..host.machine import machine
 from ..host.server import read_json
 from ..host.store import STORE_FOLDER
 from ..story import NO_FILE, read_source
+from .running import time_left_of
 
 POSTERS_AT_ONCE = 2  # decoding a video takes a processor that a running sampler needs
 POSTER_CACHE = "private, max-age=86400"  # the page asks with the video's time in the address
@@ -108,15 +111,16 @@ def _poster(folder: str, label: str, record: str, size: int) -> bytes | None:
 
 
 def _states(story: Story, prefix: str, shots: list[dict]) -> dict:
-    """``shots`` with label, number, state and video; the story's folder and warnings."""
+    """``shots`` with label, number, state, video and how long it took; the story's folder and
+    warnings, and the time that is needed for the others."""
     output = Path(folder_paths.get_output_directory())
     try:
         folder = find_folder(output, prefix or DEFAULT_PREFIX, story)
     except ValueError:  # a name that cannot be a folder is told when the workflow is queued
         folder = None
     subfolder = folder.relative_to(output).as_posix() if folder else ""
-    shown = []
-    for row, shot, found in zip(shots, story.shots, shot_states(story, folder), strict=True):
+    shown, states = [], shot_states(story, folder)
+    for row, shot, found in zip(shots, story.shots, states, strict=True):
         video = None
         if found.video:
             version = str(found.video.stat().st_mtime_ns)
@@ -124,10 +128,24 @@ def _states(story: Story, prefix: str, shots: list[dict]) -> dict:
             video["version"] = version
         facts = {"label": shot.label, "number": shot.number, "state": found.word, "video": video}
         facts["who"] = list(story.who(shot))
+        facts["took"] = round(found.timed.seconds, 3) if found.timed else None
         shown.append({**row, **facts})
     warnings = [*story.warnings, *_about_folder(output, prefix or DEFAULT_PREFIX, story)]
-    facts = {"folder": subfolder, "warnings": warnings, "mark": script_mark(story)}
-    return {"shots": shown, **facts}
+    mark = script_mark(story)
+    facts = {"folder": subfolder, "warnings": warnings, "mark": mark}
+    times = {"waiting": _waiting_time(story, states), "running": time_left_of(subfolder, mark)}
+    return {"shots": shown, "times": times, **facts}
+
+
+def _waiting_time(story: Story, states: list[ShotState]) -> dict[str, float] | None:
+    """Seconds that the shots to be made will take; ``None`` while nothing tells."""
+    waiting = [
+        (found.state != DEPENDS, shot.length)
+        for shot, found in zip(story.shots, states, strict=True)
+        if found.state not in (DONE, LOCKED)
+    ]
+    left = time_of_waiting((found.timed for found in states), waiting, machine())
+    return left.as_figures() if left else None
 
 
 def _about_folder(output: Path, prefix: str, story: Story) -> list[str]:
