@@ -6,12 +6,14 @@ import { LOOP_CLOSE, LOOP_OPEN, PROMPT_ENDS, everyNode, kindOf, storyNodesOf } f
 import { icon } from "../shared/icons.js";
 import { forget, heardSoFar, isEnded, isOfThisPage, takeUp } from "../shared/runs.js";
 import { lastRead, whenRead } from "../story/extension.js";
+import { eachSecond, lineOfTime } from "../shared/time_left.js";
 import { t } from "../shared/texts.js";
 import { nameControls } from "./seed.js";
 
 const WIDGET = "storymem_progress";
 const HEIGHT = 48; // pixels: a line, a bar, and the host's margin of 10 around them
 const HEIGHT_RUNNING = 80; // and a button
+const HEIGHT_TIME = 22; // more, for the time that is left
 const HEIGHT_NOTE = 64; // more, for what an artist should know of the finished story
 const HEIGHT_NOTICE = 66; // and four lines about the story's folder, which scroll
 const lines = new WeakMap(); // loop node -> ProgressLine
@@ -23,12 +25,13 @@ class ProgressLine {
     this.text = h("div", { class: "sm-line", role: "status" });
     this.fill = h("div", { class: "sm-fill" });
     this.bar = h("div", { class: "sm-bar-of", role: "progressbar", "aria-valuemin": 0, "aria-label": t("progress.label") }, this.fill);
+    this.time = h("div", { class: "sm-time", hidden: true });
     this.cancel = h("button", {
       type: "button", class: "sm-cancel", title: t("progress.cancel.long"), hidden: true, onclick: () => this.stop(),
     }, icon("stop"), h("span", {}, t("progress.cancel")));
     this.note = h("div", { class: "sm-note", hidden: true });
     this.notice = h("div", { class: "sm-notice", role: "note", hidden: true });
-    this.element = h("div", { class: "sm-progress" }, this.text, this.bar, this.notice, this.note, this.cancel);
+    this.element = h("div", { class: "sm-progress" }, this.text, this.bar, this.time, this.notice, this.note, this.cancel);
     const widget = node.addDOMWidget(WIDGET, "storymem", this.element, {
       serialize: false, hideOnZoom: false, getMinHeight: () => this.height(), getMaxHeight: () => this.height(),
       getValue: () => "", setValue: () => {},
@@ -39,7 +42,8 @@ class ProgressLine {
   }
 
   height() {
-    const more = (this.note.hidden ? 0 : HEIGHT_NOTE) + (this.notice.hidden ? 0 : HEIGHT_NOTICE);
+    const more = [[this.time, HEIGHT_TIME], [this.note, HEIGHT_NOTE], [this.notice, HEIGHT_NOTICE]]
+      .reduce((sum, [part, height]) => sum + (part.hidden ? 0 : height), 0);
     return (this.cancel.hidden ? HEIGHT : HEIGHT_RUNNING) + more;
   }
 
@@ -71,8 +75,26 @@ class ProgressLine {
     this.note.hidden = !note;
     this.cancel.hidden = isEnded(event) || !event.running;
     this.cancel.disabled = false;
+    this.showTime(event);
     this.fit();
   }
+
+  /** How much is left, from now on by the second; nothing once all shots are finished. */
+  showTime({ time_left: left, at, of, finished }) {
+    this.left = this.cancel.hidden || finished >= of ? undefined : left ?? null;
+    this.since = at;
+    if (this.tick()) eachSecond(this.tick);
+  }
+
+  tick = () => {
+    const isTold = this.left !== undefined && Boolean(this.node.graph);
+    this.time.hidden = !isTold;
+    if (!isTold) return false;
+    const { text, long } = lineOfTime(this.left, this.since);
+    setText(this.time, text);
+    if (this.time.title !== long) this.time.title = long;
+    return true;
+  };
 
   /** Whether the line already tells as much as the story's folder does, or more: why it stopped. */
   isUpToDate(of, finished, running) {
@@ -84,12 +106,16 @@ class ProgressLine {
   letGo() {
     this.cancel.hidden = true;
     this.of = null;
+    this.left = undefined;
+    this.tick();
     forget(storyNodesOf(this.node));
   }
 
   async stop() {
     this.cancel.disabled = true;
     setText(this.text, t("progress.cancelling"));
+    this.left = undefined;
+    this.tick();
     await api.interrupt(runningPrompt);
   }
 }
@@ -117,7 +143,9 @@ async function showFromFolder({ node: storyNode, before }) {
     const isRunning = running.has(String(node.id));
     const known = lines.get(node);
     if (known ? known.isUpToDate(shots.length, finished, isRunning) : !finished && !isRunning) continue;
-    lineOf(node).show({ state: isRunning ? "started" : "finished", of: shots.length, finished, running: isRunning });
+    const state = isRunning ? "started" : "finished";
+    const time = { time_left: lastRead(storyNode)?.times?.running, at: lastRead(storyNode)?.at };
+    lineOf(node).show({ state, of: shots.length, finished, running: isRunning, ...time });
   }
 }
 

@@ -20,8 +20,13 @@ export function whenProgress(listener) {
 /** States by label of the run in progress of a Load Story node; empty without one, or when it is of
  * another script than the one marked `script`: the artist went on writing. */
 export function statesFor(node, script) {
+  return runOf(node, script)?.states ?? {};
+}
+
+/** The latest event of a Load Story node's run in progress of the script marked so, if there is one. */
+export function runOf(node, script) {
   const run = runs.get(node);
-  return run && run.script === script ? run.states : {};
+  return run && run.script === script ? run : null;
 }
 
 export function isEnded(event) {
@@ -40,6 +45,7 @@ export function takeUp(event) {
   const close = nodeOfId(event.node);
   if (!open || !close || !isOfThisPage(event.workflow)) return null;
   heard += 1;
+  event.at = Date.now();
   const nodes = storyNodesOf(open);
   for (const node of nodes) {
     if (isEnded(event)) runs.delete(node);

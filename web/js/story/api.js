@@ -26,7 +26,7 @@ export function askedBy(node) {
 
 /** A script as rows with their states. Throws only when the server does not answer. */
 export async function readStory(asked) {
-  return post("/storymem/story", asked);
+  return { ...(await post("/storymem/story", asked)), at: Date.now() };
 }
 
 /** Rows as the text of a script. */
@@ -34,6 +34,11 @@ export async function writeScript(view, asked) {
   const { character, prefix, file } = asked;
   const named = file && file !== NO_FILE ? file.replace(/^.*\//, "").replace(/\.[^.]*$/, "") : "";
   return post("/storymem/script", { ...view, node_character: character, prefix, default_name: named });
+}
+
+/** What the shots to be made will take, and since when: as a run in progress tells, or an answer. */
+export function timeOf(answer, run) {
+  return run ? [run.time_left, run.at] : [answer?.times?.waiting, 0];
 }
 
 export function posterOf(video) {

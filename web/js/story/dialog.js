@@ -2,9 +2,10 @@
 import { h, setText, useStyles } from "../shared/dom.js";
 import { StoryControls } from "./controls.js";
 import * as model from "./model.js";
-import { NO_FILE, readStory, writeScript } from "./api.js";
+import { NO_FILE, readStory, timeOf, writeScript } from "./api.js";
 import { decode } from "./encoding.js";
 import { t } from "../shared/texts.js";
+import { timeToMake } from "../shared/time_left.js";
 
 const CHECK_AFTER_MS = 350;
 const LARGEST_FILE = 2 * 2 ** 20 - 2 ** 16; // bytes: what the server takes in one piece
@@ -18,7 +19,7 @@ function download(name, text) {
 export class StoryDialog {
   /**
    * `asked` is what stands on the node (see api.js), `save(text)` puts a script there,
-   * `running(mark)` gives the states of a run in progress of the script marked so, by label.
+   * `running(mark)` gives the latest event of a run in progress of the script marked so, or null.
    */
   constructor({ asked, save, running, onClose }) {
     Object.assign(this, { asked, save, running, onClose });
@@ -176,16 +177,29 @@ export class StoryDialog {
   showRows() {
     const { rows } = this.history.value;
     const labels = model.labelsOf(rows);
-    const running = this.running?.(this.answers.get(this.history.value)?.mark) ?? {};
+    const running = this.running?.(this.answers.get(this.history.value)?.mark)?.states ?? {};
     this.coloured = Object.keys(running).length > 0; // by a run, which is of another script after a change
     const facts = new Map(rows.map((row, i) => {
       const known = this.facts.get(row.id);
       return [row.id, running[labels[i]] ? { ...known, state: running[labels[i]] } : known];
     }));
     if (this.controls.tab === "table") this.table.show(rows, labels, facts);
+    this.done = [...facts.values()].filter((fact) => ["done", "locked"].includes(fact?.state)).length;
+    this.tellSummary();
+  }
+
+  /** What stands over the table; while a run is on, the time that it needs goes down. */
+  tellSummary() {
+    if (!this.history) return;
+    const { done } = this;
+    const { rows } = this.history.value;
     const scenes = rows.filter((row, i) => i === 0 || row.starts).length;
-    const done = [...facts.values()].filter((fact) => ["done", "locked"].includes(fact?.state)).length;
-    setText(this.controls.summary, t("story.summary", { shots: rows.length, scenes, done }));
+    const answer = this.answers.get(this.history.value);
+    if (answer?.times) this.timed = answer; // stands while the server is asked again
+    const time = timeToMake(rows.length - done, ...timeOf(this.timed, this.running?.(answer?.mark)));
+    const told = t("story.summary", { shots: rows.length, scenes, done });
+    setText(this.controls.summary, time ? `${told} · ${time}` : told);
+    this.controls.summary.title = time ? t("time.rest.long") : "";
   }
 
   /** Ask the server what the story as it stands now says; the answer, `null` when it gave none. */
@@ -225,8 +239,9 @@ export class StoryDialog {
     this.answers.set(story, answer);
     if (answer.error) return;
     story.rows.forEach((row, i) => {
-      const { state, video, who } = answer.shots[i]; // an edited shot keeps showing what it was
-      this.facts.set(row.id, { state, who, video: video ?? this.facts.get(row.id)?.video ?? null });
+      const { state, video, who, took } = answer.shots[i];
+      const known = this.facts.get(row.id); // an edited shot keeps showing what it was
+      this.facts.set(row.id, { state, who, video: video ?? known?.video ?? null, took: took ?? known?.took });
     });
   }
 

@@ -5,10 +5,11 @@ import { h, setText, useStyles } from "../shared/dom.js";
 import { LOAD_STORY, PROMPT_ENDS, everyNode, holderOf, kindOf, nodeOfId } from "../shared/graph.js";
 import { noteChange } from "../shared/host.js";
 import { icon } from "../shared/icons.js";
-import { heardSoFar, isEnded, statesFor, whenProgress } from "../shared/runs.js";
+import { heardSoFar, isEnded, runOf, statesFor, whenProgress } from "../shared/runs.js";
+import { eachSecond, exactTime, timeToMake } from "../shared/time_left.js";
 import { StoryDialog } from "./dialog.js";
 import { labelsOf } from "./model.js";
-import { NO_FILE, askedBy, readStory } from "./api.js";
+import { NO_FILE, askedBy, readStory, timeOf } from "./api.js";
 import { ScriptNote, scrollsItself } from "./notes.js";
 import { stateTexts, t } from "../shared/texts.js";
 
@@ -25,13 +26,15 @@ class Line {
     this.element = h("li", {}, h("span", { class: "sm-number" }, String(number)), this.beginning, this.word);
   }
 
-  show(label, state, prompt, who) {
-    if (label === this.label && state === this.state && prompt === this.prompt && who === this.who) return;
-    Object.assign(this, { label, state, prompt, who });
+  show(shot) {
+    if (Object.keys(shot).every((name) => shot[name] === this[name])) return;
+    Object.assign(this, shot);
+    const { label, state, prompt, who, took } = shot;
     const { kind, word } = stateTexts(state);
     Object.assign(this.element.dataset, { state: kind, label });
     const named = who ? `${t("story.who", { names: who })}\n` : "";
-    this.element.title = `${label} ${word}\n${named}${prompt.slice(0, 600)}`;
+    const made = took ? `${t("time.took", { time: exactTime(took) })}\n` : "";
+    this.element.title = `${label} ${word}\n${made}${named}${prompt.slice(0, 600)}`;
     setText(this.beginning, prompt.slice(0, 120));
     setText(this.word, word);
   }
@@ -142,20 +145,37 @@ class NodePanel {
     const running = statesFor(this.node, this.answer?.mark);
     const labels = labelsOf(this.rows);
     this.states = this.rows.map((row, i) => running[labels[i]] ?? row.state);
-    const done = this.states.filter((state) => ["done", "locked"].includes(state)).length;
-    const scenes = this.rows.filter((row, i) => i === 0 || row.starts).length;
     this.element.classList.toggle("sm-wrong", Boolean(this.message) && !this.button.disabled);
-    setText(this.summary, this.message || t("story.summary", { shots: this.rows.length, scenes, done }));
-    this.summary.title = this.summary.textContent;
+    this.tellSummary();
     for (const { element } of this.lines.splice(this.rows.length)) element.remove();
     const known = this.lines.length;
     this.rows.forEach((row, i) => {
       this.lines[i] ??= new Line(i + 1);
-      this.lines[i].show(labels[i], this.states[i], row.prompt, (row.who ?? []).join(", "));
+      const { prompt, who, took } = row;
+      this.lines[i].show({ label: labels[i], state: this.states[i], prompt, who: (who ?? []).join(", "), took });
     });
     this.list.append(...this.lines.slice(known).map(({ element }) => element));
     this.list.style.setProperty("--sm-lines", this.lines.length);
   }
+
+  /** What stands over the list; while a run is on, the time that it needs goes down. */
+  tellSummary() {
+    const shots = this.rows.length;
+    const done = this.states.filter((state) => ["done", "locked"].includes(state)).length;
+    const scenes = this.rows.filter((row, i) => i === 0 || row.starts).length;
+    const time = timeToMake(shots - done, ...timeOf(this.answer, runOf(this.node, this.answer?.mark)));
+    const parts = [t("story.summary", { shots, scenes, done }), ...(time ? [time] : [])];
+    setText(this.summary, this.message || parts.join(" · "));
+    const long = time ? `\n${t("time.rest.long")}` : "";
+    this.summary.title = `${this.summary.textContent}${this.message ? "" : long}`;
+  }
+
+  tick = () => {
+    if (!this.node.graph || !runOf(this.node, this.answer?.mark)) return false;
+    this.tellSummary();
+    this.dialog?.tellSummary();
+    return true;
+  };
 
   edit() {
     const { node } = this;
@@ -163,7 +183,7 @@ class NodePanel {
     if (this.dialog || !asked) return;
     this.dialog = new StoryDialog({
       asked,
-      running: (mark) => statesFor(node, mark),
+      running: (mark) => runOf(node, mark),
       save: (text) => this.save(text),
       onClose: () => {
         this.dialog = null;
@@ -189,6 +209,7 @@ class NodePanel {
   progressed(event) {
     this.refresh();
     this.dialog?.showRunning();
+    eachSecond(this.tick);
     if (event && !isEnded(event) && event.state !== "finished") return;
     this.later(0);
     this.dialog?.recheck();

@@ -3,12 +3,13 @@ import { h, setText } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
 import { posterOf } from "./api.js";
 import { stateTexts, t } from "../shared/texts.js";
+import { exactTime } from "../shared/time_left.js";
 
 const DRAG_TYPE = "application/x-storymem-shot";
 const MORE_FIELDS = ["negative_prompt", "first_frame_prompt", "continuity", "lora_strength", "reference_images"];
 const CONTINUITY = ["", "last_frame", "last_five_frames"];
 const PARTS = { // of a row, that are changed later
-  head: ".sm-scene", picture: ".sm-poster img", number: ".sm-number", state: ".sm-state",
+  head: ".sm-scene", picture: ".sm-poster img", number: ".sm-number", state: ".sm-state", took: ".sm-took",
   cut: '[data-field="cut"]', up: '[data-act="up"]', toggle: '[data-act="toggle_scene"]', more: '[data-act="more"]',
   prompt: '[data-field="prompt"]',
 };
@@ -147,6 +148,13 @@ export class StoryTable {
       setText(part.state, word);
       part.state.title = long;
     }
+    const took = facts?.took ? exactTime(facts.took) : "";
+    if ((part.shownTook ?? "") !== took) {
+      part.shownTook = took;
+      setText(part.took, took);
+      part.took.title = took && t("time.took", { time: took });
+      part.took.hidden = !took;
+    }
     const who = (facts?.who ?? []).join(", ");
     if ((part.who ?? "") !== who) {
       part.who = who;
@@ -253,7 +261,7 @@ function blankRow() {
       button("handle", "drag", { class: "sm-handle", draggable: "true" }),
       h("div", { class: "sm-poster" },
         h("img", { alt: "", loading: "lazy", decoding: "async", hidden: true }),
-        h("span", { class: "sm-number" }), h("span", { class: "sm-state" })),
+        h("span", { class: "sm-number" }), h("span", { class: "sm-took", hidden: true }), h("span", { class: "sm-state" })),
       field("textarea", "prompt", { rows: 3, spellcheck: "true", placeholder: t("story.prompt.hint") }),
       h("div", { class: "sm-fields" }, check("cut"), check("lock"), number("length"), number("seed")),
       h("div", { class: "sm-buttons" },
