@@ -25,11 +25,14 @@ def forget_time_left(folder: str, script: str) -> None:
     _LEFT.pop((folder, script), None)
 
 
-def time_left_of(folder: str, script: str) -> dict[str, float] | None:
-    """What is left by now of a run, for the page; ``None`` where nothing is known."""
-    then, left = _LEFT.get((folder, script), (0.0, None))
+def time_left_of(folder: str, script: str) -> dict[str, dict[str, float] | None]:
+    """What is left by now of a run: ``running``, for the page; nothing when none is on."""
+    noted = _LEFT.get((folder, script))  # another thread may take it out meanwhile
+    if noted is None:
+        return {}
+    then, left = noted
     if left is None:
-        return None
+        return {"running": None}
     if left.shot:  # below 0 for one that takes longer than expected
         left = replace(left, shot=left.shot - (time.monotonic() - then))
-    return left.as_figures()
+    return {"running": left.as_figures()}

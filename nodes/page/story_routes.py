@@ -133,7 +133,7 @@ def _states(story: Story, prefix: str, shots: list[dict]) -> dict:
     warnings = [*story.warnings, *_about_folder(output, prefix or DEFAULT_PREFIX, story)]
     mark = script_mark(story)
     facts = {"folder": subfolder, "warnings": warnings, "mark": mark}
-    times = {"waiting": _waiting_time(story, states), "running": time_left_of(subfolder, mark)}
+    times = {"waiting": _waiting_time(story, states), **time_left_of(subfolder, mark)}
     return {"shots": shown, "times": times, **facts}
 
 

@@ -85,6 +85,19 @@ def test_finished_shots_run_nothing_and_edits_run_what_follows(host, tmp_path):
     assert ran(log) == [3, 4]
 
 
+def test_records_say_how_long_a_shot_took_as_in_the_shot_loop(host, tmp_path):
+    out = host.run(one_wire(story(3), tmp_path / "log", 3))
+    shots = json.loads((Path(out["folder"]) / "story.json").read_text())["shots"]
+    times = [shots[label]["work"] for label in sorted(shots)]
+    assert [time["first"] for time in times] == [True, False, False]
+    assert all(0 < time["seconds"] < 60 for time in times)
+    assert [(time["frames"], time["width"], time["height"]) for time in times] == [(13, 64, 48)] * 3
+    looped = host.run(loop_graph(story(3, name="Looped"), tmp_path / "log"))
+    shots = json.loads((Path(looped["folder"]) / "story.json").read_text())["shots"]
+    known = shots["01_01"]["work"]
+    assert (known["pace"], known["machine"]) == (times[0]["pace"], times[0]["machine"])
+
+
 def test_a_loop_that_ends_early_joins_what_there_is(host, tmp_path):
     out = host.run(one_wire(story(3), tmp_path / "log", 2))
     assert out["done"] is False

@@ -100,6 +100,12 @@ def test_the_story_workflow_films_a_cut_an_mi2v_and_an_mm2v(server):
     }
     films = [p for p in folder.glob("*.mp4") if not p.name.startswith("shot_")]
     assert [count_frames(film) for film in films] == [3 * LENGTH - 6]
+    known = json.loads((folder / "story.json").read_text())["shots"]
+    for i, label in enumerate(sorted(known)):
+        work = known[label]["work"]
+        size = [work[name] for name in ("frames", "width", "height", "steps")]
+        assert size == [LENGTH, 64, 48, 3]
+        assert (work["memory"] > 0) == (i > 0), "the first shot sees no memory"
     assert list(folder.rglob("*.json")), "the script is kept beside the film"
     shown = [name for output in history["outputs"].values() for name in output.get("images", ())]
     assert shown, "the film and the memory bank are shown on the page"

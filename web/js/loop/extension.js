@@ -81,7 +81,7 @@ class ProgressLine {
 
   /** How much is left, from now on by the second; nothing once all shots are finished. */
   showTime({ time_left: left, at, of, finished }) {
-    this.left = this.cancel.hidden || finished >= of ? undefined : left ?? null;
+    this.left = this.cancel.hidden || finished >= of ? undefined : left; // null: unknown
     this.since = at;
     if (this.tick()) eachSecond(this.tick);
   }
