@@ -136,7 +136,7 @@ export const STORY_TEXTS = {
     "time.at_most": "up to {time}",
     "time.late": "longer than expected",
     "time.last": "time left: {shot}",
-    "time.both": "time left: shot {shot}, story {story}",
+    "time.both": "left: shot {shot}, story {story}",
     "time.story": "time left: {story}",
     "time.unknown": "time left: unknown until the first shot is finished",
     "time.unknown.long": "No shot that was made on this machine with these models and settings tells how long one takes",
