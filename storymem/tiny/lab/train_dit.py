@@ -28,8 +28,7 @@ logger = logging.getLogger(__name__)
 
 TRAIN_SEED, TEST_SEED = 2_000, 910_000
 DIT_FILE = files.FILES["diffusion_models"]
-# Of M = 0 ... 10, per cent. Looks are invented without memory; with 6 % of M = 0 they came out
-# wavering, a green one turning yellow, so that there was no one look to be remembered.
+# Of M = 0 ... 10, per cent. Looks are invented without memory: the model needs practice in that.
 MEMORY_SHARES = (20, 9, 11, 13, 12, 9, 11, 5, 4, 3, 3)
 PROBE_LEVEL, PROBE_MEMORY = 0.8, 4
 LENGTHS, LENGTH_SHARES = (1, 2, 3, 5), (10, 8, 18, 64)  # latent frames, per cent of the steps
