@@ -62,7 +62,7 @@ def send_progress(
         "states": _states(steps, place, word),
         "message": message,
         "at_fault": at_fault,
-        "notice": run.notice,
+        "notice": run.notice_now(state),
         "time_left": left,
     }
     if place is not None:

@@ -23,6 +23,7 @@ from ...storymem.files.messages import counted
 from ...storymem.film.earlier_films import begin_film, find_film, notices_of
 from ...storymem.film.folder import claim_folder, story_folder
 from ...storymem.film.folder_lock import StoryClaim
+from ...storymem.film.held_files import held_notes
 from ...storymem.film.manifest import prompt_marks
 from ...storymem.film.output import StoryExport, VideoOptions
 from ...storymem.film.repair import repair_folder
@@ -207,6 +208,11 @@ class LoopRun:
     def tell(self) -> None:
         """Show what an artist should know of single nodes."""
         tell(self.graph.wires(), self.graph.close_id, self.notices, workflow_id(self.metadata))
+
+    def notice_now(self, state: str) -> str:
+        """What the page is told beside the progress; at the end it has the notes of all files."""
+        held = [] if state == "done" else held_notes(self.notes)
+        return "\n".join([line for line in (self.notice, *held) if line])
 
     def _show(self, i: int) -> None:
         self.shown().show_shot(self.steps[i])

@@ -12,13 +12,15 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
 from .messages import reason_of
 
+HELD_SECONDS = 2.0  # how long a file is waited for that another program holds open
+HELD_POLL_SECONDS = 0.05  # between tries
 FOREIGN_SECONDS = 24 * 3600  # what another machine, or an earlier version, writes is dead after
 # The name of a file that is being written: of which, by which machine and process, and chance.
 UNFINISHED = re.compile(
@@ -48,7 +50,31 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with unfinished_file(path) as unfinished:
         yield unfinished
-        os.replace(unfinished, path)
+        when_free(os.replace, unfinished, path)
+
+
+def when_free(act: Callable[..., object], *paths: Path) -> None:
+    """Do to files what Windows refuses while another program has one open, such as a player or a
+    virus scanner: for seconds it is tried again.
+
+    Raises:
+        PermissionError: when it is still refused then.
+    """
+    end = time.monotonic() + HELD_SECONDS
+    while True:
+        try:
+            act(*paths)
+            return
+        except PermissionError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(HELD_POLL_SECONDS)
+
+
+def remove_when_free(path: Path) -> None:
+    """Remove a file, if it is there (see ``when_free``)."""
+    with suppress(FileNotFoundError):
+        when_free(os.unlink, path)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from .manifest import (
 )
 from .versions import is_numbered
 
-OF_FILE = ("file", "fps", "size", "sha256")  # what an entry says of the visible file
+OF_FILE = ("file", "fps", "size", "sha256", "beside")  # what an entry says of the visible file
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,8 @@ def open_film(folder: Path, script: Path | None = None, *, partial: bool = False
         )
     # A script without a title is called as its folder: its own file is called as all others.
     story = read_script(script) if script else read_script(_script_in(folder), folder.name)
-    files = {shot.label: _file_of(folder, shot.label) for shot in story.shots}
+    made = read_manifest(folder)["shots"]
+    files = {s.label: _file_of(folder, s.label, made.get(s.label, {})) for s in story.shots}
     shown = {label for label, path in files.items() if path}
     if not script and (outdated := sorted(shown & _outdated(folder, story))):
         if not partial:
@@ -202,8 +203,9 @@ def _some(labels: Sequence[str]) -> str:
     return f"{', '.join(labels[:8])}{' ...' if len(labels) > 8 else ''}"
 
 
-def _file_of(folder: Path, label: str) -> Path | None:
-    paths = (folder / pattern.format(label) for pattern in PATTERNS)
+def _file_of(folder: Path, label: str, entry: Mapping) -> Path | None:
+    beside = [entry["beside"]] if "beside" in entry else []  # it could not be put in its place
+    paths = (folder / name for name in [*beside, *(p.format(label) for p in PATTERNS)])
     return next((path for path in paths if path.is_file()), None)
 
 

@@ -8,12 +8,13 @@ each visible file came from. What another script of the same title left there is
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ..files.disk import StoreError, unfinished_folder
+from ..files.disk import StoreError, remove_when_free, unfinished_folder
 from ..files.hashing import checksum
 from ..files.json_text import parse_json
 from ..files.messages import reason_of, shown
@@ -23,6 +24,7 @@ from .manifest import MANIFEST, update_manifest
 
 STORES = (".storymem", ".shots")  # of finished shots, of the nodes and headless
 SHOT_FILE = re.compile(r"shot_([0-9]{1,7}_[0-9]{1,7})\.mp4")
+logger = logging.getLogger(__name__)
 
 
 def story_folder(output: str | Path, prefix: str, story: Story) -> Path:
@@ -124,7 +126,10 @@ def remove_shown(folder: Path, manifest: Mapping, keep: Iterable[str]) -> None:
         shown = [e for film in films if "file" in (e := film["shots"].get(label, {}))]
         path = folder / f"shot_{label}.mp4"
         if shown and path.is_file() and any(is_as_written(path, entry) for entry in shown):
-            path.unlink(missing_ok=True)
+            try:
+                remove_when_free(path)
+            except PermissionError as error:
+                logger.info("StoryMem: %s is removed by the next run: %s", path, error)
 
 
 def is_as_written(path: Path, entry: Mapping) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,9 +20,11 @@ from .versions import check_history
 MANIFEST = "story.json"
 SCRIPTS = ("script.json", "script.txt")  # what the nodes and the runner leave beside the shots
 MOST_EARLIER = 100  # films that share a folder; the oldest beyond are forgotten, not their shots
-_TEXTS = ("key", "own", "prompt", "shot_prompt", "held_for", "script", "previous", "file", "sha256")
+# Where a shot lies that could not be put in its place: see held_files.py.
+BESIDE = re.compile(r"shot_(?P<label>[0-9]{1,7}_[0-9]{1,7}) new(?: [0-9]{1,9})?\.mp4")
+_TEXTS = ("key", "own", "prompt", "shot_prompt", "held_for", "script", "previous")
 _ENTRY = {  # what a result in the manifest may hold, by name
-    **dict.fromkeys(_TEXTS, str),
+    **dict.fromkeys((*_TEXTS, "file", "sha256", "beside"), str),
     "fps": (int, float),
     "size": int,
     "seed": (int, type(None)),
@@ -79,6 +82,9 @@ def _checked_entry(label: str, entry: dict) -> dict:
     }
     if kept.get("file") != f"shot_{label}.mp4":
         kept.pop("file", None)
+    beside = BESIDE.fullmatch(kept.get("beside", ""))
+    if not beside or beside["label"] != label:
+        kept.pop("beside", None)
     return kept
 
 

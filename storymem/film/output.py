@@ -5,22 +5,26 @@ from __future__ import annotations
 
 import logging
 import re
-import shutil
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..files.disk import explain_write_errors, remove_link, replacing, unfinished_file
+from ..files.disk import (
+    explain_write_errors,
+    remove_link,
+    remove_when_free,
+    replacing,
+    unfinished_file,
+)
 from ..files.frame_colours import unusual_colours
 from ..files.hashing import checksum
-from ..files.messages import listed
+from ..files.messages import listed, reason_of
 from ..files.names import folder_name
 from ..files.video import (
     DEFAULT_CRF,
     FRAME_RATE,
     clip_fades,
-    copy_video,
     is_bt709,
     join_videos,
     read_info,
@@ -32,9 +36,11 @@ from ..loop.reuse import describe_result
 from ..memory.bank import MemoryBank
 from ..memory.bank_folder import save_bank
 from ..script.story import Shot, Story
+from .earlier_films import OF_FILE
 from .edited_shots import Edit, Written
 from .folder import remove_shown
 from .folder_lock import changing
+from .held_files import HELD, clear_beside, put_beside, write_copy
 from .manifest import read_manifest, update_manifest, write_script_copy
 from .series import FilmSeries, describe_content
 from .shot_files import ShotFiles, as_changes
@@ -87,30 +93,51 @@ class StoryExport:
         target = self.folder / f"shot_{step.label}.mp4"
         key, files = step.record.key, self.shot_files
         with explain_write_errors("the shot", target), changing(self.folder):
-            if not files.is_current(target.name, key, self.options.fps):
-                files.make_way(target.name, ANOTHER_TAKE, step.record.video)
-                if not files.bring_back(target.name, key):
-                    self._write_shot(step, target)
-                    return target
-            written = files.written()[target.name]
-            self._list_shot(step, written)
+            try:
+                if files.is_current(target.name, key, self.options.fps):
+                    self._list_shot(step, files.written()[target.name])
+                else:
+                    files.make_way(target.name, ANOTHER_TAKE, step.record.video)
+                    if files.bring_back(target.name, key):
+                        self._list_shot(step, files.written()[target.name])
+                    else:
+                        self._write_shot(step, target)
+            except PermissionError as error:
+                return self._put_beside(step, target, error)
+            if self.notes.pop(f"{target.name}{HELD}", None):
+                logger.info("StoryMem: %s is in its place now", target)
+                clear_beside(self.folder, self.story)
         return target
+
+    def _put_beside(self, step: Step, target: Path, error: OSError) -> Path:
+        """Put a shot beside its place, which another program has open."""
+        fps = float(self.options.fps)
+        name = put_beside(self.folder, self.story, step.label, step.record.video, fps)
+        there = read_manifest(self.folder)["shots"].get(step.label, {})
+        of_place = {fact: there[fact] for fact in OF_FILE if fact in there}  # it stays as it is
+        made = describe_made(self.story, step)
+        entry = {**describe_result(step), **made, "seed": step.plan.shot.seed, **of_place}
+        locks = dict.fromkeys(self._lock_names(step.plan.shot), step.record.key)
+        shots = {step.label: {**entry, "beside": name}}
+        update_manifest(self.folder, self.story, shots=shots, locks=locks)
+        self.shot_files.tell(
+            f"{target.name}{HELD}",
+            f"{target.name} could not be replaced, as while a program plays it "
+            f"({reason_of(error)}): the new shot is in '{name}' until it can be",
+        )
+        return self.folder / name
 
     def _write_shot(self, step: Step, target: Path) -> None:
         """Write a shot's file. The manifest is first: after a crash in between, what lies there is
         older than what should, and no edit."""
         with replacing(target) as unfinished:
-            if self.options.fps == FRAME_RATE:
-                # A copy, not a hard link: who edits it in place must not alter the record.
-                shutil.copyfile(step.record.video, unfinished)
-            else:
-                copy_video(step.record.video, unfinished, fps=self.options.fps)
+            write_copy(step.record.video, unfinished, self.options.fps)
             status = unfinished.stat()
             digest, fps = checksum(unfinished), float(self.options.fps)
             written = Written(step.record.key, digest, status.st_mtime_ns, fps)
             # Once more: an export may have ended while the shot was being written.
             self.shot_files.make_way(target.name, ANOTHER_TAKE, step.record.video)
-            target.unlink(missing_ok=True)  # after a crash nothing lies there that looks foreign
+            remove_when_free(target)  # after a crash nothing lies there that looks foreign
             self._list_shot(step, written, size=status.st_size)
 
     def _list_shot(self, step: Step, written: Written, **facts) -> None:
@@ -147,6 +174,7 @@ class StoryExport:
         labels = [shot.label for shot in self.story.shots]
         self.shot_files.clear(labels)
         remove_shown(self.folder, read_manifest(self.folder), labels)
+        clear_beside(self.folder, self.story)
 
     def finish(
         self, steps: list[Step], metadata: Mapping[str, str], bank: MemoryBank | None

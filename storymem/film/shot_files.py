@@ -12,10 +12,11 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Mapping, MutableMapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from ..files.disk import explain_write_errors
+from ..files.disk import explain_write_errors, remove_when_free, when_free
 from ..files.hashing import checksum
 from ..files.names import is_digest
 from ..files.video import FRAME_RATE
@@ -113,9 +114,9 @@ class ShotFiles:
         if edit is None:
             return False
         # In this order, a run that is killed in between finds the edit again, and no false one.
-        (self.folder / name).unlink(missing_ok=True)
+        remove_when_free(self.folder / name)
         self.keep({name: edit.written.with_edit(edit.sha256)})
-        os.rename(edit.path, self.folder / name)
+        when_free(os.rename, edit.path, self.folder / name)
         self.keep({edit.path.name: None})
         self.notes.pop(edit.path.name, None)
         logger.info("StoryMem: the edit in %s is moved to %s", edit.path.name, name)
@@ -131,7 +132,8 @@ class ShotFiles:
         for name in self.written():
             is_gone = not _is_aside(name) and NAME.fullmatch(name)[1] not in kept
             if is_gone and self.look(name)[0] in (Look.EDITED, Look.CUT_OFF, Look.BUSY):
-                self.make_way(name, "its shot is no longer in the script")
+                with suppress(PermissionError):  # it is being played: the next run puts it aside
+                    self.make_way(name, "its shot is no longer in the script")
 
     def keep(self, changes: Mapping[str, Written | None]) -> None:
         """Change what ``story.json`` says of files; ``None`` takes one out."""
@@ -161,7 +163,7 @@ class ShotFiles:
             if not os.path.lexists(self.folder / aside):
                 # First in the table: a run that is killed in between finds it again.
                 self.keep({aside: edit} if edit else {})
-                os.rename(self.folder / name, self.folder / aside)
+                when_free(os.rename, self.folder / name, self.folder / aside)
                 return aside
         raise OSError(f"too many files are named '{stem} {word}'")
 

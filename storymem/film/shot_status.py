@@ -96,5 +96,7 @@ def _describe(story: Story, shot: Shot) -> str:
 
 
 def _video(folder: Path | None, entry: Mapping) -> Path | None:
-    name = entry.get("file")  # a shot's own name: see read_manifest
-    return folder / name if folder and name and (folder / name).is_file() else None
+    # A shot's own names: see read_manifest.
+    names = [entry[name] for name in ("beside", "file") if entry.get(name)]
+    paths = [folder / name for name in names] if folder else []
+    return next((path for path in paths if path.is_file()), None)

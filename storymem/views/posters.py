@@ -13,6 +13,7 @@ from PIL import Image
 from ..files.disk import write_whole
 from ..files.names import is_digest, is_label
 from ..files.video import open_video, to_pixels
+from ..film.manifest import BESIDE
 from .thumbnails import TEMP_FOLDER, shrink
 
 LARGEST = 512  # longest side in pixels
@@ -22,9 +23,11 @@ logger = logging.getLogger(__name__)
 def find_shot(output: Path, folder: str, label: str) -> Path | None:
     """The visible file of a shot; never one outside of the output folder."""
     parts = re.split(r"[/\\]", folder)
-    if not is_label(label) or "\0" in folder or any(p in ("", ".", "..") for p in parts):
+    name = f"shot_{label}.mp4"
+    is_shot = is_label(label) or BESIDE.fullmatch(name)
+    if not is_shot or "\0" in folder or any(p in ("", ".", "..") for p in parts):
         return None
-    return _inside(output, output.joinpath(*parts) / f"shot_{label}.mp4")
+    return _inside(output, output.joinpath(*parts) / name)
 
 
 def find_record(store: Path, key: str) -> Path | None:
