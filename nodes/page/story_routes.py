@@ -15,7 +15,15 @@ from aiohttp import web
 
 from ...storymem.film.earlier_films import find_film, notices_of
 from ...storymem.film.folder import find_folder, story_folder
-from ...storymem.film.shot_status import DEPENDS, DONE, LOCKED, ShotState, script_mark, shot_states
+from ...storymem.film.shot_status import (
+    DEPENDS,
+    DONE,
+    LOCKED,
+    ShotState,
+    find_present_film,
+    script_mark,
+    shot_states,
+)
 from ...storymem.loop.run_clock import time_of_waiting
 from ...storymem.script.offers import find_offers
 from ...storymem.script.reader import load_story
@@ -121,11 +129,7 @@ def _states(story: Story, prefix: str, shots: list[dict]) -> dict:
     subfolder = folder.relative_to(output).as_posix() if folder else ""
     shown, states = [], shot_states(story, folder)
     for row, shot, found in zip(shots, story.shots, states, strict=True):
-        video = None
-        if found.video:
-            version = str(found.video.stat().st_mtime_ns)
-            video = {"filename": found.video.name, "subfolder": subfolder, "type": "output"}
-            video["version"] = version
+        video = found.video and _shown_file(found.video, subfolder)
         facts = {"label": shot.label, "number": shot.number, "state": found.word, "video": video}
         facts["who"] = list(story.who(shot))
         facts["took"] = round(found.timed.seconds, 3) if found.timed else None
@@ -134,7 +138,9 @@ def _states(story: Story, prefix: str, shots: list[dict]) -> dict:
     mark = script_mark(story)
     facts = {"folder": subfolder, "warnings": warnings, "mark": mark}
     times = {"waiting": _waiting_time(story, states), **time_left_of(subfolder, mark)}
-    return {"shots": shown, "times": times, **facts}
+    film = find_present_film(folder, story)
+    shown_film = film and _shown_file(film, subfolder)
+    return {"shots": shown, "film": shown_film, "times": times, **facts}
 
 
 def _waiting_time(story: Story, states: list[ShotState]) -> dict[str, float] | None:
@@ -146,6 +152,12 @@ def _waiting_time(story: Story, states: list[ShotState]) -> dict[str, float] | N
     ]
     left = time_of_waiting((found.timed for found in states), waiting, machine())
     return left.as_figures() if left else None
+
+
+def _shown_file(path: Path, subfolder: str) -> dict:
+    """A file of the output folder as the page asks the host for it."""
+    version = str(path.stat().st_mtime_ns)
+    return {"filename": path.name, "subfolder": subfolder, "type": "output", "version": version}
 
 
 def _about_folder(output: Path, prefix: str, story: Story) -> list[str]:

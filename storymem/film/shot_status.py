@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..files.hashing import digest_of
+from ..files.names import is_plain_name
 from ..loop.plan import Step
 from ..loop.time_left import FACT, Timed, read_timed
 from ..script.story import Shot, Story
@@ -64,6 +65,16 @@ def shot_states(story: Story, folder: Path | None) -> list[ShotState]:
         timed = read_timed(entry.get(FACT)) if video else None
         found.append(ShotState(state, video, undecided_by if state == DEPENDS else 0, timed))
     return found
+
+
+def find_present_film(folder: Path | None, story: Story) -> Path | None:
+    """The story video that the folder shows, if it is of ``story`` and no run stopped since."""
+    found = find_film(folder, story)
+    name = found.manifest.get("video", "")
+    if folder is None or found.is_other or found.manifest.get("stopped") or not is_plain_name(name):
+        return None
+    path = folder / name
+    return path if name.endswith(".mp4") and path.is_file() and not path.is_symlink() else None
 
 
 def script_mark(story: Story) -> str:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from storymem.files.video import write_video
 from storymem.film.manifest import update_manifest
-from storymem.film.shot_status import describe_made, shot_states
+from storymem.film.shot_status import describe_made, find_present_film, shot_states
 from storymem.loop.plan import LoopSettings, Step, plan_shot
 from storymem.script.reader import load_story
 from storymem.views.posters import find_record, find_shot, read_poster
@@ -47,6 +47,27 @@ def states(story, folder) -> list[str]:
 
 def test_a_story_without_a_folder_waits():
     assert states(tale(), None) == ["waiting"] * 3
+
+
+def test_the_film_is_shown_until_it_is_of_another_script_or_a_run_was_stopped(folder, tmp_path):
+    film = folder / "Tale_00001_.mp4"
+    assert find_present_film(None, tale()) is None
+    assert find_present_film(folder, tale()) is None
+    film.write_bytes(b"x")
+    update_manifest(folder, tale(), video=film.name)
+    assert find_present_film(folder, tale()) == film
+    assert find_present_film(folder, tale("another")) is None
+    update_manifest(folder, tale(), stopped="somebody cancelled it")
+    assert find_present_film(folder, tale()) is None
+
+
+@pytest.mark.parametrize("name", ["../Tale_00001_.mp4", "gone.mp4", "script.json", "link.mp4", ""])
+def test_what_story_json_calls_a_film_is_a_film_in_its_folder(folder, name):
+    (folder.parent / "Tale_00001_.mp4").write_bytes(b"x")
+    (folder / "script.json").write_bytes(b"{}")
+    (folder / "link.mp4").symlink_to(folder.parent / "Tale_00001_.mp4")
+    update_manifest(folder, tale(), video=name)
+    assert find_present_film(folder, tale()) is None
 
 
 def test_finished_shots_are_done_and_have_their_video(folder):
