@@ -25,17 +25,24 @@ def long_script(shots: int, *, edited: bool = False) -> str:
     return story(prompts=prompts, name=f"Long {shots}", cuts=[True] * shots)
 
 
-def write_results(output: Path, prefix: str, shots: int) -> Path:
-    """The folder that a run of ``long_script(shots)`` would leave, with one film for all shots."""
+def write_results(output: Path, prefix: str, shots: int, *, frames=None, missing=()) -> Path:
+    """The folder that a run of ``long_script(shots)`` would leave, with one film for all shots.
+
+    Args:
+        frames: ``uint8 [H, W, 3]`` each, of that film.
+        missing: numbers of shots without a result.
+    """
     tale = load_story(long_script(shots), quiet=True)
     folder = output / prefix / tale.name
     folder.mkdir(parents=True)
     film = folder / "film.mp4"
-    write_video(film, [np.full((48, 64, 3), 90, np.uint8)] * 5)
+    write_video(film, frames or [np.full((48, 64, 3), 90, np.uint8)] * 5)
     step, entries = None, {}
     for shot in tale.shots:
         plan = plan_shot(tale, LoopSettings(), shot, has_previous=step is not None)
         step = Step(plan, "own", step, f"{shot.index:064x}")
+        if shot.index + 1 in missing:
+            continue
         name = f"shot_{shot.label}.mp4"
         (folder / name).hardlink_to(film)
         entries[shot.label] = {

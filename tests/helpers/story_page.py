@@ -179,8 +179,10 @@ class StoryPage:
         self.page.wait_for_selector("dialog.sm-editor", state="detached")
 
     def close_all(self) -> None:
-        """Take away a dialog that a failed test left open."""
-        self.page.evaluate("() => document.querySelector('dialog.sm-editor')?.remove()")
+        """Take away what a failed test left open."""
+        self.page.evaluate(
+            "() => document.querySelectorAll('dialog[class^=sm-]').forEach((one) => one.remove())"
+        )
 
     def script(self) -> dict:
         return json.loads(self.widget("script"))

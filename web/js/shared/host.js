@@ -29,6 +29,14 @@ export function nodesOf(graph) {
   return nodes ?? [];
 }
 
+/** Whether the host itself shows pictures or a film that a node gave, below its widgets. */
+export function isShownByHost(node) {
+  const { graph } = node;
+  const isInside = graph && graph !== rootGraph();
+  const given = app.nodeOutputs?.[isInside ? `${graph.id}:${node.id}` : String(node.id)];
+  return Boolean(given?.images?.length);
+}
+
 /** Tell the host that the workflow changed: undo, the "modified" mark, and the kept draft. */
 export function noteChange() {
   const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;

@@ -12,6 +12,10 @@ const PATHS = {
   undo: "M4 6h6a3.5 3.5 0 0 1 0 7H6M7 3L4 6l3 3",
   redo: "M12 6H6a3.5 3.5 0 0 0 0 7h4M9 3l3 3-3 3",
   edit: "M3 13l1-3 7-7 2 2-7 7z",
+  play: "M5 3l8 5-8 5z",
+  pause: "M5 3v10M11 3v10",
+  back: "M12 3L5 8l7 5zM3.5 3v10",
+  next: "M4 3l7 5-7 5zM12.5 3v10",
   stop: "M4 4h8v8H4z",
   close: "M4 4l8 8M12 4l-8 8",
 };

@@ -1,7 +1,10 @@
 /** What the story editor and the progress display say; see texts.js. */
 
+import { PLAYER_TEXTS } from "./player_texts.js";
+
 export const STORY_TEXTS = {
   en: {
+    ...PLAYER_TEXTS.en,
     "story.edit": "Edit story",
     "story.edit.long": "Open the story editor: shots as a table",
     "story.title": "Story editor",
@@ -150,6 +153,7 @@ export const STORY_TEXTS = {
     "notices.more": "and {count} more, on their nodes",
   },
   zh: {
+    ...PLAYER_TEXTS.zh,
     "story.edit": "编辑故事",
     "story.edit.long": "打开故事编辑器：以表格显示镜头",
     "story.title": "故事编辑器",

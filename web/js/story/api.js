@@ -42,7 +42,7 @@ export function timeOf(answer, run) {
 }
 
 export function posterOf(video) {
-  const label = /^shot_(\d+_\d+)\.mp4$/.exec(video.filename)?.[1] ?? "";
+  const label = /^shot_(\d+_\d+(?: new(?: \d+)?)?)\.mp4$/.exec(video.filename)?.[1] ?? "";
   const query = new URLSearchParams({ folder: video.subfolder, shot: label, size: 256, v: video.version });
   return api.apiURL(`/storymem/poster?${query}`);
 }

@@ -1,7 +1,9 @@
 /** The controls of the story editor and its keys; what they do is the dialog's (dialog.js). */
 import { h } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
+import { watch } from "../shared/screen.js";
 import { t } from "../shared/texts.js";
+import { isSpaceForStory } from "./player.js";
 import { StoryTable } from "./table.js";
 
 const HEADS = ["name", "character", "overview"];
@@ -49,7 +51,7 @@ export class StoryControls {
       "data-tab": name, onclick: () => does.chooseTab(name),
     }, t(`story.tab.${name}`)));
     this.panels = {
-      table: h("div", { class: "sm-panel", role: "tabpanel", id: "sm-panel-table", "aria-labelledby": "sm-tab-table" },
+      table: h("div", { class: "sm-panel", tabindex: "-1", role: "tabpanel", id: "sm-panel-table", "aria-labelledby": "sm-tab-table" },
         h("div", { class: "sm-heads" }, ...HEADS.map((name) => this.heads[name])), this.table.element,
         button("add_last", "add", () => does.act("add", null), { class: "sm-add-last" })),
       text: h("div", { class: "sm-panel", role: "tabpanel", id: "sm-panel-text", "aria-labelledby": "sm-tab-text", hidden: true }, this.raw),
@@ -66,7 +68,7 @@ export class StoryControls {
       h("header", {},
         h("h2", { id: "sm-editor-title" }, t("story.title")), this.summary,
         h("div", { class: "sm-space" }),
-        this.undoButton, this.redoButton,
+        button("watch", "play", () => this.watch(), { "aria-keyshortcuts": "Space" }), this.undoButton, this.redoButton,
         h("label", { class: "sm-format" }, h("span", {}, t("story.format")), this.format),
         button("import", null, () => file.click()), button("export", null, () => does.exportFile()),
         button("close", "close", () => does.leave(), { class: "sm-close" })),
@@ -92,6 +94,7 @@ export class StoryControls {
       does.leave();
     });
     this.element.addEventListener("keydown", (event) => this.pressed(event));
+    this.element.addEventListener("close", () => this.table.player.stop());
     for (const kind of KEPT) this.element.addEventListener(kind, (event) => event.stopPropagation());
   }
 
@@ -100,7 +103,10 @@ export class StoryControls {
     event.stopPropagation();
     if (event.key === "Escape" && !event.isComposing) {
       event.preventDefault(); // else a second one would close the dialog without asking
-      does.leave();
+      if (!this.table.player.stop()) does.leave();
+    } else if (isSpaceForStory(event)) {
+      event.preventDefault();
+      this.watch();
     }
     if (!(event.ctrlKey || event.metaKey) || event.altKey) return;
     const key = event.key.toLowerCase();
@@ -111,6 +117,12 @@ export class StoryControls {
     else if (key === "y" && !inText) does.step("redo");
     else return;
     event.preventDefault();
+  }
+
+  /** Play the story so far. */
+  watch() {
+    this.table.player.stop();
+    watch(() => this.table.shots());
   }
 
   arrowTab(event) {

@@ -11,6 +11,7 @@ import { StoryDialog } from "./dialog.js";
 import { labelsOf } from "./model.js";
 import { NO_FILE, askedBy, readStory, timeOf } from "./api.js";
 import { ScriptNote, scrollsItself } from "./notes.js";
+import { shotsOf, watchFromList } from "./player.js";
 import { stateTexts, t } from "../shared/texts.js";
 
 const WIDGET = "storymem_shots";
@@ -29,12 +30,14 @@ class Line {
   show(shot) {
     if (Object.keys(shot).every((name) => shot[name] === this[name])) return;
     Object.assign(this, shot);
-    const { label, state, prompt, who, took } = shot;
+    const { label, state, prompt, who, took, hasVideo } = shot;
     const { kind, word } = stateTexts(state);
     Object.assign(this.element.dataset, { state: kind, label });
     const named = who ? `${t("story.who", { names: who })}\n` : "";
     const made = took ? `${t("time.took", { time: exactTime(took) })}\n` : "";
-    this.element.title = `${label} ${word}\n${made}${named}${prompt.slice(0, 600)}`;
+    const play = hasVideo ? `\n${t("player.line")}` : "";
+    this.element.title = `${label} ${word}\n${made}${named}${prompt.slice(0, 600)}${play}`;
+    this.element.classList.toggle("sm-can-play", hasVideo);
     setText(this.beginning, prompt.slice(0, 120));
     setText(this.word, word);
   }
@@ -51,6 +54,7 @@ class NodePanel {
     this.element = h("div", { class: "sm-panel-on-node" }, h("div", { class: "sm-bar" }, this.button, this.summary),
       this.note.text, this.note.offers, this.list);
     scrollsItself(this.list);
+    watchFromList(this.list, () => shotsOf(this.rows));
     const widget = node.addDOMWidget(WIDGET, "storymem", this.element, {
       serialize: false, hideOnZoom: true, getMinHeight: () => SMALLEST + this.note.height, getValue: () => "", setValue: () => {},
     });
@@ -151,8 +155,9 @@ class NodePanel {
     const known = this.lines.length;
     this.rows.forEach((row, i) => {
       this.lines[i] ??= new Line(i + 1);
-      const { prompt, who, took } = row;
-      this.lines[i].show({ label: labels[i], state: this.states[i], prompt, who: (who ?? []).join(", "), took });
+      const { prompt, took } = row;
+      const who = (row.who ?? []).join(", ");
+      this.lines[i].show({ label: labels[i], state: this.states[i], prompt, who, took, hasVideo: Boolean(row.video) });
     });
     this.list.append(...this.lines.slice(known).map(({ element }) => element));
     this.list.style.setProperty("--sm-lines", this.lines.length);
@@ -254,6 +259,7 @@ app.registerExtension({
   },
   setup() {
     useStyles("story");
+    useStyles("player");
     const readAll = () => everyPanel().forEach((panel) => panel.later());
     api.addEventListener("executed", ({ detail }) => {
       const panel = panels.get(nodeOfId(detail?.display_node ?? detail?.node));

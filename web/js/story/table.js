@@ -2,6 +2,7 @@
 import { h, setText } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
 import { posterOf } from "./api.js";
+import { RowPlayer } from "./player.js";
 import { stateTexts, t } from "../shared/texts.js";
 import { exactTime } from "../shared/time_left.js";
 
@@ -9,7 +10,7 @@ const DRAG_TYPE = "application/x-storymem-shot";
 const MORE_FIELDS = ["negative_prompt", "first_frame_prompt", "continuity", "lora_strength", "reference_images"];
 const CONTINUITY = ["", "last_frame", "last_five_frames"];
 const PARTS = { // of a row, that are changed later
-  head: ".sm-scene", picture: ".sm-poster img", number: ".sm-number", state: ".sm-state", took: ".sm-took",
+  head: ".sm-scene", poster: ".sm-poster", picture: ".sm-poster img", number: ".sm-number", state: ".sm-state", took: ".sm-took",
   cut: '[data-field="cut"]', up: '[data-act="up"]', toggle: '[data-act="toggle_scene"]', more: '[data-act="more"]',
   prompt: '[data-field="prompt"]',
 };
@@ -19,6 +20,7 @@ export class StoryTable {
   constructor(act) {
     this.act = act;
     this.parts = new Map(); // row id -> the elements of its row
+    this.player = new RowPlayer();
     this.element = h("ol", { class: "sm-shots", "aria-label": t("story.table") });
     this.element.addEventListener("input", (event) => this.typed(event));
     this.element.addEventListener("change", (event) => this.typed(event));
@@ -52,6 +54,13 @@ export class StoryTable {
       after = part.element;
     });
     if (held !== document.activeElement && this.element.contains(held)) held.focus({ preventScroll: true });
+    this.player.goOn();
+  }
+
+  /** The shots as they stand in the table, for the player. */
+  shots() {
+    const parts = [...this.element.children].map((row) => this.parts.get(Number(row.dataset.id)));
+    return parts.map(({ row, video }, i) => ({ number: i + 1, video: video ?? null, prompt: row.prompt }));
   }
 
   /** Make a row that stays where it is show what its shot says now. */
@@ -164,6 +173,7 @@ export class StoryTable {
     const video = facts?.video ?? null;
     if ((part.video ?? null) === video) return;
     part.video = video;
+    part.poster.disabled = !video;
     const source = video ? posterOf(video) : "";
     if ((part.source ?? "") === source) return;
     part.source = source;
@@ -190,11 +200,13 @@ export class StoryTable {
     if (!button) return;
     const id = idOf(button);
     if (button.dataset.act === "more") this.toggleMore(id);
+    else if (button.dataset.act === "play") this.player.toggle(this.parts.get(id));
     else if (button.dataset.act !== "handle") this.act(button.dataset.act, id);
   }
 
   pressed(event) {
     const id = idOf(event.target);
+    if (event.target.dataset?.act === "play" && !event.altKey) return void this.playBeside(event);
     const onHandle = event.target.dataset?.act === "handle";
     const step = { ArrowUp: "up", ArrowDown: "down" }[event.key];
     const wanted = step && (event.altKey || onHandle) ? step : event.altKey && event.key === "Enter" ? "add" : null;
@@ -202,6 +214,21 @@ export class StoryTable {
     event.preventDefault();
     event.stopPropagation();
     this.act(wanted, id, { from: event.target.dataset.field ?? event.target.dataset.act });
+  }
+
+  /** Left and right on a poster: the finished shot before or after it, in the keyboard's hands. */
+  playBeside(event) {
+    const by = { ArrowLeft: "previousElementSibling", ArrowRight: "nextElementSibling" }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    event.stopPropagation();
+    let row = event.target.closest("li[data-id]")[by];
+    while (row && !this.parts.get(Number(row.dataset.id)).video) row = row[by];
+    const part = row && this.parts.get(Number(row.dataset.id));
+    if (!part) return;
+    if (this.player.part) this.player.play(part);
+    part.poster.focus();
+    part.element.scrollIntoView({ block: "nearest" });
   }
 
   dragged(event) {
@@ -259,7 +286,7 @@ function blankRow() {
     h("div", { class: "sm-scene" }, h("label", {}, h("span", {}, t("story.scene")), scene)),
     h("div", { class: "sm-row" },
       button("handle", "drag", { class: "sm-handle", draggable: "true" }),
-      h("div", { class: "sm-poster" },
+      h("button", { type: "button", class: "sm-poster", "data-act": "play", title: t("story.play.long"), "aria-pressed": "false", disabled: true },
         h("img", { alt: "", loading: "lazy", decoding: "async", hidden: true }),
         h("span", { class: "sm-number" }), h("span", { class: "sm-took", hidden: true }), h("span", { class: "sm-state" })),
       field("textarea", "prompt", { rows: 3, spellcheck: "true", placeholder: t("story.prompt.hint") }),
