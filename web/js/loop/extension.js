@@ -8,6 +8,7 @@ import { forget, heardSoFar, isEnded, isOfThisPage, takeUp } from "../shared/run
 import { lastRead, whenRead } from "../story/extension.js";
 import { eachSecond, lineOfTime } from "../shared/time_left.js";
 import { t } from "../shared/texts.js";
+import { LoopWatch } from "./player.js";
 import { nameControls } from "./seed.js";
 
 const WIDGET = "storymem_progress";
@@ -32,6 +33,7 @@ class ProgressLine {
     this.note = h("div", { class: "sm-note", hidden: true });
     this.notice = h("div", { class: "sm-notice", role: "note", hidden: true });
     this.element = h("div", { class: "sm-progress" }, this.text, this.bar, this.time, this.notice, this.note, this.cancel);
+    this.watch = new LoopWatch(node, this);
     const widget = node.addDOMWidget(WIDGET, "storymem", this.element, {
       serialize: false, hideOnZoom: false, getMinHeight: () => this.height(), getMaxHeight: () => this.height(),
       getValue: () => "", setValue: () => {},
@@ -44,7 +46,7 @@ class ProgressLine {
   height() {
     const more = [[this.time, HEIGHT_TIME], [this.note, HEIGHT_NOTE], [this.notice, HEIGHT_NOTICE]]
       .reduce((sum, [part, height]) => sum + (part.hidden ? 0 : height), 0);
-    return (this.cancel.hidden ? HEIGHT : HEIGHT_RUNNING) + more;
+    return (this.cancel.hidden ? HEIGHT : HEIGHT_RUNNING) + more + (this.watch?.height ?? 0);
   }
 
   /** Make room below, and never at the side: the host asks as much width as a square film is high. */
@@ -76,6 +78,7 @@ class ProgressLine {
     this.cancel.hidden = isEnded(event) || !event.running;
     this.cancel.disabled = false;
     this.showTime(event);
+    this.watch.heard(event);
     this.fit();
   }
 
