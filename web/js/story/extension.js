@@ -212,6 +212,10 @@ class NodePanel {
 
   /** A run of this story went on, or ended. */
   progressed(event) {
+    if (event && isEnded(event) && event.script === this.answer?.mark) {
+      const labels = labelsOf(this.rows); // until the folder is read again, what the run said last
+      this.rows.forEach((row, i) => { row.state = event.states[labels[i]] ?? row.state; });
+    }
     this.refresh();
     this.dialog?.showRunning();
     eachSecond(this.tick);
