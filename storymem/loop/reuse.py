@@ -31,8 +31,8 @@ def describe_result(step: Step) -> dict:
     }
     if "shot_prompt" in facts:
         entry["shot_prompt"] = facts["shot_prompt"]
-    if read_timed(facts.get(FACT)):
-        entry[FACT] = facts[FACT]
+    if timed := read_timed(facts.get(FACT)):
+        entry[FACT] = timed.as_fact()
     if is_held(entry, step.plan.shot):
         entry["held_for"] = step.plan.shot.prompt
     return entry

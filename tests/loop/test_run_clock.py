@@ -217,6 +217,24 @@ def test_the_manifest_keeps_times_and_no_other_kind_of_value(tmp_path):
     assert FACT not in shots["01_02"]
 
 
+def test_a_record_of_somebody_else_brings_only_its_time_into_the_folder(loop, clock, tmp_path):
+    """What is nested as deep as a record may be would make story.json deeper than it may be."""
+    run, steps = begun(loop)
+    make(loop, run, steps, clock, [20.0])
+    folder = loop.store.folder_of(steps[0].key)
+    body = body_of(folder)
+    deep: list = []
+    for _ in range(97):
+        deep = [deep]
+    fact = {**body["facts"][FACT], "deep": deep, "more": "x" * 5000}
+    write_body(folder, {**body, "facts": {**body["facts"], FACT: fact}})
+    _, listed = begun(loop)
+    entry = describe_result(listed[0])
+    assert entry[FACT] == body["facts"][FACT]
+    write_manifest(tmp_path, {"shots": {"01_01": entry}})
+    assert read_manifest(tmp_path)["shots"]["01_01"] == entry
+
+
 # --- the waiting shots of a list ---------------------------------------------------------------
 
 
