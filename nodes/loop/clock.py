@@ -6,10 +6,11 @@ import time
 from collections.abc import Mapping, Sequence
 from weakref import WeakKeyDictionary
 
+from ...storymem.files.harmless import harmless
 from ...storymem.loop.plan import Loop, Step
 from ...storymem.loop.run_clock import RunClock
 from ...storymem.loop.state import LoopState
-from ...storymem.loop.time_left import Timed, Work, pace_of
+from ...storymem.loop.time_left import LARGEST, Timed, Work, pace_of
 from ..host.machine import machine
 from .wires import SAMPLERS, Wires
 
@@ -27,29 +28,33 @@ def start_clock(wires: Wires, loop: Loop, steps: Sequence[Step], shots: Mapping)
     return RunClock(loop, steps, asked, machine(), shots, sees_memory=sees_memory(wires))
 
 
+@harmless(Work())
 def asked_work(wires: Wires) -> Work:
     """What the loop's samplers are set to; 0 where a wire says it, or a node of somebody else."""
     samplers = wires.of_kind(*SAMPLERS)
 
     def largest(node_ids: Sequence[str], name: str) -> int:
         values = [wires.inputs(node_id).get(name) for node_id in node_ids]
-        return max((v for v in values if type(v) is int and v > 0), default=0)
+        return max((v for v in values if type(v) is int and 0 < v <= LARGEST), default=0)
 
     size = {name: largest(samplers, name) for name in ("width", "height")}
     frames, steps = largest(samplers, "length"), largest(wires.used, "steps")
     return Work(frames, size["width"], size["height"], steps=steps)
 
 
+@harmless(False)
 def sees_memory(wires: Wires) -> bool:
     """Whether the size of the memory is felt; nobody knows of a node of somebody else."""
     return any(map(wires.uses_memory, wires.of_kind(*SAMPLERS)))
 
 
+@harmless(None)
 def begin_one_wire(hidden) -> None:
     """A shot between Next Shot and Finish Shot is being made from now on."""
     _BEGAN.setdefault(hidden.dynprompt, {})[hidden.unique_id] = time.monotonic()
 
 
+@harmless(None)
 def finish_one_wire(
     hidden, wires: Wires, state: LoopState, body: str, frames: Sequence[int]
 ) -> dict | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from ..files.harmless import harmless
 from ..loop.plan import Loop, Step
 from ..loop.run_clock import RunClock
 from ..loop.time_left import Work, machine_of
@@ -23,8 +24,13 @@ def start_clock(
         shots: what the story's folder knows of its results, by label.
     """
     asked = Work(settings.length, settings.width, settings.height, 0, engine.recipe.steps)
+    machine = _machine(engine)
+    return RunClock(loop, steps, asked, machine, shots, sees_memory=settings.has_memory)
+
+
+@harmless("")
+def _machine(engine: Engine) -> str:
     placement = engine.placement
     device = placement.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    machine = machine_of(name, placement.offload, parallel.world_size())
-    return RunClock(loop, steps, asked, machine, shots, sees_memory=settings.has_memory)
+    return machine_of(name, placement.offload, parallel.world_size())

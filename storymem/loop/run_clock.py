@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import heapq
 import os
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ..files.harmless import harmless
 from ..selection.algorithm import MAX_KEYFRAMES_PER_SHOT
 from .plan import Loop, Step
 from .shot_record import MALFORMED, RECORD_FILE, read_facts
-from .time_left import FACT, Timed, TimeLeft, Work, find_rate, pace_of, read_timed, spoken
+from .time_left import (
+    FACT,
+    NEWEST,
+    Timed,
+    TimeLeft,
+    Work,
+    find_rate,
+    pace_of,
+    read_timed,
+    spoken,
+)
 
 NEWEST_OF_STORE = 16  # records of other stories that are read
+LARGEST_RECORD = 1 << 24  # bytes; of a larger one the time is not worth the wait
+LONGEST_LOOK = 1.0  # seconds that a run waits for the store to tell
+DAY = 60 * 60 * 24
 
 
 class RunClock:
-    """Tells of one run. What it does not know it does not say.
+    """Tells of one run. What it does not know it does not say, and whatever goes wrong here stops
+    no run.
 
     Args:
         steps: the run's, which change as shots are begun and finished.
@@ -41,18 +57,22 @@ class RunClock:
         self._loop, self._steps, self._asked = loop, steps, asked
         self._most_memory = loop.bank.max_frames if sees_memory else 0
         self._machine, self._pace = machine, pace_of(loop.body)
-        own = timed_results(shots.values())
-        others = (one for one in _newest_of_store(loop.store.root) if one not in own)
-        self._timed = [*own, *others]
+        self._timed = [*timed_results(shots.values())]
+        if any(step.record is None for step in steps) and not self._knows_enough():
+            found = _newest_of_store(loop.store.root)
+            self._timed += [one for one in found if one not in self._timed]
         self._has_made = False
+        self._took: float | None = None  # seconds, the shot that was finished last
         self._current: Step | None = None
         self._began, self._memory = 0.0, 0
 
+    @harmless(None)
     def begin(self, step: Step, memory: int) -> None:
         """A shot is being made from now on, and sees ``memory`` frames."""
         self._current, self._began = step, time.monotonic()
         self._memory = min(memory, self._most_memory)
 
+    @harmless(None)
     def finish(self, step: Step, frames: Sequence[int]) -> dict | None:
         """What the record of a shot keeps of its time; ``None`` for one whose beginning this run
         has not seen, because the host knew some of it from another run.
@@ -60,6 +80,7 @@ class RunClock:
         Args:
             frames: shape ``[T, H, W, C]`` of the shot as sampled.
         """
+        self._took = None
         if step is not self._current:
             return None
         made = Work(frames=frames[0], height=frames[1], width=frames[2])
@@ -72,9 +93,12 @@ class RunClock:
             int(time.time()),
         )
         self._has_made = True
-        self._timed.insert(0, timed)
+        self._took = timed.seconds
+        if timed.work.cost:
+            self._timed.insert(0, timed)
         return timed.as_fact()
 
+    @harmless(None)
     def left(self, place: int | None = None) -> TimeLeft | None:
         """What is left of the run; ``None`` while no result tells how long shots take here.
 
@@ -101,10 +125,11 @@ class RunClock:
                 certain += seconds
         return TimeLeft(shot, certain, certain + open_ones)
 
+    @harmless("")
     def tell(self) -> str:
         """For the end of a line in the log: how long the shot took that was just finished, and
         what is left."""
-        took = f" in {spoken(self._timed[0].seconds)}" if self._has_made else ""
+        took = f" in {spoken(self._took)}" if self._took else ""
         left = self.left()
         if left is None and any(step.record is None for step in self._steps):
             return f"{took}; time left: unknown until the first shot is finished"
@@ -117,6 +142,11 @@ class RunClock:
         return f"{took}, about {least} left{also}"
 
     # --- inside ---
+
+    def _knows_enough(self) -> bool:
+        """Whether no record of another story could change an estimate."""
+        here = (one for one in self._timed if not one.first and one.machine == self._machine)
+        return sum(one.pace == self._pace for one in here) >= NEWEST
 
     def _work_of(self, step: Step, memory: int) -> Work:
         frames = step.plan.shot.length or self._asked.frames
@@ -131,11 +161,13 @@ class RunClock:
         return min(known + added, self._most_memory)
 
 
-def timed_results(entries: Iterable[Mapping]) -> list[Timed]:
+@harmless(())
+def timed_results(entries: Iterable[Mapping]) -> Sequence[Timed]:
     """How long a story's results took, newest first; of those that say it."""
     return _newest_first(read_timed(entry.get(FACT)) for entry in entries)
 
 
+@harmless(None)
 def time_of_waiting(
     timed: Iterable[Timed | None], waiting: Iterable[tuple[bool, int | None]], machine: str
 ) -> TimeLeft | None:
@@ -163,25 +195,41 @@ def time_of_waiting(
 
 def _newest_first(timed: Iterable[Timed | None]) -> list[Timed]:
     known = [one for one in timed if one is not None]
-    return sorted(known, key=lambda one: one.finished, reverse=True)
+    tomorrow = time.time() + DAY  # what claims a later date was dated by a clock that was wrong
+    dated = {id(one): one.finished if one.finished < tomorrow else 0 for one in known}
+    return sorted(known, key=lambda one: dated[id(one)], reverse=True)
 
 
-def _newest_of_store(root: Path) -> list[Timed]:
+@harmless(())
+def _newest_of_store(root: Path) -> Sequence[Timed]:
     """How long the latest shots of any story took, newest first. Looks at the date of every record
-    and into a few of them."""
-    newest = heapq.nlargest(NEWEST_OF_STORE, _dated_records(root))
+    and into a few of them, as far as it comes on a slow disk."""
+    end = time.monotonic() + LONGEST_LOOK
+    newest = heapq.nlargest(NEWEST_OF_STORE, _dated_records(root, end))
     found = []
     for _, folder in newest:
-        try:
-            found.append(read_timed(read_facts(Path(folder) / RECORD_FILE).get(FACT)))
-        except MALFORMED:
-            continue
+        if found and time.monotonic() > end:
+            break
+        found.append(_time_in(Path(folder) / RECORD_FILE))
     return [one for one in found if one is not None]
 
 
-def _dated_records(root: Path) -> Iterator[tuple[int, str]]:
+def _time_in(path: Path) -> Timed | None:
+    """How long the shot of a record took, where it says so; anything may stand in its place."""
+    try:
+        known = path.stat()
+        if not stat.S_ISREG(known.st_mode) or known.st_size > LARGEST_RECORD:
+            return None
+        return read_timed(read_facts(path).get(FACT))
+    except MALFORMED:
+        return None
+
+
+def _dated_records(root: Path, end: float) -> Iterator[tuple[int, str]]:
     for part in _folders(root / "shots"):
         for entry in _folders(part):
+            if time.monotonic() > end:
+                return
             try:
                 yield entry.stat(follow_symlinks=False).st_mtime_ns, entry.path
             except OSError:  # taken away meanwhile

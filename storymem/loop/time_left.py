@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from statistics import median
 
+from ..files.harmless import harmless
 from ..files.hashing import digest_of
 from ..files.json_text import parse_json
 from ..sampling.conditioning import VAE_STRIDE, latent_frames
@@ -144,11 +145,13 @@ def find_rate(timed: Iterable[Timed], machine: str, pace: str) -> Rate | None:
     return Rate(median(one.seconds / one.work.cost for one in used), same[0].work)
 
 
+@harmless("")
 def machine_of(*described: object) -> str:
     """A mark of this machine and its device, which says no name."""
     return digest_of([platform.node(), *map(str, described)])[:MARK_DIGITS]
 
 
+@harmless("")
 def pace_of(body: str) -> str:
     """A mark of what makes the shots: the same for bodies of which only sizes, lengths, steps,
     seeds and texts differ, another one for other models."""

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from helpers.record_files import body_of, write_body
+from storymem.files.harmless import harmless
 from storymem.film.manifest import read_manifest, write_manifest
 from storymem.loop import run_clock
 from storymem.loop.begin import begin_shot
@@ -217,24 +218,6 @@ def test_the_manifest_keeps_times_and_no_other_kind_of_value(tmp_path):
     assert FACT not in shots["01_02"]
 
 
-def test_a_record_of_somebody_else_brings_only_its_time_into_the_folder(loop, clock, tmp_path):
-    """What is nested as deep as a record may be would make story.json deeper than it may be."""
-    run, steps = begun(loop)
-    make(loop, run, steps, clock, [20.0])
-    folder = loop.store.folder_of(steps[0].key)
-    body = body_of(folder)
-    deep: list = []
-    for _ in range(97):
-        deep = [deep]
-    fact = {**body["facts"][FACT], "deep": deep, "more": "x" * 5000}
-    write_body(folder, {**body, "facts": {**body["facts"], FACT: fact}})
-    _, listed = begun(loop)
-    entry = describe_result(listed[0])
-    assert entry[FACT] == body["facts"][FACT]
-    write_manifest(tmp_path, {"shots": {"01_01": entry}})
-    assert read_manifest(tmp_path)["shots"]["01_01"] == entry
-
-
 # --- the waiting shots of a list ---------------------------------------------------------------
 
 
@@ -256,3 +239,124 @@ def test_nothing_is_known_of_waiting_shots_without_a_time():
     assert time_of_waiting([], [(True, None)], HERE) is None
     elsewhere = Timed(Work(9, 48, 32), 5.0, machine_of("there"), pace_of("body"))
     assert time_of_waiting([None, elsewhere], [(True, None)], HERE) is None
+
+
+# --- whatever goes wrong -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["_newest_first", "_dated_records", "find_rate", "replace"])
+def test_a_failing_estimate_stops_nothing(loop, clock, monkeypatch, caplog, name):
+    def broken(*_, **__):
+        raise RuntimeError("no estimate today")
+
+    monkeypatch.setattr(run_clock, name, broken)
+    run, steps = begun(loop)
+    make(loop, run, steps, clock, [20.0])
+    assert steps[0].record is not None
+    assert (run.left() is None) == (name in ("find_rate", "replace"))
+    assert isinstance(run.tell(), str)
+    assert (FACT in steps[0].record.facts) == (name != "replace")
+
+
+def test_a_failure_is_told_once(caplog):
+    @harmless(5)
+    def broken(text):
+        raise RuntimeError(text)
+
+    assert [broken("no estimate today"), broken("again")] == [5, 5]
+    (record,) = caplog.records
+    assert "broken failed, and the run goes on without it (RuntimeError: no" in record.message
+
+
+def test_a_shot_without_pixels_is_no_measure(loop, clock):
+    run, steps = begun(loop)
+    run.begin(steps[0], 0)
+    clock.now += 5
+    assert run.finish(steps[0], (0, 32, 48, 3)) is not None
+    assert run.left() is None
+
+
+def test_a_shot_that_was_not_seen_to_begin_is_not_said_to_take_as_long_as_the_last(loop, clock):
+    run, steps = begun(loop)
+    make(loop, run, steps, clock, [40.0])
+    assert run.finish(steps[1], FRAMES) is None
+    assert " in " not in run.tell()
+
+
+def store_of(loop, count: int) -> None:
+    for i in range(count):
+        (loop.store.root / "shots" / f"{i % 256:02x}" / f"{i:064x}").mkdir(parents=True)
+
+
+def test_a_slow_disk_is_not_waited_for(loop, clock, monkeypatch):
+    store_of(loop, 600)
+    looked, at_once = [], run_clock._folders
+
+    def slow(place):
+        for entry in at_once(place):
+            clock.now += 0.1
+            looked.append(entry)
+            yield entry
+
+    monkeypatch.setattr(run_clock, "_folders", slow)
+    run, _ = begun(loop)
+    assert len(looked) <= 12
+    assert run.left() is None
+
+
+def test_the_store_is_left_alone_when_it_is_not_needed(loop, clock, monkeypatch):
+    manifest = {"shots": {}}
+    run, steps = begun(loop, manifest)
+    make(loop, run, steps, clock, [20.0] * 3, manifest)
+    looked = []
+    monkeypatch.setattr(run_clock, "_newest_of_store", lambda root: looked.append(root) or [])
+    begun(loop, manifest)
+    assert looked == [], "all is finished"
+    begun(replace(loop, story=tale(9)), manifest)
+    assert len(looked) == 1
+    entry = manifest["shots"]["01_02"]
+    manifest["shots"] |= {
+        f"02_{i:02d}": {**entry, FACT: {**entry[FACT], "finished": i}} for i in range(1, 6)
+    }
+    begun(replace(loop, story=tale(9)), manifest)
+    assert len(looked) == 1, "its own shots tell enough"
+
+
+def test_what_is_no_usual_file_is_not_read(loop, clock, monkeypatch):
+    make(loop, *begun(loop), clock, [50.0, 20.0, 30.0])
+    monkeypatch.setattr(run_clock, "LARGEST_RECORD", 1 << 16)
+    store_of(loop, 3)
+    pipe, large, folder = (
+        loop.store.root / "shots" / f"{i:02x}" / f"{i:064x}" / "record.json" for i in range(3)
+    )
+    os.mkfifo(pipe)  # who reads it waits for ever
+    large.write_bytes(b" " * (1 << 17))
+    folder.mkdir()
+    run, _ = begun(replace(loop, story=tale(1, "Other")))
+    assert run.left(0).shot == pytest.approx(25)
+
+
+def test_a_clock_that_was_ahead_does_not_decide_for_years(clock):
+    work, now = Work(9, 48, 32, 2, 4), int(clock.time())
+    old = Timed(work, 900.0, HERE, pace_of("an earlier model"), finished=now + 10 * 365 * 86400)
+    new = Timed(work, 30.0, HERE, pace_of("body"), finished=now - 60)
+    left = time_of_waiting([old, new], [(True, None)], HERE)
+    assert left.most == pytest.approx(30)
+
+
+def test_a_record_of_somebody_else_brings_only_its_time_into_the_folder(loop, clock, tmp_path):
+    """What is nested as deep as a record may be would make story.json deeper than it may be."""
+    run, steps = begun(loop)
+    make(loop, run, steps, clock, [20.0])
+    folder = loop.store.folder_of(steps[0].key)
+    body = body_of(folder)
+    deep: list = []
+    for _ in range(97):
+        deep = [deep]
+    fact = {**body["facts"][FACT], "deep": deep, "more": "x" * 5000}
+    write_body(folder, {**body, "facts": {**body["facts"], FACT: fact}})
+    _, listed = begun(loop)
+    entry = describe_result(listed[0])
+    assert entry[FACT] == body["facts"][FACT]
+    write_manifest(tmp_path, {"shots": {"01_01": entry}})
+    assert read_manifest(tmp_path)["shots"]["01_01"] == entry
