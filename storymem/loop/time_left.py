@@ -34,10 +34,12 @@ LARGEST = 1 << 20  # pixels, frames or steps; more is no shot's
 LAST_DATE = 1 << 40  # seconds since 1970
 MARK_DIGITS = 16  # of a machine or a pace
 # Inputs that the cost knows of, or that no pass takes longer by, when they are typed.
+SIZES = ("width", "height", "length")  # known of the pack's own nodes only
+COUNTS = (*SIZES, "steps")
 FREE_INPUTS = (
-    "width", "height", "length", "steps", "seed", "noise_seed", "control_after_generate",
-    "text", "prompt", "negative", "image",
+    *COUNTS, "seed", "noise_seed", "control_after_generate", "text", "prompt", "negative", "image",
 )  # fmt: skip
+OWN_NODES = "StoryMem"  # how their kinds begin
 FREE_GROUPS = ("settings", "judges", "start_image", "code")  # of a headless run
 MODEL_FILES = (".safetensors", ".sft", ".gguf", ".ckpt", ".pt", ".pth", ".bin")
 ODD = (ValueError, TypeError, KeyError, AttributeError, LookupError)
@@ -190,11 +192,20 @@ def _without_sizes(run: Mapping) -> dict:
     return {**kept, "recipe": recipe, "weights": weights}
 
 
+def _is_free(kind: str, name: str, value: object) -> bool:
+    """Whether the cost knows of an input of a node, or no pass takes longer by it."""
+    if name in SIZES and not kind.startswith(OWN_NODES):
+        return False
+    if name in COUNTS:
+        return type(value) is int  # other kinds of value are not counted
+    return name in FREE_INPUTS and not isinstance(value, list)
+
+
 def _lines(graph: list) -> list:
     """Of a graph (see ``LoopGraph.describe``): its nodes, its wires and its models' sizes."""
     outputs, lines, files = parse_json(graph[1])
     nodes = [
-        [kind, {n: v for n, v in inputs.items() if n not in FREE_INPUTS or isinstance(v, list)}]
+        [kind, {name: v for name, v in inputs.items() if not _is_free(kind, name, v)}]
         for kind, _, inputs in lines
     ]
     models = [[name, stat[0]] for name, stat in files if name.lower().endswith(MODEL_FILES)]

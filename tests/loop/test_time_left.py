@@ -134,10 +134,15 @@ def test_only_a_true_first_is_one():
 # --- which bodies are of one pace --------------------------------------------------------------
 
 
-def graph(*, files=(("wan.safetensors", [28, 1]),), versions=None, **inputs) -> str:
+def graph(*, files=(("wan.safetensors", [28, 1]),), versions=None, other=None, **inputs) -> str:
     sampler = {"width": 832, "height": 480, "length": 81, "steps": 40, "seed": 1, "cfg": 3.5}
     sampler |= {"model": ["#", 1, 0]} | inputs
-    lines = [["Sampler", "False", sampler], ["Loader", "False", {"unet_name": "wan.safetensors"}]]
+    other = other or {}
+    lines = [
+        ["StoryMemM2VSampler", "False", sampler],
+        ["KSampler", "False", {"steps": 4} | other],
+        ["Loader", "False", {"unet_name": "wan.safetensors"}],
+    ]
     return json.dumps([versions or {"sampling": 1}, json.dumps([[[0, 0]], lines, list(files)])])
 
 
@@ -146,7 +151,7 @@ def graph(*, files=(("wan.safetensors", [28, 1]),), versions=None, **inputs) -> 
     [
         {"width": 1280, "height": 720}, {"length": 49}, {"steps": 8}, {"seed": 99},
         {"versions": {"sampling": 2}}, {"files": [["wan.safetensors", [28, 2]]]},
-        {"files": [["wan.safetensors", [28, 1]], ["start.png", [5, 5]]]},
+        {"files": [["wan.safetensors", [28, 1]], ["start.png", [5, 5]]]}, {"other": {"steps": 20}},
     ],
     ids=str,
 )  # fmt: skip
@@ -159,6 +164,9 @@ def test_size_length_steps_and_seed_leave_the_pace(same):
     [
         {"cfg": 1.0}, {"files": [["wan.safetensors", [14, 1]]]}, {"width": ["#", 1, 0]},
         {"files": [["wan.safetensors", [28, 1]], ["fast.safetensors", [1, 1]]]}, {"lora": "fast"},
+        # What is not read of a graph, and so not known of its cost:
+        {"other": {"width": 832}}, {"other": {"steps": "8"}}, {"other": {"steps": 8.0}},
+        {"steps": True}, {"length": None},
     ],
     ids=str,
 )  # fmt: skip

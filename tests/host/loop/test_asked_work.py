@@ -48,7 +48,7 @@ def test_the_samplers_own_widgets_count_and_no_picture_node_beside_them(prompts,
     assert (work.width, work.height, work.frames, work.steps) == (640, 352, 49, 12)
 
 
-@pytest.mark.parametrize("value", [["7", 0], "832", True, -16, 0, None, 1.5])
+@pytest.mark.parametrize("value", [["7", 0], "832", True, -16, 0, None, 1.5, 10**400])
 def test_a_size_that_is_no_number_is_not_guessed(prompts, asked, value):
     prompt = json.loads(prompts["storymem_story"])
     prompt["7"] = {"class_type": "PrimitiveInt", "inputs": {"value": 832}}
@@ -63,3 +63,25 @@ def test_a_sampler_without_the_loops_memory_is_not_slower_by_it(prompts, asked):
     assert CONDITIONING not in json.dumps(prompt)
     del inputs(prompt, SAMPLER)["bank"]
     assert asked(prompt)[1] is False
+
+
+def test_a_device_that_the_host_cannot_name_stops_nothing(host, monkeypatch):
+    place = host.pack("nodes.host.machine")
+
+    def broken(_):
+        raise RuntimeError("no driver")
+
+    place.machine.cache_clear()
+    monkeypatch.setattr(place, "get_torch_device_name", broken)
+    try:
+        assert place.machine() == ""
+    finally:
+        place.machine.cache_clear()
+
+
+def test_a_graph_that_cannot_be_read_says_nothing(host):
+    clock = host.pack("nodes.loop.clock")
+    assert clock.asked_work(None) == type(clock.asked_work(None))()
+    assert clock.sees_memory(None) is False
+    assert clock.begin_one_wire(None) is None
+    assert clock.finish_one_wire(None, None, None, "body", (9, 32, 48, 3)) is None
