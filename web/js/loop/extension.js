@@ -2,9 +2,9 @@
 import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
 import { h, setText, useStyles } from "../shared/dom.js";
-import { LOOP_CLOSE, LOOP_OPEN, PROMPT_ENDS, everyNode, kindOf, storyNodesOf } from "../shared/graph.js";
+import { LOOP_CLOSE, LOOP_OPEN, PROMPT_ENDS, everyNode, isThere, kindOf, storyNodesOf } from "../shared/graph.js";
 import { icon } from "../shared/icons.js";
-import { forget, heardSoFar, isEnded, isOfThisPage, takeUp } from "../shared/runs.js";
+import { forget, forgetPrompt, heardSoFar, isEnded, isOfThisPage, takeUp } from "../shared/runs.js";
 import { lastRead, whenRead } from "../story/extension.js";
 import { eachSecond, lineOfTime } from "../shared/time_left.js";
 import { t } from "../shared/texts.js";
@@ -90,7 +90,7 @@ class ProgressLine {
   }
 
   tick = () => {
-    const isTold = this.left !== undefined && Boolean(this.node.graph);
+    const isTold = this.left !== undefined && isThere(this.node);
     this.time.hidden = !isTold;
     if (!isTold) return false;
     const { text, long } = lineOfTime(this.left, this.since);
@@ -172,6 +172,7 @@ function end({ detail }) {
   ended.add(detail?.prompt_id);
   if (runningPrompt === detail?.prompt_id) runningPrompt = null;
   letGo();
+  forgetPrompt(detail?.prompt_id);
 }
 
 function letGo() {

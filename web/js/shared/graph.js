@@ -27,6 +27,12 @@ export function* everyNode(graph = rootGraph(), seen = new Set()) {
   }
 }
 
+/** Whether a node is in the graph that is shown: those of a workflow that was left keep theirs. */
+export function isThere(node) {
+  for (const one of everyNode()) if (one === node) return true;
+  return false;
+}
+
 /** The node that a server's id means: "5", or "12:5" for node 5 in the subgraph node 12. */
 export function nodeOfId(id) {
   let graph = rootGraph();

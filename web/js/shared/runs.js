@@ -1,5 +1,5 @@
 /** Runs of stories that the server tells of, by the nodes that they concern. */
-import { NO_ID, nodeOfId, storyNodesOf } from "./graph.js";
+import { NO_ID, everyNode, nodeOfId, storyNodesOf } from "./graph.js";
 import { rootGraph } from "./host.js";
 
 const ENDED = ["stopped", "done"];
@@ -53,6 +53,12 @@ export function takeUp(event) {
   }
   for (const listener of listeners) listener(nodes, event);
   return { open, close, nodes };
+}
+
+/** Forget the runs of a prompt that ended; their loop may have been taken out of the graph. */
+export function forgetPrompt(id) {
+  const left = [...everyNode()].filter((node) => runs.has(node) && runs.get(node).prompt_id === id);
+  if (left.length) forget(left);
 }
 
 /** Forget a run whose end nobody told of, such as after a crash of the server. */

@@ -12,7 +12,14 @@ let timer = null;
 export function eachSecond(listener) {
   listeners.add(listener);
   timer ??= setInterval(() => {
-    for (const one of listeners) if (!one()) listeners.delete(one);
+    for (const one of listeners) {
+      let goesOn = false;
+      try {
+        goesOn = one();
+      } finally {
+        if (!goesOn) listeners.delete(one); // also one that failed
+      }
+    }
     if (listeners.size) return;
     clearInterval(timer);
     timer = null;
@@ -32,6 +39,7 @@ function roundTime(seconds) {
   if (seconds < SHORTEST_S) return t("time.short");
   const tens = 10 * Math.ceil(seconds / 10);
   if (tens < 60) return t("time.s", { s: tens });
+  if (tens === 60) return t("time.min", { min: 1 });
   if (tens < FINE_UNDER_S) return t("time.min_s", { min: 1, s: tens - 60 });
   const minutes = Math.ceil(seconds / 60);
   return minutes < 60 ? t("time.min", { min: minutes }) : hours(minutes);
@@ -48,12 +56,15 @@ const about = (seconds) => (seconds < SHORTEST_S ? roundTime(seconds) : t("time.
 export function rangeOfTime(least, most) {
   const [low, high] = [least, most].map(roundTime);
   if (low === high) return about(most);
-  return least > 0 ? t("time.range", { least: low, most: high }) : t("time.at_most", { time: high });
+  return least >= SHORTEST_S ? t("time.range", { least: low, most: high }) : t("time.at_most", { time: high });
 }
+
+/** Whether the server says figures, which it does not always know. */
+const isKnown = (left) => Boolean(left) && ["shot", "least", "most"].every((name) => Number.isFinite(left[name]));
 
 /** What is left by now of `{ shot, least, most }`, in seconds, as it was `since` (a Date's time). */
 export function leftByNow(left, since) {
-  const passed = left.shot ? (Date.now() - since) / 1000 : 0;
+  const passed = left.shot ? Math.max(0, Date.now() - since || 0) / 1000 : 0; // clocks are set back, too
   const shot = left.shot - passed;
   const isLate = shot < -Math.max(SHORTEST_S, LATE * left.shot);
   const running = Math.max(0, shot);
@@ -63,14 +74,14 @@ export function leftByNow(left, since) {
 /** What is to be made will take so long: for the head of a list of shots, empty when `count` is 0. */
 export function timeToMake(count, left, since) {
   if (!count) return "";
-  if (!left) return t("time.rest.unknown");
+  if (!isKnown(left)) return t("time.rest.unknown");
   const { least, most } = leftByNow(left, since);
   return t("time.rest", { time: rangeOfTime(least, most) });
 }
 
 /** A line about it; `left` is null while nothing tells how long shots take here. */
 export function lineOfTime(left, since) {
-  if (!left) return { text: t("time.unknown"), long: t("time.unknown.long") };
+  if (!isKnown(left)) return { text: t("time.unknown"), long: t("time.unknown.long") };
   const { shot, isLate, least, most } = leftByNow(left, since);
   const isLast = !left.most;
   const hasShot = Boolean(left.shot);

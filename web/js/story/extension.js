@@ -2,7 +2,7 @@
 import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
 import { h, setText, useStyles } from "../shared/dom.js";
-import { LOAD_STORY, PROMPT_ENDS, everyNode, holderOf, kindOf, nodeOfId } from "../shared/graph.js";
+import { LOAD_STORY, PROMPT_ENDS, everyNode, holderOf, isThere, kindOf, nodeOfId } from "../shared/graph.js";
 import { noteChange } from "../shared/host.js";
 import { icon } from "../shared/icons.js";
 import { heardSoFar, isEnded, runOf, statesFor, whenProgress } from "../shared/runs.js";
@@ -176,7 +176,7 @@ class NodePanel {
   }
 
   tick = () => {
-    if (!this.node.graph || !runOf(this.node, this.answer?.mark)) return false;
+    if (!isThere(this.node) || !runOf(this.node, this.answer?.mark)) return false;
     this.tellSummary();
     this.dialog?.tellSummary();
     return true;
