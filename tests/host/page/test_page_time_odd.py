@@ -14,6 +14,7 @@ pytestmark = [
 MODULE = "/extensions/renamed/js/shared/time_left.js"
 LINE = f"async ([left, ago]) => (await import('{MODULE}')).lineOfTime(left, Date.now() - ago).text"
 RANGE = f"async ([least, most]) => (await import('{MODULE}')).rangeOfTime(least, most)"
+HEAD = f"async ([left, ago]) => (await import('{MODULE}')).timeToMake(1, left, Date.now() - ago)"
 FAIL_ONCE = f"""async () => {{
     const {{ eachSecond }} = await import('{MODULE}');
     const calls = window.calls = {{ failing: 0, other: 0 }};
@@ -62,6 +63,13 @@ def test_odd_figures_and_clocks_give_no_odd_words(page, left, ago, text):
 )
 def test_a_range_begins_with_a_figure(page, least, most, text):
     assert page.page.evaluate(RANGE, [least, most]) == text
+
+
+def test_a_last_shot_that_is_late_is_not_said_to_be_nearly_done(page):
+    last = {"shot": 60, "least": 0, "most": 0}
+    assert page.page.evaluate(HEAD, [last, 40_000]) == "To make: about 20 s"
+    assert page.page.evaluate(HEAD, [last, 90_000]) == "To make: longer than expected"
+    assert page.page.evaluate(HEAD, [{**last, "most": 100}, 90_000]) == "To make: up to 1 min 40 s"
 
 
 def test_one_that_fails_is_not_asked_again_and_keeps_no_other_from_it(page):

@@ -75,8 +75,8 @@ export function leftByNow(left, since) {
 export function timeToMake(count, left, since) {
   if (!count) return "";
   if (!isKnown(left)) return t("time.rest.unknown");
-  const { least, most } = leftByNow(left, since);
-  return t("time.rest", { time: rangeOfTime(least, most) });
+  const { isLate, least, most } = leftByNow(left, since);
+  return t("time.rest", { time: isLate && !most ? t("time.late") : rangeOfTime(least, most) });
 }
 
 /** A line about it; `left` is null while nothing tells how long shots take here. */
