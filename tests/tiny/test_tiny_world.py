@@ -283,6 +283,7 @@ def fake_corpus() -> corpus.Corpus:
         shots=frames,
         known=frames + 5,
         images=images,
+        moments=torch.zeros(4, 7, 3, dtype=torch.long),
         portraits=faces[..., None, None, None].expand(4, 3, 16, 2, 2),
         cast=drawn.cast,
         grey=torch.full((5, 16, 2, 2), 0.5),
