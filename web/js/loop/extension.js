@@ -4,7 +4,7 @@ import { api } from "../../../../scripts/api.js";
 import { h, setText, useStyles } from "../shared/dom.js";
 import { LOOP_CLOSE, LOOP_OPEN, PROMPT_ENDS, everyNode, isThere, kindOf, storyNodesOf } from "../shared/graph.js";
 import { icon } from "../shared/icons.js";
-import { forget, forgetPrompt, heardSoFar, isEnded, isOfThisPage, takeUp } from "../shared/runs.js";
+import { forget, forgetPrompt, heardSoFar, isEnded, isFinished, isOfThisPage, takeUp } from "../shared/runs.js";
 import { lastRead, whenRead } from "../story/extension.js";
 import { eachSecond, lineOfTime } from "../shared/time_left.js";
 import { t } from "../shared/texts.js";
@@ -138,7 +138,7 @@ function show(event) {
 /** After a reload: what the story's folder says, until the next event. */
 async function showFromFolder({ node: storyNode, before }) {
   const shots = lastRead(storyNode)?.shots ?? [];
-  const finished = shots.filter(({ state }) => state === "done" || state === "locked").length;
+  const finished = shots.filter(({ state }) => isFinished(state)).length;
   const running = await runningLoops();
   if (heardSoFar() !== before) return; // an event came meanwhile, and knows better
   for (const node of everyNode()) {

@@ -4,7 +4,8 @@ import { h, setText, useStyles } from "../shared/dom.js";
 import { LOOP_CLOSE, everyNode, kindOf, storyNodesOf } from "../shared/graph.js";
 import { isShownByHost, nodesOf } from "../shared/host.js";
 import { icon } from "../shared/icons.js";
-import { addressOf, release } from "../shared/player.js";
+import { addressOf, mutedVideo, release } from "../shared/player.js";
+import { isEnded, isFinished } from "../shared/runs.js";
 import { watch } from "../shared/screen.js";
 import { t } from "../shared/texts.js";
 import { lastRead, whenRead } from "../story/extension.js";
@@ -16,8 +17,6 @@ const GAP = 5; // above it
 const TITLE = 30; // of a node, above its top
 const SPARE = 6; // left free above the node below
 const watches = new WeakMap(); // loop node -> LoopWatch
-
-const isFinished = ({ state }) => state === "done" || state === "locked";
 
 /** What the server last said of the story of a loop node; `null` when the page does not know it. */
 function answerOf(node) {
@@ -65,9 +64,7 @@ export class LoopWatch {
 
   makeVideo() {
     const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    this.video = h("video", { playsinline: true, loop: true, autoplay: !isStill, preload: "auto", tabindex: "-1" });
-    this.video.muted = true;
-    this.video.addEventListener("error", () => { if (this.video.hasAttribute("src")) this.put(null); });
+    this.video = mutedVideo({ loop: true, autoplay: !isStill }, () => this.put(null));
     this.number = h("span", { class: "sm-number" });
     this.newest = h("button", { type: "button", class: "sm-newest", hidden: true, onclick: () => this.watchNewest() }, this.video, this.number);
     this.line.bar.after(this.newest);
@@ -85,13 +82,13 @@ export class LoopWatch {
       const known = new Map(this.toldShots.map((shot) => [shot.label, shot]));
       this.toldShots = Object.entries(states).map(([name, word], i) => {
         const had = known.get(name)?.video;
-        const isNew = isFinished({ state: word }) && (!had || (state === "finished" && name === label));
+        const isNew = isFinished(word) && (!had || (state === "finished" && name === label));
         const version = `${Date.now()}000000`; // as files have it, in nanoseconds
         const video = isNew ? { filename: `shot_${name}.mp4`, subfolder: folder, type: "output", version } : had ?? null;
         return { number: i + 1, label: name, video, run };
       });
     }
-    this.isRunning = Boolean(running) && !["done", "stopped"].includes(state);
+    this.isRunning = Boolean(running) && !isEnded({ state });
     this.isStopped = state === "stopped";
     this.isByHost = state === "done";
     this.refresh();
@@ -102,7 +99,7 @@ export class LoopWatch {
     const answer = answerOf(this.node);
     const isStill = !this.isRunning && !this.isStopped;
     if (isStill && (this.isByHost || isShownByHost(this.node))) return null; // the host shows the film
-    if (!this.isRunning && answer?.film && answer.shots.every(isFinished)) {
+    if (!this.isRunning && answer?.film && answer.shots.every((shot) => isFinished(shot.state))) {
       return { title: t("player.film"), prompt: answer.film.filename, video: answer.film, isFilm: true };
     }
     return newestOf(this.shots());

@@ -7,6 +7,14 @@ export function addressOf({ filename, subfolder, type, version }) {
   return api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type, v: version ?? "" })}`);
 }
 
+/** A video without sound or controls; `broken()` is called when it cannot play what it was given. */
+export function mutedVideo(properties, broken) {
+  const video = h("video", { playsinline: true, preload: "auto", tabindex: "-1", ...properties });
+  video.muted = true;
+  video.addEventListener("error", () => { if (video.hasAttribute("src")) broken(); });
+  return video;
+}
+
 /** Let go of what a video plays: on Windows nobody can replace a file that is being read. */
 export function release(video) {
   video.pause();
@@ -46,10 +54,8 @@ export class Player {
   }
 
   makeVideo() {
-    const video = h("video", { playsinline: true, preload: "auto", disablepictureinpicture: true, tabindex: "-1" });
-    video.muted = true;
+    const video = mutedVideo({ disablepictureinpicture: true }, () => { if (video === this.front) this.report("broken"); });
     video.addEventListener("ended", () => { if (video === this.front) this.ended(); });
-    video.addEventListener("error", () => { if (video === this.front && video.hasAttribute("src")) this.report("broken"); });
     return video;
   }
 

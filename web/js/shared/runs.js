@@ -33,6 +33,11 @@ export function isEnded(event) {
   return ENDED.includes(event.state);
 }
 
+/** Whether a shot in this state, as the server says it, is there and stays. */
+export function isFinished(state) {
+  return state === "done" || state === "locked";
+}
+
 /** Whether a workflow's id is that of the one shown; another tab's nodes may have the same numbers. */
 export function isOfThisPage(workflow) {
   const known = workflow && workflow !== NO_ID && rootGraph()?.id;

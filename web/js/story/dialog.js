@@ -1,5 +1,6 @@
 /** The story editor: a dialog over the page with a table of shots, the script as text, and undo. */
 import { h, setText, useStyles } from "../shared/dom.js";
+import { isFinished } from "../shared/runs.js";
 import { StoryControls } from "./controls.js";
 import * as model from "./model.js";
 import { NO_FILE, readStory, timeOf, writeScript } from "./api.js";
@@ -184,7 +185,7 @@ export class StoryDialog {
       return [row.id, running[labels[i]] ? { ...known, state: running[labels[i]] } : known];
     }));
     if (this.controls.tab === "table") this.table.show(rows, labels, facts);
-    this.done = [...facts.values()].filter((fact) => ["done", "locked"].includes(fact?.state)).length;
+    this.done = [...facts.values()].filter((fact) => isFinished(fact?.state)).length;
     this.tellSummary();
   }
 

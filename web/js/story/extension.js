@@ -5,7 +5,7 @@ import { h, setText, useStyles } from "../shared/dom.js";
 import { LOAD_STORY, PROMPT_ENDS, everyNode, holderOf, isThere, kindOf, nodeOfId } from "../shared/graph.js";
 import { noteChange } from "../shared/host.js";
 import { icon } from "../shared/icons.js";
-import { heardSoFar, isEnded, runOf, statesFor, whenProgress } from "../shared/runs.js";
+import { heardSoFar, isEnded, isFinished, runOf, statesFor, whenProgress } from "../shared/runs.js";
 import { eachSecond, exactTime, timeToMake } from "../shared/time_left.js";
 import { StoryDialog } from "./dialog.js";
 import { labelsOf } from "./model.js";
@@ -166,7 +166,7 @@ class NodePanel {
   /** What stands over the list; while a run is on, the time that it needs goes down. */
   tellSummary() {
     const shots = this.rows.length;
-    const done = this.states.filter((state) => ["done", "locked"].includes(state)).length;
+    const done = this.states.filter(isFinished).length;
     const scenes = this.rows.filter((row, i) => i === 0 || row.starts).length;
     const time = timeToMake(shots - done, ...timeOf(this.answer, runOf(this.node, this.answer?.mark)));
     const parts = [t("story.summary", { shots, scenes, done }), ...(time ? [time] : [])];

@@ -1,6 +1,5 @@
 /** Shots played where they stand in the story editor's table, and from the list on Load Story. */
-import { h } from "../shared/dom.js";
-import { addressOf, release } from "../shared/player.js";
+import { addressOf, mutedVideo, release } from "../shared/player.js";
 import { watch } from "../shared/screen.js";
 
 const USES_SPACE = "button, input, select, textarea, a[href], [contenteditable]";
@@ -20,9 +19,7 @@ export function shotsOf(rows) {
 export class RowPlayer {
   constructor() {
     this.part = null; // of the row that plays
-    this.video = h("video", { playsinline: true, loop: true, preload: "auto", tabindex: "-1" });
-    this.video.muted = true;
-    this.video.addEventListener("error", () => { if (this.video.hasAttribute("src")) this.stop(); });
+    this.video = mutedVideo({ loop: true }, () => this.stop());
   }
 
   /** Play a row's shot, or stop it where it plays. */
