@@ -34,24 +34,36 @@ class MemoryRotaryEmbed(nn.Module):
         shot_frames = frames - self.memory_frames
         check_reach(self.memory_frames, self.rope_shift, shot_frames, table.max_seq_len)
         positions = temporal_positions(self.memory_frames, shot_frames, offset=self.rope_shift)
-        positions = positions.long().to(table.freqs_cos.device)
-        sizes = (table.t_dim, table.h_dim, table.w_dim)
-        sign = torch.where(positions < 0, -1.0, 1.0).to(table.freqs_sin.dtype)[:, None]
+        return rotary_tables(table, positions[None].long(), height, width)
 
-        def lay_out(time: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-            grid = (frames, height, width, -1)
-            parts = (
-                time[:, None, None].expand(grid),
-                rows[:height][None, :, None].expand(grid),
-                columns[:width][None, None].expand(grid),
-            )
-            return torch.cat(parts, dim=-1).reshape(1, frames * height * width, 1, -1)
 
-        time, rows, columns = table.freqs_cos.split(sizes, dim=1)
-        cos = lay_out(time[positions.abs()], rows, columns)
-        time, rows, columns = table.freqs_sin.split(sizes, dim=1)
-        sin = lay_out(time[positions.abs()] * sign, rows, columns)
-        return cos, sin
+def rotary_tables(
+    table, positions: torch.Tensor, height: int, width: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """``(cos, sin)``, each ``[B, tokens, 1, head_dim]``, of frames at ``positions`` int64 [B, F],
+    which may be negative, with ``height`` x ``width`` tokens each.
+
+    Args:
+        table: diffusers' ``WanRotaryPosEmbed``.
+    """
+    positions = positions.to(table.freqs_cos.device)
+    sizes = (table.t_dim, table.h_dim, table.w_dim)
+    sign = torch.where(positions < 0, -1.0, 1.0).to(table.freqs_sin.dtype)[..., None]
+
+    def lay_out(time: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        grid = (*positions.shape, height, width, -1)
+        parts = (
+            time[:, :, None, None].expand(grid),
+            rows[:height][:, None].expand(grid),
+            columns[:width].expand(grid),
+        )
+        return torch.cat(parts, dim=-1).flatten(1, 3)[:, :, None]
+
+    time, rows, columns = table.freqs_cos.split(sizes, dim=1)
+    cos = lay_out(time[positions.abs()], rows, columns)
+    time, rows, columns = table.freqs_sin.split(sizes, dim=1)
+    sin = lay_out(time[positions.abs()] * sign, rows, columns)
+    return cos, sin
 
 
 def install_memory_positions(

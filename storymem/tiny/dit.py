@@ -61,23 +61,12 @@ class KnownPositions(torch.nn.Module):
 def _tables_at(table, shape: tuple[int, int, int], moments: torch.Tensor):
     """Rotary tables, each [B, tokens, 1, head_dim], of latents of ``shape`` (frames, h, w) whose
     first frames are memory at the negative positions ``moments`` [B, M]."""
-    sizes = [size // patch for size, patch in zip(shape, table.patch_size, strict=True)]
-    own = torch.arange(sizes[0] - moments.shape[1], device=moments.device)
+    from ..headless.positions import rotary_tables
+
+    frames, *sides = (size // patch for size, patch in zip(shape, table.patch_size, strict=True))
+    own = torch.arange(frames - moments.shape[1], device=moments.device)
     positions = torch.cat([moments, own.expand(len(moments), -1)], 1)
-    sign = positions.sign()[..., None]
-
-    def laid_out(values: torch.Tensor, is_odd: bool) -> torch.Tensor:
-        time, rows, columns = values.split((table.t_dim, table.h_dim, table.w_dim), 1)
-        time = time[positions.abs()] * (sign if is_odd else 1)
-        grid = (*positions.shape, *sizes[1:], -1)
-        parts = (
-            time[:, :, None, None].expand(grid),
-            rows[: sizes[1]][:, None].expand(grid),
-            columns[: sizes[2]].expand(grid),
-        )
-        return torch.cat(parts, -1).flatten(1, 3)[:, :, None]
-
-    return laid_out(table.freqs_cos, False), laid_out(table.freqs_sin, True)
+    return rotary_tables(table, positions, *sides)
 
 
 def predict(
