@@ -12,6 +12,7 @@ from ...storymem.loop.run_clock import RunClock
 from ...storymem.loop.state import LoopState
 from ...storymem.loop.time_left import LARGEST, Timed, Work, pace_of
 from ..host.machine import machine
+from .graph import read_one_wire
 from .wires import SAMPLERS, Wires
 
 # When the shots of a prompt that is being executed were begun, by the node that finishes them.
@@ -55,9 +56,7 @@ def begin_one_wire(hidden) -> None:
 
 
 @harmless(None)
-def finish_one_wire(
-    hidden, wires: Wires, state: LoopState, body: str, frames: Sequence[int]
-) -> dict | None:
+def finish_one_wire(hidden, state: LoopState, body: str, frames: Sequence[int]) -> dict | None:
     """What the record of such a shot keeps of its time; ``None`` for one that was not begun in
     this prompt.
 
@@ -68,6 +67,7 @@ def finish_one_wire(
     began = _BEGAN.get(hidden.dynprompt, {})
     if hidden.unique_id not in began:
         return None
+    wires = read_one_wire(hidden.dynprompt, hidden.unique_id).wires()
     asked = asked_work(wires)
     shot = state.next_step().plan.shot
     work = Work(

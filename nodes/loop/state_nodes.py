@@ -210,8 +210,7 @@ class FinishShot(io.ComfyNode):
             shot = state.next_step().plan.shot
             made = join_parts(frames, shot), only_bank(bank, shot)
             metadata = loop_references.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
-            wires = loop_graph.read_one_wire(cls.hidden.dynprompt, cls.hidden.unique_id).wires()
-            work = finish_one_wire(cls.hidden, wires, state, body, made[0].shape)
+            work = finish_one_wire(cls.hidden, state, body, made[0].shape)
             after = state.finish(body, *made, crf=VideoOptions().crf, metadata=metadata, work=work)
         return io.NodeOutput(after, after.is_done)
 

@@ -84,4 +84,4 @@ def test_a_graph_that_cannot_be_read_says_nothing(host):
     assert clock.asked_work(None) == type(clock.asked_work(None))()
     assert clock.sees_memory(None) is False
     assert clock.begin_one_wire(None) is None
-    assert clock.finish_one_wire(None, None, None, "body", (9, 32, 48, 3)) is None
+    assert clock.finish_one_wire(None, None, "body", (9, 32, 48, 3)) is None
