@@ -6,13 +6,13 @@ import asyncio
 import json
 from pathlib import Path
 
-import aiohttp
 import pytest
 
-from helpers.gallery_page import ask, prepare_base
+from helpers.gallery_page import prepare_base
 from helpers.host_server import Server
 from helpers.loop_graphs import begun, hold, loop_graph, ran, release, story
 from helpers.not_empty import not_empty
+from helpers.story_events import ask_story, events_of
 
 pytestmark = pytest.mark.http
 
@@ -44,26 +44,7 @@ def folder_of(server, name: str) -> Path:
 
 
 def told_by_the_page(server, text: str) -> list[str]:
-    body = json.dumps({"script": text, "prefix": "loop"}).encode()
-    headers = {"Content-Type": "application/json"}
-    status, _, answer = ask(server, "/storymem/story", method="POST", body=body, headers=headers)
-    assert status == 200
-    return json.loads(answer)["warnings"]
-
-
-async def events_of(server, graph: dict, last: str) -> list[dict]:
-    """What the page that queued ``graph`` hears of the story, up to the state ``last``."""
-    address = f"http://127.0.0.1:{server.port}/ws?clientId=folder-test"
-    found: list[dict] = []
-    async with aiohttp.ClientSession() as session, session.ws_connect(address) as socket:
-        await asyncio.to_thread(server.queue, graph, client_id="folder-test")
-        while not found or found[-1]["state"] != last:
-            message = await socket.receive(timeout=120)
-            if message.type == aiohttp.WSMsgType.TEXT:
-                event = json.loads(message.data)
-                if event["type"] == "storymem.progress":
-                    found.append(event["data"])
-    return found
+    return ask_story(server, text)["warnings"]
 
 
 def test_a_lock_holds_when_every_prompt_is_edited(server, log):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 
-import aiohttp
 import pytest
 
-from helpers.gallery_page import ask, prepare_base
+from helpers.gallery_page import prepare_base
 from helpers.host_server import Server
 from helpers.loop_graphs import begun, edited, hold, loop_graph, ran, release, story
 from helpers.not_empty import not_empty
 from helpers.record_files import body_of, write_body
+from helpers.story_events import ask_story, events_of
 
 pytestmark = pytest.mark.http
 
@@ -26,29 +26,6 @@ def server(base_folder, tmp_path_factory):
     running.stop()
 
 
-async def events_of(server, graph: dict, last: str = "done") -> list[dict]:
-    """What the page that queued ``graph`` hears of the story, up to the state ``last``."""
-    address = f"http://127.0.0.1:{server.port}/ws?clientId=time-test"
-    found: list[dict] = []
-    async with aiohttp.ClientSession() as session, session.ws_connect(address) as socket:
-        await asyncio.to_thread(server.queue, graph, client_id="time-test")
-        while not found or found[-1]["state"] != last:
-            message = await socket.receive(timeout=120)
-            if message.type == aiohttp.WSMsgType.TEXT:
-                event = json.loads(message.data)
-                if event["type"] == "storymem.progress":
-                    found.append(event["data"])
-    return found
-
-
-def told_by_the_page(server, text: str) -> dict:
-    body = json.dumps({"script": text, "prefix": "loop"}).encode()
-    headers = {"Content-Type": "application/json"}
-    status, _, answer = ask(server, "/storymem/story", method="POST", body=body, headers=headers)
-    assert status == 200
-    return json.loads(answer)
-
-
 def records_of(server, name: str) -> list:
     found = server.base.glob("output/.storymem/shots/*/*/record.json")
     return [p.parent for p in not_empty(found) if body_of(p.parent)["facts"]["story"] == name]
@@ -56,7 +33,7 @@ def records_of(server, name: str) -> list:
 
 def test_figures_come_with_the_first_finished_shot_and_none_before(server, log):
     text = story(3, name="New")
-    assert told_by_the_page(server, text)["times"] == {"waiting": None}
+    assert ask_story(server, text)["times"] == {"waiting": None}
     graph = loop_graph(text, log, body={"seconds": 0.01})
     heard = asyncio.run(events_of(server, graph))
     assert [event["state"] for event in heard] == [
@@ -72,7 +49,7 @@ def test_figures_come_with_the_first_finished_shot_and_none_before(server, log):
     assert 0 < told[3]["least"] < told[2]["least"]
     assert told[-2] == {"shot": 0, "least": 0, "most": 0}
     assert "time left: unknown until the first shot is finished" in server.log()
-    answer = told_by_the_page(server, text)
+    answer = ask_story(server, text)
     assert all(shot["took"] > 0 for shot in answer["shots"])
     assert answer["times"] == {"waiting": {"shot": 0, "least": 0, "most": 0}}
     fact = body_of(records_of(server, "New")[0])["facts"]["work"]
@@ -96,7 +73,7 @@ def test_shots_that_may_have_to_be_made_are_apart_and_a_reload_is_told(server, l
     body = {"seconds": 0.04}
     server.run(loop_graph(story(3, name="Open"), log, body=body))
     text = edited(3, 1, name="Open")
-    waiting = told_by_the_page(server, text)["times"]["waiting"]
+    waiting = ask_story(server, text)["times"]["waiting"]
     assert 0 < waiting["least"] < waiting["most"]
     ran(log)
     hold(log, 1)
@@ -105,13 +82,13 @@ def test_shots_that_may_have_to_be_made_are_apart_and_a_reload_is_told(server, l
         left = heard[-1]["time_left"]
         assert left["least"] == 0 < left["most"]
         server.wait_until(lambda: begun(log) == [1])
-        running = told_by_the_page(server, text)["times"]["running"]
+        running = ask_story(server, text)["times"]["running"]
         assert running["most"] == left["most"]
         assert running["shot"] <= left["shot"]
     finally:
         release(log)
     server.wait_until(lambda: not server.get("/queue")["queue_running"])
-    assert "running" not in told_by_the_page(server, text)["times"]
+    assert "running" not in ask_story(server, text)["times"]
 
 
 def test_a_store_of_an_earlier_version_is_used_as_it_is(server, log):
@@ -127,7 +104,7 @@ def test_a_store_of_an_earlier_version_is_used_as_it_is(server, log):
     for entry in known["shots"].values():
         del entry["work"]
     manifest.write_text(json.dumps(known))
-    answer = told_by_the_page(server, story(2, name="Old"))
+    answer = ask_story(server, story(2, name="Old"))
     assert [shot["took"] for shot in answer["shots"]] == [None, None]
     assert [shot["state"] for shot in answer["shots"]] == ["done", "done"]
     server.run(graph)

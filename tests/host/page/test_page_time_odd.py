@@ -82,13 +82,18 @@ def test_one_that_fails_is_not_asked_again_and_keeps_no_other_from_it(page):
     assert "one that fails" in str(page.errors.pop())
 
 
-def test_no_timer_goes_on_for_a_workflow_that_was_left(page):
+def run_to_the_second_shot(page, name: str) -> None:
+    """A story is being made, and its second shot is held; the page counts down."""
     page.page.evaluate(WATCH_TIMERS)
-    page.load(story(3, name="Left"), fail_on="never: Left")
+    page.load(story(3, name=name), fail_on=f"never: {name}")
     hold(page.log, 2)
     page.queue()
     page.wait_on_node(["done", "running", "waiting"])
     page.page.wait_for_function(COUNTS)
+
+
+def test_no_timer_goes_on_for_a_workflow_that_was_left(page):
+    run_to_the_second_shot(page, "Left")
     page.page.evaluate(
         "() => { for (const one of app.graph._nodes) (window.old ??= []).push(one); }"
     )
@@ -100,12 +105,7 @@ def test_no_timer_goes_on_for_a_workflow_that_was_left(page):
 
 
 def test_a_loop_that_is_taken_out_while_it_runs_leaves_nothing_running(page):
-    page.page.evaluate(WATCH_TIMERS)
-    page.load(story(3, name="Taken out"), fail_on="never: Taken out")
-    hold(page.log, 2)
-    page.queue()
-    page.wait_on_node(["done", "running", "waiting"])
-    page.page.wait_for_function(COUNTS)
+    run_to_the_second_shot(page, "Taken out")
     page.page.evaluate(
         "() => { for (const id of [2, 4]) app.graph.remove(app.graph.getNodeById(id)); }"
     )
