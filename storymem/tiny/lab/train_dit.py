@@ -237,12 +237,12 @@ def train(args: argparse.Namespace) -> dict:
     referee = judge.Judge(device)
     steps = speed.ShapedSteps(training.parameters, captures=on_gpu and args.compile)
     log = (args.out / "dit_metrics.jsonl").open("a")
+    timed = {"real_time": args.real_time}
 
     def report(full: bool, **more) -> dict:
         kept = training.put(training.ema)
         found = {"steps": training.steps, "seconds": round(training.seconds, 1), **more}
         found["heard"] = heard(model, words)
-        timed = {"real_time": args.real_time}
         found["probe"] = probe(model, held_out, words, dtype, size=args.probe_size, **timed)
         cases: dict[str, dict] = {"portraits": {}}
         if full:
@@ -281,7 +281,6 @@ def train(args: argparse.Namespace) -> dict:
             at = training.steps // args.renew_steps * at_once % (args.stories - at_once + 1)
             seed = TRAIN_SEED + 1 + training.steps
             data.replace(at, corpus.build(codec, stories=at_once, seed=seed, **how))
-        timed = {"real_time": args.real_time}
         batch = corpus.draw(data, args.batch, m, generator, frames=frames, **timed)
         u = torch.rand(args.batch, generator=generator, device=device)
         noise = torch.randn(batch.clean.shape, generator=generator, device=device)
