@@ -7,6 +7,7 @@ import os
 
 import folder_paths
 
+from ...storymem.loop.shots import CHOSEN, LOCKED
 from ..host import executor as host_cache
 from ..host.server import find_server
 from ..page.running import forget_time_left, note_time_left
@@ -88,7 +89,7 @@ def _states(steps, current: int | None, word: str | None) -> dict[str, str]:
     states = {}
     for i, step in enumerate(steps):
         if step.record is not None:
-            states[step.label] = "locked" if step.reason == "locked" else "done"
+            states[step.label] = step.reason if step.reason in (LOCKED, CHOSEN) else "done"
         elif i == current:
             states[step.label] = word or "waiting"
         elif (other := step.depends_on) is not None:

@@ -33,6 +33,7 @@ from ...storymem.loop.plan import Loop, LoopSettings, Step, plan_shot
 from ...storymem.loop.shot_store import ShotStore
 from ...storymem.loop.shots import join_parts, only_bank
 from ...storymem.loop.state import LoopState
+from ...storymem.loop.take_names import missing_takes
 from ...storymem.memory.bank import MemoryBank
 from ...storymem.memory.policies import memory_warnings
 from ...storymem.script.continuity import CONTINUED
@@ -121,7 +122,7 @@ class BeginStory(io.ComfyNode):
         results = film.results(story)
         locked = {i: entry["key"] for i, entry in enumerate(results) if entry}
         loop = replace(loop, edits=find_edits(folder, story, store))
-        notices = notices_of(film, folder, story)
+        notices = [*notices_of(film, folder, story), *missing_takes(store, story.shots)]
         if notices:
             logger.warning("StoryMem: %s", short_places("\n".join(notices)))
         notices += memory_warnings(bank.max_frames, bank.sink, bank.policy)  # logged by its node

@@ -17,14 +17,14 @@ from ...storymem.film.earlier_films import find_film, notices_of
 from ...storymem.film.folder import find_folder, story_folder
 from ...storymem.film.shot_status import (
     DEPENDS,
-    DONE,
-    LOCKED,
+    FINISHED,
     ShotState,
     find_present_film,
     script_mark,
     shot_states,
 )
 from ...storymem.loop.run_clock import time_of_waiting
+from ...storymem.loop.shot_store import ShotStore
 from ...storymem.script.offers import find_offers
 from ...storymem.script.reader import load_story
 from ...storymem.script.rows import check_written, read_script, write_script
@@ -46,15 +46,15 @@ DEFAULT_PREFIX = "storymem"
 async def show_story(request: web.Request) -> web.Response:
     """``POST /storymem/story``: a script as rows, and where each of its shots stands."""
     asked = await read_json(request)
-    texts = {key: _text(asked, key) for key in ("script", "file", "character", "prefix")}
-    return web.json_response(await _in_thread(read_story, **texts))
+    texts = {key: text_of(asked, key) for key in ("script", "file", "character", "prefix")}
+    return web.json_response(await in_thread(read_story, **texts))
 
 
 async def show_script(request: web.Request) -> web.Response:
     """``POST /storymem/script``: rows as the text of a script, and what is wrong with it."""
     asked = await read_json(request)
-    texts = {key: _text(asked, key) for key in ("node_character", "prefix", "default_name")}
-    return web.json_response(await _in_thread(write_story, asked, **texts))
+    texts = {key: text_of(asked, key) for key in ("node_character", "prefix", "default_name")}
+    return web.json_response(await in_thread(write_story, asked, **texts))
 
 
 def read_story(script: str, file: str, character: str, prefix: str) -> dict:
@@ -98,7 +98,7 @@ class PosterRoute:
         poster = None
         if size.isascii() and size.isdecimal() and len(size) < 6:
             async with self._places:
-                poster = await _in_thread(
+                poster = await in_thread(
                     _poster,
                     query.get("folder", ""),
                     query.get("shot", ""),
@@ -127,9 +127,9 @@ def _states(story: Story, prefix: str, shots: list[dict]) -> dict:
     except ValueError:  # a name that cannot be a folder is told when the workflow is queued
         folder = None
     subfolder = folder.relative_to(output).as_posix() if folder else ""
-    shown, states = [], shot_states(story, folder)
+    shown, states = [], shot_states(story, folder, ShotStore(output / STORE_FOLDER))
     for row, shot, found in zip(shots, story.shots, states, strict=True):
-        video = found.video and _shown_file(found.video, subfolder)
+        video = found.video and _shown_file(found.video, output)
         facts = {"label": shot.label, "number": shot.number, "state": found.word, "video": video}
         facts["who"] = list(story.who(shot))
         facts["took"] = round(found.timed.seconds, 3) if found.timed else None
@@ -139,7 +139,7 @@ def _states(story: Story, prefix: str, shots: list[dict]) -> dict:
     facts = {"folder": subfolder, "warnings": warnings, "mark": mark}
     times = {"waiting": _waiting_time(story, states), **time_left_of(subfolder, mark)}
     film = find_present_film(folder, story)
-    shown_film = film and _shown_file(film, subfolder)
+    shown_film = film and _shown_file(film, output)
     return {"shots": shown, "film": shown_film, "times": times, **facts}
 
 
@@ -148,15 +148,19 @@ def _waiting_time(story: Story, states: list[ShotState]) -> dict[str, float] | N
     waiting = [
         (found.state != DEPENDS, shot.length)
         for shot, found in zip(story.shots, states, strict=True)
-        if found.state not in (DONE, LOCKED)
+        if found.state not in FINISHED
     ]
     left = time_of_waiting((found.timed for found in states), waiting, machine())
     return left.as_figures() if left else None
 
 
-def _shown_file(path: Path, subfolder: str) -> dict:
-    """A file of the output folder as the page asks the host for it."""
-    version = str(path.stat().st_mtime_ns)
+def _shown_file(path: Path, output: Path) -> dict | None:
+    """A file of the output folder as the page asks the host for it; ``None`` when it is gone."""
+    try:
+        version = str(path.stat().st_mtime_ns)
+    except OSError:
+        return None
+    subfolder = path.parent.relative_to(output).as_posix()
     return {"filename": path.name, "subfolder": subfolder, "type": "output", "version": version}
 
 
@@ -169,14 +173,20 @@ def _about_folder(output: Path, prefix: str, story: Story) -> list[str]:
     return [short_places(line) for line in notices_of(find_film(place, story), place, story)]
 
 
-def _text(asked: Mapping, key: str) -> str:
+def text_of(asked: Mapping, key: str) -> str:
+    """A text that a page sent; empty for none.
+
+    Raises:
+        HTTPBadRequest: for anything else.
+    """
     value = asked.get(key)
     if value is not None and not isinstance(value, str):
         raise web.HTTPBadRequest(text=f"{key} must be text")
     return value or ""
 
 
-async def _in_thread(work, *arguments, **named):
+async def in_thread(work, *arguments, **named):
+    """What ``work`` answers, computed beside the server's own loop."""
     return await asyncio.to_thread(work, *arguments, **named)
 
 

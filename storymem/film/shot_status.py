@@ -14,16 +14,22 @@ from pathlib import Path
 from ..files.hashing import digest_of
 from ..files.names import is_plain_name
 from ..loop.plan import Step
+from ..loop.shot_record import VIDEO_FILE
+from ..loop.shot_store import ShotStore
+from ..loop.shots import CHOSEN
+from ..loop.take_names import find_key
 from ..loop.time_left import FACT, Timed, read_timed
 from ..script.story import Shot, Story
 from .earlier_films import find_film
 
 DONE, LOCKED, WAITING, FAILED, DEPENDS = "done", "locked", "waiting", "failed", "depends"
+KEPT = (LOCKED, CHOSEN)
+FINISHED = (DONE, *KEPT)
 
 
 @dataclass(frozen=True)
 class ShotState:
-    """Where one shot stands. ``state`` is DONE, LOCKED, WAITING, FAILED or DEPENDS."""
+    """Where one shot stands. ``state`` is DONE, LOCKED, CHOSEN, WAITING, FAILED or DEPENDS."""
 
     state: str
     video: Path | None = None  # the latest result, also when the shot will be regenerated
@@ -36,8 +42,15 @@ class ShotState:
         return f"{self.state} {self.depends_on}" if self.state == DEPENDS else self.state
 
 
-def shot_states(story: Story, folder: Path | None) -> list[ShotState]:
-    """The state of every shot of ``story``; ``folder`` is its folder, if there is one."""
+def shot_states(
+    story: Story, folder: Path | None, store: ShotStore | None = None
+) -> list[ShotState]:
+    """The state of every shot of ``story``.
+
+    Args:
+        folder: the story's folder, if there is one.
+        store: where takes are looked up that the script names.
+    """
     film = find_film(folder, story)
     manifest = film.manifest
     failed = manifest.get("failed") if manifest.get("stopped") else None
@@ -46,7 +59,12 @@ def shot_states(story: Story, folder: Path | None) -> list[ShotState]:
     undecided_by = 0  # number of the shot before that is to be made; 0: none
     for shot, entry in zip(story.shots, film.results(story), strict=True):
         video = _video(folder, entry)
-        if video and shot.lock:
+        key = find_key(store, shot.take) if store and shot.take else ""
+        if key:
+            shown_key, state, entry = entry.get("key"), CHOSEN, {**entry, "key": key}
+            if not video or shown_key != key:  # the folder shows another one until the next run
+                video = store.folder_of(key) / VIDEO_FILE
+        elif video and shot.lock:
             state = LOCKED
         elif failed == shot.label:
             state = FAILED  # whatever is there, the run was about to replace it
@@ -59,7 +77,7 @@ def shot_states(story: Story, folder: Path | None) -> list[ShotState]:
         else:
             state = DEPENDS
             undecided_by = undecided_by or shot.index  # the one before it was regenerated since
-        previous = entry["key"] if state in (DONE, LOCKED) else None
+        previous = entry["key"] if state in FINISHED else None
         if state != DEPENDS:
             undecided_by = shot.index + 1 if state in (WAITING, FAILED) else 0
         timed = read_timed(entry.get(FACT)) if video else None
@@ -99,7 +117,7 @@ def _is_of_script(entry: Mapping, story: Story, shot: Shot) -> bool:
 def _describe(story: Story, shot: Shot) -> str:
     """What of a shot's script its pixels depend on."""
     described = dict(vars(shot))  # asdict copies each value, which takes longer than all the rest
-    for name in ("lock", "row", "scene", "number", "first_frame_prompt"):
+    for name in ("lock", "row", "take", "scene", "number", "first_frame_prompt"):
         del described[name]
     if shot.cut:
         del described["continuity"]

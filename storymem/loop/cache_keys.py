@@ -25,7 +25,7 @@ from .shot_memory import ShotMemory
 # references count by their pictures, scene and number name its file.
 NO_PIXELS = (
     "scene", "number", "cut", "continuity", "references", "first_frame_prompt", "lock",
-    "row",
+    "row", "take",
 )  # fmt: skip
 
 

@@ -49,7 +49,7 @@ NEUTRAL: dict[str, dict[str, object]] = {
         "after_redo": "recompute",
     },
     "StoryMemTinyTextEncoder": {"negative_prompt": ""},
-    "Shot": {},
+    "Shot": {"take": ""},
     "ShotPlan": {},
     "RunSettings": {},
     "Recipe": {"scheduler": "simple", "denoise": 1.0},

@@ -20,6 +20,7 @@ from ..memory.policies import POLICIES
 
 RECORD_FORMAT = 1
 RECORD_FILE = "record.json"
+VIDEO_FILE = "shot.mp4"
 FACTS = ("story", "label", "prompt", "shot_prompt", "own")  # texts, where they are there
 MALFORMED = (OSError, ValueError, KeyError, TypeError, AttributeError)  # what odd records raise
 
@@ -41,7 +42,7 @@ class Record:
     @property
     def video(self) -> Path:
         """The shot's video file."""
-        return self.folder / "shot.mp4"
+        return self.folder / VIDEO_FILE
 
 
 def describe_bank(bank: MemoryBank) -> dict:

@@ -47,6 +47,7 @@ from ..memory.picture import Picture
 from .shot_record import (
     MALFORMED,
     RECORD_FILE,
+    VIDEO_FILE,
     DamagedError,
     Record,
     read_bank,
@@ -238,7 +239,7 @@ class ShotStore:
             self._remove_abandoned()
             with unfinished_folder(self._in_writing(key)) as folder:
                 tail: list[np.ndarray] = []
-                video = folder / "shot.mp4"
+                video = folder / VIDEO_FILE
                 write_video(
                     video, _eight_bit(frames, tail), fps=FRAME_RATE, crf=crf, metadata=metadata
                 )

@@ -28,9 +28,11 @@ from .run_memory import bank_of_run, begin_memory, pin_facts
 from .shot_memory import ShotMemory, describe_settings, with_prompt
 from .shot_record import DamagedError, Record
 from .shot_store import ShotResult
+from .take_names import find_take, missing_takes
 from .time_left import FACT
 
 LOCKED = "locked"  # why an older result is kept
+CHOSEN = "chosen"  # the script names this take
 logger = logging.getLogger(__name__)
 
 
@@ -95,6 +97,7 @@ def finish_shot(
         "shot": shot.index,
         "prompt": step.plan.prompt,
         "shot_prompt": shot.prompt,
+        **({"row": shot.row} if shot.row else {}),
         "negative": shot.negative,
         "mode": step.plan.mode,
         "seed": shot.seed,
@@ -170,17 +173,28 @@ def lock_warnings(loop: Loop, steps: Sequence[Step]) -> list[str]:
     A locked shot hands on the memory that it was made with. What has changed before it since then,
     such as a portrait or a keyframe, is not seen by the shots after it.
     """
-    last = max((i for i, step in enumerate(steps) if step.reason != LOCKED), default=0)
-    stale = [s for s in steps[:last] if s.reason == LOCKED and _remembers_otherwise(loop, s)]
+    open_ones = [s.plan.shot for s in steps if s.reason != CHOSEN]
+    shots = [shot for shot in open_ones if shot.index not in loop.settings.redo]
+    missing = missing_takes(loop.store, shots)
+    held = (LOCKED, CHOSEN)
+    last = max((i for i, step in enumerate(steps) if step.reason not in held), default=0)
+    stale = [s for s in steps[:last] if s.reason in held and _remembers_otherwise(loop, s)]
     if not stale:
-        return []
+        return missing
     numbers = listed((str(step.plan.shot.index + 1) for step in stale), 5)
     are = f"shots {numbers} are" if len(stale) > 1 else f"shot {numbers} is"
     they, them = ("they were", "them") if len(stale) > 1 else ("it was", "it")
+    words = {
+        (LOCKED,): ("locked", f"unlock {them}"),
+        (CHOSEN,): ("a chosen take", f"take use_take from {them}"),
+    }.get(tuple({s.reason for s in stale}), ("locked or a chosen take", f"let go of {them}"))
+    if len(stale) > 1:
+        words = words[0].replace("a chosen take", "chosen takes"), words[1]
     return [
-        f"{are} locked, and the shots after {them} see the memory as it was when {they} made: "
-        f"portraits and keyframes that have changed since then are not seen; unlock {them} to "
-        "bring those in"
+        *missing,
+        f"{are} {words[0]}, and the shots after {them} see the memory as it was when {they} made: "
+        f"portraits and keyframes that have changed since then are not seen; {words[1]} to "
+        "bring those in",
     ]
 
 
@@ -216,7 +230,8 @@ def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int])
         step.has_earlier = entry.get("own") == step.own
         step.earlier = entry or _replaced(manifest, latest, shot)
         is_damaged = shot.index in damaged
-        if is_damaged or not _keep_locked(loop, step, entry):
+        is_kept = not is_damaged and (_keep_chosen(loop, step) or _keep_locked(loop, step, entry))
+        if not is_kept:
             step.key, step.seen = _known_key(loop, step)
             if not is_damaged:
                 _find_finished(loop, step, entry, is_before=shot.index < wanted.start)
@@ -234,6 +249,17 @@ def _replaced(manifest: Mapping, latest: Sequence[Mapping], shot: Shot) -> Mappi
     if not isinstance(entry, Mapping) or entry.get("key") in (e.get("key") for e in latest):
         return {}
     return entry
+
+
+def _keep_chosen(loop: Loop, step: Step) -> bool:
+    """Whether the script names a take of a shot that is there, which is then taken."""
+    shot = step.plan.shot
+    record = None
+    if shot.take and shot.index not in loop.settings.redo:
+        record = find_take(loop.store, shot.take)
+    if record is not None:
+        step.record, step.reason = record, CHOSEN
+    return record is not None
 
 
 def _keep_locked(loop: Loop, step: Step, entry: Mapping) -> bool:

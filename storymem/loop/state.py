@@ -25,7 +25,8 @@ from .regeneration import Regeneration, find_regenerations
 from .run_memory import begin_memory
 from .shot_record import DamagedError, Record
 from .shot_store import ShotResult
-from .shots import finish_shot
+from .shots import CHOSEN, LOCKED, finish_shot
+from .take_names import find_key
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +64,12 @@ class LoopState:
         given = given_digests(loop, step)
         step.key, step.seen = shot_key(step.own, memory, given), memory.bank.seen
         held = self.locked.get(shot.index, "") if shot.lock else ""
-        if held != step.key and self._find_whole(held):
-            step.key, step.reason = held, "locked"
+        for key, reason in ((find_key(loop.store, shot.take), CHOSEN), (held, LOCKED)):
+            if key == step.key:
+                break
+            if self._find_whole(key):
+                step.key, step.reason = key, reason
+                break
         return step
 
     def begin(self) -> tuple[ShotPlan, MemoryBank, torch.Tensor | None]:

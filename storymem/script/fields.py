@@ -17,6 +17,7 @@ LONGEST_WORDS = 20_000  # characters of a text that stands for many shots; 2 000
 LONGEST_NAME = 100  # characters of somebody's name
 MOST_REFERENCES = 100  # pictures of one shot, which sees ten
 ROW_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")  # never a shot's label
+TAKE = re.compile(r"[0-9a-f]{12,64}")  # how the key of a result begins
 WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
 YES = ("true", "yes", "y", "on", "1", "1.0")
 NO = ("false", "no", "n", "off", "0", "0.0")
@@ -167,6 +168,15 @@ def _check_references(value, where: str) -> tuple[str, ...]:
     return tuple(name.translate(FOLDERS) for name in names)
 
 
+def _check_take(value, where: str) -> str:
+    if value == "" or (isinstance(value, str) and TAKE.fullmatch(value)):
+        return value
+    raise ScriptError(
+        f"{where} must be a take as the story editor and 'storymem takes' name it (such as "
+        f"3f9a0c12b4d6e8f0), but it is {shown(value)}"
+    )
+
+
 SHOT_FIELDS: dict[str, ShotField] = {
     "seed": ShotField("seed", _check_seed),
     "length": ShotField("length", _check_length),
@@ -176,6 +186,7 @@ SHOT_FIELDS: dict[str, ShotField] = {
     "reference_images": ShotField("references", _check_references),
     "first_frame_prompt": ShotField("first_frame_prompt", check_words),
     "lock": ShotField("lock", _check_bool),
+    "use_take": ShotField("take", _check_take),
 }
 STORY_FIELDS = ("character",)
 

@@ -33,6 +33,7 @@ class Shot:
     first_frame_prompt: str = ""
     lock: bool = False  # keep the last finished result, whatever changed
     row: str = ""  # id of the row, as the story editor gives it to a locked shot
+    take: str = ""  # the finished result to use, whatever changed: its key, or how that begins
 
     @property
     def label(self) -> str:

@@ -14,6 +14,8 @@ from ..files.disk import write_whole
 from ..files.names import is_digest, is_label
 from ..files.video import open_video, to_pixels
 from ..film.manifest import BESIDE
+from ..loop.shot_record import VIDEO_FILE
+from ..loop.shot_store import ShotStore
 from .thumbnails import TEMP_FOLDER, shrink
 
 LARGEST = 512  # longest side in pixels
@@ -32,7 +34,7 @@ def find_shot(output: Path, folder: str, label: str) -> Path | None:
 
 def find_record(store: Path, key: str) -> Path | None:
     """The video of a finished shot by its record's key."""
-    return _inside(store, store / "shots" / key[:2] / key / "shot.mp4") if is_digest(key) else None
+    return _inside(store, ShotStore(store).folder_of(key) / VIDEO_FILE) if is_digest(key) else None
 
 
 def read_poster(video: Path, temp: Path, size: int = LARGEST) -> bytes | None:

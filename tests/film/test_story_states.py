@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 
 from storymem.files.video import write_video
-from storymem.film.manifest import update_manifest
+from storymem.film.manifest import read_manifest, update_manifest
 from storymem.film.shot_status import describe_made, find_present_film, shot_states
 from storymem.loop.plan import LoopSettings, Step, plan_shot
+from storymem.loop.shot_store import ShotStore
 from storymem.script.reader import load_story
 from storymem.views.posters import find_record, find_shot, read_poster
 
@@ -241,3 +242,27 @@ def test_a_record_is_found_by_its_key_alone(output):
     assert find_record(output / ".storymem", key) == record / "shot.mp4"
     assert find_record(output / ".storymem", "../" * 21 + "a") is None
     assert find_record(output / ".storymem", "cd" * 32) is None
+
+
+def test_a_take_that_the_script_names_is_shown(folder, tmp_path):
+    """As the folder shows it, else as the store has it until the next run."""
+    store = ShotStore(tmp_path / "store")
+    there, other = "ab" * 32, "cd" * 32
+    for key in (there, other):
+        store.folder_of(key).mkdir(parents=True)
+    update_manifest(folder, tale(), shots={"01_02": {**entry_of(folder, "01_02"), "key": there}})
+    for key, video in (
+        (there, folder / "shot_01_02.mp4"),
+        (other, store.folder_of(other) / "shot.mp4"),
+    ):
+        named = tale(use_take=[None, key[:16], None])
+        found = shot_states(named, folder, store)
+        assert [s.word for s in found] == ["done", "chosen", "depends 2"]
+        assert found[1].video == video
+    gone = tale(use_take=[None, "ef" * 8, None])
+    assert states(gone, folder) == ["done", "waiting", "depends 2"]
+    assert [s.word for s in shot_states(gone, folder, store)] == ["done", "waiting", "depends 2"]
+
+
+def entry_of(folder, label) -> dict:
+    return read_manifest(folder)["shots"][label]

@@ -268,6 +268,24 @@ def test_a_lock_on_a_changed_shot(loop):
     assert made_after(loop, replace(loop, story=locked), is_same=False) == [1, 2, 3]
 
 
+def test_a_take_that_the_script_names(loop):
+    """Of shot 3, which was made again since: those after it were made after either."""
+    manifest: dict = {"shots": {}}
+    run(loop, manifest)
+    first = manifest["shots"]["01_03"]["key"]
+    other = replace(loop, story=tale(seed=only(3, 5)))
+    assert run(other, manifest) == [3, 4, 5, 6]
+    back = replace(loop, story=tale(seed=only(3, 6), use_take=only(3, first[:16])))
+    assert run(back, manifest) == []
+    fresh = replace(loop, story=tale(seed=only(1, 6), use_take=only(3, first[:16])))
+    assert run(fresh, manifest) == [1, 2]  # it hands on the memory that it was made with
+
+
+def test_a_take_that_is_gone(loop):
+    gone = replace(loop, story=tale(use_take=only(3, "0123456789abcdef")))
+    assert made_after(loop, gone) == []
+
+
 def test_numbers_of_scenes(loop):
     assert made_after(loop, replace(loop, story=tale(scene_num=7))) == []
 

@@ -54,10 +54,18 @@ def expected_results(latest: dict, story: Story, locks: dict) -> list[dict]:
     def is_of_a_shot(label: str) -> bool:
         return any(s.label == label and made_for(latest[label], texts[s.index]) for s in shots)
 
+    # 0. What the script names itself.
+    for shot in shots:
+        if shot.take:
+            shown = [label for key, label in label_of.items() if key.startswith(shot.take)]
+            found[shot.index] = latest[shown[0]] if shown else {"key": shot.take}
+    named = {entry["key"] for entry in found if entry}
+
     # 1. Locked rows have what was locked with them; of copies of a row the one with its prompt.
-    for key in dict.fromkeys(locks.get(s.row) for s in shots if s.lock and s.row):
-        if key:
-            rows = [s.index for s in shots if s.lock and s.row and locks.get(s.row) == key]
+    locked = [s for s in shots if s.lock and s.row and not s.take]
+    for key in dict.fromkeys(locks.get(s.row) for s in locked):
+        if key and key not in named:
+            rows = [s.index for s in locked if locks.get(s.row) == key]
             entry = latest.get(label_of.get(key), {"key": key})
             fitting = [i for i in rows if made_for(entry, texts[i])]
             found[(fitting or rows)[0]] = entry
@@ -136,6 +144,7 @@ def expected_locks(story: Story, keys: dict[int, str | None], locks: dict) -> di
     names = {name for shot in story.shots for name in (shot.label, shot.row)}
     found = {name: key for name, key in locks.items() if name not in names}
     locked = [shot for shot in story.shots if shot.lock and keys[shot.index]]
+    locked = [shot for shot in locked if keys[shot.index] != shot.take]  # of that one no more known
     for shot in reversed(locked):  # of copies of a row the first
         found[shot.label] = keys[shot.index]
         if shot.row:
@@ -162,17 +171,17 @@ class Desk:
 
     def fresh(self, word: str) -> str:
         self.count += 1
-        return f"{word}{self.count}"
+        return f"{word}{self.count:04d}"
 
     def new_row(self) -> dict:
         row = {"prompt": self.random.choice(TEXTS), "step": self.random.choice([0, 0, 0, 1, 91])}
-        return {**row, "lock": False, "row": "", "cut": True, "seed": None}
+        return {**row, "lock": False, "row": "", "cut": True, "seed": None, "take": ""}
 
     def edit(self) -> None:
         chance, rows = self.random, self.rows
         place = chance.randrange(len(rows))
         kind = chance.choice(["insert", "delete", "move", "text", "text", "cut", "seed", "lock",
-                              "lock", "copy", "scene", "character"])  # fmt: skip
+                              "lock", "copy", "scene", "character", "take"])  # fmt: skip
         if kind == "insert":
             rows.insert(place, self.new_row())
         elif kind == "delete" and len(rows) > 1:
@@ -190,6 +199,10 @@ class Desk:
             rows[place]["row"] = chance.choice(["", rows[place]["row"], self.fresh("r")])
         elif kind == "copy":
             rows.insert(chance.randrange(len(rows)), dict(rows[place]))
+        elif kind == "take":
+            known = [entry["key"] for entry in self.latest.values()]
+            names = ["", self.fresh("gone"), *(key[:-1] for key in known)]
+            rows[place]["take"] = chance.choice(names)
         elif kind == "scene":
             rows[place]["step"] = chance.choice([0, 1, 91])
         elif kind == "character":
@@ -210,7 +223,8 @@ class Desk:
         steps = []
         for shot in story.shots[: self.random.randint(1, len(story.shots))]:
             plan, entry = ShotPlan(shot, story.name, story.prompt_of(shot)), results[shot.index]
-            is_kept = has_key(entry) and (shot.lock or self.random.random() < 0.7)
+            is_known = has_key(entry) and entry != {"key": shot.take}
+            is_kept = is_known and (shot.lock or self.random.random() < 0.7)
             facts = {"own": entry.get("own", "old"), "prompt": entry.get("prompt", "?")}
             if not is_kept:
                 facts = {"own": self.fresh("own"), "prompt": plan.prompt}
@@ -218,7 +232,7 @@ class Desk:
                 facts["shot_prompt"] = shot.prompt
             elif is_kept and "shot_prompt" in entry:
                 facts["shot_prompt"] = entry["shot_prompt"]
-            key = entry["key"] if is_kept else self.fresh("k")
+            key = entry["key"] if is_kept else self.fresh("k") + "x"
             record = Record(key, Path(key), 9, facts)
             reason = self.random.choice(["locked", "kept"]) if is_kept else ""
             steps.append(Step(plan, "asked for", record=record, reason=reason))
@@ -238,7 +252,10 @@ def expected_moves(latest: dict, story: Story, steps: list[Step], results: list[
     moved = {}
     for shot in story.shots:
         if shot.index >= len(steps):
-            if results[shot.index] and results[shot.index] is not latest.get(shot.label):
+            is_unknown = results[shot.index] == {"key": shot.take}
+            if is_unknown or not results[shot.index]:
+                continue
+            if results[shot.index] is not latest.get(shot.label):
                 names = ("key", "own", "prompt", "shot_prompt", "held_for")
                 moved[shot.label] = {n: results[shot.index][n] for n in names
                                      if n in results[shot.index]}  # fmt: skip
@@ -310,18 +327,21 @@ def test_results_go_to_their_shots_whatever_a_folder_holds():
         shots: list[Shot] = []
         for label in sorted(chance.sample(LABELS, chance.randint(1, 6)), key=in_order):
             lock, row = chance.random() < 0.4, chance.choice(["", "", "r", "s"])
+            take = chance.choice("jklq") if chance.random() < 0.15 else ""
             text = chance.choice(["a", "b", "@w", "x\nb", "new"])
-            shots.append(Shot(len(shots), *in_order(label), text, True, lock=lock, row=row))
+            shots.append(
+                Shot(len(shots), *in_order(label), text, True, lock=lock, row=row, take=take)
+            )
         latest = {label: any_entry(chance) for label in chance.sample(LABELS, chance.randint(0, 7))}
         names = chance.sample([*LABELS, "r", "s"], chance.randint(0, 5))
         locks = {name: chance.choice("jklmnop") for name in names}
         story = Story("Tale", tuple(shots))
         results = latest_results(latest, story, locks)
         assert results == expected_results(latest, story, locks), seed
-        given = [result["key"] for result in results if result]
+        given = [results[s.index]["key"] for s in shots if results[s.index] and not s.take]
         assert len(given) == len(set(given)), seed
         found_again += len(given)
-    assert found_again > 1500
+    assert found_again > 1400
 
 
 def test_what_is_known_of_a_result_decides_whether_it_is_held():
