@@ -7,10 +7,9 @@ import logging
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 
-from ..files.messages import listed, reason_of
+from ..files.messages import counted, listed, reason_of
 from ..film.manifest import read_manifest
 from ..film.restore import (
     ListedFilm,
@@ -26,6 +25,7 @@ from ..film.restore import (
 from ..film.versions import read_history
 from ..views.story_sheet import SHEET, save_story_sheet
 from .exit_codes import DONE, REFUSED
+from .words import said_date, said_size
 
 KEEP = 3  # films that --clean leaves unless told otherwise
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ def _restore(folder: Path, wanted: str) -> list[str]:
         with suppress(ValueError):  # a sheet is no reason to call a restored story a failure
             save_story_sheet(folder)
     shots = len(version.shots)
-    done = f"{version.file.removesuffix('.mp4')} is back: {_count(shots, 'shot')} and the script"
+    done = f"{version.file.removesuffix('.mp4')} is back: {counted(shots, 'shot')} and the script"
     return [done, *lines]
 
 
@@ -103,12 +103,12 @@ def _clean(folder: Path, keep: int, is_meant: bool) -> list[str]:
     if not films:
         return ["no film to remove"]
     sizes = [sum(p.stat().st_size for p in film_files(folder, f.version)) for f in films]
-    lines = [f"{_name(f)}  {_size(size)}" for f, size in zip(films, sizes, strict=True)]
+    lines = [f"{_name(f)}  {said_size(size)}" for f, size in zip(films, sizes, strict=True)]
     if not is_meant:
-        total = f"{_count(len(films), 'film')} would free {_size(sum(sizes))}"
+        total = f"{counted(len(films), 'film')} would free {said_size(sum(sizes))}"
         return [*lines, f"{total}; pass --yes to remove them"]
     freed = remove_films(folder, films)
-    return [*lines, f"{_count(len(films), 'film')} removed, {_size(freed)} freed"]
+    return [*lines, f"{counted(len(films), 'film')} removed, {said_size(freed)} freed"]
 
 
 # --- words ---------------------------------------------------------------------------------------
@@ -121,8 +121,8 @@ def _name(film: ListedFilm) -> str:
 def _describe(folder: Path, film: ListedFilm) -> str:
     version = film.version
     size = sum(path.stat().st_size for path in film_files(folder, version))
-    parts = [_date(version.when), _count(len(version.shots), "shot"), f"{version.fps:g} fps"]
-    parts.append(_size(size) if film.state == "whole" else _STATES[film.state])
+    parts = [said_date(version.when), counted(len(version.shots), "shot"), f"{version.fps:g} fps"]
+    parts.append(said_size(size) if film.state == "whole" else _STATES[film.state])
     if film.is_present:
         parts.append("current")
     if not version.shots:
@@ -141,17 +141,3 @@ _STATES = {
 
 def _sorted(labels: Sequence[str]) -> list[str]:
     return sorted(labels, key=lambda label: [int(number) for number in label.split("_")])
-
-
-def _date(when: str) -> str:
-    with suppress(ValueError, OSError, OverflowError):
-        return datetime.fromisoformat(when).astimezone().strftime("%Y-%m-%d %H:%M")
-    return "unknown date    "
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _size(size: int) -> str:
-    return f"{size / 2**20:.1f} MB" if size >= 2**20 else f"{-(-size // 2**10)} KB"

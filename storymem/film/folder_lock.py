@@ -88,6 +88,12 @@ def _give_back(place: str) -> None:
             lock.release()
 
 
+def is_claimed(folder: Path) -> bool:
+    """Whether a run of this or another process makes the story in ``folder`` now."""
+    claims = folder.glob(CLAIM_FILE.format(mark="*", process="*", chance="*"))
+    return any(claim.name in _CLAIMS or is_held(claim) for claim in claims)
+
+
 class StoryClaim:
     """A run's claim on a folder, until ``release``."""
 
