@@ -32,6 +32,7 @@ from ..host.store import STORE_FOLDER
 from ..story import NO_FILE, read_source
 from .story_routes import DEFAULT_PREFIX, in_thread, text_of
 
+SCRIPT = ("script", "file", "character", "prefix", "default_name")  # what a page sends of it
 MOST_TAKES = 500  # of one shot, the newest; the page shows no more
 logger = logging.getLogger(__name__)
 
@@ -150,11 +151,12 @@ def _told(work, *arguments) -> dict:
 
 
 def _script(asked: Mapping) -> dict[str, str]:
-    return {key: text_of(asked, key) for key in ("script", "file", "character", "prefix")}
+    return {key: text_of(asked, key) for key in SCRIPT}
 
 
 def _story(script: Mapping[str, str]) -> Story:
     text, name = read_source(script["script"], script["file"] or NO_FILE)
+    name = script["default_name"] or name
     return load_story(text, default_name=name, character=script["character"], quiet=True)
 
 

@@ -23,11 +23,14 @@ sys.path[:0] = [str(PACK), str(PACK / "tests"), str(PACK / "tests" / "host" / "p
 
 from test_page_gallery import SEND, bank_of  # noqa: E402
 
+from helpers.browser import eventually  # noqa: E402
 from helpers.gallery_page import StoryPage  # noqa: E402
-from helpers.long_story import long_script, write_results  # noqa: E402
+from helpers.long_story import long_script, write_results, write_takes  # noqa: E402
 from helpers.story_page import open_story_page, story_server  # noqa: E402
+from storymem.loop.shot_store import ShotStore  # noqa: E402
 
 SHOTS = (10, 200, 2_000)
+OF_TAKES_SHOTS = (10, 200)
 FRAMES = (10, 200)  # that are kept
 REPEATS = 5
 PATIENCE = 300_000  # milliseconds
@@ -81,6 +84,26 @@ STEPS = {  # each gives the milliseconds until the page has drawn what came of i
         inEditor(".sm-primary").click();
         return until(() => !inEditor(""));
     })""",
+}
+TAKES = 20
+OF_TAKES = {
+    "open the takes of the last shot": """([shots, takes]) => drawn(() => {
+        rows()[shots - 1].querySelector("[data-act=takes]").click();
+        return until(() => document.querySelectorAll(".sm-take-list > li").length === takes);
+    })""",
+    "the next take": """() => drawn(() => {
+        const list = document.querySelector(".sm-take-list");
+        list.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowDown", bubbles: true }));
+    })""",
+    "play both": """() => drawn(() => {
+        document.querySelector(".sm-takes [data-act=play]").click();
+        const videos = [...document.querySelectorAll(".sm-takes video")];
+        return until(() => videos.every((video) => video.currentTime > 0));
+    })""",
+    "choose it": """() => drawn(() => {
+        document.querySelector(".sm-takes [data-act=use_left]").click();
+    })""",
+    "close the takes": "() => drawn(() => document.querySelector('.sm-takes .sm-close').click())",
 }
 BEGIN_RUN = """async (script) => {
     const { api } = await import("/scripts/api.js");
@@ -155,6 +178,49 @@ def time_editor(page, shots: int) -> dict[str, float]:
     return medians | {f"longest task: {name}": statistics.median(tasks[name]) for name in tasks}
 
 
+def time_takes(page, shots: int) -> dict[str, float]:
+    """Milliseconds of each step with 20 takes of every shot, of the longest task in which the page
+    did not listen, and megabytes that 50 openings left behind."""
+    page.load(long_script(shots))
+    eventually(page.page, lambda: len(page.on_node()) == shots)
+    begin = time.monotonic()
+    body = {**asked(shots), "script": long_script(shots), "shot": shots - 1}
+    assert len(page.server.post("/storymem/takes", body)["takes"]) == TAKES
+    found = {"POST /storymem/takes, the first": 1000 * (time.monotonic() - begin)}
+    times, tasks = defaultdict(list), defaultdict(list)
+    for _ in range(REPEATS):
+        begin = time.monotonic()
+        page.server.post("/storymem/takes", body)
+        times["POST /storymem/takes"].append(1000 * (time.monotonic() - begin))
+        page.edit_table()
+        page.page.wait_for_timeout(1500)  # takes are counted
+        for name, step in OF_TAKES.items():
+            page.page.evaluate("() => { longest = 0; }")
+            times[name].append(page.page.evaluate(step, [shots, TAKES]))
+            page.page.wait_for_timeout(500)
+            tasks[name].append(page.page.evaluate("longest"))
+        page.close()
+    page.edit_table()
+    before = held(page)
+    for _ in range(50):
+        page.page.evaluate(OF_TAKES["open the takes of the last shot"], [shots, TAKES])
+        page.page.evaluate(OF_TAKES["close the takes"])
+    found["MB more after 50 openings"] = held(page) - before
+    page.close()
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    longest = {f"longest task: {name}": statistics.median(tasks[name]) for name in tasks}
+    return found | medians | longest
+
+
+def held(page) -> float:
+    """Megabytes that the page's scripts hold once what is not needed is gone."""
+    session = page.page.context.new_cdp_session(page.page)
+    session.send("HeapProfiler.collectGarbage")
+    used = session.send("Runtime.getHeapUsage")["usedSize"]
+    session.detach()
+    return used / 2**20
+
+
 def time_gallery(page, frames: int) -> dict[str, float]:
     """Milliseconds to draw a gallery again."""
     page.page.evaluate(SEND, ["2", bank_of(frames)])
@@ -183,6 +249,9 @@ def main() -> None:
                 page.page.set_default_timeout(PATIENCE)
                 page.page.evaluate(PREPARE)
                 show([time_editor(page, shots) for shots in SHOTS], SHOTS)
+                for shots in OF_TAKES_SHOTS:
+                    write_takes(ShotStore(base / "output" / ".storymem"), shots, TAKES)
+                show([time_takes(page, shots) for shots in OF_TAKES_SHOTS], OF_TAKES_SHOTS)
                 gallery = StoryPage(server, page.page, base / "log")
                 gallery.load()
                 show([time_gallery(gallery, frames) for frames in FRAMES], FRAMES)

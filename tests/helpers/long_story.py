@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from helpers.loop_graphs import story
+from storymem.files.hashing import digest_of
 from storymem.files.video import write_video
 from storymem.film.manifest import update_manifest
 from storymem.film.shot_status import describe_made
 from storymem.loop.plan import LoopSettings, Step, plan_shot
+from storymem.loop.shot_record import write_record
+from storymem.loop.shot_store import ShotStore
+from storymem.memory.bank import MemoryBank
 from storymem.script.reader import load_story
 
 WORDS = (
@@ -54,3 +58,20 @@ def write_results(output: Path, prefix: str, shots: int, *, frames=None, missing
         entries[shot.label] |= {"shot_prompt": shot.prompt, **describe_made(tale, step)}
     update_manifest(folder, tale, shots=entries)
     return folder
+
+
+def write_takes(store: ShotStore, shots: int, takes: int) -> None:
+    """So many takes of every shot of ``long_script(shots)``; they share the film of one."""
+    tale = load_story(long_script(shots), quiet=True)
+    store.root.mkdir(parents=True, exist_ok=True)
+    film = store.root / f"film_{shots}.mp4"
+    write_video(film, [np.full((48, 64, 3), 90, np.uint8)] * 13)
+    for shot in tale.shots:
+        for take in range(takes):
+            key = digest_of([shots, shot.index, take])
+            facts = {"story": tale.name, "label": shot.label, "shot": shot.index, "seed": take}
+            facts |= {"prompt": shot.prompt, "shot_prompt": shot.prompt, "length": 13}
+            folder = store.folder_of(key)
+            folder.mkdir(parents=True)
+            (folder / "shot.mp4").hardlink_to(film)
+            write_record(folder, key, 13, facts, MemoryBank())

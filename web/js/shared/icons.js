@@ -17,6 +17,8 @@ const PATHS = {
   back: "M12 3L5 8l7 5zM3.5 3v10",
   next: "M4 3l7 5-7 5zM12.5 3v10",
   stop: "M4 4h8v8H4z",
+  roll: "M3 3h10v10H3zM6 6v.01M10 10v.01M10 6v.01M6 10v.01",
+  takes: "M2 5h9v8H2zM5 5V3h9v8h-3",
   close: "M4 4l8 8M12 4l-8 8",
 };
 const SVG = "http://www.w3.org/2000/svg";

@@ -35,7 +35,7 @@ export function isEnded(event) {
 
 /** Whether a shot in this state, as the server says it, is there and stays. */
 export function isFinished(state) {
-  return state === "done" || state === "locked";
+  return ["done", "locked", "chosen"].includes(state);
 }
 
 /** Whether a workflow's id is that of the one shown; another tab's nodes may have the same numbers. */

@@ -41,7 +41,23 @@ export function timeOf(answer, run) {
   return run ? [run.time_left, run.at] : [answer?.times?.waiting, 0];
 }
 
+/** How many takes each shot of a script has, and those of the shot `index`, unless that is null. */
+export async function listTakes(script, index) {
+  return post("/storymem/takes", { ...script, shot: index });
+}
+
+export async function removeTake(script, key) {
+  return post("/storymem/takes/remove", { ...script, key });
+}
+
+/** What of a story no film uses; with `isMeant`, it is removed. */
+export async function cleanTakes(script, isMeant) {
+  return post("/storymem/takes/clean", { ...script, remove: isMeant });
+}
+
 export function posterOf(video) {
+  const record = /(?:^|\/)shots\/[0-9a-f]{2}\/([0-9a-f]{64})$/.exec(video.subfolder)?.[1];
+  if (record) return api.apiURL(`/storymem/poster?${new URLSearchParams({ record, size: 256, v: video.version })}`);
   const label = /^shot_(\d+_\d+(?: new(?: \d+)?)?)\.mp4$/.exec(video.filename)?.[1] ?? "";
   const query = new URLSearchParams({ folder: video.subfolder, shot: label, size: 256, v: video.version });
   return api.apiURL(`/storymem/poster?${query}`);

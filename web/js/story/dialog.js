@@ -5,6 +5,7 @@ import { StoryControls } from "./controls.js";
 import * as model from "./model.js";
 import { NO_FILE, readStory, timeOf, writeScript } from "./api.js";
 import { decode } from "./encoding.js";
+import { countTakes, openTakes, rollAgain } from "./take_actions.js";
 import { t } from "../shared/texts.js";
 import { timeToMake } from "../shared/time_left.js";
 
@@ -55,6 +56,7 @@ export class StoryDialog {
     }
     this.begin(answer);
     this.table.focus(this.history.value.rows[0]?.id, "prompt");
+    countTakes(this);
   }
 
   begin(answer) {
@@ -78,7 +80,9 @@ export class StoryDialog {
 
   /** Ask again where the shots stand. */
   recheck() {
-    if (this.history) this.checkNext({ again: true });
+    if (!this.history) return;
+    this.checkNext({ again: true });
+    countTakes(this);
   }
 
   // --- changes -------------------------------------------------------------------------------
@@ -106,6 +110,10 @@ export class StoryDialog {
       this.change(model.removeRow(story, id));
       const rows = this.history.value.rows;
       this.table.focus(rows[Math.min(at, rows.length - 1)]?.id, "remove");
+    } else if (name === "takes") {
+      openTakes(this, id);
+    } else if (name === "roll") {
+      rollAgain(this, id);
     } else if (name === "toggle_scene") {
       this.change(model.toggleScene(story, id));
     }
@@ -184,7 +192,7 @@ export class StoryDialog {
       const known = this.facts.get(row.id);
       return [row.id, running[labels[i]] ? { ...known, state: running[labels[i]] } : known];
     }));
-    if (this.controls.tab === "table") this.table.show(rows, labels, facts);
+    if (this.controls.tab === "table") this.table.show(rows, labels, facts, this.takes);
     this.done = [...facts.values()].filter((fact) => isFinished(fact?.state)).length;
     this.tellSummary();
   }

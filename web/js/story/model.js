@@ -11,7 +11,7 @@ let lastId = 0;
 export function newRow(values = {}) {
   return {
     prompt: "", cut: true, scene: 1, starts: false, seed: null, length: null, negative_prompt: null,
-    continuity: null, lora_strength: null, reference_images: [], first_frame_prompt: "", lock: false,
+    continuity: null, lora_strength: null, reference_images: [], first_frame_prompt: "", lock: false, use_take: null,
     extra: "", scene_extra: [], ...values, id: ++lastId,
   };
 }
@@ -48,10 +48,10 @@ export function labelsOf(rows) {
 
 const OWN_ID = /^\{"id": "[0-9a-z]{8}"(?:, |(\}$))/; // as `marked` writes it, and the server keeps it
 
-/** A locked row has an id in the script, by which its lock goes with it. As text: what else is in
- * `extra` may hold numbers that a browser would change. */
-function marked(row) {
-  if (!row.lock || /"id":/.test(row.extra)) return row;
+/** A row with a lock or takes of its own has an id in the script, by which they go with it. As text:
+ * what else is in `extra` may hold numbers that a browser would change. */
+function marked(row, isWanted = row.lock) {
+  if (!isWanted || /"id":/.test(row.extra)) return row;
   const chance = crypto.getRandomValues(new Uint32Array(2)).reduce((text, n) => text + (n % 36 ** 4).toString(36).padStart(4, "0"), "");
   return { ...row, extra: `{"id": "${chance}"${row.extra ? `, ${row.extra.slice(1)}` : "}"}` };
 }
@@ -62,6 +62,11 @@ export function setFields(story, changes) {
 
 export function setRow(story, id, changes) {
   return withRows(story, story.rows.map((row) => (row.id === id ? marked({ ...row, ...changes }) : row)));
+}
+
+/** A take was chosen, or another one is wanted: its row has an id from now on. */
+export function setTake(story, id, changes) {
+  return withRows(story, story.rows.map((row) => (row.id === id ? marked({ ...row, ...changes }, true) : row)));
 }
 
 export function setScene(story, id, number) {
@@ -79,10 +84,10 @@ export function addRow(story, id, values = {}) {
   return [next, row.id];
 }
 
-/** A copy below; never locked, since a lock belongs to one result. */
+/** A copy below; never locked and with no take, since these belong to one shot. */
 export function duplicateRow(story, id) {
   const { id: _, starts, scene_extra, ...values } = story.rows.find((row) => row.id === id);
-  return addRow(story, id, { ...values, extra: values.extra.replace(OWN_ID, (_all, end) => (end ? "" : "{")), lock: false });
+  return addRow(story, id, { ...values, extra: values.extra.replace(OWN_ID, (_all, end) => (end ? "" : "{")), lock: false, use_take: null });
 }
 
 export function removeRow(story, id) {

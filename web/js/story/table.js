@@ -12,7 +12,7 @@ const CONTINUITY = ["", "last_frame", "last_five_frames"];
 const PARTS = { // of a row, that are changed later
   head: ".sm-scene", poster: ".sm-poster", picture: ".sm-poster img", number: ".sm-number", state: ".sm-state", took: ".sm-took",
   cut: '[data-field="cut"]', up: '[data-act="up"]', toggle: '[data-act="toggle_scene"]', more: '[data-act="more"]',
-  prompt: '[data-field="prompt"]',
+  prompt: '[data-field="prompt"]', takes: '[data-act="takes"]', takesCount: ".sm-count",
 };
 
 export class StoryTable {
@@ -32,8 +32,8 @@ export class StoryTable {
     }
   }
 
-  /** Make the table show these rows; `facts` by row id holds state and video. */
-  show(rows, labels, facts) {
+  /** Make the table show these rows; `facts` by row id holds state and video, `takes` how many. */
+  show(rows, labels, facts, takes = new Map()) {
     const shown = new Set(rows.map((row) => row.id));
     for (const [id, part] of this.parts) {
       if (!shown.has(id)) {
@@ -50,6 +50,7 @@ export class StoryTable {
       const place = `${i} ${labels[i]} ${row.starts}`;
       if (part.place !== place) this.number(part, row, i, labels[i], place);
       this.showFacts(part, facts.get(row.id));
+      this.showTakes(part, takes.get(row.id) ?? 0);
       this.put(part.element, after);
       after = part.element;
     });
@@ -133,6 +134,7 @@ export class StoryTable {
     if (negative) negative.placeholder = t(row.negative_prompt === "" ? "story.negative.none" : "story.negative.auto");
     if (part.extra) part.extra.textContent = row.extra ? t("story.extra", { fields: namesIn(row.extra) }) : "";
     part.more.classList.toggle("sm-set", MORE_FIELDS.some((name) => row[name]?.length || typeof row[name] === "number") || Boolean(row.extra));
+    part.takes.classList.toggle("sm-set", Boolean(row.use_take));
     part.element.classList.toggle("sm-continues", !row.cut);
   }
 
@@ -182,6 +184,13 @@ export class StoryTable {
     else part.picture.removeAttribute("src");
   }
 
+  showTakes(part, count) {
+    if ((part.count ?? 0) === count) return;
+    part.count = count;
+    setText(part.takesCount, count > 1 ? String(count) : "");
+    part.takes.title = t(count ? "story.takes.count" : "story.takes.long", { count });
+  }
+
   // --- what the artist does --------------------------------------------------------------------
 
   typed(event) {
@@ -209,7 +218,8 @@ export class StoryTable {
     if (event.target.dataset?.act === "play" && !event.altKey) return void this.playBeside(event);
     const onHandle = event.target.dataset?.act === "handle";
     const step = { ArrowUp: "up", ArrowDown: "down" }[event.key];
-    const wanted = step && (event.altKey || onHandle) ? step : event.altKey && event.key === "Enter" ? "add" : null;
+    const ofTakes = event.altKey && !event.ctrlKey && { KeyT: "takes", KeyR: "roll" }[event.code];
+    const wanted = ofTakes ? ofTakes : step && (event.altKey || onHandle) ? step : event.altKey && event.key === "Enter" ? "add" : null;
     if (!id || !wanted) return;
     event.preventDefault();
     event.stopPropagation();
@@ -281,6 +291,8 @@ function blankRow() {
   const number = (name) => h("label", {}, h("span", {}, t(`story.${name}`)), field("input", name, {
     type: "text", inputmode: "numeric", autocomplete: "off", placeholder: t("story.auto"),
   }));
+  const takes = button("takes", "takes", { class: "sm-takes-of" });
+  takes.append(h("span", { class: "sm-count" }));
   const scene = field("input", "scene", { type: "text", inputmode: "numeric", autocomplete: "off" });
   return h("li", { role: "group", title: "" },
     h("div", { class: "sm-scene" }, h("label", {}, h("span", {}, t("story.scene")), scene)),
@@ -293,7 +305,8 @@ function blankRow() {
       h("div", { class: "sm-fields" }, check("cut"), check("lock"), number("length"), number("seed")),
       h("div", { class: "sm-buttons" },
         button("up", "up"), button("add", "add"), button("duplicate", "copy"), button("down", "down"),
-        button("toggle_scene", "scene"), button("remove", "remove"), button("more", "more", { "aria-expanded": "false" }))));
+        button("toggle_scene", "scene"), button("remove", "remove"), button("roll", "roll"), takes,
+        button("more", "more", { "aria-expanded": "false" }))));
 }
 
 function idOf(element) {

@@ -1,0 +1,180 @@
+"""Takes of a shot: roll again, compare, choose and delete, in the host's page."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from helpers.browser import eventually, find_chromium
+from helpers.loop_graphs import story
+from helpers.story_page import look
+
+pytestmark = [
+    pytest.mark.http,
+    pytest.mark.skipif(find_chromium() is None, reason="no Chromium: the page is not looked at"),
+]
+DIALOG = "dialog.sm-takes"
+TAKES = """() => [...document.querySelectorAll(".sm-take-list > li")].map((line) => ({
+    key: line.dataset.key,
+    words: line.textContent,
+    active: line.getAttribute("aria-selected") === "true",
+    chosen: line.classList.contains("sm-chosen"),
+    at: [...line.querySelectorAll("[data-at]:not([hidden])")].map((one) => one.dataset.at).join(),
+}))"""
+PLAYED = """() => [...document.querySelectorAll("figure:not([hidden]) video")].map((video) => ({
+    time: video.currentTime, ready: video.readyState, paused: video.paused,
+    film: new URL(video.src, location.href).searchParams.get("subfolder"),
+}))"""
+
+
+def takes(page) -> list[dict]:
+    return page.page.evaluate(TAKES)
+
+
+def played(page) -> list[dict]:
+    return page.page.evaluate(PLAYED)
+
+
+def open_takes(page, label: str, count: int) -> None:
+    page.page.locator(f"[data-label='{label}'] textarea").first.focus()
+    page.press("Alt+t")
+    page.page.wait_for_selector(f"{DIALOG}[open]")
+    assert eventually(page.page, lambda: len(takes(page)) == count), takes(page)
+
+
+def said(page) -> str:
+    return page.page.locator(f"{DIALOG} .sm-message").text_content()
+
+
+def wait_until_said(page, words: str) -> None:
+    assert eventually(page.page, lambda: words in said(page)), said(page)
+
+
+def close_takes(page) -> None:
+    page.press("Escape")
+    page.page.wait_for_selector(DIALOG, state="detached")
+
+
+def roll(page, label: str) -> int:
+    """Roll a shot again by its key and save; the seed."""
+    page.edit_table()
+    page.page.locator(f"[data-label='{label}'] textarea").first.focus()
+    page.press("Alt+r")
+    page.wait_for_message("is rolled again with seed")
+    seed = int(page.message().split("seed ")[1].split()[0])
+    page.save()
+    return seed
+
+
+def shown(server, name: str) -> dict:
+    manifest = json.loads((server.base / "output/page" / name / "story.json").read_text())
+    return {label: entry["key"] for label, entry in manifest["shots"].items()}
+
+
+def test_a_shot_is_rolled_again_compared_and_chosen_by_keyboard(page, server):
+    page.load(story(3, name="Takes", cuts=[True] * 3))
+    assert page.run() == [1, 2, 3]
+    first = shown(server, "Takes")
+    seed = roll(page, "01_02")
+    scene = page.script()["scenes"][0]
+    assert scene["seed"] == [None, seed, None]
+    row = scene["video_prompts"][1]["id"]  # by which its takes go with it
+    page.wait_on_node(["done", "waiting", "depends"])
+    assert page.run() == [2, 3]
+    second = shown(server, "Takes")
+    assert [first[label] == second[label] for label in sorted(first)] == [True, False, False]
+
+    page.edit_table()
+    count = page.page.locator("[data-label='01_02'] .sm-count")
+    assert eventually(page.page, lambda: count.text_content() == "2")
+    open_takes(page, "01_02", 2)
+    listed = takes(page)
+    assert [take["key"] for take in listed] == [second["01_02"], first["01_02"]]
+    assert [take["at"] for take in listed] == ["left", "right"]
+    assert f"seed {seed}" in listed[0]["words"]
+    assert "in the film" in listed[0]["words"]
+    assert f"seed that of the nodes instead of {seed}" in listed[1]["words"]
+    assert listed[1]["active"]
+    assert eventually(page.page, lambda: all(video["ready"] >= 2 for video in played(page)))
+    assert [video["film"].rpartition("/")[2] for video in played(page)] == [
+        second["01_02"], first["01_02"]
+    ]  # fmt: skip
+    page.press("Space")
+    moved = eventually(page.page, lambda: all(video["time"] > 0.1 for video in played(page)))
+    assert moved, played(page)
+    look(page, "takes")
+    page.press("Space")
+    assert all(video["paused"] for video in played(page))
+    page.press("1")  # the active one, on the left: they change places
+    assert [take["at"] for take in takes(page)] == ["right", "left"]
+    page.press("Enter")
+    wait_until_said(page, "Take 1 is used from the next run on.")
+    assert [take["chosen"] for take in takes(page)] == [False, True]
+    close_takes(page)
+    assert eventually(page.page, lambda: page.column("state") == ["done", "chosen", "depends"])
+    page.save()
+    scene = page.script()["scenes"][0]
+    assert scene["use_take"] == [None, first["01_02"][:16], None]
+    assert scene["video_prompts"][1]["id"] == row
+    page.wait_on_node(["done", "chosen", "depends"])
+    assert page.run() == []
+    page.wait_on_node(["done", "chosen", "done"])
+    assert shown(server, "Takes") == first
+    assert page.errors == []
+
+
+def test_takes_that_no_film_uses_are_deleted(page, server):
+    page.load(story(2, name="Deleted", cuts=[True] * 2))
+    assert page.run() == [1, 2]
+    first = shown(server, "Deleted")
+    for _ in range(2):
+        roll(page, "01_01")
+        assert page.run() == [1, 2]
+    now = shown(server, "Deleted")
+    store = server.base / "output/.storymem/shots"
+    (server.base / "output/page/Deleted/story.json").touch()
+
+    page.edit_table()
+    open_takes(page, "01_01", 3)
+    assert [take["active"] for take in takes(page)] == [False, True, False]
+    assert takes(page)[0]["key"] == now["01_01"]
+    page.press("ArrowUp", "Delete")  # the one in the film
+    wait_until_said(page, "stays, because it is used by Deleted")
+    assert page.questions[-1].startswith("Delete take 3 (")
+    assert len(takes(page)) == 3
+    # Takes of films that can be restored stay as well; the first one is of such a film.
+    page.press("End", "Delete")
+    wait_until_said(page, "Deleted_00001_.mp4")
+    assert (store / first["01_01"][:2] / first["01_01"]).is_dir()
+    close_takes(page)
+    page.close()
+
+
+def test_the_takes_of_a_story_without_any(page):
+    page.load(story(2, name="None yet", cuts=[True] * 2))
+    page.edit_table()
+    open_takes(page, "01_01", 0)
+    wait_until_said(page, "No take of this shot is finished yet.")
+    page.press("Space", "Enter", "Delete", "1", "ArrowDown")
+    page.press("Alt+r")
+    wait_until_said(page, "Shot 1 is rolled again with seed")
+    close_takes(page)
+    assert page.focused()["act"] == "takes"
+    page.press("Control+z")
+    page.close()
+
+
+def test_takes_in_chinese_and_light(page):
+    page.load(story(2, name="Chinese", cuts=[True] * 2))
+    assert page.run() == [1, 2]
+    roll(page, "01_01")
+    assert page.run() == [1, 2]
+    page.use_nodes_two_in_chinese_and_light()
+    page.reload()
+    page.edit_table()
+    open_takes(page, "01_01", 2)
+    assert page.page.locator("#sm-takes-title").text_content() == "镜头 1 的条次"
+    assert "影片中" in takes(page)[0]["words"]
+    assert eventually(page.page, lambda: all(video["ready"] >= 2 for video in played(page)))
+    look(page, "takes-light")
