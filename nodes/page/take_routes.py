@@ -14,6 +14,8 @@ from pathlib import Path
 import folder_paths
 from aiohttp import web
 
+import nodes
+
 from ...storymem.files.disk import StoreError
 from ...storymem.files.names import is_digest
 from ...storymem.film.earlier_films import find_film
@@ -90,7 +92,8 @@ def list_takes(script: Mapping[str, str], number: int | None = None) -> dict:
 
 
 def _describe(store: ShotStore, take: Take, shot: Shot, number: int, shown: Take | None) -> dict:
-    differs = differences(store, take, shown, BodyNames()) if shown not in (None, take) else []
+    names = BodyNames(kinds=nodes.NODE_DISPLAY_NAME_MAPPINGS)
+    differs = differences(store, take, shown, names) if shown not in (None, take) else []
     seed = take.facts.get("seed")
     folder = Path(STORE_FOLDER) / store.folder_of(take.key).relative_to(store.root)
     return {
