@@ -1,22 +1,16 @@
 /** The story editor: a dialog over the page with a table of shots, the script as text, and undo. */
-import { h, setText, useStyles } from "../shared/dom.js";
+import { setText, useStyles } from "../shared/dom.js";
 import { isFinished } from "../shared/runs.js";
 import { StoryControls } from "./controls.js";
 import * as model from "./model.js";
 import { NO_FILE, readStory, timeOf, writeScript } from "./api.js";
-import { decode } from "./encoding.js";
-import { countTakes, openTakes, rollAgain } from "./take_actions.js";
+import { countTakes } from "./take_actions.js";
+import { act } from "./acts.js";
+import { exportFile, importFile } from "./files.js";
 import { t } from "../shared/texts.js";
 import { timeToMake } from "../shared/time_left.js";
 
 const CHECK_AFTER_MS = 350;
-const LARGEST_FILE = 2 * 2 ** 20 - 2 ** 16; // bytes: what the server takes in one piece
-
-function download(name, text) {
-  const url = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
-  h("a", { href: url, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 10_000);
-}
 
 export class StoryDialog {
   /**
@@ -88,35 +82,7 @@ export class StoryDialog {
   // --- changes -------------------------------------------------------------------------------
 
   act(name, id, value) {
-    if (!this.history) return;
-    const story = this.history.value;
-    const at = story.rows.findIndex((row) => row.id === id);
-    if (name === "field") {
-      const isScene = value.name === "scene"; // whose number many shots have
-      const next = isScene ? model.setScene(story, id, value.value) : model.setRow(story, id, { [value.name]: value.value });
-      this.change(next, `${id} ${value.name}`, isScene ? next.rows : [next.rows[at]]);
-    } else if (name === "up" || name === "down") {
-      this.change(model.moveRow(story, id, name === "up" ? -1 : 1));
-      this.table.focus(id, value?.from ?? name);
-      const now = this.history.value.rows.findIndex((row) => row.id === id);
-      this.say(t("story.moved", { number: now + 1, scene: this.history.value.rows[now].scene }));
-    } else if (name === "drop") {
-      this.change(model.dropRow(story, id, value.target, value.after));
-    } else if (name === "add" || name === "duplicate") {
-      const [next, added] = name === "add" ? model.addRow(story, id) : model.duplicateRow(story, id);
-      this.change(next);
-      this.table.focus(added, "prompt");
-    } else if (name === "remove") {
-      this.change(model.removeRow(story, id));
-      const rows = this.history.value.rows;
-      this.table.focus(rows[Math.min(at, rows.length - 1)]?.id, "remove");
-    } else if (name === "takes") {
-      openTakes(this, id);
-    } else if (name === "roll") {
-      rollAgain(this, id);
-    } else if (name === "toggle_scene") {
-      this.change(model.toggleScene(story, id));
-    }
+    if (this.history) act(this, name, id, value);
   }
 
   /** `changed`: the rows that are others now, where no row came, went or moved. */
@@ -335,34 +301,12 @@ export class StoryDialog {
     return answer;
   }
 
-  async importFile(file) {
-    if (file.size > LARGEST_FILE) {
-      this.showError(t("story.too_large", { file: file.name }));
-      return;
-    }
-    let text;
-    try {
-      text = decode(await file.arrayBuffer());
-    } catch {
-      this.showError(t("story.not_text", { file: file.name }));
-      return;
-    }
-    const answer = await this.readText(text);
-    if (answer?.error) {
-      this.showTab("text");
-      this.refreshText();
-    } else if (answer) {
-      this.say(t("story.imported", { file: file.name, shots: answer.shots.length }));
-    }
+  importFile(file) {
+    return importFile(this, file);
   }
 
-  async exportFile() {
-    const text = await this.currentText();
-    if (text === null) return;
-    const story = this.history?.value;
-    const plain = this.text !== null ? !text.trimStart().startsWith("{") : story.format === "plain";
-    const name = (story?.name || this.defaultName || "story").replace(/[\\/:*?"<>|\x00-\x1f]/g, "_");
-    download(`${name}.${plain ? "txt" : "json"}`, text);
+  exportFile() {
+    return exportFile(this);
   }
 
   // --- the end -------------------------------------------------------------------------------

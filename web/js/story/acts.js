@@ -1,0 +1,36 @@
+/** What the artist does to the shots in the story editor: each act makes a new story of the old. */
+import * as model from "./model.js";
+import { openTakes, rollAgain } from "./take_actions.js";
+import { t } from "../shared/texts.js";
+
+/** `id` is the row's, `value` what else an act needs; see table.js. */
+export function act(dialog, name, id, value) {
+  const story = dialog.history.value;
+  const at = story.rows.findIndex((row) => row.id === id);
+  if (name === "field") {
+    const isScene = value.name === "scene"; // whose number many shots have
+    const next = isScene ? model.setScene(story, id, value.value) : model.setRow(story, id, { [value.name]: value.value });
+    dialog.change(next, `${id} ${value.name}`, isScene ? next.rows : [next.rows[at]]);
+  } else if (name === "up" || name === "down") {
+    dialog.change(model.moveRow(story, id, name === "up" ? -1 : 1));
+    dialog.table.focus(id, value?.from ?? name);
+    const now = dialog.history.value.rows.findIndex((row) => row.id === id);
+    dialog.say(t("story.moved", { number: now + 1, scene: dialog.history.value.rows[now].scene }));
+  } else if (name === "drop") {
+    dialog.change(model.dropRow(story, id, value.target, value.after));
+  } else if (name === "add" || name === "duplicate") {
+    const [next, added] = name === "add" ? model.addRow(story, id) : model.duplicateRow(story, id);
+    dialog.change(next);
+    dialog.table.focus(added, "prompt");
+  } else if (name === "remove") {
+    dialog.change(model.removeRow(story, id));
+    const rows = dialog.history.value.rows;
+    dialog.table.focus(rows[Math.min(at, rows.length - 1)]?.id, "remove");
+  } else if (name === "takes") {
+    openTakes(dialog, id);
+  } else if (name === "roll") {
+    rollAgain(dialog, id);
+  } else if (name === "toggle_scene") {
+    dialog.change(model.toggleScene(story, id));
+  }
+}
