@@ -8,6 +8,8 @@ const PATHS = {
   copy: "M6 5h7v8H6zM3 10V3h7",
   remove: "M4 4l8 8M12 4l-8 8",
   scene: "M2 8h12M5 5l-3 3 3 3M8 2v3M8 11v3",
+  split: "M2 8h3M11 8h3M7 8h2M8 2v3M6 4l2-2 2 2M8 14v-3M6 12l2 2 2-2",
+  join: "M2 8h12M8 1v4M6 3l2 2 2-2M8 15v-4M6 13l2-2 2 2",
   more: "M4 6l4 4 4-4",
   undo: "M4 6h6a3.5 3.5 0 0 1 0 7H6M7 3L4 6l3 3",
   redo: "M12 6H6a3.5 3.5 0 0 0 0 7h4M9 3l3 3-3 3",

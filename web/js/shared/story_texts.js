@@ -1,5 +1,6 @@
 /** What the story editor and the progress display say; see texts.js. */
 
+import { EDITOR_TEXTS } from "./editor_texts.js";
 import { PLAYER_TEXTS } from "./player_texts.js";
 import { TAKES_TEXTS } from "./takes_texts.js";
 
@@ -7,6 +8,7 @@ export const STORY_TEXTS = {
   en: {
     ...PLAYER_TEXTS.en,
     ...TAKES_TEXTS.en,
+    ...EDITOR_TEXTS.en,
     "story.edit": "Edit story",
     "story.edit.long": "Open the story editor: shots as a table",
     "story.title": "Story editor",
@@ -157,6 +159,7 @@ export const STORY_TEXTS = {
   zh: {
     ...PLAYER_TEXTS.zh,
     ...TAKES_TEXTS.zh,
+    ...EDITOR_TEXTS.zh,
     "story.edit": "编辑故事",
     "story.edit.long": "打开故事编辑器：以表格显示镜头",
     "story.title": "故事编辑器",

@@ -1,5 +1,6 @@
 /** What the artist does to the shots in the story editor: each act makes a new story of the old. */
 import * as model from "./model.js";
+import { joinRow, splitRow } from "./parts.js";
 import { openTakes, rollAgain } from "./take_actions.js";
 import { t } from "../shared/texts.js";
 
@@ -22,6 +23,18 @@ export function act(dialog, name, id, value) {
     const [next, added] = name === "add" ? model.addRow(story, id) : model.duplicateRow(story, id);
     dialog.change(next);
     dialog.table.focus(added, "prompt");
+  } else if (name === "split") {
+    const [next, added] = splitRow(story, id, value.place) ?? [];
+    if (!next) return void dialog.say(t("story.split.nowhere"));
+    dialog.change(next);
+    dialog.table.putCursor(added, 0);
+    dialog.say(t(story.rows[at].lock ? "story.split.locked" : "story.split.done", { number: at + 1, next: at + 2 }));
+  } else if (name === "join") {
+    const [next, seam] = joinRow(story, id) ?? [];
+    if (!next) return void dialog.say(t("story.join.nowhere"));
+    dialog.change(next);
+    dialog.table.putCursor(id, seam);
+    dialog.say(t(story.rows[at].lock ? "story.join.locked" : "story.join.done", { number: at + 1, next: at + 2 }));
   } else if (name === "remove") {
     dialog.change(model.removeRow(story, id));
     const rows = dialog.history.value.rows;

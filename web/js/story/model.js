@@ -52,8 +52,16 @@ const OWN_ID = /^\{"id": "[0-9a-z]{8}"(?:, |(\}$))/; // as `marked` writes it, a
  * what else is in `extra` may hold numbers that a browser would change. */
 function marked(row, isWanted = row.lock) {
   if (!isWanted || /"id":/.test(row.extra)) return row;
-  const chance = crypto.getRandomValues(new Uint32Array(2)).reduce((text, n) => text + (n % 36 ** 4).toString(36).padStart(4, "0"), "");
-  return { ...row, extra: `{"id": "${chance}"${row.extra ? `, ${row.extra.slice(1)}` : "}"}` };
+  return { ...row, extra: `{"id": "${chance()}"${row.extra ? `, ${row.extra.slice(1)}` : "}"}` };
+}
+
+function chance() {
+  return crypto.getRandomValues(new Uint32Array(2)).reduce((text, n) => text + (n % 36 ** 4).toString(36).padStart(4, "0"), "");
+}
+
+/** What a shot has in `extra`, for another one: with an id of its own where the first has one. */
+export function newId(extra) {
+  return extra.replace(/("id": ?)"[^"\\]*"/, (_, key) => `${key}"${chance()}"`);
 }
 
 export function setFields(story, changes) {

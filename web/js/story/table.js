@@ -9,6 +9,7 @@ import { exactTime } from "../shared/time_left.js";
 const DRAG_TYPE = "application/x-storymem-shot";
 const MORE_FIELDS = ["negative_prompt", "first_frame_prompt", "continuity", "lora_strength", "reference_images"];
 const CONTINUITY = ["", "last_frame", "last_five_frames"];
+const KEYS_WITH_SHIFT = { Enter: "split", Backspace: "join", Delete: "join" };
 const PARTS = { // of a row, that are changed later
   head: ".sm-scene", poster: ".sm-poster", picture: ".sm-poster img", number: ".sm-number", state: ".sm-state", took: ".sm-took",
   cut: '[data-field="cut"]', up: '[data-act="up"]', toggle: '[data-act="toggle_scene"]', more: '[data-act="more"]',
@@ -83,6 +84,17 @@ export class StoryTable {
     const control = element?.querySelector(`[data-field="${name}"], [data-act="${name}"]`);
     (control && !control.disabled ? control : element?.querySelector("textarea"))?.focus();
     element?.scrollIntoView({ block: "nearest" });
+  }
+
+  /** The keyboard into a shot's prompt, at a place in it. */
+  putCursor(id, place) {
+    this.focus(id, "prompt");
+    this.parts.get(id)?.prompt.setSelectionRange(place, place);
+  }
+
+  /** The place of the cursor in a shot's prompt: also once the keyboard has left it. */
+  cursorIn(id) {
+    return { place: this.parts.get(id).prompt.selectionStart };
   }
 
   // --- building ------------------------------------------------------------------------------
@@ -210,7 +222,7 @@ export class StoryTable {
     const id = idOf(button);
     if (button.dataset.act === "more") this.toggleMore(id);
     else if (button.dataset.act === "play") this.player.toggle(this.parts.get(id));
-    else if (button.dataset.act !== "handle") this.act(button.dataset.act, id);
+    else if (button.dataset.act !== "handle") this.act(button.dataset.act, id, this.cursorIn(id));
   }
 
   pressed(event) {
@@ -219,11 +231,12 @@ export class StoryTable {
     const onHandle = event.target.dataset?.act === "handle";
     const step = { ArrowUp: "up", ArrowDown: "down" }[event.key];
     const ofTakes = event.altKey && !event.ctrlKey && { KeyT: "takes", KeyR: "roll" }[event.code];
-    const wanted = ofTakes ? ofTakes : step && (event.altKey || onHandle) ? step : event.altKey && event.key === "Enter" ? "add" : null;
+    const ofAlt = ofTakes ? ofTakes : event.shiftKey ? KEYS_WITH_SHIFT[event.key] : { Enter: "add" }[event.key];
+    const wanted = step && (event.altKey || onHandle) ? step : event.altKey ? ofAlt : null;
     if (!id || !wanted) return;
     event.preventDefault();
     event.stopPropagation();
-    this.act(wanted, id, { from: event.target.dataset.field ?? event.target.dataset.act });
+    this.act(wanted, id, { ...this.cursorIn(id), from: event.target.dataset.field ?? event.target.dataset.act });
   }
 
   /** Left and right on a poster: the finished shot before or after it, in the keyboard's hands. */
@@ -306,6 +319,7 @@ function blankRow() {
       h("div", { class: "sm-buttons" },
         button("up", "up"), button("add", "add"), button("duplicate", "copy"), button("down", "down"),
         button("toggle_scene", "scene"), button("remove", "remove"), button("roll", "roll"), takes,
+        button("split", "split"), button("join", "join"),
         button("more", "more", { "aria-expanded": "false" }))));
 }
 

@@ -1,0 +1,122 @@
+"""One shot split in two and two joined into one, in the story editor; see ``story_page.py``."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from helpers.browser import find_chromium
+from helpers.loop_graphs import story
+from helpers.story_page import look
+
+pytestmark = [
+    pytest.mark.http,
+    pytest.mark.skipif(find_chromium() is None, reason="no Chromium: the page is not looked at"),
+]
+CURSOR = """() => {
+    const { value, selectionStart } = document.activeElement;
+    return [value.slice(0, selectionStart), value.slice(selectionStart)];
+}"""
+
+
+def put_cursor(page, row: str, words: str) -> None:
+    """Into a shot's prompt, before ``words``."""
+    page.page.locator(f".sm-editor [data-label='{row}'] [data-field=prompt]").evaluate(
+        """(prompt, words) => {
+            prompt.focus();
+            const place = prompt.value.indexOf(words);
+            prompt.setSelectionRange(place, place);
+        }""",
+        words,
+    )
+
+
+def press(page, row: str, act: str) -> None:
+    page.page.locator(f".sm-editor [data-label='{row}'] [data-act={act}]").click()
+
+
+def test_a_shot_is_split_at_the_cursor_and_joined_again_by_keys(page):
+    page.load(
+        story(2, name="Parts", prompts=["She walks. She sits.", "It rains."], cuts=[True] * 2)
+    )
+    page.edit_table()
+    before = page.rows()
+    put_cursor(page, "01_01", "She sits")
+    page.press("Alt+Shift+Enter")
+    assert page.column("prompt") == ["She walks.", "She sits.", "It rains."]
+    assert page.column("cut") == [True, False, True]
+    assert (page.focused()["row"], page.page.evaluate(CURSOR)) == ("01_02", ["", "She sits."])
+    look(page, "editor-split")
+    page.press("Control+z")
+    assert page.rows() == before
+    page.press("Control+y")
+    put_cursor(page, "01_01", "She walks")
+    page.press("Alt+Shift+Backspace")
+    assert page.rows() == before
+    assert page.page.evaluate(CURSOR) == ["She walks. ", "She sits."]
+    page.press("Alt+Shift+Delete")
+    assert page.column("prompt") == ["She walks. She sits. It rains."]
+    page.press("Alt+Shift+Delete")
+    assert page.column("prompt") == ["She walks. She sits. It rains."]
+    page.press("Control+z", "Control+z")
+    page.save()
+    assert page.script()["scenes"][0]["cut"] == [True, False, True]
+
+
+def test_a_split_keeps_fields_and_the_lock_and_id_stay_with_the_first(page):
+    own = {
+        "seed": 2**63 + 1, "length": 121, "negative_prompt": "", "lora_strength": 0.5, "lock": True,
+        "reference_images": ["a.png"], "id": "row-1", "camera": 10**20,
+    }  # fmt: skip
+    shot = {"prompt": "雨停了。\r\n她离开。", **own}
+    page.load(json.dumps({"scenes": [{"video_prompts": [shot], "cut": [True]}]}))
+    page.edit_table()
+    put_cursor(page, "01_01", "她离开")
+    press(page, "01_01", "split")
+    page.save()
+    (scene,) = page.script()["scenes"]
+    first, second = scene["video_prompts"]
+    assert (first["prompt"], second["prompt"]) == ("雨停了。", "她离开。")
+    assert first["id"] == "row-1" != second["id"]
+    assert len(second["id"]) == 8
+    assert first["camera"] == second["camera"] == 10**20
+    assert scene["lock"] == [True, None]
+    for name in ("seed", "length", "negative_prompt", "lora_strength"):
+        assert scene[name] == own[name]
+    assert scene["reference_images"] == ["a.png"]  # of both
+    page.edit_table()
+    press(page, "01_01", "join")
+    page.save()
+    (scene,) = page.script()["scenes"]
+    (joined,) = scene["video_prompts"]
+    assert joined == {"prompt": "雨停了。她离开。", "id": "row-1", "camera": 10**20}
+    assert (scene["lock"], scene["seed"], scene["length"]) == ([True], [2**63 + 1], [121])
+
+
+def test_a_join_takes_the_longer_length_and_reaches_over_the_edge_of_a_scene(page):
+    scenes = [
+        {"scene_num": 1, "video_prompts": ["a", "b"], "cut": [True, False], "length": [41, 81]},
+        {"scene_num": 2, "video_prompts": [{"prompt": "c", "mood": "calm"}], "cut": [True],
+         "length": [121], "reference_images": [["x.png"]], "place": "harbour"},
+    ]  # fmt: skip
+    page.load(json.dumps({"scenes": scenes}))
+    page.edit_table()
+    press(page, "01_02", "join")
+    page.save()
+    (scene,) = page.script()["scenes"]
+    assert scene["video_prompts"] == ["a", {"prompt": "b c", "mood": "calm"}]
+    assert scene["length"] == [41, 121]
+    assert scene["reference_images"] == [None, ["x.png"]]
+    assert scene["place"] == "harbour"
+
+
+def test_nothing_is_split_off_where_nothing_stands(page):
+    page.load(story(1, name="Whole", prompts=["She walks."]))
+    page.edit_table()
+    for words in ("She walks", "no such words"):  # before the first word, after the last
+        put_cursor(page, "01_01", words)
+        page.press("Alt+Shift+Enter")
+        assert page.column("prompt") == ["She walks."]
+        assert "Put the cursor between two words" in page.message()
+    page.save()

@@ -1,0 +1,75 @@
+/** One shot made of two in the story editor, and two of one; see model.js for stories and rows. */
+import { addRow, dropRow, newId, removeRow, setRow } from "./model.js";
+
+const WIDE = /[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]/; // scripts that put no space between words
+
+/** The place in a prompt of a place in the text field that shows it, where a line ends with "\n" only. */
+function placeIn(prompt, place) {
+  let at = 0;
+  for (let seen = 0; seen < place && at < prompt.length; seen += 1) at += prompt.startsWith("\r\n", at) ? 2 : 1;
+  return at;
+}
+
+/**
+ * The shot of `id` with its prompt up to `place`, and a new one below it with the rest, which
+ * continues without a cut: [story, id of the new row], or `null` where one of them would say nothing.
+ * What belongs to the shot's result, its lock and its id in the script, stays with the first.
+ */
+export function splitRow(story, id, place) {
+  const row = story.rows.find((other) => other.id === id);
+  const at = placeIn(row.prompt, place);
+  const [prompt, rest] = [row.prompt.slice(0, at).trimEnd(), row.prompt.slice(at).trimStart()];
+  if (!prompt || !rest) return null;
+  const { id: _, starts, scene_extra, ...values } = row;
+  const own = { prompt: rest, cut: false, lock: false, first_frame_prompt: "", extra: newId(row.extra) };
+  return addRow(setRow(story, id, { prompt }), id, { ...values, ...own });
+}
+
+/**
+ * The shot of `id` and the next one as one, which is made as the first of them: [story, the seam's
+ * place in the prompt], or `null` after the last one. It is as long as the longer of the two.
+ */
+export function joinRow(story, id) {
+  const at = story.rows.findIndex((row) => row.id === id);
+  const [row, next] = story.rows.slice(at, at + 2);
+  if (!next) return null;
+  const [prompt, seam] = joined(row.prompt, next.prompt);
+  const changes = {
+    prompt,
+    length: longer(row.length, next.length),
+    negative_prompt: row.negative_prompt ?? next.negative_prompt,
+    reference_images: [...new Set([...row.reference_images, ...next.reference_images])],
+    extra: both(row.extra, next.extra),
+  };
+  // Into the scene first: a scene's own fields go with its last shot, and it is not deleted here.
+  const near = next.scene === row.scene && !next.starts ? story : dropRow(story, next.id, id, true);
+  return [setRow(removeRow(near, next.id), id, changes), seam];
+}
+
+function joined(prompt, rest) {
+  const [first, second] = [prompt.trimEnd(), rest.trimStart()];
+  const space = !first || !second || WIDE.test(first.at(-1)) || WIDE.test(second[0]) ? "" : " ";
+  return [first + space + second, (first + space).replace(/\r\n/g, "\n").length];
+}
+
+/** Of two lengths as they are typed; the sampler's own, which is not typed, is the first shot's. */
+function longer(length, other) {
+  const [one, two] = [length, other].map((text) => (text == null ? NaN : Number(text)));
+  return two > one ? other : length;
+}
+
+/** What nothing reads of both shots, as text: numbers in it may be more than a browser counts. */
+function both(extra, other) {
+  const [kept, more] = [extra, other].map(keysOf);
+  const isPlain = more.length && !more.includes("id") && !more.some((key) => kept.includes(key));
+  if (!isPlain) return extra;
+  return extra ? `${extra.trimEnd().slice(0, -1)}, ${other.trimStart().slice(1)}` : other;
+}
+
+function keysOf(extra) {
+  try {
+    return Object.keys(JSON.parse(extra || "{}"));
+  } catch {
+    return [];
+  }
+}
