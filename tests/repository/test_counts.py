@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "web" / "js" / "shared"
-TEXTS = [SHARED / "texts.js", SHARED / "story_texts.js"]
+TEXTS = [SHARED / "texts.js", SHARED / "story_texts.js", SHARED / "editor_texts.js"]
 COUNTED = r"shots|frames|pictures|scenes|files|films|keyframes"
 WITH_NOUN = re.compile(r"\{(\w+)\|[^|}]+\|[^}]+\}")
 

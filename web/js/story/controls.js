@@ -3,6 +3,7 @@ import { h } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
 import { watch } from "../shared/screen.js";
 import { t } from "../shared/texts.js";
+import { FindBar } from "./find.js";
 import { isSpaceForStory } from "./player.js";
 import { StoryTable } from "./table.js";
 
@@ -31,6 +32,7 @@ export class StoryControls {
   constructor(does) {
     this.does = does;
     this.table = new StoryTable((name, id, value) => does.act(name, id, value));
+    this.find = new FindBar(does, this.table);
     this.heads = {
       name: head("name", "input", { type: "text", autocomplete: "off" }),
       character: head("character", "textarea", { rows: 2 }),
@@ -43,6 +45,7 @@ export class StoryControls {
     this.message = h("div", { class: "sm-message", role: "status", "aria-live": "polite" });
     this.summary = h("span", { class: "sm-summary" });
     this.note = h("p", { class: "sm-note", hidden: true });
+    this.findButton = button("find", "find", () => this.find.open({ replace: true }), { "aria-keyshortcuts": "Control+F Control+H" });
     this.undoButton = button("undo", "undo", () => does.step("undo"), { "aria-keyshortcuts": "Control+Z" });
     this.redoButton = button("redo", "redo", () => does.step("redo"), { "aria-keyshortcuts": "Control+Y" });
     this.saveButton = button("save", null, () => does.finish(), { class: "sm-primary", "aria-keyshortcuts": "Control+S" });
@@ -68,11 +71,12 @@ export class StoryControls {
       h("header", {},
         h("h2", { id: "sm-editor-title" }, t("story.title")), this.summary,
         h("div", { class: "sm-space" }),
-        button("watch", "play", () => this.watch(), { "aria-keyshortcuts": "Space" }), this.undoButton, this.redoButton,
+        button("watch", "play", () => this.watch(), { "aria-keyshortcuts": "Space" }),
+        this.findButton, this.undoButton, this.redoButton,
         h("label", { class: "sm-format" }, h("span", {}, t("story.format")), this.format),
         button("import", null, () => file.click()), button("export", null, () => does.exportFile()),
         button("close", "close", () => does.leave(), { class: "sm-close" })),
-      tablist, this.note, this.panels.table, this.panels.text, file,
+      tablist, this.note, this.find.element, this.panels.table, this.panels.text, file,
       h("footer", {}, this.message, this.saveButton));
   }
 
@@ -103,11 +107,12 @@ export class StoryControls {
     event.stopPropagation();
     if (event.key === "Escape" && !event.isComposing) {
       event.preventDefault(); // else a second one would close the dialog without asking
-      if (!this.table.player.stop()) does.leave();
+      if (!this.table.player.stop() && !this.find.close()) does.leave();
     } else if (isSpaceForStory(event)) {
       event.preventDefault();
       this.watch();
     }
+    if (this.tab === "table" && this.find.takesKey(event)) event.preventDefault();
     if (!(event.ctrlKey || event.metaKey) || event.altKey) return;
     const key = event.key.toLowerCase();
     const inText = event.target === this.raw; // the browser's own undo is right there
@@ -137,6 +142,8 @@ export class StoryControls {
 
   showTab(name) {
     this.tab = name;
+    this.findButton.disabled = name !== "table";
+    if (name !== "table") this.find.hide();
     for (const tab of this.tabs) {
       const chosen = tab.dataset.tab === name;
       tab.setAttribute("aria-selected", String(chosen));

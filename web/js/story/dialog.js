@@ -27,6 +27,7 @@ export class StoryDialog {
     this.dropped = null; // such a text that was undone, and the story it was undone to
     this.reading = 0; // counts what is read, so that an answer to an older text is left aside
     useStyles("story");
+    useStyles("editor");
     this.controls = new StoryControls(this);
     const { element, note, table } = this.controls;
     Object.assign(this, { element, table });
@@ -134,6 +135,7 @@ export class StoryDialog {
     if (known) this.learn(story, known);
     if (changed === story.rows || this.coloured) this.showRows();
     else for (const row of changed) this.table.showRow(row);
+    this.controls.find.refresh();
     this.refreshText();
     if (!this.element.contains(document.activeElement)) this.takeKeyboard();
     this.controls.offerAnyway(false);

@@ -3,6 +3,10 @@ import { addRow, dropRow, newId, removeRow, setRow } from "./model.js";
 
 const WIDE = /[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]/; // scripts that put no space between words
 
+export function isWide(letter) {
+  return WIDE.test(letter);
+}
+
 /** The place in a prompt of a place in the text field that shows it, where a line ends with "\n" only. */
 function placeIn(prompt, place) {
   let at = 0;
@@ -48,7 +52,7 @@ export function joinRow(story, id) {
 
 function joined(prompt, rest) {
   const [first, second] = [prompt.trimEnd(), rest.trimStart()];
-  const space = !first || !second || WIDE.test(first.at(-1)) || WIDE.test(second[0]) ? "" : " ";
+  const space = !first || !second || isWide(first.at(-1)) || isWide(second[0]) ? "" : " ";
   return [first + space + second, (first + space).replace(/\r\n/g, "\n").length];
 }
 

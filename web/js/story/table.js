@@ -86,10 +86,19 @@ export class StoryTable {
     element?.scrollIntoView({ block: "nearest" });
   }
 
-  /** The keyboard into a shot's prompt, at a place in it. */
-  putCursor(id, place) {
+  /** The keyboard into a shot's prompt, at a place in it, or with what is chosen there. */
+  putCursor(id, place, end = place) {
     this.focus(id, "prompt");
-    this.parts.get(id)?.prompt.setSelectionRange(place, place);
+    this.parts.get(id)?.prompt.setSelectionRange(place, end);
+  }
+
+  /** The row that an element is in; `null` for none. */
+  idOf(element) {
+    return this.element.contains(element) ? idOf(element) : null;
+  }
+
+  reveal(id) {
+    this.parts.get(id)?.element.scrollIntoView({ block: "nearest" });
   }
 
   /** The place of the cursor in a shot's prompt: also once the keyboard has left it. */

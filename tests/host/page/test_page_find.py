@@ -1,0 +1,153 @@
+"""Find and replace over all prompts of the story editor; see ``story_page.py``."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from helpers.browser import find_chromium
+from helpers.loop_graphs import story
+from helpers.story_page import look
+
+pytestmark = [
+    pytest.mark.http,
+    pytest.mark.skipif(find_chromium() is None, reason="no Chromium: the page is not looked at"),
+]
+PROMPTS = ["A cat sees a cat.", "Nobody is here.", "Category: Cat,\r\ncats and CAT.", "the cat"]
+SHOWN = """() => {
+    const here = document.querySelector(".sm-found-layer .sm-here");
+    const row = here?.closest("li[data-id]");
+    const before = [...(here?.parentElement.querySelectorAll("mark") ?? [])].indexOf(here);
+    return [row?.dataset.label ?? "", here?.textContent ?? "", before];
+}"""
+CHOSEN = """() => {
+    const { value, selectionStart, selectionEnd } = document.activeElement;
+    return value.slice(selectionStart, selectionEnd);
+}"""
+
+
+def open_bar(page, key: str, words: str, prompts=PROMPTS) -> None:
+    page.load(story(name="Found", prompts=prompts, cuts=[True] * len(prompts)))
+    page.edit_table()
+    page.press(key)
+    page.page.keyboard.type(words)
+
+
+def count(page) -> str:
+    return page.page.locator(".sm-find .sm-count").text_content()
+
+
+def shown(page) -> list:
+    return page.page.evaluate(SHOWN)
+
+
+def choose(page, name: str) -> None:
+    page.page.locator(f".sm-find [data-find={name}]").click()
+
+
+def replace_with(page, words: str) -> None:
+    page.page.locator(".sm-find [data-find=other]").fill(words)
+
+
+def test_words_are_found_in_every_prompt_and_walked_through(page):
+    open_bar(page, "Control+f", "cat")
+    assert (count(page), shown(page)) == ("1 of 7", ["01_01", "cat", 0])
+    assert page.page.locator(".sm-find [data-find=other]").is_hidden()
+    found = page.page.locator(".sm-editor li.sm-found")
+    assert [row.get_attribute("data-label") for row in found.all()] == ["01_01", "01_03", "01_04"]
+    look(page, "editor-find")
+    page.press("Enter", "Enter")
+    assert (count(page), shown(page)) == ("3 of 7", ["01_03", "Cat", 0])
+    page.press("F3")
+    assert (count(page), shown(page)) == ("4 of 7", ["01_03", "Cat", 1])
+    page.press("Shift+Enter", "Shift+Enter", "Shift+Enter", "Shift+Enter")
+    assert (count(page), shown(page)) == ("7 of 7", ["01_04", "cat", 0])
+    page.press("Enter")
+    assert count(page) == "1 of 7"
+    page.press("Enter", "Escape")  # the bar, not the editor: the words are chosen in their prompt
+    assert page.page.locator(".sm-find").is_hidden()
+    assert page.page.locator(".sm-found, .sm-found-layer").count() == 0
+    assert (page.focused()["row"], page.page.evaluate(CHOSEN)) == ("01_01", "cat")
+    page.press("Control+f")
+    assert page.page.locator(".sm-find [data-find=words]").input_value() == "cat"
+    page.page.keyboard.type("no such words")
+    assert (count(page), shown(page)) == ("not found", ["", "", -1])
+    page.press("Escape")
+    page.close()
+
+
+def test_case_and_whole_words_count_when_they_are_asked_for(page):
+    open_bar(page, "Control+f", "cat")
+    choose(page, "whole")
+    assert count(page) == "1 of 5"  # neither Category nor cats
+    choose(page, "case")
+    assert count(page) == "1 of 3"
+    choose(page, "whole")
+    assert count(page) == "1 of 4"
+    words = page.page.locator(".sm-find [data-find=words]")
+    for text, told in (("is h", "1 of 1"), (".", "1 of 3"), ("a*", "not found"), ("", "")):
+        words.fill(text)  # signs mean themselves
+        assert count(page) == told, text
+    page.press("Escape")
+    page.close()
+
+
+def test_one_is_replaced_after_the_other_and_all_at_once(page):
+    open_bar(page, "Control+h", "cat")
+    replace_with(page, "cats")
+    page.page.locator(".sm-find [data-find=other]").press("Enter")
+    assert page.column("prompt")[0] == "A cats sees a cat."
+    assert (count(page), shown(page)) == ("2 of 7", ["01_01", "cat", 1])  # not what was put in
+    page.press("Enter")
+    assert page.column("prompt")[0] == "A cats sees a cats."
+    assert shown(page) == ["01_03", "Cat", 0]
+    page.press("Control+z")
+    assert page.column("prompt")[0] == "A cats sees a cat."
+    replace_with(page, "$& dog")
+    choose(page, "all")
+    assert count(page) == "7 replaced in 3 shots"
+    assert page.column("prompt")[0] == "A $& dogs sees a $& dog."
+    look(page, "editor-replaced")
+    page.press("Control+z")  # one step
+    assert page.column("prompt")[0] == "A cats sees a cat."
+    assert page.column("prompt")[3] == "the cat"
+    page.press("Control+y", "Escape")
+    page.save()
+    prompts = json.loads(page.widget("script"))["scenes"][0]["video_prompts"]
+    assert prompts[2] == "$& dogegory: $& dog,\r\n$& dogs and $& dog."  # its line ends are kept
+    assert prompts[1] == PROMPTS[1]
+
+
+def test_what_is_found_follows_what_is_typed_and_moved(page):
+    open_bar(page, "Control+f", "cat")
+    page.page.locator(".sm-editor [data-label='01_02'] [data-field=prompt]").fill("cat cat")
+    assert count(page) == "1 of 9"
+    page.page.locator(".sm-editor [data-label='01_01'] [data-act=remove]").click()
+    assert (count(page), shown(page)[0]) == ("1 of 7", "01_01")
+    page.press("Control+z")
+    assert count(page).endswith("of 9")
+    page.page.locator("[data-tab=text]").click()
+    assert page.page.locator(".sm-find").is_hidden()
+    page.page.locator("[data-tab=table]").click()
+    assert page.page.locator(".sm-found").count() == 0
+    page.close()
+
+
+def test_a_place_far_down_in_a_long_prompt_comes_into_view(page):
+    long = "\n".join([*["She walks on."] * 40, "There is a needle.", *["She walks on."] * 40])
+    open_bar(page, "Control+f", "needle", [*["a shot"] * 30, long])
+    seen = page.page.evaluate(
+        """() => {
+            const here = document.querySelector(".sm-here");
+            const box = here.getBoundingClientRect();
+            const around = here.closest(".sm-row").querySelector("textarea").getBoundingClientRect();
+            const panel = document.querySelector("#sm-panel-table").getBoundingClientRect();
+            return [box.top >= around.top, box.bottom <= around.bottom,
+                around.top >= panel.top - 1, around.bottom <= panel.bottom + 1];
+        }"""
+    )
+    assert seen == [True] * 4
+    look(page, "editor-find-far")
+    page.press("Escape")
+    page.close()
