@@ -141,7 +141,8 @@ def test_a_place_far_down_in_a_long_prompt_comes_into_view(page):
         """() => {
             const here = document.querySelector(".sm-here");
             const box = here.getBoundingClientRect();
-            const around = here.closest(".sm-row").querySelector("textarea").getBoundingClientRect();
+            const field = here.closest(".sm-row").querySelector("textarea");
+            const around = field.getBoundingClientRect();
             const panel = document.querySelector("#sm-panel-table").getBoundingClientRect();
             return [box.top >= around.top, box.bottom <= around.bottom,
                 around.top >= panel.top - 1, around.bottom <= panel.bottom + 1];

@@ -22,6 +22,15 @@ export function setText(element, text) {
   else if (node.data !== text) node.data = text;
 }
 
+/** Have `element` follow `after` in `list`, or begin it: only what is elsewhere is moved. */
+export function placeAfter(list, element, after) {
+  const next = after ? after.nextSibling : list.firstChild;
+  if (element === next) return;
+  // One that goes far down is taken out until its turn comes, else all others would move up.
+  if (element === next?.nextSibling) next.remove();
+  else list.insertBefore(element, next);
+}
+
 /** Load a style sheet of this pack once, whatever its folder is called. */
 export function useStyles(name) {
   const href = new URL(`../../css/${name}.css`, import.meta.url).href;

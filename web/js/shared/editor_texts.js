@@ -33,6 +33,11 @@ export const EDITOR_TEXTS = {
     "find.close.long": "Close (Esc): the cursor goes to what was found",
     "find.count": "{here} of {total}",
     "find.none": "not found",
+    "timeline": "Timeline",
+    "timeline.scene": "Scene {scene}",
+    "timeline.frames": "{frames} {frames|frame|frames}",
+    "timeline.cut": "begins with a cut",
+    "timeline.continues": "continues shot {number}",
     "find.replaced": "{count} replaced in {shots} {shots|shot|shots}",
   },
   zh: {
@@ -67,6 +72,11 @@ export const EDITOR_TEXTS = {
     "find.close.long": "关闭（Esc）：光标移到找到的位置",
     "find.count": "第 {here} 处，共 {total} 处",
     "find.none": "未找到",
+    "timeline": "时间线",
+    "timeline.scene": "场景 {scene}",
+    "timeline.frames": "{frames} 帧",
+    "timeline.cut": "以切镜开始",
+    "timeline.continues": "继续镜头 {number}",
     "find.replaced": "已在 {shots} 个镜头中替换 {count} 处",
   },
 };

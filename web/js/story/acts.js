@@ -14,11 +14,12 @@ export function act(dialog, name, id, value) {
     dialog.change(next, `${id} ${value.name}`, isScene ? next.rows : [next.rows[at]]);
   } else if (name === "up" || name === "down") {
     dialog.change(model.moveRow(story, id, name === "up" ? -1 : 1));
-    dialog.table.focus(id, value?.from ?? name);
+    dialog.controls.focusShot(id, value?.from ?? name);
     const now = dialog.history.value.rows.findIndex((row) => row.id === id);
     dialog.say(t("story.moved", { number: now + 1, scene: dialog.history.value.rows[now].scene }));
   } else if (name === "drop") {
     dialog.change(model.dropRow(story, id, value.target, value.after));
+    if (value.from === "timeline") dialog.controls.focusShot(id, value.from);
   } else if (name === "add" || name === "duplicate") {
     const [next, added] = name === "add" ? model.addRow(story, id) : model.duplicateRow(story, id);
     dialog.change(next);

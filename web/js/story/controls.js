@@ -6,6 +6,7 @@ import { t } from "../shared/texts.js";
 import { FindBar } from "./find.js";
 import { isSpaceForStory } from "./player.js";
 import { StoryTable } from "./table.js";
+import { Timeline } from "./timeline.js";
 
 const HEADS = ["name", "character", "overview"];
 // Nothing that is done in the dialog is meant for the canvas below it.
@@ -32,6 +33,7 @@ export class StoryControls {
   constructor(does) {
     this.does = does;
     this.table = new StoryTable((name, id, value) => does.act(name, id, value));
+    this.timeline = new Timeline({ act: (name, id, value) => does.act(name, id, value), choose: (id) => this.table.focus(id, "prompt") });
     this.find = new FindBar(does, this.table);
     this.heads = {
       name: head("name", "input", { type: "text", autocomplete: "off" }),
@@ -76,7 +78,7 @@ export class StoryControls {
         h("label", { class: "sm-format" }, h("span", {}, t("story.format")), this.format),
         button("import", null, () => file.click()), button("export", null, () => does.exportFile()),
         button("close", "close", () => does.leave(), { class: "sm-close" })),
-      tablist, this.note, this.find.element, this.panels.table, this.panels.text, file,
+      tablist, this.note, this.find.element, this.timeline.element, this.panels.table, this.panels.text, file,
       h("footer", {}, this.message, this.saveButton));
   }
 
@@ -89,6 +91,7 @@ export class StoryControls {
       if (file) does.importFile(file);
     });
     this.raw.addEventListener("input", () => does.typedText());
+    this.table.element.addEventListener("focusin", ({ target }) => this.timeline.select(this.table.idOf(target)));
     this.panels.table.addEventListener("input", ({ target }) => {
       const name = target.dataset.head;
       if (name) does.setFields({ [name]: target.value }, `head ${name}`, []);
@@ -142,7 +145,7 @@ export class StoryControls {
 
   showTab(name) {
     this.tab = name;
-    this.findButton.disabled = name !== "table";
+    this.findButton.disabled = this.timeline.element.hidden = name !== "table";
     if (name !== "table") this.find.hide();
     for (const tab of this.tabs) {
       const chosen = tab.dataset.tab === name;
@@ -166,6 +169,24 @@ export class StoryControls {
   showText(text) {
     const plain = (value) => (document.activeElement === this.raw ? value.replace(/\r/g, "") : value);
     if (plain(this.raw.value) !== plain(text)) this.raw.value = text;
+  }
+
+  /** The shots in the table and over it; see there. */
+  showRows(rows, labels, facts, takes) {
+    this.table.show(rows, labels, facts, takes);
+    this.timeline.show(rows, facts);
+  }
+
+  /** One that stays where it is. */
+  showRow(row) {
+    this.table.showRow(row);
+    this.timeline.showRow(row);
+  }
+
+  /** The keyboard to a shot: to its block when it was moved there, else to a control of its row. */
+  focusShot(id, name) {
+    if (name === "timeline") this.timeline.focus(id);
+    else this.table.focus(id, name);
   }
 
   /** Which of the controls can be used. */

@@ -134,7 +134,7 @@ export class StoryDialog {
     const known = this.answers.get(story);
     if (known) this.learn(story, known);
     if (changed === story.rows || this.coloured) this.showRows();
-    else for (const row of changed) this.table.showRow(row);
+    else for (const row of changed) this.controls.showRow(row);
     this.controls.find.refresh();
     this.refreshText();
     if (!this.element.contains(document.activeElement)) this.takeKeyboard();
@@ -160,7 +160,7 @@ export class StoryDialog {
       const known = this.facts.get(row.id);
       return [row.id, running[labels[i]] ? { ...known, state: running[labels[i]] } : known];
     }));
-    if (this.controls.tab === "table") this.table.show(rows, labels, facts, this.takes);
+    if (this.controls.tab === "table") this.controls.showRows(rows, labels, facts, this.takes);
     this.done = [...facts.values()].filter((fact) => isFinished(fact?.state)).length;
     this.tellSummary();
   }

@@ -1,5 +1,5 @@
 /** The table of shots in the story editor: one row per shot, changed only where the story changed. */
-import { h, setText } from "../shared/dom.js";
+import { h, placeAfter, setText } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
 import { posterOf } from "./api.js";
 import { RowPlayer } from "./player.js";
@@ -71,11 +71,7 @@ export class StoryTable {
   }
 
   put(element, after) {
-    const next = after ? after.nextSibling : this.element.firstChild;
-    if (element === next) return;
-    // A row that goes far down is taken out until its turn comes, else all others would move up.
-    if (element === next?.nextSibling) next.remove();
-    else this.element.insertBefore(element, next);
+    placeAfter(this.element, element, after);
   }
 
   /** Move the keyboard to a control of a row; `name` as in `data-field` or `data-act`. */
