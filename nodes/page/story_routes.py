@@ -68,8 +68,9 @@ def read_story(script: str, file: str, character: str, prefix: str) -> dict:
         answer.update(view_script(read_script(answer["text"])))
     except ValueError as error:
         return {**answer, "error": short_places(str(error))}
-    told = {"default_name": name, "told": list(story.warnings)}
-    return {**answer, **told, **_states(story, prefix, answer["shots"])}
+    states = _states(story, prefix, answer["shots"])
+    told = {"default_name": name, "told": [*story.warnings, *states["refused"]]}
+    return {**answer, **told, **states}
 
 
 def write_story(view: Mapping, node_character: str, prefix: str, default_name: str) -> dict:
@@ -120,12 +121,14 @@ def _poster(folder: str, label: str, record: str, size: int) -> bytes | None:
 
 def _states(story: Story, prefix: str, shots: list[dict]) -> dict:
     """``shots`` with label, number, state, video and how long it took; the story's folder and
-    warnings, and the time that is needed for the others."""
+    warnings, why it can have no folder (``refused``), and the time that is needed for the others.
+    """
     output = Path(folder_paths.get_output_directory())
+    folder, refused = None, []
     try:
         folder = find_folder(output, prefix or DEFAULT_PREFIX, story)
-    except ValueError:  # a name that cannot be a folder is told when the workflow is queued
-        folder = None
+    except ValueError as error:
+        refused.append(short_places(str(error)))
     subfolder = folder.relative_to(output).as_posix() if folder else ""
     shown, states = [], shot_states(story, folder, ShotStore(output / STORE_FOLDER))
     for row, shot, found in zip(shots, story.shots, states, strict=True):
@@ -134,9 +137,10 @@ def _states(story: Story, prefix: str, shots: list[dict]) -> dict:
         facts["who"] = list(story.who(shot))
         facts["took"] = round(found.timed.seconds, 3) if found.timed else None
         shown.append({**row, **facts})
-    warnings = [*story.warnings, *_about_folder(output, prefix or DEFAULT_PREFIX, story)]
+    about_folder = _about_folder(output, prefix or DEFAULT_PREFIX, story)
+    warnings = [*story.warnings, *refused, *about_folder]
     mark = script_mark(story)
-    facts = {"folder": subfolder, "warnings": warnings, "mark": mark}
+    facts = {"folder": subfolder, "warnings": warnings, "refused": refused, "mark": mark}
     times = {"waiting": _waiting_time(story, states), **time_left_of(subfolder, mark)}
     film = find_present_film(folder, story)
     shown_film = film and _shown_file(film, output)

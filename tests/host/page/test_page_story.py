@@ -91,7 +91,7 @@ def test_a_script_with_an_error_is_shown_as_it_is(page):
     broken = '{"story_name": "x", "scenes": [}'
     page.load(broken)
     page.page.wait_for_function(
-        "() => document.querySelector('.sm-panel-on-node .sm-summary')?.textContent"
+        "() => document.querySelector('.sm-panel-on-node .sm-notice')?.textContent"
         ".includes('not valid JSON')"
     )
     page.edit()

@@ -37,6 +37,36 @@ export function isShownByHost(node) {
   return Boolean(given?.images?.length);
 }
 
+const badges = new WeakMap(); // node -> its badge of this pack
+
+/**
+ * A few words over a node on the classic canvas, also while it is folded; none takes them away. In
+ * Nodes 2.0 a badge stays as it was when the node came, so it gets none.
+ */
+export function showBadge(node, text, colour) {
+  const LGraphBadge = window.LGraphBadge ?? window.LiteGraph?.LGraphBadge;
+  if (!LGraphBadge || !node.drawBadges || !Array.isArray(node.badges)) {
+    if (text) warnOnce("badges on nodes", "a folded Load Story does not tell what is wrong with its script");
+    return;
+  }
+  if (!badges.has(node)) drawBadgeOf(node);
+  badges.set(node, text ? new LGraphBadge({ text, bgColor: colour, fgColor: "#fff" }) : null);
+  node.graph?.setDirtyCanvas?.(true, true);
+}
+
+function drawBadgeOf(node) {
+  const draw = node.drawBadges;
+  node.drawBadges = function (...how) {
+    const [own, others] = [badges.get(node), this.badges];
+    if (own) this.badges = [...others, own];
+    try {
+      return draw.apply(this, how);
+    } finally {
+      if (own) this.badges = others;
+    }
+  };
+}
+
 /** Tell the host that the workflow changed: undo, the "modified" mark, and the kept draft. */
 export function noteChange() {
   const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;

@@ -3,7 +3,7 @@ import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
 import { h, setText, useStyles } from "../shared/dom.js";
 import { LOAD_STORY, PROMPT_ENDS, everyNode, holderOf, isThere, kindOf, nodeOfId } from "../shared/graph.js";
-import { noteChange } from "../shared/host.js";
+import { noteChange, showBadge } from "../shared/host.js";
 import { icon } from "../shared/icons.js";
 import { heardSoFar, isEnded, isFinished, runOf, statesFor, whenProgress } from "../shared/runs.js";
 import { eachSecond, exactTime, timeToMake } from "../shared/time_left.js";
@@ -16,6 +16,7 @@ import { stateTexts, t } from "../shared/texts.js";
 
 const WIDGET = "storymem_shots";
 const READ_AFTER_MS = 500;
+const BADGE_COLOURS = { error: "#b3362f", warning: "#8a6410" };
 const SMALLEST = 64; // pixels: the button and one line
 const panels = new WeakMap(); // node -> NodePanel
 
@@ -117,7 +118,7 @@ class NodePanel {
     const empty = !answer.text.trim();
     this.answer = answer;
     this.tell(empty ? {} : answer, asked.file);
-    this.show(answer.shots, answer.error && !empty ? t("story.broken", answer) : "", empty);
+    this.show(answer.shots, answer.error && !empty ? t("story.broken") : "", empty);
     whenRead.dispatchEvent(new CustomEvent("read", { detail: { node: this.node, before } }));
   }
 
@@ -125,6 +126,7 @@ class NodePanel {
   tell(...told) {
     const { height } = this.note;
     this.note.show(...told);
+    showBadge(this.node, this.note.badge, BADGE_COLOURS[this.note.kind]);
     if (this.note.height === height) return;
     const { node } = this;
     const [, needed] = node.computeSize();

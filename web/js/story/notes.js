@@ -35,10 +35,14 @@ export class ScriptNote {
 
   /** Show what the server told of the script, or, without, what the last run did. */
   show(answer, file = NO_FILE) {
-    const text = (answer ? answer.told ?? [] : this.executed).join("\n");
+    const isWrong = Boolean(answer?.error);
+    const lines = isWrong ? [answer.error] : answer ? answer.told ?? [] : this.executed;
+    const text = lines.join("\n");
     setText(this.text, text);
     this.text.title = text;
     this.text.hidden = !text;
+    this.text.dataset.kind = this.kind = isWrong ? "error" : text ? "warning" : "";
+    this.badge = isWrong ? t("story.error") : text ? t("story.notes", { count: lines.length }) : ""; // seen from afar
     const offers = answer?.offers ?? [];
     const shown = JSON.stringify([offers, file]);
     if (shown === this.shown) return;
