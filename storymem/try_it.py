@@ -122,6 +122,11 @@ def read_script(what: str) -> Path | None:
             REFUSED,
             f"{path} names reference images, which the tiny model cannot see; take them out",
         )
+    if any(shot.start_image for shot in story.shots):
+        raise Stop(
+            REFUSED,
+            f"{path} names start images, which the tiny model cannot begin with; take them out",
+        )
     return path.resolve()
 
 

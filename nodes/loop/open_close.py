@@ -188,6 +188,7 @@ class ShotLoopOpen(io.ComfyNode):
         )
         settings.range(story)
         references.read_references(story)
+        references.read_start_images(story)  # again when the loop begins: a file may change
         # The nodes between Open and Close run as copies; the ones that the artist sees stay silent.
         silent = [ExecutionBlocker(None)] * len(body_outputs())
         bank = MemoryBank() if bank is None else bank  # an empty bank still has its settings

@@ -1,4 +1,4 @@
-"""What stands beside a script: pictures of the cast, and the graph itself."""
+"""What stands beside a script: pictures of the cast, start images, and the graph itself."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import folder_paths
+import torch
 from comfy.cli_args import args
 
 from ...storymem.files.images import read_picture
 from ...storymem.files.messages import shown
-from ...storymem.script.story import Story
+from ...storymem.loop.plan import Loop
+from ...storymem.script.story import Shot, Story
 from ..host.folders import find_inside
 
 LARGEST_GRAPH_IN_A_SHOT = 256 * 1024  # bytes of JSON; a larger graph goes into the story video only
@@ -23,18 +25,39 @@ def read_references(story: Story) -> dict:
         ValueError: naming the shot whose image is missing.
     """
     found = {}
-    folder = Path(folder_paths.get_input_directory()).resolve()
     for shot in story.shots:
         for name in shot.references:
-            path = find_inside(folder, name)
-            if path is None or not path.is_file():
-                raise ValueError(
-                    f"{shot} names the reference image {shown(name)}, which is not in the input "
-                    "folder; put it there or correct the name"
-                )
+            path = _find(shot, "reference", name)
             if name not in found:
                 found[name] = read_picture(path)
     return found
+
+
+def read_start_images(story: Story) -> dict[int, torch.Tensor]:
+    """The script's start images, ``uint8 [H, W, 3]`` by index of the shot.
+
+    Raises:
+        ValueError: naming the shot whose image is missing.
+    """
+    paths = {s.index: _find(s, "start", s.start_image) for s in story.shots if s.start_image}
+    read = {path: read_picture(path) for path in set(paths.values())}
+    return {index: read[path] for index, path in paths.items()}
+
+
+def start_image_of(loop: Loop, index: int) -> torch.Tensor | None:
+    """The picture that a shot begins with, as an IMAGE of one ``[1, H, W, 3]``."""
+    pixels = loop.start_images.get(index)
+    return None if pixels is None else pixels[None].float() / 255
+
+
+def _find(shot: Shot, kind: str, name: str) -> Path:
+    path = find_inside(Path(folder_paths.get_input_directory()).resolve(), name)
+    if path is None or not path.is_file():
+        raise ValueError(
+            f"{shot} names the {kind} image {shown(name)}, which is not in the input folder; put "
+            "it there or correct the name"
+        )
+    return path
 
 
 def graph_metadata(prompt, extra_pnginfo) -> dict[str, str]:

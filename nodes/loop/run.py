@@ -58,7 +58,12 @@ from .file_watch import VERSIONS, WATCH
 from .graph import LoopGraph
 from .notices import RefusedError, tell
 from .progress import send_progress, workflow_id
-from .references import LARGEST_GRAPH_IN_A_SHOT, read_references
+from .references import (
+    LARGEST_GRAPH_IN_A_SHOT,
+    read_references,
+    read_start_images,
+    start_image_of,
+)
 from .stop import report_stop
 from .wires import Notice
 from .wiring import impossible_shot, loop_notices, sampled_length
@@ -142,8 +147,7 @@ class LoopRun:
 
     def start_image(self, i: int) -> torch.Tensor | None:
         """The picture that shot ``i`` begins with, as an IMAGE of one."""
-        pixels = self.loop.start_images.get(self.steps[i].plan.shot.index)
-        return None if pixels is None else pixels[None].float() / 255
+        return start_image_of(self.loop, self.steps[i].plan.shot.index)
 
     async def _wait_for(self, i: int) -> None:
         """Wait for shot ``i``, but not past an interrupt."""
@@ -257,7 +261,9 @@ class LoopRun:
     def watched_files(self) -> list[str]:
         """Files that must stay as they are for the result to stand."""
         inputs = Path(folder_paths.get_input_directory())
-        files = [*self.graph.files(), *(str(inputs / name) for name in self.loop.references)]
+        starts = (shot.start_image for shot in self.loop.story.shots if shot.start_image)
+        names = (*self.loop.references, *starts)
+        files = [*self.graph.files(), *(str(inputs / name) for name in names)]
         for step in self.steps:
             files += map(str, step.record.folder.iterdir())
         return files + [str(path) for path in self.shown().files(self.steps, self.film)]
@@ -291,8 +297,9 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     body = json.dumps([graph.render_versions(), await graph.describe()])
     references = read_references(flow.story)
     store = ShotStore(Path(output) / STORE_FOLDER)
+    start_images = {**flow.start_images, **read_start_images(flow.story)}  # the script's own wins
     loop = Loop(
-        flow.story, flow.settings, flow.bank, body, store, references, flow.start_images,
+        flow.story, flow.settings, flow.bank, body, store, references, start_images,
         KNOWN.of(flow.bank), reads_weights=True,
     )  # fmt: skip
     place = story_folder(output, flow.settings.prefix, flow.story)

@@ -113,8 +113,9 @@ class BeginStory(io.ComfyNode):
         settings = LoopSettings(continuity, filename_prefix, negative)
         references, embedder = loop_references.read_references(story), KNOWN.of(bank)
         loop = Loop(
-            story, settings, bank, "", store, references, embedder=embedder, reads_weights=True
-        )
+            story, settings, bank, "", store, references, loop_references.read_start_images(story),
+            embedder, reads_weights=True,
+        )  # fmt: skip
         output = folder_paths.get_output_directory()
         folder = story_folder(output, filename_prefix, story)
         repair_folder(folder, story, store)  # or its edits and locks are not known
@@ -146,7 +147,10 @@ class NextShot(io.ComfyNode):
     @classmethod
     @shortens_host_paths
     def execute(cls, state) -> io.NodeOutput:
-        return io.NodeOutput(state, *body_values(state.loop.story, *state.begin()))
+        plan, bank, given = state.begin()
+        start_image = loop_references.start_image_of(state.loop, plan.shot.index)
+        values = body_values(state.loop.story, plan, bank, given, start_image)
+        return io.NodeOutput(state, *values)
 
 
 class FinishShot(io.ComfyNode):

@@ -48,7 +48,7 @@ def loop_notices(wires: Wires, close_id: str, loop: Loop, steps: Sequence[Step])
         *_shots(wires),
         *_prompts(wires),
         *_keyframes(wires),
-        *_start_images(wires),
+        *_start_images(wires, loop),
         *_cutters(wires, close_id),
         *_range(wires, loop, steps),
         *expert_notices(wires, loop, steps),
@@ -235,15 +235,16 @@ def _keyframes(wires: Wires) -> Iterator[Notice]:
             )
 
 
-def _start_images(wires: Wires) -> Iterator[Notice]:
-    if wires.source(wires.open_id, "start_images") is None:
+def _start_images(wires: Wires, loop: Loop) -> Iterator[Notice]:
+    is_wired = wires.source(wires.open_id, "start_images") is not None
+    if not is_wired and not any(shot.start_image for shot in loop.story.shots):
         return
     own = [wires.open_id, OPEN_START_IMAGE]
     if not any(value == own for n in wires.used for value in wires.inputs(n).values()):
         yield wires.notice(
             wires.open_id,
-            "start_images is connected, but its pictures are not used; connect start_image to the "
-            "start_image of M2V Sampler",
+            f"{'start_images is connected' if is_wired else 'the script names start images'}, but "
+            "its pictures are not used; connect start_image to the start_image of M2V Sampler",
         )
 
 

@@ -149,6 +149,11 @@ def _check_scripts(options: argparse.Namespace) -> None:
         names = {script.parent / name for shot in story.shots for name in shot.references}
         if gone := sorted(str(path) for path in names if not path.is_file()):
             raise ValueError(f"{script} names reference images that are not there: {gone[0]}")
+        if any(shot.start_image for shot in story.shots):
+            raise ValueError(
+                f"{script} names start images, which only one of the compared systems may use; "
+                "take them out of the script and pass them with --start-images"
+            )
         if options.start_images:
             from_folder(_start_images(options, script), story)
         if options.references:

@@ -285,7 +285,9 @@ def _work(options: argparse.Namespace, story: Story, engine: Engine) -> StoryRun
     references = {name: folder / name for name in sorted(names)}
     if any(shot.references for shot in story.shots) and not has_memory:
         raise ValueError("--memory off, but the script names reference images; take them out")
-    pictures = from_folder(options.start_images, story) if options.start_images else None
+    pictures = from_folder(options.start_images, story) if options.start_images else {}
+    own = {shot.index: folder / shot.start_image for shot in story.shots if shot.start_image}
+    pictures |= {index: read_picture(path) for index, path in own.items()}
     return StoryRun(
         story, settings, engine, models, _bank(options), references, pictures,
         may_keep_sampler=not options.tiny and "sampler" not in options.given,

@@ -22,10 +22,10 @@ from .plan import Loop
 from .shot_memory import ShotMemory
 
 # Of a shot, what is told otherwise or shows in no pixel: the mode says how it begins, its
-# references count by their pictures, scene and number name its file.
+# references and its start image count by their pictures, scene and number name its file.
 NO_PIXELS = (
     "scene", "number", "cut", "continuity", "references", "first_frame_prompt", "lock",
-    "row", "take",
+    "row", "take", "start_image",
 )  # fmt: skip
 
 

@@ -177,6 +177,14 @@ def _check_take(value, where: str) -> str:
     )
 
 
+def _check_start_image(value, where: str) -> str:
+    if not isinstance(value, str):
+        raise ScriptError(
+            f"{where} must be one image file name of the input folder, but it is {shown(value)}"
+        )
+    return value.strip().translate(FOLDERS)
+
+
 SHOT_FIELDS: dict[str, ShotField] = {
     "seed": ShotField("seed", _check_seed),
     "length": ShotField("length", _check_length),
@@ -184,6 +192,7 @@ SHOT_FIELDS: dict[str, ShotField] = {
     "continuity": ShotField("continuity", _check_continuity),
     "lora_strength": ShotField("lora_strength", _check_strength),
     "reference_images": ShotField("references", _check_references),
+    "start_image": ShotField("start_image", _check_start_image),
     "first_frame_prompt": ShotField("first_frame_prompt", check_words),
     "lock": ShotField("lock", _check_bool),
     "use_take": ShotField("take", _check_take),

@@ -34,6 +34,7 @@ class Shot:
     lock: bool = False  # keep the last finished result, whatever changed
     row: str = ""  # id of the row, as the story editor gives it to a locked shot
     take: str = ""  # the finished result to use, whatever changed: its key, or how that begins
+    start_image: str = ""  # image file in the host's input folder: the shot's first frame
 
     @property
     def label(self) -> str:

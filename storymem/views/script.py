@@ -62,6 +62,7 @@ def _view_row(row: Row) -> dict:
         **fields,
         "lock": row.fields.get("lock", False),
         "reference_images": row.fields.get("reference_images", []),
+        "start_image": row.fields.get("start_image", ""),
         "first_frame_prompt": row.fields.get("first_frame_prompt", ""),
         "extra": _as_text(row.more),
         "scene_extra": [_as_text(row.scene_more)] if row.scene_more else [],

@@ -160,6 +160,15 @@ def test_names_and_words_that_show_in_no_pixel_leave_a_shot_done(folder):
     assert [found.word for found in shot_states(moved, folder)] == ["done"] * 3
 
 
+def test_a_start_image_is_another_shot_and_none_is_what_it_was(folder):
+    begun = load_story(
+        {"story_name": "Tale", "scenes": [{"video_prompts": ["one", "two", "three"],
+         "cut": [True] * 3, "start_image": [None, "b.png", None]}]}
+    )  # fmt: skip
+    assert shot_states(begun, folder)[0].word == "done"
+    assert shot_states(begun, folder)[1].word == "waiting"
+
+
 def test_taking_a_lock_off_or_locking_what_has_no_result_changes_nothing(folder, tmp_path):
     make(folder, tale(lock=[None, True, None]))
     assert states(tale(), folder) == ["done"] * 3

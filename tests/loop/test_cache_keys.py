@@ -103,6 +103,7 @@ def test_what_shows_in_a_shots_pixels_is_in_its_key(loop, fields):
         {"first_frame_prompt": "a boat"},
         {"lock": True},
         {"row": "r1"},
+        {"start_image": "a.png"},  # its picture is, once it is read
         {"references": ("copy.png",)},  # the same picture
     ],
 )

@@ -20,6 +20,7 @@ FROM_THE_BEGINNING = {
     Shot: {
         "index", "scene", "number", "prompt", "cut", "seed", "length", "negative", "continuity",
         "lora_strength", "references", "first_frame_prompt", "lock", "row",
+        "start_image",  # counts by its picture, as references do: see NO_PIXELS
     },
     ShotPlan: {"shot", "story", "prompt", "mode", "has_start"},
     RunSettings: {

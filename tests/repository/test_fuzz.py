@@ -147,6 +147,7 @@ FIELDS = {
     "lora_strength": mostly(st.floats(0, 2)),
     "reference_images": mostly(st.lists(TEXT, max_size=2)),
     "first_frame_prompt": mostly(TEXT),
+    "start_image": mostly(TEXT),
     "lock": mostly(st.booleans()),
 }
 SHOT = st.fixed_dictionaries(

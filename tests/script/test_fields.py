@@ -39,11 +39,17 @@ def test_every_field_goes_where_the_shot_keeps_it():
         "continuity": "continuity",
         "lora_strength": "lora_strength",
         "reference_images": "references",
+        "start_image": "start_image",
         "first_frame_prompt": "first_frame_prompt",
         "lock": "lock",
         "use_take": "take",
     }
     assert STORY_FIELDS == ("character",)
+
+
+def test_a_start_image_is_one_file_name():
+    assert kept("start_image", " cast\\mara.png ") == "cast/mara.png"
+    assert told("start_image", ["a.png"]).startswith("start_image must be one image file name")
 
 
 def test_what_is_wrong_is_told_with_its_place():

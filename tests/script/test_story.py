@@ -29,6 +29,7 @@ EXTRA = (
     "continuity",
     "lora_strength",
     "reference_images",
+    "start_image",
     "lock",
     "first_frame_prompt",
 )

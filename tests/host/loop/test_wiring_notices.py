@@ -212,6 +212,12 @@ def test_start_images_that_nobody_uses(prompt, notices):
     assert "its pictures are not used" in notices(prompt)[OPEN]
     inputs(prompt, SAMPLER)["start_image"] = [of(prompt, OPEN), 7]
     assert notices(prompt) == {}
+    named = "[start_image: example.png]\nOne shot."
+    assert notices(prompt, script=named) == {}
+    del inputs(prompt, OPEN)["start_images"]
+    assert notices(prompt, script=named) == {}
+    del inputs(prompt, SAMPLER)["start_image"]
+    assert "the script names start images" in notices(prompt, script=named)[OPEN]
 
 
 @pytest.mark.parametrize("name", ["shot", "bank"])

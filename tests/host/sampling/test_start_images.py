@@ -67,6 +67,37 @@ def test_only_the_shot_whose_picture_changed_is_made_again(host, log):
     assert ran(log) == [3]  # shot 2 is found again, and what follows it is new
 
 
+def test_the_script_names_the_pictures_of_its_shots(host, log):
+    folder = host.base / "input" / "starts"
+    folder.mkdir(exist_ok=True)
+    pictures = {"red.png": (250, 0, 0), "green.png": (0, 250, 0), "blue.png": (0, 0, 250)}
+    for name, colour in pictures.items():
+        Image.new("RGB", (64, 48), colour).save(folder / name)
+    names = [f"starts/{name}" for name in pictures]
+    script = story(3, start_image=names, cuts=[True, False, False])
+    graph = loop_graph(script, log, opened={"after_redo": "keep_later"})
+    graph["repeat"] = node("RepeatImageBatch", image=["open", 7], amount=9)
+    graph["close"]["inputs"]["frames"] = ["repeat", 0]
+    shown = colours_of(host.run(graph)["folder"], 3)
+    assert [int(np.argmax(colour)) for colour in shown] == [0, 1, 2]
+    assert lines_of(log)[::2] == ["begin 1 m2v", "begin 2 m2v", "begin 3 m2v"]
+    ran(log)
+    Image.new("RGB", (64, 48), (0, 0, 240)).save(folder / "green.png")  # another one of that name
+    shown = colours_of(host.run(graph)["folder"], 3)
+    assert ran(log) == [2]
+    assert int(np.argmax(shown[1])) == 2
+    (folder / "green.png").unlink()
+    with pytest.raises(RuntimeError, match=r"shot 2 .* names the start image 'starts/green.png'"):
+        host.run(graph)
+
+
+def test_the_script_has_its_way_where_pictures_are_wired_too(host, log):
+    Image.new("RGB", (64, 48), (0, 0, 250)).save(host.base / "input" / "own_start.png")
+    script = story(2, start_image=[None, "own_start.png"])
+    shown = colours_of(host.run(with_pictures(log, [RED, GREEN], script=script))["folder"], 2)
+    assert [int(np.argmax(colour)) for colour in shown] == [0, 2]
+
+
 def test_a_picture_for_every_shot_or_none(host, log):
     with pytest.raises(
         Exception, match="start_images holds 2 pictures, but the story 'Tale' has 3"
