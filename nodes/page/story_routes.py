@@ -141,6 +141,7 @@ def _states(story: Story, prefix: str, shots: list[dict]) -> dict:
     warnings = [*story.warnings, *refused, *about_folder]
     mark = script_mark(story)
     facts = {"folder": subfolder, "warnings": warnings, "refused": refused, "mark": mark}
+    facts["names"] = list(story.names)
     times = {"waiting": _waiting_time(story, states), **time_left_of(subfolder, mark)}
     film = find_present_film(folder, story)
     shown_film = film and _shown_file(film, output)

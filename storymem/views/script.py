@@ -20,9 +20,14 @@ WHOLE = ("seed", "length")
 
 
 def view_script(script: Script) -> dict:
-    """``name``, ``overview``, ``character``, ``extra``, ``format`` and ``shots``."""
+    """``name``, ``cast``, ``overview``, ``character``, ``extra``, ``format`` and ``shots``.
+
+    ``cast`` is names with commas between, ``None`` where the script says more of its cast than such
+    a text holds. It stands in ``extra`` as well, as the script has it.
+    """
     return {
         "name": script.name,
+        "cast": _cast_as_text(script.more.get("cast")),
         "overview": script.overview,
         "character": script.character,
         "extra": _as_text(script.more),
@@ -46,7 +51,23 @@ def script_of_view(view: Mapping) -> Script:
             raise ScriptError(f"{key} must be text, but it is {shown(value)}")
     rows = tuple(_row(shot, i) for i, shot in enumerate(shots))
     form = view.get("format") or "json"
-    return Script(rows, **texts, more=_of_text(view.get("extra"), "the story"), format=form)
+    more = _with_cast(_of_text(view.get("extra"), "the story"), view.get("cast"))
+    return Script(rows, **texts, more=more, format=form)
+
+
+def _cast_as_text(cast: object) -> str | None:
+    if isinstance(cast, list) and all(isinstance(name, str) and "," not in name for name in cast):
+        return ", ".join(cast)
+    return cast if isinstance(cast, str) else "" if cast is None else None
+
+
+def _with_cast(more: dict, text: object) -> dict:
+    """``more`` with the cast that was typed, as the script wrote it where that says the same."""
+    if not isinstance(text, str) or text == _cast_as_text(more.get("cast")):
+        return more
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    others = {key: value for key, value in more.items() if key != "cast"}
+    return {"cast": names, **others} if names else others
 
 
 def _view_row(row: Row) -> dict:

@@ -48,6 +48,28 @@ def test_a_view_that_nobody_changed_is_the_same_script():
     assert write_script(script_of_view(sent), "json") == write_script(script, "json")
 
 
+@pytest.mark.parametrize(
+    ("cast", "text"),
+    [
+        (None, ""), ("Mara,  Pip", "Mara,  Pip"), (["Mara", "Pip "], "Mara, Pip "), ([], ""),
+        (["Mara, the keeper"], None), ([{"name": "Mara", "age": 9}], None),
+    ],
+)  # fmt: skip
+def test_a_cast_is_names_with_commas_and_stays_as_it_was_written(cast, text):
+    data = {**SCRIPT, **({} if cast is None else {"cast": cast})}
+    script = read_script(json.dumps(data))
+    view = json.loads(json.dumps(view_script(script)))
+    assert view["cast"] == text
+    assert script_of_view(view).more == script.more
+    view["cast"] = " Ann , Bo,"
+    assert script_of_view(view).more["cast"] == ["Ann", "Bo"]
+    view["cast"] = ""
+    more = script_of_view(view).more
+    assert "cast" not in more or (text == "" and more["cast"] == cast)
+    view["cast"] = None  # a page that shows none
+    assert script_of_view(view).more == script.more
+
+
 def test_numbers_that_were_typed_are_numbers():
     view = seen()
     view["shots"][1].update(seed=" 12 ", length="81", lora_strength="0.5", scene="4")

@@ -215,7 +215,9 @@ def test_no_value_of_a_row_is_more_than_the_route_can_bear(server, field):
             assert str(server.base) not in json.dumps(answer)
 
 
-@pytest.mark.parametrize("field", ["name", "overview", "character", "extra", "format", "shots"])
+@pytest.mark.parametrize(
+    "field", ["name", "cast", "overview", "character", "extra", "format", "shots"]
+)
 def test_no_value_of_a_script_is_more_than_the_route_can_bear(server, field):
     for value in ODD:
         status, answer = tell(server, "/storymem/script", {"shots": [ROW], field: value})

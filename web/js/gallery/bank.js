@@ -3,6 +3,8 @@ import { api } from "../../../../scripts/api.js";
 import { h } from "../shared/dom.js";
 import { t } from "../shared/texts.js";
 
+export { PICTURE_ENDINGS, isPicture, upload } from "../shared/input_pictures.js";
+
 export const LARGE = 1024;
 const SMALL = 192;
 const MAX_SHOWN = 200;
@@ -89,28 +91,6 @@ export function inputUrl(name) {
     type: "input",
   });
   return api.apiURL(`/view?${query}`);
-}
-
-/** Endings of the pictures that the server reads (storymem/images.py), lower case. */
-export const PICTURE_ENDINGS = [
-  ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp", ".webp", ".bmp", ".tif", ".tiff",
-  ".gif", ".avif",
-];
-
-export function isPicture(name) {
-  const ending = name.slice(name.lastIndexOf(".")).toLowerCase();
-  return PICTURE_ENDINGS.includes(ending);
-}
-
-/** Put a picture into the host's input folder; its name there. */
-export async function upload(file) {
-  const body = new FormData();
-  body.append("image", file);
-  body.append("type", "input");
-  const answer = await api.fetchApi("/upload/image", { method: "POST", body });
-  if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
-  const { name, subfolder } = await answer.json();
-  return subfolder ? `${subfolder}/${name}` : name;
 }
 
 export function placeOf(frame) {

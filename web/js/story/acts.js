@@ -8,10 +8,12 @@ import { t } from "../shared/texts.js";
 export function act(dialog, name, id, value) {
   const story = dialog.history.value;
   const at = story.rows.findIndex((row) => row.id === id);
-  if (name === "field") {
+  if (name === "say") {
+    dialog.controls.say(value.text, value);
+  } else if (name === "field") {
     const isScene = value.name === "scene"; // whose number many shots have
     const next = isScene ? model.setScene(story, id, value.value) : model.setRow(story, id, { [value.name]: value.value });
-    dialog.change(next, `${id} ${value.name}`, isScene ? next.rows : [next.rows[at]]);
+    dialog.change(next, value.isTyped === false ? null : `${id} ${value.name}`, isScene ? next.rows : [next.rows[at]]);
   } else if (name === "up" || name === "down") {
     dialog.change(model.moveRow(story, id, name === "up" ? -1 : 1));
     dialog.controls.focusShot(id, value?.from ?? name);

@@ -8,7 +8,7 @@ import { isSpaceForStory } from "./player.js";
 import { StoryTable } from "./table.js";
 import { Timeline } from "./timeline.js";
 
-const HEADS = ["name", "character", "overview"];
+const HEADS = ["name", "cast", "character", "overview"];
 // Nothing that is done in the dialog is meant for the canvas below it.
 const KEPT = ["keyup", "keypress", "copy", "paste", "cut", "pointerdown", "wheel", "contextmenu", "drop", "dragover"];
 
@@ -37,6 +37,7 @@ export class StoryControls {
     this.find = new FindBar(does, this.table);
     this.heads = {
       name: head("name", "input", { type: "text", autocomplete: "off" }),
+      cast: head("cast", "input", { type: "text", autocomplete: "off" }),
       character: head("character", "textarea", { rows: 2 }),
       overview: head("overview", "textarea", { rows: 2 }),
     };
@@ -159,10 +160,17 @@ export class StoryControls {
   showHeads(story, defaultName) {
     for (const name of HEADS) {
       const control = this.heads[name].querySelector("[data-head]");
-      if (control.value !== story[name].replace(/\r\n?/g, "\n")) control.value = story[name];
+      const text = story[name] ?? "";
+      if (control.value !== text.replace(/\r\n?/g, "\n")) control.value = text;
     }
+    this.heads.cast.querySelector("input").readOnly = story.cast === null; // it holds more than names
     this.heads.name.querySelector("input").placeholder = defaultName;
     this.format.value = story.format;
+  }
+
+  /** Who is in the story as it is read; shown where no cast is typed. */
+  showNames(names) {
+    this.heads.cast.querySelector("input").placeholder = names.length ? t("story.cast.found", { names: names.join(", ") }) : "";
   }
 
   /** The script as text; one that is being typed is left as it is unless it says something else. */

@@ -215,6 +215,7 @@ export class StoryDialog {
   learn(story, answer) {
     this.answers.set(story, answer);
     if (answer.error) return;
+    this.controls.showNames(answer.names ?? []);
     story.rows.forEach((row, i) => {
       const { state, video, who, took } = answer.shots[i];
       const known = this.facts.get(row.id); // an edited shot keeps showing what it was

@@ -1,14 +1,16 @@
 /** The table of shots in the story editor: one row per shot, changed only where the story changed. */
 import { h, placeAfter, setText } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
+import { filesOf } from "../shared/input_pictures.js";
 import { posterOf } from "./api.js";
+import { buildDetails } from "./details.js";
+import { uploadAll } from "./picker.js";
 import { RowPlayer } from "./player.js";
 import { stateTexts, t } from "../shared/texts.js";
 import { exactTime } from "../shared/time_left.js";
 
 const DRAG_TYPE = "application/x-storymem-shot";
-const MORE_FIELDS = ["negative_prompt", "first_frame_prompt", "continuity", "lora_strength", "reference_images"];
-const CONTINUITY = ["", "last_frame", "last_five_frames"];
+const MORE_FIELDS = ["negative_prompt", "first_frame_prompt", "continuity", "lora_strength", "reference_images", "start_image"];
 const KEYS_WITH_SHIFT = { Enter: "split", Backspace: "join", Delete: "join" };
 const PARTS = { // of a row, that are changed later
   head: ".sm-scene", poster: ".sm-poster", picture: ".sm-poster img", number: ".sm-number", state: ".sm-state", took: ".sm-took",
@@ -114,22 +116,10 @@ export class StoryTable {
   }
 
   buildMore(part) {
-    const area = (name) => h("label", {}, h("span", {}, t(`story.${name}`)),
-      h("textarea", { "data-field": name, rows: 2, "aria-label": t(`story.${name}`), title: t(`story.${name}.long`) }));
-    const choice = h("select", { "data-field": "continuity", "aria-label": t("story.continuity"), title: t("story.continuity.long") },
-      ...CONTINUITY.map((value) => h("option", { value }, value || t("story.continuity.auto"))));
-    const strength = h("input", {
-      "data-field": "lora_strength", type: "text", inputmode: "decimal", autocomplete: "off",
-      placeholder: t("story.auto"), "aria-label": t("story.lora_strength"), title: t("story.lora_strength.long"),
-    });
-    const extra = h("output", { class: "sm-extra" });
-    part.extra = extra;
-    part.details = h("div", { class: "sm-more" },
-      area("negative_prompt"), area("first_frame_prompt"), area("reference_images"),
-      h("div", { class: "sm-short" },
-        h("label", {}, h("span", {}, t("story.continuity")), choice),
-        h("label", {}, h("span", {}, t("story.lora_strength")), strength), extra));
-    part.element.append(part.details);
+    const id = Number(part.element.dataset.id);
+    const { element, extra, show } = buildDetails((name, names) => this.setPictures(id, name, names));
+    Object.assign(part, { details: element, extra, showPictures: show });
+    part.element.append(element);
     part.controls = [...part.element.querySelectorAll("[data-field]")];
   }
 
@@ -149,6 +139,7 @@ export class StoryTable {
     }
     const negative = part.details?.querySelector('[data-field="negative_prompt"]');
     if (negative) negative.placeholder = t(row.negative_prompt === "" ? "story.negative.none" : "story.negative.auto");
+    part.showPictures?.(row);
     if (part.extra) part.extra.textContent = row.extra ? t("story.extra", { fields: namesIn(row.extra) }) : "";
     part.more.classList.toggle("sm-set", MORE_FIELDS.some((name) => row[name]?.length || typeof row[name] === "number") || Boolean(row.extra));
     part.takes.classList.toggle("sm-set", Boolean(row.use_take));
@@ -259,8 +250,31 @@ export class StoryTable {
     part.element.scrollIntoView({ block: "nearest" });
   }
 
+  /** Pictures that are dropped on a row are its references, or its start image where that stands. */
+  async dropFiles(id, name, files) {
+    const names = await uploadAll(files, (text, how) => this.act("say", id, { text, ...how }));
+    const row = this.parts.get(id)?.row;
+    if (row && names.length) this.setPictures(id, name, name === "start_image" ? names : [...row.reference_images, ...names]);
+  }
+
+  setPictures(id, name, names) {
+    const value = name === "start_image" ? names.at(-1) ?? "" : [...new Set(names)];
+    this.act("field", id, { name, value, isTyped: false }); // a step of its own for undo
+  }
+
+  draggedFiles(event, item) {
+    this.mark?.classList.remove("sm-drop");
+    this.mark = item;
+    if (!["dragover", "drop"].includes(event.type)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (event.type === "dragover") item.classList.add("sm-drop");
+    else this.dropFiles(Number(item.dataset.id), event.target.closest("[data-drop]")?.dataset.drop ?? "reference_images", filesOf(event.dataTransfer));
+  }
+
   dragged(event) {
     const item = event.target.closest?.("li[data-id]");
+    if (item && !this.dragging && event.dataTransfer.types.includes("Files")) return void this.draggedFiles(event, item);
     if (event.type === "dragstart") {
       if (event.target.dataset?.act !== "handle") return;
       this.dragging = idOf(event.target);
@@ -340,6 +354,7 @@ function textOf(row, name) {
 
 function valueOf(name, text) {
   if (name === "prompt" || name === "first_frame_prompt") return text;
+  if (name === "start_image") return text.trim();
   if (name === "reference_images") return text.split("\n").map((line) => line.trim()).filter(Boolean);
   if (name === "scene") return /^\d{1,6}$/.test(text.trim()) ? Number(text) : NaN;
   return text.trim() === "" ? null : text;
