@@ -55,7 +55,14 @@ export async function cleanTakes(script, isMeant) {
   return post("/storymem/takes/clean", { ...script, remove: isMeant });
 }
 
+const posters = new WeakMap(); // video -> address, which the table and the timeline ask for
+
 export function posterOf(video) {
+  if (!posters.has(video)) posters.set(video, addressOfPoster(video));
+  return posters.get(video);
+}
+
+function addressOfPoster(video) {
   const record = /(?:^|\/)shots\/[0-9a-f]{2}\/([0-9a-f]{64})$/.exec(video.subfolder)?.[1];
   if (record) return api.apiURL(`/storymem/poster?${new URLSearchParams({ record, size: 256, v: video.version })}`);
   const label = /^shot_(\d+_\d+(?: new(?: \d+)?)?)\.mp4$/.exec(video.filename)?.[1] ?? "";

@@ -23,9 +23,9 @@ class PictureField {
   }
 
   show(names) {
-    clearTimeout(this.timer);
     if (names.length === this.names.length && names.every((name, i) => name === this.names[i])) return;
     this.names = names;
+    clearTimeout(this.timer);
     const isTyped = TYPED.includes(document.activeElement?.dataset.field); // half a name is no picture
     if (isTyped) this.timer = setTimeout(() => this.draw(), DRAWN_AFTER_MS);
     else this.draw();

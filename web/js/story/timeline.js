@@ -80,7 +80,10 @@ export class Timeline {
     const said = `${at} ${row.scene} ${row.starts} ${row.cut} ${row.length} ${row.lock} ${state}`;
     Object.assign(part, { row, at, facts });
     if (part.said !== said) this.number(part, said, state);
-    const source = facts?.video ? posterOf(facts.video) : "";
+    const video = facts?.video ?? null;
+    if (part.video === video) return;
+    part.video = video;
+    const source = video ? posterOf(video) : "";
     if ((part.source ?? "") === source) return;
     part.source = source;
     part.picture.hidden = !source;
