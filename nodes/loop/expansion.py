@@ -41,8 +41,8 @@ def body_outputs() -> list:
         ),
         io.Image.Output(
             display_name="start_image",
-            tooltip="This shot's picture from start_images, for M2V Sampler's start_image; nothing "
-            "if start_images is not connected.",
+            tooltip="The picture that this shot begins with, from the script or from start_images, "
+            "for M2V Sampler's start_image; nothing for a shot without one.",
         ),
     ]
 

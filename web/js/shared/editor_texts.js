@@ -82,7 +82,7 @@ export const EDITOR_TEXTS = {
     "story.cast.long": "故事中的人名，用逗号分隔。提示词中的 @人名 指某个人，记忆据此区分人物",
     "story.cast.found": "已识别：{names}",
     "story.start_image": "起始图",
-    "story.start_image.long": "input 文件夹中的文件名：这张图是镜头的首帧，镜头以切镜开始。请将“镜头循环：开始”的 start_image 连接到 M2V 采样器",
+    "story.start_image.long": "input 文件夹中的文件名：这张图是镜头的首帧，镜头以切镜开始。请将“镜头循环：开始”的“起始图”接到“M2V 采样器”",
     "pictures.reference_images": "选择图片……",
     "pictures.reference_images.long": "从 input 文件夹选择图片，或将图片文件拖到此处或该行上",
     "pictures.start_image": "选择图片……",
