@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.http,
     pytest.mark.skipif(find_chromium() is None, reason="no Chromium: the page is not looked at"),
 ]
-BLOCKS = """() => [...document.querySelectorAll(".sm-timeline > li")].map((block) => ({
+BLOCKS = """() => [...document.querySelectorAll(".sm-timeline > div")].map((block) => ({
     number: block.querySelector(".sm-number").textContent,
     scene: block.querySelector(".sm-of-scene").textContent,
     name: block.querySelector("button").getAttribute("aria-label"),
@@ -62,7 +62,7 @@ def block(page, number: int):
 def in_hand(page) -> str:
     """The number of the block that has the keyboard."""
     return page.page.evaluate(
-        "() => document.activeElement.closest('.sm-timeline li')"
+        "() => document.activeElement.closest('.sm-timeline > div')"
         "?.querySelector('.sm-number').textContent ?? ''"
     )
 
@@ -176,11 +176,11 @@ def test_two_hundred_blocks_are_cheap(page, server):
 
     type_in_the_last()
     page.page.wait_for_function(
-        "() => document.querySelector('.sm-timeline li:last-child').dataset.state === 'waiting'"
+        "() => document.querySelector('.sm-timeline > :last-child').dataset.state === 'waiting'"
     )
     seen = watch_list(page.page, ".sm-timeline", type_in_the_last)
     assert (seen.nodes, seen.lines) == (0, [])  # nothing of the timeline shows a prompt
     moved = watch_list(page.page, ".sm-timeline", lambda: page.press("Alt+ArrowUp"))
-    assert moved.moves == 2  # of one block
+    assert moved.nodes == 2  # one block, taken out and put in
     assert sum("/storymem/poster?" in url for url in asked) < 100
     page.close()

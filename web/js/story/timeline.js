@@ -26,7 +26,7 @@ export class Timeline {
     Object.assign(this, { act, choose });
     this.parts = new Map(); // row id -> the elements of its block
     this.usual = lengthInGraph();
-    this.element = h("ol", { class: "sm-timeline", "aria-label": t("timeline") });
+    this.element = h("div", { class: "sm-timeline", role: "list", "aria-label": t("timeline") });
     this.element.addEventListener("click", ({ target }) => { if (idOf(target)) this.choose(idOf(target)); });
     this.element.addEventListener("keydown", (event) => this.pressed(event));
     this.element.addEventListener("focusin", ({ target }) => this.keepStop(idOf(target)));
@@ -66,7 +66,7 @@ export class Timeline {
   }
 
   build({ id }) {
-    this.blank ??= h("li", {}, h("span", { class: "sm-of-scene" }), h("button", { type: "button", draggable: "true", tabindex: "-1" },
+    this.blank ??= h("div", { role: "listitem" }, h("span", { class: "sm-of-scene" }), h("button", { type: "button", draggable: "true", tabindex: "-1" },
       h("img", { alt: "", loading: "lazy", decoding: "async", draggable: "false", hidden: true }), h("span", { class: "sm-number" })));
     const element = this.blank.cloneNode(true);
     element.dataset.shot = id;
@@ -166,7 +166,7 @@ export class Timeline {
     const by = STEPS[event.key];
     if (by && event.altKey) this.act(by < 0 ? "up" : "down", id, { from: "timeline" });
     else if (event.altKey) return;
-    else if (by) this.focusAt(event.target.closest("li")[by < 0 ? "previousElementSibling" : "nextElementSibling"]);
+    else if (by) this.focusAt(event.target.closest("[data-shot]")[by < 0 ? "previousElementSibling" : "nextElementSibling"]);
     else if (event.key === "Home") this.focusAt(this.element.firstChild);
     else if (event.key === "End") this.focusAt(this.element.lastChild);
     else return;
@@ -205,6 +205,6 @@ export class Timeline {
 }
 
 function idOf(element) {
-  const id = element.closest?.("li[data-shot]")?.dataset.shot;
+  const id = element.closest?.("[data-shot]")?.dataset.shot;
   return id ? Number(id) : null;
 }
