@@ -216,6 +216,8 @@ def test_a_comparison_that_cannot_work_makes_nothing(scripts, tmp_path, models, 
     out = tmp_path / "out"
     viclip = ("--viclip", models["--viclip"])
     broken, referring = tmp_path / "broken.json", tmp_path / "referring.txt"
+    beginning = tmp_path / "beginning.txt"
+    beginning.write_text("[start_image: cat.png]\nthe cat sits\n")
     broken.write_text("{")
     referring.write_text("[reference_images: cat.png]\nthe cat sits\n")
     wrong = {
@@ -227,6 +229,7 @@ def test_a_comparison_that_cannot_work_makes_nothing(scripts, tmp_path, models, 
         # What would stop a later story is told before the first one is made.
         "cannot be read as a script": ([scripts[0], broken], *viclip),
         "systems without memory cannot see": ([scripts[0], referring], *viclip),
+        "names start images": ([scripts[0], beginning], *viclip),
         "lacks a picture for 3 of the 3": (
             scripts, *viclip, "--systems", "two_stage", "--start-images", tmp_path
         ),

@@ -207,6 +207,19 @@ def test_references_and_a_start_image_begin_a_story(
     assert load_bank(tmp_path / "a" / "bank").frames[0].pinned
 
 
+def test_the_script_names_start_images_that_lie_beside_it(
+    tmp_path, i2v, tmp_path_factory, count_samples
+):
+    t2v = tiny_diffusers.write_i2v(tmp_path_factory.mktemp("t2v"), in_channels=16)
+    Image.fromarray(noise_image(1).numpy()).save(tmp_path / "door.png")
+    own = tmp_path / "own.txt"
+    own.write_text("[start_image: door.png]\nA door opens.")
+    assert run(own, tmp_path / "out", i2v, "--t2v", t2v) == 0
+    assert count_samples.kinds == ["i2v M=0"]
+    (tmp_path / "door.png").unlink()
+    assert run(own, tmp_path / "other", i2v, "--t2v", t2v) == 2
+
+
 def test_what_is_wrong_is_told_before_anything_is_loaded(
     script, tmp_path, i2v, monkeypatch, caplog
 ):

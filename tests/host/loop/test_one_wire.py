@@ -7,7 +7,9 @@ import logging
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from helpers.keyframe_graphs import record
 from helpers.loop_graphs import decoded, edited, loop_graph, ran, story
 
 pytestmark = pytest.mark.usefixtures("fresh")
@@ -71,6 +73,17 @@ def test_one_wire_gives_the_same_story_as_the_shot_loop(host, tmp_path):
     for name in ("Tale_00001_.mp4", "shot_01_02.mp4"):
         assert decoded(Path(wired["folder"]) / name) == decoded(Path(looped["folder"]) / name)
     assert [f.digest for f in wired["bank"].frames] == [f.digest for f in looped["bank"].frames]
+
+
+def test_a_start_image_of_the_script_comes_from_next_shot(host, tmp_path):
+    Image.new("RGB", (16, 8), (250, 0, 0)).save(host.base / "input" / "wired.png")
+    graph = one_wire(story(2, start_image=["wired.png", None]), tmp_path / "log", 2)
+    for i in (0, 1):
+        graph[f"seen{i}"] = record([f"next{i}", 7], f"start{i}")
+    found = host.run(graph)
+    assert list(found["start0"].shape) == [1, 8, 16, 3]
+    assert found["start0"][0, 0, 0, 0] > 0.9
+    assert found["start1"] is None
 
 
 def test_finished_shots_run_nothing_and_edits_run_what_follows(host, tmp_path):
