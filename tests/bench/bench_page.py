@@ -67,6 +67,23 @@ STEPS = {  # each gives the milliseconds until the page has drawn what came of i
     "a letter in the last shot's prompt": """(shots) => {
         return typed(rows()[shots - 1].querySelector("[data-field=prompt]"));
     }""",
+    "go to the end of the timeline": """() => drawn(() => {
+        inEditor(".sm-timeline").scrollLeft = 1e6;
+    })""",
+    "find a word of every prompt": """() => drawn(() => {
+        inEditor("[data-act=find]").click();
+        inEditor("[data-find=words]").value = "shore";
+        inEditor("[data-find=words]").dispatchEvent(new Event("input", { bubbles: true }));
+    })""",
+    "go to the last place": "() => drawn(() => inEditor('[data-find=previous]').click())",
+    "replace all of them": """() => drawn(() => {
+        inEditor("[data-find=other]").value = "beach";
+        inEditor("[data-find=all]").click();
+    })""",
+    "take that back": """() => drawn(() => {
+        inEditor("[data-act=undo]").click();
+        inEditor("[data-find=close]").click();
+    })""",
     "add a shot after the first": "() => drawn(() => inEditor('[data-act=add]').click())",
     "move the first one down": "() => drawn(() => inEditor('[data-act=down]').click())",
     "remove the first one": "() => drawn(() => inEditor('[data-act=remove]').click())",
@@ -132,7 +149,7 @@ def asked(shots: int) -> dict:
 def time_server(server, shots: int) -> dict[str, float]:
     """Milliseconds of an answer, and of the slowest one to others who ask meanwhile."""
     view = server.post("/storymem/story", asked(shots))
-    assert [shot["state"] for shot in view["shots"]] == ["waiting"] * shots
+    assert [shot["state"] for shot in view["shots"]] == ["waiting", *["depends 1"] * (shots - 1)]
     assert all(shot["video"] for shot in view["shots"][1:])
     found = {"GET /system_stats": statistics.median(get(server) for _ in range(50))}
     for path, body in (("story", asked(shots)), ("script", {**view, "prefix": "page"})):
@@ -166,7 +183,7 @@ def time_editor(page, shots: int) -> dict[str, float]:
     for _ in range(REPEATS):
         page.page.evaluate("() => { longest = 0; }")
         page.load(body["script"])
-        page.wait_on_node(["waiting"] * shots)
+        page.wait_on_node(["waiting", *["depends"] * (shots - 1)])
         tasks["load the workflow"].append(page.page.evaluate("longest"))
         page.page.evaluate(BEGIN_RUN, mark)
         for name, step in STEPS.items():
