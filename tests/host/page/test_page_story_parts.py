@@ -67,7 +67,7 @@ def test_a_shot_is_split_at_the_cursor_and_joined_again_by_keys(page):
 def test_a_split_keeps_fields_and_the_lock_and_id_stay_with_the_first(page):
     own = {
         "seed": 2**63 + 1, "length": 121, "negative_prompt": "", "lora_strength": 0.5, "lock": True,
-        "reference_images": ["a.png"], "id": "row-1", "camera": 10**20,
+        "reference_images": ["a.png"], "crew": {"id": "row-1"}, "id": "row-1", "camera": 10**20,
     }  # fmt: skip
     shot = {"prompt": "雨停了。\r\n她离开。", **own}
     page.load(json.dumps({"scenes": [{"video_prompts": [shot], "cut": [True]}]}))
@@ -80,6 +80,7 @@ def test_a_split_keeps_fields_and_the_lock_and_id_stay_with_the_first(page):
     assert (first["prompt"], second["prompt"]) == ("雨停了。", "她离开。")
     assert first["id"] == "row-1" != second["id"]
     assert len(second["id"]) == 8
+    assert first["crew"] == second["crew"] == {"id": "row-1"}
     assert first["camera"] == second["camera"] == 10**20
     assert scene["lock"] == [True, None]
     for name in ("seed", "length", "negative_prompt", "lora_strength"):
@@ -90,7 +91,12 @@ def test_a_split_keeps_fields_and_the_lock_and_id_stay_with_the_first(page):
     page.save()
     (scene,) = page.script()["scenes"]
     (joined,) = scene["video_prompts"]
-    assert joined == {"prompt": "雨停了。她离开。", "id": "row-1", "camera": 10**20}
+    assert joined == {
+        "prompt": "雨停了。她离开。",
+        "crew": {"id": "row-1"},
+        "id": "row-1",
+        "camera": 10**20,
+    }
     assert (scene["lock"], scene["seed"], scene["length"]) == ([True], [2**63 + 1], [121])
 
 

@@ -62,7 +62,12 @@ function chance() {
 
 /** What a shot has in `extra`, for another one: with an id of its own where the first has one. */
 export function newId(extra) {
-  return extra.replace(/("id": ?)"[^"\\]*"/, (_, key) => `${key}"${chance()}"`);
+  const own = chance();
+  for (const { 0: found, index } of extra.matchAll(/"id": ?"[^"\\]*"/g)) {
+    const other = `${extra.slice(0, index)}"id": "${own}"${extra.slice(index + found.length)}`;
+    if (JSON.parse(other).id === own) return other; // and not an id of something in it
+  }
+  return extra;
 }
 
 export function setFields(story, changes) {
