@@ -35,6 +35,7 @@ from ...storymem.loop.shots import join_parts, only_bank
 from ...storymem.loop.state import LoopState
 from ...storymem.loop.take_names import missing_takes
 from ...storymem.memory.bank import MemoryBank
+from ...storymem.memory.edits_from import lost_edits
 from ...storymem.memory.policies import memory_warnings
 from ...storymem.script.continuity import CONTINUED
 from ..host import store as host_store
@@ -126,6 +127,7 @@ class BeginStory(io.ComfyNode):
         notices = [*notices_of(film, folder, story), *missing_takes(store, story.shots)]
         if notices:
             logger.warning("StoryMem: %s", short_places("\n".join(notices)))
+        notices += lost_edits(loop.bank.edits, loop.story)
         notices += memory_warnings(bank.max_frames, bank.sink, bank.policy)  # logged by its node
         notice = short_places("\n".join(notices))
         said = ui.PreviewText(notice).as_dict() | {"storymem_notice": [notice]} if notice else None

@@ -121,9 +121,10 @@ class MemoryBankNode(io.ComfyNode):
                     default="",
                     advanced=True,
                     tooltip="Your changes in the memory gallery, as JSON: pin, unpin, drop and "
-                    "keep list frames of any shot, names says who is in them, images adds pictures "
-                    "from the input folder. Only shots that see something different as a result "
-                    "are regenerated. Clear it to undo everything.",
+                    "keep list frames of any shot, from lists such changes for a shot and those "
+                    "after it, names says who is in them, images adds pictures from the input "
+                    "folder. Only shots that see something different as a result are regenerated. "
+                    "Clear it to undo everything.",
                 ),
                 *policy_inputs(),
                 io.String.Input(

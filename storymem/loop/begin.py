@@ -64,7 +64,7 @@ def bank_after(loop: Loop, step: Step) -> MemoryBank:
         DamagedError: when a picture is missing or altered.
     """
     bank = (step.result or load_result(loop, step.record)).bank
-    bank = with_settings(loop, bank)
+    bank = with_settings(loop, bank, step.plan.shot.index + 1)
     if step.seen is not None and not step.reason:
         bank = replace(bank, seen=step.seen)
     return with_names(bank, loop.story)

@@ -14,6 +14,8 @@ from dataclasses import asdict
 
 from ..files.hashing import digest_of
 from ..memory.bank import MemoryBank
+from ..memory.edits import BankEdits
+from ..memory.edits_from import edits_at
 from ..memory.frame import MemoryFrame
 from ..sampling.continuity import ShotPlan
 from ..script.prompt_weights import has_weights
@@ -77,20 +79,20 @@ def telling_facts(loop: Loop, plan: ShotPlan) -> dict:
         "length": shot.length,
         "lora_strength": shot.lora_strength,
         "pictures": shot_pictures(loop, plan),
-        "memory": _describe_memory(loop.bank),
+        "memory": _describe_memory(loop.bank, edits_at(loop.bank.edits, loop.story, shot.index)),
         "start": [frame.digest for frame in loop.start_frames],
     }
     return facts | ({"text": "plain"} if is_plain_text(loop, plan) else {})
 
 
-def _describe_memory(bank: MemoryBank) -> dict:
-    """Settings of a memory bank, as far as they decide what shots see."""
+def _describe_memory(bank: MemoryBank, edits: BankEdits) -> dict:
+    """Settings of a memory bank, as far as they decide what a shot sees that has these clicks."""
     kinds = ("pin", "unpin", "drop", "keep")
     return {
         "max_frames": bank.max_frames,
         "sink": bank.sink,
         "policy": bank.policy,
         "embedder": bank.embedder if bank.policy == "relevant" else "",
-        "clicks": digest_of([sorted(getattr(bank.edits, kind)) for kind in kinds]),
+        "clicks": digest_of([sorted(getattr(edits, kind)) for kind in kinds]),
         "pins": digest_of([frame.digest for frame in bank.frames if frame.pinned]),
     }

@@ -110,6 +110,8 @@ PARTS = {
             "storymem/script/cast.py",
             "storymem/memory/edits.py::BankEdits",
             "storymem/memory/edits.py::undo_edits",
+            "storymem/memory/edits_from.py::edits_at",
+            "storymem/memory/edits_from.py::placed",
             "storymem/loop/run_memory.py::bank_at_start",
             "storymem/loop/run_memory.py::bank_of_run",
             "storymem/loop/run_memory.py::begin_memory",

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ..memory.bank import MemoryBank
 from ..memory.edits import NO_EDITS, undo_edits
+from ..memory.edits_from import edits_at
 from ..memory.frame import MemoryFrame
 from ..script.story import Shot
 from .plan import Loop
@@ -16,7 +17,7 @@ from .shot_memory import PROVENANCE, WINDOW, ShotMemory, shot_memory
 
 def begin_memory(loop: Loop, shot: Shot, bank: MemoryBank) -> ShotMemory:
     """What a shot of a run sees, by the bank that the shot before it left, or the story's first."""
-    bank = bank_at_start(loop, shot, with_settings(loop, bank))
+    bank = bank_at_start(loop, shot, with_settings(loop, bank, shot.index))
     return shot_memory(bank, loop.story, shot, embedder=loop.embedder)
 
 
@@ -38,12 +39,16 @@ def bank_at_start(loop: Loop, shot: Shot, bank: MemoryBank) -> MemoryBank:
     return bank.remember(extra) if extra else bank
 
 
-def with_settings(loop: Loop, bank: MemoryBank) -> MemoryBank:
-    """A bank, perhaps of an earlier run, with everything that this run's Memory Bank sets."""
+def with_settings(loop: Loop, bank: MemoryBank, index: int = 0) -> MemoryBank:
+    """A bank, perhaps of an earlier run, with everything that this run's Memory Bank sets.
+
+    Args:
+        index: of the shot that the bank is for: some clicks hold from one shot on.
+    """
     of_run = loop.bank
     is_told = bank.policy == of_run.policy != WINDOW
     return replace(
-        bank.with_edits(of_run.edits),
+        bank.with_edits(edits_at(of_run.edits, loop.story, index)),
         max_frames=of_run.max_frames,
         sink=of_run.sink,
         policy=of_run.policy,

@@ -88,6 +88,8 @@ def describe_settings(bank: MemoryBank) -> list:
         [[kind, sorted(getattr(bank.edits, kind))] for kind in ("pin", "unpin", "drop", "keep")],
         [[f.digest, f.pinned, f.order] for f in bank.frames],
     ]
+    if bank.edits.later:
+        described.append(sorted(map(repr, bank.edits.later)))
     if bank.policy in BY_NAMES:
         described += [sorted(bank.edits.names), [[f.name, f.prompt] for f in bank.frames]]
     return described

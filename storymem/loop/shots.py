@@ -18,6 +18,7 @@ from ..files.hashing import digest_of
 from ..files.images import on_white
 from ..files.messages import count_shots, counted, listed
 from ..memory.bank import MemoryBank
+from ..memory.edits_from import edits_at
 from ..script.story import Shot
 from .begin import load_result
 from .cache_keys import own_key, shot_key, telling_facts
@@ -109,7 +110,8 @@ def finish_shot(
         **({FACT: dict(work)} if work else {}),
     }
     loop.store.keep_body(loop.body)
-    bank = with_prompt(bank.with_edits(loop.bank.edits), loop.story, shot)
+    bank = bank.with_edits(edits_at(loop.bank.edits, loop.story, shot.index))
+    bank = with_prompt(bank, loop.story, shot)
     return loop.store.commit(step.key, frames[given:], bank, facts, crf=crf, metadata=metadata)
 
 

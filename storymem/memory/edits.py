@@ -16,11 +16,29 @@ from itertools import accumulate, zip_longest
 
 from ..files.json_text import JsonError, parse_json
 from ..files.messages import is_unicode, listed, shown
+from ..files.names import is_label
 
 MIN_DIGITS = 12  # of a digest, so that no two pictures are meant by one
 KINDS = ("pin", "unpin", "drop", "keep")
 CONTRARY = (("pin", "unpin"), ("drop", "keep"))
+LONGEST_ROW = 200  # characters of a row's id
+FROM = "from"  # under which JSON lists the clicks that hold from a shot on
 _DIGITS = re.compile(rf"[0-9a-f]{{{MIN_DIGITS},64}}")
+
+
+@dataclass(frozen=True)
+class LaterEdits:
+    """Clicks that hold from one shot on: those before it see what they saw.
+
+    The shot is the one whose row has the id ``row``, else the one with the label ``shot``.
+    """
+
+    shot: str = ""  # scene and number, such as 02_01
+    row: str = ""
+    pin: tuple[str, ...] = ()
+    unpin: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,6 +54,7 @@ class BankEdits:
     keep: tuple[str, ...] = ()  # a dropped candidate is in the bank after all
     images: tuple[str, ...] = ()  # files in the host's input folder
     names: tuple[tuple[str, str], ...] = ()  # digest -> whom the frame shows, in the artist's words
+    later: tuple[LaterEdits, ...] = ()  # only a loop applies them: see ``edits_from.edits_at``
 
     @classmethod
     def parse(cls, text: str) -> BankEdits:
@@ -57,23 +76,17 @@ class BankEdits:
             raise ValueError(
                 f"edits must be a JSON object such as {_EXAMPLE}, but it is {shown(given)}"
             )
-        if unknown := sorted(set(given) - {*KINDS, "images", "names"}):
+        if unknown := sorted(set(given) - {*KINDS, "images", "names", FROM}):
             raise ValueError(
-                f"edits may only have {', '.join(KINDS)}, images and names, but it also has "
-                f"{listed(map(shown, unknown))}"
+                f"edits may only have {', '.join(KINDS)}, {FROM}, images and names, but it also "
+                f"has {listed(map(shown, unknown))}"
             )
-        digests = {kind: _digests(given.get(kind, []), kind) for kind in KINDS}
-        for one, other in CONTRARY:
-            firsts, others = Digests(digests[one]), Digests(digests[other])
-            both = [d for d in digests[one] if d in others]
-            both += [d for d in digests[other] if d in firsts]
-            if both:
-                raise ValueError(
-                    f"edits names {both[0][:MIN_DIGITS]} under both {one} and {other}; take it out "
-                    "of one of them"
-                )
-        images = _file_names(given.get("images", []))
-        return cls(**digests, images=images, names=_labels(given.get("names", {})))
+        return cls(
+            **_clicks(given),
+            images=_file_names(given.get("images", [])),
+            names=_labels(given.get("names", {})),
+            later=_later(given.get(FROM, [])),
+        )
 
     @classmethod
     def of(cls, frames: Iterable, dropped: Iterable) -> BankEdits:
@@ -194,6 +207,43 @@ def _put_in_order(frames: Sequence, more: Iterable) -> tuple:
         result.insert(place, frame)
         latest.insert(place, frame.order)
     return tuple(result)
+
+
+def _clicks(given: Mapping) -> dict[str, tuple[str, ...]]:
+    """Frames by kind of click; a frame is never pinned and unpinned, nor dropped and kept."""
+    digests = {kind: _digests(given.get(kind, []), kind) for kind in KINDS}
+    for one, other in CONTRARY:
+        firsts, others = Digests(digests[one]), Digests(digests[other])
+        both = [d for d in digests[one] if d in others]
+        both += [d for d in digests[other] if d in firsts]
+        if both:
+            raise ValueError(
+                f"edits names {both[0][:MIN_DIGITS]} under both {one} and {other}; take it out "
+                "of one of them"
+            )
+    return digests
+
+
+def _later(value) -> tuple[LaterEdits, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"edits, {FROM} must be a list, but it is {shown(value)}")
+    return tuple(map(_edits_from, value))
+
+
+def _edits_from(given) -> LaterEdits:
+    if not isinstance(given, Mapping) or set(given) - {*KINDS, "shot", "row"}:
+        raise ValueError(
+            f"edits, {FROM}: each entry may only have shot, row, {', '.join(KINDS)}, but one is "
+            f"{shown(given)}"
+        )
+    shot, row = given.get("shot", ""), given.get("row", "")
+    is_row = isinstance(row, str) and is_unicode(row) and len(row) <= LONGEST_ROW
+    if not is_row or not (is_label(shot) if shot else row) or not isinstance(shot, str):
+        raise ValueError(
+            f"edits, {FROM}: an entry must say its shot by scene and number, such as 02_01, but "
+            f"one has {shown(shot or row)}"
+        )
+    return LaterEdits(shot, row, **_clicks(given))
 
 
 def _digests(value, kind: str) -> tuple[str, ...]:

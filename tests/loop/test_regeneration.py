@@ -24,7 +24,8 @@ from storymem.loop.shot_store import ShotStore
 from storymem.loop.shots import finish_shot, list_steps, lock_warnings
 from storymem.memory.bank import start_bank
 from storymem.memory.bank_folder import load_bank, save_bank
-from storymem.memory.edits import BankEdits
+from storymem.memory.edits import BankEdits, LaterEdits
+from storymem.memory.edits_from import lost_edits
 from storymem.memory.embedders import LayoutEmbedder
 from storymem.memory.frame import MemoryFrame
 from storymem.memory.picture import Picture
@@ -412,6 +413,40 @@ def test_clicks_in_the_gallery(loop):
     for kind, made in (("pin", [6]), ("drop", [3, 4, 5, 6])):
         clicked = with_bank(loop, edits=BankEdits(**{kind: (second.digest,)}))
         assert made_after(loop, clicked) == made
+
+
+def test_clicks_from_a_shot_on(loop):
+    manifest = {"shots": {}}
+    run(loop, manifest)
+    second = next(f for f in bank_after(loop, list_steps(loop, manifest)[-1]).frames if f.shot == 1)
+    labels = [shot.label for shot in loop.story.shots]
+    for kind, number, made in (("drop", 5, [5, 6]), ("pin", 5, [6]), ("drop", 1, [3, 4, 5, 6])):
+        later = LaterEdits(labels[number - 1], **{kind: (second.digest,)})
+        assert made_after(loop, with_bank(loop, edits=BankEdits(later=(later,)))) == made
+
+
+def test_clicks_from_a_shot_on_leave_every_file_before_it_as_it_is(loop):
+    manifest = {"shots": {}}
+    run(loop, manifest)
+    steps = list_steps(loop, manifest)
+    first = loop.bank.frames[0].digest
+    later = LaterEdits(loop.story.shots[4].label, drop=(first,))
+    known = {path: path.read_bytes() for path in files_of(steps[:4])}
+    assert run(with_bank(loop, edits=BankEdits(later=(later,))), manifest) == [5, 6]
+    assert {path: path.read_bytes() for path in files_of(steps[:4])} == known
+    assert run(loop, manifest) == []
+
+
+def files_of(steps) -> list[Path]:
+    return [path for step in steps for path in sorted(step.record.folder.iterdir())]
+
+
+def test_clicks_from_a_shot_that_is_gone(loop):
+    first = loop.bank.frames[0].digest
+    edits = BankEdits(later=(LaterEdits("09_01", drop=(first,)),))
+    assert made_after(loop, with_bank(loop, edits=edits)) == []
+    (line,) = lost_edits(edits, loop.story)
+    assert "09_01" in line
 
 
 def test_clicks_that_change_no_view(loop):

@@ -1,0 +1,100 @@
+"""Clicks that hold from one shot on: read from JSON, and which of them hold for a shot."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from storymem.memory.edits import NO_EDITS, BankEdits, LaterEdits
+from storymem.memory.edits_from import edits_at, lost_edits, placed
+from storymem.script.reader import load_story
+
+ONE, TWO, THREE = ("ab" * 32, "cd" * 32, "ef" * 32)
+
+
+def story(count=4):
+    cuts = [True] + [False] * (count - 1)
+    prompts = [f"shot {i}" for i in range(count)]
+    return load_story({"story_name": "Tale", "scenes": [{"video_prompts": prompts, "cut": cuts}]})
+
+
+def edits(*later, **kinds) -> BankEdits:
+    return BankEdits.parse(json.dumps({**kinds, "from": list(later)}))
+
+
+def test_values_of_earlier_versions_mean_what_they_meant():
+    assert BankEdits.parse("") == NO_EDITS
+    old = BankEdits.parse(json.dumps({"pin": [ONE], "names": {TWO: "Mara"}, "images": ["a.png"]}))
+    assert old.later == ()
+    for index in range(5):
+        assert edits_at(old, story(), index) is old
+
+
+def test_a_click_holds_from_its_shot_on():
+    given = edits({"shot": "01_03", "drop": [TWO]}, pin=[ONE])
+    assert given.later == (LaterEdits("01_03", drop=(TWO,)),)
+    found = [edits_at(given, story(), index) for index in range(5)]
+    assert [one.drop for one in found] == [(), (), (TWO,), (TWO,), (TWO,)]
+    assert {one.pin for one in found} == {(ONE,)}
+    assert {one.later for one in found} == {()}
+
+
+def test_the_later_of_two_clicks_on_a_frame_counts_whatever_their_order_in_the_list():
+    later = ({"shot": "01_04", "drop": [TWO]}, {"shot": "01_02", "keep": [TWO[:12]]})
+    given = edits(*later, pin=[ONE], drop=[TWO[:20]])
+    found = [edits_at(given, story(), index) for index in range(4)]
+    assert [(one.drop, one.keep) for one in found] == [
+        ((TWO[:20],), ()),
+        ((), (TWO[:12],)),
+        ((), (TWO[:12],)),
+        ((TWO,), ()),
+    ]
+    pinned = edits({"shot": "01_02", "unpin": [ONE]}, pin=[ONE[:12]])
+    assert [edits_at(pinned, story(), i).pin for i in (0, 1)] == [(ONE[:12],), ()]
+    assert edits_at(pinned, story(), 1).unpin == (ONE,)
+
+
+def test_names_and_pictures_hold_for_the_whole_story():
+    given = edits({"shot": "01_02", "pin": [THREE]}, names={ONE: "Pip"}, images=["b.png"])
+    for index in (0, 1):
+        found = edits_at(given, story(), index)
+        assert (found.names, found.images) == (((ONE, "Pip"),), ("b.png",))
+
+
+def test_a_row_is_found_wherever_it_stands_now():
+    tale = story()
+    moved = replace(tale, shots=(*tale.shots[:3], replace(tale.shots[3], row="rain")))
+    given = edits({"shot": "01_02", "row": "rain", "pin": [ONE]})
+    assert [start for start, _ in placed(given, moved)] == [3]
+    assert [start for start, _ in placed(given, tale)] == [1]  # nobody has the id: the label
+
+
+def test_a_shot_that_the_story_does_not_have_is_told_and_changes_nothing():
+    given = edits({"shot": "07_01", "drop": [ONE]}, {"shot": "01_01", "pin": [TWO]})
+    assert edits_at(given, story(), 9) == BankEdits(pin=(TWO,))
+    (line,) = lost_edits(given, story())
+    assert "07_01" in line
+    assert "01_01" not in line
+    assert lost_edits(NO_EDITS, story()) == []
+
+
+@pytest.mark.parametrize(
+    ("later", "words"),
+    [
+        ({}, "must be a list"),
+        (["01_02"], "each entry"),
+        ([{"shot": "01_02", "images": []}], "each entry"),
+        ([{"shot": "two", "pin": [ONE]}], "scene and number"),
+        ([{"shot": 2, "pin": [ONE]}], "scene and number"),
+        ([{"pin": [ONE]}], "scene and number"),
+        ([{"row": "\ud800", "pin": [ONE]}], "scene and number"),
+        ([{"row": ["x"], "shot": "01_02"}], "scene and number"),
+        ([{"shot": "01_02", "pin": ["zz"]}], "is no frame"),
+        ([{"shot": "01_02", "pin": [ONE], "unpin": [ONE[:12]]}], "under both"),
+    ],
+)
+def test_what_is_no_such_click_is_refused(later, words):
+    with pytest.raises(ValueError, match=words):
+        BankEdits.parse(json.dumps({"from": later}))
