@@ -84,6 +84,7 @@ class Step:
     reason: str = ""  # why an older result is kept
     result: ShotResult | None = None  # of a finished shot that something follows on
     seen: Mapping[str, str] | None = None  # digest -> why the shot sees it; None: not known yet
+    saw: tuple[str, ...] | None = None  # digests of the frames that it gets, in their order
     has_earlier: bool = False  # whether the folder knows a result of this very shot
     # What the folder knows of its latest result, also when that was made of something else.
     earlier: Mapping = field(default_factory=dict, repr=False, compare=False)
@@ -114,6 +115,7 @@ class Step:
     def begin(self, begun: Begun) -> None:
         """Write down what is known now that its turn has come."""
         self.key, self.seen = begun.key, begun.memory.bank.seen
+        self.saw = tuple(frame.digest for frame in begun.memory.frames)
         self.record, self.result = begun.record, begun.result
 
 

@@ -60,7 +60,7 @@ def shot_memory(
     if bank.policy == WINDOW:
         bank = replace(bank, choice=None, seen={})
         indices = bank.used_indices()
-        return ShotMemory(bank, indices, _window_reasons(bank, indices))
+        return ShotMemory(bank, indices, window_reasons(bank, indices))
     if not has_to_choose(bank):
         indices = tuple(range(len(bank.frames)))
         reasons = dict.fromkeys(indices, ROOM_FOR_ALL)
@@ -111,7 +111,8 @@ def with_prompt(bank: MemoryBank, story: Story, shot: Shot) -> MemoryBank:
     return replace(bank, frames=frames, dropped=dropped)
 
 
-def _window_reasons(bank: MemoryBank, indices: tuple[int, ...]) -> dict[int, str]:
+def window_reasons(bank: MemoryBank, indices: tuple[int, ...]) -> dict[int, str]:
+    """Why the window shows these of a bank's frames."""
     sink = min(bank.sink, bank.max_frames)
     return {
         i: "pinned"

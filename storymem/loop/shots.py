@@ -26,6 +26,7 @@ from .given_edits import check_edits, given_digests
 from .plan import Loop, Step, plan_shot
 from .reuse import is_held, latest_results
 from .run_memory import bank_of_run, begin_memory, pin_facts
+from .seen import SAW
 from .shot_memory import ShotMemory, describe_settings, with_prompt
 from .shot_record import DamagedError, Record
 from .shot_store import ShotResult
@@ -107,6 +108,7 @@ def finish_shot(
         "body": digest_of(loop.body),
         **telling_facts(loop, step.plan),
         **pin_facts(loop, bank),
+        **({SAW: list(step.saw)} if step.saw is not None else {}),
         **({FACT: dict(work)} if work else {}),
     }
     loop.store.keep_body(loop.body)

@@ -63,6 +63,7 @@ class LoopState:
         memory = begin_memory(loop, shot, self.bank)
         given = given_digests(loop, step)
         step.key, step.seen = shot_key(step.own, memory, given), memory.bank.seen
+        step.saw = tuple(frame.digest for frame in memory.frames)
         held = self.locked.get(shot.index, "") if shot.lock else ""
         for key, reason in ((find_key(loop.store, shot.take), CHOSEN), (held, LOCKED)):
             if key == step.key:

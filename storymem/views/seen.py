@@ -1,0 +1,57 @@
+"""What the page shows of the memory that a finished shot was made with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..loop.seen import seen_by
+from ..loop.shot_memory import with_names
+from ..loop.shot_record import DamagedError
+from ..loop.shot_store import ShotStore
+from ..memory.policies import POLICIES
+from ..script.story import Shot, Story
+from .bank import view_bank
+
+WINDOW = POLICIES[0]
+MAX_PROMPT = 120  # characters, to tell shots apart
+
+
+def view_shots(story: Story, results: list[Mapping]) -> list[dict]:
+    """The shots of a story, and the record (empty: none) that each is shown by."""
+    return [_view_shot(shot, entry) for shot, entry in zip(story.shots, results, strict=True)]
+
+
+def view_seen(store: ShotStore, story: Story, key: str) -> dict | None:
+    """What the shot of a record saw.
+
+    As :func:`storymem.views.bank.view_bank` with ``tell`` ``shot``; ``position`` is a frame's place
+    among those that the sampler got, from 1, and 0 when it was not seen; ``is_sure`` whether the
+    record itself says which were. ``None`` for a record that is missing or damaged.
+    """
+    record = store.find(key)
+    try:
+        seen = seen_by(store, record) if record else None
+    except DamagedError:
+        seen = None
+    if seen is None:
+        return None
+    bank = with_names(seen.bank, story)
+    shown = view_bank(bank)
+    places = {index + 1: place for place, index in enumerate(bank.used_indices(), 1)}
+    in_view = "window" if bank.policy == WINDOW else "seen"
+    for frame in shown["frames"]:
+        frame["position"] = places.get(frame["number"], 0)
+        if not frame["position"]:
+            frame["role"] = "waiting"  # a pin that came later shows, too
+        elif frame["role"] in ("seen", "waiting"):
+            frame["role"] = in_view
+    return {**shown, "tell": "shot", "is_sure": seen.is_sure}
+
+
+def _view_shot(shot: Shot, entry: Mapping) -> dict:
+    return {
+        "label": shot.label,
+        "row": shot.row,
+        "prompt": " ".join(shot.prompt.split())[:MAX_PROMPT],
+        "record": entry.get("key") or "",
+    }
