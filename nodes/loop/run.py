@@ -46,7 +46,6 @@ from ...storymem.loop.shots import (
     way_of,
 )
 from ...storymem.memory.bank import MemoryBank
-from ...storymem.memory.edits_from import lost_edits
 from ...storymem.memory.policies import memory_warnings
 from ...storymem.script.story import Shot, Story
 from ..host import executor as host_cache
@@ -337,7 +336,6 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
         if notices:
             logger.warning("StoryMem: %s", short_places("\n".join(notices)))
         bank = loop.bank
-        notices += lost_edits(loop.bank.edits, loop.story)
         notices += memory_warnings(bank.max_frames, bank.sink, bank.policy)  # logged by its node
         notice = short_places("\n".join(notices))
         run = LoopRun(

@@ -33,7 +33,6 @@ from ..loop.shot_memory import ShotMemory
 from ..loop.shot_store import ShotResult, ShotStore
 from ..loop.shots import finish_shot, list_steps, lock_warnings, summarise_steps, way_of
 from ..memory.bank import MemoryBank
-from ..memory.edits_from import lost_edits
 from ..memory.policies import memory_warnings
 from ..sampling.conditioning import check_size, latent_frames
 from ..sampling.recipe import Recipe
@@ -198,7 +197,6 @@ class StoryRun:
             logger.info("%s", line)
         notices += regeneration_lines([one for one in found if not one.is_edited], steps)
         bank = self.loop.bank
-        notices += lost_edits(self.loop.bank.edits, self.loop.story)
         notices += memory_warnings(bank.max_frames, bank.sink, bank.policy)
         if todo and self._judging is not None:
             notices += filter(None, [self._judging[0].threshold_note(self.settings.threshold)])

@@ -18,7 +18,7 @@ from ..files.hashing import digest_of
 from ..files.images import on_white
 from ..files.messages import count_shots, counted, listed
 from ..memory.bank import MemoryBank
-from ..memory.edits_from import edits_at
+from ..memory.edits_from import edits_at, lost_edits
 from ..script.story import Shot
 from .begin import load_result
 from .cache_keys import own_key, shot_key, telling_facts
@@ -172,14 +172,15 @@ def summarise_steps(steps: Sequence[Step]) -> str:
 
 
 def lock_warnings(loop: Loop, steps: Sequence[Step]) -> list[str]:
-    """What the artist should know of locked shots before the first shot is made.
+    """What the artist should know of locked shots before the first shot is made, and of changes to
+    the memory that hold from a shot on which is gone.
 
     A locked shot hands on the memory that it was made with. What has changed before it since then,
     such as a portrait or a keyframe, is not seen by the shots after it.
     """
     open_ones = [s.plan.shot for s in steps if s.reason != CHOSEN]
     shots = [shot for shot in open_ones if shot.index not in loop.settings.redo]
-    missing = missing_takes(loop.store, shots)
+    missing = missing_takes(loop.store, shots) + lost_edits(loop.bank.edits, loop.story)
     held = (LOCKED, CHOSEN)
     last = max((i for i, step in enumerate(steps) if step.reason not in held), default=0)
     stale = [s for s in steps[:last] if s.reason in held and _remembers_otherwise(loop, s)]

@@ -52,6 +52,7 @@ def _view_shot(shot: Shot, entry: Mapping) -> dict:
     return {
         "label": shot.label,
         "row": shot.row,
+        "lock": shot.lock,
         "prompt": " ".join(shot.prompt.split())[:MAX_PROMPT],
         "record": entry.get("key") or "",
     }

@@ -51,7 +51,7 @@ NO_PIXELS = {
     "storymem/views/contact_sheet.py",
     "storymem/loop/render_version.py", "storymem/loop/cache_keys.py",
     "storymem/loop/shot_record.py",
-    "storymem/loop/time_left.py",
+    "storymem/loop/time_left.py", "storymem/loop/seen.py",
     "storymem/tiny/files.py", "storymem/models/weights.py",
     "storymem/files/weights_file.py", "storymem/sampling/lora_kinds.py",
     "storymem/files/packages.py", "nodes/host/once.py",
