@@ -102,12 +102,13 @@ class MemoryBankNode(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "sink",
+                    display_name="opening_frames",
                     default=SINK_FRAMES,
                     min=0,
                     max=64,
-                    tooltip="How many of the first frames always stay in view, so that characters "
-                    "hold up in long stories. The remaining places go to the most recent frames. "
-                    "Safe: 2 to 4.",
+                    tooltip="How many opening frames, the first of the memory, always stay in "
+                    "view, so that characters hold up in long stories. The remaining places go to "
+                    "the most recent frames. Safe: 2 to 4.",
                 ),
                 io.Boolean.Input(
                     "pin_references",
@@ -304,7 +305,7 @@ class PreviewMemoryBank(io.ComfyNode):
             node_id="StoryMemPreviewMemoryBank",
             display_name="Preview Memory Bank",
             category="StoryMem/memory",
-            description="Shows the memory bank as a contact sheet: the sink, pinned frames, the "
+            description="Shows the memory bank as a contact sheet: opening and pinned frames, the "
             "window the next shot sees, the rest, and what was dropped and why.",
             is_output_node=True,
             inputs=[Bank.Input("bank", tooltip="The memory to look at.")],

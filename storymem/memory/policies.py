@@ -27,8 +27,9 @@ def memory_warnings(max_frames: int, sink: int, policy: str) -> list[str]:
         # Where names count, it gives way to who appears.
         who = "shot that names nobody of the cast" if policy in BY_NAMES else "shot"
         warnings.append(
-            f"the sink of {sink} fills all {max_frames} places of the memory, so no {who} sees "
-            f"anything newer unless it is pinned; set sink to {max_frames // 3}"
+            f"the opening frames, {sink} of them, fill all {max_frames} places of the memory, so "
+            f"no {who} sees anything newer unless it is pinned; set opening_frames (sink) to "
+            f"{max_frames // 3}"
         )
     return warnings
 

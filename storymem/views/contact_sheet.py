@@ -52,7 +52,7 @@ def decision_picture(keyframes: Keyframes) -> torch.Tensor:
 
 
 def contact_sheet(bank: MemoryBank) -> torch.Tensor:
-    """The bank as ``uint8 [H, W, 3]``: sink, window, pinned, not used now, and dropped frames."""
+    """The bank as ``uint8 [H, W, 3]``: opening frames, window, pinned, unseen and dropped."""
     canvas = _Canvas(PLOT[0] + 2 * GAP)
     _bank_rows(canvas, bank)
     return canvas.finish()
@@ -82,8 +82,8 @@ def _bank_rows(canvas: _Canvas, bank: MemoryBank) -> None:
     if bank.policy == "entities_only":
         counts["places"] = f"at most {min(bank.max_frames, len(bank))}"
     canvas.heading(
-        f"Memory bank: {SEES[tell].format(**counts)} (max_frames {bank.max_frames}, sink "
-        f"{bank.sink}, policy {bank.policy}); {len(bank.dropped)} dropped"
+        f"Memory bank: {SEES[tell].format(**counts)} (max_frames {bank.max_frames}, "
+        f"opening_frames {bank.sink}, policy {bank.policy}); {len(bank.dropped)} dropped"
     )
     shot = "this shot" if tell == "this" else f"the {'last' if tell == 'last' else 'next'} shot"
     always = ", always seen" if tell == "next" or bank.policy == "relevant" else ""
@@ -92,7 +92,7 @@ def _bank_rows(canvas: _Canvas, bank: MemoryBank) -> None:
         pinned = "seen unless the shot names only others"
     told = seen_or_not(bank)
     for name, title, colour in (
-        ("sink", f"Sink, the first frames{always}", KEPT),
+        ("sink", f"Opening frames, the memory's first{always}", KEPT),
         ("pinned", f"Pinned, {pinned}", PINNED),
         ("window", "Window, the most recent frames", LINE),
         ("seen", f"Seen by {shot}, chosen by its prompt", CHOSEN),
@@ -111,8 +111,8 @@ def seen_or_not(bank: MemoryBank) -> dict[str, str]:
     left_out = left_out_reasons(bank)
     for frame in bank.frames:
         if frame.digest in left_out:
-            waits = "pinned, but waits" if frame.pinned else "waits"
-            told[frame.digest] = f"{waits}: {left_out[frame.digest]}"
+            unseen = "pinned, but not seen" if frame.pinned else "not seen"
+            told[frame.digest] = f"{unseen}: {left_out[frame.digest]}"
     return told
 
 

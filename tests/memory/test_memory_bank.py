@@ -68,8 +68,8 @@ def test_a_sink_that_fills_every_place_is_told(max_frames, sink, told):
     warnings = memory_warnings(max_frames, sink, "window")
     assert len(warnings) == told
     for text in warnings:
-        assert f"the sink of {sink} fills all {max_frames} places of the memory, so no shot" in text
-        assert text.endswith(f"set sink to {max_frames // 3}")
+        assert f"{sink} of them, fill all {max_frames} places of the memory, so no shot" in text
+        assert text.endswith(f"opening_frames (sink) to {max_frames // 3}")
     for policy in ("entities", "entities_only"):
         for text in memory_warnings(max_frames, sink, policy):
             assert "so no shot that names nobody of the cast sees" in text

@@ -113,8 +113,8 @@ def test_the_sheet_says_of_a_frame_that_was_left_out_why():
     told = replace(bank, seen=seen)
     assert seen_or_not(bank) == {}
     assert seen_or_not(told) == {
-        frames[0].digest: "pinned, but waits: shows nobody in the shot, only Pip",
-        frames[1].digest: "waits: shows nobody in the shot, only Pip",
+        frames[0].digest: "pinned, but not seen: shows nobody in the shot, only Pip",
+        frames[1].digest: "not seen: shows nobody in the shot, only Pip",
         frames[2].digest: "seen: recent",
     }
     for label in range(4):

@@ -22,8 +22,8 @@ take turns, and the one that waits lies there.
 3. Faster: activate the two bypassed *4-step LoRA* nodes (select both, Ctrl+B) and set steps 4, \
 cfg 1, euler, simple, shift 5 in *M2V Sampler*. 10 times fewer model calls, 1.2 GB more RAM a file.
 
-**Still out of memory?** In this order: *length* 49, then *max_frames* 3 and *sink* 1, then width \
-and height 512x288; start ComfyUI with `--lowvram` on versions without dynamic memory. **Room \
+**Still out of memory?** In this order: *length* 49, then *max_frames* 3 and *opening_frames* 1, then \
+width and height 512x288; start ComfyUI with `--lowvram` on versions without dynamic memory. **Room \
 left?** The other way round: first 832x480, then *max_frames* 10, then *length* 81, then 40 steps.
 
 A shot that fails leaves the finished ones on disk: change the setting and queue again. (A \
@@ -35,7 +35,7 @@ SETTINGS_NOTE = """## What differs, and why
 |---|---|---|---|
 | width, height | 640x368 | 832x480 | 920 instead of 1560 tokens a latent frame |
 | length | 65 (4 s) | 81 (5 s) | 17 instead of 21 latent frames |
-| max_frames | 5 (sink 3) | 10 (sink 3) | each memory frame costs as much as 4 frames of the shot |
+| max_frames | 5 | 10 | each memory frame costs as much as 4 frames of the shot |
 | steps | 20 | 40 | half the time; somewhat less detail |
 | decoding | tiles of 256 px and 32 frames | whole | the decoder's peak no longer grows with the \
 shot |

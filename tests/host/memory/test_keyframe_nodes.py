@@ -283,8 +283,8 @@ def test_a_sink_that_leaves_no_place_for_what_came_after_is_warned_about(host, c
         host.run({"bank": start(max_frames=max_frames, sink=sink), "r": record(["bank", 0], "b")})
     assert "no shot sees" not in caplog.text
     host.run({"bank": start(max_frames=3, sink=3), "r": record(["bank", 0], "b")})
-    assert "the sink of 3 fills all 3 places" in caplog.text
-    assert "set sink to 1" in caplog.text
+    assert "3 of them, fill all 3 places" in caplog.text
+    assert "opening_frames (sink) to 1" in caplog.text
     caplog.clear()
     entities = start(max_frames=3, sink=3, policy="entities")
     host.run({"bank": entities, "r": record(["bank", 0], "b")})

@@ -68,7 +68,7 @@ def look(story, name: str) -> None:
 def test_the_memory_is_shown_in_order_with_what_each_frame_is(story):
     cards = story.shown()
     assert [card["role"] for card in cards] == ["sink", *["waiting"] * 14, *["window"] * 3]
-    assert [card["label"] for card in cards] == [card["role"] for card in cards]
+    assert [card["label"] for card in cards] == ["opening", *["not seen"] * 14, *["window"] * 3]
     assert cards[0]["place"] == "shot 1, frame 0"
     assert [card["acts"] for card in cards] == [["pin", "drop", "name"]] * 18
     for node_id in (6, 8):  # Remember in the loop, and Preview Memory Bank after it
@@ -99,7 +99,7 @@ def test_facts_are_told_on_focus_and_on_hover(story):
     story.press("Escape")
     assert not bubble.is_visible()
     story.gallery().locator(".storymem-card").first.hover()
-    assert "Sink: one of the first frames" in bubble.inner_text()
+    assert "Opening frame: one of the memory's first" in bubble.inner_text()
     story.page.mouse.move(5, 500)
     assert not bubble.is_visible()
 

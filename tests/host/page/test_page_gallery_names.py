@@ -83,7 +83,7 @@ def test_the_gallery_tells_what_the_last_shot_saw_and_why(story):
     told = facts(story, of_shot(story, 2)[0]["digest"])
     assert "The last shot saw it: it shows Pip" in told
     assert "Who is in it, by its prompt or file name: Pip" in told
-    assert "not seen by the last shot" in facts(story, of_shot(story, 6)[0]["digest"])
+    assert "Not seen by the last shot" in facts(story, of_shot(story, 6)[0]["digest"])
     for node_id in (6, 8):  # Remember in the loop, and Preview Memory Bank after it
         assert story.shown(node_id) == cards
     # Nothing is to be made now; what was seen is known all the same.
