@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "web" / "js" / "shared"
-TEXTS = [SHARED / "texts.js", SHARED / "story_texts.js", SHARED / "editor_texts.js"]
+NAMES = ("texts", "story_texts", "editor_texts", "player_texts", "seen_texts", "takes_texts")
+TEXTS = [SHARED / f"{name}.js" for name in NAMES]
 COUNTED = r"shots|frames|pictures|scenes|files|films|keyframes"
 WITH_NOUN = re.compile(r"\{(\w+)\|[^|}]+\|[^}]+\}")
 

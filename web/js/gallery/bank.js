@@ -9,7 +9,7 @@ export const LARGE = 1024;
 const SMALL = 192;
 const MAX_SHOWN = 200;
 const ROLES = ["sink", "window", "pinned", "seen", "open", "waiting", "dropped"];
-const TELLS = ["next", "this", "last", "open"]; // of which shot the roles tell
+const TELLS = ["next", "this", "last", "open", "shot"]; // of which shot the roles tell
 const REASONS = [ // of the memory's policies, as the server words them
   [/^shows (.+)$/, "why.shows"],
   [/^related to the prompt \((.+)\)$/, "why.related"],
@@ -48,6 +48,7 @@ function readFrames(list, tell, policy) {
       role: f.role,
       edit: EDITS.includes(f.edit) ? f.edit : "",
       number: whole(f.number),
+      position: whole(f.position), // of those that a shot saw, from 1
       shot: Number.isInteger(f.shot) ? f.shot : 0,
       frame: whole(f.frame),
       score: Number.isFinite(f.score) ? f.score : null,
@@ -113,18 +114,24 @@ function whyOf(reason) {
 
 /** Why the shot that is told of does not see a frame that it has room for, or that is pinned. */
 function leftOut(frame) {
-  if (!frame.left_out) return "";
+  if (!frame.left_out) {
+    if (frame.tell !== "shot" || frame.role !== "waiting") return "";
+    return t("fact.left_out.shot", { reason: t([`why.unseen.${frame.policy}`, "why.unseen"]) });
+  }
   const what = OTHERS.exec(frame.left_out)?.[1];
   const reason = what ? t("why.others", { what }) : frame.left_out;
   return t(`fact.left_out.${frame.pinned ? "pinned." : ""}${frame.tell}`, { reason });
 }
 
-/** Everything known about a frame, a line each. */
-export function factsOf(frame, pendingKind = "", who = { label: frame.label, isNew: false }) {
+/** Everything known about a frame, a line each; `from`: number of the shot that changes begin with. */
+export function factsOf(frame, pendingKind = "", who = { label: frame.label, isNew: false }, from = 0) {
   const names = whoIsOn(frame, who.label);
   return [
     `${placeOf(frame)} · ${t("fact.number", { number: frame.number })}`,
-    t([`role.${frame.role}.${frame.policy}`, `role.${frame.role}.${frame.tell}`, `role.${frame.role}.long`]),
+    frame.position ? t("fact.position", frame) : "",
+    t(frame.tell === "shot"
+      ? [`role.${frame.role}.shot`, `role.${frame.role}.long`]
+      : [`role.${frame.role}.${frame.policy}`, `role.${frame.role}.${frame.tell}`, `role.${frame.role}.long`]),
     names ? t(who.label === null ? "fact.who" : "fact.who.own", { names }) : "",
     frame.name && frame.shot >= 0 ? frame.name : "",
     frame.score === null
@@ -134,7 +141,8 @@ export function factsOf(frame, pendingKind = "", who = { label: frame.label, isN
     frame.reason ? t("fact.reason", { reason: frame.reason }) : "",
     frame.seen ? t(`fact.seen.${frame.tell}`, { reason: whyOf(frame.seen) }) : "",
     leftOut(frame),
-    pendingKind ? t(`pending.${pendingKind}`) : "",
+    pendingKind && from ? t("next.from", { shot: from, change: t(`next.from.${pendingKind}`) }) : "",
+    pendingKind && !from ? t(`pending.${pendingKind}`) : "",
     who.isNew ? t("pending.name") : "",
   ].filter(Boolean);
 }

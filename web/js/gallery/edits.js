@@ -3,9 +3,11 @@
  *
  * A frame of a bank says in `edit` what an earlier click did to it, so it is known what it would be
  * without one. `wanted` is what the edits make of it on the next queue, `applied` what it is now.
+ * Clicks under `from` hold from one shot on; `later.js` has those.
  */
+import { editsAt, editsAtLast, readLater, withLater, withoutFrame, writeLater } from "./later.js";
 
-const KINDS = ["pin", "unpin", "drop", "keep"];
+export const KINDS = ["pin", "unpin", "drop", "keep"];
 const MIN_DIGITS = 12;
 
 /** Throws for text that the server would refuse. */
@@ -21,7 +23,7 @@ export function readEdits(text) {
   const labels = given.names ?? {}; // digest -> whom the frame shows
   if (typeof labels !== "object" || Array.isArray(labels)) throw new Error("names");
   if (Object.values(labels).some((label) => typeof label !== "string")) throw new Error("names");
-  return { ...edits, names: { ...labels } };
+  return { ...edits, names: { ...labels }, from: readLater(given.from ?? []) };
 }
 
 /** Whom the artist wrote that a frame shows; null when nothing was written. */
@@ -48,7 +50,7 @@ export function isRenamed(edits, frame) {
 
 /** Whether something of the edits is still to take effect on a frame. */
 export function isPending(edits, frame) {
-  return isRenamed(edits, frame) || pending(edits, frame) !== "";
+  return isRenamed(edits, frame) || pending(editsAtLast(edits), frame) !== "";
 }
 
 /** New edits without what is still to take effect on a frame. */
@@ -58,16 +60,17 @@ export function undone(edits, frame) {
 }
 
 export function writeEdits(edits) {
-  const filled = Object.entries(edits).filter(([, value]) => Object.keys(value).length);
+  const given = { ...edits, from: writeLater(edits.from ?? []) };
+  const filled = Object.entries(given).filter(([, value]) => Object.keys(value).length);
   return filled.length ? JSON.stringify(Object.fromEntries(filled)) : "";
 }
 
 export function countEdits(edits) {
-  return new Set(KINDS.flatMap((kind) => edits[kind])).size;
+  return new Set([edits, ...edits.from].flatMap((some) => KINDS.flatMap((kind) => some[kind]))).size;
 }
 
 export function withoutClicks(edits) {
-  return { pin: [], unpin: [], drop: [], keep: [], images: edits.images, names: edits.names };
+  return { pin: [], unpin: [], drop: [], keep: [], images: edits.images, names: edits.names, from: [] };
 }
 
 function names(list, digest) {
@@ -111,7 +114,8 @@ export function pending(edits, frame) {
   return "";
 }
 
-/** New edits that make `frame` what is wanted; a pin outlives a drop, so that restoring gives it back. */
+/** New edits that make `frame` what is wanted in the whole story; a pin outlives a drop, so that
+ * restoring gives it back. */
 export function want(edits, frame, { kept, pinned }) {
   const before = unclicked(frame);
   const kinds = [];
@@ -119,10 +123,19 @@ export function want(edits, frame, { kept, pinned }) {
   if (kept ? pinned !== before.pinned : names([...edits.pin, ...edits.unpin], frame.digest)) {
     kinds.push(before.pinned ? "unpin" : "pin");
   }
-  const changed = { ...edits };
+  const changed = { ...edits, from: withoutFrame(edits.from ?? [], frame.digest) };
   for (const kind of KINDS) {
     const others = edits[kind].filter((digits) => !names([digits], frame.digest));
     changed[kind] = kinds.includes(kind) ? [...others, frame.digest] : others;
   }
   return changed;
+}
+
+/** New edits that make `frame` what is wanted from the shot at `index` of `shots` on. */
+export function wantFrom(edits, shots, index, frame, { kept, pinned }) {
+  const earlier = editsAt(edits, shots, index - 1);
+  const kinds = [];
+  if (kept !== wanted(earlier, frame).kept) kinds.push(kept ? "keep" : "drop");
+  if (kept && pinned !== pinnedIfKept(earlier, frame)) kinds.push(pinned ? "pin" : "unpin");
+  return withLater(edits, shots, index, frame.digest, kinds);
 }

@@ -11,20 +11,22 @@ import {
 } from "../shared/graph.js";
 import { noteChange, rootGraph } from "../shared/host.js";
 import { continues, isPicture, readBank, upload } from "./bank.js";
-import { enlarge } from "./lightbox.js";
 import * as edit from "./edits.js";
+import { editsAtLast, entryOf } from "./later.js";
+import { CARRIERS, alsoDrawn, galleryOf, sourceOf, storyNodeOf } from "./nodes.js";
+import { SeenShots } from "./seen.js";
+import { enlargeFrom, openSeen } from "./seen_dialog.js";
 import { GalleryView } from "./view.js";
 import { missedOutputs, watchRuns } from "../loop/missed_runs.js";
+import { opensSeen } from "../shared/seen.js";
 import { t } from "../shared/texts.js";
+import { whenRead } from "../story/extension.js";
 
-const CARRIERS = new Set(["STORYMEM_BANK", "STORYMEM_FLOW", "STORYMEM_STATE", "*"]);
 const PROPERTY = "storymem_bank";
 const EMPTY_HEIGHT = 76;
 const HEIGHT = 216;
 const WIDTH = 400;
 const DRAFT_MS = 3000; // a running story is put into the browser's draft at most this often
-
-const galleryOf = (node) => node?.storymemGallery;
 
 class Gallery {
   constructor(node) {
@@ -33,8 +35,12 @@ class Gallery {
     this.own = null; // the bank that this node gave
     this.story = null; // Memory Bank only: the newest bank that grew from its own
     this.message = "";
+    this.seen = new SeenShots({
+      story: () => storyNodeOf(node), memory: () => galleryOf(this.source), draw: () => this.draw(), hasNow: true,
+    });
     this.view = new GalleryView({
       takesPictures: this.isBank,
+      chooser: this.seen.element,
       act: (name, item, text) => this.act(name, item, text),
       addFiles: (files) => this.addFiles(files),
       addUrl: (url) => this.addUrl(url),
@@ -54,9 +60,7 @@ class Gallery {
 
   /** The Memory Bank node whose edits change this bank. */
   get source() {
-    if (this.isBank) return this.node;
-    for (const node of upstream(this.node, CARRIERS)) if (kindOf(node) === MEMORY_BANK) return node;
-    return null;
+    return sourceOf(this.node);
   }
 
   /** The bank to show. */
@@ -94,12 +98,16 @@ class Gallery {
   }
 
   act(name, item, text = "") {
-    if (name === "enlarge") return this.enlarge(item);
+    const shown = this.seen.isOn ? this.seen : this;
+    if (name === "enlarge") {
+      return enlargeFrom(this.view, shown, item, (what, frame, words) => this.act(what, { frame }, words));
+    }
+    if (this.seen.isOn && item?.frame) return this.seen.act(name, item.frame);
     const { edits, problem } = this.readEdits();
     if (name === "start_over" && problem === "broken") return this.write(edit.readEdits(""));
     if (problem) return undefined;
     const frame = item?.frame;
-    const next = frame && edit.wanted(edits, frame);
+    const next = frame && edit.wanted(editsAtLast(edits), frame);
     switch (name) {
       case "pin": return this.write(edit.want(edits, frame, { ...next, pinned: true }));
       case "unpin": return this.write(edit.want(edits, frame, { ...next, pinned: false }));
@@ -128,18 +136,10 @@ class Gallery {
     return this.bank ? [...this.bank.frames, ...this.bank.dropped] : [];
   }
 
-  enlarge(item) {
-    const digests = this.view.order.map(({ frame }) => frame);
-    enlarge(Math.max(0, digests.indexOf(item.frame)), {
-      count: () => digests.length,
-      look: (index) => this.look(digests[index]),
-      act: (name, frame, text) => this.act(name, { frame }, text),
-    });
-  }
-
   look(frame, { edits, problem } = this.readEdits()) {
-    const pending = problem ? "" : edit.pending(edits, frame);
-    const next = edit.wanted(edits, frame);
+    const last = editsAtLast(edits);
+    const pending = problem ? "" : edit.pending(last, frame);
+    const next = edit.wanted(last, frame);
     const actions = [];
     if (!problem) {
       if (next.kept) actions.push(next.pinned ? "unpin" : "pin");
@@ -151,7 +151,10 @@ class Gallery {
     }
     const label = problem ? frame.label : edit.labelOf(edits, frame);
     const who = { label, isNew: !problem && edit.isRenamed(edits, frame) };
-    return { frame, pending, actions, who };
+    const from = pending && entryOf(edits, frame.digest)?.shot;
+    const shot = from && (this.seen.numberOf(from) || from);
+    const change = from && t("next.from", { shot, change: t(`next.from.${pending}`) });
+    return { frame, pending, actions, who, ...(change ? { next: change } : {}) };
   }
 
   get keptDigests() {
@@ -159,6 +162,11 @@ class Gallery {
   }
 
   draw() {
+    if (this.seen.isOn) return this.view.draw(this.seen.model());
+    return this.drawNow();
+  }
+
+  drawNow() {
     const { bank, images } = this;
     const state = this.readEdits();
     const look = (frame) => this.look(frame, state);
@@ -192,7 +200,8 @@ class Gallery {
     if (bank && bank.count > bank.frames.length) {
       notes.push(t("gallery.left_out", { count: bank.count - bank.frames.length }));
     }
-    const pinned = this.frames.filter((frame) => edit.wanted(edits, frame).pinned).length;
+    const last = editsAtLast(edits);
+    const pinned = this.frames.filter((frame) => edit.wanted(last, frame).pinned).length;
     if (bank && pinned > bank.max_frames) {
       notes.push(t("gallery.too_many", { pinned, max: bank.max_frames }));
     }
@@ -260,6 +269,7 @@ function hideSheet(node) {
 
 const drawAll = soon(() => {
   for (const node of everyNode()) galleryOf(node)?.draw();
+  for (const draw of alsoDrawn) draw();
   app.canvas?.setDirty?.(true, true);
 });
 
@@ -343,12 +353,16 @@ app.registerExtension({
 
   setup() {
     useStyles("gallery");
+    opensSeen(openSeen);
     api.addEventListener("executed", ({ detail }) => {
       const banks = detail?.output?.[PROPERTY];
       if (banks?.length) receive(String(detail.display_node ?? detail.node), banks.at(-1));
     });
     api.addEventListener("storymem.bank", ({ detail }) => receive(String(detail.node), detail.bank));
     watchRuns(soon(catchUp));
+    whenRead.addEventListener("read", ({ detail }) => {
+      for (const node of everyNode()) galleryOf(node)?.seen.readAgain(detail.node);
+    });
     for (const end of PROMPT_ENDS) api.addEventListener(end, runEnded);
   },
 

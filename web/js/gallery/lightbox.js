@@ -48,10 +48,10 @@ export function enlarge(index, { count, look, act }) {
   );
 
   function draw() {
-    const { frame, pending, actions, who: shown } = look(index);
+    const { frame, pending, actions, who: shown, from } = look(index);
     picture.src = pictureUrl(frame, LARGE);
     picture.alt = placeOf(frame);
-    facts.replaceChildren(...factsOf(frame, pending, shown).map((line) => h("div", {}, line)));
+    facts.replaceChildren(...factsOf(frame, pending, shown, from).map((line) => h("div", {}, line)));
     const focused = document.activeElement?.dataset?.act;
     who.hidden = !actions.includes("name");
     names.value = shown.label ?? frame.shows;

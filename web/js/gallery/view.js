@@ -15,7 +15,7 @@ const MAX_NAMES = 200; // characters
  * `addFiles(files)` for pictures and `addUrl(url)` for one that was dragged from the page.
  */
 export class GalleryView {
-  constructor({ act, addFiles, addUrl, takesPictures }) {
+  constructor({ act, addFiles, addUrl, takesPictures = false, chooser = null }) {
     Object.assign(this, { act, addFiles, addUrl });
     this.cards = new Map();
     this.items = new Map();
@@ -27,6 +27,8 @@ export class GalleryView {
     this.notes = h("div", { class: "storymem-notes", "aria-live": "polite" });
     this.images = h("div", { class: "storymem-images", role: "list", "aria-label": t("gallery.pictures") });
     this.kept = h("div", { class: "storymem-grid", role: "list", "aria-label": t("gallery.kept") });
+    this.unseenTitle = h("div", { class: "storymem-title" });
+    this.unseen = h("div", { class: "storymem-grid", role: "list", "aria-label": t("seen.unseen") });
     this.droppedTitle = h("div", { class: "storymem-title" });
     this.dropped = h("div", { class: "storymem-grid", role: "list", "aria-label": t("gallery.dropped") });
     this.scroll = h(
@@ -34,6 +36,8 @@ export class GalleryView {
       { class: "storymem-scroll", "data-capture-wheel": "true" },
       this.images,
       this.kept,
+      this.unseenTitle,
+      this.unseen,
       this.droppedTitle,
       this.dropped,
     );
@@ -45,6 +49,7 @@ export class GalleryView {
       h(
         "div",
         { class: "storymem-inside" },
+        ...(chooser ? [chooser] : []),
         bar,
         this.notes,
         this.scroll,
@@ -53,7 +58,8 @@ export class GalleryView {
     this.#listen(takesPictures);
   }
 
-  /** Draw `{ status, notes, kept, dropped, images, undo, clear, broken }`; kept and dropped hold items. */
+  /** Draw `{ status, notes, kept, unseen, dropped, images, undo, clear, broken }`; kept, unseen (of one
+   * shot) and dropped hold items. */
   draw(model) {
     const focused = this.element.contains(document.activeElement) ? document.activeElement : null;
     const place = [...this.items.keys()].indexOf(this.current);
@@ -65,7 +71,11 @@ export class GalleryView {
     const used = new Set();
     this.items = new Map();
     this.#fill(this.kept, model.kept, used);
+    const unseen = model.unseen ?? [];
+    this.#fill(this.unseen, unseen, used);
     this.#fill(this.dropped, model.dropped, used);
+    this.unseenTitle.hidden = !unseen.length;
+    this.unseenTitle.textContent = `${t("seen.unseen")}: ${unseen.length}`;
     for (const key of [...this.cards.keys()]) if (!used.has(key)) this.cards.delete(key);
     this.droppedTitle.hidden = !model.dropped.length;
     this.droppedTitle.textContent = `${t("gallery.dropped")}: ${model.dropped.length}`;
@@ -188,7 +198,7 @@ export class GalleryView {
     field.select();
   }
 
-  #dress(card, { frame, pending, actions, who }) {
+  #dress(card, { frame, pending, actions, who, from, next }) {
     const source = pictureUrl(frame);
     if (card.img.getAttribute("src") !== source || card.element.classList.contains("gone")) {
       card.element.classList.remove("gone");
@@ -196,13 +206,14 @@ export class GalleryView {
     }
     card.element.dataset.role = frame.role;
     card.element.dataset.pending = pending;
-    card.role.textContent = t(`role.${frame.role}`);
+    const role = t(`role.${frame.role}`);
+    card.role.textContent = frame.position ? t("seen.position", { position: frame.position, role }) : role;
     card.place.textContent = placeOf(frame);
-    card.next.textContent = pending ? t(`next.${pending}`) : "";
+    card.next.textContent = next ?? (pending ? t(`next.${pending}`) : "");
     card.who.textContent = whoIsOn(frame, who.label);
     card.who.dataset.state = who.isNew ? "new" : who.label === null ? "known" : "own";
     card.who.hidden = !card.who.textContent || card.field !== null;
-    card.picture.setAttribute("aria-label", `${t("act.enlarge")}: ${factsOf(frame, pending, who).join(". ")}`);
+    card.picture.setAttribute("aria-label", `${t("act.enlarge")}: ${factsOf(frame, pending, who, from).join(". ")}`);
     const place = placeOf(frame);
     const set = (button, names) => {
       const name = names.find((candidate) => actions.includes(candidate));
@@ -210,7 +221,7 @@ export class GalleryView {
       if (!name) return;
       button.dataset.act = name;
       button.textContent = t(`act.${name}`);
-      button.setAttribute("aria-label", t(`act.${name}.long`, { place }));
+      button.setAttribute("aria-label", t(`act.${name}.${from ? "from" : "long"}`, { place, shot: from }));
     };
     set(card.pin, ["pin", "unpin"]);
     set(card.drop, ["drop", "restore"]);
@@ -299,7 +310,7 @@ export class GalleryView {
   #tell(element) {
     const card = element.closest?.(".storymem-card");
     const item = card && this.items.get(card.dataset.key);
-    if (item && !element.matches(".storymem-name")) BUBBLE.show(card, factsOf(item.frame, item.pending, item.who));
+    if (item && !element.matches(".storymem-name")) BUBBLE.show(card, factsOf(item.frame, item.pending, item.who, item.from));
     else BUBBLE.hide();
   }
 
@@ -362,7 +373,7 @@ export class GalleryView {
   }
 
   #neighbour(card, key) {
-    const cards = [...this.kept.children, ...this.dropped.children];
+    const cards = [...this.kept.children, ...this.unseen.children, ...this.dropped.children];
     const here = cards.indexOf(card);
     const { offsetTop: top, offsetLeft: left } = card;
     const sameColumn = (c) => c.offsetLeft <= left && c.offsetLeft + c.offsetWidth > left;

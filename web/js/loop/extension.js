@@ -4,6 +4,7 @@ import { api } from "../../../../scripts/api.js";
 import { h, setText, useStyles } from "../shared/dom.js";
 import { LOOP_CLOSE, LOOP_OPEN, PROMPT_ENDS, everyNode, isThere, kindOf, storyNodesOf } from "../shared/graph.js";
 import { icon } from "../shared/icons.js";
+import { openSeen } from "../shared/seen.js";
 import { forget, forgetPrompt, heardSoFar, isEnded, isFinished, isOfThisPage, takeUp } from "../shared/runs.js";
 import { lastRead, whenRead } from "../story/extension.js";
 import { eachSecond, lineOfTime } from "../shared/time_left.js";
@@ -30,9 +31,11 @@ class ProgressLine {
     this.cancel = h("button", {
       type: "button", class: "sm-cancel", title: t("progress.cancel.long"), hidden: true, onclick: () => this.stop(),
     }, icon("stop"), h("span", {}, t("progress.cancel")));
+    this.seen = h("button", { type: "button", class: "sm-seen", title: t("seen.open.long"), "aria-label": t("seen.open"), onclick: () => this.showSeen() }, icon("memory"));
+    this.head = h("div", { class: "sm-head" }, this.text, this.seen);
     this.note = h("div", { class: "sm-note", hidden: true });
     this.notice = h("div", { class: "sm-notice", role: "note", hidden: true });
-    this.element = h("div", { class: "sm-progress" }, this.text, this.bar, this.time, this.notice, this.note, this.cancel);
+    this.element = h("div", { class: "sm-progress" }, this.head, this.bar, this.time, this.notice, this.note, this.cancel);
     this.watch = new LoopWatch(node, this);
     const widget = node.addDOMWidget(WIDGET, "storymem", this.element, {
       serialize: false, hideOnZoom: false, getMinHeight: () => this.height(), getMaxHeight: () => this.height(),
@@ -41,6 +44,12 @@ class ProgressLine {
     widget.serialize = false;
     this.node = node;
     this.fit();
+  }
+
+  /** What each shot of this loop's story saw. */
+  showSeen() {
+    const [storyNode] = storyNodesOf(this.node);
+    if (storyNode) openSeen({ storyNode });
   }
 
   height() {

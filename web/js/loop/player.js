@@ -54,7 +54,7 @@ export class LoopWatch {
     this.button = h("button", {
       type: "button", class: "sm-watch", title: t("player.watch.long"), hidden: true, onclick: () => watch(() => this.shots()),
     }, icon("play"), h("span", {}, t("player.watch")));
-    line.element.append(this.button);
+    line.head.append(this.button);
     line.bar.title = t("player.bar");
     line.bar.addEventListener("click", (event) => this.watchPlace(event));
     line.text.addEventListener("click", () => this.watchNewest());

@@ -22,6 +22,7 @@ const PATHS = {
   roll: "M3 3h10v10H3zM6 6v.01M10 10v.01M10 6v.01M6 10v.01",
   takes: "M2 5h9v8H2zM5 5V3h9v8h-3",
   find: "M7 2.5a4.5 4.5 0 1 1 0 9 4.5 4.5 0 0 1 0-9zM10.5 10.5L14 14",
+  memory: "M2 8s2.3-4 6-4 6 4 6 4-2.3 4-6 4-6-4-6-4zM8 6.3a1.7 1.7 0 1 1 0 3.4 1.7 1.7 0 1 1 0-3.4",
   close: "M4 4l8 8M12 4l-8 8",
 };
 const SVG = "http://www.w3.org/2000/svg";

@@ -3,12 +3,14 @@
 import { EDITOR_TEXTS } from "./editor_texts.js";
 import { PLAYER_TEXTS } from "./player_texts.js";
 import { TAKES_TEXTS } from "./takes_texts.js";
+import { SEEN_TEXTS } from "./seen_texts.js";
 
 export const STORY_TEXTS = {
   en: {
     ...PLAYER_TEXTS.en,
     ...TAKES_TEXTS.en,
     ...EDITOR_TEXTS.en,
+    ...SEEN_TEXTS.en,
     "story.edit": "Edit story",
     "story.edit.long": "Open the story editor: shots as a table",
     "story.title": "Story editor",
@@ -160,6 +162,7 @@ export const STORY_TEXTS = {
     ...PLAYER_TEXTS.zh,
     ...TAKES_TEXTS.zh,
     ...EDITOR_TEXTS.zh,
+    ...SEEN_TEXTS.zh,
     "story.edit": "编辑故事",
     "story.edit.long": "打开故事编辑器：以表格显示镜头",
     "story.title": "故事编辑器",

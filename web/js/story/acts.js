@@ -1,4 +1,5 @@
 /** What the artist does to the shots in the story editor: each act makes a new story of the old. */
+import { NO_FILE } from "./api.js";
 import * as model from "./model.js";
 import { joinRow, splitRow } from "./parts.js";
 import { openTakes, rollAgain } from "./take_actions.js";
@@ -42,6 +43,10 @@ export function act(dialog, name, id, value) {
     dialog.change(model.removeRow(story, id));
     const rows = dialog.history.value.rows;
     dialog.table.focus(rows[Math.min(at, rows.length - 1)]?.id, "remove");
+  } else if (name === "memory") {
+    const script = dialog.answers.get(story)?.script; // of a story that was changed here
+    const asked = script ? { ...dialog.asked, script, file: NO_FILE } : null;
+    dialog.look({ label: model.labelsOf(story.rows)[at], asked });
   } else if (name === "takes") {
     openTakes(dialog, id);
   } else if (name === "roll") {

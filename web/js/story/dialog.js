@@ -15,10 +15,11 @@ const CHECK_AFTER_MS = 350;
 export class StoryDialog {
   /**
    * `asked` is what stands on the node (see api.js), `save(text)` puts a script there,
-   * `running(mark)` gives the latest event of a run in progress of the script marked so, or null.
+   * `running(mark)` gives the latest event of a run in progress of the script marked so, or null,
+   * `look` shows what a shot saw (see gallery/seen_dialog.js).
    */
-  constructor({ asked, save, running, onClose }) {
-    Object.assign(this, { asked, save, running, onClose });
+  constructor({ asked, save, running, look, onClose }) {
+    Object.assign(this, { asked, save, running, look, onClose });
     this.answers = new WeakMap(); // story -> what the server said of it
     this.facts = new Map(); // row id -> state and video
     this.fromFile = asked.file !== NO_FILE && asked.file !== "";

@@ -6,6 +6,7 @@ import { LOAD_STORY, PROMPT_ENDS, everyNode, holderOf, isThere, kindOf, nodeOfId
 import { noteChange, showBadge } from "../shared/host.js";
 import { icon } from "../shared/icons.js";
 import { heardSoFar, isEnded, isFinished, runOf, statesFor, whenProgress } from "../shared/runs.js";
+import { openSeen } from "../shared/seen.js";
 import { eachSecond, exactTime, timeToMake } from "../shared/time_left.js";
 import { StoryDialog } from "./dialog.js";
 import { labelsOf } from "./model.js";
@@ -192,6 +193,7 @@ class NodePanel {
       asked,
       running: (mark) => runOf(node, mark),
       save: (text) => this.save(text),
+      look: (shot) => openSeen({ storyNode: node, ...shot }),
       onClose: () => {
         this.dialog = null;
         this.button.focus();

@@ -338,7 +338,7 @@ function blankRow() {
       h("div", { class: "sm-buttons" },
         button("up", "up"), button("add", "add"), button("duplicate", "copy"), button("down", "down"),
         button("toggle_scene", "scene"), button("remove", "remove"), button("roll", "roll"), takes,
-        button("split", "split"), button("join", "join"),
+        button("split", "split"), button("join", "join"), button("memory", "memory"),
         button("more", "more", { "aria-expanded": "false" }))));
 }
 

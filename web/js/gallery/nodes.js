@@ -1,0 +1,44 @@
+/** Which nodes a gallery belongs to. */
+import { MEMORY_BANK, everyNode, kindOf, storyNodesOf, upstream } from "../shared/graph.js";
+
+export const CARRIERS = new Set(["STORYMEM_BANK", "STORYMEM_FLOW", "STORYMEM_STATE", "*"]);
+
+export const galleryOf = (node) => node?.storymemGallery;
+
+/** The Memory Bank node that a node's bank grew from; null when there is none. */
+export function sourceOf(node) {
+  if (kindOf(node) === MEMORY_BANK) return node;
+  for (const found of upstream(node, CARRIERS)) if (kindOf(found) === MEMORY_BANK) return found;
+  return null;
+}
+
+/** Where loops begin: nodes that take a story and a bank. */
+function* loopStarts() {
+  for (const node of everyNode()) {
+    const types = new Set((node.inputs ?? []).map(({ type }) => type));
+    if (types.has("STORYMEM_STORY") && types.has("STORYMEM_BANK")) yield node;
+  }
+}
+
+/** The Load Story node whose shots see the bank of a node; null when no loop is near. */
+export function storyNodeOf(node) {
+  const source = sourceOf(node);
+  const above = new Set([node, ...upstream(node, CARRIERS)]);
+  for (const start of loopStarts()) {
+    const isNear = above.has(start) || (source && sourceOf(start) === source);
+    const [story] = isNear ? storyNodesOf(start) : [];
+    if (story) return story;
+  }
+  return null;
+}
+
+/** The gallery of the Memory Bank that the shots of a Load Story node see; null when there is none. */
+export function memoryOf(storyNode) {
+  for (const start of loopStarts()) {
+    if (storyNodesOf(start).includes(storyNode)) return galleryOf(sourceOf(start)) ?? null;
+  }
+  return null;
+}
+
+/** What is drawn again when the memory's edits change, beside the galleries on nodes. */
+export const alsoDrawn = new Set();
