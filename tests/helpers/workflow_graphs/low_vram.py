@@ -22,9 +22,10 @@ take turns, and the one that waits lies there.
 3. Faster: activate the two bypassed *4-step LoRA* nodes (select both, Ctrl+B) and set steps 4, \
 cfg 1, euler, simple, shift 5 in *M2V Sampler*. 10 times fewer model calls, 1.2 GB more RAM a file.
 
-**Still out of memory?** In this order: *length* 49, then *max_frames* 3 and *opening_frames* 1, then \
-width and height 512x288; start ComfyUI with `--lowvram` on versions without dynamic memory. **Room \
-left?** The other way round: first 832x480, then *max_frames* 10, then *length* 81, then 40 steps.
+**Still out of memory?** In this order: *length* 49, then *max_frames* 3 and *opening_frames* 1, \
+then width and height 512x288; start ComfyUI with `--lowvram` on versions without dynamic memory. \
+**Room left?** The other way round: first 832x480, then *max_frames* 10, then *length* 81, then 40 \
+steps.
 
 A shot that fails leaves the finished ones on disk: change the setting and queue again. (A \
 changed size or length regenerates all shots.)

@@ -183,6 +183,32 @@ def test_the_same_is_in_a_dialog_from_the_loop_and_from_the_editor(story):
     story.press("Escape")
 
 
+def test_of_many_frames_that_were_not_seen_the_latest_are_shown_first(story):
+    def frame(i: int) -> dict:
+        place = max(0, i - 57)
+        role = "window" if place else "waiting"
+        return {"digest": f"{i:064x}", "role": role, "number": i + 1, "shot": i, "position": place}
+
+    bank = {"frames": [frame(i) for i in range(60)], "dropped": [], "count": 60, "max_frames": 2}
+    shots = [{"label": "01_01", "row": "", "lock": True, "prompt": "a", "record": "x"}]
+    answer = {
+        "error": "", "shots": shots, "shot": 0,
+        "memory": {**bank, "policy": "window", "tell": "shot", "is_sure": False},
+    }  # fmt: skip
+    story.page.route("**/storymem/seen", lambda route: route.fulfill(json=answer))
+    try:
+        gallery = story.gallery()
+        cards = choose(story, gallery, 1)
+    finally:
+        story.page.unroute("**/storymem/seen")
+    assert [int(card["digest"], 16) for card in cards] == [58, 59, *range(18, 58)]
+    notes = gallery.locator(".storymem-notes").inner_text()
+    assert "Shot 1 is locked" in notes
+    assert "may differ" in notes
+    gallery.get_by_role("button", name="Show the 18 earlier frames").press("Enter")
+    assert len(cards_of(story, gallery)) == 60
+
+
 def test_it_works_after_a_reload_and_in_nodes_two_light_and_chinese(story):
     page = story.page
     page.evaluate(

@@ -102,7 +102,7 @@ class Gallery {
     if (name === "enlarge") {
       return enlargeFrom(this.view, shown, item, (what, frame, words) => this.act(what, { frame }, words));
     }
-    if (this.seen.isOn && item?.frame) return this.seen.act(name, item.frame);
+    if (this.seen.isOn && (item?.frame || name === "show_all")) return this.seen.act(name, item?.frame);
     const { edits, problem } = this.readEdits();
     if (name === "start_over" && problem === "broken") return this.write(edit.readEdits(""));
     if (problem) return undefined;

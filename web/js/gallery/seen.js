@@ -10,6 +10,7 @@ import { changesAt, editsAt } from "./later.js";
 
 const NOW = ""; // of the chooser: no shot
 const MAX_PROMPT = 60; // characters
+const FEW = 40; // unseen frames that are shown until all are asked for: drawing hundreds takes a while
 
 export class SeenShots {
   /**
@@ -83,6 +84,7 @@ export class SeenShots {
   async choose(label) {
     this.isOn = !this.hasNow || label !== NOW;
     this.wanted = label;
+    this.showsAll = false;
     if (this.isOn) await this.read();
     else this.answer = { ...this.answer, shot: null, memory: null };
     this.refill();
@@ -162,6 +164,11 @@ export class SeenShots {
   }
 
   act(name, frame) {
+    if (name === "show_all") {
+      this.showsAll = true;
+      this.redraw();
+      return;
+    }
     const { edits, problem, at } = this.state();
     if (problem || !this.bank) return;
     const { shots, shot } = this.answer;
@@ -186,12 +193,16 @@ export class SeenShots {
     const seen = bank.frames.filter(({ position }) => position > 0);
     seen.sort((one, other) => one.position - other.position);
     const shot = this.answer.shot + 1;
+    const unseen = bank.frames.filter(({ position }) => !position);
+    const few = this.showsAll ? unseen : unseen.slice(-FEW);
     return {
       ...empty,
+      more: unseen.length - few.length,
+      unseenCount: bank.count - seen.length,
       status: t(bank.count ? "seen.status" : "seen.status.empty", { shot, used: seen.length, count: bank.count }),
       notes: this.notes(state, shot, seen.length),
       kept: seen.map(look),
-      unseen: bank.frames.filter(({ position }) => !position).map(look),
+      unseen: few.map(look),
       dropped: bank.dropped.map(look),
     };
   }

@@ -18,7 +18,7 @@ export function openSeen({ storyNode, label = "", asked = null }) {
   const seen = new SeenShots({ story: () => storyNode, memory: () => memoryOf(storyNode), draw, asked });
   const view = new GalleryView({
     chooser: seen.element,
-    act: (name, item) => (name === "enlarge" ? enlargeFrom(view, seen, item) : seen.act(name, item.frame)),
+    act: (name, item) => (name === "enlarge" ? enlargeFrom(view, seen, item) : seen.act(name, item?.frame)),
   });
   const close = h("button", { type: "button", onclick: () => dialog.close() }, t("act.close"));
   const dialog = h(

@@ -29,6 +29,7 @@ export class GalleryView {
     this.kept = h("div", { class: "storymem-grid", role: "list", "aria-label": t("gallery.kept") });
     this.unseenTitle = h("div", { class: "storymem-title" });
     this.unseen = h("div", { class: "storymem-grid", role: "list", "aria-label": t("seen.unseen") });
+    this.more = this.#button("show_all");
     this.droppedTitle = h("div", { class: "storymem-title" });
     this.dropped = h("div", { class: "storymem-grid", role: "list", "aria-label": t("gallery.dropped") });
     this.scroll = h(
@@ -38,6 +39,7 @@ export class GalleryView {
       this.kept,
       this.unseenTitle,
       this.unseen,
+      this.more,
       this.droppedTitle,
       this.dropped,
     );
@@ -75,7 +77,8 @@ export class GalleryView {
     this.#fill(this.unseen, unseen, used);
     this.#fill(this.dropped, model.dropped, used);
     this.unseenTitle.hidden = !unseen.length;
-    this.unseenTitle.textContent = `${t("seen.unseen")}: ${unseen.length}`;
+    this.unseenTitle.textContent = `${t("seen.unseen")}: ${model.unseenCount}`;
+    this.#count(this.more, "show_all", model.more ?? 0);
     for (const key of [...this.cards.keys()]) if (!used.has(key)) this.cards.delete(key);
     this.droppedTitle.hidden = !model.dropped.length;
     this.droppedTitle.textContent = `${t("gallery.dropped")}: ${model.dropped.length}`;
