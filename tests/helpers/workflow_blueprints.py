@@ -30,6 +30,7 @@ class Blueprint(Builder):
         self.values: list = []  # of its widgets, in their order
         self.texts = 0  # widgets of several lines
         self.lent: list[list[str]] = []
+        self.displays = 0  # height of what web/js/outside shows on it
 
     def show(self, node: dict, socket: str, name: str | None = None) -> None:
         """Make an input or a widget of a node inside one of the outside."""
@@ -77,7 +78,7 @@ class Blueprint(Builder):
         outputs = [{"name": i["name"], "type": i["type"], "links": []} for i in self.exit["inputs"]]
         names = [i["name"] for i in self.outside if "widget" in i]
         rows = max(len(self.outside) - len(names), len(outputs)) + len(names) + len(self.lent)
-        height = TITLE + ROW * rows + TEXT_HEIGHT * self.texts
+        height = TITLE + ROW * rows + TEXT_HEIGHT * self.texts + self.displays
         node = {
             "id": len(self.nodes) + 1,
             "type": kind,
@@ -89,7 +90,10 @@ class Blueprint(Builder):
             "title": self.name,
             "inputs": self.outside,
             "outputs": outputs,
-            "properties": {"proxyWidgets": [*(["-1", name] for name in names), *self.lent]},
+            "properties": {
+                "proxyWidgets": [*(["-1", name] for name in names), *self.lent],
+                **({"storymem_outside": True} if self.displays else {}),
+            },
             "widgets_values": self.values + [None] * len(self.lent),
         }
         return {

@@ -10,6 +10,8 @@ from .parts import NEGATIVE, add_models, model_note, negative_note
 SAMPLING = ("steps", "cfg", "shift")
 METHOD = ("sampler_name", "scheduler")
 SIZE = ("width", "height", "length")
+T2V = ("t2v_high", "t2v_low")
+REDO = ("redo_shots", "redo_take", "after_redo")
 SHOT_NOTE = """# StoryMem Shot
 
 One shot with memory: the prompt is encoded, the shot is sampled by both experts, decoded, and \
@@ -21,7 +23,8 @@ its best keyframes are put into the memory.
 *continuity* to `cut` for a cut.
 - **shot**: only inside a *Shot Loop*; its length, seed and continuity then win.
 
-The models come from outside: both experts with the StoryMem LoRA (*Load StoryMem LoRA*).
+The models come from outside: both experts with the StoryMem LoRA (*Load StoryMem LoRA*). \
+**t2v_high**, **t2v_low**: Wan2.2 T2V without that LoRA, for a shot with an empty memory.
 """
 STORY_NOTE = """# StoryMem Story
 
@@ -30,7 +33,8 @@ The whole story in one node: write the script outside, queue, and the film is in
 change only what is missing is made.
 
 Everything is the workflow *storymem_story*; connect a portrait or two to **images** and the \
-story begins from your own characters.
+story begins from your own characters, or Wan2.2 T2V (**t2v_high**, **t2v_low**) for a first shot \
+from text alone. The list of shots, how far the story is and its memory show on the outside.
 """
 
 
@@ -65,7 +69,7 @@ def shot_blueprint(info: dict) -> dict:
     remember = column.add("StoryMemRemember", keyframes=(keyframes, "keyframes"))
     graph.group("2  What is remembered", column.nodes, "#6b8e23")
 
-    for name in ("model_high", "model_low"):
+    for name in ("model_high", "model_low", *T2V):
         graph.show(sampler, name)
     graph.show_all("clip", (positive, "clip"), (negative, "clip"))
     graph.show_all("vae", (sampler, "vae"), (decode, "vae"))
@@ -96,16 +100,20 @@ def story_blueprint(info: dict) -> dict:
         "from the first shot to the last. Connect portraits to images to begin from your own.",
         aliases=["storymem", "story", "film", "multi-shot", "consistent characters"],
     )
+    graph.displays = 340  # pixels: the story's summary, its progress and its memory
     parts = add_models(graph)
     nodes = add_film(graph, parts, preview=False)
     graph.show(nodes["memory"], "images")
+    for name in T2V:
+        graph.show(nodes["sampler"], name)
     for name in ("script", "character"):
         graph.show(nodes["script"], name)
-    for name in ("filename_prefix", "continuity"):
+    for name in ("negative", "filename_prefix", "continuity", *REDO):
         graph.show(nodes["open"], name)
     for name in (*SIZE, "seed", *SAMPLING):
         graph.show(nodes["sampler"], name)
-    graph.show(nodes["memory"], "max_frames")
+    for name in ("max_frames", "policy"):
+        graph.show(nodes["memory"], name)
     graph.lend(nodes["sampler"], *METHOD)
     high, low, lora = parts["nodes"]["high"], parts["nodes"]["low"], parts["nodes"]["lora"]
     graph.show(high, "unet_name", "unet_high")
@@ -117,7 +125,7 @@ def story_blueprint(info: dict) -> dict:
     for name in ("video", "bank", "folder"):
         graph.give(nodes["close"], name)
     graph.note((0, -480), (900, 340), "StoryMem Story", STORY_NOTE)
-    graph.note((940, -480), (900, 340), "Model files", model_note(t2v=False))
+    graph.note((940, -480), (900, 340), "Model files", model_note(t2v=True))
     negative_note(graph, (1880, -480), 340)
     return graph.file()
 

@@ -38,20 +38,32 @@ class Gallery {
     this.seen = new SeenShots({
       story: () => storyNodeOf(node), memory: () => galleryOf(this.source), draw: () => this.draw(), hasNow: true,
     });
-    this.view = new GalleryView({
-      takesPictures: this.isBank,
-      chooser: this.seen.element,
+    this.doings = {
       act: (name, item, text) => this.act(name, item, text),
       addFiles: (files) => this.addFiles(files),
       addUrl: (url) => this.addUrl(url),
-    });
-    const widget = node.addDOMWidget("gallery", "storymem_gallery", this.view.element, {
+    };
+    this.view = new GalleryView({ ...this.doings, takesPictures: this.isBank, chooser: this.seen.element });
+    this.views = [this.view];
+    this.put(node, this.view);
+    if (this.isBank) hide(this.widget);
+  }
+
+  put(place, view) {
+    const widget = place.addDOMWidget("gallery", "storymem_gallery", view.element, {
       serialize: false,
       hideOnZoom: false,
       getMinHeight: () => (this.bank || this.images.length ? HEIGHT : EMPTY_HEIGHT),
     });
     widget.serialize = false;
-    if (this.isBank) hide(this.widget);
+  }
+
+  /** Show it on a subgraph around its node, too. */
+  showOn(place) {
+    const view = new GalleryView({ ...this.doings, takesPictures: this.isBank });
+    this.views.push(view);
+    this.put(place, view);
+    this.draw();
   }
 
   get widget() {
@@ -162,18 +174,19 @@ class Gallery {
   }
 
   draw() {
-    if (this.seen.isOn) return this.view.draw(this.seen.model());
-    return this.drawNow();
+    const model = this.seen.isOn ? this.seen.model() : this.now();
+    for (const view of this.views) view.draw(model);
   }
 
-  drawNow() {
+  /** What the views draw of the latest memory. */
+  now() {
     const { bank, images } = this;
     const state = this.readEdits();
     const look = (frame) => this.look(frame, state);
     const kept = (bank?.frames ?? []).map(look);
     const dropped = (bank?.dropped ?? []).map(look);
     const names = new Set((bank?.frames ?? []).map((frame) => frame.name));
-    this.view.draw({
+    return {
       status: this.status(bank),
       notes: this.notes(bank, state),
       kept,
@@ -182,7 +195,7 @@ class Gallery {
       undo: [...kept, ...dropped].filter(({ actions }) => actions.includes("undo")).length,
       clear: this.isBank ? edit.countEdits(state.edits) : 0,
       broken: state.problem === "broken",
-    });
+    };
   }
 
   status(bank) {

@@ -19,11 +19,14 @@ const HEIGHT_TIME = 22; // more, for the time that is left
 const HEIGHT_NOTE = 64; // more, for what an artist should know of the finished story
 const HEIGHT_NOTICE = 66; // and four lines about the story's folder, which scroll
 const lines = new WeakMap(); // loop node -> ProgressLine
+const outside = new WeakMap(); // loop node -> those on subgraphs around it
 let runningPrompt = null; // id of the prompt that the host runs for this page
 const ended = new Set(); // ids of prompts, and of loop nodes with their prompt's id before them
 
 class ProgressLine {
-  constructor(node) {
+  /** The progress of a loop node, shown on `place`: itself, or a subgraph around it. */
+  constructor(node, place = node) {
+    Object.assign(this, { loop: node, node: place });
     this.text = h("div", { class: "sm-line", role: "status" });
     this.fill = h("div", { class: "sm-fill" });
     this.bar = h("div", { class: "sm-bar-of", role: "progressbar", "aria-valuemin": 0, "aria-label": t("progress.label") }, this.fill);
@@ -37,18 +40,17 @@ class ProgressLine {
     this.notice = h("div", { class: "sm-notice", role: "note", hidden: true });
     this.element = h("div", { class: "sm-progress" }, this.head, this.bar, this.time, this.notice, this.note, this.cancel);
     this.watch = new LoopWatch(node, this);
-    const widget = node.addDOMWidget(WIDGET, "storymem", this.element, {
+    const widget = place.addDOMWidget(WIDGET, "storymem", this.element, {
       serialize: false, hideOnZoom: false, getMinHeight: () => this.height(), getMaxHeight: () => this.height(),
       getValue: () => "", setValue: () => {},
     });
     widget.serialize = false;
-    this.node = node;
     this.fit();
   }
 
   /** What each shot of this loop's story saw. */
   showSeen() {
-    const [storyNode] = storyNodesOf(this.node);
+    const [storyNode] = storyNodesOf(this.loop);
     if (storyNode) openSeen({ storyNode });
   }
 
@@ -120,7 +122,7 @@ class ProgressLine {
     this.of = null;
     this.left = undefined;
     this.tick();
-    forget(storyNodesOf(this.node));
+    forget(storyNodesOf(this.loop));
   }
 
   async stop() {
@@ -137,10 +139,23 @@ function lineOf(node) {
   return lines.get(node);
 }
 
+/** The lines on subgraphs around a loop node. */
+function around(node) {
+  return outside.get(node) ?? [];
+}
+
+/** Show the progress of a loop node on a subgraph around it, too. */
+export function showProgressOn(place, node) {
+  outside.set(node, [...around(node), new ProgressLine(node, place)]);
+  storyNodesOf(node).forEach((storyNode) => showFromFolder({ node: storyNode, before: heardSoFar() }));
+}
+
 function show(event) {
   const loop = takeUp(event);
   if (!loop) return;
-  for (const node of [loop.open, loop.close]) lineOf(node).show({ ...event, running: true });
+  for (const node of [loop.open, loop.close]) {
+    for (const line of [lineOf(node), ...around(node)]) line.show({ ...event, running: true });
+  }
   if (isEnded(event)) for (const id of [event.open, event.node]) ended.add(`${event.prompt_id} ${id}`);
 }
 
@@ -153,11 +168,12 @@ async function showFromFolder({ node: storyNode, before }) {
   for (const node of everyNode()) {
     if (![LOOP_OPEN, LOOP_CLOSE].includes(kindOf(node)) || !storyNodesOf(node).includes(storyNode)) continue;
     const isRunning = running.has(String(node.id));
-    const known = lines.get(node);
-    if (known ? known.isUpToDate(shots.length, finished, isRunning) : !finished && !isRunning) continue;
     const state = isRunning ? "started" : "finished";
     const time = { time_left: lastRead(storyNode)?.times?.running, at: lastRead(storyNode)?.at };
-    lineOf(node).show({ state, of: shots.length, finished, running: isRunning, ...time });
+    for (const known of [lines.get(node), ...around(node)]) {
+      if (known ? known.isUpToDate(shots.length, finished, isRunning) : !finished && !isRunning) continue;
+      (known ?? lineOf(node)).show({ state, of: shots.length, finished, running: isRunning, ...time });
+    }
   }
 }
 
@@ -186,8 +202,7 @@ function end({ detail }) {
 
 function letGo() {
   for (const node of everyNode()) {
-    const line = lines.get(node);
-    if (line && !line.cancel.hidden) line.letGo();
+    for (const line of [lines.get(node), ...around(node)]) if (line && !line.cancel.hidden) line.letGo();
   }
 }
 

@@ -44,9 +44,10 @@ function roomOf(node) {
 }
 
 export class LoopWatch {
-  /** `line` is the progress display of the node; see extension.js. */
+  /** `line` is the progress display of the loop node; see extension.js. It may be on `line.node`, a
+   * subgraph around that. */
   constructor(node, line) {
-    Object.assign(this, { node, line });
+    Object.assign(this, { node, line, place: line.node });
     useStyles("player");
     this.height = 0; // that the node's display needs more for the video
     this.toldShots = []; // by the events of a run whose script the page does not know
@@ -59,7 +60,7 @@ export class LoopWatch {
     line.bar.addEventListener("click", (event) => this.watchPlace(event));
     line.text.addEventListener("click", () => this.watchNewest());
     if (kindOf(node) === LOOP_CLOSE) this.makeVideo();
-    watches.set(node, this);
+    watches.set(this.place, this);
   }
 
   makeVideo() {
@@ -98,7 +99,8 @@ export class LoopWatch {
   wanted() {
     const answer = answerOf(this.node);
     const isStill = !this.isRunning && !this.isStopped;
-    if (isStill && (this.isByHost || isShownByHost(this.node))) return null; // the host shows the film
+    const isInside = this.place !== this.node; // where the film that the host shows is out of sight
+    if (isStill && !isInside && (this.isByHost || isShownByHost(this.node))) return null;
     if (!this.isRunning && answer?.film && answer.shots.every((shot) => isFinished(shot.state))) {
       return { title: t("player.film"), prompt: answer.film.filename, video: answer.film, isFilm: true };
     }
@@ -114,7 +116,7 @@ export class LoopWatch {
 
   /** How high the node is without the video. */
   needed() {
-    const { node, line: { element }, height } = this;
+    const { place: node, line: { element }, height } = this;
     // Nodes 2.0 does not count what the host shows below the widgets.
     if (!isShownByHost(node) || !element.closest("[data-node-id]")) return node.computeSize()[1] - height;
     return node.size[1] - element.offsetHeight + this.line.height() - height;
@@ -122,7 +124,7 @@ export class LoopWatch {
 
   put(shot) {
     this.shown = shot;
-    const room = shot ? roomOf(this.node) - this.needed() - GAP : 0;
+    const room = shot ? roomOf(this.place) - this.needed() - GAP : 0;
     this.height = 0;
     const height = Math.floor(Math.min(HEIGHT, room));
     const isShown = Boolean(shot) && height >= LEAST;
@@ -157,7 +159,7 @@ export class LoopWatch {
 }
 
 function refreshAll(isMeant) {
-  for (const node of everyNode()) if (watches.has(node) && isMeant(node)) watches.get(node).refresh();
+  for (const node of everyNode()) if (watches.has(node) && isMeant(watches.get(node).node)) watches.get(node).refresh();
 }
 
 whenRead.addEventListener("read", ({ detail }) => refreshAll((node) => storyNodesOf(node).includes(detail.node)));

@@ -19,6 +19,7 @@ const WIDGET = "storymem_shots";
 const READ_AFTER_MS = 500;
 const BADGE_COLOURS = { error: "#b3362f", warning: "#8a6410" };
 const SMALLEST = 64; // pixels: the button and one line
+const OUTSIDE = 54; // on a subgraph: the button, and the host's margin around it
 const panels = new WeakMap(); // node -> NodePanel
 
 /** A shot in the list on the node. */
@@ -62,6 +63,7 @@ class NodePanel {
     });
     widget.serialize = false;
     this.followed = new WeakSet();
+    this.summaries = [this.summary]; // and those on subgraphs around the node
     this.rows = [];
     this.lines = []; // of the list, one for each row
     this.later();
@@ -173,9 +175,11 @@ class NodePanel {
     const scenes = this.rows.filter((row, i) => i === 0 || row.starts).length;
     const time = timeToMake(shots - done, ...timeOf(this.answer, runOf(this.node, this.answer?.mark)));
     const parts = [t("story.summary", { shots, scenes, done }), ...(time ? [time] : [])];
-    setText(this.summary, this.message || parts.join(" · "));
     const long = time ? `\n${t("time.rest.long")}` : "";
-    this.summary.title = `${this.summary.textContent}${this.message ? "" : long}`;
+    for (const summary of this.summaries) {
+      setText(summary, this.message || parts.join(" · "));
+      summary.title = `${summary.textContent}${this.message ? "" : long}`;
+    }
   }
 
   tick = () => {
@@ -236,6 +240,22 @@ export const whenRead = new EventTarget();
 /** The states that the server last told for a Load Story node. */
 export function lastRead(node) {
   return panels.get(node)?.answer ?? null;
+}
+
+/** Show the editor's button and the summary of a Load Story node on a subgraph around it, too. */
+export function showStoryOn(place, node) {
+  const panel = panels.get(node);
+  const summary = h("span", { class: "sm-summary", role: "status" });
+  const button = h("button", { type: "button", class: "sm-edit", title: t("story.edit.long"), onclick: () => panel.edit() },
+    icon("edit"), h("span", {}, t("story.edit")));
+  const element = h("div", { class: "sm-panel-on-node sm-outside" }, h("div", { class: "sm-bar" }, button, summary));
+  const height = () => OUTSIDE;
+  const widget = place.addDOMWidget(WIDGET, "storymem", element, {
+    serialize: false, hideOnZoom: true, getMinHeight: height, getMaxHeight: height, getValue: () => "", setValue: () => {},
+  });
+  widget.serialize = false;
+  panel.summaries.push(summary);
+  if (panel.states) panel.tellSummary();
 }
 
 function everyPanel() {
