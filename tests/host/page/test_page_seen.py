@@ -11,7 +11,7 @@ import pytest
 from helpers.browser import eventually, find_chromium, settle, wait_until_ready
 from helpers.gallery_page import ask, open_story, prepare_base
 from helpers.host_server import Server
-from helpers.loop_graphs import release
+from helpers.loop_graphs import hold, release
 
 pytestmark = [
     pytest.mark.http,
@@ -183,6 +183,40 @@ def test_the_same_is_in_a_dialog_from_the_loop_and_from_the_editor(story):
     story.press("Escape")
 
 
+def test_finished_shots_are_looked_at_while_the_others_are_made(story):
+    """Clicks for shots that wait are made meanwhile; the run goes on as it was queued."""
+    page, gallery = story.page, story.gallery()
+    seed = """(seed) => {
+        app.graph.getNodeById(4).widgets.find((widget) => widget.name === "seed").value = seed;
+    }"""
+    page.evaluate(seed, 8)
+    hold(story.log, 3)
+    try:
+        known = set(story.server.get("/history") or {})
+        page.evaluate("() => app.queuePrompt(0)")
+        choose(story, gallery, 2)
+        places = page.locator(".sm-progress .sm-line").first
+        assert eventually(page, lambda: "3" in places.inner_text())
+        assert eventually(
+            page, lambda: seen_digests(cards_of(story, gallery)) != story.first_run[2]
+        )
+        now = seen_digests(cards_of(story, gallery))
+        assert len(now) == len(story.first_run[2])
+        press_on(story, gallery, now[0], "d")
+        assert story.edits() == {"from": [{"shot": "01_02", "drop": [now[0]]}]}
+    finally:
+        release(story.log)
+    fresh = eventually(page, lambda: set(story.server.get("/history") or {}) - known)
+    status = story.server.get(f"/history/{(one := fresh.pop())}")[one]["status"]
+    assert status["status_str"] == "success"
+    assert now[0] in seen_digests(choose(story, gallery, 3))
+    choose(story, gallery, 2)
+    press_on(story, gallery, now[0], "u")
+    assert story.edits() == {}
+    page.evaluate(seed, 7)
+    assert story.queue() == {}
+
+
 def test_of_many_frames_that_were_not_seen_the_latest_are_shown_first(story):
     def frame(i: int) -> dict:
         place = max(0, i - 57)
@@ -199,14 +233,14 @@ def test_of_many_frames_that_were_not_seen_the_latest_are_shown_first(story):
     try:
         gallery = story.gallery()
         cards = choose(story, gallery, 1)
+        assert [int(card["digest"], 16) for card in cards] == [58, 59, *range(18, 58)]
+        notes = gallery.locator(".storymem-notes").inner_text()
+        assert "Shot 1 is locked" in notes
+        assert "may differ" in notes
+        gallery.get_by_role("button", name="Show the 18 earlier frames").press("Enter")
+        assert len(cards_of(story, gallery)) == 60
     finally:
         story.page.unroute("**/storymem/seen")
-    assert [int(card["digest"], 16) for card in cards] == [58, 59, *range(18, 58)]
-    notes = gallery.locator(".storymem-notes").inner_text()
-    assert "Shot 1 is locked" in notes
-    assert "may differ" in notes
-    gallery.get_by_role("button", name="Show the 18 earlier frames").press("Enter")
-    assert len(cards_of(story, gallery)) == 60
 
 
 def test_it_works_after_a_reload_and_in_nodes_two_light_and_chinese(story):

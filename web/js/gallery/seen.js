@@ -20,8 +20,7 @@ export class SeenShots {
    */
   constructor({ story, memory, draw, hasNow = false, asked = null }) {
     Object.assign(this, { story, memory, redraw: draw, hasNow, asked });
-    this.answer = { shots: [], shot: null, memory: null };
-    this.bank = null;
+    this.forget();
     this.message = "";
     this.isOn = !hasNow;
     this.asking = 0; // counts questions, so that an answer to an older one is left aside
@@ -39,6 +38,11 @@ export class SeenShots {
     });
     this.element = h("div", { class: "storymem-chooser" }, this.back, this.select, this.next);
     this.refill();
+  }
+
+  forget() {
+    this.answer = { shots: [], shot: null, memory: null };
+    this.bank = null;
   }
 
   /** The shots as they are known: as answered here, else as the list on Load Story shows them. */
@@ -86,7 +90,7 @@ export class SeenShots {
     this.wanted = label;
     this.showsAll = false;
     if (this.isOn) await this.read();
-    else this.answer = { ...this.answer, shot: null, memory: null };
+    else this.forget();
     this.refill();
     this.redraw();
   }
@@ -125,7 +129,7 @@ export class SeenShots {
   async readAgain(node) {
     if (node !== this.story()) return;
     if (this.isOn) await this.read();
-    else this.answer = { shots: [], shot: null, memory: null };
+    else this.forget();
     this.refill();
     if (this.isOn) this.redraw();
   }
