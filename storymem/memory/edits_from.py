@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..script.story import Shot, Story
-from .edits import CONTRARY, KINDS, BankEdits, Digests, LaterEdits
+from .edits import CONTRARY, KINDS, BankEdits, LaterEdits
 
 LEFT = {one: other for pair in CONTRARY for one, other in (pair, pair[::-1])}
 
@@ -53,16 +53,12 @@ def _find(later: LaterEdits, shots: Sequence[Shot]) -> Shot | None:
 def _with(edits: BankEdits, later: LaterEdits) -> BankEdits:
     changed = {}
     for kind in KINDS:
-        contrary = Digests(getattr(later, LEFT[kind]))
         own = getattr(later, kind)
-        others = Digests(own)
-        left = [
-            d for d in getattr(edits, kind) if not _same(d, getattr(later, LEFT[kind]), contrary)
-        ]
-        changed[kind] = (*(d for d in left if d not in others), *own)
+        named = (*own, *getattr(later, LEFT[kind]))
+        changed[kind] = (*(d for d in getattr(edits, kind) if not _is_among(d, named)), *own)
     return replace(edits, **changed)
 
 
-def _same(digits: str, others: Sequence[str], known: Digests) -> bool:
+def _is_among(digits: str, others: Sequence[str]) -> bool:
     """Whether one of ``others`` means the same frame, by however many digits."""
-    return digits in known or any(other.startswith(digits) for other in others)
+    return any(digits.startswith(other) or other.startswith(digits) for other in others)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
+import shutil
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +15,7 @@ from storymem.memory.edits import NO_EDITS, BankEdits, LaterEdits
 from storymem.memory.edits_from import edits_at, lost_edits, placed
 from storymem.script.reader import load_story
 
+LATER_JS = Path(__file__).resolve().parents[2] / "web" / "js" / "gallery" / "later.js"
 ONE, TWO, THREE = ("ab" * 32, "cd" * 32, "ef" * 32)
 
 
@@ -98,3 +103,43 @@ def test_a_shot_that_the_story_does_not_have_is_told_and_changes_nothing():
 def test_what_is_no_such_click_is_refused(later, words):
     with pytest.raises(ValueError, match=words):
         BankEdits.parse(json.dumps({"from": later}))
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+def test_the_page_joins_clicks_as_the_loop_does():
+    chance, tale = random.Random(5), story()
+    shots = [{"label": shot.label, "row": shot.row} for shot in tale.shots]
+    given = [_some_edits(chance) for _ in range(200)]
+    lines = [
+        LATER_JS.read_text(encoding="utf-8").replace("export function", "function"),
+        "const none = { pin: [], unpin: [], drop: [], keep: [], from: [] };",
+        f"const given = {json.dumps(given)};",
+        "const all = given.map((e) => ({ ...none, ...e, from: readLater(e.from) }));",
+        f"const shots = {json.dumps(shots)};",
+        "const found = all.map((e) => [0, 1, 2, 3, 4].map((i) => editsAt(e, shots, i)));",
+        "process.stdout.write(JSON.stringify(found));",
+    ]
+    run = subprocess.run(["node", "-"], input="\n".join(lines), capture_output=True, text=True)
+    assert run.stderr == ""
+    kinds = ("pin", "unpin", "drop", "keep")
+    for one, found in zip(given, json.loads(run.stdout), strict=True):
+        parsed = BankEdits.parse(json.dumps(one))
+        for index, page in enumerate(found):
+            loop = edits_at(parsed, tale, index)
+            assert [sorted(page[k]) for k in kinds] == [sorted(getattr(loop, k)) for k in kinds]
+
+
+def _some_edits(chance) -> dict:
+    """Clicks on three frames, for the whole story and from some shots on."""
+
+    def clicks() -> dict:
+        found = {}
+        for pair in (("pin", "unpin"), ("drop", "keep")):
+            for frame in chance.sample((ONE, TWO, THREE), chance.randrange(3)):
+                digits = frame[: chance.choice((12, 20, 64))]
+                found.setdefault(chance.choice(pair), []).append(digits)
+        return found
+
+    labels = ("01_01", "01_02", "01_03", "01_04", "09_01")
+    later = [{"shot": label, **clicks()} for label in chance.sample(labels, 3)]
+    return {**clicks(), "from": later}
