@@ -12,6 +12,7 @@ from aiohttp import web
 from ...storymem.film.earlier_films import find_film
 from ...storymem.film.folder import find_folder
 from ...storymem.loop.shot_store import ShotStore
+from ...storymem.loop.take_names import find_key
 from ...storymem.script.reader import load_story
 from ...storymem.views.seen import view_seen, view_shots
 from ..host.folders import short_places
@@ -45,11 +46,15 @@ def read_seen(script: str, file: str, character: str, prefix: str, shot: str) ->
         folder = find_folder(output, prefix or DEFAULT_PREFIX, story)
     except ValueError as error:
         return {**answer, "error": short_places(str(error))}
-    shots = view_shots(story, find_film(folder, story).results(story))
+    store = ShotStore(output / STORE_FOLDER)
+    keys = [
+        (shot.take and find_key(store, shot.take)) or entry.get("key") or ""
+        for shot, entry in zip(story.shots, find_film(folder, story).results(story), strict=True)
+    ]
+    shots = view_shots(story, keys)
     index = _find(shots, shot)
     if index is None:
         return {**answer, "shots": shots}
-    store = ShotStore(output / STORE_FOLDER)
     memory = view_seen(store, story, shots[index]["record"])
     return {**answer, "shots": shots, "shot": index, "memory": memory}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from ..loop.seen import seen_by
 from ..loop.shot_memory import with_names
@@ -16,9 +16,9 @@ WINDOW = POLICIES[0]
 MAX_PROMPT = 120  # characters, to tell shots apart
 
 
-def view_shots(story: Story, results: list[Mapping]) -> list[dict]:
+def view_shots(story: Story, keys: Sequence[str]) -> list[dict]:
     """The shots of a story, and the record (empty: none) that each is shown by."""
-    return [_view_shot(shot, entry) for shot, entry in zip(story.shots, results, strict=True)]
+    return [_view_shot(shot, key) for shot, key in zip(story.shots, keys, strict=True)]
 
 
 def view_seen(store: ShotStore, story: Story, key: str) -> dict | None:
@@ -48,11 +48,11 @@ def view_seen(store: ShotStore, story: Story, key: str) -> dict | None:
     return {**shown, "tell": "shot", "is_sure": seen.is_sure}
 
 
-def _view_shot(shot: Shot, entry: Mapping) -> dict:
+def _view_shot(shot: Shot, key: str) -> dict:
     return {
         "label": shot.label,
         "row": shot.row,
         "lock": shot.lock,
         "prompt": " ".join(shot.prompt.split())[:MAX_PROMPT],
-        "record": entry.get("key") or "",
+        "record": key,
     }

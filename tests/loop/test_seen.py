@@ -150,7 +150,7 @@ def test_a_shot_without_a_whole_record_has_nothing_to_tell(tmp_path):
         assert view_seen(loop.store, loop.story, key) is None
     record.video.write_bytes(b"")
     assert view_seen(loop.store, loop.story, record.key) is None
-    shots = view_shots(loop.story, [{"key": record.key}, *[{}] * 5])
+    shots = view_shots(loop.story, [record.key, *[""] * 5])
     assert [(s["label"], bool(s["record"])) for s in shots][:2] == [
         ("01_01", True),
         ("01_02", False),

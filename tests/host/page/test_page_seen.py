@@ -308,6 +308,17 @@ def test_the_route_stays_in_the_hosts_folders_and_writes_nothing(story, server):
     assert [f["digest"] for f in answer["memory"]["frames"] if f["position"]]
     _, first = tell(server, {"script": script, "prefix": "gallery", "shot": "01_01"})
     assert (first["shot"], first["memory"]["count"]) == (0, 0)
+    told = json.loads(script)
+    told["scenes"][0]["use_take"] = [
+        None,
+        None,
+        None,
+        None,
+        answer["shots"][2]["record"][:16],
+        None,
+    ]
+    _, taken = tell(server, {"script": json.dumps(told), "prefix": "gallery", "shot": "01_05"})
+    assert taken["shots"][4]["record"] == answer["shots"][2]["record"]
     for prefix in ("../gallery", "/etc", "gallery/../..", "a" * 300, "other"):
         status, answer = tell(server, {"script": script, "prefix": prefix})
         assert status == 200
