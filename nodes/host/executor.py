@@ -14,6 +14,7 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
+import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +25,7 @@ from comfy_execution.graph_utils import is_link
 import nodes
 
 logger = logging.getLogger(__name__)
+_LATEST: list[weakref.ref] = []  # the executor that was seen last
 UNEXPECTED = (AttributeError, KeyError, TypeError, ValueError, AssertionError, ImportError)
 
 
@@ -42,17 +44,25 @@ def _warn_once(what: str, cost: str) -> None:
 
 def find_executor():
     """The host's executor that runs the current node, looked up among its callers, or ``None``."""
+    found = note_executor()
+    if found is None:
+        _warn_once(
+            "its executor",
+            "the frames of finished shots stay in memory until the story ends (390 MB for each "
+            "shot of 81 frames of 832 x 480), and its error messages do not say which shot failed",
+        )
+    return found
+
+
+def note_executor():
+    """``find_executor`` where nothing is lost without it; ``kept_outputs`` asks the latest one."""
     frame = sys._getframe(1)
     while frame is not None:
         candidate = frame.f_locals.get("self") if frame.f_code.co_name == "execute" else None
         if hasattr(candidate, "caches") and hasattr(candidate, "status_messages"):
+            _LATEST[:] = [weakref.ref(candidate)]
             return candidate
         frame = frame.f_back
-    _warn_once(
-        "its executor",
-        "the frames of finished shots stay in memory until the story ends (390 MB for each shot of "
-        "81 frames of 832 x 480), and its error messages do not say which shot failed",
-    )
     return None
 
 
@@ -227,6 +237,53 @@ def _question_of(kind) -> Callable | None:
         ask = kind.fingerprint_inputs
         return None if ask.__func__ is io.ComfyNode.fingerprint_inputs.__func__ else ask
     return getattr(kind, "IS_CHANGED", None)
+
+
+# --- a prompt that is not queued yet ----------------------------------------------------------
+
+
+async def read_prompt(prompt: dict, output: str):
+    """A prompt as a run of one output node would have it, and what the host says against it.
+
+    Args:
+        prompt: in API form, the caller's own: widgets of it are put into the types that the host
+            puts them into.
+
+    Returns:
+        What the host's nodes are given as ``dynprompt``; and errors by node id.
+
+    Raises:
+        ValueError: when the host does not take the prompt at all.
+    """
+    from comfy_execution.graph import DynamicPrompt
+    from execution import validate_prompt
+
+    is_good, error, good, of_nodes = await validate_prompt("storymem", prompt, [output])
+    told = {
+        str(node_id): [str(e.get("details") or e["message"]) for e in found["errors"]]
+        for node_id, found in of_nodes.items()
+    }
+    if not told and (not is_good or output not in good):
+        raise ValueError(str((error or {}).get("message") or "ComfyUI does not take the workflow"))
+    return DynamicPrompt(prompt), told
+
+
+async def kept_outputs(dynprompt, node_id: str) -> list | None:
+    """What the host still holds of a node for these very inputs, a list of values for each output;
+    ``None`` for nothing. Its caches are left as they are."""
+    executor = _LATEST[0]() if _LATEST else None
+    if executor is None:
+        return None
+    try:
+        from execution import IsChangedCache
+
+        cache = executor.caches.outputs
+        keys = cache.key_class(dynprompt, [node_id], IsChangedCache("storymem", dynprompt, None))
+        await keys.add_keys([node_id])
+        entry = cache.cache.get(keys.get_data_key(node_id))
+        return None if entry is None else entry.outputs
+    except UNEXPECTED:
+        return None
 
 
 # --- the server and the page ------------------------------------------------------------------

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -20,70 +20,50 @@ from comfy_api.latest import InputImpl, io, ui
 from ...storymem.files.disk import StoreError, explain_write_errors, remove_unfinished
 from ...storymem.files.hashing import digest_of
 from ...storymem.files.messages import counted
-from ...storymem.film.earlier_films import begin_film, find_film, notices_of
-from ...storymem.film.folder import claim_folder, story_folder
+from ...storymem.film.earlier_films import begin_film, notices_of
+from ...storymem.film.folder import claim_folder
 from ...storymem.film.folder_lock import StoryClaim
 from ...storymem.film.held_files import held_notes
 from ...storymem.film.manifest import prompt_marks
 from ...storymem.film.output import StoryExport, VideoOptions
-from ...storymem.film.repair import repair_folder
 from ...storymem.film.restore import keep_other
 from ...storymem.film.shot_files import find_edits
 from ...storymem.film.shot_status import script_mark
 from ...storymem.loop.begin import bank_after, begin_shot, load_result
-from ...storymem.loop.disk_space import check_disk, estimate_bytes
-from ...storymem.loop.plan import Loop, LoopSettings, Step
+from ...storymem.loop.disk_space import check_disk
+from ...storymem.loop.plan import Loop, Step
 from ...storymem.loop.regeneration import find_regenerations, regeneration_lines
 from ...storymem.loop.run_clock import RunClock
-from ...storymem.loop.shot_store import ShotResult, ShotStore
+from ...storymem.loop.shot_store import ShotResult
 from ...storymem.loop.shots import (
     finish_shot,
     join_parts,
-    list_steps,
     lock_warnings,
     only_bank,
     summarise_steps,
     way_of,
 )
-from ...storymem.memory.bank import MemoryBank
 from ...storymem.memory.policies import memory_warnings
-from ...storymem.script.story import Shot, Story
+from ...storymem.script.story import Shot
 from ..host import executor as host_cache
 from ..host.folders import short_places
-from ..host.store import STORE_FOLDER
-from ..memory.known_embedders import KNOWN
 from .body_names import body_names
 from .clock import start_clock
+from .decide import Flow, decide, disk_needed
 from .file_watch import VERSIONS, WATCH
 from .graph import LoopGraph
 from .notices import RefusedError, tell
 from .progress import send_progress, workflow_id
-from .references import (
-    LARGEST_GRAPH_IN_A_SHOT,
-    read_references,
-    read_start_images,
-    start_image_of,
-)
+from .references import LARGEST_GRAPH_IN_A_SHOT, start_image_of
 from .stop import report_stop
 from .wires import Notice
 from .wiring import impossible_shot, loop_notices, sampled_length
 
 POLL_SECONDS = 0.1  # between looks at whether somebody cancelled the prompt
-USUAL_SIZE = (832, 480, 81)  # width, height, frames: for the estimate when no node of the body says
 logger = logging.getLogger(__name__)
 
 # Runs of the prompt that is being executed; they end with it.
 _RUNS: WeakKeyDictionary = WeakKeyDictionary()
-
-
-@dataclass(frozen=True)
-class Flow:
-    """What Shot Loop Open hands to its Close."""
-
-    story: Story
-    bank: MemoryBank
-    settings: LoopSettings
-    start_images: dict[int, torch.Tensor] = field(default_factory=dict)  # uint8, by shot index
 
 
 @dataclass
@@ -295,27 +275,14 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     """
     output = folder_paths.get_output_directory()
     body = json.dumps([graph.render_versions(), await graph.describe()])
-    references = read_references(flow.story)
-    store = ShotStore(Path(output) / STORE_FOLDER)
-    start_images = {**flow.start_images, **read_start_images(flow.story)}  # the script's own wins
-    loop = Loop(
-        flow.story, flow.settings, flow.bank, body, store, references, start_images,
-        KNOWN.of(flow.bank), reads_weights=True,
-    )  # fmt: skip
-    place = story_folder(output, flow.settings.prefix, flow.story)
-    repair_folder(place, flow.story, store)
-    film = find_film(place, flow.story)
-    loop = replace(loop, edits=find_edits(place, flow.story, store))
-    steps = list_steps(loop, film.known)
+    decided = decide(flow, body)
+    loop, film, steps, store = decided.loop, decided.film, decided.steps, decided.loop.store
     wires = graph.wires()
     of_nodes = loop_notices(wires, graph.close_id, loop, steps)
     tell(wires, graph.close_id, of_nodes, workflow_id(metadata))
     if refused := impossible_shot(wires, steps):
         raise RefusedError(*refused)
-    sizes = (graph.largest("width"), graph.largest("height"), graph.largest("length"))
-    needed = estimate_bytes(
-        steps, *(size or usual for size, usual in zip(sizes, USUAL_SIZE, strict=True))
-    )
+    needed = disk_needed(graph, steps)
     undecided = sum(step.is_undecided for step in steps)
     disk = check_disk(store, needed, undecided=undecided)
     clock = start_clock(wires, loop, steps, film.shots)

@@ -22,13 +22,14 @@ from ...storymem.files.disk import explain_write_errors, remove_unfinished
 from ...storymem.files.hashing import digest_of
 from ...storymem.files.names import check_name
 from ...storymem.files.video import FRAME_RATE
-from ...storymem.film.earlier_films import begin_film, find_film, notices_of
+from ...storymem.film.earlier_films import FoundFilm, begin_film, find_film, notices_of
 from ...storymem.film.folder import claim_folder, story_folder
 from ...storymem.film.folder_lock import StoryClaim
 from ...storymem.film.output import StoryExport, VideoOptions
 from ...storymem.film.repair import repair_folder
 from ...storymem.film.restore import keep_other
 from ...storymem.film.shot_files import find_edits
+from ...storymem.loop.peek_store import PeekStore
 from ...storymem.loop.plan import Loop, LoopSettings, Step, plan_shot
 from ...storymem.loop.shot_store import ShotStore
 from ...storymem.loop.shots import join_parts, only_bank
@@ -38,6 +39,7 @@ from ...storymem.memory.bank import MemoryBank
 from ...storymem.memory.edits_from import lost_edits
 from ...storymem.memory.policies import memory_warnings
 from ...storymem.script.continuity import CONTINUED
+from ..host import executor as host_cache
 from ..host import store as host_store
 from ..host.folders import short_places, shortens_host_paths
 from ..memory.known_embedders import KNOWN
@@ -106,24 +108,10 @@ class BeginStory(io.ComfyNode):
     @classmethod
     @shortens_host_paths
     def execute(cls, story, continuity, filename_prefix, negative="", bank=None) -> io.NodeOutput:
-        check_name(filename_prefix, "filename_prefix")
-        check_name(story.name, "the story's name")
-        store = ShotStore(Path(folder_paths.get_output_directory()) / host_store.STORE_FOLDER)
+        host_cache.note_executor()
         bank = MemoryBank() if bank is None else bank
-        store.keep_pictures([*bank.frames, *bank.dropped])
-        settings = LoopSettings(continuity, filename_prefix, negative)
-        references, embedder = loop_references.read_references(story), KNOWN.of(bank)
-        loop = Loop(
-            story, settings, bank, "", store, references, loop_references.read_start_images(story),
-            embedder, reads_weights=True,
-        )  # fmt: skip
-        output = folder_paths.get_output_directory()
-        folder = story_folder(output, filename_prefix, story)
-        repair_folder(folder, story, store)  # or its edits and locks are not known
-        film = find_film(folder, story)
-        results = film.results(story)
-        locked = {i: entry["key"] for i, entry in enumerate(results) if entry}
-        loop = replace(loop, edits=find_edits(folder, story, store))
+        state, film, folder = begin_state(story, continuity, filename_prefix, negative, bank)
+        store = state.loop.store
         notices = [*notices_of(film, folder, story), *missing_takes(store, story.shots)]
         if notices:
             logger.warning("StoryMem: %s", short_places("\n".join(notices)))
@@ -131,7 +119,35 @@ class BeginStory(io.ComfyNode):
         notices += memory_warnings(bank.max_frames, bank.sink, bank.policy)  # logged by its node
         notice = short_places("\n".join(notices))
         said = ui.PreviewText(notice).as_dict() | {"storymem_notice": [notice]} if notice else None
-        return io.NodeOutput(LoopState(loop, bank, locked=locked), len(story.shots), ui=said)
+        return io.NodeOutput(state, len(story.shots), ui=said)
+
+
+def begin_state(
+    story, continuity: str, prefix: str, negative: str, bank: MemoryBank, *, writes: bool = True
+) -> tuple[LoopState, FoundFilm, Path]:
+    """What Begin Story hands on, the film that the story's folder has, and that folder.
+
+    Args:
+        writes: whether the folder is put right and pictures are kept first, as in a run.
+
+    Raises:
+        ValueError: when the story cannot run as it is set up.
+    """
+    check_name(prefix, "filename_prefix")
+    check_name(story.name, "the story's name")
+    output = folder_paths.get_output_directory()
+    store = (ShotStore if writes else PeekStore)(Path(output) / host_store.STORE_FOLDER)
+    store.keep_pictures([*bank.frames, *bank.dropped])
+    settings = LoopSettings(continuity, prefix, negative)
+    references, embedder = loop_references.read_references(story), KNOWN.of(bank)
+    loop = Loop(story, settings, bank, "", store, references, embedder=embedder, reads_weights=True)
+    folder = story_folder(output, prefix, story)
+    if writes:
+        repair_folder(folder, story, store)  # or its edits and locks are not known
+    film = find_film(folder, story)
+    locked = {i: entry["key"] for i, entry in enumerate(film.results(story)) if entry}
+    loop = replace(loop, edits=find_edits(folder, story, store, writes=writes))
+    return LoopState(loop, bank, locked=locked), film, folder
 
 
 class NextShot(io.ComfyNode):

@@ -164,29 +164,60 @@ class MemoryBankNode(io.ComfyNode):
         cls, max_frames, sink, pin_references, images=None, images_2=None, images_3=None,
         images_4=None, edits="", policy=POLICIES[0], embedder=None, reference_names="",
     ):  # fmt: skip
-        clicks = BankEdits.parse(edits or "")
         check_policy(policy, embedder)
-        given = zip(("images", *MORE_IMAGES), (images, images_2, images_3, images_4), strict=True)
-        references = [
-            picture
-            for name, batch in given
-            if batch is not None
-            for picture in require_images(batch, name)
-        ]
-        added = {name: read_picture(path) for name, path in _edit_images(clicks)}
-        bank = start_bank(
-            references,
-            max_frames=max_frames,
-            sink=sink,
-            pinned=pin_references,
-            names=[name.strip() for name in reference_names.split(",") if name.strip()],
-            added=added,
-            edits=clicks,
-            policy=policy,
-            embedder=KNOWN.add(embedder),
-        )
+        bank = make_bank(
+            max_frames, sink, pin_references, (images, images_2, images_3, images_4),
+            edits, policy, reference_names, KNOWN.add(embedder),
+        )  # fmt: skip
         log_warnings(bank)
         return io.NodeOutput(bank, ui=show_bank(bank, cls.hidden))
+
+
+def make_bank(
+    max_frames: int, sink: int, pin_references: bool, batches=(), edits="", policy=POLICIES[0],
+    reference_names="", embedder="",
+) -> MemoryBank:  # fmt: skip
+    """What Memory Bank gives for its widgets. Writes and shows nothing.
+
+    Args:
+        batches: of ``images`` and ``MORE_IMAGES``, in their order; ``None`` for none.
+        embedder: full name of the one that the policy goes by.
+
+    Raises:
+        ValueError: for pictures and edits that cannot be used.
+    """
+    clicks = BankEdits.parse(edits or "")
+    references = [
+        picture
+        for name, batch in zip(("images", *MORE_IMAGES), batches, strict=False)
+        if batch is not None
+        for picture in require_images(batch, name)
+    ]
+    return start_bank(
+        references,
+        max_frames=max_frames,
+        sink=sink,
+        pinned=pin_references,
+        names=[name.strip() for name in reference_names.split(",") if name.strip()],
+        added={name: read_picture(path) for name, path in _edit_images(clicks)},
+        edits=clicks,
+        policy=policy,
+        embedder=embedder,
+    )
+
+
+def edit_bank(bank: MemoryBank, pin="", unpin="", forget="", restore="") -> MemoryBank:
+    """What Edit Memory Bank gives.
+
+    Raises:
+        ValueError: for numbers that the bank does not have.
+    """
+    return bank.edit(
+        pin=parse_ranges(pin, "pin"),
+        unpin=parse_ranges(unpin, "unpin"),
+        forget=parse_ranges(forget, "forget"),
+        restore=parse_ranges(restore, "restore"),
+    )
 
 
 def log_warnings(bank) -> None:
@@ -289,12 +320,7 @@ class EditMemoryBank(io.ComfyNode):
     @classmethod
     @shortens_host_paths
     def execute(cls, bank, pin, unpin, forget, restore):
-        edited = bank.edit(
-            pin=parse_ranges(pin, "pin"),
-            unpin=parse_ranges(unpin, "unpin"),
-            forget=parse_ranges(forget, "forget"),
-            restore=parse_ranges(restore, "restore"),
-        )
+        edited = edit_bank(bank, pin, unpin, forget, restore)
         return io.NodeOutput(edited, ui=show_bank(edited, cls.hidden))
 
 

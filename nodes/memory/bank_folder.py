@@ -99,6 +99,11 @@ class LoadMemoryBank(io.ComfyNode):
         return next((path for path in found if path.is_dir()), found[0])
 
     @classmethod
+    def read(cls, folder: str, skip_damaged: bool, policy: str = POLICIES[0]):
+        """The bank of a folder, without an embedder; see ``load_bank`` for errors."""
+        return replace(load_bank(cls._find(folder), skip_damaged=skip_damaged), policy=policy)
+
+    @classmethod
     def fingerprint_inputs(cls, folder, **_):
         try:
             path = cls._find(folder)
@@ -111,8 +116,7 @@ class LoadMemoryBank(io.ComfyNode):
     @shortens_host_paths
     def execute(cls, folder, skip_damaged, policy=POLICIES[0], embedder=None):
         check_policy(policy, embedder)
-        bank = load_bank(cls._find(folder), skip_damaged=skip_damaged)
-        bank = replace(bank, policy=policy, embedder=KNOWN.add(embedder))
+        bank = replace(cls.read(folder, skip_damaged, policy), embedder=KNOWN.add(embedder))
         log_warnings(bank)
         return io.NodeOutput(bank, ui=show_bank(bank, cls.hidden))
 

@@ -12,7 +12,7 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Mapping, MutableMapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -171,12 +171,17 @@ class ShotFiles:
         return other is not None and checksum(self.folder / name) == checksum(other)
 
 
-def find_edits(folder: Path | None, story: Story, store: ShotStore) -> dict[str, tuple[str, ...]]:
+def find_edits(
+    folder: Path | None, story: Story, store: ShotStore, *, writes: bool = True
+) -> dict[str, tuple[str, ...]]:
     """For each record that an artist edited the file of: digests of the edit's last frames, whose
     pictures are in the store from then on.
 
     What is known of the folder's files is written down, so that files of an earlier version count
     from now on as those of this one.
+
+    Args:
+        writes: whether that is done; a store that keeps no pictures goes with ``False``.
 
     Raises:
         StoreError: when the disk refuses.
@@ -184,7 +189,8 @@ def find_edits(folder: Path | None, story: Story, store: ShotStore) -> dict[str,
     if folder is None or not (folder / MANIFEST).is_file():
         return {}
     files = ShotFiles(folder, story, {})
-    with explain_write_errors("what is known of the shots", folder), changing(folder):
+    held = changing(folder) if writes else nullcontext()
+    with explain_write_errors("what is known of the shots", folder), held:
         manifest = read_manifest(folder)
         table = written_files(folder, manifest, store)
         tails = {}
@@ -193,7 +199,7 @@ def find_edits(folder: Path | None, story: Story, store: ShotStore) -> dict[str,
             is_known = known.edited == edit.sha256 and known.tail and store.has_pictures(known.tail)
             tails[key] = known.tail if is_known else keep_tail(edit, store)
             table[edit.path.name] = known.with_edit(edit.sha256, tails[key])
-        if table and as_changes(table)[TABLE] != manifest.get(TABLE):
+        if writes and table and as_changes(table)[TABLE] != manifest.get(TABLE):
             files.keep(table)
         return tails
 

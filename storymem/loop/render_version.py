@@ -100,6 +100,8 @@ PARTS = {
             "nodes/memory/bank.py::MemoryBankNode",
             "nodes/memory/bank.py::Remember",
             "nodes/memory/bank.py::EditMemoryBank",
+            "nodes/memory/bank.py::make_bank",
+            "nodes/memory/bank.py::edit_bank",
             "nodes/memory/bank_folder.py::LoadMemoryBank",
             "storymem/memory/bank.py",
             "storymem/memory/frame.py",

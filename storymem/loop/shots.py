@@ -67,6 +67,19 @@ def list_steps(loop: Loop, manifest: Mapping) -> list[Step]:
         damaged.add(found)
 
 
+def replaced_result(manifest: Mapping, latest: Sequence[Mapping], shot: Shot) -> Mapping:
+    """The result in a shot's place when it is of no other shot: its prompt was edited.
+
+    Args:
+        manifest: as for ``list_steps``.
+        latest: what ``latest_results`` gives of it.
+    """
+    entry = manifest.get("shots", {}).get(shot.label)
+    if not isinstance(entry, Mapping) or entry.get("key") in (e.get("key") for e in latest):
+        return {}
+    return entry
+
+
 def finish_shot(
     loop: Loop,
     step: Step,
@@ -233,7 +246,7 @@ def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int])
         entry = latest[shot.index]
         step = Step(plan, own_key(loop, plan), before)
         step.has_earlier = entry.get("own") == step.own
-        step.earlier = entry or _replaced(manifest, latest, shot)
+        step.earlier = entry or replaced_result(manifest, latest, shot)
         is_damaged = shot.index in damaged
         is_kept = not is_damaged and (_keep_chosen(loop, step) or _keep_locked(loop, step, entry))
         if not is_kept:
@@ -246,14 +259,6 @@ def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int])
             step.key = step.record.key
         steps.append(step)
     return steps
-
-
-def _replaced(manifest: Mapping, latest: Sequence[Mapping], shot: Shot) -> Mapping:
-    """The result in a shot's place when it is of no other shot: its prompt was edited."""
-    entry = manifest.get("shots", {}).get(shot.label)
-    if not isinstance(entry, Mapping) or entry.get("key") in (e.get("key") for e in latest):
-        return {}
-    return entry
 
 
 def _keep_chosen(loop: Loop, step: Step) -> bool:

@@ -107,6 +107,52 @@ def filtered(graph: dict) -> dict:
     return graph
 
 
+def one_wire(script, log, count, **body) -> dict:
+    """The loop unrolled by hand: the state is the only value that goes from shot to shot."""
+    looped = loop_graph(script, log, body=body)
+    graph = {
+        "story": looped["story"],
+        "begin": {
+            "class_type": "StoryMemBeginStory",
+            "inputs": {
+                "story": ["story", 0],
+                "continuity": "last_five_frames",
+                "filename_prefix": "wire",
+            },
+        },
+    }
+    state = ["begin", 0]
+    for i in range(count):
+        graph[f"next{i}"] = {"class_type": "StoryMemNextShot", "inputs": {"state": state}}
+        inputs = dict(looped["body"]["inputs"])
+        for name, slot in (("shot", 1), ("bank", 2), ("previous_frames", 3), ("prompt", 4)):
+            inputs[name] = [f"next{i}", slot]
+        graph[f"body{i}"] = {"class_type": "StoryMemTestBody", "inputs": inputs}
+        graph[f"finish{i}"] = {
+            "class_type": "StoryMemFinishShot",
+            "inputs": {
+                "state": [f"next{i}", 0],
+                "frames": [f"body{i}", 0],
+                "bank": [f"body{i}", 1],
+            },
+        }
+        state = [f"finish{i}", 0]
+    graph["done"] = {
+        "class_type": "StoryMemTestRecord",
+        "inputs": {"value": [state[0], 1], "key": "done"},
+    }
+    graph["join"] = {"class_type": "StoryMemJoinStory", "inputs": {"state": state}}
+    graph["folder"] = {
+        "class_type": "StoryMemTestRecord",
+        "inputs": {"value": ["join", 2], "key": "folder"},
+    }
+    graph["bank"] = {
+        "class_type": "StoryMemTestRecord",
+        "inputs": {"value": ["join", 1], "key": "bank"},
+    }
+    return graph
+
+
 def renamed(graph: dict, suffix: str) -> dict:
     """The same graph under other node ids, to stand beside the first in one prompt."""
     graph = copy.deepcopy(graph)

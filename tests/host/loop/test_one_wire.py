@@ -10,55 +10,9 @@ import pytest
 from PIL import Image
 
 from helpers.keyframe_graphs import record
-from helpers.loop_graphs import decoded, edited, loop_graph, ran, story
+from helpers.loop_graphs import decoded, edited, loop_graph, one_wire, ran, story
 
 pytestmark = pytest.mark.usefixtures("fresh")
-
-
-def one_wire(script, log, count, **body) -> dict:
-    """The loop unrolled by hand: the state is the only value that goes from shot to shot."""
-    looped = loop_graph(script, log, body=body)
-    graph = {
-        "story": looped["story"],
-        "begin": {
-            "class_type": "StoryMemBeginStory",
-            "inputs": {
-                "story": ["story", 0],
-                "continuity": "last_five_frames",
-                "filename_prefix": "wire",
-            },
-        },
-    }
-    state = ["begin", 0]
-    for i in range(count):
-        graph[f"next{i}"] = {"class_type": "StoryMemNextShot", "inputs": {"state": state}}
-        inputs = dict(looped["body"]["inputs"])
-        for name, slot in (("shot", 1), ("bank", 2), ("previous_frames", 3), ("prompt", 4)):
-            inputs[name] = [f"next{i}", slot]
-        graph[f"body{i}"] = {"class_type": "StoryMemTestBody", "inputs": inputs}
-        graph[f"finish{i}"] = {
-            "class_type": "StoryMemFinishShot",
-            "inputs": {
-                "state": [f"next{i}", 0],
-                "frames": [f"body{i}", 0],
-                "bank": [f"body{i}", 1],
-            },
-        }
-        state = [f"finish{i}", 0]
-    graph["done"] = {
-        "class_type": "StoryMemTestRecord",
-        "inputs": {"value": [state[0], 1], "key": "done"},
-    }
-    graph["join"] = {"class_type": "StoryMemJoinStory", "inputs": {"state": state}}
-    graph["folder"] = {
-        "class_type": "StoryMemTestRecord",
-        "inputs": {"value": ["join", 2], "key": "folder"},
-    }
-    graph["bank"] = {
-        "class_type": "StoryMemTestRecord",
-        "inputs": {"value": ["join", 1], "key": "bank"},
-    }
-    return graph
 
 
 def test_one_wire_gives_the_same_story_as_the_shot_loop(host, tmp_path):

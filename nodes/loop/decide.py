@@ -1,0 +1,83 @@
+"""Which shots a loop makes and which are finished: decided here, for a run and for a look ahead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import folder_paths
+import torch
+
+from ...storymem.film.earlier_films import FoundFilm, find_film
+from ...storymem.film.folder import story_folder
+from ...storymem.film.repair import repair_folder
+from ...storymem.film.shot_files import find_edits
+from ...storymem.loop.disk_space import estimate_bytes
+from ...storymem.loop.peek_store import PeekStore
+from ...storymem.loop.plan import Loop, LoopSettings, Step
+from ...storymem.loop.shot_store import ShotStore
+from ...storymem.loop.shots import list_steps
+from ...storymem.memory.bank import MemoryBank
+from ...storymem.script.story import Story
+from ..host.store import STORE_FOLDER
+from ..memory.known_embedders import KNOWN
+from .graph import LoopGraph
+from .references import read_references, read_start_images
+
+# Width, height, frames: for the estimate when no node of the body says.
+USUAL_SIZE = (832, 480, 81)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What Shot Loop Open hands to its Close."""
+
+    story: Story
+    bank: MemoryBank
+    settings: LoopSettings
+    start_images: dict[int, torch.Tensor] = field(default_factory=dict)  # uint8, by shot index
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a run of a loop begins with."""
+
+    loop: Loop
+    film: FoundFilm
+    place: Path  # the story's folder, whether it is there or not
+    steps: list[Step]
+
+
+def decide(flow: Flow, body: str, *, writes: bool = True) -> Decision:
+    """Find out which shots are finished; nothing is computed.
+
+    Args:
+        body: everything that makes a shot, as a text.
+        writes: whether the story's folder is put right first, as before a run.
+
+    Raises:
+        ValueError: when the story cannot run as it is set up.
+    """
+    story, settings = flow.story, flow.settings
+    output = folder_paths.get_output_directory()
+    references = read_references(story)
+    store = (ShotStore if writes else PeekStore)(Path(output) / STORE_FOLDER)
+    start_images = {**flow.start_images, **read_start_images(story)}  # the script's own wins
+    loop = Loop(
+        story, settings, flow.bank, body, store, references, start_images,
+        KNOWN.of(flow.bank), reads_weights=True,
+    )  # fmt: skip
+    place = story_folder(output, settings.prefix, story)
+    if writes:
+        repair_folder(place, story, store)
+    film = find_film(place, story)
+    loop = replace(loop, edits=find_edits(place, story, store, writes=writes))
+    return Decision(loop, film, place, list_steps(loop, film.known))
+
+
+def disk_needed(graph: LoopGraph, steps: list[Step]) -> int:
+    """Bytes that the shots to be made will take, generously."""
+    sizes = (graph.largest("width"), graph.largest("height"), graph.largest("length"))
+    return estimate_bytes(
+        steps, *(size or usual for size, usual in zip(sizes, USUAL_SIZE, strict=True))
+    )
