@@ -8,7 +8,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from . import evaluate, story, tiny
 from .host import server
-from .loop import expansion, open_close, start_images, state_nodes
+from .loop import expansion, open_close, plan_routes, start_images, state_nodes
 from .memory import aesthetic_filter, bank, bank_folder, embedders, keyframes
 from .page import bank_ui, input_pictures, seen_routes, story_routes, take_routes
 from .sampling import conditioning, lora, match_color, model_patch, parts, sampler
@@ -35,7 +35,7 @@ MODULES = (
     tiny,
 )
 # What the pack's own page asks the server for; each lists its handlers in ROUTES.
-PAGE_MODULES = (bank_ui, input_pictures, seen_routes, story_routes, take_routes)
+PAGE_MODULES = (bank_ui, input_pictures, seen_routes, story_routes, take_routes, plan_routes)
 
 
 class StoryMemExtension(ComfyExtension):

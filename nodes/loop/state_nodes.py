@@ -140,7 +140,10 @@ def begin_state(
     store.keep_pictures([*bank.frames, *bank.dropped])
     settings = LoopSettings(continuity, prefix, negative)
     references, embedder = loop_references.read_references(story), KNOWN.of(bank)
-    loop = Loop(story, settings, bank, "", store, references, embedder=embedder, reads_weights=True)
+    loop = Loop(
+        story, settings, bank, "", store, references, loop_references.read_start_images(story),
+        embedder, reads_weights=True,
+    )  # fmt: skip
     folder = story_folder(output, prefix, story)
     if writes:
         repair_folder(folder, story, store)  # or its edits and locks are not known

@@ -1,0 +1,173 @@
+"""What feeds a loop, as far as it is known before a run: widgets, pictures from disk, banks made of
+them, and what the host still holds.
+
+Nothing is written, no model is loaded, and no other pack's node is run.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker, is_link
+
+import nodes
+
+from ...storymem.sampling.start_images import as_batch, from_folder
+from ...storymem.script.story import Story
+from ..host import executor as host_cache
+from ..memory.bank import MORE_IMAGES, edit_bank, make_bank
+from ..memory.bank_folder import LoadMemoryBank
+from ..story import LoadStory
+from .start_images import find_pictures
+from .wires import name_of
+
+# Nodes of the host that read a file, hold a value or move pixels: quick, and always the same.
+QUICK = frozenset({
+    "CaseConverter", "EmptyImage", "GetImageSize", "ImageBatch", "ImageCrop", "ImageCropV2",
+    "ImageFlip", "ImageFromBatch", "ImageInvert", "ImageRotate", "ImageScale", "ImageScaleBy",
+    "ImageScaleToMaxDimension", "ImageScaleToTotalPixels", "ImageStitch", "LoadImage",
+    "LoadImageOutput", "PrimitiveBoolean", "PrimitiveFloat", "PrimitiveInt", "PrimitiveString",
+    "PrimitiveStringMultiline", "RepeatImageBatch", "ResizeAndPadImage", "StringConcatenate",
+    "StringReplace", "StringSubstring", "StringTrim",
+})  # fmt: skip
+OF_HOST = ("nodes", "comfy_extras")
+RELEVANT = "relevant"
+START_IMAGES = "StoryMemLoadStartImages"
+
+
+class NotKnownError(Exception):
+    """A value that only a run can tell.
+
+    Args:
+        node_id: of the node that gives it, as the host shows it.
+        name: as the artist knows that node.
+        because: a word for the page: ``computed``, or ``relevant`` for what a policy chooses.
+
+    ``input`` is what it is for, where somebody wrote that down.
+    """
+
+    input = ""
+
+    def __init__(self, node_id: str, name: str, because: str = "computed"):
+        super().__init__(name)
+        self.node_id, self.name, self.because = node_id, name, because
+
+
+class KnownValues:
+    """Values on the wires of one prompt."""
+
+    def __init__(self, dynprompt):
+        self.dynprompt = dynprompt
+        self._outputs: dict[str, list] = {}
+        self._looked_at: set[str] = set()
+
+    async def inputs(self, node_id: str, *leave: str) -> dict:
+        """The inputs of a node, without those to leave.
+
+        Raises:
+            NotKnownError: naming the node that gives one.
+            ValueError: when a node cannot give what it is asked for, as in a run.
+        """
+        given = self.dynprompt.get_node(node_id)["inputs"]
+        return {name: await self.value(v) for name, v in given.items() if name not in leave}
+
+    async def value(self, given: object) -> object:
+        """An input's value: itself, or what the wire brings."""
+        if not is_link(given):
+            return given
+        source, slot = given
+        outputs = await self._of(source)
+        try:
+            return outputs[slot]
+        except IndexError:
+            raise self._not_known(source) from None
+
+    async def start_images(self, given: object, story: Story) -> dict | None:
+        """Pictures of a folder as ``uint8``, by shot; ``None`` for what comes from elsewhere. As
+        one batch of floats, those of a long story would take gigabytes."""
+        source = self.dynprompt.get_node(given[0]) if is_link(given) else {}
+        if source.get("class_type") != START_IMAGES:
+            return None
+        inputs = await self.inputs(given[0])
+        if inputs["story"] is not story:
+            return None
+        found = from_folder(find_pictures(inputs["folder"]), story)
+        if len({picture.shape for picture in found.values()}) > 1:
+            as_batch(found, story)  # tells which one is of another size
+        return found
+
+    async def _of(self, node_id: str) -> list:
+        if node_id not in self._outputs:
+            if node_id in self._looked_at:
+                raise ValueError(f"{name_of(self.dynprompt, node_id)} feeds itself")
+            self._looked_at.add(node_id)
+            self._outputs[node_id] = await self._find(node_id)
+        return self._outputs[node_id]
+
+    async def _find(self, node_id: str) -> list:
+        kind = self.dynprompt.get_node(node_id)["class_type"]
+        if kind in OWN:
+            return await OWN[kind](self, node_id)
+        if kind in QUICK and _is_of_host(kind):
+            return await _run(kind, await self.inputs(node_id))
+        held = await host_cache.kept_outputs(self.dynprompt, node_id)
+        if not held or any(len(values) != 1 for values in held):  # lists are no single value
+            raise self._not_known(node_id)
+        values = [values[0] for values in held]
+        if any(isinstance(value, ExecutionBlocker) for value in values):
+            raise self._not_known(node_id)
+        return values
+
+    def _not_known(self, node_id: str, because: str = "computed") -> NotKnownError:
+        shown = self.dynprompt.get_display_node_id(node_id)
+        return NotKnownError(shown, name_of(self.dynprompt, node_id), because)
+
+    # --- the pack's own nodes: what each gives, with nothing shown and nothing written ---
+
+    async def _story(self, node_id: str) -> list:
+        return list(LoadStory.execute(**await self.inputs(node_id)).args)
+
+    async def _bank(self, node_id: str) -> list:
+        inputs = await self._without_embedder(node_id)
+        batches = [inputs.pop(name, None) for name in ("images", *MORE_IMAGES)]
+        return [make_bank(batches=batches, **inputs)]
+
+    async def _loaded_bank(self, node_id: str) -> list:
+        return [LoadMemoryBank.read(**await self._without_embedder(node_id))]
+
+    async def _edited_bank(self, node_id: str) -> list:
+        return [edit_bank(**await self.inputs(node_id))]
+
+    async def _saved_bank(self, node_id: str) -> list:
+        return [(await self.inputs(node_id))["bank"]]
+
+    async def _without_embedder(self, node_id: str) -> dict:
+        """Only the policy ``relevant`` asks the embedder, whose model is loaded for it."""
+        inputs = await self.inputs(node_id, "embedder")
+        if inputs.get("policy") == RELEVANT:
+            raise self._not_known(node_id, RELEVANT)
+        return inputs
+
+
+OWN = {
+    "StoryMemLoadStory": KnownValues._story,
+    "StoryMemMemoryBank": KnownValues._bank,
+    "StoryMemLoadMemoryBank": KnownValues._loaded_bank,
+    "StoryMemEditMemoryBank": KnownValues._edited_bank,
+    "StoryMemSaveMemoryBank": KnownValues._saved_bank,
+}
+
+
+def _is_of_host(kind: str) -> bool:
+    """Whether a node is the host's own, and not another pack's under that name."""
+    place = getattr(nodes.NODE_CLASS_MAPPINGS[kind], "RELATIVE_PYTHON_MODULE", OF_HOST[0])
+    return str(place).split(".")[0] in OF_HOST
+
+
+async def _run(kind: str, inputs: dict) -> list:
+    node = nodes.NODE_CLASS_MAPPINGS[kind]
+    is_new = issubclass(node, io.ComfyNode)
+    given = node.execute(**inputs) if is_new else getattr(node(), node.FUNCTION)(**inputs)
+    given = await given if inspect.isawaitable(given) else given
+    return list(given.args if isinstance(given, io.NodeOutput) else given)

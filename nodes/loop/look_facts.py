@@ -1,0 +1,109 @@
+"""What a look ahead tells the page of a loop's shots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ...storymem.loop.plan import Loop, Step
+from ...storymem.loop.regeneration import Regeneration
+from ...storymem.loop.shots import LOCKED
+from .known_values import NotKnownError
+from .wires import Notice
+
+FINISHED, MAKE, DEPENDS, UNKNOWN, LEFT_OUT = "finished", "make", "depends", "unknown", "left out"
+NEW, AGAIN, REDO, LOST = "new", "again", "redo", "lost"  # why a shot is made
+BANK, PICTURES = "bank", "start_images"  # of Shot Loop Open: what may be known to a run only
+
+
+class RefusedPlanError(ValueError):
+    """Why a prompt cannot run.
+
+    Args:
+        text: for the artist.
+        node_id: the node at fault, as the host shows it; empty for none.
+    """
+
+    def __init__(self, text: str, node_id: str = ""):
+        super().__init__(text)
+        self.node_id = node_id
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A loop that was looked at: what a run would decide, as far as that can be said."""
+
+    loop: Loop
+    steps: Sequence[Step]
+    unknown: Sequence[NotKnownError] = ()
+    found: Sequence[Regeneration] = field(default_factory=tuple)
+
+    def is_certain(self, step: Step) -> bool:
+        """Whether what is not known cannot change what becomes of a shot."""
+        if not self.unknown or step.reason == LOCKED:
+            return True
+        if step.record is None or step.record.key != step.earlier.get("key"):
+            return False
+        # It is kept in any case, by what the shot is by itself; its start image is part of that.
+        settings = self.loop.settings
+        is_before = step.plan.shot.index < settings.range(self.loop.story).start
+        is_kept = is_before or (settings.keep_later and step.before and step.has_earlier)
+        return bool(is_kept) and all(one.input == BANK for one in self.unknown)
+
+
+def answer_of(looked: Looked, notices: Sequence[Notice], warnings: Sequence[str]) -> dict:
+    """The part of an answer that is the same for every kind of loop."""
+    texts: dict[str, list[str]] = {}
+    for notice in notices:
+        texts.setdefault(notice.node_id, []).append(notice.text)
+    return {
+        "story": looked.loop.story.name,
+        "shots": _shot_facts(looked),
+        "changes": [] if looked.unknown else _changes(looked),
+        "unknown": [unknown_facts(one) for one in looked.unknown],
+        "notices": {node_id: "\n".join(lines) for node_id, lines in texts.items()},
+        "warnings": list(warnings),
+    }
+
+
+def unknown_facts(unknown: NotKnownError) -> dict:
+    return {
+        "node": unknown.node_id, "name": unknown.name, "why": unknown.because,
+        "input": unknown.input,
+    }  # fmt: skip
+
+
+def _shot_facts(looked: Looked) -> list[dict]:
+    """What becomes of each shot of the story, in its order."""
+    by_index = {step.plan.shot.index: step for step in looked.steps}
+    reasons = {number: one for one in looked.found for number in one.shots}
+    facts = []
+    for shot in looked.loop.story.shots:
+        step, told = by_index.get(shot.index), reasons.get(shot.index + 1)
+        fact = {"number": shot.index + 1, "label": shot.label, "state": LEFT_OUT}
+        if step is not None:
+            fact |= _fact(looked, step, told)
+        facts.append(fact)
+    return facts
+
+
+def _fact(looked: Looked, step: Step, told: Regeneration | None) -> dict:
+    if not looked.is_certain(step):
+        return {"state": UNKNOWN}
+    if step.record is not None:
+        return {"state": FINISHED, "why": step.reason}
+    if step.depends_on is not None:
+        return {"state": DEPENDS, "on": step.depends_on.plan.shot.index + 1}
+    if told is not None:
+        return {"state": MAKE, "why": AGAIN, "reasons": list(told.reasons)}
+    if step.plan.shot.index in looked.loop.settings.redo:
+        return {"state": MAKE, "why": REDO}
+    return {"state": MAKE, "why": LOST if step.earlier else NEW}
+
+
+def _changes(looked: Looked) -> list[dict]:
+    """What changed since the last run, and the shots that are made again for it."""
+    return [
+        {"shots": list(one.shots), "reasons": list(one.reasons), "edited": one.is_edited}
+        for one in looked.found
+    ]

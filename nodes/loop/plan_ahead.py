@@ -1,0 +1,224 @@
+"""Which shots the next run of a loop will make, and why, before it is queued.
+
+The functions that decide a run decide here as well (:mod:`.decide`); what they need of the graph is
+found by :mod:`.known_values`. Nothing is written and nothing is generated. What only a run can tell
+is said to be unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+from dataclasses import replace
+
+from comfy_execution.graph_utils import is_link
+
+import nodes
+
+from ...storymem.film.earlier_films import notices_of
+from ...storymem.film.folder import has_manifest
+from ...storymem.loop.disk_space import check_disk
+from ...storymem.loop.regeneration import find_regenerations
+from ...storymem.loop.shots import lock_warnings, summarise_steps
+from ..host import executor as host_cache
+from ..host.folders import short_places
+from ..host.hush import hushed
+from . import graph as loop_graph
+from .body_names import body_names
+from .clock import start_clock
+from .decide import Decision, Flow, decide, disk_needed
+from .known_values import KnownValues, NotKnownError
+from .look_facts import BANK, PICTURES, Looked, RefusedPlanError, answer_of, unknown_facts
+from .open_close import ShotLoopOpen
+from .plan_one_wire import look_at_wire
+from .wires import name_of
+from .wiring import impossible_shot, loop_notices
+
+MOST_WARNINGS = 20
+LONGEST_ERROR = 1000
+NO_ANSWER = {
+    "error": "",  # why the workflow cannot run, or cannot be read
+    "at_fault": "",  # id of a node that is to blame
+    "loop": {},  # ids: open, close
+    "story": "",
+    "shots": [],  # of each shot: number, label, state, and on, why or reasons; see look_facts.py
+    "summary": "",  # how many are made, as the run will say it; empty while something is unknown
+    "changes": [],  # of inputs since the last run: shots, reasons, edited
+    "warnings": [],
+    "notices": {},  # by node id, what the run will tell on it
+    "disk": "",  # about 12 MB needed, 80000 MB free
+    "unknown": [],  # what only a run can tell: node, name, input, why
+    "time": None,  # seconds: shot, least, most
+}
+
+
+def look_ahead(prompt: object, node_id: object, workflow: object = None) -> dict:
+    """What the next run will do; see ``NO_ANSWER`` for the fields. Never raises.
+
+    Args:
+        prompt: as the page would queue it, in API form.
+        node_id: a Shot Loop Open or Close in it, or a Begin Story.
+        workflow: the workflow that it was made of, for what becomes of seeds by themselves.
+    """
+    answer = copy.deepcopy(NO_ANSWER)
+    with hushed() as heard:
+        try:
+            answer |= asyncio.run(_look(_checked(prompt), str(node_id), workflow))
+        except NotKnownError as unknown:
+            answer["unknown"] = [unknown_facts(unknown)]
+        except ValueError as error:
+            answer["error"] = str(error)
+            answer["at_fault"] = getattr(error, "node_id", "")
+        except Exception as error:  # anything: strangers' code, and prompts that are none
+            answer["error"] = f"{type(error).__name__}: {error}"
+    lines = [*answer["warnings"], *(line.removeprefix("StoryMem: ") for line in heard)]
+    answer["warnings"] = [short_places(line) for line in dict.fromkeys(lines)][:MOST_WARNINGS]
+    answer["error"] = short_places(answer["error"][:LONGEST_ERROR])
+    return answer
+
+
+# --- inside ----------------------------------------------------------------------------------
+
+
+def _checked(prompt: object) -> dict:
+    """A copy of a prompt that can be read.
+
+    Raises:
+        RefusedPlanError: for anything else.
+    """
+    if not isinstance(prompt, dict) or not prompt:
+        raise RefusedPlanError("the workflow has no nodes that run")
+    for node_id, node in prompt.items():
+        is_node = isinstance(node, dict) and isinstance(node.get("inputs"), dict)
+        if not is_node or not isinstance(node.get("class_type"), str):
+            raise RefusedPlanError(f"node {node_id} of the workflow cannot be read", node_id)
+        if node["class_type"] not in nodes.NODE_CLASS_MAPPINGS:
+            text = f"node {node_id} is a {node['class_type']}, which this ComfyUI does not have"
+            raise RefusedPlanError(text, node_id)
+        for name, value in node["inputs"].items():
+            if is_link(value) and (value[0] not in prompt or not _is_slot(value[1])):
+                text = f"{name} of node {node_id} is connected to a node that does not run"
+                raise RefusedPlanError(text, node_id)
+    return copy.deepcopy(prompt)
+
+
+def _is_slot(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+async def _look(prompt: dict, node_id: str, workflow: object) -> dict:
+    kind = prompt.get(node_id, {}).get("class_type")
+    if kind == loop_graph.BEGIN_STORY:
+        # The host checks what an output node depends on: any that the story comes to.
+        dynprompt = await _read(prompt, _output_after(prompt, node_id))
+        return await look_at_wire(dynprompt, node_id, workflow)
+    closes = [node_id] if kind == loop_graph.CLOSE else []
+    if kind == loop_graph.OPEN:
+        flow = [node_id, loop_graph.FLOW_SLOT]
+        closes = [
+            n
+            for n, node in prompt.items()
+            if node["class_type"] == loop_graph.CLOSE and node["inputs"].get("flow") == flow
+        ]
+    if not closes:
+        raise RefusedPlanError("this loop does not run: it is bypassed, muted or never closed")
+    dynprompt = await _read(prompt, closes[0])
+    graph = loop_graph.read_loop(dynprompt, closes[0])
+    flow, unknown = await _read_flow(dynprompt, graph.open_id)
+    body = json.dumps([graph.render_versions(), await graph.describe()])
+    return _answer(graph, decide(flow, body, writes=False), unknown, workflow)
+
+
+def _output_after(prompt: dict, begin_id: str) -> str:
+    """An output node that the last Finish Shot of a story leads to, else any after its beginning.
+
+    Raises:
+        RefusedPlanError: when there is none, so that nothing runs.
+    """
+    after = {begin_id}
+    while more := {
+        node_id
+        for node_id, node in prompt.items()
+        if node_id not in after
+        and any(is_link(value) and value[0] in after for value in node["inputs"].values())
+    }:
+        after |= more
+    kinds = nodes.NODE_CLASS_MAPPINGS
+    ends = [
+        n for n in prompt
+        if n in after and getattr(kinds[prompt[n]["class_type"]], "OUTPUT_NODE", False) is True
+    ]  # fmt: skip
+    if not ends:
+        raise RefusedPlanError("no output node takes up the story, so nothing runs", begin_id)
+    joins = [n for n in ends if prompt[n]["class_type"] == "StoryMemJoinStory"]
+    return (joins or ends)[0]
+
+
+async def _read(prompt: dict, output: str):
+    """The prompt as the host's nodes are given it.
+
+    Raises:
+        RefusedPlanError: when the host would not run it.
+    """
+    dynprompt, told = await host_cache.read_prompt(prompt, output)
+    for at_fault, lines in told.items():
+        raise RefusedPlanError(f"{name_of(dynprompt, at_fault)}: {'; '.join(lines)}", at_fault)
+    return dynprompt
+
+
+async def _read_flow(dynprompt, open_id: str) -> tuple[Flow, list[NotKnownError]]:
+    """What Shot Loop Open would hand on, and what of it is not known.
+
+    Raises:
+        NotKnownError: for what nothing can be said without, the story above all.
+        ValueError: when the story cannot run as it is set up.
+    """
+    known, unknown = KnownValues(dynprompt), []
+    inputs = await known.inputs(open_id, BANK, PICTURES)
+    wired = dynprompt.get_node(open_id)["inputs"]
+    pictures = None
+    for name in (BANK, PICTURES):
+        if name not in wired:
+            continue
+        try:
+            if name == PICTURES:
+                pictures = await known.start_images(wired[name], inputs["story"])
+            if pictures is None:
+                inputs[name] = await known.value(wired[name])
+        except NotKnownError as error:
+            error.input = name
+            unknown.append(error)
+    flow = (await ShotLoopOpen.execute(**inputs)).args[0]
+    return (replace(flow, start_images=pictures) if pictures else flow), unknown
+
+
+def _answer(graph, decided: Decision, unknown: list[NotKnownError], workflow: object) -> dict:
+    loop, steps, shown = decided.loop, decided.steps, graph.dynprompt.get_display_node_id
+    wires = graph.wires()
+    metadata = {"workflow": json.dumps(workflow)} if isinstance(workflow, dict) else {}
+    found = find_regenerations(loop, steps, body_names(graph, metadata))
+    warnings = notices_of(decided.film, decided.place, loop.story)
+    if decided.place.is_dir() and not has_manifest(decided.place):
+        warnings.append(
+            f"{decided.place} has lost its story.json; the next run rebuilds it from what lies "
+            "there, with the locks and takes that it finds, before it decides"
+        )
+    if not unknown:
+        warnings += lock_warnings(loop, steps)
+    notices = loop_notices(wires, graph.close_id, loop, steps)
+    answer = answer_of(Looked(loop, steps, unknown, found), notices, warnings)
+    answer["loop"] = {"open": shown(graph.open_id), "close": shown(graph.close_id)}
+    if refused := impossible_shot(wires, steps):
+        answer |= {"at_fault": shown(refused[0]), "error": refused[1]}
+    if unknown:
+        return answer
+    answer["summary"] = summarise_steps(steps)
+    undecided = sum(step.is_undecided for step in steps)
+    try:
+        disk = check_disk(loop.store, disk_needed(graph, steps), undecided=undecided)
+        answer["disk"] = disk.removeprefix("; disk: ")
+    except ValueError as error:
+        answer["error"] = answer.get("error") or str(error)
+    left = start_clock(wires, loop, steps, decided.film.shots).left(None)
+    return answer | {"time": left.as_figures() if left else None}
