@@ -14,10 +14,10 @@ from helpers.film_files import write_viclip
 from helpers.host_server import Server, host_path
 from helpers.not_empty import not_empty
 from helpers.shared_data import STBENCH
+from helpers.tiny_workflows import LENGTH, make_tiny
 from helpers.workflow_files import to_api
 
 PACK = Path(__file__).resolve().parents[3]
-LENGTH = 17
 OWN_SCRIPT = {
     "story_name": "A Cat's Day",
     "scenes": [
@@ -39,22 +39,6 @@ def three_shots() -> dict:
     assert scene["cut"] == [True, False, False]
     scene["continuity"] = ["last_frame", "last_frame", "last_five_frames"]
     return {**script, "story_name": "The Cat", "scenes": [scene]}
-
-
-def make_tiny(prompt: dict, **widgets) -> dict:
-    """The same graph at a size two cores can run, with the test's text encoder."""
-    for node in prompt.values():
-        if node["class_type"] == "CLIPLoader":
-            node.update(class_type="StoryMemTestTextEncoder", inputs={})
-        for name, value in {"width": 64, "height": 48, "length": LENGTH, "steps": 3}.items():
-            if name in node["inputs"] and node["class_type"] != "ImageFromBatch":
-                node["inputs"][name] = value
-        if node["class_type"] == "SplitSigmas":
-            node["inputs"]["step"] = 1
-        for name, value in widgets.items():
-            if name in node["inputs"]:
-                node["inputs"][name] = value
-    return prompt
 
 
 def read(path: str) -> dict:
