@@ -13,6 +13,7 @@ from .wires import Notice
 
 FINISHED, MAKE, DEPENDS, UNKNOWN, LEFT_OUT = "finished", "make", "depends", "unknown", "left out"
 NEW, AGAIN, REDO, LOST = "new", "again", "redo", "lost"  # why a shot is made
+WORDS = 60  # characters of a prompt by which a shot is known
 BANK, PICTURES = "bank", "start_images"  # of Shot Loop Open: what may be known to a run only
 
 
@@ -80,7 +81,8 @@ def _shot_facts(looked: Looked) -> list[dict]:
     facts = []
     for shot in looked.loop.story.shots:
         step, told = by_index.get(shot.index), reasons.get(shot.index + 1)
-        fact = {"number": shot.index + 1, "label": shot.label, "state": LEFT_OUT}
+        words = " ".join(shot.prompt.split())[:WORDS]
+        fact = {"number": shot.index + 1, "label": shot.label, "words": words, "state": LEFT_OUT}
         if step is not None:
             fact |= _fact(looked, step, told)
         facts.append(fact)

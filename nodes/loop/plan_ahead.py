@@ -42,14 +42,14 @@ NO_ANSWER = {
     "at_fault": "",  # id of a node that is to blame
     "loop": {},  # ids: open, close
     "story": "",
-    "shots": [],  # of each shot: number, label, state, and on, why or reasons; see look_facts.py
+    "shots": [],  # of each: number, label, words, state, and on, why, reasons
     "summary": "",  # how many are made, as the run will say it; empty while something is unknown
     "changes": [],  # of inputs since the last run: shots, reasons, edited
     "warnings": [],
     "notices": {},  # by node id, what the run will tell on it
-    "disk": "",  # about 12 MB needed, 80000 MB free
+    "disk": None,  # bytes: needed, free
     "unknown": [],  # what only a run can tell: node, name, input, why
-    "time": None,  # seconds: shot, least, most
+    "time": None,  # seconds: shot, least, most; None while nothing tells
 }
 
 
@@ -214,10 +214,11 @@ def _answer(graph, decided: Decision, unknown: list[NotKnownError], workflow: ob
     if unknown:
         return answer
     answer["summary"] = summarise_steps(steps)
-    undecided = sum(step.is_undecided for step in steps)
+    needed, free = disk_needed(graph, steps), loop.store.free_bytes()
+    if needed:
+        answer["disk"] = {"needed": needed, "free": free}
     try:
-        disk = check_disk(loop.store, disk_needed(graph, steps), undecided=undecided)
-        answer["disk"] = disk.removeprefix("; disk: ")
+        check_disk(loop.store, needed, free, undecided=sum(step.is_undecided for step in steps))
     except ValueError as error:
         answer["error"] = answer.get("error") or str(error)
     left = start_clock(wires, loop, steps, decided.film.shots).left(None)

@@ -43,18 +43,20 @@ def test_a_new_story_then_a_finished_one(check, log):
     first = check(graph)
     assert first.of("make") == first.made == [1, 2, 3]
     assert {shot["why"] for shot in first.answer["shots"]} == {"new"}
-    assert first.answer["disk"].startswith("about 1 MB needed, ")
+    assert 0 < first.answer["disk"]["needed"] < 2**20 < first.answer["disk"]["free"]
     assert first.answer["loop"] == {"open": "open", "close": "close"}
     again = check(graph)
     assert (again.of("finished"), again.made) == ([1, 2, 3], [])
     assert again.answer["summary"] == "nothing to make, 3 shots finished"
-    assert again.answer["disk"] == ""
+    assert again.answer["disk"] is None
 
 
 def test_an_edited_prompt_and_the_shots_that_depend_on_it(check, log):
     check(loop_graph(story(4), log))
     said = check(loop_graph(edited(4, 2), log))
-    assert said.shot(1) == {"number": 1, "label": "01_01", "state": "finished", "why": ""}
+    assert said.shot(1) == {
+        "number": 1, "label": "01_01", "words": "shot number 1", "state": "finished", "why": "",
+    }  # fmt: skip
     assert said.shot(2)["state"] == "make"
     assert said.shot(2)["why"] == "again"
     (reason,) = said.shot(2)["reasons"]
@@ -119,7 +121,7 @@ def test_what_shot_loop_open_asks_for(host, check, log, opened, is_edited):
         return
     said = check(graph)
     if opened.get("redo_shots", "").startswith("2") and not is_edited:
-        assert said.shot(2) == {"number": 2, "label": "01_02", "state": "make", "why": "redo"}
+        assert (said.shot(2)["state"], said.shot(2)["why"]) == ("make", "redo")
         assert said.shot(4)["state"] == ("finished" if "after_redo" in opened else "depends")
     if "end_shot" in opened:
         assert said.of("left out") == [3, 4]
@@ -155,7 +157,7 @@ def test_locked_shots_stay_and_their_warning_comes_first(check, host, log):
     draw(host, "ref.png", "red")
     check(with_bank(loop_graph(locked(prompts), log), host))
     said = check(with_bank(loop_graph(locked(["other", "two", "three"]), log), host))
-    assert said.shot(2) == {"number": 2, "label": "01_02", "state": "finished", "why": "locked"}
+    assert (said.shot(2)["state"], said.shot(2)["why"]) == ("finished", "locked")
     assert any("locked" in line for line in said.answer["warnings"])
     missing = check(with_bank(loop_graph(locked(["other", "2", "3"]), log), host))
     assert any("although its prompt has changed" in line for line in missing.answer["warnings"])

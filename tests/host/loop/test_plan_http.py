@@ -93,7 +93,7 @@ def test_the_shipped_workflow_keeps_what_was_said(server):
     assert states(check(first), "finished") == {1, 2, 3}  # what it was made of is as it was
     edited = check(shipped(server, SCRIPT.replace("It runs.", "It jumps.")))
     assert states(edited, "finished") == {1}
-    assert edited["shots"][2] == {"number": 3, "label": "01_03", "state": "depends", "on": 2}
+    assert (edited["shots"][2]["state"], edited["shots"][2]["on"]) == ("depends", 2)
 
 
 def test_no_body_breaks_it(server):

@@ -1,12 +1,14 @@
 /** What the story editor and the progress display say; see texts.js. */
 
 import { EDITOR_TEXTS } from "./editor_texts.js";
+import { PLAN_TEXTS } from "./plan_texts.js";
 import { PLAYER_TEXTS } from "./player_texts.js";
 import { TAKES_TEXTS } from "./takes_texts.js";
 import { SEEN_TEXTS } from "./seen_texts.js";
 
 export const STORY_TEXTS = {
   en: {
+    ...PLAN_TEXTS.en,
     ...PLAYER_TEXTS.en,
     ...TAKES_TEXTS.en,
     ...EDITOR_TEXTS.en,
@@ -159,6 +161,7 @@ export const STORY_TEXTS = {
     "notices.more": "and {count} more, on their nodes",
   },
   zh: {
+    ...PLAN_TEXTS.zh,
     ...PLAYER_TEXTS.zh,
     ...TAKES_TEXTS.zh,
     ...EDITOR_TEXTS.zh,

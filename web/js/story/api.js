@@ -70,8 +70,10 @@ function addressOfPoster(video) {
   return api.apiURL(`/storymem/poster?${query}`);
 }
 
-async function post(path, body) {
+/** What the server answers to a question in JSON. Throws when it does not. */
+export async function post(path, body, how = {}) {
   const answer = await api.fetchApi(path, {
+    ...how,
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),

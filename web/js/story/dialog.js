@@ -225,6 +225,7 @@ export class StoryDialog {
   }
 
   tell(answer) {
+    this.told?.(answer);
     if (answer.error) this.showError(answer.error);
     else this.say((answer.warnings ?? []).map((warning) => t("story.warning", { warning })).join("\n"));
   }

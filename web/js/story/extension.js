@@ -12,6 +12,7 @@ import { StoryDialog } from "./dialog.js";
 import { labelsOf } from "./model.js";
 import { NO_FILE, askedBy, readStory, timeOf } from "./api.js";
 import { ScriptNote, scrollsItself } from "./notes.js";
+import { StoryPlan } from "./plan.js";
 import { shotsOf, watchFromList } from "./player.js";
 import { stateTexts, t } from "../shared/texts.js";
 
@@ -199,11 +200,13 @@ class NodePanel {
       save: (text) => this.save(text),
       look: (shot) => openSeen({ storyNode: node, ...shot }),
       onClose: () => {
+        plan.stop();
         this.dialog = null;
         this.button.focus();
         this.later(0);
       },
     });
+    const plan = new StoryPlan(this.dialog, node);
     this.dialog.open();
   }
 

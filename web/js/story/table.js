@@ -53,6 +53,7 @@ export class StoryTable {
       const place = `${i} ${labels[i]} ${row.starts}`;
       if (part.place !== place) this.number(part, row, i, labels[i], place);
       this.showFacts(part, facts.get(row.id));
+      this.plan?.showLine(part);
       this.showTakes(part, takes.get(row.id) ?? 0);
       this.put(part.element, after);
       after = part.element;

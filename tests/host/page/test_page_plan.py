@@ -1,0 +1,205 @@
+"""What the next run will make, on the page: over and in the editor's table, and from the nodes."""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers.browser import eventually, find_chromium
+from helpers.loop_graphs import hold, release, story
+from helpers.story_page import look
+
+pytestmark = [
+    pytest.mark.http,
+    pytest.mark.skipif(find_chromium() is None, reason="no Chromium: the page is not looked at"),
+]
+LINES = """() => [...document.querySelectorAll(".sm-editor li[data-id]")].map((row) =>
+    row.querySelector(".sm-plan-line")?.textContent ?? "")"""
+ASK = """async () => {
+    const node = app.graph.getNodeById(2);
+    app.canvas.selectNode?.(node) ?? app.canvas.selectNodes([node]);
+    await app.extensionManager.command.execute("StoryMem.WhatWillBeMade");
+}"""
+
+START_SHOT = """(value) => {
+    app.graph.getNodeById(2).widgets.find((w) => w.name === "start_shot").value = value;
+}"""
+
+
+def lines(page) -> list[str]:
+    return page.page.evaluate(LINES)
+
+
+def wait_for_lines(page, *wanted: str) -> None:
+    assert eventually(page.page, lambda: lines(page) == list(wanted), 60), lines(page)
+
+
+def wait_for_summary(page, words: str, place=".sm-editor .sm-plan-summary") -> str:
+    def said():
+        found = page.page.locator(place)
+        return found.first.text_content() if found.count() else ""
+
+    assert eventually(page.page, lambda: words in said(), 60), said()
+    return said()
+
+
+def type_in(page, label: str, text: str) -> None:
+    page.page.locator(f".sm-editor [data-label='{label}'] [data-field=prompt]").fill(text)
+
+
+def test_the_editor_says_what_will_be_made_as_the_artist_writes(page):
+    page.load(story(4, name="Planned"), prefix="plan")
+    page.edit_table()
+    wait_for_lines(page, *["Will be made"] * 4)
+    assert wait_for_summary(page, "to make") == "4 shots to make"
+    page.close()
+    assert page.run() == [1, 2, 3, 4]
+    page.edit_table()
+    wait_for_lines(page, *["Finished, stays"] * 4)
+    assert wait_for_summary(page, "Nothing") == "Nothing to make: all 4 shots are finished"
+    type_in(page, "01_02", "shot number 2, in rain")
+    changed = "its prompt changed from 'shot number 2' to 'shot number 2, in rain'"
+    wait_for_lines(page, "Finished, stays", f"Will be made: {changed}", *["Depends on shot 2"] * 2)
+    told = wait_for_summary(page, "to make")
+    assert told == "1 shot to make · 2 depend on shot 2 · 1 finished"
+    page.page.locator(".sm-editor .sm-plan details > summary").click()
+    said = page.page.locator(".sm-editor .sm-plan-changes").text_content()
+    assert said == f"Changed since the last run: {changed} (shot 2)"
+    assert "Disk: about 1 MB needed" in page.page.locator(".sm-editor .sm-plan ul").text_content()
+    look(page, "plan_editor")
+    page.tab_to(row="01_04", act="up")
+    page.press("Enter")
+    wait_for_summary(page, "2 depend on shot 2")
+    page.save()
+    made = page.run()
+    assert made[0] == 2
+    assert 1 not in made
+
+
+def test_the_node_says_it_on_demand_and_by_keyboard(page):
+    page.load(story(3, name="Demanded"), prefix="plan")
+    page.page.evaluate(ASK)
+    place = ".sm-plan-dialog .sm-plan-summary"
+    assert wait_for_summary(page, "to make", place).startswith("3 shots to make")
+    (line,) = page.page.locator(".sm-plan-dialog li.sm-plan-line").all_inner_texts()
+    assert line.split("\n")[0] == "1-3"
+    page.press("Escape")
+    page.page.wait_for_selector(".sm-plan-dialog", state="detached")
+    page.run()
+    page.page.evaluate(
+        "() => { app.graph.getNodeById(3).widgets.find((w) => w.name === 'seed').value = 917; }"
+    )
+    page.page.evaluate(ASK)
+    wait_for_summary(page, "3 shots to make", place)
+    changes = page.page.locator(".sm-plan-dialog .sm-plan-changes").text_content()
+    assert changes.startswith("Changed since the last run: seed of ")
+    assert changes.endswith(" changed from 7 to 917 (shots 1-3)")
+    look(page, "plan_node")
+    page.press("Tab")
+    page.press("Escape")
+    page.page.wait_for_selector(".sm-plan-dialog", state="detached")
+    menu = page.page.evaluate(
+        """() => [2, 1, 3].map((id) => app.extensions.find((e) => e.name === "StoryMem.Plan")
+            .getNodeMenuItems(app.graph.getNodeById(id)).map(({ content }) => content))"""
+    )
+    assert menu == [["What will be made?"], ["What will be made?"], []]
+
+
+def test_a_loop_that_is_bypassed_and_one_that_cannot_run(page):
+    page.load(story(2, name="Bypassed"), prefix="plan")
+    page.page.evaluate("() => { app.graph.getNodeById(4).mode = 4; }")
+    page.edit_table()
+    wait_for_summary(page, "bypassed, muted or never closed")
+    page.close()
+    page.page.evaluate("() => { app.graph.getNodeById(4).mode = 0; }")
+    page.page.evaluate(START_SHOT, 9)
+    page.edit_table()
+    assert "start_shot is 9" in wait_for_summary(page, "The next run will stop")
+    page.close()
+    page.page.evaluate(START_SHOT, 1)  # the page keeps it for the next node of that id
+    page.page.evaluate("() => { const n = app.graph.getNodeById(2); app.graph.remove(n); }")
+    page.edit_table()
+    wait_for_summary(page, "No loop takes this story")
+
+
+def test_it_is_asked_while_a_run_is_on(page):
+    page.load(story(3, name="Meanwhile"), prefix="plan")
+    hold(page.log, 2)
+    queued = page.queue()
+    page.wait_on_node(["done", "running", "waiting"])
+    page.edit_table()
+    wait_for_lines(page, "Finished, stays", "Will be made", "Will be made")
+    release(page.log)
+    assert page.server.wait(queued)["status"]["status_str"] == "success"
+    wait_for_lines(page, *["Finished, stays"] * 3)
+
+
+def test_every_reason_of_the_server_is_understood(page, host):
+    regeneration = host.pack("storymem.loop.regeneration")
+    changed = host.pack("storymem.loop.changed_inputs")
+    node = "'It's 'mine'' (node 5)"
+    reasons = [
+        changed.changed("its prompt", "a 'b' to c", 'it"s to d'),
+        changed.changed("its own seed", None, 5),
+        changed.changed("the title (without one, the script's file name)", "A", "B"),
+        *(changed.changed(what, 1, 2) for what in (
+            "its negative prompt", "how it begins", "its place in the story", "its length",
+            "its lora_strength", "the character description", "max_frames of the memory bank",
+            f"steps of {node}",
+        )),
+        f"{changed.changed(f'seed of {node}', 7, 8)}"
+        " (its control after generate is 'randomize', not 'fixed')",
+        "its reference images or its start image changed",
+        "parentheses in its text are read as text now",
+        "parentheses in its text are read as weights now",
+        "parentheses in its text were weights and are text now",
+        "clicks in the memory bank changed",
+        "the reference pictures of the memory bank changed",
+        "the shot before it was made again, and it sees that",
+        "what it sees of the shots before it changed",
+        regeneration.UNTOLD, regeneration.UNTOLD_BODY, changed.UPDATED,
+        f"{node} was removed", f"{node} was added", f"model of {node} is connected otherwise",
+        "frames of the loop comes from elsewhere", f"what {node} reads changed",
+        *(f"the file 'a.png' {what}" for what in (
+            "was replaced", "was written anew", "is there now", "is gone",
+        )),
+        changed.changed("x" * 64, "0" * 64, "1" * 64),
+    ]  # fmt: skip
+    told = page.page.evaluate(
+        """async (reasons) => {
+            const base = [...document.styleSheets].map((sheet) => sheet.href)
+                .find((href) => href?.endsWith("/css/story.css"));
+            const { reasonText } = await import(new URL("../js/story/reasons.js", base));
+            return reasons.map(reasonText);
+        }""",
+        reasons,
+    )
+    # In English a page says what the server says; both are tried at once.
+    fixed = "'randomize', not 'fixed'"
+    wanted = [reason.replace(fixed, fixed.replace("'", "")) for reason in reasons]
+    wanted[wanted.index("parentheses in its text were weights and are text now")] = (
+        "parentheses in its text are read as text now"
+    )
+    assert told == wanted
+
+
+def test_nodes_two_in_chinese_and_light(page):
+    page.load(story(3, name="Chinese"), prefix="plan")
+    page.run()
+    page.use_nodes_two_in_chinese_and_light()
+    page.reload()
+    page.edit_table()
+    wait_for_lines(page, *["已完成，保持不变"] * 3)
+    type_in(page, "01_01", "雨中的灯塔")
+    wait_for_lines(
+        page,
+        "将重新生成：提示词由 'shot number 1' 改为 '雨中的灯塔'",
+        *["取决于镜头 1"] * 2,
+    )
+    page.page.locator(".sm-editor .sm-plan details > summary").click()
+    look(page, "plan_editor_zh_light")
+    page.save()
+    page.page.evaluate(ASK)
+    told = wait_for_summary(page, "将生成", ".sm-plan-dialog .sm-plan-summary")
+    assert told.startswith("将生成 1 个镜头 · 2 个取决于镜头 1")
+    look(page, "plan_node_zh_light")
+    page.press("Escape")

@@ -1,0 +1,231 @@
+/** What the next run will make, before it is queued: asked with the prompt as the page would queue it. */
+import { app } from "../../../../scripts/app.js";
+import { h, setText, useStyles } from "../shared/dom.js";
+import { LOOP_CLOSE, LOOP_OPEN, everyNode, kindOf, nodeOfId, storyNodesOf, upstream } from "../shared/graph.js";
+import { rootGraph } from "../shared/host.js";
+import { t } from "../shared/texts.js";
+import { rangeOfTime } from "../shared/time_left.js";
+import { NO_FILE, post } from "./api.js";
+import { ranges, reasonText } from "./reasons.js";
+
+const BEGIN_STORY = "StoryMemBeginStory";
+const FLOW = new Set(["STORYMEM_FLOW"]);
+const ASK_AFTER_MS = 600;
+const MOST_CHANGES = 3; // in one sentence
+const MEGABYTE = 2 ** 20;
+const RUNS = 0; // a node's mode that is neither muted nor bypassed
+
+/** Whether a node begins a loop over a story's shots. */
+export const isLoop = (node) => [LOOP_OPEN, BEGIN_STORY].includes(kindOf(node));
+
+/** The loops that get their story from a Load Story node; those that run come first. */
+export function loopsOf(storyNode) {
+  const found = [...everyNode()].filter((node) => isLoop(node) && storyNodesOf(node).includes(storyNode));
+  return found.sort((a, b) => (a.mode === RUNS ? 0 : 1) - (b.mode === RUNS ? 0 : 1));
+}
+
+/** The loop that a node begins, or ends. */
+export function loopOf(node) {
+  if (isLoop(node)) return node;
+  return kindOf(node) === LOOP_CLOSE ? [...upstream(node, FLOW)].find(isLoop) ?? null : null;
+}
+
+/** What the server calls a node: "5", or "12:5" in a subgraph, once for each place of that. */
+export function idsOf(node) {
+  if (node.graph === rootGraph()) return [String(node.id)];
+  const around = [...everyNode()].filter((outer) => outer.subgraph && outer.subgraph === node.graph);
+  return around.flatMap((outer) => idsOf(outer).map((id) => `${id}:${node.id}`));
+}
+
+/**
+ * What the next run of a loop will do. `change` has a Load Story `node` and the `script` to put
+ * there instead of what stands on it. Throws when the server does not answer.
+ */
+export async function askPlan(loop, { change = null, signal } = {}) {
+  const { output, workflow } = await app.graphToPrompt();
+  if (change) {
+    for (const id of idsOf(change.node)) {
+      if (output[id]) Object.assign(output[id].inputs, { script: change.script, file: NO_FILE });
+    }
+  }
+  const ids = idsOf(loop);
+  const node = ids.find((id) => output[id]) ?? ids[0] ?? "";
+  const plan = await post("/storymem/plan", { prompt: output, node, workflow }, { signal });
+  return { ...plan, seedsMove: seedsMove(output) };
+}
+
+/** Whether seeds change before a run, so that nobody knows them. */
+function seedsMove(output) {
+  if (app.extensionManager?.setting?.get?.("Comfy.WidgetControlMode") !== "before") return false;
+  return Object.keys(output).some((id) => (nodeOfId(id)?.widgets ?? []).some(({ name, value }) =>
+    /^control_(after|before)_generate$/.test(name ?? "") && value !== "fixed"));
+}
+
+// --- in words ----------------------------------------------------------------------------------
+
+/** What becomes of a shot: `{ kind, text, long }`. */
+export function lineOf({ state, why, on, reasons = [] }) {
+  const kind = state.replace(" ", "_");
+  if (state === "make") {
+    const text = t(`plan.line.${why}`, { why: reasons.map(reasonText).join(", ") });
+    return { kind, text, long: text };
+  }
+  if (state === "depends") return { kind, text: t("plan.line.depends", { on }), long: t("plan.line.depends.long", { on }) };
+  const key = state !== "finished" ? kind : { "": "finished", locked: "locked" }[why] ?? keptBy(why);
+  const text = t(`plan.line.${key}`, { why });
+  return { kind: key === "locked" ? "locked" : kind, text, long: text };
+}
+
+function keptBy(why) {
+  if (why === "kept: only shots before it changed") return "kept_later";
+  return why === "kept: it is before start_shot" ? "kept_before" : "kept";
+}
+
+/** The whole in one sentence; `takesTime`: with how long that will be. */
+export function summaryOf(plan, { takesTime = true } = {}) {
+  const { shots, unknown, error } = plan;
+  if (!shots.length) return error ? t("plan.error", { error }) : unknown.map(hiddenText).join(" ");
+  const count = (state) => shots.filter((shot) => shot.state === state).length;
+  const [make, finished, hidden, out] = ["make", "finished", "unknown", "left out"].map(count);
+  const depending = new Map();
+  for (const { state, on } of shots) if (state === "depends") depending.set(on, (depending.get(on) ?? 0) + 1);
+  const parts = [];
+  if (make || depending.size) parts.push(t("plan.make", { count: make }));
+  else if (!hidden) parts.push(t("plan.none", { count: finished }));
+  const groups = [...depending].map(([on, number]) => t("plan.depends", { count: number, on }));
+  parts.push(...shortened(groups));
+  if (hidden) parts.push(t("plan.unknown", { count: hidden }));
+  if (finished && (make || depending.size || hidden)) parts.push(t("plan.finished", { count: finished }));
+  if (out) parts.push(t("plan.left_out", { count: out }));
+  if (takesTime && plan.time && make + depending.size) parts.push(t("plan.time", { time: rangeOfTime(plan.time.least, plan.time.most) }));
+  return parts.join(" · ");
+}
+
+/** What changed since the last run, in one sentence; empty for nothing. */
+export function changesOf({ changes }) {
+  const told = changes.map(({ shots, reasons }) => t("plan.change", {
+    why: reasons.map(reasonText).join(", "), shots: t(shots.length > 1 ? "plan.in_shots" : "plan.in_shot", { shots: ranges(shots) }),
+  }));
+  return told.length ? t("plan.changed", { changes: shortened(told).join("; ") }) : "";
+}
+
+/** What else is to be known before a run, line by line. */
+export function notesOf(plan) {
+  const { disk, error, notices, seedsMove: moves, shots, unknown, warnings } = plan;
+  const megabytes = (bytes) => (bytes < 1024 * MEGABYTE ? `${Math.max(1, Math.round(bytes / MEGABYTE))} MB` : `${(bytes / 1024 / MEGABYTE).toFixed(1)} GB`);
+  return [
+    ...(error && shots.length ? [t("plan.error", { error })] : []),
+    ...(shots.length ? unknown.map(hiddenText) : []),
+    ...(moves ? [t("plan.seed_before")] : []),
+    ...warnings.map((warning) => t("story.warning", { warning })),
+    ...Object.entries(notices).map(([id, text]) => t("plan.notice", { name: nodeOfId(id)?.title ?? id, text })),
+    ...(disk ? [t("plan.disk", { needed: megabytes(disk.needed), free: megabytes(disk.free) })] : []),
+  ];
+}
+
+function hiddenText({ name, input, why }) {
+  const key = why === "relevant" ? "plan.hidden.relevant" : input ? "plan.hidden" : "plan.hidden.whole";
+  return t(key, { name, input });
+}
+
+function shortened(parts) {
+  const left = parts.length - MOST_CHANGES;
+  return left > 0 ? [...parts.slice(0, MOST_CHANGES), t("plan.and_more", { count: left })] : parts;
+}
+
+// --- over the table of shots -------------------------------------------------------------------
+
+/** The summary over the story editor's table, and a line in each of its rows. */
+export class StoryPlan {
+  constructor(dialog, node) {
+    useStyles("plan");
+    Object.assign(this, { dialog, node, lines: new Map() });
+    this.text = h("span", { class: "sm-plan-summary", role: "status" });
+    this.changes = h("div", { class: "sm-plan-changes", hidden: true });
+    this.notes = h("ul");
+    this.more = h("details", { hidden: true }, h("summary", { title: t("plan.more.long") }, t("plan.more")), this.changes, this.notes);
+    this.element = h("section", { class: "sm-plan", "aria-label": t("plan.label") }, this.text, this.more);
+    dialog.table.plan = this;
+    dialog.told = (answer) => this.told(answer);
+    dialog.table.element.before(this.element);
+    this.say(t("plan.asking"));
+  }
+
+  /** The server has read the story as it stands: soon ask what would be made of it. */
+  told(answer) {
+    clearTimeout(this.timer);
+    this.outdated(true);
+    if (answer.error) return void this.say("");
+    this.asked = { story: this.dialog.history.value, script: answer.text };
+    this.timer = setTimeout(() => this.ask(), ASK_AFTER_MS);
+  }
+
+  async ask() {
+    if (this.asking) return; // it asks again when the answer is there
+    while (this.asked && this.dialog.element.isConnected) {
+      const { story, script } = this.asked;
+      this.asked = null;
+      this.asking = new AbortController();
+      await this.askOnce(story, script, this.asking.signal);
+      this.asking = null;
+    }
+  }
+
+  async askOnce(story, script, signal) {
+    const [loop] = loopsOf(this.node);
+    if (!loop) return void this.show(story, null, t("plan.no_loop"));
+    try {
+      const plan = await askPlan(loop, { change: { node: this.node, script }, signal });
+      if (!this.asked && this.dialog.history?.value === story) this.show(story, plan);
+    } catch (error) {
+      if (!signal.aborted && !this.asked) this.show(story, null, t("plan.no_answer", { why: error.message }));
+    }
+  }
+
+  /** The dialog was closed. */
+  stop() {
+    clearTimeout(this.timer);
+    this.asked = null;
+    this.asking?.abort();
+  }
+
+  show(story, plan, message = "") {
+    this.plan = plan;
+    const shots = plan?.shots ?? [];
+    this.lines = new Map(story.rows.map((row, i) => [row.id, shots[i] && lineOf(shots[i])]));
+    for (const part of this.dialog.table.parts.values()) this.showLine(part);
+    this.say(message || summaryOf(plan, { takesTime: false }), plan); // the dialog tells the time
+    this.outdated(false);
+  }
+
+  say(text, plan = null) {
+    setText(this.text, text);
+    const changes = plan ? changesOf(plan) : "";
+    const notes = plan ? notesOf(plan) : [];
+    setText(this.changes, changes);
+    this.changes.hidden = !changes;
+    this.notes.replaceChildren(...notes.map((line) => h("li", {}, line)));
+    this.more.hidden = !changes && !notes.length;
+    this.element.hidden = !text;
+    this.element.classList.toggle("sm-wrong", Boolean(plan?.error));
+  }
+
+  /** What was said is of an earlier state of the story, until the next answer. */
+  outdated(is) {
+    for (const element of [this.element, this.dialog.table.element]) element.classList.toggle("sm-plan-old", is);
+  }
+
+  /** Have a row of the table say what becomes of its shot. */
+  showLine(part) {
+    const line = this.lines.get(part.row?.id);
+    if (!line && !part.planned) return;
+    if (!part.planned) {
+      part.planned = h("div", { class: "sm-plan-line" }, "");
+      part.element.querySelector(".sm-row").append(part.planned);
+    }
+    const { kind, text, long } = line ?? { kind: "", text: "", long: "" };
+    setText(part.planned, text);
+    if (part.planned.title !== long) part.planned.title = long;
+    if (part.planned.dataset.kind !== kind) part.planned.dataset.kind = kind;
+  }
+}
