@@ -5,41 +5,60 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from threading import Lock
 
+from ..memory.bank import MemoryBank
 from ..memory.frame import MemoryFrame
 from .shot_record import Record
 from .shot_store import ShotStore
 
 MOST_KNOWN = 5_000  # records that are remembered, a few thousand characters each
-_KNOWN: OrderedDict[str, tuple[tuple, Record]] = OrderedDict()
-_GUARD = Lock()
+MOST_FRAMES = 50_000  # that their banks share
+
+
+class _Memory:
+    """What was read of records, as long as their files have the same size, time and place."""
+
+    def __init__(self):
+        self._known: OrderedDict[tuple, tuple] = OrderedDict()
+        self._guard = Lock()
+
+    def recall(self, kind: str, folder: Path, read: Callable[[], object]):
+        """What ``read`` gave for a folder as it is now; ``None`` is not remembered."""
+        state, name = _state_of(folder), (kind, str(folder))
+        with self._guard:
+            known = self._known.get(name)
+        if known is not None and state is not None and known[0] == state:
+            return known[1]
+        found = read()
+        if found is not None and state is not None:
+            with self._guard:
+                self._known[name] = state, found
+                while len(self._known) > 2 * MOST_KNOWN:
+                    self._known.popitem(last=False)
+        return found
+
+
+_MEMORY = _Memory()
+_FRAMES: dict[tuple, MemoryFrame] = {}  # equal ones of several banks are one
 
 
 class PeekStore(ShotStore):
     """The records below one folder, for questions only."""
 
     def find(self, key: str) -> Record | None:
-        """As ``ShotStore.find``. A whole record counts as whole until one of its files has
-        another size, time or place on the disk."""
-        folder = self.folder_of(key) if isinstance(key, str) and key else None
-        state = _state_of(folder) if folder else None
-        if state is None:
+        """As ``ShotStore.find``."""
+        if not isinstance(key, str) or not key:
             return super().find(key)
-        place = str(folder)
-        with _GUARD:
-            known = _KNOWN.get(place)
-        if known is not None and known[0] == state:
-            return known[1]
-        record = super().find(key)
-        if record is not None:
-            with _GUARD:
-                _KNOWN[place] = state, record
-                while len(_KNOWN) > MOST_KNOWN:
-                    _KNOWN.popitem(last=False)
-        return record
+        read = super().find
+        return _MEMORY.recall("record", self.folder_of(key), lambda: read(key))
+
+    def outline(self, record: Record) -> MemoryBank:
+        """As ``ShotStore.outline``."""
+        read = super().outline
+        return _MEMORY.recall("bank", record.folder, lambda: read(record))
 
     def keep_pictures(self, frames: Iterable[MemoryFrame]) -> None:
         """Nothing is kept."""
@@ -53,6 +72,15 @@ class PeekStore(ShotStore):
     def commit(self, key: str, frames, bank, facts: Mapping, **options):
         """Raises RuntimeError: nothing is written."""
         raise RuntimeError("a store that is only looked at takes no shots")
+
+    def _outline_frame(self, entry: Mapping) -> MemoryFrame:
+        name = (str(self.root), *(f"{key}={value!r}" for key, value in sorted(entry.items())))
+        frame = _FRAMES.get(name)
+        if frame is None:
+            if len(_FRAMES) >= MOST_FRAMES:
+                _FRAMES.clear()
+            frame = _FRAMES[name] = super()._outline_frame(entry)
+        return frame
 
 
 def _state_of(folder: Path) -> tuple | None:

@@ -153,11 +153,14 @@ export class StoryPlan {
 
   /** The server has read the story as it stands: soon ask what would be made of it. */
   told(answer) {
-    clearTimeout(this.timer);
     this.outdated(true);
     if (answer.error) return void this.say("");
     this.asked = { story: this.dialog.history.value, script: answer.text };
-    this.timer = setTimeout(() => this.ask(), ASK_AFTER_MS);
+    if (this.timer) return; // shots that are finished one after the other need not put it off
+    this.timer = setTimeout(() => {
+      this.timer = null;
+      this.ask();
+    }, ASK_AFTER_MS);
   }
 
   async ask() {
