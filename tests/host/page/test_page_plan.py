@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from helpers.browser import eventually, find_chromium
+from helpers.host_server import PACK
 from helpers.loop_graphs import hold, release, story
 from helpers.story_page import look
 
@@ -20,6 +23,11 @@ ASK = """async () => {
     await app.extensionManager.command.execute("StoryMem.WhatWillBeMade");
 }"""
 
+SEEDS = """async ([mode, control]) => {
+    await app.extensionManager.setting.set("Comfy.WidgetControlMode", mode);
+    const { widgets } = app.graph.getNodeById(3);
+    widgets.find(({ name }) => /^control_(before|after)_generate$/.test(name)).value = control;
+}"""
 START_SHOT = """(value) => {
     app.graph.getNodeById(2).widgets.find((w) => w.name === "start_shot").value = value;
 }"""
@@ -115,6 +123,14 @@ def test_a_loop_that_is_bypassed_and_one_that_cannot_run(page):
     page.edit_table()
     assert "start_shot is 9" in wait_for_summary(page, "The next run will stop")
     page.close()
+    page.page.evaluate(SEEDS, ["before", "randomize"])
+    page.page.evaluate(ASK)
+    notes = ".sm-plan-dialog ul"
+    wait_for_summary(page, "Seeds change by themselves before each run", notes)
+    page.page.evaluate(SEEDS, ["after", "fixed"])
+    page.page.locator(".sm-plan-dialog [data-act=again]").click()
+    assert eventually(page.page, lambda: not page.page.locator(f"{notes} li").count())
+    page.press("Escape")
     page.page.evaluate(START_SHOT, 1)  # the page keeps it for the next node of that id
     page.page.evaluate("() => { const n = app.graph.getNodeById(2); app.graph.remove(n); }")
     page.edit_table()
@@ -202,4 +218,45 @@ def test_nodes_two_in_chinese_and_light(page):
     told = wait_for_summary(page, "将生成", ".sm-plan-dialog .sm-plan-summary")
     assert told.startswith("将生成 1 个镜头 · 2 个取决于镜头 1")
     look(page, "plan_node_zh_light")
+    page.press("Escape")
+    page.page.locator("[data-node-id='2']").first.click(button="right", position={"x": 60, "y": 12})
+    page.page.get_by_text("下次会生成什么？").click()
+    wait_for_summary(page, "将生成", ".sm-plan-dialog .sm-plan-summary")
+    page.press("Escape")
+
+
+def test_a_story_in_a_subgraph(page):
+    page.load(story(3, name="Inside"), prefix="plan")
+    page.page.evaluate(
+        """() => {
+            const { node } = app.graph.convertToSubgraph(new Set(app.graph._nodes));
+            app.canvas.select(node);
+        }"""
+    )
+    page.page.evaluate("() => app.extensionManager.command.execute('StoryMem.EditStory')")
+    page.page.wait_for_selector(".sm-editor li[data-id]")
+    wait_for_lines(page, *["Will be made"] * 3)
+    page.close()
+    assert page.run() == [1, 2, 3]
+    page.page.evaluate("() => app.extensionManager.command.execute('StoryMem.WhatWillBeMade')")
+    place = ".sm-plan-dialog .sm-plan-summary"
+    wait_for_summary(page, "Nothing to make: all 3 shots are finished", place)
+    page.press("Escape")
+    page.page.wait_for_selector(".sm-plan-dialog", state="detached")
+
+
+def test_a_blueprint_whose_models_are_not_there(page):
+    blueprint = json.loads((PACK / "subgraphs" / "StoryMem Story.json").read_text("utf-8"))
+    page.page.evaluate("(workflow) => app.loadGraphData(workflow)", blueprint)
+    page.page.evaluate(
+        """async () => {
+            const [node] = app.graph._nodes;
+            node.widgets.find((widget) => widget.name === "script").value = "a cat\\n---\\na dog";
+            app.canvas.select(node);
+            await app.extensionManager.command.execute("StoryMem.WhatWillBeMade");
+        }"""
+    )
+    told = wait_for_summary(page, "will stop", ".sm-plan-dialog .sm-plan-summary")
+    assert "'UNETLoader'" in told or "not in" in told
+    look(page, "plan_blueprint")
     page.press("Escape")
