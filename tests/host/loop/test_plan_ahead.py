@@ -266,7 +266,7 @@ def test_many_changes_one_after_the_other(check, log, host):
     chance = random.Random(5)
     prompts = [f"shot number {i + 1}" for i in range(4)]
     opened, body = {}, {}
-    locks = [False] * 4
+    locks, seen = [False] * 4, set()
     for turn in range(14):
         kind = chance.choice(["prompt", "move", "lock", "seed", "redo", "range", "later"])
         at = chance.randrange(len(prompts))
@@ -286,7 +286,9 @@ def test_many_changes_one_after_the_other(check, log, host):
             opened = {"after_redo": "keep_later"}
         script = json.loads(story(prompts=prompts, cuts=[True, False, True, False]))
         script["scenes"][0]["lock"] = locks
-        check(loop_graph(json.dumps(script), log, opened=opened, body=body))
+        said = check(loop_graph(json.dumps(script), log, opened=opened, body=body))
+        seen |= {shot["state"] for shot in said.answer["shots"]}
+    assert seen >= {"finished", "make", "depends"}
 
 
 def with_portrait(clips, log, script=None, **inputs) -> dict:

@@ -59,6 +59,7 @@ def test_a_folder_whose_name_is_no_address_has_its_page_all_the_same_and_is_told
         assert page.evaluate(OWN_EXTENSIONS) == [
             "StoryMem.MemoryGallery",
             "StoryMem.Notices",
+            "StoryMem.Plan",
             "StoryMem.Progress",
             "StoryMem.StoryEditor",
         ]
