@@ -261,36 +261,6 @@ def test_an_edited_file_of_a_shot(check, host, log):
     assert check(graph).made == []
 
 
-def test_many_changes_one_after_the_other(check, log, host):
-    """Any walk through prompts, seeds, locks and places keeps the promise."""
-    chance = random.Random(5)
-    prompts = [f"shot number {i + 1}" for i in range(4)]
-    opened, body = {}, {}
-    locks, seen = [False] * 4, set()
-    for turn in range(14):
-        kind = chance.choice(["prompt", "move", "lock", "seed", "redo", "range", "later"])
-        at = chance.randrange(len(prompts))
-        if kind == "prompt":
-            prompts[at] = f"turn {turn} of {at}"
-        elif kind == "move":
-            prompts.insert(chance.randrange(len(prompts)), prompts.pop(at))
-        elif kind == "lock":
-            locks[at] = not locks[at]
-        elif kind == "seed":
-            body = {"seed": chance.randrange(2)}
-        elif kind == "redo":
-            opened = {"redo_shots": str(at + 1), "redo_take": chance.randrange(1, 3)}
-        elif kind == "range":
-            opened = {"start_shot": at + 1}
-        else:
-            opened = {"after_redo": "keep_later"}
-        script = json.loads(story(prompts=prompts, cuts=[True, False, True, False]))
-        script["scenes"][0]["lock"] = locks
-        said = check(loop_graph(json.dumps(script), log, opened=opened, body=body))
-        seen |= {shot["state"] for shot in said.answer["shots"]}
-    assert seen >= {"finished", "make", "depends"}
-
-
 def with_portrait(clips, log, script=None, **inputs) -> dict:
     """The graph with a Memory Bank of a picture that a node of nobody's makes."""
     clips["portrait"] = torch.rand(1, 16, 32, 3)
@@ -399,3 +369,34 @@ def test_an_answer_for_what_is_no_prompt(host, log):
         assert not answer["shots"]
     assert "bypassed" in ask_plan(host, graph, node="nowhere")["error"]
     assert "bypassed" in host.pack("nodes.loop.plan_ahead").look_ahead(graph, None)["error"]
+
+
+def test_no_prompt_breaks_it(host, log):
+    """Pieces of a prompt are replaced by anything; there is an answer, and it is for the page."""
+    draw(host, "ref.png", "red")
+    whole = with_bank(loop_graph(story(2), log), host)
+    chance = random.Random(3)
+    odd = [
+        None, True, -1, 0.5, 10**400, float("nan"), "", "x" * 10_000, [], {}, ["open", 0],
+        ["memory", 99], ["gone", 0], ["body", -1], ["close", 0.5], [["open", 0], 0], "\ud800",
+        {"class_type": "StoryMemShotLoopClose", "inputs": {"flow": ["open", 0]}},
+    ]  # fmt: skip
+    seen = set()
+    for _ in range(150):
+        prompt = copy.deepcopy(whole)
+        for _ in range(chance.choice([1, 1, 2])):
+            node = prompt[chance.choice(list(prompt))]
+            if not isinstance(node, dict) or not isinstance(node.get("inputs"), dict):
+                continue
+            value = chance.choice(odd)
+            if chance.random() < 0.75:
+                node["inputs"][chance.choice([*node["inputs"], "more"])] = value
+            elif chance.random() < 0.5:
+                node[chance.choice(["inputs", "class_type", "_meta"])] = value
+            else:
+                prompt[chance.choice(list(prompt))] = value
+        answer = host.pack("nodes.loop.plan_ahead").look_ahead(prompt, "open")
+        json.dumps(answer).encode()
+        seen.add(bool(answer["error"]))
+        assert answer["error"] or answer["shots"] or answer["unknown"]
+    assert seen == {True, False}
