@@ -38,7 +38,9 @@ from .wiring import impossible_shot, loop_notices
 MOST_WARNINGS = 20
 LONGEST_ERROR = 1000
 NO_ANSWER = {
-    "error": "",  # why the workflow cannot run, or cannot be read
+    "error": "",  # why the run would stop before its first shot
+    "failed": "",  # why nothing can be said, where that is nobody's mistake
+    "runs": True,  # False: the loop is bypassed, muted or never closed
     "at_fault": "",  # id of a node that is to blame
     "loop": {},  # ids: open, close
     "story": "",
@@ -71,7 +73,7 @@ def look_ahead(prompt: object, node_id: object, workflow: object = None) -> dict
             answer["error"] = str(error)
             answer["at_fault"] = getattr(error, "node_id", "")
         except Exception as error:  # anything: strangers' code, and prompts that are none
-            answer["error"] = f"{type(error).__name__}: {error}"
+            answer["failed"] = short_places(f"{type(error).__name__}: {error}"[:LONGEST_ERROR])
     lines = [*answer["warnings"], *(line.removeprefix("StoryMem: ") for line in heard)]
     answer["warnings"] = [short_places(line) for line in dict.fromkeys(lines)][:MOST_WARNINGS]
     answer["error"] = short_places(answer["error"][:LONGEST_ERROR])
@@ -122,7 +124,7 @@ async def _look(prompt: dict, node_id: str, workflow: object) -> dict:
             if node["class_type"] == loop_graph.CLOSE and node["inputs"].get("flow") == flow
         ]
     if not closes:
-        raise RefusedPlanError("this loop does not run: it is bypassed, muted or never closed")
+        return {"runs": False}
     dynprompt = await _read(prompt, closes[0])
     graph = loop_graph.read_loop(dynprompt, closes[0])
     flow, unknown = await _read_flow(dynprompt, graph.open_id)

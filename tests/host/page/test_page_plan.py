@@ -198,33 +198,6 @@ def test_every_reason_of_the_server_is_understood(page, host):
     assert told == wanted
 
 
-def test_nodes_two_in_chinese_and_light(page):
-    page.load(story(3, name="Chinese"), prefix="plan")
-    page.run()
-    page.use_nodes_two_in_chinese_and_light()
-    page.reload()
-    page.edit_table()
-    wait_for_lines(page, *["已完成，保持不变"] * 3)
-    type_in(page, "01_01", "雨中的灯塔")
-    wait_for_lines(
-        page,
-        "将重新生成：提示词由 'shot number 1' 改为 '雨中的灯塔'",
-        *["取决于镜头 1"] * 2,
-    )
-    page.page.locator(".sm-editor .sm-plan details > summary").click()
-    look(page, "plan_editor_zh_light")
-    page.save()
-    page.page.evaluate(ASK)
-    told = wait_for_summary(page, "将生成", ".sm-plan-dialog .sm-plan-summary")
-    assert told.startswith("将生成 1 个镜头 · 2 个取决于镜头 1")
-    look(page, "plan_node_zh_light")
-    page.press("Escape")
-    page.page.locator("[data-node-id='2']").first.click(button="right", position={"x": 60, "y": 12})
-    page.page.get_by_text("下次会生成什么？").click()
-    wait_for_summary(page, "将生成", ".sm-plan-dialog .sm-plan-summary")
-    page.press("Escape")
-
-
 def test_a_story_in_a_subgraph(page):
     page.load(story(3, name="Inside"), prefix="plan")
     page.page.evaluate(
@@ -259,4 +232,31 @@ def test_a_blueprint_whose_models_are_not_there(page):
     told = wait_for_summary(page, "will stop", ".sm-plan-dialog .sm-plan-summary")
     assert "'UNETLoader'" in told or "not in" in told
     look(page, "plan_blueprint")
+    page.press("Escape")
+
+
+def test_nodes_two_in_chinese_and_light(page):
+    page.load(story(3, name="Chinese"), prefix="plan")
+    page.run()
+    page.use_nodes_two_in_chinese_and_light()
+    page.reload()
+    page.edit_table()
+    wait_for_lines(page, *["已完成，保持不变"] * 3)
+    type_in(page, "01_01", "雨中的灯塔")
+    wait_for_lines(
+        page,
+        "将重新生成：提示词由 'shot number 1' 改为 '雨中的灯塔'",
+        *["取决于镜头 1"] * 2,
+    )
+    page.page.locator(".sm-editor .sm-plan details > summary").click()
+    look(page, "plan_editor_zh_light")
+    page.save()
+    page.page.evaluate(ASK)
+    told = wait_for_summary(page, "将生成", ".sm-plan-dialog .sm-plan-summary")
+    assert told.startswith("将生成 1 个镜头 · 2 个取决于镜头 1")
+    look(page, "plan_node_zh_light")
+    page.press("Escape")
+    page.page.locator("[data-node-id='2']").first.click(button="right", position={"x": 60, "y": 12})
+    page.page.get_by_text("下次会生成什么？").click()
+    wait_for_summary(page, "将生成", ".sm-plan-dialog .sm-plan-summary")
     page.press("Escape")

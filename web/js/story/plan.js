@@ -11,6 +11,7 @@ import { ranges, reasonText } from "./reasons.js";
 const BEGIN_STORY = "StoryMemBeginStory";
 const FLOW = new Set(["STORYMEM_FLOW"]);
 const ASK_AFTER_MS = 600;
+const ROWS_AT_ONCE = 40;
 const MOST_CHANGES = 3; // in one sentence
 const MEGABYTE = 2 ** 20;
 const RUNS = 0; // a node's mode that is neither muted nor bypassed
@@ -83,7 +84,9 @@ function keptBy(why) {
 
 /** The whole in one sentence; `takesTime`: with how long that will be. */
 export function summaryOf(plan, { takesTime = true } = {}) {
-  const { shots, unknown, error } = plan;
+  const { shots, unknown, error, failed, runs } = plan;
+  if (!runs) return t("plan.inactive");
+  if (failed) return t("plan.no_answer", { why: failed });
   if (!shots.length) return error ? t("plan.error", { error }) : unknown.map(hiddenText).join(" ");
   const count = (state) => shots.filter((shot) => shot.state === state).length;
   const [make, finished, hidden, out] = ["make", "finished", "unknown", "left out"].map(count);
@@ -196,9 +199,19 @@ export class StoryPlan {
     this.plan = plan;
     const shots = plan?.shots ?? [];
     this.lines = new Map(story.rows.map((row, i) => [row.id, shots[i] && lineOf(shots[i])]));
-    for (const part of this.dialog.table.parts.values()) this.showLine(part);
+    this.fill();
     this.say(message || summaryOf(plan, { takesTime: false }), plan); // the dialog tells the time
     this.outdated(false);
+  }
+
+  /** Bring the lines of all rows up to date, some in each frame: a long story has hundreds. */
+  async fill() {
+    const turn = this.turn = (this.turn ?? 0) + 1;
+    const parts = [...this.dialog.table.parts.values()];
+    for (let first = 0; first < parts.length && turn === this.turn; first += ROWS_AT_ONCE) {
+      for (const part of parts.slice(first, first + ROWS_AT_ONCE)) this.showLine(part);
+      await new Promise(requestAnimationFrame);
+    }
   }
 
   say(text, plan = null) {
