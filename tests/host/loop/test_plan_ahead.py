@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import os
 import random
 import shutil
+import threading
 
 import pytest
 import torch
@@ -406,3 +408,17 @@ def test_no_prompt_breaks_it(host, log):
         seen.add(bool(answer["error"]))
         assert answer["shots"] or is_told(answer)
     assert seen == {True, False}
+
+
+def test_what_others_log_meanwhile_is_logged(host, caplog):
+    hush = host.pack("nodes.host.hush")
+    logger = logging.getLogger(f"{hush.PACK}.storymem.loop.shots")
+    with caplog.at_level(logging.INFO), hush.hushed() as heard:
+        logger.warning("kept back")
+        logger.info("not even kept")
+        other = threading.Thread(target=logger.warning, args=("of a run",))
+        other.start()
+        other.join()
+    logger.warning("afterwards")
+    assert heard == ["kept back"]
+    assert [record.getMessage() for record in caplog.records] == ["of a run", "afterwards"]
