@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ...storymem.loop.plan import Loop, Step
 from ...storymem.loop.regeneration import Regeneration
-from ...storymem.loop.shots import LOCKED
+from ...storymem.loop.shots import CHOSEN, LOCKED
 from .known_values import NotKnownError
 from .wires import Notice
 
@@ -41,7 +41,7 @@ class Looked:
 
     def is_certain(self, step: Step) -> bool:
         """Whether what is not known cannot change what becomes of a shot."""
-        if not self.unknown or step.reason == LOCKED:
+        if not self.unknown or step.reason in (LOCKED, CHOSEN):
             return True
         if step.record is None or step.record.key != step.earlier.get("key"):
             return False

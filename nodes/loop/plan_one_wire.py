@@ -15,8 +15,9 @@ from ...storymem.loop.begin import bank_after
 from ...storymem.loop.cache_keys import own_key
 from ...storymem.loop.plan import Step, plan_shot
 from ...storymem.loop.regeneration import find_regenerations
-from ...storymem.loop.shots import replaced_result, summarise_steps
+from ...storymem.loop.shots import CHOSEN, LOCKED, replaced_result, summarise_steps
 from ...storymem.loop.state import LoopState
+from ...storymem.loop.take_names import find_key, missing_takes
 from ...storymem.memory.bank import MemoryBank
 from . import graph as loop_graph
 from .body_names import body_names
@@ -92,7 +93,9 @@ async def look_at_wire(dynprompt, begin_id: str, workflow: object) -> dict:
     looked = Looked(state.loop, steps, unknown, found)
     wires, shown = graphs[0].wires(), dynprompt.get_display_node_id
     notices = loop_notices(wires, graphs[0].close_id, state.loop, steps)
-    answer = answer_of(looked, notices, notices_of(film, folder, state.loop.story))
+    story = state.loop.story
+    warnings = [*notices_of(film, folder, story), *missing_takes(state.loop.store, story.shots)]
+    answer = answer_of(looked, notices, warnings)
     answer["loop"] = {"open": shown(begin_id), "close": shown(finishes[-1])}
     if refused := impossible_shot(wires, steps):
         answer |= {"at_fault": shown(refused[0]), "error": refused[1]}
@@ -134,8 +137,10 @@ def _later(state: LoopState, steps: Sequence[Step], body: str) -> Step:
     plan = plan_shot(loop.story, loop.settings, shot, has_previous=True)
     step = Step(plan, own_key(loop, plan), steps[-1])
     held = state.locked.get(shot.index, "") if shot.lock else ""
-    if held and (record := state.loop.store.find(held)):
-        step.key, step.record, step.reason = held, record, "locked"
+    for key, reason in ((find_key(loop.store, shot.take), CHOSEN), (held, LOCKED)):
+        if key and (record := loop.store.find(key)):
+            step.key, step.record, step.reason = key, record, reason
+            break
     return step
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from helpers.loop_graphs import edited, loop_graph, ran, renamed, story
 from helpers.plan_ahead import ask_plan, checker, forget_all
+from helpers.record_files import body_of
 
 pytestmark = pytest.mark.usefixtures("fresh")
 
@@ -163,6 +164,25 @@ def test_locked_shots_stay_and_their_warning_comes_first(check, host, log):
     assert any("locked" in line for line in said.answer["warnings"])
     missing = check(with_bank(loop_graph(locked(["other", "2", "3"]), log), host))
     assert any("although its prompt has changed" in line for line in missing.answer["warnings"])
+
+
+def test_takes_that_the_script_names(check, host, log):
+    def chosen(name, prompts):
+        script = json.loads(story(prompts=prompts))
+        script["scenes"][0]["use_take"] = [None, name, None]
+        return loop_graph(json.dumps(script), log)
+
+    prompts = ["one", "two", "three"]
+    check(loop_graph(story(prompts=prompts), log))
+    records = (host.base / "output").glob(".storymem/shots/*/*/record.json")
+    (key,) = [path.parent.name for path in records if body_of(path.parent)["facts"]["shot"] == 1]
+    check(loop_graph(story(prompts=["one", "another", "three"]), log))
+    said = check(chosen(key[:16], ["one", "another", "three"]))
+    assert (said.shot(2)["state"], said.shot(2)["why"]) == ("finished", "chosen")
+    said = check(chosen(key[:16], ["other", "another", "three"]))
+    assert said.of("finished")[0] == 2
+    said = check(chosen("0123456789abcdef", prompts))
+    assert any("take 0123456789abcdef" in line for line in said.answer["warnings"])
 
 
 def test_the_memory_bank_and_its_pictures(check, host, log):

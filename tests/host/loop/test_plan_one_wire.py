@@ -9,6 +9,7 @@ import torch
 
 from helpers.loop_graphs import edited, one_wire, story
 from helpers.plan_ahead import ask_plan, checker, forget_all
+from helpers.record_files import body_of
 
 pytestmark = pytest.mark.usefixtures("fresh")
 
@@ -58,6 +59,17 @@ def test_locks(check, log):
     assert said.shot(2)["why"] == "locked"
     said = check(one_wire(locked(["other", "2", "three", "four"], 2, 4), log, 4))
     assert {2, 4} <= set(said.of("finished"))
+
+
+def test_takes_that_the_script_names(check, host, log):
+    prompts = ["one", "two", "three"]
+    check(one_wire(story(prompts=prompts), log, 3))
+    records = (host.base / "output").glob(".storymem/shots/*/*/record.json")
+    (key,) = [path.parent.name for path in records if body_of(path.parent)["facts"]["shot"] == 1]
+    script = json.loads(story(prompts=["other", "another", "three"]))
+    script["scenes"][0]["use_take"] = [None, key[:16], None]
+    said = check(one_wire(json.dumps(script), log, 3))
+    assert (said.shot(2)["state"], said.shot(2)["why"]) == ("finished", "chosen")
 
 
 def test_a_bank_that_is_not_known(host, log, clips):

@@ -72,9 +72,9 @@ export function lineOf({ state, why, on, reasons = [] }) {
     return { kind, text, long: text };
   }
   if (state === "depends") return { kind, text: t("plan.line.depends", { on }), long: t("plan.line.depends.long", { on }) };
-  const key = state !== "finished" ? kind : { "": "finished", locked: "locked" }[why] ?? keptBy(why);
+  const key = state !== "finished" ? kind : { "": "finished", locked: "locked", chosen: "chosen" }[why] ?? keptBy(why);
   const text = t(`plan.line.${key}`, { why });
-  return { kind: key === "locked" ? "locked" : kind, text, long: text };
+  return { kind: ["locked", "chosen"].includes(key) ? "locked" : kind, text, long: text };
 }
 
 function keptBy(why) {
