@@ -13,7 +13,7 @@ from dataclasses import replace
 from ...storymem.film.earlier_films import notices_of
 from ...storymem.loop.begin import bank_after
 from ...storymem.loop.cache_keys import own_key
-from ...storymem.loop.plan import Step, plan_shot
+from ...storymem.loop.plan import Step, plan_in
 from ...storymem.loop.regeneration import find_regenerations
 from ...storymem.loop.shots import CHOSEN, LOCKED, replaced_result, summarise_steps
 from ...storymem.loop.state import LoopState
@@ -134,7 +134,7 @@ def _later(state: LoopState, steps: Sequence[Step], body: str) -> Step:
     """A shot after one that is to be made: what it is by itself, but not what it sees."""
     loop = replace(state.loop, body=body)
     shot = loop.story.shots[len(steps)]
-    plan = plan_shot(loop.story, loop.settings, shot, has_previous=True)
+    plan = plan_in(loop, shot, has_previous=True)
     step = Step(plan, own_key(loop, plan), steps[-1])
     held = state.locked.get(shot.index, "") if shot.lock else ""
     for key, reason in ((find_key(loop.store, shot.take), CHOSEN), (held, LOCKED)):

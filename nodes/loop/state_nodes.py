@@ -30,7 +30,7 @@ from ...storymem.film.repair import repair_folder
 from ...storymem.film.restore import keep_other
 from ...storymem.film.shot_files import find_edits
 from ...storymem.loop.peek_store import PeekStore
-from ...storymem.loop.plan import Loop, LoopSettings, Step, plan_shot
+from ...storymem.loop.plan import Loop, LoopSettings, Step, plan_in
 from ...storymem.loop.shot_store import ShotStore
 from ...storymem.loop.shots import join_parts, only_bank
 from ...storymem.loop.state import LoopState
@@ -115,7 +115,7 @@ class BeginStory(io.ComfyNode):
         notices = [*notices_of(film, folder, story), *missing_takes(store, story.shots)]
         if notices:
             logger.warning("StoryMem: %s", short_places("\n".join(notices)))
-        notices += lost_edits(loop.bank.edits, loop.story)
+        notices += lost_edits(bank.edits, story)
         notices += memory_warnings(bank.max_frames, bank.sink, bank.policy)  # logged by its node
         notice = short_places("\n".join(notices))
         said = ui.PreviewText(notice).as_dict() | {"storymem_notice": [notice]} if notice else None
@@ -322,7 +322,7 @@ def _look_before_the_first_shot(hidden, state: LoopState) -> None:
     told.add(shown)
     graph, loop = loop_graph.read_one_wire(hidden.dynprompt, hidden.unique_id), state.loop
     shots = loop.story.shots[len(state.steps) :]
-    plans = [plan_shot(loop.story, loop.settings, s, has_previous=s.index > 0) for s in shots]
+    plans = [plan_in(loop, s, has_previous=s.index > 0) for s in shots]
     steps = [Step(plan, "") for plan in plans]
     wires = graph.wires()
     metadata = loop_references.graph_metadata(hidden.prompt, hidden.extra_pnginfo)

@@ -170,3 +170,10 @@ def plan_shot(
     has_previous = has_previous and not has_start
     mode = choose_mode(shot, settings.continuity, has_previous=has_previous)
     return ShotPlan(shot, story.name, story.prompt_of(shot), mode, has_start)
+
+
+def plan_in(loop: Loop, shot: Shot, *, has_previous: bool) -> ShotPlan:
+    """``plan_shot`` of a shot of a loop, which knows which of its shots have start images."""
+    has_start = shot.index in loop.start_images
+    how = {"has_previous": has_previous, "has_start": has_start}
+    return plan_shot(loop.story, loop.settings, shot, **how)

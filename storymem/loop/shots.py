@@ -23,7 +23,7 @@ from ..script.story import Shot
 from .begin import load_result
 from .cache_keys import own_key, shot_key, telling_facts
 from .given_edits import check_edits, given_digests
-from .plan import Loop, Step, plan_shot
+from .plan import Loop, Step, plan_in
 from .reuse import is_held, latest_results
 from .run_memory import bank_of_run, begin_memory, pin_facts
 from .seen import SAW
@@ -239,10 +239,7 @@ def _list_steps(loop: Loop, manifest: Mapping, wanted: range, damaged: set[int])
     for shot in loop.story.shots[: wanted.stop]:
         before = steps[-1] if steps else None
         has_previous = before is not None and before.plan.shot.index == shot.index - 1
-        has_start = shot.index in loop.start_images
-        plan = plan_shot(
-            loop.story, loop.settings, shot, has_previous=has_previous, has_start=has_start
-        )
+        plan = plan_in(loop, shot, has_previous=has_previous)
         entry = latest[shot.index]
         step = Step(plan, own_key(loop, plan), before)
         step.has_earlier = entry.get("own") == step.own

@@ -20,7 +20,7 @@ from .begin import bank_after, begin_shot, load_result
 from .cache_keys import own_key, shot_key
 from .changed_inputs import BodyNames
 from .given_edits import given_digests
-from .plan import Loop, Step, plan_shot
+from .plan import Loop, Step, plan_in
 from .regeneration import Regeneration, find_regenerations
 from .run_memory import begin_memory
 from .shot_record import DamagedError, Record
@@ -58,7 +58,7 @@ class LoopState:
             )
         loop = replace(self.loop, body=body)
         shot = loop.story.shots[len(self.steps)]
-        plan = plan_shot(loop.story, loop.settings, shot, has_previous=bool(self.steps))
+        plan = plan_in(loop, shot, has_previous=bool(self.steps))
         step = Step(plan, own_key(loop, plan), self.steps[-1] if self.steps else None)
         memory = begin_memory(loop, shot, self.bank)
         given = given_digests(loop, step)

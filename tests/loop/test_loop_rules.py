@@ -227,7 +227,7 @@ def test_a_finished_shot_is_written_down_with_all_that_it_was_made_of(loop):
     assert dict(record.facts) == {
         "story": "Tale", "label": "01_02", "shot": 1, "prompt": "Mara walks 2.",
         "shot_prompt": "Mara walks 2.", "negative": "", "mode": "mi2v", "seed": None,
-        "own": step.own, "previous": first.record.key, "body": digest_of("b"),
+        "own": step.own, "previous": first.record.key, "body": digest_of("b"), "saw": list(step.saw),
         **telling_facts(loop, step.plan),
     }  # fmt: skip
     assert [f.prompt for f in result.bank.frames] == ["Mara walks 1.", "Mara walks 2."]
@@ -304,6 +304,18 @@ def test_a_step_of_a_long_story_is_told_and_compared_by_itself():
     assert len(repr(step)) < 1000
     assert step == Step(plan, "own", None, earlier={"key": "k"})
     assert step != Step(plan, "other", step.before)
+
+
+def test_a_shot_with_a_start_image_begins_with_it_on_one_wire_as_in_a_loop(loop):
+    pictures = {1: noise_image(5, 8, 8)}
+    make(loop)
+    with_start = replace(loop, start_images=pictures)
+    first = list_steps(loop, {})[0]
+    state = LoopState(with_start, load_result(loop, first.record).bank, (first,))
+    step, listed = state.next_step("b"), list_steps(with_start, {})[1]
+    assert (step.plan, step.own, step.key) == (listed.plan, listed.own, listed.key)
+    assert step.plan.mode == "m2v"
+    assert step.key != LoopState(loop, state.bank, (first,)).next_step("b").key
 
 
 # --- what is told ---------------------------------------------------------------------------------
