@@ -11,7 +11,7 @@ from .host import server
 from .loop import expansion, open_close, plan_routes, start_images, state_nodes
 from .memory import aesthetic_filter, bank, bank_folder, embedders, keyframes
 from .page import bank_ui, input_pictures, seen_routes, story_routes, take_routes
-from .sampling import conditioning, lora, match_color, model_patch, parts, sampler
+from .sampling import conditioning, lora, lora_route, match_color, model_patch, parts, sampler
 
 # One module per subject; each lists its node classes in NODES, in the order of the node menu.
 MODULES = (
@@ -35,7 +35,15 @@ MODULES = (
     tiny,
 )
 # What the pack's own page asks the server for; each lists its handlers in ROUTES.
-PAGE_MODULES = (bank_ui, input_pictures, seen_routes, story_routes, take_routes, plan_routes)
+PAGE_MODULES = (
+    bank_ui,
+    input_pictures,
+    seen_routes,
+    story_routes,
+    take_routes,
+    plan_routes,
+    lora_route,
+)
 
 
 class StoryMemExtension(ComfyExtension):

@@ -18,7 +18,9 @@ import nodes
 from ...storymem.files.hashing import digest_of
 from ...storymem.loop.neutral_inputs import inputs_that_count
 from ...storymem.loop.render_version import versions_of_nodes
+from ...storymem.sampling.lora_release import released
 from ..host import executor as host_cache
+from ..sampling.lora import find_path
 from .lora_scales import LORA, scale_inputs
 from .wires import Wires, links_of, name_of
 
@@ -312,7 +314,9 @@ def _resolve(name: str) -> list[str]:
         candidates.append(
             os.path.join(folder_paths.get_input_directory(), name.removesuffix(" [input]"))
         )
-    return [path for path in dict.fromkeys(candidates) if Path(path).is_file()]
+    found = [path for path in dict.fromkeys(candidates) if Path(path).is_file()]
+    meant = None if found or not released(name) else find_path(name)
+    return [meant] if meant else found
 
 
 def _moved(value, ids: dict[str, str]):

@@ -7,12 +7,10 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import folder_paths
-
 from ...storymem.loop.changed_inputs import SCALE_OF
 from ...storymem.sampling.lora import SCALES, LoraModule
 from ...storymem.sampling.lora_file import assumed, load_lora, scale_change
-from ..sampling.lora import NONE, file_versions
+from ..sampling.lora import NONE, file_versions, find_path
 
 LORA = "StoryMemLoadLoRA"
 INPUTS = ("lora_high", "lora_low")
@@ -44,7 +42,7 @@ def _files(values: Mapping[str, object]) -> Iterator[tuple[str, dict[str, LoraMo
     scale = scale if scale in SCALES else SCALES[0]  # a linked one is not known yet
     for name in INPUTS:
         file = values.get(name, NONE)
-        path = isinstance(file, str) and folder_paths.get_full_path("loras", file)
+        path = isinstance(file, str) and find_path(file)
         if path and (modules := _outline(path, file_versions(path))):
             yield name, modules, scale
 

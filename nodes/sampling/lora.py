@@ -21,6 +21,7 @@ from ...storymem.sampling.lora import (
     target_modules,
 )
 from ...storymem.sampling.lora_file import assumed, load_lora
+from ...storymem.sampling.lora_release import find_released
 from ...storymem.sampling.lora_scale import PEFT_CONFIG
 from ..host.folders import shortens_host_paths
 from ..host.models import told_as
@@ -46,9 +47,22 @@ class LoraFile:
 _FILES: WeakValueDictionary[tuple, LoraFile] = WeakValueDictionary()
 
 
+def find_name(name: str) -> str | None:
+    """The file of the host's loras folder that a name means, as the host lists it."""
+    if folder_paths.get_full_path("loras", name):
+        return name
+    return find_released(name, folder_paths.get_filename_list("loras"))
+
+
+def find_path(name: str) -> str | None:
+    """Where the file is that a name means."""
+    found = find_name(name)
+    return folder_paths.get_full_path("loras", found) if found else None
+
+
 def load_file(name: str) -> LoraFile:
     """The LoRA file of that name in the host's loras folder."""
-    path = folder_paths.get_full_path_or_raise("loras", name)
+    path = folder_paths.get_full_path_or_raise("loras", find_name(name) or name)
     key = (path, *file_versions(path))
     file = _FILES.get(key)
     if file is None:
@@ -134,6 +148,7 @@ def load_pair(model_high, model_low, names: dict[str, str], strength: float, sca
         if strength == 0:
             report.append(f"model_{expert}: {name} not applied, strength 0")
             continue
+        name = find_name(name) or name
         models[expert], line = apply_lora(
             models[expert], load_file(name), strength, scale, f"model_{expert}"
         )
@@ -213,8 +228,18 @@ class LoadLoRA(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, lora_high=NONE, lora_low=NONE, **_):
         names = [name for name in (lora_high, lora_low) if name and name != NONE]
-        paths = [path for n in names if (path := folder_paths.get_full_path("loras", n))]
-        return str([file_versions(path) for path in paths])
+        return str([file_versions(path) for n in names if (path := find_path(n))])
+
+    @classmethod
+    def validate_inputs(cls, lora_high=NONE, lora_low=NONE):
+        # In the place of the host's look into its list, which knows a file by one name only.
+        for input_name, name in (("lora_high", lora_high), ("lora_low", lora_low)):
+            if name not in (None, NONE) and not find_name(name):
+                return (
+                    f"{input_name}: {name} is not in models/loras; the released files are found "
+                    "there under their own names (Wan2.2-MI2V-A14B/backbone_high_noise.safetensors)"
+                )
+        return True
 
     @classmethod
     @shortens_host_paths

@@ -65,6 +65,7 @@ PARTS = {
             "nodes/sampling/lora.py",
             "storymem/sampling/lora.py",
             "storymem/sampling/lora_file.py",
+            "storymem/sampling/lora_release.py",
             "storymem/sampling/lora_scale.py",
         ),
     ),

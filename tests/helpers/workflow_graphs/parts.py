@@ -92,10 +92,12 @@ def model_note(t2v: bool, *, lightning: bool = False) -> str:
     lines += [f"| {w} | [{m['name']}]({m['url']}) | `models/{m['directory']}` |" for w, m in rows]
     lines += [
         "",
-        "The two StoryMem files are called `backbone_high_noise.safetensors` and "
-        "`backbone_low_noise.safetensors` where they come from: save them under the names above. "
-        "`Wan2.2-MI2V-A14B` continues a shot from its last frame; for *last_five_frames* take the "
-        "`Wan2.2-MM2V-A14B` pair instead.",
+        "The two StoryMem files come as `backbone_high_noise.safetensors` and "
+        "`backbone_low_noise.safetensors` in the folder `Wan2.2-MI2V-A14B`. Nothing need be "
+        "renamed: *Load StoryMem LoRA* finds them in `models/loras` with that folder, without it, "
+        "or under the names above. `Wan2.2-MI2V-A14B` continues a shot from its last frame; for "
+        "*last_five_frames* take the `Wan2.2-MM2V-A14B` pair instead, and keep the folders' names, "
+        "because the files of both pairs are called the same.",
         "",
         "**Licences.** Wan2.2 is Apache-2.0. The StoryMem LoRA is CC BY-NC 4.0: **not for "
         "commercial use**.",

@@ -1,6 +1,7 @@
 /** What the story editor asks the server. */
 import { api } from "../../../../scripts/api.js";
 import { LOOP_OPEN, everyNode, holderOf, kindOf, storyNodesOf } from "../shared/graph.js";
+import { post } from "../shared/server.js";
 
 export const NO_FILE = "none";
 const DEFAULT_PREFIX = "storymem";
@@ -68,16 +69,4 @@ function addressOfPoster(video) {
   const label = /^shot_(\d+_\d+(?: new(?: \d+)?)?)\.mp4$/.exec(video.filename)?.[1] ?? "";
   const query = new URLSearchParams({ folder: video.subfolder, shot: label, size: 256, v: video.version });
   return api.apiURL(`/storymem/poster?${query}`);
-}
-
-/** What the server answers to a question in JSON. Throws when it does not. */
-export async function post(path, body, how = {}) {
-  const answer = await api.fetchApi(path, {
-    ...how,
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body),
-  });
-  if (!answer.ok) throw new Error(`${answer.status} ${(await answer.text()).slice(0, 200)}`);
-  return answer.json();
 }

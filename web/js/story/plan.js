@@ -5,7 +5,8 @@ import { LOOP_CLOSE, LOOP_OPEN, everyNode, kindOf, nodeOfId, storyNodesOf, upstr
 import { rootGraph } from "../shared/host.js";
 import { t } from "../shared/texts.js";
 import { rangeOfTime } from "../shared/time_left.js";
-import { NO_FILE, post } from "./api.js";
+import { post } from "../shared/server.js";
+import { NO_FILE } from "./api.js";
 import { ranges, reasonText } from "./reasons.js";
 
 const BEGIN_STORY = "StoryMemBeginStory";
