@@ -21,6 +21,7 @@ const READ_AFTER_MS = 500;
 const BADGE_COLOURS = { error: "#b3362f", warning: "#8a6410" };
 const SMALLEST = 64; // pixels: the button and one line
 const OUTSIDE = 54; // on a subgraph: the button, and the host's margin around it
+const LINE = 24; // pixels of a shot in the list
 const panels = new WeakMap(); // node -> NodePanel
 
 /** A shot in the list on the node. */
@@ -60,7 +61,7 @@ class NodePanel {
     scrollsItself(this.list);
     watchFromList(this.list, () => shotsOf(this.rows));
     const widget = node.addDOMWidget(WIDGET, "storymem", this.element, {
-      serialize: false, hideOnZoom: true, getMinHeight: () => SMALLEST + this.note.height, getValue: () => "", setValue: () => {},
+      serialize: false, hideOnZoom: true, getMinHeight: () => SMALLEST + this.note.height, getMaxHeight: () => this.mostHeight(), getValue: () => "", setValue: () => {},
     });
     widget.serialize = false;
     this.followed = new WeakSet();
@@ -68,6 +69,11 @@ class NodePanel {
     this.rows = [];
     this.lines = []; // of the list, one for each row
     this.later();
+  }
+
+  /** Of the classic canvas: with few shots, the room is the script's. */
+  mostHeight() {
+    return SMALLEST + this.note.height + LINE * this.rows.length;
   }
 
   /** Read again when one of these values changes. */
@@ -147,6 +153,7 @@ class NodePanel {
   show(rows, message, empty = false) {
     this.rows = rows;
     this.message = message || (empty ? t("story.empty") : "");
+    this.isEmpty = empty; // which is no mistake: nobody has typed yet
     this.refresh();
   }
 
@@ -155,8 +162,9 @@ class NodePanel {
     const running = statesFor(this.node, this.answer?.mark);
     const labels = labelsOf(this.rows);
     this.states = this.rows.map((row, i) => running[labels[i]] ?? row.state);
-    this.element.classList.toggle("sm-wrong", Boolean(this.message) && !this.button.disabled);
+    this.element.classList.toggle("sm-wrong", Boolean(this.message) && !this.isEmpty && !this.button.disabled);
     this.tellSummary();
+    if (this.lines.length !== this.rows.length) this.node.graph?.setDirtyCanvas?.(true, true); // see mostHeight
     for (const { element } of this.lines.splice(this.rows.length)) element.remove();
     const known = this.lines.length;
     this.rows.forEach((row, i) => {
