@@ -4,9 +4,9 @@ ComfyUI offers ``comfy_api``, hidden inputs, ``GraphBuilder``, ``folder_paths``,
 ``NODE_CLASS_MAPPINGS``, ``PromptServer`` with its routes and ``send_sync``, and for models its
 patchers. What stands here is its own business and may change with any version of it: its executor
 and caches, its error messages and the node they name, the table of nodes in progress, the cache of
-fingerprints, the running prompt's id, the page that asked, the folders that its web server lists,
-and the list of loaded models. Each use looks first whether the host is as expected. If not, it says
-once what that costs and goes on without: no film changes by it.
+fingerprints, what goes into its history, the running prompt's id, the page that asked, the folders
+that its web server lists, and the list of loaded models. Each use looks first whether the host is
+as expected. If not, it says once what that costs and goes on without: no film changes by it.
 """
 
 from __future__ import annotations
@@ -165,6 +165,41 @@ def blame_shown_nodes(dynprompt, prefix: str) -> None:
         _warn_once(
             "the node that an error is told of",
             "errors inside of a loop are shown on Shot Loop Close",
+        )
+
+
+def history_of(executor) -> object:
+    """What the host would put into its history now; another value than before at a prompt's end."""
+    return getattr(executor, "history_result", None)
+
+
+async def tell_in_history(executor, shown: str, made_by: str, given: dict) -> None:
+    """At a prompt's end, have the history tell of the node ``shown`` what another one gave; the
+    same once more for a later prompt that finds ``shown`` in the host's cache.
+
+    Args:
+        made_by: a node that ``shown`` expanded to; what it gave is told of ``shown`` only.
+        given: what else is to be told of ``shown``.
+    """
+    try:
+        result = executor.history_result
+        outputs, meta = result["outputs"], result["meta"]
+        output = {**outputs.get(shown, {}), **outputs.get(made_by, {}), **given}
+        if not output:
+            return
+        known = {"display_node": shown, "parent_node": None, "real_node_id": shown}
+        facts = {**known, **meta.get(shown, {}), "node_id": shown}
+        outputs.pop(made_by, None)
+        meta.pop(made_by, None)
+        outputs[shown], meta[shown] = output, facts
+        cached = await executor.caches.outputs.get(shown)
+        if cached is not None and cached.ui is None:
+            told = {"meta": facts, "output": output}
+            await executor.caches.outputs.set(shown, cached._replace(ui=told))
+    except UNEXPECTED:
+        _warn_once(
+            "what goes into its history",
+            "/history may list a loop's film under the id of a node that the loop added",
         )
 
 

@@ -52,6 +52,7 @@ from .clock import start_clock
 from .decide import Flow, decide, disk_needed
 from .file_watch import VERSIONS, WATCH
 from .graph import LoopGraph
+from .history import HistoryEntry, finished_shots
 from .notices import RefusedError, tell
 from .progress import send_progress, workflow_id
 from .references import LARGEST_GRAPH_IN_A_SHOT, start_image_of
@@ -90,6 +91,7 @@ class LoopRun:
     film: Path | None = None  # the story video, once it is there
     notices: list[Notice] = field(default_factory=list)  # of single nodes
     tells_of_length: bool = False
+    history: HistoryEntry | None = None
 
     @cached_property
     def script_mark(self) -> str:
@@ -224,6 +226,7 @@ class LoopRun:
         shown = preview.as_dict() | (ui.PreviewText(notes).as_dict() if notes else {})
         if self.notice:
             shown["storymem_notice"] = [self.notice]
+        shown |= finished_shots(self.folder, self.steps)
         return io.NodeOutput(InputImpl.VideoFromFile(str(video)), bank, str(self.folder), ui=shown)
 
     def shown(self) -> StoryExport:
@@ -314,6 +317,7 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
         raise
     run.done = {i: asyncio.Event() for i in run.todo}
     run.watcher = asyncio.get_running_loop().create_task(run.watch())
+    run.history = HistoryEntry(executor, graph.close_id, graph.child_id("end"))
     run.watcher.add_done_callback(lambda _: claim.release())  # however the run ends
     if run.todo:
         store.keep_pictures([*flow.bank.frames, *flow.bank.dropped])

@@ -7,6 +7,7 @@ import logging
 from ...storymem.files.disk import StoreError
 from ...storymem.film.manifest import update_manifest
 from ..host import executor as host_cache
+from .history import finished_shots
 from .progress import send_progress
 
 UNKNOWN_CAUSE = "it failed or was cancelled; see ComfyUI's own message"
@@ -45,6 +46,7 @@ def report_stop(run) -> None:
         update_manifest(run.folder, run.loop.story, stopped=line, failed=failed)
     except (OSError, StoreError) as trouble:
         logger.warning("StoryMem: %s could not be updated: %s", run.folder, trouble)
+    run.history.finished = finished_shots(run.folder, run.steps)
     # Last: the page reads the folder when it hears of the end.
     at_fault = stop.node_id if is_own and stop.message else ""
     send_progress(run, "stopped", run.current, failed=bool(failed), message=line, at_fault=at_fault)

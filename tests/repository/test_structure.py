@@ -149,9 +149,9 @@ def test_that_test_finds_what_it_looks_for(tmp_path):
 HOST_DOOR = "nodes/host/executor.py"
 PRIVATE_TO_THE_HOST = {
     "_getframe", "caches", "cache_key_set", "client_id", "current_loaded_models", "execution",
-    "EXTENSION_WEB_DIRS", "get_executing_context", "get_progress_state", "IsChangedCache",
-    "is_changed", "last_node_id", "last_prompt_id", "NullCache", "PromptExecutor", "prompt_queue",
-    "status_messages",
+    "EXTENSION_WEB_DIRS", "get_executing_context", "get_progress_state", "history_result",
+    "IsChangedCache", "is_changed", "last_node_id", "last_prompt_id", "NullCache",
+    "PromptExecutor", "prompt_queue", "status_messages",
 }  # fmt: skip
 OFFERED_MODULES = {"comfy_execution.graph_utils"}  # of comfy_execution; as the host's docs say
 

@@ -97,6 +97,21 @@ def without_blame():
     return comfy_execution.graph.DynamicPrompt, "__setattr__", guard
 
 
+def without_history():
+    """Nothing can be taken out of what goes into the history."""
+    keep = execution.PromptExecutor.__setattr__
+
+    class Table(dict):
+        pop = None
+
+    def set_one(self, name, value):
+        if name == "history_result" and "outputs" in value:
+            value = {**value, "outputs": Table(value["outputs"])}
+        keep(self, name, value)
+
+    return execution.PromptExecutor, "__setattr__", set_one
+
+
 DOORS = {
     "executor": without_executor,
     "cache": without_cache,
@@ -105,6 +120,7 @@ DOORS = {
     "prompt_id": without_prompt_id,
     "fingerprints": without_fingerprints,
     "blame": without_blame,
+    "history": without_history,
 }
 _whole: list[tuple[object, str, object]] = []
 

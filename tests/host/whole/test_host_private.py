@@ -23,6 +23,7 @@ TOLD = {
     "prompt_id": "the running prompt's id",
     "fingerprints": "its cache of fingerprints",
     "blame": "the node that an error is told of",
+    "history": "what goes into its history",
 }
 ALL = " ".join(TOLD)
 
