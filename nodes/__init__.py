@@ -10,7 +10,14 @@ from . import evaluate, story, tiny
 from .host import server
 from .loop import expansion, open_close, plan_routes, start_images, state_nodes
 from .memory import aesthetic_filter, bank, bank_folder, embedders, keyframes
-from .page import bank_ui, input_pictures, seen_routes, story_routes, take_routes
+from .page import (
+    bank_ui,
+    input_pictures,
+    library_routes,
+    seen_routes,
+    story_routes,
+    take_routes,
+)
 from .sampling import conditioning, lora, lora_route, match_color, model_patch, parts, sampler
 
 # One module per subject; each lists its node classes in NODES, in the order of the node menu.
@@ -42,6 +49,7 @@ PAGE_MODULES = (
     story_routes,
     take_routes,
     plan_routes,
+    library_routes,
     lora_route,
 )
 

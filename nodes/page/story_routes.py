@@ -36,6 +36,7 @@ from ..host.machine import machine
 from ..host.server import read_json
 from ..host.store import STORE_FOLDER
 from ..story import NO_FILE, read_source
+from .output_files import shown_file
 from .running import time_left_of
 
 POSTERS_AT_ONCE = 2  # decoding a video takes a processor that a running sampler needs
@@ -132,7 +133,7 @@ def _states(story: Story, prefix: str, shots: list[dict]) -> dict:
     subfolder = folder.relative_to(output).as_posix() if folder else ""
     shown, states = [], shot_states(story, folder, ShotStore(output / STORE_FOLDER))
     for row, shot, found in zip(shots, story.shots, states, strict=True):
-        video = found.video and _shown_file(found.video, output)
+        video = found.video and shown_file(found.video, output)
         facts = {"label": shot.label, "number": shot.number, "state": found.word, "video": video}
         facts["who"] = list(story.who(shot))
         facts["took"] = round(found.timed.seconds, 3) if found.timed else None
@@ -144,7 +145,7 @@ def _states(story: Story, prefix: str, shots: list[dict]) -> dict:
     facts["names"] = list(story.names)
     times = {"waiting": _waiting_time(story, states), **time_left_of(subfolder, mark)}
     film = find_present_film(folder, story)
-    shown_film = film and _shown_file(film, output)
+    shown_film = film and shown_file(film, output)
     return {"shots": shown, "film": shown_film, "times": times, **facts}
 
 
@@ -157,16 +158,6 @@ def _waiting_time(story: Story, states: list[ShotState]) -> dict[str, float] | N
     ]
     left = time_of_waiting((found.timed for found in states), waiting, machine())
     return left.as_figures() if left else None
-
-
-def _shown_file(path: Path, output: Path) -> dict | None:
-    """A file of the output folder as the page asks the host for it; ``None`` when it is gone."""
-    try:
-        version = str(path.stat().st_mtime_ns)
-    except OSError:
-        return None
-    subfolder = path.parent.relative_to(output).as_posix()
-    return {"filename": path.name, "subfolder": subfolder, "type": "output", "version": version}
 
 
 def _about_folder(output: Path, prefix: str, story: Story) -> list[str]:
