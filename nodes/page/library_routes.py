@@ -85,7 +85,7 @@ def _story(folder: Path) -> dict:
     for shot, found in zip(story.shots, shot_states(story, folder), strict=True):
         video = found.video if found.video and not found.video.is_symlink() else None
         facts = {"number": shot.index + 1, "label": shot.label, "prompt": shot.prompt}
-        answer["shots"].append({**facts, "video": _file(video, name)})
+        answer["shots"].append({**facts, "video": _file(video)})
     return answer
 
 

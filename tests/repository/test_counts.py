@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "web" / "js" / "shared"
-NAMES = ("texts", "story_texts", "editor_texts", "player_texts", "seen_texts", "takes_texts")
+OF = ("desk", "editor", "plan", "player", "seen", "story", "takes")
+NAMES = ("texts", *(f"{name}_texts" for name in OF))
 TEXTS = [SHARED / f"{name}.js" for name in NAMES]
 COUNTED = r"shots|frames|pictures|scenes|files|films|keyframes"
 WITH_NOUN = re.compile(r"\{(\w+)\|[^|}]+\|[^}]+\}")

@@ -51,7 +51,7 @@ class Gallery {
 
   put(place, view) {
     const widget = place.addDOMWidget("gallery", "storymem_gallery", view.element, {
-      serialize: false,
+      hideInPanel: true, serialize: false,
       hideOnZoom: false,
       getMinHeight: () => (this.bank || this.images.length ? HEIGHT : EMPTY_HEIGHT),
     });

@@ -41,7 +41,7 @@ class ProgressLine {
     this.element = h("div", { class: "sm-progress" }, this.head, this.bar, this.time, this.notice, this.note, this.cancel);
     this.watch = new LoopWatch(node, this);
     const widget = place.addDOMWidget(WIDGET, "storymem", this.element, {
-      serialize: false, hideOnZoom: false, getMinHeight: () => this.height(), getMaxHeight: () => this.height(),
+      hideInPanel: true, serialize: false, hideOnZoom: false, getMinHeight: () => this.height(), getMaxHeight: () => this.height(),
       getValue: () => "", setValue: () => {},
     });
     widget.serialize = false;

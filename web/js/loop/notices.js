@@ -37,7 +37,7 @@ class NoticeBox {
       if (this.element.scrollHeight > this.element.clientHeight && !event.ctrlKey) event.stopPropagation();
     });
     this.widget = node.addDOMWidget(WIDGET, "storymem", this.element, {
-      serialize: false, hideOnZoom: false, getMinHeight: () => this.room(), getMaxHeight: () => this.room(),
+      hideInPanel: true, serialize: false, hideOnZoom: false, getMinHeight: () => this.room(), getMaxHeight: () => this.room(),
       getValue: () => "", setValue: () => {},
     });
     this.widget.serialize = false;

@@ -7,6 +7,7 @@ import { icon } from "../shared/icons.js";
 import { addressOf, mutedVideo, release } from "../shared/player.js";
 import { isEnded, isFinished } from "../shared/runs.js";
 import { watch } from "../shared/screen.js";
+import { AUTOPLAY, setting, whenSet } from "../shared/settings.js";
 import { t } from "../shared/texts.js";
 import { lastRead, whenRead } from "../story/extension.js";
 import { shotsOf } from "../story/player.js";
@@ -65,10 +66,17 @@ export class LoopWatch {
 
   makeVideo() {
     const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    this.video = mutedVideo({ loop: true, autoplay: !isStill }, () => this.put(null));
+    this.video = mutedVideo({ loop: true, autoplay: !isStill && setting(AUTOPLAY) }, () => this.put(null));
     this.number = h("span", { class: "sm-number" });
     this.newest = h("button", { type: "button", class: "sm-newest", hidden: true, onclick: () => this.watchNewest() }, this.video, this.number);
     this.line.bar.after(this.newest);
+  }
+
+  autoplay(plays) {
+    if (!this.video) return;
+    this.video.autoplay = plays;
+    if (!plays) this.video.pause();
+    else if (this.video.hasAttribute("src")) this.video.play().catch(() => {}); // taken away meanwhile
   }
 
   /** The shots of the story, for the player. */
@@ -162,6 +170,9 @@ function refreshAll(isMeant) {
   for (const node of everyNode()) if (watches.has(node) && isMeant(watches.get(node).node)) watches.get(node).refresh();
 }
 
+whenSet(AUTOPLAY, (plays) => {
+  for (const node of everyNode()) watches.get(node)?.autoplay(plays);
+});
 whenRead.addEventListener("read", ({ detail }) => refreshAll((node) => storyNodesOf(node).includes(detail.node)));
 // The host shows what a node gave a moment after it says so.
 api.addEventListener("executed", () => setTimeout(() => refreshAll(() => true)));

@@ -2,6 +2,7 @@
 
 import { EDITOR_TEXTS } from "./editor_texts.js";
 import { PLAN_TEXTS } from "./plan_texts.js";
+import { DESK_TEXTS } from "./desk_texts.js";
 import { PLAYER_TEXTS } from "./player_texts.js";
 import { TAKES_TEXTS } from "./takes_texts.js";
 import { SEEN_TEXTS } from "./seen_texts.js";
@@ -9,6 +10,7 @@ import { SEEN_TEXTS } from "./seen_texts.js";
 export const STORY_TEXTS = {
   en: {
     ...PLAN_TEXTS.en,
+    ...DESK_TEXTS.en,
     ...PLAYER_TEXTS.en,
     ...TAKES_TEXTS.en,
     ...EDITOR_TEXTS.en,
@@ -162,6 +164,7 @@ export const STORY_TEXTS = {
   },
   zh: {
     ...PLAN_TEXTS.zh,
+    ...DESK_TEXTS.zh,
     ...PLAYER_TEXTS.zh,
     ...TAKES_TEXTS.zh,
     ...EDITOR_TEXTS.zh,

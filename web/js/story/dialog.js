@@ -1,6 +1,7 @@
 /** The story editor: a dialog over the page with a table of shots, the script as text, and undo. */
 import { setText, useStyles } from "../shared/dom.js";
 import { isFinished } from "../shared/runs.js";
+import { confirmed } from "../shared/settings.js";
 import { StoryControls } from "./controls.js";
 import * as model from "./model.js";
 import { NO_FILE, readStory, timeOf, writeScript } from "./api.js";
@@ -363,7 +364,7 @@ export class StoryDialog {
   }
 
   leave() {
-    if (!this.isChanged() || window.confirm(t("story.discard"))) this.close();
+    if (!this.isChanged() || confirmed(t("story.discard"))) this.close();
   }
 
   close() {

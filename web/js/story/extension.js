@@ -61,7 +61,7 @@ class NodePanel {
     scrollsItself(this.list);
     watchFromList(this.list, () => shotsOf(this.rows));
     const widget = node.addDOMWidget(WIDGET, "storymem", this.element, {
-      serialize: false, hideOnZoom: true, getMinHeight: () => SMALLEST + this.note.height, getMaxHeight: () => this.mostHeight(), getValue: () => "", setValue: () => {},
+      serialize: false, hideOnZoom: true, hideInPanel: true, getMinHeight: () => SMALLEST + this.note.height, getMaxHeight: () => this.mostHeight(), getValue: () => "", setValue: () => {},
     });
     widget.serialize = false;
     this.followed = new WeakSet();
@@ -262,14 +262,14 @@ export function showStoryOn(place, node) {
   const element = h("div", { class: "sm-panel-on-node sm-outside" }, h("div", { class: "sm-bar" }, button, summary));
   const height = () => OUTSIDE;
   const widget = place.addDOMWidget(WIDGET, "storymem", element, {
-    serialize: false, hideOnZoom: true, getMinHeight: height, getMaxHeight: height, getValue: () => "", setValue: () => {},
+    hideInPanel: true, serialize: false, hideOnZoom: true, getMinHeight: height, getMaxHeight: height, getValue: () => "", setValue: () => {},
   });
   widget.serialize = false;
   panel.summaries.push(summary);
   if (panel.states) panel.tellSummary();
 }
 
-function everyPanel() {
+export function everyPanel() {
   return [...everyNode()].map((node) => panels.get(node)).filter(Boolean);
 }
 
@@ -278,20 +278,13 @@ whenProgress((nodes, event) => {
 });
 
 /** The Load Story of a node: itself, or the one in a subgraph. */
-function panelOf(node) {
+export function panelOf(node) {
   if (panels.has(node)) return panels.get(node);
   return node?.subgraph ? [...everyNode(node.subgraph)].map((inner) => panels.get(inner)).find(Boolean) : null;
 }
 
-function editSelected() {
-  const selected = Object.values(app.canvas?.selected_nodes ?? {});
-  const panel = selected.map(panelOf).find(Boolean) ?? everyPanel()[0];
-  panel?.edit();
-}
-
 app.registerExtension({
   name: "StoryMem.StoryEditor",
-  commands: [{ id: "StoryMem.EditStory", label: "StoryMem: edit story", icon: "pi pi-pencil", function: editSelected }],
   getNodeMenuItems(node) {
     const panel = panelOf(node);
     return panel ? [{ content: t("story.edit"), callback: () => panel.edit() }] : [];
