@@ -10,6 +10,7 @@ import pytest
 from helpers.call_count import count_calls
 from helpers.long_story import long_script, write_results
 from helpers.loop_graphs import story
+from helpers.not_empty import not_empty
 from storymem.files.video import write_video
 from storymem.film import library
 from storymem.film.library import find_story, list_stories, read_story_script
@@ -136,6 +137,6 @@ def test_the_graph_of_a_story_is_that_of_its_latest_film(tmp_path):
         write_video(folder / f"Film {i}.mp4", frames, metadata=metadata)
         os.utime(folder / f"Film {i}.mp4", (10**10 + i, 10**10 + i))
     assert stored_graph(folder) == {"workflow": {"nodes": [1]}, "prompt": {"b": 2}}
-    for path in folder.glob("Film*"):
+    for path in not_empty(folder.glob("Film*")):
         path.write_bytes(b"damaged")
     assert stored_graph(folder) == {}

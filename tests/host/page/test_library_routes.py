@@ -82,5 +82,7 @@ def test_a_script_that_cannot_be_read_is_told(server):
 
 @pytest.mark.parametrize("path", ["", "/story", "/graph"])
 def test_other_pages_are_refused(server, path):
-    status, _, _ = ask(server, f"/storymem/library{path}", headers={"Origin": "http://evil.example"})
+    status, _, _ = ask(
+        server, f"/storymem/library{path}", headers={"Origin": "http://evil.example"}
+    )
     assert status == 403

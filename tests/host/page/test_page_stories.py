@@ -1,0 +1,163 @@
+"""The sidebar's list of stories: watch, edit, continue, and where they are."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from helpers.browser import eventually, wait_for_text
+from helpers.long_story import long_script, write_results
+from helpers.loop_graphs import ran, story
+from helpers.story_page import look
+from storymem.film.manifest import update_manifest, write_script_copy
+from storymem.script.reader import load_story
+
+TITLES = """() => [...document.querySelectorAll(".sm-stories li .sm-title")]
+    .map((one) => one.textContent)"""
+
+
+@pytest.fixture(scope="module")
+def stories(server):
+    """Three stories: of films, one of them tall in the latest, and one that stopped."""
+    output = server.base / "output"
+    for number, (shots, missing) in enumerate([(6, (3,)), (4, ()), (12, range(5, 13))]):
+        folder = write_results(output, "listed", shots, missing=missing)
+        tale = load_story(long_script(shots), quiet=True)
+        write_script_copy(folder, tale)
+        if shots == 12:
+            update_manifest(folder, tale, stopped="the story stopped in shot 5: no memory")
+        os.utime(folder / "story.json", (10**9 + number, 10**9 + number))
+
+
+@pytest.fixture
+def listed(page, stories):
+    """The page with the list open, and nothing in the graph but a loop."""
+    page.load(story(2, name="Mine"), prefix="stories")
+    if page.page.locator(".sm-stories").count() == 0:
+        page.page.locator(".storymem-stories-tab-button").click()
+    page.page.locator(".sm-stories [data-act=refresh]").click()
+    assert eventually(page.page, lambda: "Long 12" in titles(page))
+    page.questions.clear()
+    return page
+
+
+def titles(page) -> list[str]:
+    return page.page.evaluate(TITLES)
+
+
+def item(page, shots: int):
+    return page.page.locator(f".sm-stories li[data-folder='listed/Long {shots}']")
+
+
+def test_each_story_is_told_of_the_latest_first(listed):
+    known = [title for title in titles(listed) if title.startswith("Long")]
+    assert known == ["Long 12", "Long 4", "Long 6"]
+    facts = item(listed, 12).locator(".sm-facts")
+    assert facts.inner_text().startswith("4 of 12 shots · stopped · ")
+    assert "no memory" in facts.get_attribute("title")
+    assert item(listed, 4).locator(".sm-facts").inner_text().startswith("4 of 4 shots · Sep ")
+    picture = item(listed, 4).locator("img")
+    listed.page.wait_for_function(
+        "(img) => img.complete && img.naturalWidth > 0", arg=picture.element_handle()
+    )
+    look(listed, "stories")
+
+
+def test_the_list_is_filtered_by_title(listed):
+    field = listed.page.locator(".sm-stories input[type=search]")
+    field.fill("long 1")
+    assert eventually(listed.page, lambda: titles(listed) == ["Long 12"])
+    field.fill("nothing")
+    wait_for_text(listed.page, listed.page.locator(".sm-stories .sm-none"), "No story has such")
+    field.press("Delete")  # takes no node out of the graph
+    assert listed.page.evaluate("app.graph._nodes.length") == 4
+    field.fill("")
+    assert eventually(listed.page, lambda: len(titles(listed)) >= 3)
+
+
+def test_a_story_is_watched_from_the_list_by_the_keyboard(listed):
+    item(listed, 6).locator("[data-act=watch]").press("Enter")
+    listed.page.wait_for_selector("dialog.sm-player[open]")
+    wait_for_text(listed.page, listed.page.locator("#sm-player-title"), "of 6")
+    listed.page.wait_for_function(
+        "() => document.querySelector('.sm-stage video.sm-front').readyState >= 2"
+    )
+    listed.press("Escape")
+
+
+def test_a_storys_script_comes_into_load_story_and_the_editor(listed):
+    item(listed, 4).locator("[data-act=edit]").click()
+    listed.page.wait_for_selector(".sm-editor li[data-id]")
+    assert len(listed.rows()) == 4
+    assert listed.rows()[0]["prompt"].startswith("shot number 1")
+    (question,) = listed.questions
+    assert "by that of Long 4" in question
+    listed.close()
+    assert "Long 4" in listed.widget("script")
+    listed.questions.clear()
+    item(listed, 4).locator("[data-act=edit]").click()  # it is there: nobody need be asked
+    listed.page.wait_for_selector(".sm-editor li[data-id]")
+    assert listed.questions == []
+    listed.close()
+
+
+def test_without_a_load_story_one_is_made(listed):
+    listed.page.evaluate(
+        "() => app.loadGraphData({ version: 0.4, nodes: [], links: [], groups: [] })"
+    )
+    item(listed, 6).locator("[data-act=edit]").click()
+    listed.page.wait_for_selector(".sm-editor li[data-id]")
+    assert len(listed.rows()) == 6
+    listed.close()
+    kinds = listed.page.evaluate("() => app.graph._nodes.map((node) => node.comfyClass)")
+    assert kinds == ["StoryMemLoadStory"]
+
+
+def test_where_a_story_is_can_be_copied(listed):
+    item(listed, 6).locator("[data-act=path]").click()
+    field = item(listed, 6).locator(".sm-place input")
+    field.wait_for()
+    assert field.input_value() == str(listed.server.base / "output" / "listed" / "Long 6")
+    wait_for_text(listed.page, item(listed, 6).locator("[role=status]"), "path")
+
+
+def test_films_without_a_workflow_say_why_they_cannot_be_continued(listed):
+    item(listed, 6).locator("[data-act=continue]").click()
+    toast = listed.page.locator(".p-toast-detail").filter(has_text="hold no workflow")
+    toast.first.wait_for()
+    assert listed.questions == []
+
+
+def test_a_story_that_was_cancelled_goes_on_with_its_own_workflow(listed):
+    page = listed
+    page.load(story(3, name="Cancelled"), prefix="stories", fail_on="number 3")
+    entry = page.server.wait(page.queue())
+    assert entry["status"]["status_str"] == "error"
+    assert ran(page.log) == [1, 2]
+    assert eventually(page.page, lambda: "Cancelled" in titles(page))  # told by the page itself
+    page.load(story(2, name="Another"), prefix="stories")
+    known = set(page.prompts())
+    one = page.page.locator(".sm-stories li[data-folder='stories/Cancelled']")
+    wait_for_text(page.page, one.locator(".sm-facts"), "2 of 3 shots")
+    one.locator("[data-act=continue]").click()
+    (prompt_id,) = eventually(page.page, lambda: set(page.prompts()) - known)
+    page.server.wait(prompt_id)
+    assert "run it?" in page.questions[-1]
+    assert page.page.evaluate("app.graph._nodes.length") == 4
+    assert "Cancelled" in page.widget("script")
+    assert ran(page.log) == []  # the two that are there are not made again, and 3 fails as before
+
+
+def test_of_many_stories_more_come_as_the_list_is_scrolled(listed):
+    page, tale = listed, load_story(story(2), quiet=True)
+    for i in range(100):
+        folder = page.server.base / "output" / "many" / f"Tale {i}"
+        folder.mkdir(parents=True)
+        update_manifest(folder, tale)
+    page.page.locator(".sm-stories [data-act=refresh]").click()
+    assert eventually(page.page, lambda: len(titles(page)) == 30)
+    page.page.evaluate("() => document.querySelector('.sm-stories .sm-end').scrollIntoView()")
+    assert eventually(page.page, lambda: len(titles(page)) >= 60)
+    page.page.locator(".sm-stories input[type=search]").fill("long")
+    assert eventually(page.page, lambda: titles(page) == ["Long 12", "Long 4", "Long 6"])

@@ -1,0 +1,225 @@
+/** The sidebar's list of the stories in the output folder: watch, edit, continue, and where they are. */
+import { app } from "../../../../scripts/app.js";
+import { api } from "../../../../scripts/api.js";
+import { h, setText, useStyles } from "../shared/dom.js";
+import { LOAD_STORY, PROMPT_ENDS } from "../shared/graph.js";
+import { icon } from "../shared/icons.js";
+import { whenProgress } from "../shared/runs.js";
+import { watch } from "../shared/screen.js";
+import { get } from "../shared/server.js";
+import { confirmed } from "../shared/settings.js";
+import { language, t } from "../shared/texts.js";
+import { askedBy, posterOf } from "../story/api.js";
+import { everyPanel, panelOf } from "../story/extension.js";
+import { say } from "./host_dialogs.js";
+
+const AT_ONCE = 30; // stories that come into the list together; more when its end is seen
+const SIZE = [440, 500]; // pixels of a Load Story that is made here
+
+/** What the server says about one story. */
+function about(what, { folder }) {
+  return get(`/storymem/library/${what}?${new URLSearchParams({ folder })}`);
+}
+
+async function watchStory(story) {
+  const { shots } = await about("story", story);
+  if (shots.some(({ video }) => video)) watch(() => shots);
+  else say(t("desk.nothing", story));
+}
+
+/** A Load Story for a script: one that holds it, a selected one, the first one, or a new one. */
+function nodeFor(script) {
+  const panels = everyPanel().filter(({ node }) => askedBy(node));
+  const selected = Object.values(app.canvas?.selected_nodes ?? {}).map(panelOf);
+  return panels.find(({ node }) => askedBy(node).script === script) ?? panels.find((one) => selected.includes(one)) ?? panels[0] ?? newNode();
+}
+
+function newNode() {
+  const node = window.LiteGraph.createNode(LOAD_STORY);
+  const { ds, canvas } = app.canvas;
+  const shown = [canvas.clientWidth, canvas.clientHeight].map((length) => length / 2 / ds.scale);
+  app.canvas.graph.add(node);
+  node.pos = shown.map((middle, i) => middle - ds.offset[i] - SIZE[i] / 2);
+  return panelOf(node);
+}
+
+async function editStory(story) {
+  const { script, error } = await about("story", story);
+  if (!script) return say(t("desk.failed", { why: error }), "warn");
+  const panel = nodeFor(script);
+  const now = askedBy(panel.node);
+  const isOther = now.script !== script && (now.script.trim() || now.file !== "none");
+  if (isOther && !confirmed(t("desk.replace", story))) return undefined;
+  panel.save(script);
+  return panel.edit();
+}
+
+async function continueStory(story) {
+  const { workflow, prompt } = await about("graph", story);
+  if (!workflow && !prompt) return say(t("desk.no_graph", story), "warn");
+  if (!confirmed(t("desk.run", story))) return undefined;
+  if (workflow) await app.loadGraphData(workflow, true, true, story.title);
+  else await app.loadApiJson(prompt, story.title);
+  return app.extensionManager.command.execute("Comfy.QueuePrompt");
+}
+
+const ACTS = { watch: ["play", watchStory], edit: ["edit", editStory], continue: ["next", continueStory], path: ["copy", null] };
+
+/** One story of the list. */
+class Item {
+  constructor(story) {
+    this.story = story;
+    this.facts = h("span", { class: "sm-facts" });
+    this.title = h("span", { class: "sm-title" });
+    this.poster = h("button", { type: "button", class: "sm-story-poster", tabindex: "-1", onclick: () => this.do("watch") });
+    this.place = h("div", { class: "sm-place", hidden: true });
+    this.buttons = Object.fromEntries(Object.entries(ACTS).map(([act, [mark]]) => [act, h("button", {
+      type: "button", "data-act": act, onclick: () => this.do(act),
+    }, icon(mark), h("span", {}, t(`desk.${act}`)))]));
+    this.element = h("li", {}, this.poster, h("div", { class: "sm-about" }, this.title, this.facts,
+      h("div", { class: "sm-acts" }, ...Object.values(this.buttons))), this.place);
+    this.show(story);
+  }
+
+  show(story) {
+    const shown = JSON.stringify(story);
+    if (shown === this.shown) return;
+    this.shown = shown;
+    this.story = story;
+    const { title, folder, poster, shots, finished, stopped, changed } = story;
+    this.element.dataset.folder = folder;
+    setText(this.title, title);
+    this.title.title = folder;
+    const parts = [shots ? t("desk.shots", { shots, finished }) : t("desk.unreadable"), dateOf(changed)];
+    if (stopped) parts.splice(1, 0, t("desk.stopped"));
+    setText(this.facts, parts.join(" · "));
+    this.facts.title = stopped;
+    for (const [act, button] of Object.entries(this.buttons)) {
+      button.title = t(`desk.${act}.long`, story);
+      button.setAttribute("aria-label", button.title);
+    }
+    this.buttons.watch.disabled = this.poster.disabled = !finished;
+    this.poster.title = this.buttons.watch.title;
+    const address = poster ? posterOf(poster) : "";
+    if (address === this.address) return;
+    this.address = address;
+    const picture = address && h("img", { alt: "", loading: "lazy", decoding: "async", draggable: "false", src: address });
+    this.poster.replaceChildren(...(picture ? [picture] : []));
+  }
+
+  async do(act) {
+    try {
+      if (act === "path") await this.showPlace();
+      else await ACTS[act][1](this.story);
+    } catch (error) {
+      say(t("desk.failed", { why: error.message }), "warn");
+    }
+  }
+
+  /** The path to copy by hand, where the browser lets nobody write into the clipboard. */
+  async showPlace() {
+    const field = h("input", { readonly: true, value: this.story.path, "aria-label": t("desk.path") });
+    const word = h("span", { role: "status" });
+    this.place.hidden = false;
+    this.place.replaceChildren(field, word);
+    field.focus();
+    field.select();
+    const copied = await navigator.clipboard?.writeText(this.story.path).then(() => true, () => false);
+    setText(word, t(copied ? "desk.copied" : "desk.copy"));
+  }
+}
+
+function dateOf(seconds) {
+  return new Date(1000 * seconds).toLocaleString(language(), { dateStyle: "medium", timeStyle: "short" });
+}
+
+/** The list in the sidebar, while it is open. */
+class Stories {
+  constructor(element) {
+    useStyles("desk");
+    this.items = new Map(); // folder -> Item
+    this.most = AT_ONCE;
+    this.filter = h("input", { type: "search", placeholder: t("desk.filter"), "aria-label": t("desk.filter"), oninput: () => this.draw() });
+    this.refresh = h("button", { type: "button", "data-act": "refresh", title: t("desk.refresh.long"), onclick: () => this.read() }, t("desk.refresh"));
+    this.message = h("p", { class: "sm-none", role: "status", hidden: true });
+    this.list = h("ul", { "aria-label": t("desk.stories.long") });
+    this.end = h("li", { class: "sm-end", "aria-hidden": "true" });
+    new IntersectionObserver(([seen]) => { if (seen.isIntersecting) this.more(); }).observe(this.end);
+    this.element = h("section", { class: "sm-stories" }, h("h2", {}, t("desk.stories")),
+      h("div", { class: "sm-bar" }, this.filter, this.refresh), this.message, this.list);
+    // Nothing that is typed here is meant for the canvas.
+    for (const kind of ["keydown", "keyup", "paste", "copy"]) this.element.addEventListener(kind, keepTyped);
+    element.replaceChildren(this.element);
+  }
+
+  async read() {
+    const turn = this.turn = (this.turn ?? 0) + 1;
+    try {
+      const { stories } = await get("/storymem/library");
+      if (turn !== this.turn) return;
+      this.stories = stories;
+      this.draw();
+    } catch (error) {
+      if (turn === this.turn) this.tell(t("desk.failed", { why: error.message }));
+    }
+  }
+
+  draw() {
+    const words = this.filter.value.trim().toLowerCase();
+    const found = (this.stories ?? []).filter(({ title, folder }) => `${title}\n${folder}`.toLowerCase().includes(words));
+    const elements = [...found.slice(0, this.most).map((story) => this.itemOf(story).element), this.end];
+    const isSame = elements.length === this.list.children.length && elements.every((one, i) => one === this.list.children[i]);
+    if (!isSame) this.list.replaceChildren(...elements);
+    this.isWhole = found.length <= this.most;
+    this.tell(found.length ? "" : t(this.stories?.length ? "desk.none.match" : "desk.none"));
+  }
+
+  itemOf(story) {
+    const item = this.items.get(story.folder) ?? new Item(story);
+    this.items.set(story.folder, item);
+    item.show(story);
+    return item;
+  }
+
+  more() {
+    if (this.isWhole || !this.stories) return;
+    this.most += AT_ONCE;
+    this.draw();
+  }
+
+  tell(text) {
+    setText(this.message, text);
+    this.message.hidden = !text;
+  }
+}
+
+function keepTyped(event) {
+  if (event.target instanceof HTMLInputElement && event.key !== "Escape") event.stopPropagation();
+}
+
+let open = null; // the list that is shown
+
+function readAgain() {
+  if (open?.element.isConnected) open.read();
+}
+
+app.registerExtension({
+  name: "StoryMem.Stories",
+  setup() {
+    app.extensionManager?.registerSidebarTab?.({
+      id: "storymem-stories",
+      icon: "pi pi-video",
+      title: t("desk.stories"),
+      tooltip: t("desk.stories.long"),
+      label: t("desk.stories"),
+      type: "custom",
+      render: (element) => {
+        open = new Stories(element);
+        open.read();
+      },
+      destroy: () => { open = null; },
+    });
+    for (const sign of ["reconnected", ...PROMPT_ENDS]) api.addEventListener(sign, readAgain);
+    whenProgress((_, event) => { if (event?.state === "finished") readAgain(); });
+  },
+});
