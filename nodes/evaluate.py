@@ -96,6 +96,13 @@ class EvaluateStory(io.ComfyNode):
             node_id="StoryMemEvaluateStory",
             display_name="Evaluate Story",
             category="StoryMem/story",
+            search_aliases=[
+                "consistency metrics",
+                "character consistency",
+                "ST-Bench",
+                "benchmark",
+                "一致性评测",
+            ],
             description="Measures a finished story as the paper does: aesthetic quality, how well "
             "shots follow their prompts, and how similar they look. Writes a report page, JSON and "
             "CSV into the story's folder.",

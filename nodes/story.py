@@ -28,6 +28,17 @@ class LoadStory(io.ComfyNode):
             node_id="StoryMemLoadStory",
             display_name="Load Story",
             category="StoryMem/story",
+            search_aliases=[
+                "storyboard",
+                "multi-shot",
+                "script",
+                "screenplay",
+                "shot list",
+                "scenes",
+                "分镜",
+                "多镜头",
+                "剧本",
+            ],
             description="Reads a story script: ST-Bench JSON, or plain text with --- lines between "
             "the shots. A shot that starts with a [continue] line follows without a cut. If the "
             "first block starts with a [character] line, it goes before every prompt.",

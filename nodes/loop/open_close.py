@@ -33,6 +33,16 @@ class ShotLoopOpen(io.ComfyNode):
             node_id="StoryMemShotLoopOpen",
             display_name="Shot Loop Open",
             category="StoryMem/story",
+            search_aliases=[
+                "multi-shot",
+                "for each shot",
+                "long video",
+                "story loop",
+                "storyboard",
+                "多镜头",
+                "循环",
+                "长视频",
+            ],
             description="Starts the loop over a story's shots. Everything between Open and Close "
             "runs once per shot. Finished shots are kept on disk, even after a crash, and are "
             "regenerated only if something that affects how they look has changed.",
@@ -206,6 +216,14 @@ class ShotLoopClose(io.ComfyNode):
             node_id="StoryMemShotLoopClose",
             display_name="Shot Loop Close",
             category="StoryMem/story",
+            search_aliases=[
+                "multi-shot",
+                "join shots",
+                "combine videos",
+                "story film",
+                "多镜头",
+                "拼接视频",
+            ],
             description="Ends the loop over a story's shots: trims the frames that repeat the "
             "previous shot, writes one video per shot, and joins them into the story video.",
             inputs=[

@@ -37,6 +37,7 @@ class LoadStartImages(io.ComfyNode):
             node_id="StoryMemLoadStartImages",
             display_name="Load Start Images",
             category="StoryMem/story",
+            search_aliases=["first frame", "start image", "storyboard pictures", "首帧", "分镜图"],
             description="Reads a picture for each shot of a story from a folder: "
             "shot_01_02.png for scene 1, shot 2. Shot Loop Open makes them the first frames of "
             "their shots.",

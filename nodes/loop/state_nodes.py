@@ -67,6 +67,7 @@ class BeginStory(io.ComfyNode):
             node_id="StoryMemBeginStory",
             display_name="Begin Story",
             category="StoryMem/one wire",
+            search_aliases=["multi-shot", "story loop", "storyboard", "多镜头"],
             description="Packs a story into one value that a loop can carry, for ComfyUI's own "
             "Start Loop and End Loop. In most workflows Shot Loop Open and Close are simpler.",
             inputs=[

@@ -75,6 +75,15 @@ class MemoryBankNode(io.ComfyNode):
             node_id="StoryMemMemoryBank",
             display_name="Memory Bank",
             category="StoryMem/memory",
+            search_aliases=[
+                "consistent character",
+                "character reference",
+                "reference images",
+                "same person",
+                "memory",
+                "角色一致",
+                "参考图",
+            ],
             description="Starts the story's memory: empty, or with pictures of your own characters "
             "and places, which every shot then sees.",
             inputs=[

@@ -53,6 +53,7 @@ class KeyframeSelect(io.ComfyNode):
             node_id="StoryMemKeyframeSelect",
             display_name="Keyframe Select",
             category="StoryMem/memory",
+            search_aliases=["extract keyframes", "best frames", "frame selection", "关键帧提取"],
             description="Chooses the frames of a shot that are worth remembering: up to three that "
             "differ from each other and from everything in the memory bank, and, with a scorer "
             "connected, that look good. Shows the reasons.",

@@ -116,6 +116,11 @@ class M2VConditioning(io.ComfyNode):
             node_id="StoryMemM2VConditioning",
             display_name="M2V Conditioning",
             category="StoryMem/advanced",
+            search_aliases=[
+                "memory to video",
+                "consistent character",
+                "image to video with memory",
+            ],
             description=(
                 "Conditions a shot on the memory bank, and on the frames it continues from, for "
                 "any stock sampler: use M2V Model Patch on the models, this noise and latent in "

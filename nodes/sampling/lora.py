@@ -169,6 +169,7 @@ class LoadLoRA(io.ComfyNode):
             node_id="StoryMemLoadLoRA",
             display_name="Load StoryMem LoRA",
             category="StoryMem",
+            search_aliases=["M2V LoRA", "MI2V", "MM2V", "backbone_high_noise", "rslora"],
             description=(
                 "Puts the StoryMem LoRA pair on both experts at the scale it was trained with "
                 "(11.3 for the released files; stock loaders apply them eleven times too weak). "

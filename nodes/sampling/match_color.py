@@ -16,6 +16,7 @@ class MatchColor(io.ComfyNode):
             node_id="StoryMemMatchColor",
             display_name="Match Color",
             category="StoryMem/advanced",
+            search_aliases=["color match", "colour transfer", "color grading", "颜色匹配"],
             description="Removes the color drift from a shot that continues another. The frames "
             "that repeat the previous shot show how far brightness and color have drifted (mean "
             "and spread in Lab), and the whole shot is corrected by that much. After a cut nothing "

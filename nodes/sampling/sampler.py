@@ -198,6 +198,14 @@ class M2VSampler(io.ComfyNode):
             node_id="StoryMemM2VSampler",
             display_name="M2V Sampler",
             category="StoryMem",
+            search_aliases=[
+                "memory to video",
+                "consistent character",
+                "story sampler",
+                "Wan 2.2",
+                "角色一致",
+                "记忆生成视频",
+            ],
             description=(
                 "Samples one shot with memory, from the memory frames and the prompt, with both "
                 "experts of Wan 2.2 I2V A14B in one run. Load the StoryMem LoRA on both models "

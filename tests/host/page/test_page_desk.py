@@ -294,3 +294,26 @@ def test_a_picture_dropped_on_the_title_of_memory_bank_becomes_a_reference(page,
     assert eventually(page.page, lambda: f"mira {nodes}.png" in references(page))
     assert page.page.evaluate("app.graph._nodes.length") == 1
     put(page, "Comfy.VueNodes.Enabled", False)
+
+
+# --- finding a node ---
+
+
+@pytest.mark.parametrize(
+    ("words", "node"),
+    [
+        ("consistent character", "Memory Bank"),
+        ("storyboard", "Load Story"),
+        ("multi-shot", "Shot Loop Open"),
+        ("分镜", "Load Story"),
+    ],
+)
+def test_nodes_are_found_by_what_people_look_for(page, words, node):
+    page.page.evaluate(NEW, "EmptyImage")
+    page.page.evaluate("() => app.extensionManager.command.execute('Workspace.SearchBox.Toggle')")
+    page.page.keyboard.type(words)
+    results = page.page.locator("[role=option], .p-autocomplete-option, [data-testid*=result]")
+    results.filter(has_text=node).first.wait_for()
+    assert eventually(page.page, lambda: results.filter(has_text="Load Checkpoint").count() == 0)
+    assert results.filter(has_text=node).count() > 0
+    page.press("Escape")
