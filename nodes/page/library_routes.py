@@ -81,7 +81,6 @@ def _story(folder: Path) -> dict:
         story = load_story(script, default_name=folder.name, quiet=True)
     except ValueError as error:
         return {**answer, "error": short_places(str(error))}
-    name = _name_of(folder)
     for shot, found in zip(story.shots, shot_states(story, folder), strict=True):
         video = found.video if found.video and not found.video.is_symlink() else None
         facts = {"number": shot.index + 1, "label": shot.label, "prompt": shot.prompt}

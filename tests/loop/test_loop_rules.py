@@ -227,7 +227,8 @@ def test_a_finished_shot_is_written_down_with_all_that_it_was_made_of(loop):
     assert dict(record.facts) == {
         "story": "Tale", "label": "01_02", "shot": 1, "prompt": "Mara walks 2.",
         "shot_prompt": "Mara walks 2.", "negative": "", "mode": "mi2v", "seed": None,
-        "own": step.own, "previous": first.record.key, "body": digest_of("b"), "saw": list(step.saw),
+        "own": step.own, "previous": first.record.key, "body": digest_of("b"),
+        "saw": list(step.saw),
         **telling_facts(loop, step.plan),
     }  # fmt: skip
     assert [f.prompt for f in result.bank.frames] == ["Mara walks 1.", "Mara walks 2."]

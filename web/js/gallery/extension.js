@@ -9,7 +9,7 @@ import {
   LOOP_CLOSE, LOOP_OPEN, MEMORY_BANK, PREVIEW_BANK, PROMPT_ENDS, REMEMBER,
   everyNode, kindOf, nodeOfId, upstream,
 } from "../shared/graph.js";
-import { noteChange, rootGraph } from "../shared/host.js";
+import { chain, noteChange, rootGraph } from "../shared/host.js";
 import { continues, isPicture, readBank, upload } from "./bank.js";
 import * as edit from "./edits.js";
 import { editsAtLast, entryOf } from "./later.js";
@@ -409,12 +409,3 @@ app.registerExtension({
     drawAll();
   },
 });
-
-function chain(node, name, then) {
-  const before = node[name];
-  node[name] = function (...values) {
-    const result = before?.apply(this, values);
-    then(...values);
-    return result;
-  };
-}

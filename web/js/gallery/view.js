@@ -1,5 +1,6 @@
 /** The gallery on a node: thumbnails with what each is, drawn from a plain model. */
 import {
+import { neighbourOf } from "./arrows.js";
   FactBubble, PICTURE_ENDINGS, factsOf, inputUrl, pictureUrl, placeOf, whoIsOn,
 } from "./bank.js";
 import { h } from "../shared/dom.js";
@@ -349,7 +350,8 @@ export class GalleryView {
     if (plain) event.stopPropagation(); // Delete means the frame here, not the selected node
     if (event.key === "Escape") BUBBLE.hide();
     if (!card || !plain) return;
-    const next = this.#neighbour(card, event.key);
+    const cards = [...this.kept.children, ...this.unseen.children, ...this.dropped.children];
+    const next = neighbourOf(cards, card, event.key);
     if (next) {
       event.preventDefault();
       next.querySelector(".storymem-picture").focus({ preventScroll: true });
@@ -373,22 +375,6 @@ export class GalleryView {
     const over = top + card.offsetHeight + 4 - (scroll.scrollTop + scroll.clientHeight);
     if (over > 0) scroll.scrollTop += over;
     if (top < scroll.scrollTop) scroll.scrollTop = Math.max(0, top - 4);
-  }
-
-  #neighbour(card, key) {
-    const cards = [...this.kept.children, ...this.unseen.children, ...this.dropped.children];
-    const here = cards.indexOf(card);
-    const { offsetTop: top, offsetLeft: left } = card;
-    const sameColumn = (c) => c.offsetLeft <= left && c.offsetLeft + c.offsetWidth > left;
-    switch (key) {
-      case "ArrowLeft": return cards[here - 1];
-      case "ArrowRight": return cards[here + 1];
-      case "ArrowUp": return cards.slice(0, here).reverse().find((c) => c.offsetTop < top && sameColumn(c));
-      case "ArrowDown": return cards.slice(here).find((c) => c.offsetTop > top && sameColumn(c));
-      case "Home": return cards[0];
-      case "End": return cards.at(-1);
-      default: return null;
-    }
   }
 
   #rove() {

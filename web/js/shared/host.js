@@ -74,3 +74,13 @@ export function noteChange() {
   if (capture) capture.call(tracker);
   else warnOnce("its record of changes", "what is changed in the gallery or the story editor is undone only together with the next change of the graph");
 }
+
+/** Have `then` called after what a node does at one of the host's calls. */
+export function chain(node, name, then) {
+  const before = node[name];
+  node[name] = function (...values) {
+    const result = before?.apply(this, values);
+    then(...values);
+    return result;
+  };
+}
