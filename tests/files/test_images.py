@@ -134,7 +134,7 @@ def test_what_is_no_picture_is_passed_over(tmp_path):
 
 
 def test_the_page_takes_what_the_server_reads():
-    script = (PACK / "web" / "js" / "gallery" / "bank.js").read_text(encoding="utf-8")
+    script = (PACK / "web" / "js" / "shared" / "input_pictures.js").read_text(encoding="utf-8")
     listed = script.split("PICTURE_ENDINGS = [")[1].split("]")[0]
     assert sorted(re.findall(r'"(\.[a-z]+)"', listed)) == sorted(PICTURE_SUFFIXES)
 

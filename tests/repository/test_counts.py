@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "web" / "js" / "shared"
-OF = ("desk", "editor", "plan", "player", "seen", "story", "takes")
+OF = ("desk", "editor", "plan", "seen", "story", "takes")
 NAMES = ("texts", *(f"{name}_texts" for name in OF))
 TEXTS = [SHARED / f"{name}.js" for name in NAMES]
 COUNTED = r"shots|frames|pictures|scenes|files|films|keyframes"

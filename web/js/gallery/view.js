@@ -1,6 +1,6 @@
 /** The gallery on a node: thumbnails with what each is, drawn from a plain model. */
-import {
 import { neighbourOf } from "./arrows.js";
+import {
   FactBubble, PICTURE_ENDINGS, factsOf, inputUrl, pictureUrl, placeOf, whoIsOn,
 } from "./bank.js";
 import { h } from "../shared/dom.js";

@@ -54,7 +54,7 @@ export const TAKES_TEXTS = {
     "take.differs.begins": "begins another way: {now}",
     "take.differs.character": "another character description",
     "take.differs.pictures": "other reference or start pictures",
-    "take.differs.memory": "{count} memory {count|frame|frames} not the same",
+    "take.differs.memory": "another memory: {count} {count|frame|frames} not the same",
     "take.differs.nodes": "other nodes or models",
     "take.differs.before": "the shot before it was another take",
     "take.unset": "none",
