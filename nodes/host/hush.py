@@ -1,4 +1,4 @@
-"""The pack's own log lines, kept back while something is only looked at.
+"""Log lines of the pack and of the host, kept back while something is only looked at.
 
 What a run would log, a look ahead hears as well, again and again: a page asks it at every change.
 """
@@ -20,7 +20,7 @@ class _Keep(logging.Filter):
         heard = _HEARD.get()
         if heard is None:
             return True
-        if record.levelno >= logging.WARNING:
+        if record.levelno >= logging.WARNING and record.name.startswith(f"{PACK}."):
             heard.append(record.getMessage())
         return False
 
@@ -30,7 +30,9 @@ _KEEP = _Keep()
 
 @contextmanager
 def hushed() -> Iterator[list[str]]:
-    """What this thread or task logs in here goes to the list given: its warnings, in order."""
+    """What this thread or task logs in here is kept back, the host's words on a prompt included;
+    the pack's warnings go to the list given, in order."""
+    logging.getLogger().addFilter(_KEEP)  # of the root logger's own lines, as the host writes them
     for name in list(logging.root.manager.loggerDict):
         if name.startswith(f"{PACK}.") and name != ALWAYS:
             logging.getLogger(name).addFilter(_KEEP)  # the same one twice is one
