@@ -103,9 +103,14 @@ def script_mark(story: Story) -> str:
 
 def describe_made(story: Story, step: Step) -> dict:
     """What the manifest keeps about the script that a result was made from."""
-    # An older result that was kept is of another script, nobody knows which.
+    # An older result that was kept is of another script, nobody knows which, unless it is what the
+    # script would give by itself.
     shot = story.shots[step.plan.shot.index]
-    return {"script": "" if step.reason else _describe(story, shot), "previous": step.previous}
+    is_of_script = not step.reason
+    if step.reason == CHOSEN and step.record is not None:
+        facts = step.record.facts
+        is_of_script = facts.get("own") == step.own and facts.get("previous") == step.previous
+    return {"script": _describe(story, shot) if is_of_script else "", "previous": step.previous}
 
 
 def _is_of_script(entry: Mapping, story: Story, shot: Shot) -> bool:

@@ -17,8 +17,8 @@ from ..files.json_text import parse_json
 from ..files.messages import listed
 from ..files.names import is_digest
 from ..loop.shot_store import ShotStore, picture_path
-from ..loop.takes import Take, held_pictures, read_takes
-from .folder import STORES
+from ..loop.takes import Take, every_key, held_pictures, read_takes
+from .folder import SHOT_FILE, STORES
 from .folder_lock import is_claimed
 from .manifest import MANIFEST, SCRIPTS, read_manifest
 from .shot_files import written_files
@@ -49,8 +49,15 @@ def folders_of(store: ShotStore) -> list[Path]:
     output, found = store.root.parent, []
     for prefix in _folders(output):
         if prefix.name.casefold() not in STORES:
-            found += [folder for folder in _folders(prefix) if (folder / MANIFEST).is_file()]
+            found += [folder for folder in _folders(prefix) if _is_of_story(folder)]
     return sorted(found)
+
+
+def _is_of_story(folder: Path) -> bool:
+    """Whether a folder holds a story, also one whose story.json was lost."""
+    if (folder / MANIFEST).is_file():
+        return True
+    return any(SHOT_FILE.fullmatch(path.name) for path in _files(folder))
 
 
 def find_uses(store: ShotStore, scripts: Iterable[str] = ()) -> Uses:
@@ -71,7 +78,8 @@ def find_uses(store: ShotStore, scripts: Iterable[str] = ()) -> Uses:
         if not is_manifest:
             raise ValueError(
                 f"{folder / MANIFEST} cannot be read, so nobody can tell which takes its films "
-                "use; restore it from a backup, or move that folder out of the output folder"
+                "use; queue that story once more, which writes it anew, or move its folder out of "
+                "the output folder"
             )
         uses.add_folder(folder)
     for text in scripts:
@@ -162,6 +170,11 @@ def remove_take(store: ShotStore, key: str, scripts: Iterable[str] = ()) -> int:
     found = [take for take in read_takes(store) if take.key == key]
     if not found:
         raise ValueError(f"there is no take {key[:16]} any more")
+    if found[0].facts.get("story") not in uses.written:
+        raise TakeInUse(
+            f"take {key[:16]} stays, because its story's folder is not there: it may have been "
+            "moved, with films that use it"
+        )
     return remove_unused(store, _unused(store, uses, found))
 
 
@@ -194,9 +207,8 @@ def _unused(store: ShotStore, uses: Uses, takes: list[Take]) -> Unused:
     going = {take.key for take in takes}
     theirs: set[str] = set()
     kept = set(uses.pictures)
-    for take in read_takes(store):
-        digests = held_pictures(store, take.key)
-        (theirs if take.key in going else kept).update(digests)
+    for key in every_key(store):  # one that cannot be read now may hold any of them
+        (theirs if key in going else kept).update(held_pictures(store, key))
     sizes = {digest: _size(picture_path(store.root, digest)) for digest in theirs - kept}
     pictures = {digest: size for digest, size in sizes.items() if size}
     size = sum(take.size for take in takes) + sum(pictures.values())

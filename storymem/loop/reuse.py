@@ -7,7 +7,6 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from ..files.names import is_digest
 from ..script.cast import strip_mentions
 from ..script.story import Shot, Story
 from .plan import Step
@@ -49,7 +48,8 @@ def latest_results(
     given to two shots. The character description before the prompt may be another one. A locked
     shot keeps the result that was locked with its row, also when it was moved and its prompt
     changed; without an id of its row, the one under its label, unless that is another shot's. A
-    take that the script names comes before all that, also where two shots name the same one.
+    take that the script names is the shot's in the place of all that, and takes nothing from any
+    other shot; of one that the manifest does not know, the store may know more.
 
     Args:
         latest: entries by label, as ``story.json`` has them.
@@ -57,8 +57,7 @@ def latest_results(
     """
     texts = [strip_mentions(shot.prompt) for shot in story.shots]
     fitting = texts_that_fit(latest, texts)
-    found = _named_takes(latest, story)
-    _locked_by_row(latest, story, locks, fitting, found)
+    found = _locked_by_row(latest, story, locks, fitting)
     taken = {entry["key"] for entry in found if entry}
     wanted = ["" if found[shot.index] else texts[shot.index] for shot in story.shots]
     names = _one_name_of_each(latest, {s.label: texts[s.index] for s in story.shots}, fitting)
@@ -87,40 +86,28 @@ def latest_results(
                 found[shot.index] = entry
                 taken.add(entry["key"])
                 break
-    return found
-
-
-def _named_takes(latest: Mapping, story: Story) -> list[Mapping]:
-    """Results that the script itself names, of its other shots nothing. Of a take that the folder
-    does not show, no more than its name is known."""
-    keys = {entry["key"]: name for name, entry in latest.items() if _has_key(entry)}
-    found: list[Mapping] = [{} for _ in story.shots]
     for shot in story.shots:
         if shot.take:
-            shown = next((name for key, name in keys.items() if key.startswith(shot.take)), None)
-            found[shot.index] = latest.get(shown, {"key": shot.take})
+            shown = [key for key in label_of if key.startswith(shot.take)]
+            found[shot.index] = latest[label_of[shown[0]]] if shown else found[shot.index]
     return found
 
 
 def _locked_by_row(
-    latest: Mapping,
-    story: Story,
-    locks: Mapping[str, str],
-    fitting: Mapping[str, set[str]],
-    found: list[Mapping],
-) -> None:
-    """Put into ``found`` the results of locked shots whose row says which one it is."""
+    latest: Mapping, story: Story, locks: Mapping[str, str], fitting: Mapping[str, set[str]]
+) -> list[Mapping]:
+    """Results of locked shots whose row says which one it is."""
     label_of = {entry["key"]: name for name, entry in latest.items() if _has_key(entry)}
-    given = {entry["key"] for entry in found if entry}
+    found: list[Mapping] = [{} for _ in story.shots]
     rows: dict[str, list[Shot]] = defaultdict(list)  # by key; several of a row that was copied
     for shot in story.shots:
-        if shot.lock and shot.row and not shot.take and (key := locks.get(shot.row)):
+        if shot.lock and shot.row and (key := locks.get(shot.row)):
             rows[key].append(shot)
     for key, shots in rows.items():
         label = label_of.get(key, "")
         own = [s for s in shots if strip_mentions(s.prompt) in fitting.get(label, ())]
-        if key not in given:
-            found[(own or shots)[0].index] = latest.get(label, {"key": key})
+        found[(own or shots)[0].index] = latest.get(label, {"key": key})
+    return found
 
 
 def locks_of(
@@ -141,7 +128,7 @@ def locks_of(
         for name in (shot.label, shot.row):
             found.pop(name, None)
     for shot in story.shots:
-        if shot.lock and (key := keys[shot.index]) and not _is_only_named({"key": key}, shot):
+        if shot.lock and (key := keys[shot.index]):
             found[shot.label] = key
             if shot.row and (shot.row not in found or key == locks.get(shot.row)):
                 found[shot.row] = key
@@ -174,7 +161,7 @@ def moved_results(
     results = latest_results(latest, story) if results is None else results
     for shot in story.shots[last + 1 :]:
         entry = results[shot.index]
-        if entry and not _is_only_named(entry, shot) and latest.get(shot.label) is not entry:
+        if entry and latest.get(shot.label) is not entry:
             moved[shot.label] = {k: entry[k] for k in ("key", "own", FACT, *_TELLING) if k in entry}
     return moved
 
@@ -313,11 +300,6 @@ def _moved_elsewhere(
 
 def _numbers(label) -> list[int]:
     return [int(number) for number in re.findall(r"[0-9]{1,9}", str(label))]
-
-
-def _is_only_named(entry: Mapping, shot: Shot) -> bool:
-    """Whether nothing is known of a result but how the script calls it."""
-    return entry["key"] == shot.take and not is_digest(shot.take)
 
 
 def _has_key(entry) -> bool:

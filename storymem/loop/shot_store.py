@@ -250,7 +250,7 @@ class ShotStore:
                 for i, pixels in enumerate(tail):
                     Image.fromarray(pixels).save(folder / f"tail_{i}.png", compress_level=1)
                 held = (*bank.frames, *bank.dropped)
-                self.keep_pictures(f for f in held if f.digest not in self._pictures_there)
+                self.keep_pictures(f for f in held if not self._is_there(f.digest))
                 digests = [Picture(torch.from_numpy(pixels)).digest for pixels in tail]
                 write_record(folder, key, len(frames), facts, bank, digests)
                 record = self._publish(folder, key)
@@ -302,6 +302,10 @@ class ShotStore:
 
     def _body(self, digest: str) -> Path:
         return self.root / "bodies" / digest[:2] / f"{digest}.json"
+
+    def _is_there(self, digest: str) -> bool:
+        """Whether this run has seen a picture whole, and nobody removed it since."""
+        return digest in self._pictures_there and self._picture(digest).is_file()
 
     def _picture(self, digest: str) -> Path:
         return picture_path(self.root, digest)

@@ -68,6 +68,20 @@ def read_takes(store: ShotStore, story: str | None = None) -> list[Take]:
     return sorted(found, key=lambda take: (take.when, take.key))
 
 
+def every_key(store: ShotStore) -> list[str]:
+    """The keys of all records, readable or not.
+
+    Raises:
+        OSError: when a folder cannot be listed, so that nobody knows.
+    """
+    found: list[str] = []
+    root = store.root / "shots"
+    for group in sorted(root.iterdir()) if root.is_dir() else ():
+        if group.is_dir():
+            found += [path.name for path in sorted(group.iterdir()) if is_digest(path.name)]
+    return found
+
+
 def held_pictures(store: ShotStore, key: str) -> set[str]:
     """Digests of the pictures that a record's memory bank holds.
 

@@ -269,8 +269,9 @@ def test_a_take_that_the_script_names_is_shown(folder, tmp_path):
         assert [s.word for s in found] == ["done", "chosen", "depends 2"]
         assert found[1].video == video
     gone = tale(use_take=[None, "ef" * 8, None])
-    assert states(gone, folder) == ["done", "waiting", "depends 2"]
-    assert [s.word for s in shot_states(gone, folder, store)] == ["done", "waiting", "depends 2"]
+    unnamed = states(tale(), folder)  # what a run makes of it
+    assert states(gone, folder) == unnamed
+    assert [s.word for s in shot_states(gone, folder, store)] == unnamed
 
 
 def entry_of(folder, label) -> dict:

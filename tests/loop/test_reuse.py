@@ -54,17 +54,10 @@ def expected_results(latest: dict, story: Story, locks: dict) -> list[dict]:
     def is_of_a_shot(label: str) -> bool:
         return any(s.label == label and made_for(latest[label], texts[s.index]) for s in shots)
 
-    # 0. What the script names itself.
-    for shot in shots:
-        if shot.take:
-            shown = [label for key, label in label_of.items() if key.startswith(shot.take)]
-            found[shot.index] = latest[shown[0]] if shown else {"key": shot.take}
-    named = {entry["key"] for entry in found if entry}
-
     # 1. Locked rows have what was locked with them; of copies of a row the one with its prompt.
-    locked = [s for s in shots if s.lock and s.row and not s.take]
+    locked = [s for s in shots if s.lock and s.row]
     for key in dict.fromkeys(locks.get(s.row) for s in locked):
-        if key and key not in named:
+        if key:
             rows = [s.index for s in locked if locks.get(s.row) == key]
             entry = latest.get(label_of.get(key), {"key": key})
             fitting = [i for i in rows if made_for(entry, texts[i])]
@@ -136,6 +129,13 @@ def expected_results(latest: dict, story: Story, locks: dict) -> list[dict]:
             if not any(made_for(entry, texts[o.index]) for o in shots if o is not shot):
                 found[shot.index] = entry
                 taken.add(entry["key"])
+
+    # 7. What the script names itself, where it is known.
+    for shot in shots:
+        for key, label in label_of.items():
+            if shot.take and key.startswith(shot.take):
+                found[shot.index] = latest[label]
+                break
     return found
 
 
@@ -144,7 +144,6 @@ def expected_locks(story: Story, keys: dict[int, str | None], locks: dict) -> di
     names = {name for shot in story.shots for name in (shot.label, shot.row)}
     found = {name: key for name, key in locks.items() if name not in names}
     locked = [shot for shot in story.shots if shot.lock and keys[shot.index]]
-    locked = [shot for shot in locked if keys[shot.index] != shot.take]  # of that one no more known
     for shot in reversed(locked):  # of copies of a row the first
         found[shot.label] = keys[shot.index]
         if shot.row:
@@ -223,8 +222,7 @@ class Desk:
         steps = []
         for shot in story.shots[: self.random.randint(1, len(story.shots))]:
             plan, entry = ShotPlan(shot, story.name, story.prompt_of(shot)), results[shot.index]
-            is_known = has_key(entry) and entry != {"key": shot.take}
-            is_kept = is_known and (shot.lock or self.random.random() < 0.7)
+            is_kept = has_key(entry) and (shot.lock or self.random.random() < 0.7)
             facts = {"own": entry.get("own", "old"), "prompt": entry.get("prompt", "?")}
             if not is_kept:
                 facts = {"own": self.fresh("own"), "prompt": plan.prompt}
@@ -252,10 +250,7 @@ def expected_moves(latest: dict, story: Story, steps: list[Step], results: list[
     moved = {}
     for shot in story.shots:
         if shot.index >= len(steps):
-            is_unknown = results[shot.index] == {"key": shot.take}
-            if is_unknown or not results[shot.index]:
-                continue
-            if results[shot.index] is not latest.get(shot.label):
+            if results[shot.index] and results[shot.index] is not latest.get(shot.label):
                 names = ("key", "own", "prompt", "shot_prompt", "held_for")
                 moved[shot.label] = {n: results[shot.index][n] for n in names
                                      if n in results[shot.index]}  # fmt: skip

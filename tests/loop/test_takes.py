@@ -14,7 +14,7 @@ from helpers.fakes import noise_image
 from storymem.loop.begin import begin_shot, load_result
 from storymem.loop.changed_inputs import BodyNames
 from storymem.loop.plan import Loop, LoopSettings
-from storymem.loop.reuse import describe_result
+from storymem.loop.reuse import describe_result, latest_results, locks_of
 from storymem.loop.shot_store import ShotStore
 from storymem.loop.shots import CHOSEN, finish_shot, list_steps, lock_warnings
 from storymem.loop.state import LoopState
@@ -144,6 +144,40 @@ def test_a_named_take_that_is_gone_is_told_before_the_first_shot(loop):
     assert line.startswith("take 0123456789abcdef, which the script names for shot 2, is not among")
     assert missing_takes(loop.store, story.shots) == [line]
     assert missing_takes(loop.store, loop.story.shots) == []
+
+
+def test_a_take_that_another_shot_names_stays_locked_where_it_is(loop):
+    manifest: dict = {"shots": {}}
+    make(loop, manifest)
+    first = keys(loop, manifest)
+    manifest["locks"] = {"01_01": first[0], "r1": first[0]}
+    for prompts in (("other", "two", "three"), (with_row("other", "r1"), "two", "three")):
+        named = tale(prompts, lock=[True, False, False], use_take=[None, first[0][:16], None])
+        both = replace(loop, story=named)
+        steps = list_steps(both, manifest)
+        assert [step.record.key for step in steps[:2]] == [first[0]] * 2
+        assert [step.reason for step in steps[:2]] == ["locked", CHOSEN]
+        locks = locks_of(named, steps, latest_results(manifest["shots"], named), manifest["locks"])
+        assert locks["01_01"] == first[0]
+
+
+def test_a_lock_holds_where_the_named_take_is_gone(loop):
+    manifest: dict = {"shots": {}}
+    make(loop, manifest)
+    first = keys(loop, manifest)
+    manifest["locks"] = {"01_02": first[1]}
+    named = tale(
+        ("one", "other", "three"), lock=[False, True, False], use_take=[None, "ab" * 8, None]
+    )
+    steps = list_steps(replace(loop, story=named), manifest)
+    assert (steps[1].record.key, steps[1].reason) == (first[1], "locked")
+    results = latest_results(manifest["shots"], named, manifest["locks"])
+    assert locks_of(named, steps, results, manifest["locks"])["01_02"] == first[1]
+    settings = LoopSettings(start_shot=3)
+    later = replace(loop, story=tale(seed=[None, 4, None], use_take=[None, "ab" * 8, None]))
+    kept = list_steps(replace(later, settings=settings), manifest)
+    assert [step.plan.shot.index for step in kept] == [0, 1, 2]
+    assert kept[1].record.key == first[1]
 
 
 def test_a_damaged_take_is_not_used(loop, caplog):
