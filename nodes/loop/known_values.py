@@ -24,7 +24,7 @@ from .wires import name_of
 
 # Nodes of the host that read a file, hold a value or move pixels: quick, and always the same.
 QUICK = frozenset({
-    "CaseConverter", "EmptyImage", "GetImageSize", "ImageBatch", "ImageCrop", "ImageCropV2",
+    "CaseConverter", "EmptyImage", "ImageBatch", "ImageCrop", "ImageCropV2",
     "ImageFlip", "ImageFromBatch", "ImageInvert", "ImageRotate", "ImageScale", "ImageScaleBy",
     "ImageScaleToMaxDimension", "ImageScaleToTotalPixels", "ImageStitch", "LoadImage",
     "LoadImageOutput", "PrimitiveBoolean", "PrimitiveFloat", "PrimitiveInt", "PrimitiveString",
@@ -166,7 +166,11 @@ def _is_of_host(kind: str) -> bool:
 
 
 async def _run(kind: str, inputs: dict) -> list:
+    """What a node gives for the inputs that it has; the host hands on no others."""
     node = nodes.NODE_CLASS_MAPPINGS[kind]
+    listed = node.INPUT_TYPES()
+    wanted = {*listed.get("required", ()), *listed.get("optional", ())}
+    inputs = {name: value for name, value in inputs.items() if name in wanted}
     is_new = issubclass(node, io.ComfyNode)
     given = node.execute(**inputs) if is_new else getattr(node(), node.FUNCTION)(**inputs)
     given = await given if inspect.isawaitable(given) else given

@@ -211,7 +211,7 @@ def _answer(graph, decided: Decision, unknown: list[NotKnownError], workflow: ob
     notices = loop_notices(wires, graph.close_id, loop, steps)
     answer = answer_of(Looked(loop, steps, unknown, found), notices, warnings)
     answer["loop"] = {"open": shown(graph.open_id), "close": shown(graph.close_id)}
-    if refused := impossible_shot(wires, steps):
+    if not unknown and (refused := impossible_shot(wires, steps)):
         answer |= {"at_fault": shown(refused[0]), "error": refused[1]}
     if unknown:
         return answer

@@ -19,6 +19,7 @@ from ...storymem.loop.shots import CHOSEN, LOCKED, replaced_result, summarise_st
 from ...storymem.loop.state import LoopState
 from ...storymem.loop.take_names import find_key, missing_takes
 from ...storymem.memory.bank import MemoryBank
+from ...storymem.memory.edits_from import lost_edits
 from . import graph as loop_graph
 from .body_names import body_names
 from .known_values import KnownValues, NotKnownError
@@ -95,9 +96,11 @@ async def look_at_wire(dynprompt, begin_id: str, workflow: object) -> dict:
     notices = loop_notices(wires, graphs[0].close_id, state.loop, steps)
     story = state.loop.story
     warnings = [*notices_of(film, folder, story), *missing_takes(state.loop.store, story.shots)]
+    if not unknown:
+        warnings += lost_edits(state.loop.bank.edits, story)
     answer = answer_of(looked, notices, warnings)
     answer["loop"] = {"open": shown(begin_id), "close": shown(finishes[-1])}
-    if refused := impossible_shot(wires, steps):
+    if not unknown and (refused := impossible_shot(wires, steps)):
         answer |= {"at_fault": shown(refused[0]), "error": refused[1]}
     return answer if unknown else answer | {"summary": summarise_steps(steps)}
 

@@ -23,6 +23,8 @@ class PlanRoute:
     async def __call__(self, request: web.Request) -> web.Response:
         asked = await read_json(request)
         async with self._place:
+            if request.transport is None or request.transport.is_closing():
+                return web.Response(status=499)  # the page has asked anew
             answer = await asyncio.to_thread(
                 look_ahead, asked.get("prompt"), asked.get("node"), asked.get("workflow")
             )

@@ -29,7 +29,7 @@ from ...storymem.loop.takes import Take, differences, read_takes, takes_of
 from ...storymem.script.reader import load_story
 from ...storymem.script.story import Shot, Story
 from ..host.folders import short_places
-from ..host.server import read_json
+from ..host.server import find_server, read_json
 from ..host.store import STORE_FOLDER
 from ..story import NO_FILE, read_source
 from .story_routes import DEFAULT_PREFIX, in_thread, text_of
@@ -131,7 +131,19 @@ def _shown_key(story: Story, prefix: str, shot: Shot) -> str:
     return str(find_film(folder, plain).results(plain)[shot.index].get("key", ""))
 
 
+def _check_idle() -> None:
+    """Raise ValueError while the host makes anything: a run finds out which takes it needs before
+    it says so."""
+    queue = getattr(find_server(), "prompt_queue", None)
+    if queue is not None and queue.get_tasks_remaining():
+        raise ValueError(
+            "the queue is not empty, and what it makes may need what is to be removed; wait until "
+            "it is, or clear it"
+        )
+
+
 def _remove_one(key: str, script: Mapping[str, str]) -> dict:
+    _check_idle()
     text, _name = read_source(script["script"], script["file"] or NO_FILE)
     return {"freed": remove_take(_store(), key, [text])}
 
@@ -139,6 +151,8 @@ def _remove_one(key: str, script: Mapping[str, str]) -> dict:
 def _clean(script: Mapping[str, str], is_meant: bool) -> dict:
     store, story = _store(), _story(script)
     unused: Unused = find_unused(store, story.name, [story.source])
+    if is_meant:
+        _check_idle()
     freed = remove_unused(store, unused) if is_meant else 0
     return {"takes": len(unused.takes), "size": unused.size, "freed": freed}
 

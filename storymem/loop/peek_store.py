@@ -11,8 +11,8 @@ from threading import Lock
 
 from ..memory.bank import MemoryBank
 from ..memory.frame import MemoryFrame
-from .shot_record import Record
-from .shot_store import ShotStore
+from .shot_record import DamagedError, Record
+from .shot_store import ShotResult, ShotStore, picture_path
 
 MOST_KNOWN = 5_000  # records that are remembered, a few thousand characters each
 MOST_FRAMES = 50_000  # that their banks share
@@ -59,6 +59,18 @@ class PeekStore(ShotStore):
         """As ``ShotStore.outline``."""
         read = super().outline
         return _MEMORY.recall("bank", record.folder, lambda: read(record))
+
+    def load(self, record: Record) -> ShotResult:
+        """As ``ShotStore.load``, without a look into the pictures, which nobody sees here.
+
+        Raises:
+            DamagedError: when one is missing.
+        """
+        bank = self.outline(record)
+        for frame in (*bank.frames, *bank.dropped):
+            if not picture_path(self.root, frame.digest).is_file():
+                raise DamagedError(f"the picture {frame.digest} of {record.folder} is missing")
+        return ShotResult(bank, self.load_tail(record))
 
     def keep_pictures(self, frames: Iterable[MemoryFrame]) -> None:
         """Nothing is kept."""

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from helpers.browser import eventually, find_chromium
-from helpers.loop_graphs import story
+from helpers.loop_graphs import hold, release, story
 from helpers.story_page import look
 
 pytestmark = [
@@ -178,3 +178,22 @@ def test_takes_in_chinese_and_light(page):
     assert "影片中" in takes(page)[0]["words"]
     assert eventually(page.page, lambda: all(video["ready"] >= 2 for video in played(page)))
     look(page, "takes-light")
+
+
+def test_nothing_is_deleted_while_the_queue_is_not_empty(page, server):
+    page.load(story(2, name="Busy", cuts=[True] * 2), seconds=0.3)
+    assert page.run() == [1, 2]
+    body = {"script": page.widget("script"), "file": "none", "character": "", "prefix": "page"}
+    (take,) = server.post("/storymem/takes", {**body, "shot": 0})["takes"]
+    roll(page, "01_01")
+    hold(page.log)
+    try:
+        page.queue()
+        for path, more in (("remove", {"key": take["key"]}), ("clean", {"remove": True})):
+            answer = server.post(f"/storymem/takes/{path}", {**body, **more})
+            assert "the queue is not empty" in answer["error"]
+    finally:
+        release(page.log)
+    assert eventually(page.page, lambda: not server.get("/queue")["queue_running"])
+    takes_now = server.post("/storymem/takes", {**body, "shot": 0})["takes"]
+    assert take["key"] in {one["key"] for one in takes_now}
