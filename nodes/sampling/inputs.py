@@ -6,6 +6,7 @@ from comfy_api.latest import io
 
 from ...storymem.sampling.conditioning import check_size
 from ...storymem.sampling.continuity import CONTINUITY_CHOICES
+from ...storymem.sampling.memory_refresh import EXACT, MEMORY_REFRESH
 from ...storymem.sampling.recipe import Recipe
 from ...storymem.sampling.request import SIZE_RULES
 from ..types import Bank, Shot
@@ -197,3 +198,27 @@ def denoise_input(**kwargs):
         tooltip="Fraction of the schedule to run. Leave at 1: shots start from noise.",
         **kwargs,
     )
+
+
+def refresh_inputs() -> list:
+    """In which steps memory runs along with the shot."""
+    return [
+        io.Combo.Input(
+            "memory_refresh",
+            options=list(MEMORY_REFRESH),
+            default=EXACT,
+            optional=True,
+            advanced=True,
+            tooltip="exact: memory runs along in every step. cached: in few steps, and in those "
+            "between the shot reads the memory's kept keys and values, which is faster and not "
+            "quite the same picture.",
+        ),
+        io.String.Input(
+            "refresh_steps",
+            default="",
+            optional=True,
+            advanced=True,
+            tooltip="With cached: the steps in which memory runs along, counted from the first "
+            "step of each expert, such as 0 1 3 7 15. Empty: 0 1 3 7 15 31 and so on.",
+        ),
+    ]

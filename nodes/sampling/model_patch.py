@@ -7,6 +7,7 @@ from collections.abc import Callable
 from comfy.patcher_extension import WrappersMP
 from comfy_api.latest import io
 
+from ...storymem.sampling.memory_refresh import EVERY_STEP, EXACT, Refresh
 from ...storymem.sampling.rope import (
     MEMORY_ROPE_SHIFT,
     check_memory_span,
@@ -21,16 +22,21 @@ from ..host.wan_models import (
     refuse_context_windows,
     require_wan,
 )
+from .cached_memory import cache_memory, forget_cached
 from .conditioning import MEMORY_FRAMES_KEY
+from .inputs import refresh_inputs
 
 ROPE_ENCODE = "diffusion_model.rope_encode"
 WRAPPER_KEY = "storymem_m2v"
 
 
-def patch_memory_positions(model, memory_frames: int, rope_shift: int = MEMORY_ROPE_SHIFT):
+def patch_memory_positions(
+    model, memory_frames: int, rope_shift: int = MEMORY_ROPE_SHIFT, refresh: Refresh = EVERY_STEP
+):
     """A clone of ``model`` that expects ``memory_frames`` latent frames before the shot.
 
     What an earlier patch put on the model is taken off first; without memory frames that is all.
+    ``refresh`` says in which steps memory runs along.
     """
     check_memory_span(memory_frames, rope_shift)
     patched = without_memory_positions(model)
@@ -44,6 +50,8 @@ def patch_memory_positions(model, memory_frames: int, rope_shift: int = MEMORY_R
         WrappersMP.OUTER_SAMPLE, WRAPPER_KEY, check_before_sampling(memory_frames)
     )
     prefer_cudnn(patched)
+    if refresh.is_cached:
+        cache_memory(patched, memory_frames, refresh.steps)
     return patched
 
 
@@ -69,6 +77,7 @@ def without_memory_positions(model):
     else:
         restored.add_object_patch(ROPE_ENCODE, original)  # another pack's, put on before ours
     forget_cudnn(restored)
+    forget_cached(restored)
     return restored
 
 
@@ -155,17 +164,22 @@ class M2VModelPatch(io.ComfyNode):
                     "the LoRA was trained with; 1 makes memory look like the moment just before "
                     "the shot.",
                 ),
+                *refresh_inputs(),
             ],
             outputs=[io.Model.Output(tooltip="A patched copy; the original is unchanged.")],
         )
 
     @classmethod
-    def execute(cls, model, memory_frames, rope_shift=MEMORY_ROPE_SHIFT):
+    def execute(
+        cls, model, memory_frames, rope_shift=MEMORY_ROPE_SHIFT, memory_refresh=EXACT,
+        refresh_steps="",
+    ):  # fmt: skip
+        refresh = Refresh.of(memory_refresh, refresh_steps)
         # From text alone there is no memory: a switch between both pairs may lead here.
         from_text = (T2V_CHANNELS,) if memory_frames == 0 else ()
         require_wan(model, "model", I2V_CHANNELS, *from_text)
         refuse_context_windows(model.model_options, "model")
-        return io.NodeOutput(patch_memory_positions(model, memory_frames, rope_shift))
+        return io.NodeOutput(patch_memory_positions(model, memory_frames, rope_shift, refresh))
 
 
 NODES = [M2VModelPatch]

@@ -12,6 +12,7 @@ import latent_preview
 import torch
 from comfy_api.latest import io
 
+from ...storymem.sampling.memory_refresh import EVERY_STEP, EXACT, Refresh
 from ...storymem.sampling.recipe import Recipe, odd_pair
 from ...storymem.sampling.request import ShotRequest
 from ...storymem.sampling.unipc import SAMPLER, SCHEDULER, released_sigmas
@@ -41,6 +42,7 @@ from .inputs import (
     check_typed_size,
     continuity_input,
     denoise_input,
+    refresh_inputs,
     seed_input,
     shift_input,
     shot_inputs,
@@ -72,9 +74,11 @@ def check_models(model_high, model_low, t2v_high, t2v_low) -> None:
     check_pair(t2v_high, t2v_low, "t2v_high", "t2v_low", T2V_CHANNELS)
 
 
-def prepare_model(model, memory_frames: int, rope_shift: int, shift: float):
+def prepare_model(
+    model, memory_frames: int, rope_shift: int, shift: float, refresh: Refresh = EVERY_STEP
+):
     """A clone of the model with memory positions and the schedule's shift."""
-    model = patch_memory_positions(model, memory_frames, rope_shift)
+    model = patch_memory_positions(model, memory_frames, rope_shift, refresh)
     return patch_shift(model, shift) if shift > 0 else model
 
 
@@ -166,13 +170,14 @@ def shot_callback(model, steps: int, memory_frames: int):
 
 
 def sample_shot(
-    models, positive, negative, request: ShotRequest, memory_frames: int, sigmas, recipe: Recipe
-):
+    models, positive, negative, request: ShotRequest, memory_frames: int, sigmas, recipe: Recipe,
+    refresh: Refresh = EVERY_STEP,
+):  # fmt: skip
     """Run the sampler over memory and shot; the shot's latent ``[1, 16, F, h, w]``."""
     high, low = (
         None
         if model is None
-        else prepare_model(model, memory_frames, recipe.rope_shift, recipe.shift)
+        else prepare_model(model, memory_frames, recipe.rope_shift, recipe.shift, refresh)
         for model in models
     )
     latent = empty_latent(request, memory_frames)
@@ -278,6 +283,7 @@ class M2VSampler(io.ComfyNode):
                     tooltip="Distance in time between memory frames, in latent frames. 5 is what "
                     "the LoRA was trained with.",
                 ),
+                *refresh_inputs(),
             ],
             outputs=[
                 io.Latent.Output(
@@ -298,12 +304,14 @@ class M2VSampler(io.ComfyNode):
         cfg, sampler_name, scheduler, continuity="auto", model_low=None, t2v_high=None,
         t2v_low=None, bank=None, shot=None, previous_frames=None, start_image=None,
         cfg_low=RELEASED.cfg_low, shift=RELEASED.shift, boundary=RELEASED.boundary,
-        denoise=RELEASED.denoise, rope_shift=RELEASED.rope_shift,
+        denoise=RELEASED.denoise, rope_shift=RELEASED.rope_shift, memory_refresh=EXACT,
+        refresh_steps="",
     ):  # fmt: skip
         recipe = Recipe(
             steps=steps, cfg=cfg, cfg_low=cfg_low, shift=shift, boundary=boundary,
             sampler=sampler_name, rope_shift=rope_shift, scheduler=scheduler, denoise=denoise,
         )  # fmt: skip
+        refresh = Refresh.of(memory_refresh, refresh_steps)
         check_models(model_high, model_low, t2v_high, t2v_low)
         tell_node(getattr(cls, "hidden", None), odd_pair(sampler_name, scheduler) or "")
         require_vae(vae)
@@ -328,7 +336,9 @@ class M2VSampler(io.ComfyNode):
             positive, negative, memory_frames = condition_on_memory(
                 positive, negative, vae, request
             )
-        samples = sample_shot(models, positive, negative, request, memory_frames, sigmas, recipe)
+        samples = sample_shot(
+            models, positive, negative, request, memory_frames, sigmas, recipe, refresh
+        )
         return io.NodeOutput({"samples": samples})
 
 

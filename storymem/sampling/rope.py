@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 
+SHOT_ONLY = "storymem_shot_only"  # in transformer_options: the latent comes without its memory
 MEMORY_ROPE_SHIFT = 5  # the authors' fixed code: positions between two memory frames
 
 
@@ -63,13 +64,15 @@ def encode_with_memory(original: Callable, memory_frames: int, rope_shift: int) 
             if steps_t is not None:
                 kwargs["steps_t"] = steps_t
             return original(t, h, w, t_start=t_start, **kwargs)
+        kwargs["dtype"] = torch.float32  # bf16 rounds positions beyond 256 and scaled ones
+        if (kwargs.get("transformer_options") or {}).get(SHOT_ONLY):
+            return original(t, h, w, **kwargs)
         if t <= memory_frames:
             raise ValueError(
                 f"the latent has {t} frames, but M2V Model Patch expects {memory_frames} memory "
                 "frames before the shot; use the latent and memory_frames from the same M2V "
                 "Conditioning"
             )
-        kwargs["dtype"] = torch.float32  # bf16 rounds positions beyond 256 and scaled ones
         options = (kwargs.get("transformer_options") or {}).get("rope_options") or {}
         first = -memory_frames * rope_shift * options.get("scale_t", 1.0)
         memory = original(span, h, w, t_start=first, steps_t=memory_frames, **kwargs)
