@@ -1,0 +1,170 @@
+"""Seconds and memory of memory that runs along in few steps, against exact and against none.
+
+    python tests/bench/bench_cached_memory.py                    # CPU: tiny weights, that it runs
+    python tests/bench/bench_cached_memory.py --full             # GPU: A14B at 832x480x81
+    python tests/bench/bench_cached_memory.py --full --shots     # and whole shots of 40 steps
+
+Needs a ComfyUI checkout (COMFYUI_PATH, else ~/ComfyUI). The host's model with random bf16 weights
+and the pack's own wrapper, so that only times and memory mean anything; all forwards share one set
+of weights. Each line is written when it is known.
+"""
+
+from __future__ import annotations
+
+# ruff: noqa: T201  it is a script: what it prints is its result
+import argparse
+import importlib
+import json
+import statistics
+import sys
+import types
+
+import torch
+from bench_m2v import FULL, HOST, PACK, TEXT_TOKENS, TINY, Meter, build_model
+
+SHIFT = 5
+STEPS, BOUNDARY = 40, 0.9
+MEMORY = (0, 3, 5, 10)
+
+
+def load_pack():
+    """The pack's modules by name, without its nodes, which want a whole host."""
+    for name, folder in (("pack", PACK), ("pack.nodes", PACK / "nodes")):
+        module = types.ModuleType(name)
+        module.__path__ = [str(folder)]
+        sys.modules[name] = module
+    names = ("nodes.sampling.cached_memory", "nodes.sampling.memory_store", "nodes.host.attention",
+             "storymem.sampling.rope", "storymem.sampling.unipc")  # fmt: skip
+    return types.SimpleNamespace(
+        **{name.rpartition(".")[2]: importlib.import_module(f"pack.{name}") for name in names}
+    )
+
+
+class Shot:
+    """The forwards of a shot with so many memory frames."""
+
+    def __init__(self, pack, model, memory: int, size, device, dtype):
+        self.pack, self.model, self.memory = pack, model, memory
+        generator = torch.Generator(device).manual_seed(1)
+        shape = (1, 36, memory + size[0], size[1], size[2])
+        self.x = torch.randn(*shape, generator=generator, device=device, dtype=dtype)
+        self.context = torch.randn(
+            1, TEXT_TOKENS, 4096, generator=generator, device=device, dtype=dtype
+        )
+        plain = type(model).rope_encode.__get__(model)
+        self.encode = pack.rope.encode_with_memory(plain, memory, SHIFT) if memory else plain
+
+    def forward(self, sigma: float, levels, cached=None):
+        """One evaluation; ``cached`` is the wrapper of the expert whose turn it is."""
+        device = self.x.device
+        options = {
+            "sigmas": torch.tensor([sigma]), "sample_sigmas": torch.tensor([*levels, 0.0]),
+            "cond_or_uncond": [0], "uuids": [1], "wrappers": {},
+        }  # fmt: skip
+        if device.type == "cuda":
+            options["optimized_attention_override"] = self.pack.attention.cudnn_attention
+        if cached is not None:
+            options["wrappers"] = {"diffusion_model": {"ours": [cached]}}
+        self.model.rope_encode = self.encode
+        try:
+            t = torch.tensor([sigma * 1000], device=device)
+            return self.model(self.x, t, context=self.context, transformer_options=options)
+        finally:
+            del self.model.rope_encode
+
+    def wrapper(self, place: str, steps=None):
+        """The pack's wrapper, whose store goes to ``place``."""
+        store = self.pack.memory_store
+        self.pack.cached_memory.place_for = lambda *_: store.Place[place]
+        return self.pack.cached_memory.CachedMemory(self.memory, steps)
+
+    def whole(self, levels, how: str):
+        """All steps of both experts, one prompt."""
+        high = [s for s in levels if s >= BOUNDARY]
+        for part in (high, levels[len(high) :]):
+            cached = None if how in ("none", "exact") else self.wrapper(how)
+            for sigma in part:
+                self.forward(sigma, part, cached)
+            if cached is not None:
+                cached.forget()
+
+
+def tell(**facts) -> None:
+    print(json.dumps(facts), flush=True)
+
+
+def forwards(meter: Meter, shot: Shot, base: dict) -> None:
+    """Exact, refresh and cached evaluations, each warm."""
+    levels = [0.99, 0.98]
+    _, _, peak = meter.first(lambda: shot.forward(0.99, levels))
+    seconds = statistics.median(meter.once(lambda: shot.forward(0.99, levels)) for _ in range(3))
+    base.setdefault("seconds", seconds)
+    tell(memory=shot.memory, how="exact", seconds=round(seconds, 3),
+         over_none=round(seconds / base["seconds"], 3), peak_gib=round(peak, 2))  # fmt: skip
+    exact_peak = peak
+    places = ("CARD", "HOST", "FP8") if meter.is_gpu else ("CARD",)
+    for place in places if shot.memory else ():
+        cached = shot.wrapper(place, (0,))
+        _, _, peak = meter.first(lambda c=cached: shot.forward(0.99, levels, c))
+        refresh = statistics.median(
+            meter.once(lambda c=cached: shot.forward(0.99, levels, c)) for _ in range(2)
+        )
+        shot.forward(0.98, levels, cached)
+        step = statistics.median(
+            meter.once(lambda c=cached: shot.forward(0.98, levels, c)) for _ in range(3)
+        )
+        if meter.is_gpu:
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            shot.forward(0.98, levels, cached)
+            torch.cuda.synchronize()
+            of_step = (torch.cuda.max_memory_allocated() - before) / 2**30
+        tell(memory=shot.memory, how=place.lower(), refresh=round(refresh, 3),
+             step=round(step, 3), over_none=round(step / base["seconds"], 3),
+             refresh_over_exact=round(refresh / seconds, 3), peak_gib=round(peak, 2),
+             more_than_exact_gib=round(peak - exact_peak, 2),
+             step_gib=round(of_step, 2) if meter.is_gpu else 0)  # fmt: skip
+        cached.forget()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--full", action="store_true", help="A14B at 832x480x81 (needs 80 GB)")
+    parser.add_argument("--shots", action="store_true", help="whole shots of 40 steps")
+    parser.add_argument("--memory", type=int, nargs="+", default=MEMORY)
+    options = parser.parse_args()
+    is_gpu = torch.cuda.is_available()
+    sys.argv = sys.argv[:1] + ([] if is_gpu else ["--cpu"])
+    sys.path.insert(0, str(HOST))
+    import comfy.options
+
+    comfy.options.enable_args_parsing(not is_gpu)
+    import comfy.model_management
+
+    pack = load_pack()
+    device = torch.device("cuda" if is_gpu else "cpu")
+    dtype = torch.bfloat16 if is_gpu else torch.float32
+    shape, size = (FULL, (21, 60, 104)) if options.full else (TINY, (5, 12, 16))
+    model = build_model(shape, device, dtype)
+    meter, base = Meter(device, 3), {}
+    tell(device=torch.cuda.get_device_name() if is_gpu else "CPU", torch=torch.__version__,
+         blocks=shape["num_layers"], shot_latent=size)  # fmt: skip
+    with torch.inference_mode():
+        for memory in options.memory:
+            forwards(meter, Shot(pack, model, memory, size, device, dtype), base)
+        if not options.shots:
+            return
+        steps = STEPS if options.full else 4
+        levels = pack.unipc.released_sigmas(steps, 4.0)[:-1].tolist()
+        none = Shot(pack, model, 0, size, device, dtype)
+        ten = Shot(pack, model, options.memory[-1], size, device, dtype)
+        seconds = {}
+        for name, shot in (("none", none), ("CARD", ten), ("exact", ten)):
+            seconds[name] = meter.once(lambda s=shot, n=name: s.whole(levels, n))
+            tell(shot=name.lower(), memory=shot.memory, steps=steps,
+                 seconds=round(seconds[name], 2),
+                 over_none=round(seconds[name] / seconds["none"], 3))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
