@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import torch
 from comfy.patcher_extension import WrappersMP
 
-from ...storymem.sampling.memory_refresh import RefreshClock, refresh_schedule
+from ...storymem.sampling.memory_refresh import Refresh, RefreshClock, refresh_schedule
 from ...storymem.sampling.rope import SHOT_ONLY
 from ..host.attention import OVERRIDE
 from .memory_store import KeptMemory, Place, place_for
@@ -63,10 +63,8 @@ class _Pass:
 class CachedMemory:
     """The wrapper of one expert: what it keeps lasts for one run of a sampler."""
 
-    def __init__(self, memory_frames: int, steps: tuple[int, ...] | None = None):
-        """``steps``: those that refresh, counted from the expert's first; ``None``: the
-        library's schedule."""
-        self.memory_frames, self.steps = memory_frames, steps
+    def __init__(self, memory_frames: int, refresh: Refresh):
+        self.memory_frames, self.refresh = memory_frames, refresh
         self._clock: RefreshClock | None = None
         self._levels: tuple[float, ...] = ()
         self._kept: dict[torch.device, tuple[tuple, KeptMemory]] = {}
@@ -150,7 +148,9 @@ class CachedMemory:
     def _clock_of(self, options: dict) -> RefreshClock:
         """The clock of this run: another schedule is another run."""
         made = [float(sigma) for sigma in options["sample_sigmas"][:-1]]
-        steps = refresh_schedule(len(made)) if self.steps is None else self.steps
+        steps = self.refresh.steps
+        if steps is None:
+            steps = refresh_schedule(len(made), self.refresh.whole)
         levels = tuple(made[step] for step in steps if step < len(made))
         if self._clock is None or levels != self._levels:
             self._clock, self._levels = RefreshClock(levels), levels
@@ -186,9 +186,9 @@ class CachedMemory:
             logger.info("StoryMem: memory runs along in every step (memory_refresh exact): %s", why)
 
 
-def cache_memory(model, memory_frames: int, steps: tuple[int, ...] | None) -> None:
+def cache_memory(model, memory_frames: int, refresh: Refresh) -> None:
     """Let a *cloned* model with memory positions run its memory along in few steps only."""
-    cached = CachedMemory(memory_frames, steps)
+    cached = CachedMemory(memory_frames, refresh)
     model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, WRAPPER_KEY, cached)
     model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, WRAPPER_KEY, _run(cached))
 

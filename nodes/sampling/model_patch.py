@@ -51,7 +51,7 @@ def patch_memory_positions(
     )
     prefer_cudnn(patched)
     if refresh.is_cached:
-        cache_memory(patched, memory_frames, refresh.steps)
+        cache_memory(patched, memory_frames, refresh)
     return patched
 
 

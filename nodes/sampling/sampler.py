@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import comfy.model_management
 import comfy.model_sampling
@@ -332,6 +333,7 @@ class M2VSampler(io.ComfyNode):
                 recipe.describe_text_shot(),
             )
         sigmas = shot_sigmas(models[0], recipe)
+        refresh = replace(refresh, whole=len(sigmas) - 1)
         if not from_text:
             positive, negative, memory_frames = condition_on_memory(
                 positive, negative, vae, request

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 EXACT, CACHED = "exact", "cached"
 MEMORY_REFRESH = (EXACT, CACHED)
 MOST_STEPS = 10_000
+USUAL_STEPS = 20  # at which the schedule was measured
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Refresh:
 
     is_cached: bool = False
     steps: tuple[int, ...] | None = None  # counted from an expert's first; None: the library's
+    whole: int | None = None  # steps of the whole run, where they are known
 
     @classmethod
     def of(cls, memory_refresh: str, refresh_steps: str) -> Refresh:
@@ -41,18 +43,25 @@ class Refresh:
 EVERY_STEP = Refresh()
 
 
-def refresh_schedule(steps: int) -> tuple[int, ...]:
-    """Steps of one expert that refresh, counted from its first: 0, 1, 3, 7, 15 and so on.
+def refresh_schedule(steps: int, whole: int | None = None) -> tuple[int, ...]:
+    """Steps of one expert that refresh, counted from its first: 0, 1, 3, 7, 15 and so on where a
+    run has about 20 steps; of a longer run, whose steps are smaller, as many steps further apart.
+
+    Args:
+        steps: those that the expert makes.
+        whole: those of the whole run, of both experts; ``None``: ``steps``.
 
     Raises:
         ValueError: for a negative number of steps.
     """
-    if steps < 0:
-        raise ValueError(f"an expert makes 0 or more steps, but steps is {steps}")
-    found, step = [], 0
-    while step < steps:
-        found.append(step)
-        step = 2 * step + 1
+    whole = steps if whole is None else whole
+    if steps < 0 or whole < 0:
+        raise ValueError(f"a run makes 0 or more steps, but they are {steps} of {whole}")
+    unit = max(1, round(whole / USUAL_STEPS))
+    found, power = [], 1
+    while unit * (power - 1) < steps:
+        found.append(unit * (power - 1))
+        power *= 2
     return tuple(found)
 
 

@@ -34,7 +34,7 @@ def load_pack():
         module.__path__ = [str(folder)]
         sys.modules[name] = module
     names = ("nodes.sampling.cached_memory", "nodes.sampling.memory_store", "nodes.host.attention",
-             "storymem.sampling.rope", "storymem.sampling.unipc")  # fmt: skip
+             "storymem.sampling.memory_refresh", "storymem.sampling.rope", "storymem.sampling.unipc")  # fmt: skip
     return types.SimpleNamespace(
         **{name.rpartition(".")[2]: importlib.import_module(f"pack.{name}") for name in names}
     )
@@ -72,17 +72,18 @@ class Shot:
         finally:
             del self.model.rope_encode
 
-    def wrapper(self, place: str, steps=None):
+    def wrapper(self, place: str, steps=None, whole=None):
         """The pack's wrapper, whose store goes to ``place``."""
         store = self.pack.memory_store
         self.pack.cached_memory.place_for = lambda *_: store.Place[place]
-        return self.pack.cached_memory.CachedMemory(self.memory, steps)
+        refresh = self.pack.memory_refresh.Refresh(True, steps, whole)
+        return self.pack.cached_memory.CachedMemory(self.memory, refresh)
 
     def whole(self, levels, how: str):
         """All steps of both experts, one prompt."""
         high = [s for s in levels if s >= BOUNDARY]
         for part in (high, levels[len(high) :]):
-            cached = None if how in ("none", "exact") else self.wrapper(how)
+            cached = None if how in ("none", "exact") else self.wrapper(how, whole=len(levels))
             for sigma in part:
                 self.forward(sigma, part, cached)
             if cached is not None:
@@ -131,6 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--full", action="store_true", help="A14B at 832x480x81 (needs 80 GB)")
     parser.add_argument("--shots", action="store_true", help="whole shots of 40 steps")
+    parser.add_argument("--only-shots", action="store_true", help="nothing but whole shots")
     parser.add_argument("--memory", type=int, nargs="+", default=MEMORY)
     options = parser.parse_args()
     is_gpu = torch.cuda.is_available()
@@ -150,16 +152,16 @@ def main() -> None:
     tell(device=torch.cuda.get_device_name() if is_gpu else "CPU", torch=torch.__version__,
          blocks=shape["num_layers"], shot_latent=size)  # fmt: skip
     with torch.inference_mode():
-        for memory in options.memory:
+        for memory in () if options.only_shots else options.memory:
             forwards(meter, Shot(pack, model, memory, size, device, dtype), base)
-        if not options.shots:
+        if not (options.shots or options.only_shots):
             return
         steps = STEPS if options.full else 4
         levels = pack.unipc.released_sigmas(steps, 4.0)[:-1].tolist()
         none = Shot(pack, model, 0, size, device, dtype)
         ten = Shot(pack, model, options.memory[-1], size, device, dtype)
         seconds = {}
-        for name, shot in (("none", none), ("CARD", ten), ("exact", ten)):
+        for name, shot in (("none", none), ("HOST" if is_gpu else "CARD", ten), ("exact", ten)):
             seconds[name] = meter.once(lambda s=shot, n=name: s.whole(levels, n))
             tell(shot=name.lower(), memory=shot.memory, steps=steps,
                  seconds=round(seconds[name], 2),
