@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection
+from contextlib import nullcontext
 
 import torch
 from einops import rearrange
 
 from ..files.weights_file import read_state_dict
+from ..headless.cached_memory import install_cached_memory, tokens_of
 from . import vae
 
 MASK_CHANNELS = 4
@@ -112,24 +115,48 @@ def sample(
     empty_text: torch.Tensor | None = None,
     cfg: float = 1.0,
     moments: torch.Tensor | None = None,
+    refreshes: Collection[int] | None = None,
 ) -> torch.Tensor:
     """Euler from noise to the shot's latents, [B, F, 16, h, w]; memory runs along and is dropped.
 
     Begins from ``noise``, of ``known``'s shape, or draws it. ``cfg`` other than 1 needs
-    ``empty_text``, [B, 5, 4096].
+    ``empty_text``, [B, 5, 4096]. With ``refreshes`` memory runs along in these steps alone (the
+    first is always one), and its kept keys and values of the prompt are read in the others.
     """
     x = noise
     if x is None:
         x = torch.randn(known.shape, generator=generator, device=known.device)
     sigmas = shifted(torch.linspace(1, 0, steps + 1)).tolist()
     place = {"memory_frames": memory_frames, "rope_shift": rope_shift, "moments": moments}
-    for now, after in itertools.pairwise(sigmas):
+    kept = None
+    if refreshes is not None and memory_frames:
+        kept = install_cached_memory(model)
+    for step, (now, after) in enumerate(itertools.pairwise(sigmas)):
         sigma = torch.full((len(x),), now, device=x.device)
-        velocity = predict(model, x, mask, known, sigma, text, **place).float()
+        if kept is None or step == 0 or step in refreshes:
+            tokens = tokens_of(model, memory_frames, *x.shape[-2:]) if kept else 0
+            with kept.keeping(tokens) if kept else nullcontext():
+                velocity = predict(model, x, mask, known, sigma, text, **place).float()
+            other_place, at = place, slice(None)
+            reading = nullcontext
+        else:
+            at, other_place = slice(memory_frames, None), {**place, "memory_frames": 0}
+            other_place["moments"] = None
+            reading = kept.reading
+            parts = x[:, at], mask[:, at], known[:, at], sigma
+            with reading():
+                velocity = predict(model, *parts, text, **other_place).float()
         if cfg != 1:
-            other = predict(model, x, mask, known, sigma, empty_text, **place).float()
+            parts = x[:, at], mask[:, at], known[:, at], sigma
+            with reading():
+                other = predict(model, *parts, empty_text, **other_place).float()
             velocity = other + cfg * (velocity - other)
+        if velocity.shape[1] < x.shape[1]:
+            memory = (x[:, :memory_frames] - known[:, :memory_frames].float()) / now
+            velocity = torch.cat([memory, velocity], 1)
         x = x + (after - now) * velocity
+    if kept is not None:
+        kept.free()
     return x[:, memory_frames:]
 
 

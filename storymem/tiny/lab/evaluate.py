@@ -12,9 +12,10 @@ import argparse
 import torch
 
 from ...sampling.continuity import OVERLAP_FRAMES
+from ...sampling.memory_refresh import refresh_schedule
 from ...script.continuity import MODE_OF_CONTINUITY
 from ...selection import keyframes
-from .. import picture, staging, world
+from .. import demo, picture, staging, world
 from . import flow, measures, plots, trials
 from .player import CONTINUITY, Case, Played, returning
 from .statistics import widest
@@ -35,6 +36,8 @@ LIKE_CLIP = {
     "threshold": keyframes.SIMILARITY_THRESHOLD,
     "known": keyframes.KNOWN_THRESHOLD,
 }
+# Memory runs along in few steps, and its kept keys and values are read in the others.
+CACHED = {"refreshes": refresh_schedule(demo.RECIPE["steps"])}
 CASES = (
     FULL,
     Case("none", **NO_MEMORY),
@@ -53,6 +56,10 @@ CASES = (
     Case("spoilt_unfiltered", **SPOILT, filters=False),
     Case("entities_only", policy="entities_only"),
     Case("generated_entities_only", portraits=False, policy="entities_only"),
+    Case("full_cached", **CACHED),
+    Case("portraits_only_cached", remembers=False, **CACHED),
+    Case("generated_cached", portraits=False, **CACHED),
+    Case("full_cached_once", refreshes=(0,)),
     Case("seam_cut", begins=world.CUT),
     Case("seam_mi2v", begins=world.FIRST_FRAME),
     Case("seam_mm2v", begins=world.FIVE_FRAMES),
@@ -96,6 +103,8 @@ BARS = {
 COMPARED = (
     *(("full", other) for other in ("none", "s1", "s0", "portraits_only")),
     ("entities_only", "full"),
+    *((f"{name}_cached", name) for name in ("full", "portraits_only")),
+    ("full_cached_once", "full"),
 )
 KEPT_COMPARED = (
     ("generated", "random_frames"),
@@ -104,6 +113,7 @@ KEPT_COMPARED = (
     ("clip_6", "clip_random_6"),
     ("spoilt_filtered", "spoilt_unfiltered"),
     ("generated_entities_only", "generated"),
+    ("generated_cached", "generated"),
 )
 
 

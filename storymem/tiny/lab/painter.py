@@ -33,10 +33,13 @@ class Request:
 class Painter:
     """The model and what it has already encoded."""
 
-    def __init__(self, model, codec: corpus.LatentCodec, *, steps: int, cfg: float = 1.0):
+    def __init__(
+        self, model, codec: corpus.LatentCodec, *, steps: int, cfg: float = 1.0, refreshes=None
+    ):
         model.rope = dit.KnownPositions(model.rope)
         self.model = model.to(codec.device)
         self.codec, self.steps, self.cfg = codec, steps, cfg
+        self.refreshes = refreshes  # steps in which memory runs along; None: all
         self._words, self._slots = (part.to(codec.device) for part in text.vectors())
         self._images: dict[str, torch.Tensor] = {}
         self._grey: torch.Tensor | None = None
@@ -85,6 +88,7 @@ class Painter:
                 empty_text=self._slots.expand(len(requests), -1, -1),
                 cfg=self.cfg,
                 moments=moments,
+                refreshes=self.refreshes,
             )
 
     def _memory(self, memories: Sequence[Sequence[MemoryFrame]]) -> torch.Tensor:

@@ -57,6 +57,7 @@ class Case:
     known: float = demo.KEYFRAME_THRESHOLD  # above it a keyframe is in the bank already
     sees: str = "layout"  # what keyframes are compared by, or stand_in, which stands in for CLIP
     policy: str = "window"  # which frames of the bank a shot sees
+    refreshes: tuple[int, ...] | None = None  # steps in which memory runs along; None: all
     real_time: bool = False  # memory's positions are the latent frames since; rope_shift is unused
 
 

@@ -19,7 +19,7 @@ import torch
 from ...files.disk import write_whole
 from .. import demo, files, judge, stand_in, world
 from . import measures
-from .painter import load_painter, random_painter
+from .painter import Painter, load_painter, random_painter
 from .player import Case, Played, play
 
 logger = logging.getLogger(__name__)
@@ -58,6 +58,9 @@ class Trials:
 
         if self.embedder is None and (case.policy == "relevant" or case.sees == "stand_in"):
             self.embedder = stand_in.StandIn(self.options.device)
+
+        if isinstance(self.paint, Painter):
+            self.paint.refreshes = case.refreshes
 
         def paint(requests, rope_shift):
             return self._clocked("painting", self.paint, requests, rope_shift)
