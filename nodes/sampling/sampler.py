@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 
 import comfy.model_management
 import comfy.model_sampling
@@ -171,10 +170,10 @@ def shot_callback(model, steps: int, memory_frames: int):
 
 
 def sample_shot(
-    models, positive, negative, request: ShotRequest, memory_frames: int, sigmas, recipe: Recipe,
-    refresh: Refresh = EVERY_STEP,
-):  # fmt: skip
+    models, positive, negative, request: ShotRequest, memory_frames: int, sigmas, recipe: Recipe
+):
     """Run the sampler over memory and shot; the shot's latent ``[1, 16, F, h, w]``."""
+    refresh = recipe.refresh(len(sigmas) - 1)
     high, low = (
         None
         if model is None
@@ -311,8 +310,8 @@ class M2VSampler(io.ComfyNode):
         recipe = Recipe(
             steps=steps, cfg=cfg, cfg_low=cfg_low, shift=shift, boundary=boundary,
             sampler=sampler_name, rope_shift=rope_shift, scheduler=scheduler, denoise=denoise,
+            memory_refresh=memory_refresh, refresh_steps=refresh_steps,
         )  # fmt: skip
-        refresh = Refresh.of(memory_refresh, refresh_steps)
         check_models(model_high, model_low, t2v_high, t2v_low)
         tell_node(getattr(cls, "hidden", None), odd_pair(sampler_name, scheduler) or "")
         require_vae(vae)
@@ -333,14 +332,11 @@ class M2VSampler(io.ComfyNode):
                 recipe.describe_text_shot(),
             )
         sigmas = shot_sigmas(models[0], recipe)
-        refresh = replace(refresh, whole=len(sigmas) - 1)
         if not from_text:
             positive, negative, memory_frames = condition_on_memory(
                 positive, negative, vae, request
             )
-        samples = sample_shot(
-            models, positive, negative, request, memory_frames, sigmas, recipe, refresh
-        )
+        samples = sample_shot(models, positive, negative, request, memory_frames, sigmas, recipe)
         return io.NodeOutput({"samples": samples})
 
 

@@ -4,12 +4,13 @@ memory's tokens are kept in a refresh, and read by the shot's tokens in the step
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import nn
 
+from ..sampling.memory_refresh import RefreshClock, refresh_schedule
 from .positions import set_memory_frames
 
 OFF, KEEPS, READS = "off", "keeps", "reads"
@@ -126,15 +127,56 @@ def shot_velocity(
     return torch.cat([(memory - clean.float()) / sigma, velocity.float()], dim=2)
 
 
-def without_memory(transformer: nn.Module, memory_frames: int):
-    """A context in which the transformer's positions are of the shot alone."""
+class ShotCache:
+    """The memory of one shot on its experts: when it runs along, and what of it is kept."""
+
+    def __init__(self, parts: Mapping[nn.Module, Sequence[float]], memory_frames: int, refresh):
+        """``parts``: the noise levels at which each expert works, falling."""
+        self.memory_frames = memory_frames
+        self._kept = {expert: install_cached_memory(expert) for expert in parts}
+        self._clocks = {}
+        for expert, levels in parts.items():
+            steps = refresh.steps
+            if steps is None:
+                steps = refresh_schedule(len(levels), refresh.whole)
+            self._clocks[expert] = RefreshClock([levels[s] for s in steps if s < len(levels)])
+
+    def is_refresh(self, expert: nn.Module, sigma: float) -> bool:
+        """Whether memory runs along at this noise level."""
+        return self._clocks[expert].is_refresh(sigma)
 
     @contextmanager
-    def positions() -> Iterator[None]:
-        set_memory_frames(transformer, 0)
-        try:
-            yield
-        finally:
-            set_memory_frames(transformer, memory_frames)
+    def step(self, expert: nn.Module, latents: torch.Tensor, kind: str, *, refreshes: bool):
+        """Around one forward of ``expert``: of memory and shot in a refresh, else of the shot.
 
-    return positions()
+        Args:
+            latents: ``[B, C, M+F, h, w]``.
+            kind: ``cond`` for the prompt, whose keys and values are kept and read by all.
+        """
+        kept = self._kept[expert]
+        if refreshes:
+            tokens = tokens_of(expert, self.memory_frames, *latents.shape[-2:])
+            with kept.keeping(tokens) if kind == "cond" else nullcontext():
+                yield
+            return
+        set_memory_frames(expert, 0)
+        try:
+            with kept.reading():
+                yield
+        finally:
+            set_memory_frames(expert, self.memory_frames)
+
+    def free(self) -> None:
+        """Let go of everything: the shot is finished, or was stopped."""
+        for kept in self._kept.values():
+            kept.free()
+
+
+def why_exact(experts: Sequence[nn.Module]) -> str:
+    """Why memory must run along in every step; empty when it need not."""
+    for expert in experts:
+        if getattr(expert, "_parallel_config", None) is not None:
+            return "a shot's frames are shared by several GPUs"
+        if hasattr(expert, "_orig_mod"):
+            return "the model is compiled"
+    return ""

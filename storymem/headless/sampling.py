@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -18,12 +21,14 @@ from ..sampling.unipc import (
     released_sigmas,
     whole_timesteps,
 )
+from .cached_memory import ShotCache, shot_velocity, why_exact
 from .positions import set_memory_frames
 
 SCHEDULER_OF_SAMPLER = {SAMPLER: SCHEDULER, "uni_pc": "simple", "euler": "simple"}
 SAMPLERS = tuple(SCHEDULER_OF_SAMPLER)
 WHOLE = (SAMPLER, "uni_pc")  # these hand the model whole timesteps
 MASK_CHANNELS = 4
+logger = logging.getLogger(__name__)
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -140,6 +145,7 @@ def denoise(
     """
     high, low = experts[0], experts[-1]
     scheduler = make_scheduler(recipe)
+    levels = [float(timestep) / TRAIN_STEPS for timestep in scheduler.timesteps]
     for expert in dict.fromkeys(experts):
         set_memory_frames(expert, inputs.memory_frames)
     latents = inputs.noise.to(device, torch.float32)
@@ -148,15 +154,34 @@ def denoise(
     if inputs.negative is not None:
         texts["uncond"] = inputs.negative.to(device)
 
+    def is_of_high(sigma: float) -> bool:
+        return is_high_noise(sigma, recipe.boundary, whole=recipe.sampler in WHOLE)
+
+    frames, refresh = inputs.memory_frames, recipe.refresh(len(levels))
+    cached = None
+    if refresh.is_cached and frames:
+        if why := why_exact(experts):
+            logger.warning("memory runs along in every step (--memory-refresh exact): %s", why)
+        else:
+            ends = [level for level in levels if is_of_high(level)] if high is not low else levels
+            parts = {high: ends} if high is low else {high: ends, low: levels[len(ends) :]}
+            cached = ShotCache(parts, frames, refresh)
     for done, timestep in enumerate(scheduler.timesteps, start=1):
         sigma = float(timestep) / TRAIN_STEPS
-        is_high = is_high_noise(sigma, recipe.boundary, whole=recipe.sampler in WHOLE)
+        is_high = is_of_high(sigma)
         expert = high if is_high else low
         guidance = recipe.guidance(high=is_high)
         model_input = latents if condition is None else torch.cat([latents, condition], dim=1)
 
-        def predict(kind: str, expert=expert, model_input=model_input, timestep=timestep):
-            with expert.cache_context(kind):
+        refreshes = cached is None or cached.is_refresh(expert, sigma)
+        around = partial(cached.step, expert, latents, refreshes=refreshes) if cached else None
+        if not refreshes:
+            model_input = model_input[:, :, frames:]
+
+        def predict(
+            kind: str, expert=expert, model_input=model_input, timestep=timestep, around=around
+        ):
+            with expert.cache_context(kind), around(kind) if around else nullcontext():
                 return expert(
                     hidden_states=model_input.to(expert.dtype),
                     timestep=timestep.to(device).expand(1),
@@ -168,10 +193,15 @@ def denoise(
         if guidance != 1 and "uncond" in texts:
             unconditional = predict("uncond")
             velocity = unconditional + guidance * (velocity - unconditional)
+        if not refreshes:
+            clean = condition[:, MASK_CHANNELS:, :frames]
+            velocity = shot_velocity(velocity, latents, clean, sigma)
         latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
         if on_step:
             on_step(done, len(scheduler.timesteps))
-    latents = latents[:, :, inputs.memory_frames :].cpu()
+    if cached is not None:
+        cached.free()
+    latents = latents[:, :, frames:].cpu()
     if not torch.isfinite(latents).all():
         raise ValueError(
             "the model made NaN or infinite latents; try --dtype bfloat16 or float32, and check "

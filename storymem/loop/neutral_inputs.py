@@ -58,7 +58,12 @@ NEUTRAL: dict[str, dict[str, object]] = {
     "Shot": {"take": ""},
     "ShotPlan": {},
     "RunSettings": {},
-    "Recipe": {"scheduler": "simple", "denoise": 1.0},
+    "Recipe": {
+        "scheduler": "simple",
+        "denoise": 1.0,
+        "memory_refresh": "exact",
+        "refresh_steps": "",
+    },
     "SelectionModels": {},
 }
 # Inputs that show in no pixel, whatever their value.

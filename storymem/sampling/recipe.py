@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from .memory_refresh import EXACT, Refresh
 from .rope import MEMORY_ROPE_SHIFT, check_memory_span
 from .unipc import SAMPLER, SCHEDULER
 
@@ -41,6 +42,8 @@ class Recipe:
     rope_shift: int = MEMORY_ROPE_SHIFT  # latent frames between two memory frames
     scheduler: str = SCHEDULER
     denoise: float = 1.0  # share of the schedule that runs
+    memory_refresh: str = EXACT  # or cached: memory runs along in few steps
+    refresh_steps: str = ""  # of cached, counted from each expert's first; empty: the library's
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -54,6 +57,11 @@ class Recipe:
         if not all(0 <= cfg < math.inf for cfg in (self.cfg, self.cfg_low)):
             raise ValueError(f"cfg must be 0 or more, but it is {self.cfg} and {self.cfg_low}")
         check_memory_span(0, self.rope_shift)
+        Refresh.of(self.memory_refresh, self.refresh_steps)
+
+    def refresh(self, whole: int) -> Refresh:
+        """In which steps memory runs along, in a run of ``whole`` steps."""
+        return replace(Refresh.of(self.memory_refresh, self.refresh_steps), whole=whole)
 
     def guidance(self, *, high: bool) -> float:
         """The cfg of one of the experts."""
