@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from storymem.sampling.memory_refresh import (
@@ -36,7 +38,7 @@ def test_every_schedule_begins_with_a_refresh_and_gets_rarer():
             found = refresh_schedule(steps, whole)
             assert found[0] == 0
             assert all(0 <= step < steps for step in found)
-            gaps = [b - a for a, b in zip(found, found[1:], strict=False)]
+            gaps = [b - a for a, b in itertools.pairwise(found)]
             assert gaps == sorted(set(gaps))
 
 
