@@ -11,6 +11,7 @@ from ..headless.models import DTYPES, OFFLOADS
 from ..headless.sampling import SAMPLERS
 from ..memory.policies import MAX_MEMORY_FRAMES, POLICIES, SINK_FRAMES
 from ..sampling.continuity import OVERLAP_FRAMES
+from ..sampling.memory_refresh import MEMORY_REFRESH
 from ..sampling.recipe import NEGATIVE_PROMPT, Recipe
 from ..sampling.request import SIZE_RULES
 from ..tiny import demo
@@ -155,6 +156,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=released.rope_shift,
         help="the paper's S: distance between memory frames in time",
+    )
+    add(
+        "--memory-refresh",
+        default=released.memory_refresh,
+        choices=MEMORY_REFRESH,
+        help="exact: memory runs along in every step; cached: in few, and the shot reads the "
+        "memory's kept keys and values in those between, which is faster",
+    )
+    add(
+        "--refresh-steps",
+        default=released.refresh_steps,
+        help="with cached: steps in which memory runs along, counted from each expert's first, "
+        "such as '0 1 3 7 15' (the default for 20 steps)",
     )
     add("--fps", type=float, default=16.0, help="of the videos")
 

@@ -107,9 +107,10 @@ FROZEN = {
     "StoryMemLoadMemoryBank": {"policy": "window"},
     "StoryMemLoadScorer": {"precision": "bf16"},
     "StoryMemLoadStory": {"character": "", "prompt_weights": False},
-    "StoryMemM2VModelPatch": {"rope_shift": 5},
+    "StoryMemM2VModelPatch": {"rope_shift": 5, "memory_refresh": "exact", "refresh_steps": ""},
     "StoryMemM2VSampler": {
         "cfg_low": 0.0, "shift": 4.0, "boundary": 0.9, "denoise": 1.0, "rope_shift": 5,
+        "memory_refresh": "exact", "refresh_steps": "",
     },
     "StoryMemMemoryBank": {"edits": "", "policy": "window", "reference_names": ""},
     "StoryMemRemember": {"pin": False},
