@@ -193,6 +193,14 @@ def cache_memory(model, memory_frames: int, refresh: Refresh) -> None:
     model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, WRAPPER_KEY, _run(cached))
 
 
+def innermost(wrappers: dict) -> dict:
+    """The wrappers of a model with ours last, which is innermost: others see whole shots."""
+    return {
+        **{k: w for k, w in wrappers.items() if k != WRAPPER_KEY},
+        WRAPPER_KEY: wrappers[WRAPPER_KEY],
+    }
+
+
 def forget_cached(model) -> None:
     """Take ``cache_memory`` back from a *cloned* model."""
     for kind in (WrappersMP.DIFFUSION_MODEL, WrappersMP.OUTER_SAMPLE):
@@ -205,8 +213,7 @@ def _run(cached: CachedMemory) -> Callable:
 
     def run(executor, *args, **kwargs):
         wrappers = executor.class_obj.model_options["transformer_options"]["wrappers"]
-        of_model = wrappers[WrappersMP.DIFFUSION_MODEL]
-        of_model[WRAPPER_KEY] = of_model.pop(WRAPPER_KEY)  # else others see changing shapes
+        wrappers[WrappersMP.DIFFUSION_MODEL] = innermost(wrappers[WrappersMP.DIFFUSION_MODEL])
         cached.forget()
         noise = args[0] if args else kwargs["noise"]
         cached.needed = int(executor.class_obj.model_patcher.memory_required(noise.shape))

@@ -127,3 +127,195 @@ def test_nothing_is_kept_after_a_run(m2v, monkeypatch):
     m2v.sample(bank=m2v.bank(3), memory_refresh="cached")
     assert len(made) == 2
     assert all(not cached._kept for cached in made)
+
+
+EVERY = "0 1 2 3 4 5 6 7 8 9"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sampler_name": "heun"},
+        {"sampler_name": "dpmpp_2m"},
+        {"sampler_name": "uni_pc"},
+        {"sampler_name": "storymem_unipc", "scheduler": "storymem"},
+        {"sampler_name": "euler_ancestral"},
+        {"denoise": 0.5},
+        {"cfg": 1.0},
+        {"model_low": None},
+        {"boundary": 0.5},
+        {"boundary": 1.0},
+    ],
+    ids=str,
+)
+def test_every_way_to_sample_is_exact_with_a_refresh_in_every_step(m2v, changes):
+    given = {"bank": m2v.bank(2), "steps": 6, **changes}
+    exact = m2v.sample(**given)
+    assert torch.equal(m2v.sample(**given, memory_refresh="cached", refresh_steps=EVERY), exact)
+    few = m2v.sample(**given, memory_refresh="cached")
+    assert few.isfinite().all()
+    assert rel_l2(few, exact) < 0.5
+
+
+def test_a_sampler_that_evaluates_between_steps_reads_what_is_kept(m2v):
+    given = {"bank": m2v.bank(2), "steps": 6, "sampler_name": "dpm_2"}
+    exact = m2v.sample(**given)
+    cached = m2v.sample(**given, memory_refresh="cached", refresh_steps=EVERY)
+    assert 0 < rel_l2(cached, exact) < 0.2
+
+
+def test_without_memory_there_is_nothing_to_keep(m2v):
+    given = {"bank": None, "start_image": m2v.images(1), "steps": 4}
+    assert torch.equal(m2v.sample(**given, memory_refresh="cached"), m2v.sample(**given))
+
+
+def test_several_prompts_run_their_memory_along_and_it_is_told(m2v, caplog):
+    import logging
+
+    given = {"bank": m2v.bank(2), "positive": [*m2v.pos, *m2v.neg], "steps": 4}
+    exact = m2v.sample(**given)
+    with caplog.at_level(logging.INFO):
+        cached = m2v.sample(**given, memory_refresh="cached")
+    assert torch.equal(cached, exact)
+    told = [r.getMessage() for r in caplog.records if "runs along in every step" in r.getMessage()]
+    assert len(told) == 2  # one an expert
+    assert "the prompt has several parts or areas" in told[0]
+
+
+def test_easycache_around_a_cached_memory_sees_whole_shots(m2v):
+    """It is asked first, whatever node was put on the model last."""
+    from comfy_extras.nodes_easycache import EasyCacheNode
+
+    def eased(model):
+        return EasyCacheNode.execute(model, 0.0, 0.0, 1.0, False).result[0]
+
+    given = {"bank": m2v.bank(2), "steps": 6, "memory_refresh": "cached"}
+    plain = m2v.sample(**given)
+    both = {"model_high": eased(m2v.high), "model_low": eased(m2v.low)}
+    assert torch.equal(m2v.sample(**given, **both), plain)
+    node = m2v.node("sampling.model_patch", "M2VModelPatch")
+    patched = eased(node.execute(m2v.high, MEMORY, 5, "cached", "").result[0])
+    module = m2v.host.pack("nodes.sampling.cached_memory")
+    order = {"a": [1], module.WRAPPER_KEY: [2], "z": [3]}
+    assert list(module.innermost(order)) == ["a", "z", module.WRAPPER_KEY]
+    assert patched.get_wrappers("diffusion_model", module.WRAPPER_KEY)
+
+
+def test_what_is_kept_goes_when_a_run_fails(m2v, monkeypatch):
+    module, made = m2v.host.pack("nodes.sampling.cached_memory"), []
+    store = m2v.host.pack("nodes.sampling.memory_store")
+    keep = store.KeptMemory.keep
+
+    def fail(self, block, keys, values):
+        keep(self, block, keys, values)
+        made.append(self)
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(store.KeptMemory, "keep", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        m2v.sample(bank=m2v.bank(2), memory_refresh="cached")
+    assert made
+    assert all(pair is None for kept in made for pair in kept._pairs)
+    assert module.CachedMemory  # the module stays usable
+    monkeypatch.setattr(store.KeptMemory, "keep", keep)
+    assert m2v.sample(bank=m2v.bank(2), memory_refresh="cached").isfinite().all()
+
+
+def test_a_patched_model_can_be_patched_anew(m2v):
+    node = m2v.node("sampling.model_patch", "M2VModelPatch")
+    module = m2v.host.pack("nodes.sampling.cached_memory")
+    once = node.execute(m2v.high, MEMORY, 5, "cached", "0 2").result[0]
+    again = node.execute(once, MEMORY, 5).result[0]
+    for kind in ("diffusion_model", "outer_sample"):
+        assert once.get_wrappers(kind, module.WRAPPER_KEY)
+        assert not again.get_wrappers(kind, module.WRAPPER_KEY)
+
+
+@pytest.mark.parametrize(
+    ("size", "free", "host_free", "is_cuda", "expected"),
+    [
+        (8, 10, 0, True, "CARD"),
+        (8, 9.9, 16, True, "HOST"),
+        (8, 9.9, 15.9, True, "FP8"),
+        (8, 5.9, 15.9, True, "NOWHERE"),
+        (8, 0, 0, False, "CARD"),
+    ],
+)
+def test_what_is_free_decides_where_it_is_kept(m2v, size, free, host_free, is_cuda, expected):
+    store, gib = m2v.host.pack("nodes.sampling.memory_store"), 2**30
+    found = store.choose_place(
+        int(size * gib), int(free * gib), int(host_free * gib), is_cuda=is_cuda
+    )
+    assert found.name == expected
+
+
+def test_with_no_room_memory_runs_along(m2v, monkeypatch, caplog):
+    module = m2v.host.pack("nodes.sampling.cached_memory")
+    store = m2v.host.pack("nodes.sampling.memory_store")
+    monkeypatch.setattr(module, "place_for", lambda *_: store.Place.NOWHERE)
+    exact = m2v.sample(bank=m2v.bank(2))
+    with caplog.at_level("INFO"):
+        assert torch.equal(m2v.sample(bank=m2v.bank(2), memory_refresh="cached"), exact)
+    assert "neither the card nor the host's memory has room" in caplog.text
+
+
+def test_fp8_keeps_two_digits(m2v):
+    store = m2v.host.pack("nodes.sampling.memory_store")
+    kept = store.KeptMemory(1, store.Place.FP8, torch.device("cpu"))
+    keys, values = torch.randn(2, 1, 6, 8) * torch.tensor([1e-3, 1e3])[:, None, None, None]
+    kept.begin()
+    assert not kept.is_whole
+    kept.keep(0, keys, values)
+    assert kept.is_whole
+    for found, wanted in zip(kept.take(0, keys), (keys, values), strict=True):
+        assert rel_l2(found, wanted) < 0.04
+    kept.free()
+    assert not kept.is_whole
+
+
+MUTANTS = {
+    "the memory's velocity with the wrong sign": ("velocity", -1.0),
+    "keys that were not rotated": ("keys", None),
+    "memory attended twice": ("twice", None),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_wrong_cached_steps_are_told_apart(m2v, state, name, monkeypatch):
+    store = m2v.host.pack("nodes.sampling.memory_store")
+    take = store.KeptMemory.take
+    if MUTANTS[name][0] == "keys":
+        monkeypatch.setattr(
+            store.KeptMemory, "take", lambda s, b, k: (take(s, b, k)[0].flip(1), take(s, b, k)[1])
+        )
+    elif MUTANTS[name][0] == "twice":
+        monkeypatch.setattr(
+            store.KeptMemory,
+            "take",
+            lambda s, b, k: tuple(torch.cat([a, a], 1) for a in take(s, b, k)),
+        )
+    ours = evaluations(m2v, LEVELS, "0")
+    wanted = expected(state, LEVELS, {0})
+    if MUTANTS[name][0] == "velocity":
+        ours[1] = torch.cat([-ours[1][:, :, :MEMORY], ours[1][:, :, MEMORY:]], dim=2)
+    assert rel_l2(ours[1], wanted[1]) > 20 * BOUND
+
+
+def test_each_expert_keeps_its_own(m2v):
+    """What the other expert kept would give another shot."""
+    module = m2v.host.pack("nodes.sampling.cached_memory")
+    given = {"bank": m2v.bank(2), "steps": 6, "memory_refresh": "cached"}
+    ours = m2v.sample(**given)
+    shared: list = []
+    init = module.CachedMemory.__init__
+
+    def share(self, *args):
+        init(self, *args)
+        shared.append(self)
+        self._kept = shared[0]._kept
+
+    module.CachedMemory.__init__ = share
+    try:
+        assert rel_l2(m2v.sample(**given), ours) < 1e-6  # each begins with a refresh of its own
+    finally:
+        module.CachedMemory.__init__ = init
