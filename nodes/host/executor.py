@@ -350,6 +350,15 @@ def rename_web_folder(old: str, new: str) -> bool:
     return True
 
 
+def is_busy(server) -> bool:
+    """Whether the host makes something, or has it in its queue; ``server`` is its own."""
+    try:
+        return server.prompt_queue.get_tasks_remaining() > 0
+    except UNEXPECTED:
+        _warn_once("its queue", "takes can be removed while a run needs them")
+        return False
+
+
 # --- models -----------------------------------------------------------------------------------
 
 

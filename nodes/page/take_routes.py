@@ -28,6 +28,7 @@ from ...storymem.loop.take_names import take_name
 from ...storymem.loop.takes import Take, differences, read_takes, takes_of
 from ...storymem.script.reader import load_story
 from ...storymem.script.story import Shot, Story
+from ..host import executor as host_cache
 from ..host.folders import short_places
 from ..host.server import find_server, read_json
 from ..host.store import STORE_FOLDER
@@ -134,8 +135,8 @@ def _shown_key(story: Story, prefix: str, shot: Shot) -> str:
 def _check_idle() -> None:
     """Raise ValueError while the host makes anything: a run finds out which takes it needs before
     it says so."""
-    queue = getattr(find_server(), "prompt_queue", None)
-    if queue is not None and queue.get_tasks_remaining():
+    server = find_server()
+    if server is not None and host_cache.is_busy(server):
         raise ValueError(
             "the queue is not empty, and what it makes may need what is to be removed; wait until "
             "it is, or clear it"
