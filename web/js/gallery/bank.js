@@ -155,7 +155,8 @@ export class FactBubble {
 
   show(anchor, lines) {
     this.element.replaceChildren(...lines.map((line) => h("div", {}, line)));
-    if (!this.element.isConnected) document.body.append(this.element);
+    const home = anchor.closest("dialog") ?? document.body; // a modal dialog is over all else
+    if (this.element.parentNode !== home) home.append(this.element);
     this.element.hidden = false;
     const box = anchor.getBoundingClientRect();
     const own = this.element.getBoundingClientRect();

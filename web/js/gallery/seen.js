@@ -23,7 +23,6 @@ export class SeenShots {
     this.forget();
     this.message = "";
     this.isOn = !hasNow;
-    this.asking = 0; // counts questions, so that an answer to an older one is left aside
     const step = (by, name, sign) => h("button", {
       type: "button", class: "storymem-step", "aria-label": t(name), title: t(name), onclick: () => this.step(by),
     }, sign);
@@ -41,6 +40,7 @@ export class SeenShots {
   }
 
   forget() {
+    this.asking = (this.asking ?? 0) + 1; // counts questions, so that an answer to an older one is left aside
     this.answer = { shots: [], shot: null, memory: null };
     this.bank = null;
   }
@@ -71,11 +71,13 @@ export class SeenShots {
   }
 
   showChosen() {
-    const chosen = this.isOn ? this.shots[this.answer.shot]?.label ?? this.wanted ?? NOW : NOW;
+    const chosen = this.isOn ? this.wanted || (this.shots[this.answer.shot]?.label ?? NOW) : NOW;
     if (this.select.value !== chosen) this.select.value = chosen;
     const at = this.select.selectedIndex;
     this.back.disabled = at <= 0;
     this.next.disabled = at < 0 || at >= this.select.options.length - 1;
+    const held = [this.back, this.next].find((button) => button === document.activeElement);
+    if (held?.disabled) this.select.focus();
   }
 
   step(by) {
@@ -89,18 +91,19 @@ export class SeenShots {
     this.isOn = !this.hasNow || label !== NOW;
     this.wanted = label;
     this.showsAll = false;
-    if (this.isOn) await this.read();
-    else this.forget();
+    if (!this.isOn) this.forget();
+    else if (!(await this.read())) return;
     this.refill();
     this.redraw();
   }
 
+  /** Ask for the memory; whether nothing newer was asked for meanwhile. */
   async read() {
     const asked = this.asked ?? askedBy(this.story() ?? {});
     const number = ++this.asking;
     if (!this.story() || !asked) {
       this.message = t("seen.no_story");
-      return;
+      return true;
     }
     this.message = this.bank ? "" : t("seen.reading");
     let answer;
@@ -115,7 +118,7 @@ export class SeenShots {
     } catch (error) {
       answer = { error: error.message };
     }
-    if (number !== this.asking) return;
+    if (number !== this.asking) return false;
     this.message = answer.error ? t("seen.failed", { why: answer.error }) : "";
     this.answer = { shots: answer.shots ?? [], shot: answer.shot ?? null, memory: answer.memory ?? null };
     this.bank = readBank(this.answer.memory);
@@ -123,13 +126,14 @@ export class SeenShots {
     if (made) this.wanted = made.label;
     if (!this.message && !made) this.message = t("seen.none_made");
     else if (!this.message && !this.bank) this.message = t(made.record ? "seen.gone" : "seen.not_made", { shot: this.answer.shot + 1 });
+    return true;
   }
 
   /** Load Story was read again, as after each finished shot. */
   async readAgain(node) {
     if (node !== this.story()) return;
-    if (this.isOn) await this.read();
-    else this.forget();
+    if (!this.isOn) this.forget();
+    else if (!(await this.read())) return;
     this.refill();
     if (this.isOn) this.redraw();
   }
