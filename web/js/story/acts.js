@@ -2,8 +2,20 @@
 import { NO_FILE } from "./api.js";
 import * as model from "./model.js";
 import { joinRow, splitRow } from "./parts.js";
-import { openTakes, rollAgain } from "./take_actions.js";
+import { openTakes, rollAgain, textOf } from "./take_actions.js";
 import { t } from "../shared/texts.js";
+
+/** Whether a shot's result stays whatever its row says. */
+const isKept = (row) => row.lock || Boolean(row.use_take);
+
+/** Show what the shot with a label saw, of the story as it stands here. */
+async function lookAt(dialog, label) {
+  const text = await textOf(dialog);
+  if (text === null) return;
+  if (!dialog.isChanged()) return void dialog.look({ label, asked: null });
+  const script = await dialog.ask(() => dialog.textToSave(dialog.history.value, text));
+  if (script !== null) dialog.look({ label, asked: { ...dialog.asked, script, file: NO_FILE } });
+}
 
 /** `id` is the row's, `value` what else an act needs; see table.js. */
 export function act(dialog, name, id, value) {
@@ -32,21 +44,19 @@ export function act(dialog, name, id, value) {
     if (!next) return void dialog.say(t("story.split.nowhere"));
     dialog.change(next);
     dialog.table.putCursor(added, 0);
-    dialog.say(t(story.rows[at].lock ? "story.split.locked" : "story.split.done", { number: at + 1, next: at + 2 }));
+    dialog.say(t(isKept(story.rows[at]) ? "story.split.locked" : "story.split.done", { number: at + 1, next: at + 2 }));
   } else if (name === "join") {
     const [next, seam] = joinRow(story, id) ?? [];
     if (!next) return void dialog.say(t("story.join.nowhere"));
     dialog.change(next);
     dialog.table.putCursor(id, seam);
-    dialog.say(t(story.rows[at].lock ? "story.join.locked" : "story.join.done", { number: at + 1, next: at + 2 }));
+    dialog.say(t(isKept(story.rows[at]) ? "story.join.locked" : "story.join.done", { number: at + 1, next: at + 2 }));
   } else if (name === "remove") {
     dialog.change(model.removeRow(story, id));
     const rows = dialog.history.value.rows;
     dialog.table.focus(rows[Math.min(at, rows.length - 1)]?.id, "remove");
   } else if (name === "memory") {
-    const script = dialog.answers.get(story)?.script; // of a story that was changed here
-    const asked = script ? { ...dialog.asked, script, file: NO_FILE } : null;
-    dialog.look({ label: model.labelsOf(story.rows)[at], asked });
+    lookAt(dialog, model.labelsOf(story.rows)[at]);
   } else if (name === "takes") {
     openTakes(dialog, id);
   } else if (name === "roll") {

@@ -25,6 +25,13 @@ function head(name, tag, attributes = {}) {
     h(tag, { "data-head": name, "aria-label": t(`story.${name}`), title: t(`story.${name}.long`), ...attributes }));
 }
 
+/** A file that is dropped where none belongs would be opened in place of the page. */
+function keepPage(event) {
+  if (!event.dataTransfer?.types.includes("Files")) return;
+  event.preventDefault();
+  event.dataTransfer.dropEffect = "none";
+}
+
 export class StoryControls {
   /**
    * `does` is what the artist can ask for: act(name, id, value), chooseTab(name), exportFile(),
@@ -98,11 +105,13 @@ export class StoryControls {
       if (name) does.setFields({ [name]: target.value }, `head ${name}`, []);
     });
     this.element.addEventListener("cancel", (event) => {
+      if (event.target !== this.element) return; // of the choice of a file, which bubbles
       event.preventDefault();
       does.leave();
     });
     this.element.addEventListener("keydown", (event) => this.pressed(event));
     this.element.addEventListener("close", () => this.table.player.stop());
+    for (const kind of ["dragover", "drop"]) this.element.addEventListener(kind, keepPage);
     for (const kind of KEPT) this.element.addEventListener(kind, (event) => event.stopPropagation());
   }
 

@@ -37,7 +37,7 @@ class PictureField {
 
   tile(name) {
     const label = t("pictures.remove", { name });
-    return h("li", { title: name }, h("img", { alt: name, loading: "lazy", decoding: "async", src: thumbnailUrl(name) }),
+    return h("li", { title: name }, h("img", { alt: name, loading: "lazy", decoding: "async", draggable: "false", src: thumbnailUrl(name) }),
       h("button", { type: "button", "aria-label": label, title: label, onclick: () => this.remove(name) }, icon("close")));
   }
 

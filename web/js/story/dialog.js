@@ -40,7 +40,7 @@ export class StoryDialog {
   async open() {
     document.body.append(this.element);
     this.element.showModal();
-    this.say(t("story.reading"));
+    this.say(this.warned = t("story.reading"));
     const answer = await this.ask(() => readStory(this.asked));
     this.original = answer ? answer.text : this.fromFile ? null : this.asked.script;
     if (!answer || answer.error) {
@@ -53,7 +53,6 @@ export class StoryDialog {
     }
     this.begin(answer);
     this.table.focus(this.history.value.rows[0]?.id, "prompt");
-    countTakes(this);
   }
 
   begin(answer) {
@@ -68,6 +67,7 @@ export class StoryDialog {
     this.defaultName = answer.default_name;
     this.learn(story, answer);
     this.refresh();
+    countTakes(this);
   }
 
   /** Colour rows by a run in progress. */
@@ -75,11 +75,11 @@ export class StoryDialog {
     if (this.history) this.showRows();
   }
 
-  /** Ask again where the shots stand. */
-  recheck() {
+  /** Ask again where the shots stand; `isEnd`: of a run, which may have made takes of them. */
+  recheck({ isEnd = false } = {}) {
     if (!this.history) return;
     this.checkNext({ again: true });
-    countTakes(this);
+    if (isEnd) countTakes(this);
   }
 
   // --- changes -------------------------------------------------------------------------------
@@ -227,8 +227,12 @@ export class StoryDialog {
 
   tell(answer) {
     this.told?.(answer);
-    if (answer.error) this.showError(answer.error);
-    else this.say((answer.warnings ?? []).map((warning) => t("story.warning", { warning })).join("\n"));
+    if (answer.error) return void this.showError(answer.error);
+    const warnings = (answer.warnings ?? []).map((warning) => t("story.warning", { warning })).join("\n");
+    // What an act said of itself stays until there is more to say.
+    const isOver = this.element.classList.contains("sm-wrong") || this.controls.message.textContent === this.warned;
+    if (warnings || isOver) this.say(warnings);
+    this.warned = warnings;
   }
 
   async ask(question) {
@@ -329,6 +333,18 @@ export class StoryDialog {
     return answer && answer.text;
   }
 
+  /** The story as it is saved: one from a file is called like the file, unless it has a name. */
+  named(story) {
+    const isNamed = !this.fromFile || story.name || !this.defaultName;
+    return isNamed ? story : model.setFields(story, { name: this.defaultName });
+  }
+
+  /** The script of a story as it is saved; `text`: as it stands. Throws when the server does not answer. */
+  async textToSave(story, text) {
+    const named = this.named(story);
+    return named === story ? text : (await writeScript(model.viewOf(named), this.asked)).script;
+  }
+
   async finish() {
     if (this.finishing) return;
     this.finishing = true;
@@ -344,9 +360,7 @@ export class StoryDialog {
     if (this.text !== null && this.controls.raw.value === this.text) await this.readText(this.text);
     if (!this.isChanged()) return void this.close();
     const story = this.history?.value;
-    if (this.text === null && this.fromFile && !story.name && this.defaultName) {
-      this.change(model.setFields(story, { name: this.defaultName })); // the file's name was the story's
-    }
+    if (this.text === null && this.named(story) !== story) this.change(this.named(story));
     const [now, typed] = [this.history?.value, this.text];
     const text = await this.currentText();
     if (text === null || !this.element.isConnected) return;

@@ -240,7 +240,7 @@ class NodePanel {
     eachSecond(this.tick);
     if (event && !isEnded(event) && event.state !== "finished") return;
     this.later(0);
-    this.dialog?.recheck();
+    this.dialog?.recheck({ isEnd: !event || isEnded(event) });
   }
 }
 

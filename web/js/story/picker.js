@@ -59,7 +59,11 @@ class Picker {
     this.list.addEventListener("click", ({ target }) => this.toggle(target.closest("[data-name]")));
     this.list.addEventListener("error", ({ target }) => { target.hidden = true; }, true); // of a picture
     this.element.addEventListener("keydown", (event) => this.pressed(event));
-    this.element.addEventListener("cancel", (event) => { event.preventDefault(); this.close(null); });
+    this.element.addEventListener("cancel", (event) => {
+      if (event.target !== this.element) return; // of the choice of a file, which bubbles
+      event.preventDefault();
+      this.close(null);
+    });
     for (const kind of ["dragover", "drop"]) {
       this.element.addEventListener(kind, (event) => {
         event.preventDefault();

@@ -159,7 +159,7 @@ export class StoryPlan {
   told(answer) {
     this.outdated(true);
     if (answer.error) return void this.say("");
-    this.asked = { story: this.dialog.history.value, script: answer.text };
+    this.asked = { story: this.dialog.history.value, script: this.dialog.isChanged() ? answer.text : null };
     if (this.timer) return; // shots that are finished one after the other need not put it off
     this.timer = setTimeout(() => {
       this.timer = null;
@@ -182,7 +182,8 @@ export class StoryPlan {
     const [loop] = loopsOf(this.node);
     if (!loop) return void this.show(story, null, t("plan.no_loop"));
     try {
-      const plan = await askPlan(loop, { change: { node: this.node, script }, signal });
+      const change = script === null ? null : { node: this.node, script: await this.dialog.textToSave(story, script) };
+      const plan = await askPlan(loop, { change, signal });
       if (!this.asked && this.dialog.history?.value === story) this.show(story, plan);
     } catch (error) {
       if (!signal.aborted && !this.asked) this.show(story, null, t("plan.no_answer", { why: error.message }));

@@ -2,7 +2,7 @@
 import { addressOf, mutedVideo, release } from "../shared/player.js";
 import { watch } from "../shared/screen.js";
 
-const USES_SPACE = "button, input, select, textarea, a[href], [contenteditable]";
+const USES_SPACE = "button, input, select, textarea, a[href], [contenteditable], summary";
 
 /** Whether a Space is for the story: it is not typed, and presses nothing. */
 export function isSpaceForStory(event) {

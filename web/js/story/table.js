@@ -233,6 +233,7 @@ export class StoryTable {
     if (!id || !wanted) return;
     event.preventDefault();
     event.stopPropagation();
+    if (wanted === "roll" && event.repeat) return;
     this.act(wanted, id, { ...this.cursorIn(id), from: event.target.dataset.field ?? event.target.dataset.act });
   }
 
@@ -332,7 +333,7 @@ function blankRow() {
     h("div", { class: "sm-row" },
       button("handle", "drag", { class: "sm-handle", draggable: "true" }),
       h("button", { type: "button", class: "sm-poster", "data-act": "play", title: t("story.play.long"), "aria-pressed": "false", disabled: true },
-        h("img", { alt: "", loading: "lazy", decoding: "async", hidden: true }),
+        h("img", { alt: "", loading: "lazy", decoding: "async", draggable: "false", hidden: true }),
         h("span", { class: "sm-number" }), h("span", { class: "sm-took", hidden: true }), h("span", { class: "sm-state" })),
       field("textarea", "prompt", { rows: 3, spellcheck: "true", placeholder: t("story.prompt.hint") }),
       h("div", { class: "sm-fields" }, check("cut"), check("lock"), number("length"), number("seed")),

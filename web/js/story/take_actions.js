@@ -13,9 +13,15 @@ function rowOf(dialog, id) {
   return at < 0 ? null : { row: rows[at], number: at + 1 };
 }
 
-/** The script as it stands, as the server wants it; `null` when it cannot be read. */
+/** The script as it stands; `null` when the server does not answer. */
+export async function textOf(dialog) {
+  const known = dialog.text === null && dialog.answers.get(dialog.history?.value);
+  return known ? known.text : dialog.currentText();
+}
+
+/** The same as the server wants it. */
 async function scriptOf(dialog) {
-  const script = await dialog.currentText();
+  const script = await textOf(dialog);
   if (script === null) return null;
   const { character, prefix } = dialog.asked;
   return { script, file: NO_FILE, character, prefix, default_name: dialog.defaultName ?? "" };
@@ -29,7 +35,7 @@ export function rollAgain(dialog, id) {
   do seed = crypto.getRandomValues(new Uint32Array(1))[0] % LARGEST_SEED;
   while (String(seed) === String(found.row.seed));
   dialog.change(model.setTake(dialog.history.value, id, { seed, use_take: null, lock: false }));
-  const words = t("story.rolled", { number: found.number, seed });
+  const words = t(found.row.lock ? "story.rolled.unlocked" : "story.rolled", { number: found.number, seed });
   dialog.say(words);
   return words;
 }
@@ -40,7 +46,8 @@ export async function openTakes(dialog, id) {
   dialog.table.player.stop();
   const withScript = async (ask) => {
     const script = await scriptOf(dialog);
-    return script && dialog.ask(() => ask(script));
+    if (!script) return { error: dialog.controls.message.textContent }; // which is below this dialog
+    return ask(script).catch((error) => ({ error: t("story.no_answer", { why: error.message }) }));
   };
   const takes = new TakesDialog({ number: found.number, prompt: found.row.prompt }, {
     read: () => withScript((script) => listTakes(script, rowOf(dialog, id)?.number - 1)),
@@ -58,8 +65,10 @@ export async function openTakes(dialog, id) {
   await takes.open();
 }
 
-/** Ask how many takes each shot has, and show it at its row. */
+/** Ask how many takes each shot has, and show it at its row: where a story begins and a run ends,
+ * not at every finished shot. */
 export async function countTakes(dialog) {
+  const counting = dialog.counting = (dialog.counting ?? 0) + 1;
   const story = dialog.history?.value;
   const script = story && await scriptOf(dialog);
   if (!script) return;
@@ -69,7 +78,7 @@ export async function countTakes(dialog) {
   } catch {
     return; // the server does not answer, which is told where it matters
   }
-  if (answer.error || story !== dialog.history?.value) return;
+  if (answer.error || counting !== dialog.counting || !dialog.element.isConnected) return;
   dialog.takes = new Map(story.rows.map((row, i) => [row.id, answer.counts[i] ?? 0]));
   dialog.showRows();
 }

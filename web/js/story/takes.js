@@ -55,8 +55,8 @@ class Stage {
 export class TakesDialog {
   /**
    * `shot` is `{ number, prompt }`, number from 1. `does` is what can be asked for: `read()` gives
-   * the server's answer or null, `chosen()` how the script calls its take, `choose(name)`, `roll()`,
-   * `remove(key)` and `clean(isMeant)` give answers or null, `closed()` is told at the end.
+   * the server's answer, or only an `error`, `chosen()` how the script calls its take, `choose(name)`, `roll()`,
+   * `remove(key)` and `clean(isMeant)` do as well, `closed()` is told at the end.
    */
   constructor(shot, does) {
     Object.assign(this, { shot, does, takes: [], active: null });
@@ -112,7 +112,8 @@ export class TakesDialog {
   /** Ask for the takes, and show them; what was compared stays where it is still there. */
   async read() {
     const answer = await this.does.read();
-    if (!answer || !this.element.isConnected) return;
+    if (!this.element.isConnected) return;
+    if (!answer.takes) return void this.say(answer.error);
     this.takes = answer.takes.toReversed();
     const kept = this.stages.map(({ take }) => this.takes.find(({ key }) => key === take?.key));
     const first = kept[0] ?? this.takes.find(({ shown }) => shown) ?? this.takes[0];
@@ -164,6 +165,7 @@ export class TakesDialog {
     if (this.active) this.list.setAttribute("aria-activedescendant", `sm-take-${this.active.number}`);
     else this.list.removeAttribute("aria-activedescendant");
     this.element.querySelector('[data-act="delete"]').disabled = !this.active;
+    if (document.activeElement?.disabled) this.list.focus(); // else keys would go nowhere
   }
 
   /** Show a take on a side; one that stands on the other changes places with it. */
@@ -171,6 +173,7 @@ export class TakesDialog {
     const [here, other] = [this.stages[side], this.stages[1 - side]];
     if (take && other.take?.key === take.key) other.show(here.take);
     here.show(take);
+    for (const { video } of this.stages) video.pause();
     this.isPlaying = false;
     this.showPlaying();
     this.seek(0);
@@ -199,7 +202,9 @@ export class TakesDialog {
     const inList = event.target === this.list;
     const isRoll = event.altKey ? event.code === "KeyR" : event.key.toLowerCase() === "r" && inList;
     if (event.key === "Escape") this.close();
-    else if (isRoll) this.rollAgain();
+    else if (isRoll) {
+      if (!event.repeat) this.rollAgain();
+    }
     else if (event.altKey) return;
     else if (event.key === " " && !event.target.closest("button")) this.toggle();
     else if (!inList) return;
@@ -258,7 +263,6 @@ export class TakesDialog {
     for (const stage of this.stages) if (stage.take?.key === take.key) stage.show(null); // on Windows it would be held
     const at = this.takes.indexOf(take);
     const answer = await this.does.remove(take.key);
-    if (!answer) return;
     if (!answer.error) this.active = this.takes[at + 1] ?? this.takes[at - 1] ?? null;
     await this.read();
     this.say(answer.error || t("take.deleted", { ...take, size: sizeText(answer.freed) }));
@@ -266,12 +270,10 @@ export class TakesDialog {
 
   async clean() {
     const found = await this.does.clean(false);
-    if (!found) return;
     if (found.error || !found.takes) return void this.say(found.error || t("take.clean.none"));
     if (!window.confirm(t("take.clean.sure", { ...found, size: sizeText(found.size) }))) return;
     for (const stage of this.stages) stage.show(null);
     const answer = await this.does.clean(true);
-    if (!answer) return;
     await this.read();
     this.say(answer.error || t("take.cleaned", { ...answer, size: sizeText(answer.freed) }));
   }
