@@ -131,7 +131,9 @@ class StoryPage:
 
     def edit(self) -> None:
         """Open the editor by the keyboard."""
-        self.page.locator(".sm-edit").focus()
+        button = self.page.locator(".sm-edit")
+        button.wait_for()  # what the canvas has not drawn yet takes no keyboard
+        button.focus()
         self.page.keyboard.press("Enter")
         self.page.wait_for_selector("dialog.sm-editor[open]")
 

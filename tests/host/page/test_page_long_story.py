@@ -260,6 +260,8 @@ def test_shots_that_are_finished_one_after_the_other_are_told_by_few_questions(p
     mark = page.server.post("/storymem/story", body)["mark"]
     page.page.evaluate("(mark) => { window.mark = mark; }", mark)
     page.edit_table()
+    # What the next run will make is told once, at opening.
+    page.page.wait_for_selector(".sm-shots:not(.sm-plan-old)", state="attached")
     labels = page.column("label")
     with questions(page) as asked:
         for finished in range(1, 31):
