@@ -121,7 +121,8 @@ def tiny_graph(info: dict) -> dict:
         frames=(decode, "IMAGE"),
         bank=(remember, "bank"),
     )
-    column.y += 520  # the node shows the film, as high as it is wide, and while it runs a button
+    # The node shows the film, as high as it is wide, what is told, and while it runs a button.
+    column.y += 560
     column.add("StoryMemPreviewMemoryBank", bank=(close, "bank"))
     graph.group("5  The film", column.nodes, "#a1309b")
 
