@@ -145,7 +145,8 @@ def test_a_model_is_prepared_with_its_memory_and_shift(module, monkeypatch, i2v,
 
     monkeypatch.setattr(module, "patch_memory_positions", patch)
     made = module.prepare_model(i2v, memory, 7, shift)
-    assert asked == [(i2v, memory, 7)]
+    assert [call[:3] for call in asked] == [(i2v, memory, 7)]
+    assert not asked[0][3].is_cached
     assert made is not i2v
     assert sampling_of(made).shift == (shift or sampling_of(i2v).shift)
     assert ("model_sampling" in made.object_patches) == bool(shift)
@@ -308,7 +309,8 @@ def test_a_shot_is_sampled_with_its_memory_and_handed_on_without(
     found = module.sample_shot(models, "pos", "neg", request, memory, sigmas, recipe)
 
     there = [model for model in models if model is not None]
-    assert seen.prepared == [(model, memory, 3, 6.0) for model in there]
+    assert [call[:4] for call in seen.prepared] == [(model, memory, 3, 6.0) for model in there]
+    assert {call[4] for call in seen.prepared} == {recipe.refresh(2)}
     names = ["prepared 1", "prepared 2" if has_low else None]
     assert seen.guided == (*names, "pos", "neg", recipe)
     noise, latent, sampler, given = seen.arguments

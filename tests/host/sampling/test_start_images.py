@@ -135,13 +135,13 @@ def test_every_shot_begins_anew_when_continuity_is_cut(host, log):
 
 
 def test_pictures_come_from_a_folder_by_their_shots(host, log):
-    folder = host.base / "input" / "keys"
+    folder = host.base / "input" / "keys of this test"
     folder.mkdir(exist_ok=True)
     for name, colour in (("shot_01_01.png", (250, 0, 0)), ("01_02.jpg", (0, 250, 0))):
         Image.new("RGB", (32, 16), colour).save(folder / name)
     graph = {
         "story": node("StoryMemLoadStory", script=story(2), file="none"),
-        "load": node("StoryMemLoadStartImages", story=["story", 0], folder="keys"),
+        "load": node("StoryMemLoadStartImages", story=["story", 0], folder="keys of this test"),
         "r": record(["load", 0], "images"),
     }
     images = host.run(graph)["images"]
