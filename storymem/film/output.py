@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -294,17 +295,31 @@ class StoryExport:
     @contextmanager
     def _clips(self, steps: Sequence[Step]) -> Iterator[list[Clip]]:
         """The shots as the film shows them; edits that do not fit are encoded for it meanwhile."""
-        edits = self.shot_files.edits()
         with ExitStack() as stack:
+            edits = self._copied_edits(steps, stack)
             clips = []
             for step in steps:
                 record = step.record
                 if edit := edits.get(record.key):
-                    fitted = stack.enter_context(unfinished_file(self.folder / edit.path.name))
+                    fitted = stack.enter_context(
+                        unfinished_file(self.folder / f"shot_{step.label}.mp4")
+                    )
                     clips.append(self._edited_clip(step, edit, fitted))
                 else:
                     clips.append(Clip(record.video, record.frames, checksum(record.video)))
             yield clips
+
+    def _copied_edits(self, steps: Sequence[Step], stack: ExitStack) -> dict[str, Edit]:
+        """The edits of ``steps`` as they are now, in copies that nobody else puts aside meanwhile:
+        taken while no other process changes the folder, whose new shots would look like edits."""
+        copies, keys = {}, {step.record.key for step in steps}
+        with changing(self.folder):
+            for key, edit in self.shot_files.edits().items():
+                if key in keys:
+                    copy = stack.enter_context(unfinished_file(self.folder / edit.path.name))
+                    shutil.copyfile(edit.path, copy)
+                    copies[key] = replace(edit, path=copy)
+        return copies
 
     def _edited_clip(self, step: Step, edit: Edit, fitted: Path) -> Clip:
         """An artist's edit for the film: as it is, or encoded to ``fitted`` in the shot's size and

@@ -184,8 +184,14 @@ FINISH = """
     from storymem.loop.shot_store import ShotStore
     from storymem.script.reader import load_story
     from storymem.film.folder import claim_folder
+    from storymem.film import shot_files
     from storymem.film.output import StoryExport, VideoOptions
 
+    def look_late(*arguments, look=shot_files._edits_in):
+        time.sleep(float(sys.argv[3]))
+        return look(*arguments)
+
+    shot_files._edits_in = look_late
     out, seed = Path(sys.argv[1]), int(sys.argv[2])
     story = load_story("a\\n---\\nb\\n---\\nc")
     story = replace(story, shots=tuple(replace(shot, seed=seed) for shot in story.shots))
@@ -206,9 +212,13 @@ FINISH = """
 
 
 @pytest.mark.slow
-def test_two_that_finish_one_story_at_once_leave_shots_film_and_memory_of_one(tmp_path):
-    with Other(FINISH, tmp_path, 1) as one, Other(FINISH, tmp_path, 2) as two:
-        for _ in range(ROUNDS):
+@pytest.mark.parametrize(("pause", "rounds"), [(0, ROUNDS), (0.1, 4)])
+def test_two_that_finish_one_story_at_once_leave_shots_film_and_memory_of_one(
+    tmp_path, pause, rounds
+):
+    """Also where one has read what is known of the files long before it looks at them."""
+    with Other(FINISH, tmp_path, 1, pause) as one, Other(FINISH, tmp_path, 2, 0) as two:
+        for _ in range(rounds):
             for other in (one, two):
                 other.process.stdin.write("go\n")
                 other.process.stdin.flush()

@@ -144,7 +144,8 @@ class Stories {
     this.message = h("p", { class: "sm-none", role: "status", hidden: true });
     this.list = h("ul", { "aria-label": t("desk.stories.long") });
     this.end = h("li", { class: "sm-end", "aria-hidden": "true" });
-    new IntersectionObserver(([seen]) => { if (seen.isIntersecting) this.more(); }).observe(this.end);
+    // Of a busy page several come at once; the last one is what is seen now.
+    new IntersectionObserver((seen) => { if (seen.at(-1).isIntersecting) this.more(); }).observe(this.end);
     this.element = h("section", { class: "sm-stories" }, h("h2", {}, t("desk.stories")),
       h("div", { class: "sm-bar" }, this.filter, this.refresh), this.message, this.list);
     // Nothing that is typed here is meant for the canvas.
