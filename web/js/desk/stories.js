@@ -145,7 +145,7 @@ class Stories {
     this.list = h("ul", { "aria-label": t("desk.stories.long") });
     this.end = h("li", { class: "sm-end", "aria-hidden": "true" });
     // Of a busy page several come at once; the last one is what is seen now.
-    new IntersectionObserver((seen) => { if (seen.at(-1).isIntersecting) this.more(); }).observe(this.end);
+    this.sight = new IntersectionObserver((seen) => { if (seen.at(-1).isIntersecting) this.more(); });
     this.element = h("section", { class: "sm-stories" }, h("h2", {}, t("desk.stories")),
       h("div", { class: "sm-bar" }, this.filter, this.refresh), this.message, this.list);
     // Nothing that is typed here is meant for the canvas.
@@ -172,6 +172,9 @@ class Stories {
     const isSame = elements.length === this.list.children.length && elements.every((one, i) => one === this.list.children[i]);
     if (!isSame) this.list.replaceChildren(...elements);
     this.isWhole = found.length <= this.most;
+    // It tells changes only: an end that stays in view, as under a fast wheel, is looked at anew.
+    this.sight.unobserve(this.end);
+    if (!this.isWhole) this.sight.observe(this.end);
     this.tell(found.length ? "" : t(this.stories?.length ? "desk.none.match" : "desk.none"));
   }
 
