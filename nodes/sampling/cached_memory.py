@@ -147,7 +147,7 @@ class CachedMemory:
 
     def _clock_of(self, options: dict) -> RefreshClock:
         """The clock of this run: another schedule is another run."""
-        made = [float(sigma) for sigma in options["sample_sigmas"][:-1]]
+        made = options["sample_sigmas"][:-1].tolist()  # in one: each asks the card
         steps = self.refresh.steps
         if steps is None:
             steps = refresh_schedule(len(made), self.refresh.whole)
@@ -162,7 +162,7 @@ class CachedMemory:
             return "torch.compile runs the model"
         if options.get("sample_sigmas") is None or options.get("sigmas") is None:
             return "the sampler does not say at which noise level it is"
-        if len({float(s) for s in options["sigmas"].flatten()}) > 1:
+        if len(set(options["sigmas"].flatten().tolist())) > 1:
             return "the shots of a batch are at different noise levels"
         kinds, ids = options.get("cond_or_uncond") or [], options.get("uuids") or []
         known = {i for kind, i in zip(kinds, ids, strict=False) if kind == CONDITIONAL}

@@ -106,6 +106,17 @@ def test_a_cached_step_equals_the_equations(m2v, state, steps, refreshes):
         assert rel_l2(value, wanted) < BOUND
 
 
+@pytest.mark.parametrize(
+    ("levels", "refreshes"), [([0.7, 0.4, 0.9, 0.8, 0.5], {0, 2, 4}), ([0.9, 0.6, 0.8, 0.5], {0})]
+)
+def test_a_sampler_that_adds_noise_again_refreshes_above_what_is_kept(
+    m2v, state, levels, refreshes
+):
+    ours = evaluations(m2v, levels, "0")
+    for value, wanted in zip(ours, expected(state, levels, refreshes), strict=True):
+        assert rel_l2(value, wanted) < BOUND
+
+
 def test_a_run_that_refreshes_in_every_step_is_the_exact_one(m2v):
     exact = m2v.sample(bank=m2v.bank(3))
     cached = m2v.sample(bank=m2v.bank(3), memory_refresh="cached", refresh_steps="0 1 2 3 4")

@@ -92,6 +92,18 @@ def test_torch_compile_never_keeps_positions_of_another_shot(m2v, short_pair):
 
 
 @pytest.mark.slow
+def test_torch_compile_runs_a_cached_memory_along_and_it_is_told(m2v, short_pair, caplog):
+    options = {"bank": m2v.bank(2), "steps": 4, "cfg": 1.0}
+    models = {name: compiled(model) for name, model in short_pair.items()}
+    with caplog.at_level(logging.INFO):
+        ours = m2v.sample(**options, **models, memory_refresh="cached", refresh_steps="0")
+    assert rel_l2(ours, m2v.sample(**options, **short_pair)) < 1e-5
+    told = [r.getMessage() for r in caplog.records if "runs along in every step" in r.getMessage()]
+    assert len(told) == 2  # one an expert
+    assert told[0].endswith("torch.compile runs the model")
+
+
+@pytest.mark.slow
 def test_torch_compile_after_the_model_patch(m2v, short_pair):
     model = short_pair["model_high"]
     for count in (2, 1):
@@ -132,10 +144,11 @@ def quantised_patcher(model):
     return wrapped.clone()
 
 
-def test_a_patcher_of_another_class_stays_what_it_is(m2v):
+@pytest.mark.parametrize("memory_refresh", ["exact", "cached"])
+def test_a_patcher_of_another_class_stays_what_it_is(m2v, memory_refresh):
     models = both(m2v, quantised_patcher)
-    plain = m2v.sample(bank=m2v.bank(2))
-    assert torch.equal(m2v.sample(bank=m2v.bank(2), **models), plain)
+    options = {"bank": m2v.bank(2), "memory_refresh": memory_refresh}
+    assert torch.equal(m2v.sample(**options, **models), m2v.sample(**options))
     for model in models.values():
         assert type(m2v.patch(model, 2)) is type(model)
         assert m2v.patch(model, 2).patch_on_device
@@ -162,14 +175,18 @@ class TeaCacheLike:
         return out
 
 
-def test_a_teacache_like_wrapper_restarts_with_each_expert(m2v):
+@pytest.mark.parametrize("memory_refresh", ["exact", "cached"])
+def test_a_teacache_like_wrapper_restarts_with_each_expert(m2v, memory_refresh):
     wrappers = {"model_high": TeaCacheLike(), "model_low": TeaCacheLike()}
     models = {}
     for name, wrapper in wrappers.items():
         models[name] = getattr(m2v, name.removeprefix("model_")).clone()
         models[name].set_model_unet_function_wrapper(wrapper)
     for _ in range(2):
-        latent = m2v.sample(bank=m2v.bank(1), steps=8, cfg=1.0, boundary=0.8, **models)
+        latent = m2v.sample(
+            bank=m2v.bank(1), steps=8, cfg=1.0, boundary=0.8, memory_refresh=memory_refresh,
+            **models,
+        )  # fmt: skip
     assert [w.restarts for w in wrappers.values()] == [2, 2]
     assert latent.isfinite().all()
 
