@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate, zip_longest
 
@@ -55,6 +55,8 @@ class BankEdits:
     images: tuple[str, ...] = ()  # files in the host's input folder
     names: tuple[tuple[str, str], ...] = ()  # digest -> whom the frame shows, in the artist's words
     later: tuple[LaterEdits, ...] = ()  # only a loop applies them: see ``edits_from.edits_at``
+    # What the artist clicked, where this is only what holds of it at one shot: told to the page.
+    given: BankEdits | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def parse(cls, text: str) -> BankEdits:
@@ -123,7 +125,7 @@ class BankEdits:
         for kind, named in self._named.items():
             gone = {start for digest in digests for start in named.starts_of(digest)}
             left[kind] = tuple(d for d in getattr(self, kind) if d not in gone)
-        return replace(self, **left)
+        return replace(self, **left, given=self.given or self)
 
     def apply(self, frames: tuple, dropped: tuple) -> tuple[tuple, tuple]:
         """Kept and dropped frames with these clicks, instead of any that were made before."""

@@ -19,7 +19,7 @@ def edits_at(edits: BankEdits, story: Story, index: int) -> BankEdits:
     if not edits.later:
         return edits
     begun = [(start, later) for start, later in placed(edits, story) if start <= index]
-    found = replace(edits, later=())
+    found = replace(edits, later=(), given=edits)
     for _, later in sorted(begun, key=lambda one: one[0]):
         found = _with(found, later)
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from ..memory.bank import MemoryBank
+from ..memory.edits import FROM, KINDS, BankEdits
 from ..memory.frame import MemoryFrame
 from ..memory.roles import (
     MAX_SHOWN,
@@ -31,7 +32,8 @@ def view_bank(bank: MemoryBank) -> dict:
     ``number`` counts from 1, as on the contact sheet; ``shot`` from 0, -1 for a reference picture;
     ``seen`` is why the shot of ``tell`` sees the frame, empty when it does not; ``left_out`` why it
     was left out of that one; ``label`` whom the artist wrote that it shows (null: nothing),
-    ``shows`` whom its file or prompt names.
+    ``shows`` whom its file or prompt names. ``edits`` are the clicks that the bank was made with,
+    as Memory Bank has them, those that hold from a shot on included.
     """
     roles, reasons, left_out = frame_roles(bank), seen_reasons(bank), left_out_reasons(bank)
 
@@ -56,7 +58,22 @@ def view_bank(bank: MemoryBank) -> dict:
         "dropped": [
             view(frame, "dropped", first + i) for i, frame in enumerate(bank.dropped[first:])
         ],
+        "edits": _clicks(bank.edits.given or bank.edits),
     }
+
+
+def _clicks(edits: BankEdits) -> dict:
+    """The clicks on frames, as ``BankEdits.parse`` reads them."""
+    found: dict = {kind: list(getattr(edits, kind)) for kind in KINDS}
+    found[FROM] = [
+        {
+            "shot": later.shot,
+            "row": later.row,
+            **{kind: list(getattr(later, kind)) for kind in KINDS if getattr(later, kind)},
+        }
+        for later in edits.later
+    ]
+    return {name: value for name, value in found.items() if value}
 
 
 def _view(frame: MemoryFrame, role: str, index: int) -> dict:

@@ -15,7 +15,41 @@ from storymem.memory.edits import NO_EDITS, BankEdits, LaterEdits
 from storymem.memory.edits_from import edits_at, lost_edits, placed
 from storymem.script.reader import load_story
 
-LATER_JS = Path(__file__).resolve().parents[2] / "web" / "js" / "gallery" / "later.js"
+GALLERY_JS = Path(__file__).resolve().parents[2] / "web" / "js" / "gallery"
+LATER_JS = GALLERY_JS / "later.js"
+UNDO = """
+import * as edit from "./edits.mjs";
+import { editsAt, editsAtLast } from "./later.mjs";
+const doings = {
+    pin: (next) => ({ ...next, pinned: true }),
+    unpin: (next) => ({ ...next, pinned: false }),
+    drop: (next) => ({ ...next, kept: false }),
+    restore: (_, at, frame) => ({ kept: true, pinned: edit.pinnedIfKept(at, frame) }),
+};
+const click = (edits, frame, shots, index, name) => {
+    const at = index < 0 ? editsAtLast(edits) : editsAt(edits, shots, index);
+    const next = doings[name](edit.wanted(at, frame), at, frame);
+    if (index < 0) return edit.want(edits, frame, next);
+    return edit.wantFrom(edits, shots, index, frame, next);
+};
+const wrong = [];
+for (const { given, frame, shots, clicks } of CASES) {
+    const ran = edit.readEdits(JSON.stringify(given));
+    const was = edit.writeEdits(ran);
+    let now = ran;
+    for (const [index, name] of clicks) now = click(now, frame, shots, index, name);
+    if (edit.writeEdits(edit.undone(now, frame, ran)) !== was) wrong.push([was, clicks]);
+    const [index, name] = clicks.find(([one]) => one >= 0) ?? [];
+    if (index === undefined) continue;
+    const one = click(ran, frame, shots, index, name);
+    const then = edit.wanted(editsAt(ran, shots, index), frame);
+    const offered = then.kept ? [then.pinned ? "unpin" : "pin", "drop"] : ["restore"];
+    if (!offered.includes(name)) continue;
+    const back = edit.writeEdits(edit.undoneFrom(one, shots, index, frame, ran));
+    if (back !== was) wrong.push([was, index, name]);
+}
+process.stdout.write(JSON.stringify(wrong));
+"""
 ONE, TWO, THREE = ("ab" * 32, "cd" * 32, "ef" * 32)
 
 
@@ -127,6 +161,34 @@ def test_the_page_joins_clicks_as_the_loop_does():
         for index, page in enumerate(found):
             loop = edits_at(parsed, tale, index)
             assert [sorted(page[k]) for k in kinds] == [sorted(getattr(loop, k)) for k in kinds]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+def test_undo_in_the_gallery_restores_what_the_latest_run_had(tmp_path):
+    """For the whole story and from several shots on, whatever was clicked in between."""
+    for name in ("edits", "later"):
+        code = (GALLERY_JS / f"{name}.js").read_text(encoding="utf-8")
+        (tmp_path / f"{name}.mjs").write_text(code.replace("./later.js", "./later.mjs"))
+    chance = random.Random(8)
+    shots = [{"label": shot.label, "row": shot.row} for shot in story().shots]
+    pinned = {"digest": ONE, "role": "pinned", "edit": "pin", "pinned": True, "label": None}
+    dropped = {**pinned, "role": "dropped", "edit": "drop", "pinned": False}
+    frames = [dropped, pinned, {**pinned, "role": "window", "edit": "", "pinned": False}]
+    cases = [{
+        "given": {"from": [{"shot": "01_03", "drop": [ONE, TWO]}]},
+        "frame": dropped, "shots": shots, "clicks": [[-1, "restore"]],
+    }]  # fmt: skip
+    for _ in range(300):
+        names = chance.choices(("pin", "unpin", "drop", "restore"), k=chance.randrange(1, 4))
+        clicks = [[chance.randrange(-1, 4), name] for name in names]
+        given, frame = _some_edits(chance), chance.choice(frames)
+        cases.append({"given": given, "frame": frame, "shots": shots, "clicks": clicks})
+    (tmp_path / "undo.mjs").write_text(f"const CASES = {json.dumps(cases)};\n{UNDO}")
+    run = subprocess.run(
+        ["node", "undo.mjs"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert run.stderr == ""
+    assert json.loads(run.stdout) == []
 
 
 def _some_edits(chance) -> dict:

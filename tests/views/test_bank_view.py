@@ -15,9 +15,11 @@ from storymem.files.names import is_digest
 from storymem.loop.shot_store import ShotStore
 from storymem.memory.bank import MemoryBank
 from storymem.memory.edits import BankEdits
+from storymem.memory.edits_from import edits_at
 from storymem.memory.frame import MemoryFrame
 from storymem.memory.policies import Choice
 from storymem.memory.roles import MAX_SHOWN, frame_roles
+from storymem.script.reader import load_story
 from storymem.views.bank import shown_frames, view_bank
 from storymem.views.same_origin import is_same_origin
 from storymem.views.thumbnails import LARGE, PictureFolders, read_small, shrink
@@ -124,6 +126,24 @@ def test_what_clicks_changed_is_told():
         (digests[2], ""),
     ]
     assert [(f["digest"], f["edit"]) for f in view["dropped"]] == [(digests[1], "drop")]
+
+
+def test_the_clicks_that_a_bank_was_made_with_are_told_with_those_from_a_shot_on():
+    bank = bank_of(3)
+    digests = [f.digest for f in bank.frames]
+    given = {
+        "pin": [digests[0]],
+        "from": [{"shot": "01_02", "row": "r2", "drop": [digests[1]], "unpin": [digests[0]]}],
+    }
+    edits = BankEdits.parse(json.dumps({**given, "images": [], "names": {digests[2]: "Mara"}}))
+    scene = {"video_prompts": ["a hill", "a lake", "a town"], "cut": [True, True, True]}
+    tale = load_story({"story_name": "Tale", "scenes": [scene]})
+    for index in range(3):
+        at = bank.with_edits(edits_at(edits, tale, index))
+        assert view_bank(at)["edits"] == given
+        # A node that changes a frame takes a click back in the bank, but not from Memory Bank.
+        assert view_bank(at.with_pins(unpin=[0]))["edits"] == given
+    assert view_bank(bank)["edits"] == {}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

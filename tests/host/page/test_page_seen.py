@@ -131,6 +131,11 @@ def test_a_frame_is_dropped_from_a_shot_on_and_no_shot_before_it_is_made_again(s
     gallery.locator(".storymem-chooser select").select_option(value="")
     (card,) = [card for card in story.shown() if card["digest"] == gone]
     assert (card["role"], card["next"]) == ("dropped", "")
+    # Restored for the whole story there, and undone: it is out from the fourth shot on as before.
+    press_on(story, gallery, gone, "r")
+    assert story.edits() == {}
+    press_on(story, gallery, gone, "u")
+    assert story.edits() == {"from": [{"shot": "01_04", "drop": [gone]}]}
     choose(story, gallery, 4)
     press_on(story, gallery, gone, "u")
     assert story.edits() == {}

@@ -2,6 +2,7 @@
 import { api } from "../../../../scripts/api.js";
 import { h } from "../shared/dom.js";
 import { t } from "../shared/texts.js";
+import { readEdits } from "./edits.js";
 
 export { PICTURE_ENDINGS, isPicture, upload } from "../shared/input_pictures.js";
 
@@ -36,7 +37,17 @@ export function readBank(value) {
     count: Math.max(whole(value.count), value.frames.length),
     frames: readFrames(value.frames, tell, policy),
     dropped: readFrames(value.dropped, tell, policy),
+    edits: readRan(value.edits),
   };
+}
+
+/** The clicks that a bank was made with; null in what earlier versions told. */
+function readRan(value) {
+  try {
+    return value ? readEdits(JSON.stringify(value)) : null;
+  } catch {
+    return null;
+  }
 }
 
 function readFrames(list, tell, policy) {

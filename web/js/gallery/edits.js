@@ -5,7 +5,9 @@
  * without one. `wanted` is what the edits make of it on the next queue, `applied` what it is now.
  * Clicks under `from` hold from one shot on; `later.js` has those.
  */
-import { editsAt, editsAtLast, readLater, withLater, withoutFrame, writeLater } from "./later.js";
+import {
+  editsAt, editsAtLast, putBack, readLater, saySame, withLater, withoutAt, withoutFrame, writeLater,
+} from "./later.js";
 
 export const KINDS = ["pin", "unpin", "drop", "keep"];
 const MIN_DIGITS = 12;
@@ -48,15 +50,25 @@ export function isRenamed(edits, frame) {
   return labelOf(edits, frame) !== frame.label;
 }
 
-/** Whether something of the edits is still to take effect on a frame. */
-export function isPending(edits, frame) {
-  return isRenamed(edits, frame) || pending(editsAtLast(edits), frame) !== "";
+/** Whether something of the edits is still to take effect on a frame; `ran`: those of the latest
+ * run, null when they are not known. A frame that stays out may do so from another shot on. */
+export function isPending(edits, frame, ran = null) {
+  if (isRenamed(edits, frame) || pending(editsAtLast(edits), frame) !== "") return true;
+  return ran !== null && !saySame(edits, ran, frame.digest);
 }
 
-/** New edits without what is still to take effect on a frame. */
-export function undone(edits, frame) {
+/** New edits without what is still to take effect on a frame: what the latest run had, where it is
+ * known, else the same for the whole story. */
+export function undone(edits, frame, ran = null) {
   const named = isRenamed(edits, frame) ? wantLabel(edits, frame, frame.label) : edits;
-  return want(named, frame, applied(frame));
+  return ran ? putBack(named, ran, frame.digest) : want(named, frame, applied(frame));
+}
+
+/** New edits without a change from the shot at `index` on: what the latest run had when that is
+ * another one, else only what changes with that shot. */
+export function undoneFrom(edits, shots, index, frame, ran = null) {
+  const isNew = ran && !saySame(edits, ran, frame.digest, shots[index]);
+  return isNew ? putBack(edits, ran, frame.digest) : withoutAt(edits, shots, index, frame.digest);
 }
 
 export function writeEdits(edits) {

@@ -133,9 +133,9 @@ class Gallery {
         if (label === edit.labelOf(edits, frame)) return undefined;
         return this.write(edit.wantLabel(edits, frame, label));
       }
-      case "undo": return this.write(edit.undone(edits, frame));
+      case "undo": return this.write(edit.undone(edits, frame, this.bank?.edits));
       case "undo_all": return this.write(this.frames.reduce(
-        (all, one) => (edit.isPending(edits, one) ? edit.undone(all, one) : all),
+        (all, one) => (this.isPending(edits, one) ? edit.undone(all, one, this.bank?.edits) : all),
         edits,
       ));
       case "clear": return this.write(edit.withoutClicks(edits));
@@ -146,6 +146,10 @@ class Gallery {
 
   get frames() {
     return this.bank ? [...this.bank.frames, ...this.bank.dropped] : [];
+  }
+
+  isPending(edits, frame) {
+    return edit.isPending(edits, frame, this.bank?.edits);
   }
 
   look(frame, { edits, problem } = this.readEdits()) {
@@ -159,7 +163,7 @@ class Gallery {
       if (next.kept) actions.push("drop");
       else if (frame.role !== "dropped" || !this.keptDigests.has(frame.digest)) actions.push("restore");
       actions.push("name");
-      if (edit.isPending(edits, frame)) actions.push("undo");
+      if (this.isPending(edits, frame)) actions.push("undo");
     }
     const label = problem ? frame.label : edit.labelOf(edits, frame);
     const who = { label, isNew: !problem && edit.isRenamed(edits, frame) };
@@ -218,7 +222,7 @@ class Gallery {
     if (bank && pinned > bank.max_frames) {
       notes.push(t("gallery.too_many", { pinned, max: bank.max_frames }));
     }
-    const changes = problem ? 0 : this.frames.filter((frame) => edit.isPending(edits, frame)).length;
+    const changes = problem ? 0 : this.frames.filter((frame) => this.isPending(edits, frame)).length;
     if (changes) notes.push(t("gallery.takes_effect", { count: changes }));
     if (this.message) notes.push(this.message);
     return notes;

@@ -83,6 +83,52 @@ export function withoutFrame(entries, digest, keeps = () => false) {
   })).filter((entry) => KINDS.some((kind) => entry[kind].length));
 }
 
+/** What edits say of one frame: `[shot, row, kind, digits]` of each click, no shot for the whole story. */
+export function clicksOn(edits, digest) {
+  return [{ shot: "", row: "", ...edits }, ...(edits.from ?? [])].flatMap((entry) => KINDS.flatMap((kind) =>
+    (entry[kind] ?? []).filter((digits) => isSame(digits, digest)).map((digits) => [entry.shot, entry.row, kind, digits])));
+}
+
+/** Whether two edits say the same of a frame; `from`: only of the entry for one shot, `{ label, row }`. */
+export function saySame(one, other, digest, from = null) {
+  const isOf = ([shot, row]) => !from || (from.row && row ? row === from.row : Boolean(shot) && shot === from.label);
+  const words = (edits) => JSON.stringify(clicksOn(edits, digest).filter(isOf)
+    .map(([shot, row, kind]) => [shot, row, kind]).sort());
+  return words(one) === words(other);
+}
+
+/** New edits that say of a frame exactly what `earlier` said, in its order. */
+export function putBack(edits, earlier, digest) {
+  const from = withoutFrame(edits.from ?? [], digest);
+  const was = earlier.from ?? [];
+  const placeOf = (entry) => was.findIndex(({ shot, row }) => shot === entry.shot && row === entry.row);
+  for (const entry of was) {
+    if (!clicksOn({ from: [entry] }, digest).length) continue;
+    const at = from.findIndex((one) => was[placeOf(one)] === entry);
+    const one = from[at] ?? { shot: entry.shot, row: entry.row };
+    from.splice(at < 0 ? from.length : at, 1, { ...one, ...kindsBack(one, entry, digest) });
+  }
+  const rank = (entry) => (placeOf(entry) < 0 ? was.length : placeOf(entry));
+  from.sort((one, other) => rank(one) - rank(other));
+  return { ...edits, ...kindsBack(edits, earlier, digest), from };
+}
+
+/** The lists of `now` with a frame as it was in those of `was`. */
+function kindsBack(now, was, digest) {
+  return Object.fromEntries(KINDS.map((kind) => {
+    const before = was[kind] ?? [];
+    const rank = (digits) => (before.includes(digits) ? before.indexOf(digits) : before.length);
+    const others = (now[kind] ?? []).filter((digits) => !isSame(digits, digest));
+    const back = before.filter((digits) => isSame(digits, digest));
+    return [kind, [...others, ...back].sort((one, other) => rank(one) - rank(other))];
+  }));
+}
+
+/** New edits without what changes for a frame with the shot at `index`; what changes later stays. */
+export function withoutAt(edits, shots, index, digest) {
+  return { ...edits, from: withoutFrame(edits.from ?? [], digest, (entry) => indexOf(entry, shots) !== index) };
+}
+
 /** New edits in which a frame has these kinds of clicks from the shot at `index` on, and no later ones. */
 export function withLater(edits, shots, index, digest, kinds) {
   const { label: shot, row } = shots[index];

@@ -6,7 +6,7 @@ import { lastRead } from "../story/extension.js";
 import { t } from "../shared/texts.js";
 import { readBank } from "./bank.js";
 import * as edit from "./edits.js";
-import { changesAt, editsAt } from "./later.js";
+import { changesAt, editsAt, saySame } from "./later.js";
 
 const NOW = ""; // of the chooser: no shot
 const MAX_PROMPT = 60; // characters
@@ -152,11 +152,13 @@ export class SeenShots {
     const pending = problem ? "" : edit.pending(at, frame);
     const wanted = edit.wanted(at, frame);
     const isHere = !problem && changesAt(edits, shots, shot, frame.digest);
+    const ran = this.memory()?.bank?.edits;
+    const isOther = Boolean(ran) && !saySame(edits, ran, frame.digest, shots[shot]);
     const actions = [];
     if (!problem) {
       if (wanted.kept) actions.push(wanted.pinned ? "unpin" : "pin", "drop");
       else if (frame.role !== "dropped" || !this.kept.has(frame.digest)) actions.push("restore");
-      if (isHere) actions.push("undo");
+      if (isHere || isOther) actions.push("undo");
     }
     const number = { shot: shot + 1 };
     const change = pending && t("next.from", { ...number, change: t(`next.from.${pending}`) });
@@ -180,13 +182,16 @@ export class SeenShots {
     const { edits, problem, at } = this.state();
     if (problem || !this.bank) return;
     const { shots, shot } = this.answer;
+    if (name === "undo") {
+      this.memory().write(edit.undoneFrom(edits, shots, shot, frame, this.memory().bank?.edits));
+      return;
+    }
     const next = edit.wanted(at, frame);
     const wanted = {
       pin: { ...next, pinned: true },
       unpin: { ...next, pinned: false },
       drop: { ...next, kept: false },
       restore: { kept: true, pinned: edit.pinnedIfKept(at, frame) },
-      undo: edit.wanted(editsAt(edits, shots, shot - 1), frame),
     }[name];
     if (wanted) this.memory().write(edit.wantFrom(edits, shots, shot, frame, wanted));
   }
