@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -31,6 +32,8 @@ SEEDS = """async ([mode, control]) => {
 START_SHOT = """(value) => {
     app.graph.getNodeById(2).widgets.find((w) => w.name === "start_shot").value = value;
 }"""
+PREVIEW = START_SHOT.replace("start_shot", "preview")
+ENGLISH = re.compile(r"[A-Za-z]+(?: [A-Za-z]+){3}")  # four words in a row
 
 
 def lines(page) -> list[str]:
@@ -260,3 +263,16 @@ def test_nodes_two_in_chinese_and_light(page):
     page.page.get_by_text("下次会生成什么？").click()
     wait_for_summary(page, "将生成 1 ", ".sm-plan-dialog .sm-plan-summary")
     page.press("Escape")
+    # What the server tells, which it says in English.
+    page.page.evaluate(PREVIEW, True)
+    page.page.evaluate(ASK)
+    told = wait_for_summary(page, "只做第一个镜头", ".sm-plan-dialog ul")
+    assert "共 3 个镜头" in told
+    look(page, "plan_told_zh")
+    page.page.evaluate(PREVIEW, False)
+    page.page.evaluate(START_SHOT, 9)
+    page.page.locator(".sm-plan-dialog [data-act=again]").click()
+    told += wait_for_summary(page, "起始镜头为 9", ".sm-plan-dialog .sm-plan-summary")
+    assert not ENGLISH.findall(told)
+    page.press("Escape")
+    page.page.evaluate(START_SHOT, 1)

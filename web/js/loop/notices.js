@@ -5,6 +5,7 @@ import { h, setText, useStyles } from "../shared/dom.js";
 import { kindOf, nodeOfId } from "../shared/graph.js";
 import { rootGraph, shownTab } from "../shared/host.js";
 import { isOfThisPage, whenProgress } from "../shared/runs.js";
+import { serverText } from "../shared/server_text.js";
 import { t } from "../shared/texts.js";
 
 const WIDGET = "storymem_notice";
@@ -149,10 +150,10 @@ function showKept() {
 function showNotices({ loop, workflow, notices }) {
   const isHere = isOfThisPage(workflow);
   const of = isHere ? shownTab() : workflow;
-  const notes = Object.entries(notices).map(([id, text]) => [id, text, isHere ? kindOf(nodeOfId(id)) : ""]);
+  const notes = Object.entries(notices).map(([id, text]) => [id, serverText(text), isHere ? kindOf(nodeOfId(id)) : ""]);
   kept.set(`${of} ${loop}`, { workflow: of, kind: "notice", loop, notes });
   if (!isHere) return;
-  const found = Object.entries(notices).map(([id, text]) => [nodeOfId(id), text, id]).filter(([node]) => node);
+  const found = Object.entries(notices).map(([id, text]) => [nodeOfId(id), serverText(text), id]).filter(([node]) => node);
   const now = new Set(found.map(([node]) => node));
   for (const node of loops.get(loop) ?? []) if (!now.has(node)) put(node, "notice", "");
   loops.set(loop, now);
@@ -164,7 +165,8 @@ function showNotices({ loop, workflow, notices }) {
 }
 
 /** Why a run stopped, on the node at fault and over the page: the host's own message is silent. */
-function showErrors(found) {
+function showErrors(errors) {
+  const found = errors.map(([id, text]) => [id, serverText(text)]);
   forgetErrors();
   const workflow = shownTab();
   const notes = found.map(([id, text]) => [id, text, kindOf(nodeOfId(id))]);

@@ -4,6 +4,7 @@ import { h, setText, useStyles } from "../shared/dom.js";
 import { LOOP_CLOSE, LOOP_OPEN, everyNode, kindOf, nodeOfId, storyNodesOf, upstream } from "../shared/graph.js";
 import { rootGraph } from "../shared/host.js";
 import { t } from "../shared/texts.js";
+import { serverText } from "../shared/server_text.js";
 import { rangeOfTime } from "../shared/time_left.js";
 import { post } from "../shared/server.js";
 import { NO_FILE } from "./api.js";
@@ -88,7 +89,7 @@ export function summaryOf(plan, { takesTime = true } = {}) {
   const { shots, unknown, error, failed, runs } = plan;
   if (!runs) return t("plan.inactive");
   if (failed) return t("plan.no_answer", { why: failed });
-  if (!shots.length) return error ? t("plan.error", { error }) : unknown.map(hiddenText).join(" ");
+  if (!shots.length) return error ? t("plan.error", { error: serverText(error) }) : unknown.map(hiddenText).join(" ");
   const count = (state) => shots.filter((shot) => shot.state === state).length;
   const [make, finished, hidden, out] = ["make", "finished", "unknown", "left out"].map(count);
   const depending = new Map();
@@ -107,10 +108,10 @@ export function summaryOf(plan, { takesTime = true } = {}) {
 
 /** What changed since the last run, in one sentence; empty for nothing. */
 export function changesOf({ changes }) {
-  const told = changes.map(({ shots, reasons }) => t("plan.change", {
+  const said = changes.map(({ shots, reasons }) => t("plan.change", {
     why: reasons.map(reasonText).join(", "), shots: t(shots.length > 1 ? "plan.in_shots" : "plan.in_shot", { shots: ranges(shots) }),
   }));
-  return told.length ? t("plan.changed", { changes: shortened(told).join("; ") }) : "";
+  return said.length ? t("plan.changed", { changes: shortened(said).join("; ") }) : "";
 }
 
 /** What else is to be known before a run, line by line. */
@@ -118,11 +119,11 @@ export function notesOf(plan) {
   const { disk, error, notices, seedsMove: moves, shots, unknown, warnings } = plan;
   const megabytes = (bytes) => (bytes < 1024 * MEGABYTE ? `${Math.max(1, Math.round(bytes / MEGABYTE))} MB` : `${(bytes / 1024 / MEGABYTE).toFixed(1)} GB`);
   return [
-    ...(error && shots.length ? [t("plan.error", { error })] : []),
+    ...(error && shots.length ? [t("plan.error", { error: serverText(error) })] : []),
     ...(shots.length ? unknown.map(hiddenText) : []),
     ...(moves ? [t("plan.seed_before")] : []),
-    ...warnings.map((warning) => t("story.warning", { warning })),
-    ...Object.entries(notices).map(([id, text]) => t("plan.notice", { name: nodeOfId(id)?.title ?? id, text })),
+    ...warnings.map((warning) => t("story.warning", { warning: serverText(warning) })),
+    ...Object.entries(notices).map(([id, text]) => t("plan.notice", { name: nodeOfId(id)?.title ?? id, text: serverText(text) })),
     ...(disk ? [t("plan.disk", { needed: megabytes(disk.needed), free: megabytes(disk.free) })] : []),
   ];
 }
