@@ -10,7 +10,7 @@ import pytest
 
 from helpers.browser import eventually, find_chromium
 from helpers.gallery_page import open_story, prepare_base
-from helpers.host_server import Server, host_path
+from helpers.host_server import Server
 
 pytestmark = [
     pytest.mark.http,
@@ -45,11 +45,6 @@ def server(base_folder, tmp_path_factory):
 
 
 @pytest.fixture
-def is_newest() -> bool:
-    return "0.18" not in str(host_path())
-
-
-@pytest.fixture
 def story(server, tmp_path):
     with open_story(server, tmp_path / "log") as opened:
         yield opened
@@ -67,17 +62,13 @@ def look(story, name: str) -> None:
 
 
 @pytest.mark.parametrize("is_two", [False, True], ids=["classic", "nodes_two"])
-def test_a_blueprint_shows_how_its_story_stands(story, is_two, is_newest):
+def test_a_blueprint_shows_how_its_story_stands(story, is_two):
     page = story.page
     use_nodes_two(story, is_two)
     try:
         story.load(shots=3)
         page.evaluate(WRAP)
         page.wait_for_function("app.graph._nodes.length === 1 && app.graph._nodes[0].subgraph")
-        if is_two and not is_newest:  # draws there what comes from inside alone
-            queued = page.evaluate("async () => (await app.graphToPrompt()).output")
-            assert len(queued) == 8
-            return
         assert eventually(page, lambda: page.evaluate(NAMES)[-3:] == DISPLAYS)
         outside = page.locator(".sm-outside")
         outside.wait_for()

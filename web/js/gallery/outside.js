@@ -20,11 +20,31 @@ function dress(node) {
   const [story, close, bank] = [LOAD_STORY, LOOP_CLOSE, MEMORY_BANK].map((kind) => inside.get(kind));
   if (!story || !close || !galleryOf(bank)) return;
   dressed.add(node);
-  showStoryOn(node, story);
-  showProgressOn(node, close);
-  galleryOf(bank).showOn(node);
+  keepsDisplays(node, () => {
+    showStoryOn(node, story);
+    showProgressOn(node, close);
+    galleryOf(bank).showOn(node);
+  });
   const [, needed] = node.computeSize();
   if (node.size[1] < needed) node.setSize([node.size[0], needed]);
+}
+
+/** The page of ComfyUI 0.18 makes a subgraph node's widgets anew from what is inside, in Nodes 2.0 at
+ * once: what `add` puts there is put there each time. */
+function keepsDisplays(node, add) {
+  const { addCustomWidget } = node;
+  const displays = [];
+  node.addCustomWidget = function (widget) {
+    displays.push(widget);
+    return addCustomWidget.call(this, widget);
+  };
+  add();
+  delete node.addCustomWidget;
+  const made = Object.getOwnPropertyDescriptor(node, "widgets");
+  if (!made?.get || !made.configurable || displays.every((widget) => node.widgets.includes(widget))) return;
+  Object.defineProperty(node, "widgets", {
+    ...made, get: () => [...(made.get.call(node) ?? []).filter((widget) => !displays.includes(widget)), ...displays],
+  });
 }
 
 app.registerExtension({
