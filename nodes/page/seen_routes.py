@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
 from pathlib import Path
 
 import folder_paths
@@ -13,13 +11,11 @@ from ...storymem.film.earlier_films import find_film
 from ...storymem.film.folder import find_folder
 from ...storymem.loop.shot_store import ShotStore
 from ...storymem.loop.take_names import find_key
-from ...storymem.script.reader import load_story
 from ...storymem.views.seen import view_seen, view_shots
 from ..host.folders import short_places
 from ..host.server import read_json
 from ..host.store import STORE_FOLDER
-from ..story import NO_FILE, read_source
-from .story_routes import DEFAULT_PREFIX
+from .story_routes import DEFAULT_PREFIX, in_thread, story_of, text_of
 
 TEXTS = ("script", "file", "character", "prefix")  # as a Load Story node has them
 
@@ -28,8 +24,8 @@ async def show_seen(request: web.Request) -> web.Response:
     """``POST /storymem/seen``: the shots of a script, and the memory of the one with the label
     ``shot``, or the latest finished one. Nothing is changed."""
     asked = await read_json(request)
-    texts = {key: _text(asked, key) for key in (*TEXTS, "shot")}
-    return web.json_response(await asyncio.to_thread(read_seen, **texts))
+    texts = {key: text_of(asked, key) for key in (*TEXTS, "shot")}
+    return web.json_response(await in_thread(read_seen, **texts))
 
 
 def read_seen(script: str, file: str, character: str, prefix: str, shot: str) -> dict:
@@ -41,8 +37,7 @@ def read_seen(script: str, file: str, character: str, prefix: str, shot: str) ->
     output = Path(folder_paths.get_output_directory())
     answer: dict = {"error": "", "shots": [], "shot": None, "memory": None}
     try:
-        text, name = read_source(script, file or NO_FILE)
-        story = load_story(text, default_name=name, character=character, quiet=True)
+        story = story_of(script, file, character)
         folder = find_folder(output, prefix or DEFAULT_PREFIX, story)
     except ValueError as error:
         return {**answer, "error": short_places(str(error))}
@@ -66,13 +61,6 @@ def _find(shots: list[dict], label: str) -> int | None:
         return labels.index(label) if label in labels else None
     made = [i for i, shot in enumerate(shots) if shot["record"]]
     return made[-1] if made else None
-
-
-def _text(asked: Mapping, key: str) -> str:
-    value = asked.get(key)
-    if value is not None and not isinstance(value, str):
-        raise web.HTTPBadRequest(text=f"{key} must be text")
-    return value or ""
 
 
 ROUTES = {("POST", "/storymem/seen"): show_seen}

@@ -181,6 +181,16 @@ def text_of(asked: Mapping, key: str) -> str:
     return value or ""
 
 
+def story_of(script: str, file: str, character: str, default_name: str = "") -> Story:
+    """The story that a Load Story node has, or that a page has instead of it.
+
+    Raises:
+        ValueError: for a script that is wrong, and a file that cannot be read.
+    """
+    text, name = read_source(script, file or NO_FILE)
+    return load_story(text, default_name=default_name or name, character=character, quiet=True)
+
+
 async def in_thread(work, *arguments, **named):
     """What ``work`` answers, computed beside the server's own loop."""
     return await asyncio.to_thread(work, *arguments, **named)

@@ -26,14 +26,13 @@ from ...storymem.loop.shot_record import VIDEO_FILE
 from ...storymem.loop.shot_store import ShotStore
 from ...storymem.loop.take_names import take_name
 from ...storymem.loop.takes import Take, differences, read_takes, takes_of
-from ...storymem.script.reader import load_story
 from ...storymem.script.story import Shot, Story
 from ..host import executor as host_cache
 from ..host.folders import short_places
 from ..host.server import find_server, read_json
 from ..host.store import STORE_FOLDER
 from ..story import NO_FILE, read_source
-from .story_routes import DEFAULT_PREFIX, in_thread, text_of
+from .story_routes import DEFAULT_PREFIX, in_thread, story_of, text_of
 
 SCRIPT = ("script", "file", "character", "prefix", "default_name")  # what a page sends of it
 MOST_TAKES = 500  # of one shot, the newest; the page shows no more
@@ -173,9 +172,7 @@ def _script(asked: Mapping) -> dict[str, str]:
 
 
 def _story(script: Mapping[str, str]) -> Story:
-    text, name = read_source(script["script"], script["file"] or NO_FILE)
-    name = script["default_name"] or name
-    return load_story(text, default_name=name, character=script["character"], quiet=True)
+    return story_of(**{key: text for key, text in script.items() if key != "prefix"})
 
 
 def _store() -> ShotStore:

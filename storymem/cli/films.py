@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ..files.messages import counted, listed, reason_of
+from ..files.messages import counted, listed
 from ..film.manifest import read_manifest
 from ..film.restore import (
     ListedFilm,
@@ -24,11 +22,10 @@ from ..film.restore import (
 )
 from ..film.versions import read_history
 from ..views.story_sheet import SHEET, save_story_sheet
-from .exit_codes import DONE, REFUSED
+from .listing import tell
 from .words import said_date, said_size
 
 KEEP = 3  # films that --clean leaves unless told otherwise
-logger = logging.getLogger(__name__)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -60,23 +57,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The command: 0 when it is done, 2 when nothing could be done."""
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.INFO)
-    try:
-        check_story_folder(options.folder)
-        if options.restore is not None:
-            lines = _restore(options.folder, options.restore)
-        elif options.clean:
-            lines = _clean(options.folder, options.keep, options.yes)
-        else:
-            lines = _list(options.folder)
-    except OSError as error:
-        logger.error("error: %s: %s", options.folder, reason_of(error))
-        return REFUSED
-    except ValueError as error:
-        logger.error("error: %s", error)
-        return REFUSED
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-    return DONE
+    return tell(options, _lines)
+
+
+def _lines(options: argparse.Namespace) -> list[str]:
+    check_story_folder(options.folder)
+    if options.restore is not None:
+        return _restore(options.folder, options.restore)
+    if options.clean:
+        return _clean(options.folder, options.keep, options.yes)
+    return _list(options.folder)
 
 
 def _list(folder: Path) -> list[str]:

@@ -4,12 +4,10 @@ uses."""
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
-from ..files.messages import counted, listed, reason_of, short
+from ..files.messages import counted, listed, short
 from ..film.finished_story import read_script
 from ..film.manifest import find_script
 from ..film.restore import check_story_folder, find_store
@@ -19,11 +17,10 @@ from ..loop.take_names import find_key, take_name
 from ..loop.takes import read_takes, takes_of
 from ..script.fields import TAKE
 from ..script.story import Story
-from .exit_codes import DONE, REFUSED
+from .listing import tell
 from .words import said_date, said_size
 
 MOST_USERS = 3  # that are named of one take
-logger = logging.getLogger(__name__)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -51,24 +48,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The command: 0 when it is done, 2 when nothing could be done."""
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.INFO)
-    try:
-        check_story_folder(options.folder)
-        store, story = find_store(options.folder), _story(options.folder)
-        if options.remove is not None:
-            lines = _remove(store, options.remove)
-        elif options.clean:
-            lines = _clean(store, story, options.yes)
-        else:
-            lines = _list(store, story, options.shot)
-    except OSError as error:
-        logger.error("error: %s: %s", options.folder, reason_of(error))
-        return REFUSED
-    except ValueError as error:
-        logger.error("error: %s", error)
-        return REFUSED
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-    return DONE
+    return tell(options, _lines)
+
+
+def _lines(options: argparse.Namespace) -> list[str]:
+    check_story_folder(options.folder)
+    store, story = find_store(options.folder), _story(options.folder)
+    if options.remove is not None:
+        return _remove(store, options.remove)
+    if options.clean:
+        return _clean(store, story, options.yes)
+    return _list(store, story, options.shot)
 
 
 def _story(folder: Path) -> Story:
