@@ -11,6 +11,7 @@ from pathlib import Path
 from helpers.browser import collect_errors, eventually, hear_ends, open_page, settle, wait_for_end
 from helpers.host_server import ANSWER_TIME
 from helpers.loop_graphs import story
+from helpers.server_base import serving
 
 PLACES = {  # of the nodes on the canvas
     "1": (20, 60), "2": (20, 340), "3": (480, 60), "4": (480, 560), "5": (900, 60),
@@ -38,6 +39,13 @@ def prepare_base(base: Path, base_folder: Path, *, folder: str = "renamed") -> P
         (base / "custom_nodes" / name).symlink_to((base_folder / "custom_nodes" / source).resolve())
     (base / "user" / "default" / "comfy.settings.json").write_text(json.dumps(SETTINGS))
     return base
+
+
+@contextmanager
+def gallery_server(base: Path, base_folder: Path, **folder):
+    """A server in a base folder as ``prepare_base`` makes it."""
+    with serving(prepare_base(base, base_folder, **folder), "--disable-api-nodes") as running:
+        yield running
 
 
 def story_graph(
@@ -79,6 +87,8 @@ class StoryPage:
     def __init__(self, server, page, log: Path):
         self.server, self.page, self.log = server, page, log
         self.errors = collect_errors(page)
+
+    first_run: dict[int, list[str]]
 
     def load(self, **options) -> None:
         self.page.evaluate("(g) => app.loadApiJson(g, 'gallery')", story_graph(self.log, **options))
@@ -166,6 +176,15 @@ class StoryPage:
 def open_story(server, log: Path, **size):
     with open_page(server.port, **({"width": 1700, "height": 1100} | size)) as page:
         yield StoryPage(server, page, log)
+
+
+@contextmanager
+def open_run_story(server, log: Path, **options):
+    """A story that ran once; ``first_run``: what each of its shots saw."""
+    with open_story(server, log) as story:
+        story.load(**options)
+        story.first_run = story.queue()
+        yield story
 
 
 def ask(server, path: str, *, method="GET", headers=None, body=None) -> tuple[int, dict, bytes]:

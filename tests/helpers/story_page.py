@@ -9,7 +9,7 @@ from pathlib import Path
 
 from helpers.browser import collect_errors, eventually, open_page, wait_until_ready
 from helpers.gallery_page import SETTINGS
-from helpers.host_server import Server
+from helpers.host_server import PACK, Server
 from helpers.loop_graphs import loop_graph, ran, release, story
 
 STORY, OPEN, BODY, CLOSE = "1", "2", "3", "4"
@@ -22,6 +22,12 @@ ARRANGE = """(places) => {
     app.canvas.ds.scale = 0.85;
     app.canvas.ds.offset = [80, 40];
     app.canvas.setDirty(true, true);
+}"""
+BLUEPRINT = """async ([script, command]) => {
+    const [node] = app.graph._nodes;
+    node.widgets.find((widget) => widget.name === "script").value = script;
+    app.canvas.select(node);
+    await app.extensionManager.command.execute(command);
 }"""
 NODES_TWO = """async () => {
     const set = (id, value) => app.extensionManager.setting.set(id, value);
@@ -75,6 +81,13 @@ class StoryPage:
         self.page.evaluate(ARRANGE, PLACES)
         self.log.unlink(missing_ok=True)
         release(self.log)
+
+    def open_blueprint(self, script: str, command: str) -> None:
+        """The shipped blueprint around a script, selected, and a command of the host on it."""
+        file = PACK / "subgraphs" / "StoryMem Story.json"
+        blueprint = json.loads(file.read_text(encoding="utf-8"))
+        self.page.evaluate("(workflow) => app.loadGraphData(workflow)", blueprint)
+        self.page.evaluate(BLUEPRINT, [script, command])
 
     def reload(self) -> None:
         self.page.reload()

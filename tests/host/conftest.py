@@ -21,6 +21,7 @@ import pytest
 
 from helpers.host_server import Server, host_arguments, host_path, make_base
 from helpers.loop_graphs import release
+from helpers.server_base import link_base
 from helpers.story_page import open_story_page, story_server
 
 PACK = Path(__file__).resolve().parents[2]
@@ -169,11 +170,7 @@ def start_server(host, base_folder, tmp_path):
     def start(*arguments: str, output: Path | None = None, env: dict | None = None) -> Server:
         base = output or tmp_path / f"base{len(servers)}"
         if not base.exists():
-            base.mkdir(parents=True)
-            for name in ("input", "output", "temp", "user"):
-                (base / name).mkdir()
-            for name in ("models", "custom_nodes"):
-                (base / name).symlink_to(base_folder / name)
+            link_base(base, base_folder)
         server = Server(base, *arguments, env=env)
         servers.append(server)
         return server.start()

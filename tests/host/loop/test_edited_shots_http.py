@@ -9,8 +9,8 @@ import os
 import numpy as np
 import pytest
 
-from helpers.host_server import Server
 from helpers.loop_graphs import decoded, edited, hold, lines_of, loop_graph, ran, release, story
+from helpers.server_base import link_base, serving
 
 pytestmark = [pytest.mark.http, pytest.mark.slow]
 
@@ -20,14 +20,9 @@ GREEN = (20, 200, 40)
 
 @pytest.fixture(scope="module")
 def server(base_folder, host, tmp_path_factory):
-    base = tmp_path_factory.mktemp("edited")
-    for name in ("input", "output", "temp", "user"):
-        (base / name).mkdir()
-    for name in ("models", "custom_nodes"):
-        (base / name).symlink_to(base_folder / name)
-    server = Server(base, "--disable-api-nodes").start()
-    yield server
-    server.stop()
+    base = link_base(tmp_path_factory.mktemp("edited"), base_folder)
+    with serving(base, "--disable-api-nodes") as running:
+        yield running
 
 
 class Tale:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from helpers.host_server import Server
 from helpers.loop_graphs import edited, loop_graph, ran, story
+from helpers.server_base import link_base
 from storymem.files.video import read_frames, read_info
 
 pytestmark = [pytest.mark.http, pytest.mark.slow]
@@ -29,12 +30,7 @@ def last_frames(output: Path, folder: Path) -> list[np.ndarray]:
 
 
 def test_old_and_new_shots_are_one_film_in_right_colours(base_folder, host, tmp_path):
-    base, log = tmp_path / "base", tmp_path / "log"
-    base.mkdir()
-    for name in ("input", "output", "temp", "user"):
-        (base / name).mkdir()
-    for name in ("models", "custom_nodes"):
-        (base / name).symlink_to(base_folder / name)
+    base, log = link_base(tmp_path / "base", base_folder), tmp_path / "log"
     folder = base / "output" / "loop" / "Tale"
     notes = ""
 

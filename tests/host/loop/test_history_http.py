@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from helpers.host_server import Server
 from helpers.loop_graphs import edited, loop_graph, ran, story
+from helpers.server_base import link_base, serving
 
 PAGE = "a page"  # ComfyUI 0.18 tells of what it kept only when a page asked
 pytestmark = pytest.mark.http
@@ -13,14 +13,9 @@ pytestmark = pytest.mark.http
 
 @pytest.fixture(scope="module")
 def server(base_folder, host, tmp_path_factory):
-    base = tmp_path_factory.mktemp("history")
-    for name in ("input", "output", "temp", "user"):
-        (base / name).mkdir()
-    for name in ("models", "custom_nodes"):
-        (base / name).symlink_to(base_folder / name)
-    server = Server(base, "--disable-api-nodes").start()
-    yield server
-    server.stop()
+    base = link_base(tmp_path_factory.mktemp("history"), base_folder)
+    with serving(base, "--disable-api-nodes") as running:
+        yield running
 
 
 def told(server, entry: dict) -> tuple[list[str], list[str]]:

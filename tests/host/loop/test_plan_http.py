@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from helpers import tiny_models
-from helpers.host_server import PACK, Server, host_path
+from helpers.host_server import PACK
 from helpers.long_story import long_script
 from helpers.loop_graphs import begun, hold, loop_graph, ran, release, story
 from helpers.record_files import body_of
+from helpers.server_base import serving, shipped_base
 from helpers.tiny_workflows import make_tiny
 from helpers.workflow_files import to_api
 
@@ -23,15 +23,8 @@ SCRIPT = "[title: Asked]\nA cat sits.\n---\n[continue]\nIt runs.\n---\nIt eats."
 
 @pytest.fixture(scope="module")
 def server(base_folder, tmp_path_factory, host):
-    base = tmp_path_factory.mktemp("plan")
-    for name in ("input", "output", "temp", "user"):
-        (base / name).mkdir()
-    (base / "custom_nodes").symlink_to(base_folder / "custom_nodes")
-    tiny_models.write_shipped_names(base / "models")
-    (base / "input" / "example.png").write_bytes((host_path() / "input/example.png").read_bytes())
-    running = Server(base).start()
-    yield running
-    running.stop()
+    with serving(shipped_base(tmp_path_factory.mktemp("plan"), base_folder)) as running:
+        yield running
 
 
 def shipped(server, script=SCRIPT) -> dict:

@@ -25,6 +25,7 @@ from helpers.loop_graphs import (
     story,
 )
 from helpers.not_empty import not_empty
+from helpers.server_base import link_base
 
 pytestmark = [pytest.mark.http, pytest.mark.slow]
 
@@ -42,13 +43,7 @@ STORE = Path("output", ".storymem")  # below the base folder
 @pytest.fixture
 def base(tmp_path, base_folder):
     """A base folder that outlives a server."""
-    base = tmp_path / "kept"
-    base.mkdir()
-    for name in ("input", "output", "temp", "user"):
-        (base / name).mkdir()
-    for name in ("models", "custom_nodes"):
-        (base / name).symlink_to(base_folder / name)
-    return base
+    return link_base(tmp_path / "kept", base_folder)
 
 
 def result_of(base: Path, name="Tale") -> dict:

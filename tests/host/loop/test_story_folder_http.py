@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.gallery_page import prepare_base
-from helpers.host_server import Server
+from helpers.gallery_page import gallery_server
 from helpers.loop_graphs import begun, hold, loop_graph, ran, release, story
 from helpers.not_empty import not_empty
 from helpers.story_events import ask_story, events_of
@@ -20,10 +19,8 @@ pytestmark = pytest.mark.http
 @pytest.fixture(scope="module")
 def server(base_folder, tmp_path_factory):
     """One server; each test has titles of its own."""
-    base = prepare_base(tmp_path_factory.mktemp("folder_server"), base_folder)
-    running = Server(base, "--disable-api-nodes").start()
-    yield running
-    running.stop()
+    with gallery_server(tmp_path_factory.mktemp("folder_server"), base_folder) as running:
+        yield running
 
 
 def script(*prompts, name, **fields) -> str:

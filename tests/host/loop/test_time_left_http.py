@@ -7,8 +7,7 @@ import json
 
 import pytest
 
-from helpers.gallery_page import prepare_base
-from helpers.host_server import Server
+from helpers.gallery_page import gallery_server
 from helpers.loop_graphs import begun, edited, hold, loop_graph, ran, release, story
 from helpers.not_empty import not_empty
 from helpers.record_files import body_of, write_body
@@ -20,10 +19,8 @@ pytestmark = pytest.mark.http
 @pytest.fixture(scope="module")
 def server(base_folder, tmp_path_factory):
     """One server; each test has titles and a pace of its own, by a widget of the test body."""
-    base = prepare_base(tmp_path_factory.mktemp("time_server"), base_folder)
-    running = Server(base, "--disable-api-nodes").start()
-    yield running
-    running.stop()
+    with gallery_server(tmp_path_factory.mktemp("time_server"), base_folder) as running:
+        yield running
 
 
 def records_of(server, name: str) -> list:

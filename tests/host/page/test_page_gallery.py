@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 
 from helpers.browser import eventually, find_chromium, wait_for_draft, wait_for_text
-from helpers.gallery_page import WITH_ID, open_story, prepare_base
-from helpers.host_server import Server
+from helpers.gallery_page import WITH_ID, gallery_server, open_run_story
 from helpers.loop_graphs import hold, release
 
 pytestmark = [
@@ -27,18 +26,14 @@ LOOK = os.environ.get("STORYMEM_SCREENSHOTS")  # a folder: pictures of the page,
 @pytest.fixture(scope="module")
 def server(base_folder, tmp_path_factory):
     """A server in which the pack's folder has another name."""
-    base = prepare_base(tmp_path_factory.mktemp("gallery_server"), base_folder)
-    running = Server(base, "--disable-api-nodes").start()
-    yield running
-    running.stop()
+    with gallery_server(tmp_path_factory.mktemp("gallery_server"), base_folder) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def shared(server, tmp_path_factory):
     """One page with a story that ran once."""
-    with open_story(server, tmp_path_factory.mktemp("log") / "log") as story:
-        story.load()
-        story.first_run = story.queue()
+    with open_run_story(server, tmp_path_factory.mktemp("log") / "log") as story:
         yield story
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from helpers.browser import eventually, find_chromium, settle, wait_for_draft, wait_for_text
-from helpers.gallery_page import open_story, prepare_base
-from helpers.host_server import Server
+from helpers.gallery_page import gallery_server, open_run_story
 
 pytestmark = [
     pytest.mark.http,
@@ -24,18 +23,15 @@ SCRIPT["scenes"] = [{"video_prompts": PROMPTS, "cut": [True] * len(PROMPTS)}]
 
 @pytest.fixture(scope="module")
 def server(base_folder, tmp_path_factory):
-    base = prepare_base(tmp_path_factory.mktemp("names_server"), base_folder)
-    running = Server(base, "--disable-api-nodes").start()
-    yield running
-    running.stop()
+    with gallery_server(tmp_path_factory.mktemp("names_server"), base_folder) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def shared(server, tmp_path_factory):
     """One page with a story of two characters that ran once."""
-    with open_story(server, tmp_path_factory.mktemp("log") / "log") as story:
-        story.load(script=json.dumps(SCRIPT), policy="entities")
-        story.first_run = story.queue()
+    log, script = tmp_path_factory.mktemp("log") / "log", json.dumps(SCRIPT)
+    with open_run_story(server, log, script=script, policy="entities") as story:
         yield story
 
 

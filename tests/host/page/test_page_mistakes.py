@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from helpers import tiny_models
 from helpers.browser import eventually, find_chromium, open_page
 from helpers.gallery_page import prepare_base
-from helpers.host_server import Server, host_path
 from helpers.mistakes import MISTAKES, OPEN, SAMPLER, SCRIPT, STORY, TYPED, Graph, Mistake
+from helpers.server_base import serving, with_shipped_names
 from helpers.workflow_files import to_api
 
 PACK = Path(__file__).resolve().parents[3]
@@ -48,11 +47,9 @@ CLEAR = """async () => {
 def server(base_folder, tmp_path_factory, host):
     """A server with stand-ins for the large models."""
     base = prepare_base(tmp_path_factory.mktemp("mistakes"), base_folder, folder="ComfyUI-StoryMem")
-    tiny_models.write_shipped_names(base / "models")
-    (base / "input" / "example.png").write_bytes((host_path() / "input/example.png").read_bytes())
-    running = Server(base, "--disable-api-nodes", env={"OMP_NUM_THREADS": "1"}).start()
-    yield running
-    running.stop()
+    threads = {"OMP_NUM_THREADS": "1"}
+    with serving(with_shipped_names(base), "--disable-api-nodes", env=threads) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from helpers.browser import eventually, find_chromium
-from helpers.gallery_page import open_story, prepare_base
-from helpers.host_server import Server
+from helpers.gallery_page import gallery_server, open_story
 
 pytestmark = [
     pytest.mark.http,
@@ -38,10 +37,9 @@ DISPLAYS = ["storymem_shots", "storymem_progress", "gallery"]
 
 @pytest.fixture(scope="module")
 def server(base_folder, tmp_path_factory):
-    base = prepare_base(tmp_path_factory.mktemp("outside_server"), base_folder, folder="outside")
-    running = Server(base, "--disable-api-nodes").start()
-    yield running
-    running.stop()
+    base = tmp_path_factory.mktemp("outside_server")
+    with gallery_server(base, base_folder, folder="outside") as running:
+        yield running
 
 
 @pytest.fixture

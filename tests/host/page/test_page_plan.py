@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
 
 from helpers.browser import eventually, find_chromium
-from helpers.host_server import PACK
 from helpers.loop_graphs import hold, release, story
 from helpers.story_page import look
 
@@ -222,16 +220,7 @@ def test_a_story_in_a_subgraph(page):
 
 
 def test_a_blueprint_whose_models_are_not_there(page):
-    blueprint = json.loads((PACK / "subgraphs" / "StoryMem Story.json").read_text("utf-8"))
-    page.page.evaluate("(workflow) => app.loadGraphData(workflow)", blueprint)
-    page.page.evaluate(
-        """async () => {
-            const [node] = app.graph._nodes;
-            node.widgets.find((widget) => widget.name === "script").value = "a cat\\n---\\na dog";
-            app.canvas.select(node);
-            await app.extensionManager.command.execute("StoryMem.WhatWillBeMade");
-        }"""
-    )
+    page.open_blueprint("a cat\n---\na dog", "StoryMem.WhatWillBeMade")
     told = wait_for_summary(page, "will stop", ".sm-plan-dialog .sm-plan-summary")
     assert "'UNETLoader'" in told or "not in" in told
     look(page, "plan_blueprint")

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from helpers.browser import eventually, find_chromium, settle, wait_until_ready
-from helpers.gallery_page import ask, open_story, prepare_base
-from helpers.host_server import Server
+from helpers.gallery_page import ask, gallery_server, open_run_story
 from helpers.loop_graphs import hold, release
 
 pytestmark = [
@@ -31,18 +30,15 @@ SEEN = ("sink", "window", "pinned", "seen")
 
 @pytest.fixture(scope="module")
 def server(base_folder, tmp_path_factory):
-    base = prepare_base(tmp_path_factory.mktemp("seen_server"), base_folder, folder="seen")
-    running = Server(base, "--disable-api-nodes").start()
-    yield running
-    running.stop()
+    base = tmp_path_factory.mktemp("seen_server")
+    with gallery_server(base, base_folder, folder="seen") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def shared(server, tmp_path_factory):
     """One page with a story of six shots that ran once."""
-    with open_story(server, tmp_path_factory.mktemp("log") / "log") as story:
-        story.load()
-        story.first_run = story.queue()
+    with open_run_story(server, tmp_path_factory.mktemp("log") / "log") as story:
         yield story
 
 

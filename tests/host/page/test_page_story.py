@@ -276,16 +276,7 @@ def test_every_control_is_reached_by_tab_and_has_a_name(page):
 
 
 def test_the_story_of_a_blueprint_is_edited_from_outside(page):
-    blueprint = json.loads((PACK / "subgraphs" / "StoryMem Story.json").read_text("utf-8"))
-    page.page.evaluate("(workflow) => app.loadGraphData(workflow)", blueprint)
-    page.page.evaluate(
-        """async () => {
-            const [node] = app.graph._nodes;
-            node.widgets.find((widget) => widget.name === "script").value = "a cat\\n---\\na dog";
-            app.canvas.select(node);
-            await app.extensionManager.command.execute("StoryMem.EditStory");
-        }"""
-    )
+    page.open_blueprint("a cat\n---\na dog", "StoryMem.EditStory")
     page.page.wait_for_selector(".sm-editor li[data-id]")
     page.press("Control+End")
     page.page.keyboard.type(" sleeps")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from helpers import tiny_models
 from helpers.browser import (
     SHOW_ALL,
     find_chromium,
@@ -20,8 +19,8 @@ from helpers.browser import (
     wait_until_ready,
 )
 from helpers.gallery_page import prepare_base
-from helpers.host_server import Server, host_path
 from helpers.loop_graphs import hold, release
+from helpers.server_base import serving, with_shipped_names
 from helpers.tiny_page import FIRST, OWN_CONTROLS, SECOND, TinyPage, script
 from storymem.tiny import world
 
@@ -38,12 +37,9 @@ def server(base_folder, tmp_path_factory, host):
     base = prepare_base(
         tmp_path_factory.mktemp("tiny_server"), base_folder, folder="ComfyUI-StoryMem"
     )
-    tiny_models.write_shipped_names(base / "models")
-    picture = host_path() / "input" / "example.png"
-    (base / "input" / "example.png").write_bytes(picture.read_bytes())
-    running = Server(base, "--disable-api-nodes", env={"OMP_NUM_THREADS": "1"}).start()
-    yield running
-    running.stop()
+    threads = {"OMP_NUM_THREADS": "1"}
+    with serving(with_shipped_names(base), "--disable-api-nodes", env=threads) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from pathlib import Path
 import av
 import pytest
 
-from helpers import tiny_models
 from helpers.film_files import write_viclip
-from helpers.host_server import Server, host_path
+from helpers.host_server import Server
 from helpers.not_empty import not_empty
+from helpers.server_base import serving, shipped_base
 from helpers.shared_data import STBENCH
 from helpers.tiny_workflows import LENGTH, make_tiny
 from helpers.workflow_files import to_api
@@ -58,17 +58,11 @@ def count_frames(path: Path) -> int:
 
 @pytest.fixture(scope="module")
 def server(base_folder, tmp_path_factory, host):
-    base = tmp_path_factory.mktemp("first_light")
-    for name in ("input", "output", "temp", "user"):
-        (base / name).mkdir()
-    (base / "custom_nodes").symlink_to(base_folder / "custom_nodes")
-    tiny_models.write_shipped_names(base / "models")
+    base = shipped_base(tmp_path_factory.mktemp("first_light"), base_folder)
     (base / "models" / "viclip").mkdir()
     write_viclip(base / "models" / "viclip" / "ViClip-InternVid-10M-FLT.pth")
-    (base / "input" / "example.png").write_bytes((host_path() / "input/example.png").read_bytes())
-    running = Server(base, forked=False).start()  # as an artist starts it
-    yield running
-    running.stop()
+    with serving(base, forked=False) as running:  # as an artist starts it
+        yield running
 
 
 @pytest.mark.http

@@ -11,6 +11,7 @@ import pytest
 
 from helpers.host_server import Server
 from helpers.loop_graphs import decoded, edited, filtered, loop_graph, ran, story
+from helpers.server_base import link_base, serving
 
 pytestmark = pytest.mark.http
 
@@ -30,14 +31,9 @@ ALL = " ".join(TOLD)
 
 @pytest.fixture(scope="module")
 def server(base_folder, host, tmp_path_factory):
-    base = tmp_path_factory.mktemp("private")
-    for name in ("input", "output", "temp", "user"):
-        (base / name).mkdir()
-    for name in ("models", "custom_nodes"):
-        (base / name).symlink_to(base_folder / name)
-    server = Server(base, "--disable-api-nodes").start()
-    yield server
-    server.stop()
+    base = link_base(tmp_path_factory.mktemp("private"), base_folder)
+    with serving(base, "--disable-api-nodes") as running:
+        yield running
 
 
 @pytest.fixture

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from helpers import tiny_models
 from helpers.browser import find_chromium, load_workflow, open_page
-from helpers.host_server import Server, host_path
 from helpers.not_empty import not_empty
+from helpers.server_base import serving, shipped_base
 from helpers.workflow_files import to_api
 
 PACK = Path(__file__).resolve().parents[3]
@@ -70,17 +69,9 @@ def without_notes(prompt: dict) -> dict:
 @pytest.fixture(scope="module")
 def server(base_folder, tmp_path_factory, host):
     """A server whose models carry the names that the workflows use."""
-    base = tmp_path_factory.mktemp("workflow_server")
-    for folder in ("input", "output", "temp", "user"):
-        (base / folder).mkdir()
-    (base / "custom_nodes").symlink_to(base_folder / "custom_nodes")
-    tiny_models.write_shipped_names(base / "models")
-    (base / "input" / "example.png").write_bytes(
-        (host_path() / "input" / "example.png").read_bytes()
-    )
-    running = Server(base, "--disable-api-nodes").start()
-    yield running
-    running.stop()
+    base = shipped_base(tmp_path_factory.mktemp("workflow_server"), base_folder)
+    with serving(base, "--disable-api-nodes") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
