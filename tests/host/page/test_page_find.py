@@ -152,3 +152,64 @@ def test_a_place_far_down_in_a_long_prompt_comes_into_view(page):
     look(page, "editor-find-far")
     page.press("Escape")
     page.close()
+
+
+FILTERED = """() => {
+    const shown = (list) => [...document.querySelectorAll(list)];
+    return {
+        rows: shown(".sm-editor li[data-id]:not(.sm-left-out)").map((row) => row.dataset.label),
+        dimmed: shown(".sm-timeline .sm-dimmed .sm-number").map((one) => one.textContent),
+        count: document.querySelector(".sm-filter .sm-count").textContent,
+        none: !document.querySelector(".sm-none-match").hidden,
+    };
+}"""
+
+
+def filtered(page) -> dict:
+    return page.page.evaluate(FILTERED)
+
+
+def test_the_table_shows_the_shots_that_are_asked_for(page):
+    open_bar(page, "Control+Shift+f", "cat")
+    seen = {"rows": ["01_01", "01_03", "01_04"], "dimmed": ["2"], "none": False}
+    assert filtered(page) == {**seen, "count": "3 of 4 shown"}
+    look(page, "editor-filter")
+    for control in ("[data-field=prompt]", "[data-act=handle]"):  # no Tab stops at what is left out
+        page.page.evaluate("(of) => document.querySelector(`.sm-left-out ${of}`).focus()", control)
+        assert page.focused()["tag"] == "INPUT"
+        assert page.page.locator(f".sm-left-out {control}").is_hidden()
+    page.press("Enter")  # to the first of them
+    assert page.focused()["row"] == "01_01"
+    for key in ("Alt+ArrowDown", "Alt+Shift+Backspace"):  # past a shot that nobody sees
+        page.press(key)
+        assert page.message().startswith("Shots are moved and joined only while all are shown")
+    assert page.column("prompt")[0] == PROMPTS[0]
+    page.page.locator("[data-label='01_01'] textarea").fill("A dog.")
+    assert filtered(page) == {**seen, "count": "3 of 4 shown"}  # not from under the hands
+    page.press("Alt+Enter")
+    assert filtered(page)["rows"] == ["01_01", "01_02", "01_04", "01_05"]  # with the new shot
+    page.press("Control+z", "Control+h")
+    page.page.locator(".sm-find [data-find=words]").fill("o")
+    assert count(page).endswith("of 2")  # not in the second shot
+    page.press("Escape", "Control+Shift+f", "Enter")  # asked for again
+    assert filtered(page)["rows"] == ["01_03", "01_04"]
+    page.page.locator(".sm-timeline [data-shot] button").nth(1).click()  # that one as well
+    assert (filtered(page)["rows"], page.focused()["row"]) == (["01_02", "01_03", "01_04"], "01_02")
+    page.press("Control+Shift+f")
+    page.page.keyboard.type("no such words")
+    assert filtered(page) == {
+        "rows": [], "dimmed": ["1", "2", "3", "4"], "none": True, "count": "0 of 4 shown",
+    }  # fmt: skip
+    look(page, "editor-filter-none")
+    page.press("Escape")
+    labels = ["01_01", "01_02", "01_03", "01_04"]
+    assert filtered(page) == {"rows": labels, "dimmed": [], "none": False, "count": ""}
+    page.page.locator("[data-filter=state]").select_option("changed")
+    assert filtered(page)["rows"] == ["01_01"]
+    page.page.locator("[data-tab=text]").click()
+    assert page.page.locator(".sm-filter").is_hidden()
+    page.page.locator("[data-tab=table]").click()
+    assert filtered(page)["rows"] == ["01_01"]
+    page.page.locator(".sm-filter [data-filter=all]").click()
+    assert filtered(page)["rows"] == labels
+    page.close()

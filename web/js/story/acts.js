@@ -5,6 +5,8 @@ import { joinRow, splitRow } from "./parts.js";
 import { openTakes, rollAgain, textOf } from "./take_actions.js";
 import { t } from "../shared/texts.js";
 
+const MOVES = ["up", "down", "drop", "drag", "join"]; // that concern a shot beside it
+
 /** Whether a shot's result stays whatever its row says. */
 const isKept = (row) => row.lock || Boolean(row.use_take);
 
@@ -21,7 +23,9 @@ async function lookAt(dialog, label) {
 export function act(dialog, name, id, value) {
   const story = dialog.history.value;
   const at = story.rows.findIndex((row) => row.id === id);
-  if (name === "say") {
+  if (MOVES.includes(name) && dialog.controls.filter.isNarrowing) {
+    dialog.say(t("filter.stays"));
+  } else if (name === "say") {
     dialog.controls.say(value.text, value);
   } else if (name === "field") {
     const isScene = value.name === "scene"; // whose number many shots have

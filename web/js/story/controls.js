@@ -3,6 +3,7 @@ import { h } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
 import { watch } from "../shared/screen.js";
 import { t } from "../shared/texts.js";
+import { ShotFilter } from "./filter.js";
 import { FindBar } from "./find.js";
 import { isSpaceForStory } from "./player.js";
 import { StoryTable } from "./table.js";
@@ -40,8 +41,10 @@ export class StoryControls {
   constructor(does) {
     this.does = does;
     this.table = new StoryTable((name, id, value) => does.act(name, id, value));
-    this.timeline = new Timeline({ act: (name, id, value) => does.act(name, id, value), choose: (id) => this.table.focus(id, "prompt") });
+    this.timeline = new Timeline({ act: (name, id, value) => does.act(name, id, value), choose: (id) => this.goTo(id) });
     this.find = new FindBar(does, this.table);
+    this.filter = new ShotFilter(does, this);
+    this.table.elsewhere = () => this.filter.words;
     this.heads = {
       name: head("name", "input", { type: "text", autocomplete: "off" }),
       cast: head("cast", "input", { type: "text", autocomplete: "off" }),
@@ -65,7 +68,7 @@ export class StoryControls {
     }, t(`story.tab.${name}`)));
     this.panels = {
       table: h("div", { class: "sm-panel", tabindex: "-1", role: "tabpanel", id: "sm-panel-table", "aria-labelledby": "sm-tab-table" },
-        h("div", { class: "sm-heads" }, ...HEADS.map((name) => this.heads[name])), this.table.element,
+        h("div", { class: "sm-heads" }, ...HEADS.map((name) => this.heads[name])), this.table.element, this.filter.none,
         button("add_last", "add", () => does.act("add", null), { class: "sm-add-last" })),
       text: h("div", { class: "sm-panel", role: "tabpanel", id: "sm-panel-text", "aria-labelledby": "sm-tab-text", hidden: true }, this.raw),
     };
@@ -86,7 +89,7 @@ export class StoryControls {
         h("label", { class: "sm-format" }, h("span", {}, t("story.format")), this.format),
         button("import", null, () => file.click()), button("export", null, () => does.exportFile()),
         button("close", "close", () => does.leave(), { class: "sm-close" })),
-      tablist, this.note, this.find.element, this.timeline.element, this.panels.table, this.panels.text, file,
+      h("div", { class: "sm-tabs-line" }, tablist, this.filter.element), this.note, this.find.element, this.timeline.element, this.panels.table, this.panels.text, file,
       h("footer", {}, this.message, this.saveButton));
   }
 
@@ -120,12 +123,11 @@ export class StoryControls {
     event.stopPropagation();
     if (event.key === "Escape" && !event.isComposing) {
       event.preventDefault(); // else a second one would close the dialog without asking
-      if (!this.table.player.stop() && !this.find.close()) does.leave();
+      if (!this.table.player.stop() && !this.filter.takesKey(event) && !this.find.close()) does.leave();
     } else if (isSpaceForStory(event)) {
       event.preventDefault();
       this.watch();
-    }
-    if (this.tab === "table" && this.find.takesKey(event)) event.preventDefault();
+    } else if (this.tab === "table" && (this.filter.takesKey(event) || this.find.takesKey(event))) event.preventDefault();
     if (!(event.ctrlKey || event.metaKey) || event.altKey) return;
     const key = event.key.toLowerCase();
     const inText = event.target === this.raw; // the browser's own undo is right there
@@ -155,7 +157,7 @@ export class StoryControls {
 
   showTab(name) {
     this.tab = name;
-    this.findButton.disabled = this.timeline.element.hidden = name !== "table";
+    this.findButton.disabled = this.timeline.element.hidden = this.filter.element.hidden = name !== "table";
     if (name !== "table") this.find.hide();
     for (const tab of this.tabs) {
       const chosen = tab.dataset.tab === name;
@@ -192,12 +194,19 @@ export class StoryControls {
   showRows(rows, labels, facts, takes) {
     this.table.show(rows, labels, facts, takes);
     this.timeline.show(rows, facts);
+    Object.assign(this.filter, { labels, facts }).refresh();
   }
 
   /** One that stays where it is. */
   showRow(row) {
     this.table.showRow(row);
     this.timeline.showRow(row);
+  }
+
+  /** The keyboard into a shot's row, also where that is left out. */
+  goTo(id) {
+    this.filter.keep(id);
+    this.table.focus(id, "prompt");
   }
 
   /** The keyboard to a shot: to its block when it was moved there, else to a control of its row. */

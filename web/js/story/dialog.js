@@ -137,6 +137,7 @@ export class StoryDialog {
     if (known) this.learn(story, known);
     if (changed === story.rows || this.coloured) this.showRows();
     else for (const row of changed) this.controls.showRow(row);
+    this.controls.filter.refresh();
     this.controls.find.refresh();
     this.refreshText();
     if (!this.element.contains(document.activeElement)) this.takeKeyboard();

@@ -117,6 +117,7 @@ export class FindBar {
   }
 
   placesIn(row) {
+    if (this.table.leftOut.has(row.id)) return []; // nobody sees what would be replaced there
     if (!this.known.has(row)) this.known.set(row, placesOf(this.pattern, row.prompt.replace(/\r\n?/g, "\n")));
     return this.known.get(row);
   }

@@ -202,6 +202,8 @@ export class StoryPlan {
     this.plan = plan;
     const shots = plan?.shots ?? [];
     this.lines = new Map(story.rows.map((row, i) => [row.id, shots[i] && lineOf(shots[i])]));
+    this.shots = new Map(story.rows.map((row, i) => [row.id, shots[i]]));
+    this.dialog.controls.filter.refresh();
     this.fill();
     this.say(message || summaryOf(plan, { takesTime: false }), plan); // the dialog tells the time
     this.outdated(false);

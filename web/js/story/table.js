@@ -12,6 +12,7 @@ import { exactTime } from "../shared/time_left.js";
 const DRAG_TYPE = "application/x-storymem-shot";
 const MORE_FIELDS = ["negative_prompt", "first_frame_prompt", "continuity", "lora_strength", "reference_images", "start_image"];
 const KEYS_WITH_SHIFT = { Enter: "split", Backspace: "join", Delete: "join" };
+const LEFT_OUT = "sm-left-out"; // not `hidden`: to take 200 rows from the layout takes 80 ms
 const PARTS = { // of a row, that are changed later
   head: ".sm-scene", poster: ".sm-poster", picture: ".sm-poster img", number: ".sm-number", state: ".sm-state", took: ".sm-took",
   cut: '[data-field="cut"]', up: '[data-act="up"]', toggle: '[data-act="toggle_scene"]', more: '[data-act="more"]',
@@ -22,7 +23,9 @@ export class StoryTable {
   /** `act(name, id, value)` is told what the artist does; see dialog.js. */
   constructor(act) {
     this.act = act;
+    this.rows = [];
     this.parts = new Map(); // row id -> the elements of its row
+    this.leftOut = new Set(); // ids of the rows that are not shown; see filter.js
     this.player = new RowPlayer();
     this.element = h("ol", { class: "sm-shots", "aria-label": t("story.table") });
     this.element.addEventListener("input", (event) => this.typed(event));
@@ -37,6 +40,7 @@ export class StoryTable {
 
   /** Make the table show these rows; `facts` by row id holds state and video, `takes` how many. */
   show(rows, labels, facts, takes = new Map()) {
+    this.rows = rows;
     const shown = new Set(rows.map((row) => row.id));
     for (const [id, part] of this.parts) {
       if (!shown.has(id)) {
@@ -59,7 +63,25 @@ export class StoryTable {
       after = part.element;
     });
     if (held !== document.activeElement && this.element.contains(held)) held.focus({ preventScroll: true });
+    this.narrow();
     this.player.goOn();
+  }
+
+  /** Leave rows out; the first one of a scene that is shown has its head. */
+  narrow(leftOut = this.leftOut) {
+    this.leftOut = leftOut;
+    let isBegun = false; // whether the scene's head is shown
+    let first = true;
+    for (const { id, starts } of this.rows) {
+      const { element, head } = this.parts.get(id);
+      if (starts || first) isBegun = false;
+      first = false;
+      const isOut = leftOut.has(id);
+      const hasHead = !isOut && !isBegun;
+      isBegun ||= hasHead;
+      if (element.classList.contains(LEFT_OUT) !== isOut) element.classList.toggle(LEFT_OUT, isOut);
+      if (head.hidden === hasHead) head.hidden = !hasHead;
+    }
   }
 
   /** The shots as they stand in the table, for the player. */
@@ -79,10 +101,20 @@ export class StoryTable {
 
   /** Move the keyboard to a control of a row; `name` as in `data-field` or `data-act`. */
   focus(id, name) {
+    const element = this.nearest(id);
+    if (!element) return void this.elsewhere?.().focus();
+    const control = element.querySelector(`[data-field="${name}"], [data-act="${name}"]`);
+    (control && !control.disabled ? control : element.querySelector("textarea")).focus();
+    element.scrollIntoView({ block: "nearest" });
+  }
+
+  /** A row, or the one that is shown closest below it, or else above; `null` where none is. */
+  nearest(id) {
     const element = this.parts.get(id)?.element;
-    const control = element?.querySelector(`[data-field="${name}"], [data-act="${name}"]`);
-    (control && !control.disabled ? control : element?.querySelector("textarea"))?.focus();
-    element?.scrollIntoView({ block: "nearest" });
+    let [next, before] = [element, element];
+    while (next?.classList.contains(LEFT_OUT)) next = next.nextElementSibling;
+    while (before?.classList.contains(LEFT_OUT)) before = before.previousElementSibling;
+    return next ?? before ?? null;
   }
 
   /** The keyboard into a shot's prompt, at a place in it, or with what is chosen there. */
@@ -152,7 +184,6 @@ export class StoryTable {
     setText(part.number, String(i + 1));
     part.element.setAttribute("aria-label", t("story.shot", { number: i + 1, scene: row.scene }));
     part.element.dataset.label = label;
-    part.head.hidden = !row.starts && i > 0;
     part.toggle.disabled = i === 0;
     part.toggle.setAttribute("aria-pressed", String(row.starts && i > 0));
     part.cut.disabled = i === 0 && row.cut;
@@ -244,7 +275,7 @@ export class StoryTable {
     event.preventDefault();
     event.stopPropagation();
     let row = event.target.closest("li[data-id]")[by];
-    while (row && !this.parts.get(Number(row.dataset.id)).video) row = row[by];
+    while (row && (row.classList.contains(LEFT_OUT) || !this.parts.get(Number(row.dataset.id)).video)) row = row[by];
     const part = row && this.parts.get(Number(row.dataset.id));
     if (!part) return;
     if (this.player.part) this.player.play(part);
@@ -279,6 +310,10 @@ export class StoryTable {
     if (item && !this.dragging && event.dataTransfer.types.includes("Files")) return void this.draggedFiles(event, item);
     if (event.type === "dragstart") {
       if (event.target.dataset?.act !== "handle") return;
+      if (this.leftOut.size) {
+        event.preventDefault();
+        return void this.act("drag", idOf(event.target)); // which says why it is off
+      }
       this.dragging = idOf(event.target);
       event.dataTransfer.setData(DRAG_TYPE, String(this.dragging));
       event.dataTransfer.effectAllowed = "move";

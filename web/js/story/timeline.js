@@ -25,6 +25,7 @@ export class Timeline {
   constructor({ act, choose }) {
     Object.assign(this, { act, choose });
     this.parts = new Map(); // row id -> the elements of its block
+    this.leftOut = new Set(); // ids of shots that the table does not show
     this.usual = lengthInGraph();
     this.element = h("div", { class: "sm-timeline", role: "list", "aria-label": t("timeline") });
     this.element.addEventListener("click", ({ target }) => { if (idOf(target)) this.choose(idOf(target)); });
@@ -52,6 +53,7 @@ export class Timeline {
       let part = this.parts.get(row.id);
       if (!part) this.parts.set(row.id, part = this.build(row));
       this.fill(part, row, i, facts.get(row.id));
+      this.dim(part);
       placeAfter(this.element, part.element, after);
       after = part.element;
     });
@@ -63,6 +65,21 @@ export class Timeline {
   showRow(row) {
     const part = this.parts.get(row.id);
     this.fill(part, row, part.at, part.facts);
+  }
+
+  /** Dim the blocks of shots that the table leaves out. */
+  narrow(leftOut) {
+    this.leftOut = leftOut;
+    for (const part of this.parts.values()) this.dim(part);
+  }
+
+  dim(part) {
+    const isOut = this.leftOut.has(part.row.id);
+    if (Boolean(part.isOut) === isOut) return;
+    part.isOut = isOut;
+    part.element.classList.toggle("sm-dimmed", isOut);
+    if (isOut) part.block.setAttribute("aria-description", t("filter.left_out"));
+    else part.block.removeAttribute("aria-description");
   }
 
   build({ id }) {
@@ -181,6 +198,10 @@ export class Timeline {
   dragged(event) {
     const id = idOf(event.target);
     if (event.type === "dragstart") {
+      if (this.leftOut.size) {
+        event.preventDefault();
+        return void this.act("drag", id); // which says why it is off
+      }
       this.dragging = id;
       event.dataTransfer.setData(DRAG_TYPE, String(id));
       event.dataTransfer.effectAllowed = "move";
