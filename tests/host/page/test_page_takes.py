@@ -7,7 +7,7 @@ import json
 import pytest
 
 from helpers.browser import eventually, find_chromium
-from helpers.loop_graphs import hold, release, story
+from helpers.loop_graphs import hold, ran, release, story
 from helpers.story_page import look
 
 pytestmark = [
@@ -57,10 +57,10 @@ def close_takes(page) -> None:
 
 
 def roll(page, label: str) -> int:
-    """Roll a shot again by its key and save; the seed."""
+    """Put a seed of its own into a shot's row by its key, and save; the seed."""
     page.edit_table()
     page.page.locator(f"[data-label='{label}'] textarea").first.focus()
-    page.press("Alt+r")
+    page.press("Alt+Shift+r")
     page.wait_for_message("is rolled again with seed")
     seed = int(page.message().split("seed ")[1].split()[0])
     page.save()
@@ -157,11 +157,79 @@ def test_the_takes_of_a_story_without_any(page):
     open_takes(page, "01_01", 0)
     wait_until_said(page, "No take of this shot is finished yet.")
     page.press("Space", "Enter", "Delete", "1", "ArrowDown")
-    page.press("Alt+r")
+    page.press("Alt+Shift+r")
     wait_until_said(page, "Shot 1 is rolled again with seed")
     close_takes(page)
     assert page.focused()["act"] == "takes"
     page.press("Control+z")
+    page.close()
+
+
+def made_next(page, before: set[str]) -> list[int]:
+    """The shots that a run made which the page queued by itself."""
+    (prompt_id,) = eventually(page.page, lambda: set(page.prompts()) - before)
+    assert page.server.wait(prompt_id)["status"]["status_str"] == "success"
+    return ran(page.log)
+
+
+def test_one_key_rolls_a_shot_again_saves_and_queues(page, server):
+    page.load(story(3, name="One key", cuts=[True] * 3))
+    assert page.run() == [1, 2, 3]
+    first = shown(server, "One key")
+    page.edit_table()
+    page.page.locator("[data-label='01_03'] textarea").first.focus()
+    before, asked = set(page.prompts()), len(page.questions)
+    page.press("Alt+r")
+    page.wait_for_message("the script is saved, and the workflow is queued")
+    assert made_next(page, before) == [3]
+    assert len(page.questions) == asked  # nothing else is made
+    now = shown(server, "One key")
+    assert [first[label] == now[label] for label in sorted(first)] == [True, True, False]
+    seed = int(page.message().split("seed ")[1].split(":")[0])
+    assert page.script()["scenes"][0]["seed"] == [None, None, seed]
+    count = page.page.locator("[data-label='01_03'] .sm-count")
+    assert eventually(page.page, lambda: count.text_content() == "2")  # the editor is open yet
+    assert eventually(page.page, lambda: page.column("state") == ["done"] * 3)
+
+    # Shots after it may see something else: that is asked first, and a No queues nothing.
+    page.page.evaluate("() => { window.asked = []; window.sure = window.confirm; }")
+    page.page.evaluate("() => { window.confirm = (text) => { asked.push(text); return false; }; }")
+    before = set(page.prompts())
+    page.page.locator("[data-label='01_02'] [data-act=roll]").click()
+    page.wait_for_message("Nothing was queued; seed")
+    (question,) = page.page.evaluate("asked")
+    assert question.startswith("Roll shot 2 again?")
+    assert question.endswith("Made again if what they see changes: 3")
+    assert set(page.prompts()) == before
+    assert page.script()["scenes"][0]["seed"] == [None, None, seed]
+    page.page.evaluate("() => { window.confirm = window.sure; }")
+    page.page.locator("[data-label='01_01'] [data-act=roll]").click(modifiers=["Shift"])
+    page.wait_for_message("Shot 1 is rolled again with seed")
+    page.page.locator("[data-label='01_02'] [data-act=roll]").click()
+    page.wait_for_message("the script is saved, and the workflow is queued")
+    assert page.questions[-1].endswith("Made as well: 1\nMade again if what they see changes: 3")
+    assert made_next(page, before) == [1, 2, 3]
+    page.close()  # there is nothing to save
+
+
+def test_a_workflow_that_cannot_be_queued_keeps_the_seed(page):
+    page.load(story(2, name="Invalid", cuts=[True] * 2))
+    page.wait_on_node(["waiting", "waiting"])
+    page.edit_table()
+    page.page.route("**/api/prompt", lambda route: route.fulfill(
+        status=400, json={"error": {"type": "x", "message": "no", "details": ""}, "node_errors": {
+            "3": {"class_type": "x", "dependent_outputs": [], "errors": [
+                {"type": "x", "message": "Value not in list", "details": "length", "extra_info": {}}
+            ]}}},
+    ))  # fmt: skip
+    try:
+        page.page.locator("[data-label='01_02'] [data-act=roll]").click()
+        page.wait_for_message("The workflow could not be queued.")
+    finally:
+        page.page.unroute("**/api/prompt")
+    assert "Value not in list: length" in page.message()
+    assert page.script()["scenes"][0]["seed"][1] > 0
+    page.errors.clear()  # the host's own word of it
     page.close()
 
 

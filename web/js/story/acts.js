@@ -2,7 +2,8 @@
 import { NO_FILE } from "./api.js";
 import * as model from "./model.js";
 import { joinRow, splitRow } from "./parts.js";
-import { openTakes, rollAgain, textOf } from "./take_actions.js";
+import { rollAgain } from "./roll.js";
+import { openTakes, textOf } from "./take_actions.js";
 import { t } from "../shared/texts.js";
 
 const MOVES = ["up", "down", "drop", "drag", "join"]; // that concern a shot beside it
@@ -64,7 +65,7 @@ export function act(dialog, name, id, value) {
   } else if (name === "takes") {
     openTakes(dialog, id);
   } else if (name === "roll") {
-    rollAgain(dialog, id);
+    rollAgain(dialog, id, { isLater: value.isLater });
   } else if (name === "toggle_scene") {
     dialog.change(model.toggleScene(story, id));
   }

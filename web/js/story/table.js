@@ -250,7 +250,7 @@ export class StoryTable {
     const id = idOf(button);
     if (button.dataset.act === "more") this.toggleMore(id);
     else if (button.dataset.act === "play") this.player.toggle(this.parts.get(id));
-    else if (button.dataset.act !== "handle") this.act(button.dataset.act, id, this.cursorIn(id));
+    else if (button.dataset.act !== "handle") this.act(button.dataset.act, id, { ...this.cursorIn(id), isLater: event.shiftKey || event.altKey });
   }
 
   pressed(event) {
@@ -265,7 +265,7 @@ export class StoryTable {
     event.preventDefault();
     event.stopPropagation();
     if (wanted === "roll" && event.repeat) return;
-    this.act(wanted, id, { ...this.cursorIn(id), from: event.target.dataset.field ?? event.target.dataset.act });
+    this.act(wanted, id, { ...this.cursorIn(id), isLater: event.shiftKey, from: event.target.dataset.field ?? event.target.dataset.act });
   }
 
   /** Left and right on a poster: the finished shot before or after it, in the keyboard's hands. */

@@ -1,10 +1,9 @@
-/** Takes in the story editor: how many a shot has, another one, and the dialog that compares them. */
+/** Takes in the story editor: how many a shot has, and the dialog that compares them. */
 import { t } from "../shared/texts.js";
 import { cleanTakes, listTakes, NO_FILE, removeTake } from "./api.js";
 import * as model from "./model.js";
+import { rollAgain } from "./roll.js";
 import { TakesDialog } from "./takes.js";
-
-const LARGEST_SEED = 2 ** 32;
 
 /** The row of a shot, with its number from 1; `null` when it is gone. */
 function rowOf(dialog, id) {
@@ -27,19 +26,6 @@ async function scriptOf(dialog) {
   return { script, file: NO_FILE, character, prefix, default_name: dialog.defaultName ?? "" };
 }
 
-/** Make another take of a shot at the next run, with a seed of its own; what is told of it. */
-export function rollAgain(dialog, id) {
-  const found = rowOf(dialog, id);
-  if (!found) return "";
-  let seed;
-  do seed = crypto.getRandomValues(new Uint32Array(1))[0] % LARGEST_SEED;
-  while (String(seed) === String(found.row.seed));
-  dialog.change(model.setTake(dialog.history.value, id, { seed, use_take: null, lock: false }));
-  const words = t(found.row.lock ? "story.rolled.unlocked" : "story.rolled", { number: found.number, seed });
-  dialog.say(words);
-  return words;
-}
-
 export async function openTakes(dialog, id) {
   const found = rowOf(dialog, id);
   if (!found) return;
@@ -53,7 +39,7 @@ export async function openTakes(dialog, id) {
     read: () => withScript((script) => listTakes(script, rowOf(dialog, id)?.number - 1)),
     chosen: () => rowOf(dialog, id)?.row.use_take ?? null,
     choose: (name) => dialog.change(model.setTake(dialog.history.value, id, { use_take: name })),
-    roll: () => rollAgain(dialog, id),
+    roll: (how) => rollAgain(dialog, id, how),
     remove: (key) => withScript((script) => removeTake(script, key)),
     clean: (isMeant) => withScript((script) => cleanTakes(script, isMeant)),
     closed: () => {

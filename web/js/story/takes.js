@@ -55,7 +55,7 @@ class Stage {
 export class TakesDialog {
   /**
    * `shot` is `{ number, prompt }`, number from 1. `does` is what can be asked for: `read()` gives
-   * the server's answer, or only an `error`, `chosen()` how the script calls its take, `choose(name)`, `roll()`,
+   * the server's answer, or only an `error`, `chosen()` how the script calls its take, `choose(name)`, `roll({ isLater, say })`,
    * `remove(key)` and `clean(isMeant)` do as well, `closed()` is told at the end.
    */
   constructor(shot, does) {
@@ -69,7 +69,7 @@ export class TakesDialog {
     this.message = h("div", { class: "sm-message", role: "status", "aria-live": "polite" });
     this.play = button("play", "play", () => this.toggle());
     this.time = h("input", { type: "range", min: 0, max: 1, step: FRAME, value: 0, "aria-label": t("take.time") });
-    this.roll = h("button", { type: "button", "data-act": "roll", title: t("story.roll.long"), onclick: () => this.rollAgain() }, icon("roll"), t("story.roll"));
+    this.roll = h("button", { type: "button", "data-act": "roll", title: t("story.roll.long"), onclick: ({ shiftKey, altKey }) => this.rollAgain(shiftKey || altKey) }, icon("roll"), t("story.roll"));
     this.free = button("free", null, () => this.choose(null));
     this.element = h("dialog", { class: "sm-editor sm-takes", "aria-labelledby": "sm-takes-title" },
       h("header", {}, h("h2", { id: "sm-takes-title" }, t("take.title", shot)),
@@ -203,7 +203,7 @@ export class TakesDialog {
     const isRoll = event.altKey ? event.code === "KeyR" : event.key.toLowerCase() === "r" && inList;
     if (event.key === "Escape") this.close();
     else if (isRoll) {
-      if (!event.repeat) this.rollAgain();
+      if (!event.repeat) this.rollAgain(event.shiftKey);
     }
     else if (event.altKey) return;
     else if (event.key === " " && !event.target.closest("button")) this.toggle();
@@ -252,8 +252,10 @@ export class TakesDialog {
     this.say(take ? t("take.used", take) : t("take.freed"));
   }
 
-  rollAgain() {
-    this.say(this.does.roll());
+  async rollAgain(isLater) {
+    const rolled = this.does.roll({ isLater, say: (text) => this.say(text) });
+    this.mark();
+    await rolled;
     this.mark();
   }
 
