@@ -152,7 +152,7 @@ class StoryPage:
 
     def edit_table(self) -> None:
         self.edit()
-        self.page.wait_for_selector(".sm-editor li[data-id]")
+        self.page.wait_for_selector(".sm-shots:not([aria-busy]) > li[data-id]")
 
     def rows(self) -> list[dict]:
         return self.page.evaluate(ROWS)

@@ -65,6 +65,7 @@ export class FindBar {
   }
 
   open({ replace = false } = {}) {
+    this.table.list.whole();
     const held = document.activeElement;
     this.origin = this.table.idOf(held);
     if (held.dataset?.field === "prompt") {

@@ -1,11 +1,12 @@
 /** The table of shots in the story editor: one row per shot, changed only where the story changed. */
-import { h, placeAfter, setText } from "../shared/dom.js";
+import { h, setText } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
 import { filesOf } from "../shared/input_pictures.js";
 import { posterOf } from "./api.js";
 import { buildDetails } from "./details.js";
 import { uploadAll } from "./picker.js";
 import { RowPlayer } from "./player.js";
+import { RowList } from "./row_list.js";
 import { stateTexts, t } from "../shared/texts.js";
 import { exactTime } from "../shared/time_left.js";
 
@@ -23,11 +24,15 @@ export class StoryTable {
   /** `act(name, id, value)` is told what the artist does; see dialog.js. */
   constructor(act) {
     this.act = act;
-    this.rows = [];
-    this.parts = new Map(); // row id -> the elements of its row
     this.leftOut = new Set(); // ids of the rows that are not shown; see filter.js
     this.player = new RowPlayer();
     this.element = h("ol", { class: "sm-shots", "aria-label": t("story.table") });
+    this.list = new RowList(this.element, {
+      make: (row) => this.build(row),
+      tell: (...of) => this.showPart(...of),
+      shown: () => { this.narrow(); this.player.goOn(); },
+    });
+    this.parts = this.list.parts; // row id -> the elements of its row, as far as they are made
     this.element.addEventListener("input", (event) => this.typed(event));
     this.element.addEventListener("change", (event) => this.typed(event));
     this.element.addEventListener("click", (event) => this.clicked(event));
@@ -40,63 +45,46 @@ export class StoryTable {
 
   /** Make the table show these rows; `facts` by row id holds state and video, `takes` how many. */
   show(rows, labels, facts, takes = new Map()) {
-    this.rows = rows;
-    const shown = new Set(rows.map((row) => row.id));
-    for (const [id, part] of this.parts) {
-      if (!shown.has(id)) {
-        part.element.remove();
-        this.parts.delete(id);
-      }
-    }
-    const held = document.activeElement;
-    let after = null;
-    rows.forEach((row, i) => {
-      let part = this.parts.get(row.id);
-      if (!part) this.parts.set(row.id, part = this.build(row));
-      if (part.row !== row) this.fill(part, row);
-      const place = `${i} ${labels[i]} ${row.starts}`;
-      if (part.place !== place) this.number(part, row, i, labels[i], place);
-      this.showFacts(part, facts.get(row.id));
-      this.plan?.showLine(part);
-      this.showTakes(part, takes.get(row.id) ?? 0);
-      this.put(part.element, after);
-      after = part.element;
-    });
-    if (held !== document.activeElement && this.element.contains(held)) held.focus({ preventScroll: true });
-    this.narrow();
-    this.player.goOn();
+    Object.assign(this, { labels, facts, takes });
+    this.list.show(rows);
+  }
+
+  showPart(part, row, i) {
+    if (part.row !== row) this.fill(part, row);
+    const place = `${i} ${this.labels[i]} ${row.starts}`;
+    if (part.place !== place) this.number(part, row, i, this.labels[i], place);
+    this.showFacts(part, this.facts.get(row.id));
+    this.plan?.showLine(part);
+    this.showTakes(part, this.takes.get(row.id) ?? 0);
   }
 
   /** Leave rows out; the first one of a scene that is shown has its head. */
   narrow(leftOut = this.leftOut) {
     this.leftOut = leftOut;
     let isBegun = false; // whether the scene's head is shown
-    let first = true;
-    for (const { id, starts } of this.rows) {
-      const { element, head } = this.parts.get(id);
-      if (starts || first) isBegun = false;
-      first = false;
+    this.list.rows.forEach(({ id, starts }, i) => {
+      const part = this.parts.get(id);
+      if (!part) return; // not made yet
+      const { element, head } = part;
+      if (starts || i === 0) isBegun = false;
       const isOut = leftOut.has(id);
       const hasHead = !isOut && !isBegun;
       isBegun ||= hasHead;
       if (element.classList.contains(LEFT_OUT) !== isOut) element.classList.toggle(LEFT_OUT, isOut);
       if (head.hidden === hasHead) head.hidden = !hasHead;
-    }
+    });
   }
 
   /** The shots as they stand in the table, for the player. */
   shots() {
+    this.list.whole();
     const parts = [...this.element.children].map((row) => this.parts.get(Number(row.dataset.id)));
     return parts.map(({ row, video }, i) => ({ number: i + 1, video: video ?? null, prompt: row.prompt }));
   }
 
   /** Make a row that stays where it is show what its shot says now. */
   showRow(row) {
-    this.fill(this.parts.get(row.id), row);
-  }
-
-  put(element, after) {
-    placeAfter(this.element, element, after);
+    this.fill(this.list.partOf(row.id), row);
   }
 
   /** Move the keyboard to a control of a row; `name` as in `data-field` or `data-act`. */
@@ -110,7 +98,7 @@ export class StoryTable {
 
   /** A row, or the one that is shown closest below it, or else above; `null` where none is. */
   nearest(id) {
-    const element = this.parts.get(id)?.element;
+    const element = this.list.partOf(id)?.element;
     let [next, before] = [element, element];
     while (next?.classList.contains(LEFT_OUT)) next = next.nextElementSibling;
     while (before?.classList.contains(LEFT_OUT)) before = before.previousElementSibling;
@@ -129,7 +117,7 @@ export class StoryTable {
   }
 
   reveal(id) {
-    this.parts.get(id)?.element.scrollIntoView({ block: "nearest" });
+    this.list.partOf(id)?.element.scrollIntoView({ block: "nearest" });
   }
 
   /** The place of the cursor in a shot's prompt: also once the keyboard has left it. */

@@ -1,8 +1,9 @@
 /** The timeline over the story editor's table: a block for each shot, as wide as the shot is long. */
-import { h, placeAfter, setText } from "../shared/dom.js";
+import { h, setText } from "../shared/dom.js";
 import { everyNode, holderOf, kindOf } from "../shared/graph.js";
 import { stateTexts, t } from "../shared/texts.js";
 import { posterOf } from "./api.js";
+import { RowList } from "./row_list.js";
 
 const DRAG_TYPE = "application/x-storymem-shot";
 const USUAL_LENGTH = 81; // frames, of Wan 2.2
@@ -24,10 +25,18 @@ export class Timeline {
   /** `act(name, id, value)` is told what the artist does, `choose(id)` which shot is clicked. */
   constructor({ act, choose }) {
     Object.assign(this, { act, choose });
-    this.parts = new Map(); // row id -> the elements of its block
     this.leftOut = new Set(); // ids of shots that the table does not show
     this.usual = lengthInGraph();
     this.element = h("div", { class: "sm-timeline", role: "list", "aria-label": t("timeline") });
+    this.list = new RowList(this.element, {
+      make: (row) => this.build(row),
+      tell: (part, row, i) => {
+        this.fill(part, row, i, this.facts.get(row.id));
+        this.dim(part);
+      },
+      shown: () => { if (!this.parts.has(this.stop)) this.keepStop(this.list.rows[0]?.id); },
+    });
+    this.parts = this.list.parts; // row id -> the elements of its block, as far as they are made
     this.element.addEventListener("click", ({ target }) => { if (idOf(target)) this.choose(idOf(target)); });
     this.element.addEventListener("keydown", (event) => this.pressed(event));
     this.element.addEventListener("focusin", ({ target }) => this.keepStop(idOf(target)));
@@ -40,30 +49,13 @@ export class Timeline {
 
   /** Make the blocks those of these rows; `facts` by row id holds state and video. */
   show(rows, facts) {
-    const shown = new Set(rows.map((row) => row.id));
-    for (const [id, part] of this.parts) {
-      if (!shown.has(id)) {
-        part.element.remove();
-        this.parts.delete(id);
-      }
-    }
-    const held = document.activeElement;
-    let after = null;
-    rows.forEach((row, i) => {
-      let part = this.parts.get(row.id);
-      if (!part) this.parts.set(row.id, part = this.build(row));
-      this.fill(part, row, i, facts.get(row.id));
-      this.dim(part);
-      placeAfter(this.element, part.element, after);
-      after = part.element;
-    });
-    if (held !== document.activeElement && this.element.contains(held)) held.focus({ preventScroll: true });
-    if (!this.parts.has(this.stop)) this.keepStop(rows[0]?.id);
+    this.facts = facts;
+    this.list.show(rows);
   }
 
   /** Make a block that stays where it is show what its shot says now. */
   showRow(row) {
-    const part = this.parts.get(row.id);
+    const part = this.list.partOf(row.id);
     this.fill(part, row, part.at, part.facts);
   }
 
@@ -145,7 +137,7 @@ export class Timeline {
   select(id) {
     this.parts.get(this.selected)?.block.removeAttribute("aria-current");
     this.selected = id;
-    const part = this.parts.get(id);
+    const part = this.list.partOf(id);
     if (!part) return;
     part.block.setAttribute("aria-current", "true");
     this.keepStop(id);
@@ -169,7 +161,7 @@ export class Timeline {
   }
 
   focus(id) {
-    const part = this.parts.get(id);
+    const part = this.list.partOf(id);
     if (!part) return;
     part.block.focus({ preventScroll: true });
     this.reveal(part);
@@ -180,6 +172,7 @@ export class Timeline {
   pressed(event) {
     const id = idOf(event.target);
     if (!id || event.ctrlKey || event.metaKey || event.shiftKey || event.isComposing) return;
+    this.list.whole();
     const by = STEPS[event.key];
     if (by && event.altKey) this.act(by < 0 ? "up" : "down", id, { from: "timeline" });
     else if (event.altKey) return;
