@@ -102,6 +102,11 @@ STEPS = {  # each gives the milliseconds until the page has drawn what came of i
         return until(() => !inEditor(""));
     })""",
 }
+FILTER = """(words) => drawn(() => {
+    inEditor("[data-filter=words]").value = words;
+    inEditor("[data-filter=words]").dispatchEvent(new Event("input", { bubbles: true }));
+})"""
+FILTERS = {"one shot of all": "shot 7", "none": "no such words", "all": "shore", "off": ""}
 TAKES = 20
 OF_TAKES = {
     "open the takes of the last shot": """([shots, takes]) => drawn(() => {
@@ -120,6 +125,7 @@ OF_TAKES = {
     "choose it": """() => drawn(() => {
         document.querySelector(".sm-takes [data-act=use_left]").click();
     })""",
+    "a shot of a run is finished": STEPS["a shot of a run is finished"],
     "close the takes": "() => drawn(() => document.querySelector('.sm-takes .sm-close').click())",
 }
 BEGIN_RUN = """async (script) => {
@@ -196,12 +202,13 @@ def time_editor(page, shots: int) -> dict[str, float]:
 
 
 def time_takes(page, shots: int) -> dict[str, float]:
-    """Milliseconds of each step with 20 takes of every shot, of the longest task in which the page
-    did not listen, and megabytes that 50 openings left behind."""
+    """Milliseconds of each step with 20 takes of every shot while a run is on, of the longest task
+    in which the page did not listen, and megabytes that 50 openings left behind."""
     page.load(long_script(shots))
     eventually(page.page, lambda: len(page.on_node()) == shots)
-    begin = time.monotonic()
     body = {**asked(shots), "script": long_script(shots), "shot": shots - 1}
+    mark = page.server.post("/storymem/story", body)["mark"]
+    begin = time.monotonic()
     assert len(page.server.post("/storymem/takes", body)["takes"]) == TAKES
     found = {"POST /storymem/takes, the first": 1000 * (time.monotonic() - begin)}
     times, tasks = defaultdict(list), defaultdict(list)
@@ -209,11 +216,14 @@ def time_takes(page, shots: int) -> dict[str, float]:
         begin = time.monotonic()
         page.server.post("/storymem/takes", body)
         times["POST /storymem/takes"].append(1000 * (time.monotonic() - begin))
+        page.page.evaluate(BEGIN_RUN, mark)
         page.edit_table()
         page.page.wait_for_timeout(1500)  # takes are counted
-        for name, step in OF_TAKES.items():
+        steps = {f"filter: {name}": (FILTER, words) for name, words in FILTERS.items()}
+        steps |= {name: (step, [shots, TAKES]) for name, step in OF_TAKES.items()}
+        for name, (step, how) in steps.items():
             page.page.evaluate("() => { longest = 0; }")
-            times[name].append(page.page.evaluate(step, [shots, TAKES]))
+            times[name].append(page.page.evaluate(step, how))
             page.page.wait_for_timeout(500)
             tasks[name].append(page.page.evaluate("longest"))
         page.close()

@@ -160,7 +160,7 @@ def test_the_takes_of_a_story_without_any(page):
     page.press("Alt+Shift+r")
     wait_until_said(page, "Shot 1 is rolled again with seed")
     close_takes(page)
-    assert page.focused()["act"] == "takes"
+    assert eventually(page.page, lambda: page.focused()["act"] == "takes")
     page.press("Control+z")
     page.close()
 

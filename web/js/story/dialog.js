@@ -140,7 +140,7 @@ export class StoryDialog {
     this.controls.filter.refresh();
     this.controls.find.refresh();
     this.refreshText();
-    if (!this.element.contains(document.activeElement)) this.takeKeyboard();
+    if (!document.activeElement?.closest("dialog")) this.takeKeyboard(); // which one above it may have
     this.controls.offerAnyway(false);
     this.armed = false;
     clearTimeout(this.timer);

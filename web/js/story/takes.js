@@ -288,6 +288,7 @@ export class TakesDialog {
     for (const { video } of this.stages) release(video);
     this.element.close();
     this.element.remove();
-    this.does.closed?.();
+    // To close it takes the browser a while: what comes of it is for the next frame.
+    requestAnimationFrame(() => this.does.closed?.());
   }
 }
