@@ -50,12 +50,14 @@ async def show_takes(request: web.Request) -> web.Response:
 
 
 async def remove_one(request: web.Request) -> web.Response:
-    """``POST /storymem/takes/remove``: remove the take ``key`` unless something uses it."""
+    """``POST /storymem/takes/remove``: remove the take ``key`` unless something uses it; with
+    ``remove`` false only say whether that is so, and what it frees."""
     asked = await read_json(request)
     key = text_of(asked, "key")
     if not is_digest(key):
         raise web.HTTPBadRequest(text="key must be the key of a take")
-    return web.json_response(await in_thread(_told, _remove_one, key, _script(asked)))
+    is_meant = asked.get("remove") is not False
+    return web.json_response(await in_thread(_told, _remove_one, key, _script(asked), is_meant))
 
 
 async def clean(request: web.Request) -> web.Response:
@@ -142,10 +144,10 @@ def _check_idle() -> None:
         )
 
 
-def _remove_one(key: str, script: Mapping[str, str]) -> dict:
+def _remove_one(key: str, script: Mapping[str, str], is_meant: bool) -> dict:
     _check_idle()
     text, _name = read_source(script["script"], script["file"] or NO_FILE)
-    return {"freed": remove_take(_store(), key, [text])}
+    return {"freed": remove_take(_store(), key, [text], is_meant=is_meant)}
 
 
 def _clean(script: Mapping[str, str], is_meant: bool) -> dict:

@@ -42,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--clean",
         action="store_true",
         help="list the older films that can go and the space that frees; with --yes, remove them. "
-        "Shots are never removed, so every film can still be restored",
+        "Shots are never removed, so every film can still be restored, unless --forget is given",
     )
     parser.add_argument(
         "--keep",
@@ -51,6 +51,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="how many films --clean keeps of the whole story and of each part (default: "
         "%(default)s); the current one always stays",
+    )
+    parser.add_argument(
+        "--forget",
+        action="store_true",
+        help="with --clean: films that go, and those that went before, can no longer be restored; "
+        "takes that nothing else uses can be removed then",
     )
     parser.add_argument("--yes", action="store_true", help="with --clean: remove them")
 
@@ -65,7 +71,7 @@ def _lines(options: argparse.Namespace) -> list[str]:
     if options.restore is not None:
         return _restore(options.folder, options.restore)
     if options.clean:
-        return _clean(options.folder, options.keep, options.yes)
+        return _clean(options.folder, options.keep, options.yes, options.forget)
     return _list(options.folder)
 
 
@@ -88,8 +94,8 @@ def _restore(folder: Path, wanted: str) -> list[str]:
     return [done, *lines]
 
 
-def _clean(folder: Path, keep: int, is_meant: bool) -> list[str]:
-    films = films_to_remove(list_films(folder, find_store(folder)), keep)
+def _clean(folder: Path, keep: int, is_meant: bool, forgets: bool) -> list[str]:
+    films = films_to_remove(list_films(folder, find_store(folder)), keep, forgets=forgets)
     if not films:
         return ["no film to remove"]
     sizes = [sum(p.stat().st_size for p in film_files(folder, f.version)) for f in films]
@@ -97,8 +103,9 @@ def _clean(folder: Path, keep: int, is_meant: bool) -> list[str]:
     if not is_meant:
         total = f"{counted(len(films), 'film')} would free {said_size(sum(sizes))}"
         return [*lines, f"{total}; pass --yes to remove them"]
-    freed = remove_films(folder, films)
-    return [*lines, f"{counted(len(films), 'film')} removed, {said_size(freed)} freed"]
+    freed = remove_films(folder, films, forgets=forgets)
+    done = "removed and forgotten" if forgets else "removed"
+    return [*lines, f"{counted(len(films), 'film')} {done}, {said_size(freed)} freed"]
 
 
 # --- words ---------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ from .manifest import (
 from .output import BANK_FOLDER, StoryExport, VideoOptions
 from .versions import (
     FilmVersion,
+    forget_scripts,
     is_unchanged,
     keep_script,
     kept_script,
@@ -273,15 +274,20 @@ def _steps_of(story: Story, records: Mapping[str, Record]) -> list[Step]:
 # --- removing films ------------------------------------------------------------------------------
 
 
-def films_to_remove(films: Iterable[ListedFilm], keep: int) -> list[ListedFilm]:
+def films_to_remove(
+    films: Iterable[ListedFilm], keep: int, *, forgets: bool = False
+) -> list[ListedFilm]:
     """Films that may go: whole ones beyond the ``keep`` newest of their stem, never a present one.
+
+    Args:
+        forgets: also those that were removed, and can still be restored.
 
     Raises:
         ValueError: for less than one film to keep.
     """
     if keep < 1:
         raise ValueError(f"--keep must be 1 or more, but it is {keep}")
-    found: list[ListedFilm] = []
+    films, found = list(films), []
     by_stem: dict[str, list[ListedFilm]] = {}
     for film in films:
         if film.state in ("whole", "changed"):
@@ -289,12 +295,17 @@ def films_to_remove(films: Iterable[ListedFilm], keep: int) -> list[ListedFilm]:
     for of_stem in by_stem.values():
         newest = sorted(of_stem, key=lambda film: film.version.number)[-keep:]
         found += [f for f in of_stem if f not in newest and not f.is_present]
-    return [film for film in found if film.state == "whole"]
+    gone = [f for f in films if forgets and f.state == "removed" and f.version.shots]
+    return [film for film in found if film.state == "whole"] + [f for f in gone if not f.is_present]
 
 
-def remove_films(folder: Path, films: Iterable[ListedFilm]) -> int:
-    """Remove film files and their subtitles; how many bytes that freed. Their history stays."""
-    freed = 0
+def remove_films(folder: Path, films: Iterable[ListedFilm], *, forgets: bool = False) -> int:
+    """Remove film files and their subtitles; how many bytes that freed.
+
+    Their history stays, so that they can be restored, and their shots are used; unless it
+    ``forgets`` that.
+    """
+    freed, gone = 0, set()
     with explain_write_errors("the films", folder), changing(folder):
         versions = read_history(read_manifest(folder))
         for film in films:
@@ -302,10 +313,15 @@ def remove_films(folder: Path, films: Iterable[ListedFilm]) -> int:
             present = present_version(versions, version.stem)
             if present is not None and present.file == version.file:
                 continue  # a run has made it the present one meanwhile
+            gone.add(version.file)
             for path in film_files(folder, version):
                 size = path.stat().st_size
                 path.unlink()
                 freed += size
+        if forgets and gone:
+            left = [replace(v, shots={}, script="") if v.file in gone else v for v in versions]
+            write_manifest(folder, {**read_manifest(folder), "films": write_history(left)})
+            forget_scripts(folder, left)
     return freed
 
 

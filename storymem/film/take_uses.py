@@ -153,8 +153,10 @@ def find_unused(store: ShotStore, story: str, scripts: Iterable[str] = ()) -> Un
     ])  # fmt: skip
 
 
-def remove_take(store: ShotStore, key: str, scripts: Iterable[str] = ()) -> int:
-    """Remove one take; the bytes that became free.
+def remove_take(
+    store: ShotStore, key: str, scripts: Iterable[str] = (), *, is_meant: bool = True
+) -> int:
+    """Remove one take; the bytes that became free, or that would unless it ``is_meant``.
 
     Raises:
         TakeInUse: when a film, lock or script uses it, saying which.
@@ -164,18 +166,20 @@ def remove_take(store: ShotStore, key: str, scripts: Iterable[str] = ()) -> int:
     uses = find_uses(store, scripts)
     if users := uses.of(key):
         raise TakeInUse(
-            f"take {key[:16]} stays, because it is used by {listed(users, 4)}; choose another take "
-            "for the shot and make the film again, or remove those films first"
+            f"this take stays, because it is used by {listed(users, 4)}; choose another take for "
+            "the shot and make the film again, or forget those films first (python -m storymem "
+            "films --clean --forget)"
         )
     found = [take for take in read_takes(store) if take.key == key]
     if not found:
         raise ValueError(f"there is no take {key[:16]} any more")
     if found[0].facts.get("story") not in uses.written:
         raise TakeInUse(
-            f"take {key[:16]} stays, because its story's folder is not there: it may have been "
-            "moved, with films that use it"
+            "this take stays, because its story's folder is not there: it may have been moved, "
+            "with films that use it"
         )
-    return remove_unused(store, _unused(store, uses, found))
+    unused = _unused(store, uses, found)
+    return remove_unused(store, unused) if is_meant else unused.size
 
 
 def remove_unused(store: ShotStore, unused: Unused) -> int:

@@ -20,6 +20,7 @@ from storymem.film.manifest import read_manifest, write_script_copy
 from storymem.film.output import StoryExport, VideoOptions
 from storymem.film.restore import find_store, keep_present, list_films
 from storymem.film.shot_status import shot_states
+from storymem.film.take_uses import find_uses
 from storymem.film.versions import (
     FilmVersion,
     check_history,
@@ -451,6 +452,36 @@ def test_cleaning_says_what_it_would_free_and_removes_only_when_told(tmp_path, c
     assert run(folder, "--restore", "1") == 0  # its shots are there all the same
     assert "run the story again to join it" in capsys.readouterr().out
     assert make(tmp_path, tale("abc")).name == "Tale_00001_.mp4"
+
+
+def test_films_that_are_forgotten_hold_no_takes_and_are_never_restored(tmp_path, caplog, capsys):
+    for prompts in ("abc", "abd", "abe", "abf"):
+        folder = make(tmp_path, tale(prompts)).parent
+    store = find_store(folder)
+
+    history = [film.version for film in list_films(folder, store)]
+    shared = set.intersection(*(set(version.shots.values()) for version in history))
+
+    def used() -> list[str]:
+        """The numbers of the films whose own takes something uses."""
+        uses = find_uses(store)
+        own = {v.file[5:10]: set(v.shots.values()) - shared for v in history}
+        return [number for number, keys in own.items() if any(map(uses.of, keys))]
+
+    assert used() == ["00001", "00002", "00003", "00004"]
+    assert run(folder, "--clean", "--keep", "3", "--yes") == 0
+    assert used() == ["00001", "00002", "00003", "00004"]  # removed, and can be restored
+    assert run(folder, "--clean", "--keep", "2", "--forget") == 0
+    assert used() == ["00001", "00002", "00003", "00004"]  # only said
+    assert run(folder, "--clean", "--keep", "2", "--forget", "--yes") == 0
+    assert "2 films removed and forgotten" in capsys.readouterr().out
+    assert used() == ["00003", "00004"]
+    assert films(folder) == ["Tale_00003_.mp4", "Tale_00004_.mp4"]
+    assert run(folder, "--restore", "1") == 2
+    assert "Tale_00001_ cannot be restored" in caplog.text
+    assert run(folder, "--clean", "--keep", "2", "--forget", "--yes") == 0
+    assert "no film to remove" in capsys.readouterr().out
+    assert make(tmp_path, tale("abg")).name == "Tale_00005_.mp4"  # numbers are never used again
 
 
 def test_cleaning_leaves_the_present_film_and_changed_ones(tmp_path, caplog, capsys):

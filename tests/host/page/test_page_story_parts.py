@@ -60,6 +60,15 @@ def test_a_shot_is_split_at_the_cursor_and_joined_again_by_keys(page):
     page.press("Alt+Shift+Delete")
     assert page.column("prompt") == ["She walks. She sits. It rains."]
     page.press("Control+z", "Control+z")
+    # Undo goes to what it changed when the row that had the keyboard is gone, and never to the top.
+    put_cursor(page, "01_03", "rains")
+    page.press("Alt+Shift+Enter")
+    assert page.focused()["row"] == "01_04"
+    page.press("Control+z")
+    assert page.focused()["row"] == "01_03"
+    page.press("Control+y")
+    assert page.focused()["row"] == "01_03"
+    page.press("Control+z")
     page.save()
     assert page.script()["scenes"][0]["cut"] == [True, False, True]
 

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from helpers.browser import find_chromium, wait_for_draft, wait_for_text
+from helpers.browser import eventually, find_chromium, wait_for_draft, wait_for_text
 from helpers.loop_graphs import hold, ran, release, story
 from helpers.story_page import look
 
@@ -42,6 +42,25 @@ def test_a_shot_edited_by_keyboard_and_all_after_it_are_made_again(page):
     page.wait_on_node(["done", "done", "waiting", "depends"])
     assert page.run() == [3, 4]
     page.wait_on_node(["done"] * 4)
+
+
+def test_the_editor_saves_and_runs_by_one_key_unless_the_script_has_an_error(page, server):
+    page.load(story(2, name="At once"))
+    page.edit_table()
+    page.page.keyboard.type(", changed")
+    known = set(page.prompts())
+    page.press("Control+Enter")
+    (prompt_id,) = eventually(page.page, lambda: set(page.prompts()) - known)
+    server.wait(prompt_id)
+    assert ran(page.log) == [1, 2]
+    assert page.script()["scenes"][0]["video_prompts"][0] == "shot number 1, changed"
+    page.edit_table()
+    page.page.locator(".sm-editor textarea[data-field=prompt]").first.fill("")
+    page.page.locator(".sm-editor [data-act=run]").click()
+    page.wait_for_message("empty")
+    assert page.page.locator("dialog.sm-editor[open]").count() == 1
+    assert set(page.prompts()) == known | {prompt_id}
+    page.close()
 
 
 def test_a_locked_shot_stays_when_one_before_it_changes(page, server):

@@ -47,8 +47,8 @@ export async function listTakes(script, index) {
   return post("/storymem/takes", { ...script, shot: index });
 }
 
-export async function removeTake(script, key) {
-  return post("/storymem/takes/remove", { ...script, key });
+export async function removeTake(script, key, isMeant) {
+  return post("/storymem/takes/remove", { ...script, key, remove: isMeant });
 }
 
 /** What of a story no film uses; with `isMeant`, it is removed. */

@@ -6,6 +6,7 @@ import { t } from "../shared/texts.js";
 import { ShotFilter } from "./filter.js";
 import { FindBar } from "./find.js";
 import { isSpaceForStory } from "./player.js";
+import { saveAndRun } from "./roll.js";
 import { StoryTable } from "./table.js";
 import { Timeline } from "./timeline.js";
 
@@ -62,6 +63,7 @@ export class StoryControls {
     this.undoButton = button("undo", "undo", () => does.step("undo"), { "aria-keyshortcuts": "Control+Z" });
     this.redoButton = button("redo", "redo", () => does.step("redo"), { "aria-keyshortcuts": "Control+Y" });
     this.saveButton = button("save", null, () => does.finish(), { class: "sm-primary", "aria-keyshortcuts": "Control+S" });
+    this.runButton = button("run", null, () => saveAndRun(does), { "aria-keyshortcuts": "Control+Enter" });
     this.tabs = ["table", "text"].map((name) => h("button", {
       type: "button", role: "tab", id: `sm-tab-${name}`, "aria-controls": `sm-panel-${name}`,
       "data-tab": name, onclick: () => does.chooseTab(name),
@@ -90,7 +92,7 @@ export class StoryControls {
         button("import", null, () => file.click()), button("export", null, () => does.exportFile()),
         button("close", "close", () => does.leave(), { class: "sm-close" })),
       h("div", { class: "sm-tabs-line" }, tablist, this.filter.element), this.note, this.find.element, this.timeline.element, this.panels.table, this.panels.text, file,
-      h("footer", {}, this.message, this.saveButton));
+      h("footer", {}, this.message, this.runButton, this.saveButton));
   }
 
   listen() {
@@ -133,6 +135,8 @@ export class StoryControls {
     const inText = event.target === this.raw; // the browser's own undo is right there
     if (key === "s") {
       if (!event.repeat) does.finish(); // a key held down answers no question
+    } else if (key === "enter") {
+      if (!event.repeat) saveAndRun(does);
     } else if (key === "z" && !inText) does.step(event.shiftKey ? "redo" : "undo");
     else if (key === "y" && !inText) does.step("redo");
     else return;

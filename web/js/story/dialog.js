@@ -93,6 +93,7 @@ export class StoryDialog {
     if (!this.history) return;
     this.history.set(story, kind);
     this.dropped = null;
+    if (!this.element.classList.contains("sm-wrong")) this.say(this.warned ?? ""); // no longer what was done last
     this.refresh(changed);
   }
 
@@ -103,6 +104,7 @@ export class StoryDialog {
 
   step(name) {
     if (!this.history || (this.text !== null && name === "redo")) return;
+    const { rows } = this.history.value;
     if (this.text !== null) {
       this.dropped = { story: this.history.value, text: this.text };
       this.text = null;
@@ -118,7 +120,7 @@ export class StoryDialog {
     } else if (!this.history[name]()) {
       return;
     }
-    this.refresh();
+    this.refresh(undefined, this.history.value.rows.findIndex((row, i) => row !== rows?.[i]));
     this.controls.keepKeyboard(name);
     this.say(t(`story.${name}.done`));
   }
@@ -130,7 +132,7 @@ export class StoryDialog {
 
   // --- what the server says ------------------------------------------------------------------
 
-  refresh(changed = this.history.value.rows) {
+  refresh(changed = this.history.value.rows, near = this.numberOfHeld()) {
     const story = this.history.value;
     this.controls.showHeads(story, this.defaultName ?? "");
     const known = this.answers.get(story);
@@ -140,7 +142,7 @@ export class StoryDialog {
     this.controls.filter.refresh();
     this.controls.find.refresh();
     this.refreshText();
-    if (!document.activeElement?.closest("dialog")) this.takeKeyboard(); // which one above it may have
+    if (!document.activeElement?.closest("dialog")) this.takeKeyboard(near); // which one above it may have
     this.controls.offerAnyway(false);
     this.armed = false;
     clearTimeout(this.timer);
@@ -148,15 +150,22 @@ export class StoryDialog {
     else this.timer = setTimeout(() => this.checkNext(), CHECK_AFTER_MS);
   }
 
-  /** The control that had the keyboard is gone, and keys must not reach the canvas. */
-  takeKeyboard() {
-    if (this.controls.tab === "table") this.table.focus(this.history.value.rows[0]?.id, "prompt");
+  /** Which of the drawn rows has the keyboard. */
+  numberOfHeld() {
+    return (this.drawn ?? []).findIndex((row) => row.id === this.table.idOf(document.activeElement));
+  }
+
+  /** The control that had the keyboard is gone, and keys must not reach the canvas: to row `near`. */
+  takeKeyboard(near) {
+    const { rows } = this.history.value;
+    if (this.controls.tab === "table") this.table.focus(rows[Math.min(Math.max(near, 0), rows.length - 1)]?.id, "prompt");
     if (!this.element.contains(document.activeElement)) this.controls.focusTab();
   }
 
   showRows() {
     const { rows } = this.history.value;
     const labels = model.labelsOf(rows);
+    this.drawn = rows;
     const running = this.running?.(this.answers.get(this.history.value)?.mark)?.states ?? {};
     this.coloured = Object.keys(running).length > 0; // by a run, which is of another script after a change
     const facts = new Map(rows.map((row, i) => {

@@ -175,6 +175,7 @@ export class FindBar {
       return changed.at(-1);
     });
     if (!count) return;
+    this.origin = this.at?.id ?? this.origin; // where the keyboard goes after it
     this.dialog.change(setFields(this.dialog.history.value, { rows }), null, changed);
     this.element.classList.remove("sm-none");
     setText(this.count, t("find.replaced", { count, shots: changed.length }));

@@ -104,7 +104,7 @@ class Picker {
   }
 
   showCount() {
-    setText(this.use.lastChild, t("picker.use", { count: this.chosen.size }));
+    setText(this.use.lastChild, t(this.chosen.size ? "picker.use" : "picker.use.none", { count: this.chosen.size }));
   }
 
   toggle(tile) {

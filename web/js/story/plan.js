@@ -128,6 +128,11 @@ export function notesOf(plan) {
   ];
 }
 
+/** Those of the notes that nobody should overlook. */
+function warningsOf({ error, notices, warnings }) {
+  return [error, ...warnings, ...Object.values(notices)].filter(Boolean);
+}
+
 function hiddenText({ name, input, why }) {
   const key = why === "relevant" ? "plan.hidden.relevant" : input ? "plan.hidden" : "plan.hidden.whole";
   return t(key, { name, input });
@@ -227,6 +232,9 @@ export class StoryPlan {
     this.changes.hidden = !changes;
     this.notes.replaceChildren(...notes.map((line) => h("li", {}, line)));
     this.more.hidden = !changes && !notes.length;
+    const warned = plan ? warningsOf(plan).join("\n") : this.warned;
+    if (warned && warned !== this.warned) this.more.open = true; // one that was folded up stays so
+    this.warned = warned;
     this.element.hidden = !text;
     this.element.classList.toggle("sm-wrong", Boolean(plan?.error));
   }

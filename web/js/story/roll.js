@@ -77,6 +77,12 @@ async function besides(dialog, script, number) {
   return { more: seedsMove ? [...more, t("plan.seed_before")] : more };
 }
 
+/** Save, close, and queue the workflow; the host says why where it cannot. */
+export async function saveAndRun(dialog) {
+  await dialog.finish();
+  if (!dialog.element.isConnected) await queue(); // else there is an error, or a question to answer
+}
+
 /** Put the script on the node; the editor stays open, with nothing unsaved. */
 function saveInPlace(dialog, story, text) {
   dialog.save(text);

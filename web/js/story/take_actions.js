@@ -40,7 +40,7 @@ export async function openTakes(dialog, id) {
     chosen: () => rowOf(dialog, id)?.row.use_take ?? null,
     choose: (name) => dialog.change(model.setTake(dialog.history.value, id, { use_take: name })),
     roll: (how) => rollAgain(dialog, id, how),
-    remove: (key) => withScript((script) => removeTake(script, key)),
+    remove: (key, isMeant) => withScript((script) => removeTake(script, key, isMeant)),
     clean: (isMeant) => withScript((script) => cleanTakes(script, isMeant)),
     closed: () => {
       dialog.table.focus(id, "takes");

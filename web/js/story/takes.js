@@ -42,12 +42,15 @@ class Stage {
 
   show(take) {
     this.element.hidden = !take;
-    if (this.take?.key === take?.key) return;
+    const isSame = this.take?.key === take?.key;
     this.take = take;
+    if (take) { // whose number is another one when others are gone
+      setText(this.name, t("take.name", take));
+      this.video.setAttribute("aria-label", t("take.name", take));
+    }
+    if (isSame) return;
     release(this.video);
     if (!take) return;
-    setText(this.name, t("take.name", take));
-    this.video.setAttribute("aria-label", t("take.name", take));
     this.video.src = addressOf(take.video);
   }
 }
@@ -56,7 +59,7 @@ export class TakesDialog {
   /**
    * `shot` is `{ number, prompt }`, number from 1. `does` is what can be asked for: `read()` gives
    * the server's answer, or only an `error`, `chosen()` how the script calls its take, `choose(name)`, `roll({ isLater, say })`,
-   * `remove(key)` and `clean(isMeant)` do as well, `closed()` is told at the end.
+   * `remove(key, isMeant)` and `clean(isMeant)` do as well, `closed()` is told at the end.
    */
   constructor(shot, does) {
     Object.assign(this, { shot, does, takes: [], active: null });
@@ -261,10 +264,13 @@ export class TakesDialog {
 
   async remove() {
     const take = this.active;
-    if (!take || !window.confirm(t("take.delete.sure", { ...take, size: sizeText(take.size) }))) return;
+    if (!take) return;
+    const found = await this.does.remove(take.key, false);
+    if (found.error) return void this.say(found.error);
+    if (!window.confirm(t("take.delete.sure", { ...take, size: sizeText(take.size) }))) return;
     for (const stage of this.stages) if (stage.take?.key === take.key) stage.show(null); // on Windows it would be held
     const at = this.takes.indexOf(take);
-    const answer = await this.does.remove(take.key);
+    const answer = await this.does.remove(take.key, true);
     if (!answer.error) this.active = this.takes[at + 1] ?? this.takes[at - 1] ?? null;
     await this.read();
     this.say(answer.error || t("take.deleted", { ...take, size: sizeText(answer.freed) }));
