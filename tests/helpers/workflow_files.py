@@ -213,7 +213,7 @@ class Builder:
         if models:
             node["properties"]["models"] = list(models)
         height = TITLE
-        queue, sockets = _inputs_of(description), 0
+        queue, sockets, links = _inputs_of(description), 0, []
         while queue:
             name, input_kind, options = queue.pop(0)
             if options.get("hidden"):
@@ -257,7 +257,11 @@ class Builder:
             if input_kind != DYNAMIC_COMBO:
                 node["inputs"].append(socket)
             if linked:
-                self._link(given, node, len(node["inputs"]) - 1)
+                links.append((given, socket))
+        # As pages draw them. That of ComfyUI 0.18 puts them so, and leaves links at their places.
+        node["inputs"].sort(key=lambda one: "widget" in one)
+        for given, socket in links:
+            self._link(given, node, node["inputs"].index(socket))
         if inputs:
             raise ValueError(f"{kind} has no inputs {sorted(inputs)}")
         height += ROW * max(sockets, len(node["outputs"]))

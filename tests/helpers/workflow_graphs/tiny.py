@@ -31,6 +31,9 @@ stock loaders. Files that you trained yourself are found through the environment
 """
 
 
+PROGRESS = 110  # height of what Shot Loop Open shows below its inputs while it runs
+
+
 def tiny_graph(info: dict) -> dict:
     graph = Builder(info, "storymem_tiny_cpu")
     column = graph.column(0)
@@ -71,6 +74,7 @@ def tiny_graph(info: dict) -> dict:
         bank=(bank, "bank"),
         filename_prefix="storymem_tiny_cpu",
     )
+    column.y += PROGRESS
     prompt = column.add(
         "StoryMemTinyTextEncoder",
         rows=2,
