@@ -19,7 +19,7 @@ GALLERY_JS = Path(__file__).resolve().parents[2] / "web" / "js" / "gallery"
 LATER_JS = GALLERY_JS / "later.js"
 UNDO = """
 import * as edit from "./edits.mjs";
-import { editsAt, editsAtLast } from "./later.mjs";
+import { editsAt, editsAtLast, saySame } from "./later.mjs";
 const doings = {
     pin: (next) => ({ ...next, pinned: true }),
     unpin: (next) => ({ ...next, pinned: false }),
@@ -38,7 +38,12 @@ for (const { given, frame, shots, clicks } of CASES) {
     const was = edit.writeEdits(ran);
     let now = ran;
     for (const [index, name] of clicks) now = click(now, frame, shots, index, name);
-    if (edit.writeEdits(edit.undone(now, frame, ran)) !== was) wrong.push([was, clicks]);
+    const undone = edit.undone(now, frame, ran);
+    if (!saySame(now, ran, frame.digest)) {
+        if (edit.writeEdits(undone) !== was) wrong.push([was, clicks]);
+    } else if (edit.pending(editsAtLast(undone), frame)) {
+        wrong.push([was, "undo of what an ended run did not reach"]);
+    }
     const [index, name] = clicks.find(([one]) => one >= 0) ?? [];
     if (index === undefined) continue;
     const one = click(ran, frame, shots, index, name);
@@ -47,6 +52,16 @@ for (const { given, frame, shots, clicks } of CASES) {
     if (!offered.includes(name)) continue;
     const back = edit.writeEdits(edit.undoneFrom(one, shots, index, frame, ran));
     if (back !== was) wrong.push([was, index, name]);
+    // Clicks on earlier shots, and for the whole story, are not this undo's.
+    const [before, ...others] = [ran, ...clicks.filter(([at]) => at < index)];
+    const earlier = others.reduce((all, [at, act]) => click(all, frame, shots, at, act), before);
+    const after = click(earlier, frame, shots, index, name);
+    if (saySame(after, ran, frame.digest, shots[index])) continue;
+    const left = edit.undoneFrom(after, shots, index, frame, ran);
+    for (let at = 0; at < index; at += 1) {
+        const [one, other] = [left, after].map((all) => edit.writeEdits(editsAt(all, shots, at)));
+        if (one !== other) wrong.push([was, clicks, at]);
+    }
 }
 process.stdout.write(JSON.stringify(wrong));
 """

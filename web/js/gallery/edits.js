@@ -57,18 +57,21 @@ export function isPending(edits, frame, ran = null) {
   return ran !== null && !saySame(edits, ran, frame.digest);
 }
 
-/** New edits without what is still to take effect on a frame: what the latest run had, where it is
- * known, else the same for the whole story. */
+/** New edits without what is still to take effect on a frame: what the latest run had, where that is
+ * known and another one, else what the frame is now for the whole story. */
 export function undone(edits, frame, ran = null) {
   const named = isRenamed(edits, frame) ? wantLabel(edits, frame, frame.label) : edits;
-  return ran ? putBack(named, ran, frame.digest) : want(named, frame, applied(frame));
+  const isNew = ran && !saySame(edits, ran, frame.digest);
+  if (isNew) return putBack(named, ran, frame.digest);
+  // A run that ended before the shot from which a click holds had that click.
+  return pending(editsAtLast(edits), frame) ? want(named, frame, applied(frame)) : named;
 }
 
-/** New edits without a change from the shot at `index` on: what the latest run had when that is
- * another one, else only what changes with that shot. */
+/** New edits without a change from the shot at `index` on: from there on what the latest run had when
+ * that is another one, else only without what changes with that shot. */
 export function undoneFrom(edits, shots, index, frame, ran = null) {
   const isNew = ran && !saySame(edits, ran, frame.digest, shots[index]);
-  return isNew ? putBack(edits, ran, frame.digest) : withoutAt(edits, shots, index, frame.digest);
+  return isNew ? putBack(edits, ran, frame.digest, { shots, index }) : withoutAt(edits, shots, index, frame.digest);
 }
 
 export function writeEdits(edits) {

@@ -97,20 +97,22 @@ export function saySame(one, other, digest, from = null) {
   return words(one) === words(other);
 }
 
-/** New edits that say of a frame exactly what `earlier` said, in its order. */
-export function putBack(edits, earlier, digest) {
-  const from = withoutFrame(edits.from ?? [], digest);
+/** New edits that say of a frame exactly what `earlier` said, in its order; with `since`,
+ * `{ shots, index }`, only from that shot on. */
+export function putBack(edits, earlier, digest, since = null) {
+  const stays = (entry) => Boolean(since) && indexOf(entry, since.shots) < since.index;
+  const from = withoutFrame(edits.from ?? [], digest, stays);
   const was = earlier.from ?? [];
   const placeOf = (entry) => was.findIndex(({ shot, row }) => shot === entry.shot && row === entry.row);
   for (const entry of was) {
-    if (!clicksOn({ from: [entry] }, digest).length) continue;
+    if (stays(entry) || !clicksOn({ from: [entry] }, digest).length) continue;
     const at = from.findIndex((one) => was[placeOf(one)] === entry);
     const one = from[at] ?? { shot: entry.shot, row: entry.row };
     from.splice(at < 0 ? from.length : at, 1, { ...one, ...kindsBack(one, entry, digest) });
   }
   const rank = (entry) => (placeOf(entry) < 0 ? was.length : placeOf(entry));
   from.sort((one, other) => rank(one) - rank(other));
-  return { ...edits, ...kindsBack(edits, earlier, digest), from };
+  return { ...edits, ...(since ? {} : kindsBack(edits, earlier, digest)), from };
 }
 
 /** The lists of `now` with a frame as it was in those of `was`. */
