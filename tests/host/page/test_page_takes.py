@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 
 import pytest
 
 from helpers.browser import eventually, find_chromium
-from helpers.loop_graphs import hold, ran, release, story
+from helpers.loop_graphs import hold, loop_graph, ran, release, story
 from helpers.story_page import look
 from storymem.film.restore import films_to_remove, find_store, list_films, remove_films
 
@@ -222,6 +223,72 @@ def test_one_key_rolls_a_shot_again_saves_and_queues(page, server):
     assert page.questions[-1].endswith("Made as well: 1\nMade again if what they see changes: 3")
     assert made_next(page, before) == [1, 2, 3]
     page.close()  # there is nothing to save
+
+
+@contextmanager
+def held_plans(page):
+    """While the server does not say what a run would make; gives how many it was asked for."""
+    waiting = []
+    page.page.route("**/storymem/plan", lambda route: waiting.append(route))
+    try:
+        yield lambda: len(waiting)
+    finally:
+        while waiting:
+            waiting.pop().continue_()
+        page.page.unroute("**/storymem/plan")
+
+
+def test_what_the_artist_does_while_a_roll_is_prepared_counts(page):
+    page.load(story(2, name="Meanwhile", cuts=[True] * 2))
+    assert page.run() == [1, 2]
+    page.edit_table()
+    before, script = set(page.prompts()), page.widget("script")
+    page.page.locator("[data-label='01_02'] textarea").first.focus()
+    with held_plans(page) as asked:
+        page.press("Alt+r")
+        assert eventually(page.page, asked)
+        page.press("Control+z")
+        page.wait_for_message("Undone")
+    page.wait_for_message("Nothing was queued: shot 2 no longer has seed")
+    assert (set(page.prompts()), page.widget("script")) == (before, script)
+
+    open_takes(page, "01_02", 1)
+    with held_plans(page) as asked:
+        page.press("r")
+        wait_until_said(page, "Shot 2 is rolled again with seed")
+        assert eventually(page.page, asked)
+        close_takes(page)
+    page.wait_for_message("the script is saved, and the workflow is queued")
+    assert made_next(page, before) == [2]
+    page.close()
+
+
+def test_shots_of_another_loop_are_asked_about_whatever_is_set(page):
+    page.load(story(1, name="One of two"))
+    assert page.run() == [1]
+    other = loop_graph(story(3, name="Other of two"), page.log, prefix="page")
+    numbers = dict(zip(other, "6789", strict=False))
+    api = page.page.evaluate("async () => (await app.graphToPrompt()).output")
+    for name, number in numbers.items():
+        node = api[number] = other[name]
+        for key, value in node["inputs"].items():
+            if isinstance(value, list):
+                node["inputs"][key] = [numbers[value[0]], value[1]]
+    page.page.evaluate("(g) => app.loadApiJson(g, 'two')", api)
+    page.page.wait_for_function("app.graph._nodes.length === 8")
+    set_confirm = "(is) => app.extensionManager.setting.set('StoryMem.Confirm', is)"
+    page.page.evaluate(set_confirm, False)  # "Ask before work is lost"
+    page.page.evaluate("() => { window.sure = window.confirm; }")
+    page.page.evaluate("() => { window.confirm = (text) => { window.asked = text; }; }")
+    try:
+        page.page.locator(".sm-edit").first.click()
+        page.page.locator("[data-label='01_01'] [data-act=roll]").click()
+        page.wait_for_message("Nothing was queued; seed")
+        assert page.page.evaluate("asked").endswith("loop of the workflow, Shot Loop Open: 1-3")
+    finally:
+        page.page.evaluate(set_confirm, True)
+        page.page.evaluate("() => { window.confirm = window.sure; }")
+    page.close()
 
 
 def test_a_workflow_that_cannot_be_queued_keeps_the_seed(page):

@@ -1,17 +1,17 @@
 /** Another take of a shot in one go: a seed of its own, the script saved, and the workflow queued. */
 import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
-import { nodeOfId } from "../shared/graph.js";
-import { confirmed } from "../shared/settings.js";
+import { everyNode, nodeOfId } from "../shared/graph.js";
 import { t } from "../shared/texts.js";
 import { NO_FILE } from "./api.js";
 import * as model from "./model.js";
-import { askPlan, loopsOf } from "./plan.js";
+import { askPlan, isLoop, loopsOf, summaryOf } from "./plan.js";
 import { ranges } from "./reasons.js";
 
 const LARGEST_SEED = 2 ** 32;
+const TO_MAKE = ["make", "depends", "unknown"]; // what a look ahead says of a shot that is not there
 
-/** Have a shot made again at the next run; `null` when it is gone, else `{ number, seed, words }`. */
+/** Have a shot made again at the next run; `null` when it is gone, else `{ id, number, seed, words }`. */
 export function putSeed(dialog, id) {
   const rows = dialog.history?.value.rows ?? [];
   const number = rows.findIndex((row) => row.id === id) + 1;
@@ -21,7 +21,7 @@ export function putSeed(dialog, id) {
   do seed = crypto.getRandomValues(new Uint32Array(1))[0] % LARGEST_SEED;
   while (String(seed) === String(before));
   dialog.change(model.setTake(dialog.history.value, id, { seed, use_take: null, lock: false }));
-  return { number, seed, words: t(lock ? "story.rolled.unlocked" : "story.rolled", { number, seed }) };
+  return { id, number, seed, words: t(lock ? "story.rolled.unlocked" : "story.rolled", { number, seed }) };
 }
 
 /**
@@ -41,7 +41,7 @@ export function rollAgain(dialog, id, { isLater = false, say = (text, how) => di
 }
 
 /** Save and queue, unless that makes more than is wanted: [what came of it, how to say that]. */
-async function makeNow(dialog, { number, seed }) {
+async function makeNow(dialog, { id, number, seed }) {
   const stays = (why) => [`${why}\n${t("story.rolled.stays", { number, seed })}`.trim(), { isWrong: Boolean(why) }];
   const story = dialog.named(dialog.history.value);
   if (story !== dialog.history.value) dialog.change(story); // one from a file gets its name
@@ -51,11 +51,17 @@ async function makeNow(dialog, { number, seed }) {
   const { more, never } = await besides(dialog, answer.text, number);
   if (never) return stays(never);
   const question = () => [t("story.roll.sure", { number }), ...more].join("\n");
-  if (!dialog.element.isConnected || (more.length && !confirmed(question()))) return stays("");
+  if (!isMeant(dialog, id, seed)) return [t("story.rolled.not", { number, seed })];
+  if (more.length && !window.confirm(question())) return stays("");
   saveInPlace(dialog, story, answer.text);
   const why = await queue();
   if (why === null) return [t("story.rolled.queued", { number, seed })];
   return [t("story.rolled.failed", { number, seed, why }), { isWrong: true }];
+}
+
+/** Whether the shot is still there with that seed: it may have been undone while the server answered. */
+function isMeant(dialog, id, seed) {
+  return dialog.element.isConnected && dialog.history.value.rows.some((row) => row.id === id && String(row.seed) === String(seed));
 }
 
 /** What else the run would do, line by line as `more`; `never`: why it would not make the shot. */
@@ -63,17 +69,21 @@ async function besides(dialog, script, number) {
   const { node } = dialog.table.plan;
   const [loop] = loopsOf(node);
   if (!loop) return { never: t("plan.no_loop") };
-  const plan = await askPlan(loop, { change: { node, script } }).catch(({ message }) => ({ failed: message }));
-  const { shots = [], error, failed, runs = true, seedsMove } = plan;
+  const ask = async (one) => ({
+    shots: [], unknown: [], runs: true,
+    ...await askPlan(one, { change: { node, script } }).catch(({ message }) => ({ failed: message })),
+  });
+  const plan = await ask(loop);
+  const { shots, runs, seedsMove } = plan;
   if (!runs) return { never: t("plan.inactive") };
-  if (!shots.length) return { more: [t("story.roll.unclear", { why: failed || error || "" })] };
+  if (!shots.length) return { more: [unclear(plan)] };
   const { state } = shots[number - 1];
   if (state === "left out" || state === "finished") return { never: t("story.roll.never", { number }) };
-  const numbersOf = (name) => shots.map((shot, i) => (shot.state === name && i + 1 !== number ? i + 1 : 0)).filter(Boolean);
-  const more = ["make", "depends", "unknown"].flatMap((name) => {
-    const numbers = numbersOf(name);
+  const more = TO_MAKE.flatMap((name) => {
+    const numbers = numbersOf(shots, [name]).filter((other) => other !== number);
     return numbers.length ? [t(`story.roll.${name}`, { shots: ranges(numbers) })] : [];
   });
+  more.push(...await ofOtherLoops(loop, ask));
   return { more: seedsMove ? [...more, t("plan.seed_before")] : more };
 }
 
@@ -81,6 +91,25 @@ async function besides(dialog, script, number) {
 export async function saveAndRun(dialog) {
   await dialog.finish();
   if (!dialog.element.isConnected) await queue(); // else there is an error, or a question to answer
+}
+
+const unclear = (plan) => t("story.roll.unclear", { why: summaryOf(plan) });
+
+/** Numbers of the shots in one of these states. */
+function numbersOf(shots, states) {
+  return shots.map(({ state }, i) => (states.includes(state) ? i + 1 : 0)).filter(Boolean);
+}
+
+/** What the workflow's other loops would make: whatever is queued runs them, too. */
+async function ofOtherLoops(loop, ask) {
+  const others = [...everyNode()].filter((node) => isLoop(node) && node !== loop);
+  const plans = await Promise.all(others.map(ask));
+  return plans.flatMap((plan, i) => {
+    if (!plan.runs) return [];
+    if (!plan.shots.length) return [unclear(plan)];
+    const numbers = numbersOf(plan.shots, TO_MAKE);
+    return numbers.length ? [t("story.roll.other", { name: others[i].title, shots: ranges(numbers) })] : [];
+  });
 }
 
 /** Put the script on the node; the editor stays open, with nothing unsaved. */

@@ -39,7 +39,13 @@ export async function openTakes(dialog, id) {
     read: () => withScript((script) => listTakes(script, rowOf(dialog, id)?.number - 1)),
     chosen: () => rowOf(dialog, id)?.row.use_take ?? null,
     choose: (name) => dialog.change(model.setTake(dialog.history.value, id, { use_take: name })),
-    roll: (how) => rollAgain(dialog, id, how),
+    roll: ({ isLater, say }) => rollAgain(dialog, id, {
+      isLater,
+      say(text, how) {
+        say(text);
+        dialog.controls.say(text, how); // the takes may be closed before the answer is there
+      },
+    }),
     remove: (key, isMeant) => withScript((script) => removeTake(script, key, isMeant)),
     clean: (isMeant) => withScript((script) => cleanTakes(script, isMeant)),
     closed: () => {
