@@ -206,6 +206,34 @@ def test_undo_in_the_gallery_restores_what_the_latest_run_had(tmp_path):
     assert json.loads(run.stdout) == []
 
 
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+def test_what_the_latest_run_had_otherwise_is_still_to_take_effect(tmp_path):
+    for name in ("edits", "later"):
+        code = (GALLERY_JS / f"{name}.js").read_text(encoding="utf-8")
+        (tmp_path / f"{name}.mjs").write_text(code.replace("./later.js", "./later.mjs"))
+    (tmp_path / "ask.mjs").write_text(f"""
+        import {{ isPending, readEdits }} from "./edits.mjs";
+        import {{ saySame }} from "./later.mjs";
+        const read = (edits) => readEdits(JSON.stringify(edits));
+        const from = (shot, row) => read({{ from: [{{ shot, row, drop: ["{ONE}"] }}] }});
+        const is = {{ role: "dropped", edit: "drop", pinned: false, label: null }};
+        const frame = {{ ...is, digest: "{ONE}" }};
+        const [third, second, none] = [from("01_03", ""), from("01_02", "rain"), read({{}})];
+        const same = (row, label) => saySame(second, none, frame.digest, {{ row, label }});
+        process.stdout.write(JSON.stringify([
+            isPending(second, frame, second), isPending(second, frame, third),
+            same("rain", "01_04"), same("sun", "01_02"),
+            same("", "01_02"), same("", "01_04"),
+        ]));
+    """)
+    run = subprocess.run(
+        ["node", "ask.mjs"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert run.stderr == ""
+    # A frame that stays out from another shot on; a row is itself wherever it stands.
+    assert json.loads(run.stdout) == [False, True, False, True, False, True]
+
+
 def _some_edits(chance) -> dict:
     """Clicks on three frames, for the whole story and from some shots on."""
 

@@ -22,6 +22,7 @@ FACTS = {
     "edited here": {"state": "done", "isFinished": True, "isEdited": True},
     "done": {"state": "done", "isFinished": True, "hasVideo": True, "plan": {"state": "finished"}},
     "other nodes": {"state": "done", "isFinished": True, "plan": {"state": "make", "why": "again"}},
+    "made anew": {"state": "done", "isFinished": True, "plan": {"state": "make", "why": "redo"}},
     "depends": {"state": "depends", "hasVideo": True, "plan": {"state": "depends"}},
     "failed": {"state": "failed"},
     "lost": {"state": "done", "isFinished": True, "plan": {"state": "make", "why": "lost"}},
@@ -69,7 +70,7 @@ def test_all_words_must_be_there_in_the_prompt_the_label_or_the_cast():
 
 def test_numbers_of_scenes_and_shots_are_meant_as_numbers():
     assert shown(
-        ["scene 1", "Scene 2 rain", "场景12", "shot 3", "镜头 2", "shot 3 sea", "scene"]
+        ["scene 1", "Scene 2 rain", "场景12", "shot 3", "镜头 2", "shot 3 sea", "scene", "scene 1s"]
     ) == {
         "scene 1": [1, 2],
         "Scene 2 rain": [3],
@@ -78,6 +79,7 @@ def test_numbers_of_scenes_and_shots_are_meant_as_numbers():
         "镜头 2": [2],
         "shot 3 sea": [],
         "scene": [3],  # a word like any other
+        "scene 1s": [],
     }
 
 
@@ -89,9 +91,17 @@ def test_every_state_shows_what_the_table_and_the_look_ahead_say():
     )
     assert found == {
         "all": list(FACTS),
-        "make": ["waiting", "edited since", "other nodes", "depends", "failed", "lost"],
-        "finished": ["edited here", "done", "other nodes", "lost", "noted"],
-        "changed": ["edited since", "edited here", "other nodes"],
+        "make": [
+            "waiting",
+            "edited since",
+            "other nodes",
+            "made anew",
+            "depends",
+            "failed",
+            "lost",
+        ],
+        "finished": ["edited here", "done", "other nodes", "made anew", "lost", "noted"],
+        "changed": ["edited since", "edited here", "other nodes", "made anew"],
         "failed": ["failed", "lost", "noted"],
     }
 
