@@ -15,6 +15,7 @@ from ...storymem.film.stored_graph import stored_graph
 from ...storymem.script.reader import load_story
 from ..host.folders import short_places
 from .output_files import shown_file
+from .running import is_running
 
 
 async def show_stories(request: web.Request) -> web.Response:
@@ -23,7 +24,8 @@ async def show_stories(request: web.Request) -> web.Response:
 
 
 async def show_one(request: web.Request) -> web.Response:
-    """``GET /storymem/library/story?folder=prefix/Tale``: script and shots."""
+    """``GET /storymem/library/story?folder=prefix/Tale``: script and shots, and whether a run
+    makes it now."""
     return await _about(request, _story)
 
 
@@ -74,7 +76,8 @@ def _file(path: Path | None) -> dict | None:
 def _story(folder: Path) -> dict:
     """Script and shots; an ``error`` and no shots for one that cannot be read."""
     script = read_story_script(folder)
-    answer = {"script": script or "", "error": "", "shots": []}
+    is_made = is_running(_name_of(folder))
+    answer = {"script": script or "", "error": "", "shots": [], "running": is_made}
     if script is None:
         return {**answer, "error": "the folder holds no script that can be read"}
     try:

@@ -25,6 +25,11 @@ def forget_time_left(folder: str, script: str) -> None:
     _LEFT.pop((folder, script), None)
 
 
+def is_running(folder: str) -> bool:
+    """Whether a run makes the story of a folder, whatever script it has."""
+    return any(noted == folder for noted, _ in list(_LEFT))
+
+
 def time_left_of(folder: str, script: str) -> dict[str, dict[str, float] | None]:
     """What is left by now of a run: ``running``, for the page; nothing when none is on."""
     noted = _LEFT.get((folder, script))  # another thread may take it out meanwhile

@@ -8,7 +8,7 @@ import pytest
 
 from helpers.browser import eventually, wait_for_text
 from helpers.long_story import long_script, write_results
-from helpers.loop_graphs import ran, story
+from helpers.loop_graphs import begun, hold, ran, release, story
 from helpers.story_page import look
 from storymem.film.manifest import update_manifest, write_script_copy
 from storymem.script.reader import load_story
@@ -16,10 +16,18 @@ from storymem.script.reader import load_story
 TITLES = """() => [...document.querySelectorAll(".sm-stories li .sm-title")]
     .map((one) => one.textContent)"""
 
+TABS = "() => app.extensionManager.workflow.openWorkflows.map(({ path }) => path)"
+OTHER_SCRIPTS = """() => app.extensionManager.workflow.openWorkflows
+    .map((tab) => JSON.stringify(tab.changeTracker?.activeState ?? null)).join()"""
+
 TO_END = """() => {
     document.querySelector(".sm-stories .sm-end").scrollIntoView();
     return document.querySelectorAll(".sm-stories li .sm-title").length;
 }"""
+
+
+def put(page, setting: str, value) -> None:
+    page.page.evaluate("([id, v]) => app.extensionManager.setting.set(id, v)", [setting, value])
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +112,11 @@ def test_a_storys_script_comes_into_load_story_and_the_editor(listed):
     item(listed, 4).locator("[data-act=edit]").click()  # it is there: nobody need be asked
     listed.page.wait_for_selector(".sm-editor li[data-id]")
     assert listed.questions == []
+    told = listed.page.locator(".sm-editor > .sm-note")
+    where = "lies in the folder listed/Long 4, but the loop here writes to stories"
+    assert where in told.inner_text()
+    assert "Set filename_prefix of Shot Loop Open to listed" in told.inner_text()
+    look(listed, "stories-elsewhere")
     listed.close()
 
 
@@ -114,9 +127,35 @@ def test_without_a_load_story_one_is_made(listed):
     item(listed, 6).locator("[data-act=edit]").click()
     listed.page.wait_for_selector(".sm-editor li[data-id]")
     assert len(listed.rows()) == 6
+    told = listed.page.locator(".sm-editor > .sm-note")
+    assert "no loop takes the story here" in told.inner_text()
     listed.close()
     kinds = listed.page.evaluate("() => app.graph._nodes.map((node) => node.comfyClass)")
     assert kinds == ["StoryMemLoadStory"]
+
+
+def test_a_story_is_edited_in_the_workflow_that_it_was_made_with(listed):
+    page = listed
+    page.load(story(3, name="Of its own"), prefix="stories")
+    page.run()
+    page.load(story(2, name="Another"), prefix="others")
+    edit = page.page.locator(".sm-stories li[data-folder='stories/Of its own'] [data-act=edit]")
+    edit.click()
+    page.page.wait_for_selector(".sm-editor li[data-id]")
+    assert eventually(page.page, lambda: [row["state"] for row in page.rows()] == ["done"] * 3)
+    assert page.page.locator(".sm-editor > .sm-note").is_hidden()
+    page.page.locator(".sm-editor li[data-id] textarea").first.fill("another beginning")
+    page.save()
+    assert eventually(page.page, lambda: "another beginning" in page.widget("script"))
+    tabs = page.page.evaluate(TABS)
+    edit.click()  # the open workflow is its own
+    page.page.wait_for_selector(".sm-editor li[data-id]")
+    (question,) = page.questions
+    assert "by that of Of its own" in question
+    assert page.rows()[0]["prompt"] == "shot number 1"
+    assert page.page.evaluate(TABS) == tabs
+    page.close()
+    assert "Another" in page.page.evaluate(OTHER_SCRIPTS)  # which was neither saved nor replaced
 
 
 def test_where_a_story_is_can_be_copied(listed):
@@ -152,6 +191,31 @@ def test_a_story_that_was_cancelled_goes_on_with_its_own_workflow(listed):
     assert page.page.evaluate("app.graph._nodes.length") == 4
     assert "Cancelled" in page.widget("script")
     assert ran(page.log) == []  # the two that are there are not made again, and 3 fails as before
+
+
+def test_a_story_whose_run_is_on_is_not_queued_once_more_unasked(listed):
+    page = listed
+    page.load(story(2, name="Busy"), prefix="stories")
+    page.run()
+    page.load(story(3, name="Busy"), prefix="stories")  # its films hold the shorter one
+    hold(page.log, 3)
+    busy = page.queue()
+    assert eventually(page.page, lambda: begun(page.log) == [3])
+    page.load(story(2, name="Another"), prefix="stories")
+    hold(page.log, 3)
+    one = page.page.locator(".sm-stories li[data-folder='stories/Busy'] [data-act=continue]")
+    put(page, "StoryMem.Confirm", False)  # who wants no questions is told
+    one.click()
+    toast = page.page.locator(".p-toast-detail").filter(has_text="A run of Busy is on")
+    toast.first.wait_for()
+    put(page, "StoryMem.Confirm", True)
+    known = set(page.prompts())
+    one.click()
+    (again,) = eventually(page.page, lambda: set(page.prompts()) - known)
+    assert "is on" in page.questions[-1]
+    release(page.log)
+    for prompt_id in (busy, again):
+        page.server.wait(prompt_id)
 
 
 def test_of_many_stories_more_come_as_the_list_is_scrolled(listed):

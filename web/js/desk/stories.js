@@ -2,68 +2,16 @@
 import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
 import { h, setText, useStyles } from "../shared/dom.js";
-import { LOAD_STORY, PROMPT_ENDS } from "../shared/graph.js";
+import { PROMPT_ENDS } from "../shared/graph.js";
 import { icon } from "../shared/icons.js";
 import { whenProgress } from "../shared/runs.js";
-import { watch } from "../shared/screen.js";
 import { get } from "../shared/server.js";
-import { confirmed } from "../shared/settings.js";
 import { language, t } from "../shared/texts.js";
-import { askedBy, posterOf } from "../story/api.js";
-import { everyPanel, panelOf } from "../story/extension.js";
+import { posterOf } from "../story/api.js";
 import { say } from "./host_dialogs.js";
+import { ACTS } from "./story_acts.js";
 
 const AT_ONCE = 30; // stories that come into the list together; more when its end is seen
-const SIZE = [440, 500]; // pixels of a Load Story that is made here
-
-/** What the server says about one story. */
-function about(what, { folder }) {
-  return get(`/storymem/library/${what}?${new URLSearchParams({ folder })}`);
-}
-
-async function watchStory(story) {
-  const { shots } = await about("story", story);
-  if (shots.some(({ video }) => video)) watch(() => shots);
-  else say(t("desk.nothing", story));
-}
-
-/** A Load Story for a script: one that holds it, a selected one, the first one, or a new one. */
-function nodeFor(script) {
-  const panels = everyPanel().filter(({ node }) => askedBy(node));
-  const selected = Object.values(app.canvas?.selected_nodes ?? {}).map(panelOf);
-  return panels.find(({ node }) => askedBy(node).script === script) ?? panels.find((one) => selected.includes(one)) ?? panels[0] ?? newNode();
-}
-
-function newNode() {
-  const node = window.LiteGraph.createNode(LOAD_STORY);
-  const { ds, canvas } = app.canvas;
-  const shown = [canvas.clientWidth, canvas.clientHeight].map((length) => length / 2 / ds.scale);
-  app.canvas.graph.add(node);
-  node.pos = shown.map((middle, i) => middle - ds.offset[i] - SIZE[i] / 2);
-  return panelOf(node);
-}
-
-async function editStory(story) {
-  const { script, error } = await about("story", story);
-  if (!script) return say(t("desk.failed", { why: error }), "warn");
-  const panel = nodeFor(script);
-  const now = askedBy(panel.node);
-  const isOther = now.script !== script && (now.script.trim() || now.file !== "none");
-  if (isOther && !confirmed(t("desk.replace", story))) return undefined;
-  panel.save(script);
-  return panel.edit();
-}
-
-async function continueStory(story) {
-  const { workflow, prompt } = await about("graph", story);
-  if (!workflow && !prompt) return say(t("desk.no_graph", story), "warn");
-  if (!confirmed(t("desk.run", story))) return undefined;
-  if (workflow) await app.loadGraphData(workflow, true, true, story.title);
-  else await app.loadApiJson(prompt, story.title);
-  return app.extensionManager.command.execute("Comfy.QueuePrompt");
-}
-
-const ACTS = { watch: ["play", watchStory], edit: ["edit", editStory], continue: ["next", continueStory], path: ["copy", null] };
 
 /** One story of the list. */
 class Item {

@@ -22,6 +22,18 @@ export function shownTab() {
   return app.extensionManager?.workflow?.activeWorkflow?.path || rootGraph()?.id || "";
 }
 
+/** A name for a new tab, after `title`, under which nothing is saved, and nothing changed unsaved. */
+export function freeTabName(title) {
+  const tabs = app.extensionManager?.workflow;
+  const isTaken = (name) => {
+    const known = tabs?.getWorkflowByPath?.(`workflows/${name}.json`);
+    return Boolean(known?.isPersisted || known?.isModified);
+  };
+  let name = title;
+  for (let number = 2; isTaken(name); number += 1) name = `${title} (${number})`;
+  return name;
+}
+
 /** The nodes of a graph, without those in its subgraphs. */
 export function nodesOf(graph) {
   const nodes = graph._nodes ?? graph.nodes;

@@ -6,14 +6,19 @@ import { post } from "../shared/server.js";
 export const NO_FILE = "none";
 const DEFAULT_PREFIX = "storymem";
 
-/** The folder in the output folder that the loop of this story writes to. */
-export function prefixOf(storyNode) {
+/** The folder in the output folder that the loop of this story writes to; `null` without a loop. */
+export function loopPrefix(storyNode) {
   for (const node of everyNode()) {
     if (kindOf(node) === LOOP_OPEN && storyNodesOf(node).includes(storyNode)) {
       return String(holderOf(node, "filename_prefix")?.widget.value || DEFAULT_PREFIX);
     }
   }
-  return DEFAULT_PREFIX;
+  return null;
+}
+
+/** The same, and without a loop that of a new one. */
+export function prefixOf(storyNode) {
+  return loopPrefix(storyNode) ?? DEFAULT_PREFIX;
 }
 
 /** What stands on a Load Story node, as the server wants it; `null` when another node gives it. */

@@ -16,10 +16,11 @@ const CHECK_AFTER_MS = 350;
 export class StoryDialog {
   /**
    * `asked` is what stands on the node (see api.js), `save(text)` puts a script there,
+   * `about` is shown as long as the editor is open,
    * `running(mark)` gives the latest event of a run in progress of the script marked so, or null,
    * `look` shows what a shot saw (see gallery/seen_dialog.js).
    */
-  constructor({ asked, save, running, look, onClose }) {
+  constructor({ asked, about = "", save, running, look, onClose }) {
     Object.assign(this, { asked, save, running, look, onClose });
     this.answers = new WeakMap(); // story -> what the server said of it
     this.facts = new Map(); // row id -> state and video
@@ -33,8 +34,8 @@ export class StoryDialog {
     this.controls = new StoryControls(this);
     const { element, note, table } = this.controls;
     Object.assign(this, { element, table });
-    note.hidden = !this.fromFile;
-    note.textContent = this.fromFile ? t("story.from_file", { file: this.asked.file }) : "";
+    note.textContent = [about, this.fromFile ? t("story.from_file", { file: asked.file }) : ""].filter(Boolean).join("\n");
+    note.hidden = !note.textContent;
   }
 
   async open() {

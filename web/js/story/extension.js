@@ -198,12 +198,14 @@ class NodePanel {
     return true;
   };
 
-  edit() {
+  /** Open the editor; `about`: what is to be known of the story there. */
+  edit(about = "") {
     const { node } = this;
     const asked = askedBy(node);
     if (this.dialog || !asked) return;
     this.dialog = new StoryDialog({
       asked,
+      about,
       running: (mark) => runOf(node, mark),
       save: (text) => this.save(text),
       look: (shot) => openSeen({ storyNode: node, ...shot }),
