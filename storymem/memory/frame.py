@@ -65,10 +65,18 @@ class MemoryFrame:
         return (self.shot, self.frame)
 
     @property
+    def is_reference(self) -> bool:
+        """Whether it comes from the artist: for the whole story, or for one shot by the script,
+        whose references stand before what the shot itself left."""
+        return self.shot == REFERENCE_SHOT or self.frame < 0
+
+    @property
     def place(self) -> str:
         """Where it is from, in the artist's words; shots count from 1, frames from 0."""
         if self.shot == REFERENCE_SHOT:
             return f"reference {self.frame + 1}"
+        if self.is_reference:
+            return f"reference of shot {self.shot + 1}"
         return f"shot {self.shot + 1}, frame {self.frame}"
 
     @property

@@ -8,12 +8,14 @@ prompt of the shot that the frame is from, as it was when the shot was made.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import lru_cache
 
 from ..script.cast import MAX_NAMES, named_in, names_in_label, names_of
 from ..script.story import Shot, Story
 from .bank import MemoryBank
 from .embedders import Embedder
+from .frame import MemoryFrame
 from .policies import BY_NAMES, Choice, choose_entities, choose_entities_only, choose_relevant
 
 FILE_SIGNS = re.compile(r"[_\-.\d]+")  # between the words of a file name
@@ -78,10 +80,17 @@ def _names(cast: tuple[str, ...], character: str, prompts: tuple[str, ...]) -> t
 
 def frames_to_names(bank: MemoryBank, story: Story) -> dict[str, tuple[str, ...]]:
     """Whom the frames of a bank show by themselves, by digest; those that show nobody are left
-    out."""
+    out. What a shot's prompt says of a reference picture is a guess, and told only where the
+    bank's policy goes by it."""
     names = known_names(bank, story)
     frames = (*bank.frames, *bank.dropped) if names else ()
-    found = {frame.digest: shown_by_itself(frame, story, names) for frame in frames}
+    guesses = bank.policy in BY_NAMES
+
+    def shown(frame: MemoryFrame) -> tuple[str, ...]:
+        is_told = guesses or not frame.is_reference
+        return shown_by_itself(frame if is_told else replace(frame, story=""), story, names)
+
+    found = {frame.digest: shown(frame) for frame in frames}
     return {digest: shown for digest, shown in found.items() if shown}
 
 

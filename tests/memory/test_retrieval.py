@@ -89,6 +89,19 @@ def test_whom_kept_and_dropped_frames_show_is_known_by_their_pictures():
     assert frames_to_names(bank, story()) == {kept.digest: ("Mara",), dropped.digest: ("Pip",)}
 
 
+def test_whom_a_shots_own_reference_shows_is_not_guessed_where_nothing_goes_by_it():
+    """Its shot's prompt says whom the film shows, and not whom the picture does."""
+    facts = {"story": "Sea", "shot": 0}
+    kept = frame(1, frame=-2, name="hero.png", **facts)
+    named = frame(2, frame=-1, name="pip.png", **facts)
+    own = frame(5, frame=5, **facts)
+    assert [f.place for f in (kept, own)] == ["reference of shot 1", "shot 1, frame 5"]
+    window = frames_to_names(MemoryBank((kept, named, own)), story())
+    assert window == {named.digest: ("Pip",), own.digest: ("Mara",)}
+    entities = frames_to_names(MemoryBank((kept, named, own), policy="entities"), story())
+    assert entities == window | {kept.digest: ("Mara",)}
+
+
 def test_a_policy_is_asked_when_there_are_more_frames_than_places():
     for policy in ("relevant", "entities"):
         assert not has_to_choose(bank_of(4, max_frames=4, policy=policy))

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from helpers.browser import eventually, find_chromium, settle, wait_until_ready
 from helpers.gallery_page import ask, gallery_server, open_run_story
@@ -330,3 +331,25 @@ def test_the_route_stays_in_the_hosts_folders_and_writes_nothing(story, server):
     assert tell(server, {"script": 5})[0] == 400
     assert tell(server, {"script": script}, Origin="http://evil.example")[0] == 403
     assert below(server.base / "output") == before
+
+
+# --- references of one shot ---
+
+
+def test_a_shots_own_reference_is_told_as_one_and_nobody_is_guessed_on_it(story):
+    Image.new("RGB", (64, 48), "teal").save(story.server.base / "input" / "hero.png")
+    prompts = ["Fipi sails.", "Fipi lands.", "Fipi rests."]
+    references = [None, ["hero.png"], None]
+    scene = {"video_prompts": prompts, "cut": [True] * 3, "reference_images": references}
+    tale = {"story_name": "Hero", "cast": ["Fipi"], "scenes": [scene]}
+    story.load(script=json.dumps(tale))
+    story.queue()
+    gallery = story.gallery()
+    choose(story, gallery, 3)
+    card = gallery.locator(".storymem-card").filter(has_text="reference of shot 2")
+    assert card.locator(".storymem-place").inner_text() == "hero.png, reference of shot 2"
+    assert card.locator(".storymem-who").is_hidden()
+    told = card.locator(".storymem-picture").get_attribute("aria-label")
+    assert "Fipi" not in told
+    card.scroll_into_view_if_needed()
+    look(story, "seen_reference")

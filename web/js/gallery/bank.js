@@ -62,6 +62,7 @@ function readFrames(list, tell, policy) {
       position: whole(f.position), // of those that a shot saw, from 1
       shot: Number.isInteger(f.shot) ? f.shot : 0,
       frame: whole(f.frame),
+      isReference: f.shot < 0 || f.frame < 0, // of the story, or of one shot: its script's
       score: Number.isFinite(f.score) ? f.score : null,
       scorer: text(f.scorer),
       similarity: Number.isFinite(f.similarity) ? f.similarity : null,
@@ -106,8 +107,11 @@ export function inputUrl(name) {
 }
 
 export function placeOf(frame) {
-  if (frame.shot >= 0) return t("place.shot", { shot: frame.shot + 1, frame: frame.frame });
-  return frame.name || t("place.reference", { number: frame.frame + 1 });
+  const { name, frame: at } = frame;
+  const shot = frame.shot + 1;
+  if (!frame.isReference) return t("place.shot", { shot, frame: at });
+  if (shot > 0) return t(name ? "place.of_shot.named" : "place.of_shot", { name, shot });
+  return name || t("place.reference", { number: at + 1 });
 }
 
 /** Whom a frame shows: what the artist wrote, else what its prompt or file tells. */
@@ -144,7 +148,7 @@ export function factsOf(frame, pendingKind = "", who = { label: frame.label, isN
       ? [`role.${frame.role}.shot`, `role.${frame.role}.long`]
       : [`role.${frame.role}.${frame.policy}`, `role.${frame.role}.${frame.tell}`, `role.${frame.role}.long`]),
     names ? t(who.label === null ? "fact.who" : "fact.who.own", { names }) : "",
-    frame.name && frame.shot >= 0 ? frame.name : "",
+    frame.isReference ? "" : frame.name,
     frame.score === null
       ? ""
       : t("fact.score", { scorer: frame.scorer || t("fact.scorer"), value: frame.score.toFixed(3) }),
