@@ -75,8 +75,26 @@ def test_errors_and_warnings_follow_what_is_typed_on_the_classic_canvas(page):
     wait_for(page, "")
     page.wait_on_node(["waiting"])
     assert badges(page) == []
+    goes_with_its_reason(page, field)
     saved = page.page.evaluate("() => JSON.stringify(app.graph.serialize())")
     assert "script error" not in saved
+
+
+def goes_with_its_reason(page, field) -> None:
+    """An empty script that a run refused: told until it is typed, and again when that is undone."""
+    stopped = page.page.locator(".sm-notice-on-node")
+    type_as_artist(page, field, "")
+    page.press("Delete")
+    page.page.evaluate("() => { app.queuePrompt(0); }")
+    assert eventually(page.page, lambda: "script is empty" in stopped.text_content())
+    type_as_artist(page, field, "A quiet sea.")
+    assert eventually(page.page, lambda: stopped.count() == 0)
+    page.wait_on_node(["waiting"])
+    type_as_artist(page, field, "")
+    page.press("Delete")
+    assert eventually(page.page, lambda: stopped.count() == 1)
+    type_as_artist(page, field, "A quiet sea.")
+    assert eventually(page.page, lambda: stopped.count() == 0)
 
 
 def test_a_name_that_cannot_be_a_folder_is_told_before_the_run(page):
@@ -103,6 +121,7 @@ def test_errors_and_warnings_follow_what_is_typed_in_nodes_two(page):
     look(page, "node-script-error-two")
     type_as_artist(page, field, DOUBTFUL)
     wait_for(page, "warning", "2 paragraphs")
+    goes_with_its_reason(page, field)
     page.page.evaluate(NODES_TWO, False)
     page.page.reload()
     wait_until_ready(page.page)

@@ -7,6 +7,7 @@ import { rootGraph, shownTab } from "../shared/host.js";
 import { isOfThisPage, whenProgress } from "../shared/runs.js";
 import { serverText } from "../shared/server_text.js";
 import { t } from "../shared/texts.js";
+import { areSame, askedValues } from "./asked_values.js";
 
 const WIDGET = "storymem_notice";
 const LINE = 16; // pixels, like the two below
@@ -17,6 +18,7 @@ const LIFE_MS = 20_000; // of a message over the page
 const LOOK_FOR_MS = 30_000;
 const LOOK_EVERY_MS = 150;
 const TAB_MS = [100, 500, 2000, 6000]; // after its nodes are there the host says which workflow is shown
+const STALE_MS = 300; // an error goes that soon after what gave it was changed
 const SETTLE_MS = 500; // by then Nodes 2.0 has made a node as high as what it shows
 const MOST = 3; // sentences in one message over the page
 const boxes = new WeakMap(); // node -> NoticeBox
@@ -24,6 +26,7 @@ const loops = new Map(); // id of a loop's end -> the nodes that its notices are
 const failed = new Set(); // nodes that stopped a run, or that the host refused
 const kept = new Map(); // a loop's end in a workflow, or its errors -> notes, for nodes that are made anew
 const back = []; // what came back last
+let looking = 0; // timer that looks whether errors are still true
 const workflows = new Map(); // id of a prompt -> id of its workflow
 let told = ""; // id of the prompt whose error was told
 
@@ -114,6 +117,7 @@ function put(node, kind, text) {
     boxes.set(node, new NoticeBox(node));
   }
   const box = boxes.get(node);
+  if (box.texts[kind] === text) return;
   box.texts[kind] = text;
   box.show();
 }
@@ -137,8 +141,9 @@ function showKept() {
   }
   for (const { workflow, kind, loop, notes } of kept.values()) {
     if (!workflow || !here.includes(workflow)) continue;
-    const found = notes.map(([id, text, nodeKind]) => [nodeOfId(id), text, nodeKind])
-      .filter(([node, , nodeKind]) => node && (!nodeKind || kindOf(node) === nodeKind));
+    const found = notes.map(([id, text, nodeKind, asked]) => [nodeOfId(id), text, nodeKind, asked])
+      .filter(([node, , nodeKind]) => node && (!nodeKind || kindOf(node) === nodeKind))
+      .filter(([node, , , asked]) => !asked || areSame(asked, askedValues(node)));
     for (const [node, text] of found) put(node, kind, text);
     back.push(...found.map(([node]) => ({ workflow, kind, node })));
     if (kind === "notice") loops.set(loop, new Set(found.map(([node]) => node)));
@@ -169,14 +174,31 @@ function showErrors(errors) {
   const found = errors.map(([id, text]) => [id, serverText(text)]);
   forgetErrors();
   const workflow = shownTab();
-  const notes = found.map(([id, text]) => [id, text, kindOf(nodeOfId(id))]);
+  const notes = found.map(([id, text]) => [id, text, kindOf(nodeOfId(id)), askedValues(nodeOfId(id))]);
   kept.set(workflow, { workflow, kind: "error", notes });
+  looking ||= setInterval(showTrueErrors, STALE_MS);
   for (const [id, text] of found) {
     const node = nodeOfId(id);
     failed.add(node);
     put(node, "error", text);
     say("error", nameOf(id), text);
   }
+}
+
+/** An error goes when what its node is asked with was changed since, and is back when that is. */
+function showTrueErrors() {
+  const known = [...kept.values()].filter(({ kind }) => kind === "error");
+  const here = known.find(({ workflow }) => workflow === shownTab());
+  for (const [id, text, nodeKind, asked] of here?.notes ?? []) {
+    const node = nodeOfId(id);
+    if (!node || kindOf(node) !== nodeKind) continue;
+    const isTrue = areSame(asked, askedValues(node));
+    if (isTrue) failed.add(node);
+    put(node, "error", isTrue ? text : "");
+  }
+  if (known.length) return;
+  clearInterval(looking);
+  looking = 0;
 }
 
 function showStop(promptId, id, message) {
