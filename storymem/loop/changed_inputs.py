@@ -136,7 +136,7 @@ def _graph_changes(old: list, new: list, names: BodyNames) -> list[str]:
             contents.append(f"what {name} reads changed")
     for end, was, now in zip(("frames", "bank"), old_ends, new_ends, strict=True):
         if [places.get(was[0]), was[1]] != now:
-            links.append(f"{end} of the loop comes from elsewhere")
+            links.append(f"another node gives the loop its {end}")
     found += widgets + _file_changes(old_files, new_files, values)
     # Nodes that came or went have other links around them; a file says more than who reads it.
     found += [] if gone or added else links

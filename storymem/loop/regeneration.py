@@ -20,8 +20,15 @@ MOST = 3  # changes that are named of one shot
 MOST_LINES = 4
 LONGEST = 300  # characters of one change
 BEGINNINGS = {"m2v": "a cut", "mi2v": "last_frame", "mm2v": "last_five_frames"}
-MEMORY = ("max_frames", "sink", "policy", "embedder", "clicks", "pins")
-UNTOLD = "of a change that its record does not name (an earlier version wrote it)"
+MEMORY = {  # a fact of a record -> how the artist knows it
+    "max_frames": "max_frames of the memory bank",
+    "sink": "opening_frames of the memory bank",
+    "policy": "policy of the memory bank",
+    "embedder": "embedder of the memory bank",
+    "clicks": "what was kept, dropped or pinned in the memory gallery",
+    "pins": "which pictures of the memory bank are pinned",
+}
+UNTOLD = "of something that was not written down when it was made (by an earlier version)"
 UNTOLD_BODY = (
     "the nodes or models that make it are others (an earlier version did not write down which)"
 )
@@ -138,18 +145,15 @@ def _memory_changes(step: Step, facts: Mapping, now: Mapping) -> list[str]:
     """Of a shot that is the same by itself: why it sees something else."""
     found = []
     memory = facts.get("memory")
+    has_others = facts.get("start", now["start"]) != now["start"]
     if isinstance(memory, Mapping):
-        for name in MEMORY:
-            if memory.get(name) == now["memory"][name]:
-                continue
-            label = f"{name} of the memory bank"
-            is_hidden = name in ("clicks", "pins")
-            found.append(
-                f"{name} in the memory bank changed"
-                if is_hidden
-                else changed(label, memory.get(name), now["memory"][name])
-            )
-    if facts.get("start", now["start"]) != now["start"]:
+        for name, label in MEMORY.items():
+            if memory.get(name) == now["memory"][name] or (name == "pins" and has_others):
+                continue  # a picture that came or went is told below, pinned or not
+            is_digest = name in ("clicks", "pins")
+            values = (memory.get(name), now["memory"][name])
+            found.append(f"{label} changed" if is_digest else changed(label, *values))
+    if has_others:
         found.append("the reference pictures of the memory bank changed")
     if facts.get("previous", step.previous) != step.previous and not found:
         found.append("the shot before it was made again, and it sees that")

@@ -204,15 +204,15 @@ def lock_warnings(loop: Loop, steps: Sequence[Step]) -> list[str]:
     they, them = ("they were", "them") if len(stale) > 1 else ("it was", "it")
     words = {
         (LOCKED,): ("locked", f"unlock {them}"),
-        (CHOSEN,): ("a chosen take", f"take use_take from {them}"),
+        (CHOSEN,): ("a chosen take", "choose none in Takes"),
     }.get(tuple({s.reason for s in stale}), ("locked or a chosen take", f"let go of {them}"))
     if len(stale) > 1:
         words = words[0].replace("a chosen take", "chosen takes"), words[1]
     return [
         *missing,
         f"{are} {words[0]}, and the shots after {them} see the memory as it was when {they} made: "
-        f"portraits and keyframes that have changed since then are not seen; {words[1]} to "
-        "bring those in",
+        "reference pictures and keyframes that have changed since then are not seen; "
+        f"{words[1]} to bring those in",
     ]
 
 

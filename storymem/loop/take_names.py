@@ -36,7 +36,7 @@ def missing_takes(store: ShotStore, shots: Iterable[Shot]) -> list[str]:
     return [
         f"take {take_name(shot.take)}, which the script names for shot {shot.index + 1}, is not "
         "among the finished shots: the shot is made as the script describes it unless that is "
-        "finished; choose another take, or remove use_take from the shot"
+        "finished; choose another in Takes, or none"
         for shot in shots
         if shot.take and find_take(store, shot.take) is None
     ]

@@ -98,7 +98,7 @@ def test_links():
         "model of 'S' is connected otherwise"
     ]
     ends = graph_body(*two, ends=([0, 1], [0, 1]))
-    assert said(graph_body(*two), ends) == ["frames of the loop comes from elsewhere"]
+    assert said(graph_body(*two), ends) == ["another node gives the loop its frames"]
     typed = graph_body(node("Sampler", model="x"), *two[1:])
     assert said(graph_body(*two), typed, "'S'") == ["model of 'S' is connected otherwise"]
 
@@ -278,7 +278,7 @@ def test_what_is_told_first():
         "a of 'S' changed from 1 to 2",
         "the file 'f.bin' was replaced",
         "model of 'S' is connected otherwise",
-        "bank of the loop comes from elsewhere",
+        "another node gives the loop its bank",
     ]
     # With a node that came, other links around it are no news.
     grown = graph_body(

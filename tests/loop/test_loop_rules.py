@@ -346,8 +346,8 @@ def test_a_lock_before_which_the_memory_changed_is_told(loop):
     other = start_bank([torch.rand(4, 4, 3)], max_frames=3, sink=1)
     assert warned(bank=other) == [
         "shot 2 is locked, and the shots after it see the memory as it was when it was made: "
-        "portraits and keyframes that have changed since then are not seen; unlock it to bring "
-        "those in"
+        "reference pictures and keyframes that have changed since then are not seen; unlock it "
+        "to bring those in"
     ]
     prompts = [f"Mara walks {i}." for i in (1, 2, "and runs", 4, 5)]
     both = tale(5, prompts=prompts, lock=[None, True, None, True, None])

@@ -157,17 +157,17 @@ def test_parentheses_of_films_of_before():
     ("facts", "reasons"),
     [
         ({"max_frames": 9}, ["max_frames of the memory bank changed from 9 to 4"]),
-        ({"sink": 0}, ["sink of the memory bank changed from 0 to 1"]),
+        ({"sink": 0}, ["opening_frames of the memory bank changed from 0 to 1"]),
         ({"policy": "relevant"}, ["policy of the memory bank changed from 'relevant' to 'window'"]),
         ({"embedder": "clip 1"}, ["embedder of the memory bank changed from 'clip 1' to ''"]),
-        ({"clicks": "x"}, ["clicks in the memory bank changed"]),
-        ({"pins": "x"}, ["pins in the memory bank changed"]),
+        ({"clicks": "x"}, ["what was kept, dropped or pinned in the memory gallery changed"]),
+        ({"pins": "x"}, ["which pictures of the memory bank are pinned changed"]),
         (
             {"sink": 0, "max_frames": 9, "pins": 1},
             [
                 "max_frames of the memory bank changed from 9 to 4",
-                "sink of the memory bank changed from 0 to 1",
-                "pins in the memory bank changed",
+                "opening_frames of the memory bank changed from 0 to 1",
+                "which pictures of the memory bank are pinned changed",
             ],
         ),
         ({}, ["what it sees of the shots before it changed"]),
@@ -183,11 +183,13 @@ def test_settings_of_the_memory(facts, reasons):
 def test_the_pictures_that_the_story_starts_from():
     changed = {"start": ["x"]}
     assert why(changed, step_of("own")) == ("the reference pictures of the memory bank changed",)
+    added = {**changed, "memory": {**FACTS["memory"], "pins": "other"}}  # and pinned, as they are
+    assert why(added, step_of("own")) == ("the reference pictures of the memory bank changed",)
     clicked = BANK.with_edits(BankEdits(drop=(START.digest,)))
     facts = {"memory": {**FACTS["memory"], "clicks": "other"}}
     # Dropped by a click, it is still one that the story starts from.
     reasons = why(facts, step_of("own"), bank=clicked)
-    assert reasons[0] == "clicks in the memory bank changed"
+    assert reasons[0] == "what was kept, dropped or pinned in the memory gallery changed"
     assert "the reference pictures of the memory bank changed" not in reasons
 
 
@@ -201,7 +203,7 @@ def test_the_shot_before():
     assert why({"previous": "ef" * 32}, after) == ("what it sees of the shots before it changed",)
     memory = {"memory": {**FACTS["memory"], "sink": 0}}
     assert why({"previous": "another", **memory}, after) == (
-        "sink of the memory bank changed from 0 to 1",
+        "opening_frames of the memory bank changed from 0 to 1",
     )
 
 
