@@ -64,6 +64,7 @@ def shot_states(
             shown_key, state, entry = entry.get("key"), CHOSEN, {**entry, "key": key}
             if not video or shown_key != key:  # the folder shows another one until the next run
                 video = store.folder_of(key) / VIDEO_FILE
+                entry[FACT] = (store.find_facts(key) or {}).get(FACT)
         elif video and shot.lock:
             state = LOCKED
         elif failed == shot.label:

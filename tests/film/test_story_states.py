@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
@@ -12,7 +13,9 @@ from storymem.files.video import write_video
 from storymem.film.manifest import read_manifest, update_manifest
 from storymem.film.shot_status import describe_made, find_present_film, shot_states
 from storymem.loop.plan import LoopSettings, Step, plan_shot
+from storymem.loop.shot_record import RECORD_FILE
 from storymem.loop.shot_store import ShotStore
+from storymem.loop.time_left import FACT, MARK_DIGITS, Timed, Work
 from storymem.script.reader import load_story
 from storymem.views.posters import find_record, find_shot, read_poster
 
@@ -259,15 +262,21 @@ def test_a_take_that_the_script_names_is_shown(folder, tmp_path):
     there, other = "ab" * 32, "cd" * 32
     for key in (there, other):
         store.folder_of(key).mkdir(parents=True)
-    update_manifest(folder, tale(), shots={"01_02": {**entry_of(folder, "01_02"), "key": there}})
-    for key, video in (
-        (there, folder / "shot_01_02.mp4"),
-        (other, store.folder_of(other) / "shot.mp4"),
+    times = [Timed(Work(13, 64, 48), s, *[MARK_DIGITS * "a"] * 2).as_fact() for s in (41.0, 7.0)]
+    entry = {**entry_of(folder, "01_02"), "key": there, FACT: times[0]}
+    update_manifest(folder, tale(), shots={"01_02": entry})
+    record = {"record": json.dumps({"facts": {FACT: times[1]}})}
+    (store.folder_of(other) / RECORD_FILE).write_text(json.dumps(record))
+    for key, video, seconds in (
+        (there, folder / "shot_01_02.mp4", 41),
+        (other, store.folder_of(other) / "shot.mp4", 7),
     ):
         named = tale(use_take=[None, key[:16], None])
         found = shot_states(named, folder, store)
         assert [s.word for s in found] == ["done", "chosen", "depends 2"]
-        assert found[1].video == video
+        assert (found[1].video, found[1].timed.seconds) == (video, seconds)
+    (store.folder_of(other) / RECORD_FILE).unlink()
+    assert shot_states(named, folder, store)[1].timed is None  # not that of another take
     gone = tale(use_take=[None, "ef" * 8, None])
     unnamed = states(tale(), folder)  # what a run makes of it
     assert states(gone, folder) == unnamed

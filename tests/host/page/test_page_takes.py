@@ -111,7 +111,15 @@ def test_a_shot_is_rolled_again_compared_and_chosen_by_keyboard(page, server):
     page.press("1")  # the active one, on the left: they change places
     assert [take["at"] for take in takes(page)] == ["right", "left"]
     page.press("Enter")
+    wait_until_said(page, "Later shots see the memory that this take left")
+    field = page.page.locator("[data-label='01_02'] [data-field=seed]")
+    assert field.input_value() == ""  # that of take 1, which has none of its own
+    page.page.locator(f"{DIALOG} [data-act=free]").click()
+    assert field.input_value() == str(seed)
+    page.page.locator(f"{DIALOG} [role=listbox]").focus()
+    page.press("Enter")
     wait_until_said(page, "Take 1 is used from the next run on.")
+    assert field.input_value() == ""
     assert [take["chosen"] for take in takes(page)] == [False, True]
     close_takes(page)
     assert eventually(page.page, lambda: page.column("state") == ["done", "chosen", "depends"])

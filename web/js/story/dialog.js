@@ -15,8 +15,7 @@ const CHECK_AFTER_MS = 350;
 
 export class StoryDialog {
   /**
-   * `asked` is what stands on the node (see api.js), `save(text)` puts a script there,
-   * `about` is shown as long as the editor is open,
+   * `asked` is what stands on the node (see api.js), `save(text)` puts a script there, `about` is shown,
    * `running(mark)` gives the latest event of a run in progress of the script marked so, or null,
    * `look` shows what a shot saw (see gallery/seen_dialog.js).
    */
@@ -232,7 +231,7 @@ export class StoryDialog {
     story.rows.forEach((row, i) => {
       const { state, video, who, took } = answer.shots[i];
       const known = this.facts.get(row.id); // an edited shot keeps showing what it was
-      this.facts.set(row.id, { state, who, video: video ?? known?.video ?? null, took: took ?? known?.took });
+      this.facts.set(row.id, { state, who, video: video ?? known?.video ?? null, took: video ? took : known?.took });
     });
   }
 

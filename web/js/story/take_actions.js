@@ -26,6 +26,18 @@ async function scriptOf(dialog) {
   return { script, file: NO_FILE, character, prefix, default_name: dialog.defaultName ?? "" };
 }
 
+/** What a row gets with a take, or with none: the take's own seed, which the field then shows, and
+ * what stood there before it. */
+function choiceOf(dialog, id, take) {
+  const { seed } = rowOf(dialog, id)?.row ?? {};
+  const seeds = dialog.seedsBefore ??= new Map(); // row id -> the seed that a choice put, and the one before
+  const last = seeds.get(id);
+  const before = last && last.put === seed ? last.before : seed;
+  if (!take) return { use_take: null, seed: before };
+  seeds.set(id, { put: take.seed, before });
+  return { use_take: take.name, seed: take.seed };
+}
+
 export async function openTakes(dialog, id) {
   const found = rowOf(dialog, id);
   if (!found) return;
@@ -35,10 +47,10 @@ export async function openTakes(dialog, id) {
     if (!script) return { error: dialog.controls.message.textContent }; // which is below this dialog
     return ask(script).catch((error) => ({ error: t("story.no_answer", { why: error.message }) }));
   };
-  const takes = new TakesDialog({ number: found.number, prompt: found.row.prompt }, {
+  const takes = new TakesDialog({ number: found.number, prompt: found.row.prompt, isLast: found.number === dialog.history.value.rows.length }, {
     read: () => withScript((script) => listTakes(script, rowOf(dialog, id)?.number - 1)),
     chosen: () => rowOf(dialog, id)?.row.use_take ?? null,
-    choose: (name) => dialog.change(model.setTake(dialog.history.value, id, { use_take: name })),
+    choose: (take) => dialog.change(model.setTake(dialog.history.value, id, choiceOf(dialog, id, take))),
     roll: ({ isLater, say }) => rollAgain(dialog, id, {
       isLater,
       say(text, how) {

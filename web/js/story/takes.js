@@ -57,8 +57,8 @@ class Stage {
 
 export class TakesDialog {
   /**
-   * `shot` is `{ number, prompt }`, number from 1. `does` is what can be asked for: `read()` gives
-   * the server's answer, or only an `error`, `chosen()` how the script calls its take, `choose(name)`, `roll({ isLater, say })`,
+   * `shot` is `{ number, prompt, isLast }`, number from 1. `does` is what can be asked for: `read()` gives
+   * the server's answer, or only an `error`, `chosen()` how the script calls its take, `choose(take)` (null: none), `roll({ isLater, say })`,
    * `remove(key, isMeant)` and `clean(isMeant)` do as well, `closed()` is told at the end.
    */
   constructor(shot, does) {
@@ -250,9 +250,9 @@ export class TakesDialog {
   // --- what the artist does --------------------------------------------------------------------
 
   choose(take) {
-    this.does.choose(take ? take.name : null);
+    this.does.choose(take);
     this.mark();
-    this.say(take ? t("take.used", take) : t("take.freed"));
+    this.say(t(take ? this.shot.isLast ? "take.used" : "take.used.before" : "take.freed", take ?? {}));
   }
 
   async rollAgain(isLater) {
