@@ -324,6 +324,7 @@ def test_the_same_in_the_new_nodes_and_in_a_light_theme(story):
     page.evaluate(put, ["Comfy.ColorPalette", "dark"])
 
 
+SHOWN_TAB = "() => app.extensionManager.workflow.activeWorkflow.path"
 # The page was told of the bank after the last shot.
 LAST_SHOT = "app.graph.getNodeById(2).storymemGallery.bank?.frames.at(-1)?.shot === 5"
 SEND = """([node, bank]) => comfyAPI.api.api.dispatchCustomEvent("storymem.bank", { node, bank })"""
@@ -397,6 +398,27 @@ def test_a_bank_of_another_workflow_waits_until_that_one_is_opened(story):
     assert story.shown() == before
     page.evaluate("() => app.loadGraphData({ ...app.graph.serialize(), id: 'another' })")
     assert eventually(page, lambda: len(story.shown()) == 5 + 32)
+
+
+def test_a_tab_that_was_left_in_a_run_shows_what_that_gave_when_it_is_shown_again(story, server):
+    page = story.page
+    graph = "{ ...app.graph.serialize(), id: crypto.randomUUID() }"
+    page.evaluate(f"() => app.loadGraphData({graph}, true, true, 'left')")
+    left = page.evaluate(SHOWN_TAB)
+    known = set(server.get("/history"))
+    begin_two_shots(story, seed=21)
+    page.evaluate("() => app.loadGraphData(app.graph.serialize(), true, true, 'beside')")
+    assert page.evaluate(SHOWN_TAB) != left
+    release(story.log)
+    assert eventually(page, lambda: set(server.get("/history")) - known)
+    page.wait_for_function(LAST_SHOT)  # told where it was in view
+    beside = story.shown()
+    page.evaluate("() => app.extensionManager.command.execute('Workspace.PreviousOpenedWorkflow')")
+    assert eventually(page, lambda: page.evaluate(SHOWN_TAB) == left)
+    page.wait_for_function(LAST_SHOT)
+    story.become(beside)
+    page.evaluate("() => app.extensionManager.command.execute('Workspace.NextOpenedWorkflow')")
+    assert eventually(page, lambda: page.evaluate(SHOWN_TAB) != left)
 
 
 def test_a_loop_body_in_a_subgraph_shows_its_memory_and_changes_it(story):

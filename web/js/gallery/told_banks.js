@@ -2,16 +2,22 @@
 import { api } from "../../../../scripts/api.js";
 import { missedOutputs } from "../loop/missed_runs.js";
 import { LOOP_CLOSE, LOOP_OPEN, MEMORY_BANK, REMEMBER, kindOf, nodeOfId, upstream } from "../shared/graph.js";
-import { noteChange, rootGraph } from "../shared/host.js";
+import { noteChange, rootGraph, shownTab } from "../shared/host.js";
+import { askedBy } from "../story/api.js";
 import { readBank } from "./bank.js";
 import { drawAll } from "./gallery.js";
-import { CARRIERS, galleryOf } from "./nodes.js";
+import { CARRIERS, galleryOf, storyNodeOf } from "./nodes.js";
 
 export const PROPERTY = "storymem_bank";
+const TAB_MS = [100, 500]; // after its nodes are there the host says which tab is shown
+const TAB_SURE_MS = 2000;
 const DRAFT_MS = 3000; // a running story is put into the browser's draft at most this often
 
 // Banks of workflows that are open, but not in view: by workflow, in the order they came.
 const elsewhere = new Map();
+// By a workflow's id: the tabs that were told of its banks, and the newest bank of each node with its
+// story. Several tabs may hold one workflow, as after Continue, and only that in view is told.
+const newest = new Map();
 let heard = 0; // banks that the server told of, for the workflow in view
 let changed = false;
 let draftTimer = 0;
@@ -53,17 +59,47 @@ export function receive(id, value) {
     return;
   }
   heard += 1;
-  const node = nodeOfId(id);
-  if (node) announce(node, bank);
+  tell(value.workflow, id, bank);
 }
 
-/** Show what came for the workflow that is in view now while another one was. */
+/** Show a bank of the workflow in view, and keep it for the other tabs that hold it. */
+function tell(workflow, id, bank) {
+  const node = nodeOfId(id);
+  if (!node) return;
+  if (workflow) {
+    const known = newest.get(workflow) ?? { tabs: new Set(), banks: new Map() };
+    known.tabs.add(shownTab());
+    known.banks.delete(id); // a Map keeps the place of what it knows
+    known.banks.set(id, { bank, story: storyOf(node) });
+    newest.set(workflow, known);
+  }
+  announce(node, bank);
+}
+
+/** What tells the story that a node's bank is of. */
+function storyOf(node) {
+  const storyNode = storyNodeOf(node);
+  return JSON.stringify(storyNode && askedBy(storyNode));
+}
+
+/** Show what came for the workflow that is in view now while another one was, or another tab of it. */
 export function takeUpWaiting() {
-  const waiting = elsewhere.get(rootGraph()?.id);
-  elsewhere.delete(rootGraph()?.id);
-  for (const [id, bank] of waiting ?? []) {
+  const workflow = rootGraph()?.id;
+  const waiting = elsewhere.get(workflow) ?? [];
+  elsewhere.delete(workflow);
+  for (const [id, bank] of waiting) tell(workflow, id, bank);
+  const before = shownTab();
+  for (const wait of TAB_MS) setTimeout(() => { if (shownTab() !== before) showNewest(); }, wait);
+  setTimeout(showNewest, TAB_SURE_MS);
+}
+
+/** In a tab that is shown again: a file that is opened keeps what it was saved with. */
+function showNewest() {
+  const { tabs, banks } = newest.get(rootGraph()?.id) ?? {};
+  if (!tabs?.has(shownTab())) return;
+  for (const [id, { bank, story }] of banks) {
     const node = nodeOfId(id);
-    if (node) announce(node, bank);
+    if (node && storyOf(node) === story) announce(node, bank);
   }
 }
 
