@@ -132,7 +132,7 @@ export class StoryDialog {
 
   // --- what the server says ------------------------------------------------------------------
 
-  refresh(changed = this.history.value.rows, near = this.numberOfHeld()) {
+  refresh(changed = this.history.value.rows, near = changed === this.history.value.rows ? this.numberOfHeld() : -1) {
     const story = this.history.value;
     this.controls.showHeads(story, this.defaultName ?? "");
     const known = this.answers.get(story);
@@ -152,7 +152,8 @@ export class StoryDialog {
 
   /** Which of the drawn rows has the keyboard. */
   numberOfHeld() {
-    return (this.drawn ?? []).findIndex((row) => row.id === this.table.idOf(document.activeElement));
+    const held = this.table.idOf(document.activeElement);
+    return held === null ? -1 : (this.drawn ?? []).findIndex(({ id }) => id === held);
   }
 
   /** The control that had the keyboard is gone, and keys must not reach the canvas: to row `near`. */
