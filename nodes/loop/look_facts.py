@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+
+import folder_paths
 
 from ...storymem.loop.plan import Loop, Step
 from ...storymem.loop.regeneration import Regeneration
 from ...storymem.loop.shots import CHOSEN, LOCKED
+from ...storymem.loop.time_left import FACT, read_timed
+from ..page.output_files import shown_file
 from .known_values import NotKnownError
 from .wires import Notice
 
@@ -93,7 +98,7 @@ def _fact(looked: Looked, step: Step, told: Regeneration | None) -> dict:
     if not looked.is_certain(step):
         return {"state": UNKNOWN}
     if step.record is not None:
-        return {"state": FINISHED, "why": step.reason}
+        return {"state": FINISHED, "why": step.reason, **_take(step)}
     if step.depends_on is not None:
         return {"state": DEPENDS, "on": step.depends_on.plan.shot.index + 1}
     if told is not None:
@@ -101,6 +106,19 @@ def _fact(looked: Looked, step: Step, told: Regeneration | None) -> dict:
     if step.plan.shot.index in looked.loop.settings.redo:
         return {"state": MAKE, "why": REDO}
     return {"state": MAKE, "why": LOST if step.earlier else NEW}
+
+
+def _take(step: Step) -> dict:
+    """Video and time of a finished shot, and whether the story's folder has something else for it
+    until the next run, such as the film of another script."""
+    record = step.record
+    video = shown_file(record.video, Path(folder_paths.get_output_directory()))
+    timed = read_timed(record.facts.get(FACT))
+    return {
+        "video": video,
+        "took": round(timed.seconds, 3) if timed else None,
+        "elsewhere": record.key != step.earlier.get("key"),
+    }
 
 
 def _changes(looked: Looked) -> list[dict]:

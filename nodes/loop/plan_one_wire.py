@@ -22,6 +22,7 @@ from ...storymem.memory.bank import MemoryBank
 from ...storymem.memory.edits_from import lost_edits
 from . import graph as loop_graph
 from .body_names import body_names
+from .clock import start_clock
 from .known_values import KnownValues, NotKnownError
 from .look_facts import Looked, RefusedPlanError, answer_of
 from .state_nodes import begin_state
@@ -102,7 +103,12 @@ async def look_at_wire(dynprompt, begin_id: str, workflow: object) -> dict:
     answer["loop"] = {"open": shown(begin_id), "close": shown(finishes[-1])}
     if not unknown and (refused := impossible_shot(wires, steps)):
         answer |= {"at_fault": shown(refused[0]), "error": refused[1]}
-    return answer if unknown else answer | {"summary": summarise_steps(steps)}
+    if unknown:
+        return answer
+    loop = replace(state.loop, body=bodies[0]) if bodies else state.loop
+    left = start_clock(wires, loop, steps, film.shots).left(None)
+    time = left.as_figures() if left else None
+    return answer | {"summary": summarise_steps(steps), "time": time}
 
 
 def walk(state: LoopState, bodies: Sequence[str], earlier: Sequence[Mapping]) -> list[Step]:
@@ -118,7 +124,8 @@ def walk(state: LoopState, bodies: Sequence[str], earlier: Sequence[Mapping]) ->
             step.record = state.find(body)
             if step.record is not None:
                 state = state.reuse(body, step.record)
-                steps.append(replace(state.steps[-1], reason=step.reason))
+                before = earlier[step.plan.shot.index]
+                steps.append(replace(state.steps[-1], reason=step.reason, earlier=before))
                 continue
         else:
             step = _later(state, steps, body)

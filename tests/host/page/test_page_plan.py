@@ -7,7 +7,8 @@ import re
 import pytest
 
 from helpers.browser import eventually, find_chromium
-from helpers.loop_graphs import hold, release, story
+from helpers.gallery_page import story_graph
+from helpers.loop_graphs import edited, hold, release, story
 from helpers.story_page import look
 
 pytestmark = [
@@ -31,6 +32,10 @@ START_SHOT = """(value) => {
     app.graph.getNodeById(2).widgets.find((w) => w.name === "start_shot").value = value;
 }"""
 PREVIEW = START_SHOT.replace("start_shot", "preview")
+FIXED = """() => app.graph._nodes.forEach((node) => node.widgets?.forEach((widget) => {
+    if (widget.name.startsWith("control")) widget.value = "fixed";
+}))"""
+HEAD = ".sm-editor .sm-summary"
 ENGLISH = re.compile(r"[A-Za-z]+(?: [A-Za-z]+){3}")  # four words in a row
 
 
@@ -148,6 +153,107 @@ def test_it_is_asked_while_a_run_is_on(page):
     release(page.log)
     assert page.server.wait(queued)["status"]["status_str"] == "success"
     wait_for_lines(page, *["Finished, stays"] * 3)
+
+
+def load_with_memory(page, shots: int, name: str) -> None:
+    graph = story_graph(page.log, script=story(shots, name=name))
+    page.page.evaluate("(g) => app.loadApiJson(g, 'memory')", graph)
+    page.page.wait_for_function("app.graph._nodes.length === 8")
+    page.page.evaluate(FIXED)
+
+
+def wait_for_states(page, *states: str) -> None:
+    assert eventually(page.page, lambda: page.column("state") == list(states), 60), page.rows()
+
+
+def progress(page) -> list[str]:
+    return page.page.locator(".sm-progress .sm-line").all_text_contents()
+
+
+def test_a_click_in_what_a_shot_saw_counts_at_once_everywhere(page):
+    load_with_memory(page, 3, "Clicked")
+    assert page.run() == [1, 2, 3]
+    page.wait_on_node(["done"] * 3)
+    page.edit_table()
+    wait_for_summary(page, "Nothing to make: all 3 shots are finished")
+    wait_for_states(page, *["done"] * 3)
+    assert wait_for_summary(page, "Finished: 3", HEAD) == "Shots: 3 · Scenes: 1 · Finished: 3"
+    page.page.locator("[data-label='01_03'] [data-act='memory']").click()
+    seen = ".storymem-seen .storymem-card:not([data-role='waiting']) .storymem-picture"
+    page.page.locator(seen).first.focus()
+    page.press("d")
+    page.press("Escape")
+    page.page.wait_for_selector(".storymem-seen", state="detached")
+    wait_for_summary(page, "1 shot to make · 2 finished")
+    wait_for_states(page, "done", "done", "waiting")
+    assert "Finished: 2 · To make: " in wait_for_summary(page, "Finished: 2", HEAD)
+    look(page, "plan_after_click")
+    page.close()
+    page.wait_on_node(["done", "done", "waiting"])
+    wait_for_summary(page, "Finished: 2", ".sm-panel-on-node .sm-summary")
+    two = "2 of 3 shots finished"
+    assert eventually(page.page, lambda: progress(page) == [two, two]), progress(page)
+    look(page, "plan_on_nodes")
+    page.edit_table()
+    wait_for_states(page, "done", "done", "waiting")
+    page.close()
+    # The gallery on the node takes the click back, with no editor open.
+    page.page.evaluate(
+        """() => app.graph.getNodeById(2).storymemGallery.write(
+            { pin: [], unpin: [], drop: [], keep: [], images: [], from: [], names: {} })"""
+    )
+    page.wait_on_node(["done"] * 3)
+
+
+def test_what_is_in_the_store_is_finished_whatever_film_the_folder_shows(page):
+    page.load(story(3, name="Tale"), prefix="two")
+    assert page.run() == [1, 2, 3]
+    page.load(edited(3, 2), prefix="two")
+    page.wait_on_node(["done", "waiting", "depends"])
+    page.run()
+    page.load(story(3, name="Tale"), prefix="two")
+    page.wait_on_node(["done"] * 3)
+    page.edit_table()
+    wait_for_summary(page, "Nothing to make: all 3 shots are finished")
+    wait_for_states(page, *["done"] * 3)
+    assert wait_for_summary(page, "Finished: 3", HEAD) == "Shots: 3 · Scenes: 1 · Finished: 3"
+    assert [("record=" in source) for source in page.column("picture")] == [False, True, True]
+    shown = """() => [...document.querySelectorAll(".sm-editor .sm-poster img")]
+        .map((image) => image.complete && image.naturalWidth > 0 && !image.hidden)"""
+    assert eventually(page.page, lambda: page.page.evaluate(shown) == [True] * 3)
+    look(page, "plan_other_film")
+    page.close()
+    assert page.run() == []
+
+
+def test_a_shot_being_made_says_so_whatever_is_written_meanwhile(page):
+    page.load(story(3, name="Meant"), prefix="plan")
+    page.wait_on_node(["waiting"] * 3)
+    hold(page.log, 2)
+    queued = page.queue()
+    page.wait_on_node(["done", "running", "waiting"])
+    page.edit_table()
+    type_in(page, "01_03", "a third shot in the rain")
+    wait_for_summary(page, "2 shots to make · 1 finished")
+    wait_for_states(page, "done", "running", "waiting")
+    type_in(page, "01_02", "another second shot")
+    wait_for_states(page, "done", "running", "waiting")
+    look(page, "plan_running")
+    page.save()
+    page.wait_on_node(["done", "running", "waiting"])
+    release(page.log)
+    assert page.server.wait(queued)["status"]["status_str"] == "success"
+    page.wait_on_node(["done", "waiting", "waiting"])
+
+
+def test_where_no_loop_takes_the_story_the_film_in_the_folder_is_what_is_compared(page):
+    page.load(story(2, name="Loose"), prefix="plan")
+    page.page.evaluate("() => { app.graph.getNodeById(4).mode = 4; }")
+    page.edit_table()
+    wait_for_summary(page, "bypassed, muted or never closed")
+    wait_for_summary(page, "Finished, by the film in the folder: 0", HEAD)
+    page.close()
+    wait_for_summary(page, "by the film in the folder: 0", ".sm-panel-on-node .sm-summary")
 
 
 def test_every_reason_of_the_server_is_understood(page, host):

@@ -4,7 +4,7 @@ import { LOAD_STORY, LOOP_CLOSE, LOOP_OPEN, everyNode, holderOf, kindOf, storyNo
 import { noteChange } from "../shared/host.js";
 import { watch } from "../shared/screen.js";
 import { t } from "../shared/texts.js";
-import { everyPanel, lastRead, panelOf } from "../story/extension.js";
+import { everyPanel, panelOf } from "../story/extension.js";
 import { shotsOf } from "../story/player.js";
 import { askFor, say } from "./host_dialogs.js";
 
@@ -38,7 +38,7 @@ function editStory() {
 
 function playStory() {
   const panel = wantedPanel();
-  const shots = () => shotsOf(lastRead(panel.node)?.shots ?? []);
+  const shots = () => shotsOf(panel.shown);
   if (!panel) say(t("desk.no_story"), "warn");
   else if (shots().some(({ video }) => video)) watch(shots);
   else say(t("desk.not_finished"));

@@ -5,8 +5,8 @@ import { h, setText, useStyles } from "../shared/dom.js";
 import { LOOP_CLOSE, LOOP_OPEN, PROMPT_ENDS, everyNode, isThere, kindOf, storyNodesOf } from "../shared/graph.js";
 import { icon } from "../shared/icons.js";
 import { openSeen } from "../shared/seen.js";
-import { forget, forgetPrompt, heardSoFar, isEnded, isFinished, isOfThisPage, takeUp } from "../shared/runs.js";
-import { lastRead, whenRead } from "../story/extension.js";
+import { forget, forgetPrompt, heardSoFar, isEnded, isOfThisPage, takeUp } from "../shared/runs.js";
+import { farOf, lastRead, whenRead } from "../story/extension.js";
 import { eachSecond, lineOfTime } from "../shared/time_left.js";
 import { t } from "../shared/texts.js";
 import { LoopWatch } from "./player.js";
@@ -159,20 +159,21 @@ function show(event) {
   if (isEnded(event)) for (const id of [event.open, event.node]) ended.add(`${event.prompt_id} ${id}`);
 }
 
-/** After a reload: what the story's folder says, until the next event. */
+/** What is known of a story until the next event, as after a reload. */
 async function showFromFolder({ node: storyNode, before }) {
-  const shots = lastRead(storyNode)?.shots ?? [];
-  const finished = shots.filter(({ state }) => isFinished(state)).length;
+  const { of, finished, isComing, isByFolder } = farOf(storyNode);
+  const message = isByFolder ? t("story.summary.folder.long") : "";
   const running = await runningLoops();
   if (heardSoFar() !== before) return; // an event came meanwhile, and knows better
   for (const node of everyNode()) {
     if (![LOOP_OPEN, LOOP_CLOSE].includes(kindOf(node)) || !storyNodesOf(node).includes(storyNode)) continue;
     const isRunning = running.has(String(node.id));
+    if (isComing && !isRunning) continue; // it is told again when the answer is there
     const state = isRunning ? "started" : "finished";
     const time = { time_left: lastRead(storyNode)?.times?.running, at: lastRead(storyNode)?.at };
     for (const known of [lines.get(node), ...around(node)]) {
-      if (known ? known.isUpToDate(shots.length, finished, isRunning) : !finished && !isRunning) continue;
-      (known ?? lineOf(node)).show({ state, of: shots.length, finished, running: isRunning, ...time });
+      if (known ? known.isUpToDate(of, finished, isRunning) : !finished && !isRunning) continue;
+      (known ?? lineOf(node)).show({ state, of, finished, message, running: isRunning, ...time });
     }
   }
 }
@@ -216,7 +217,7 @@ app.registerExtension({
     });
     for (const kind of PROMPT_ENDS) api.addEventListener(kind, end);
     api.addEventListener("reconnected", letGo); // what ended meanwhile told nobody
-    whenRead.addEventListener("read", ({ detail }) => showFromFolder(detail));
+    for (const kind of ["read", "planned"]) whenRead.addEventListener(kind, ({ detail }) => showFromFolder(detail));
   },
   nodeCreated: nameControls,
 });

@@ -3,6 +3,7 @@
  * the host is as expected, says once what it costs if not, and goes on without.
  */
 import { app } from "../../../../scripts/app.js";
+import { api } from "../../../../scripts/api.js";
 
 const said = new Set();
 
@@ -79,12 +80,26 @@ function drawBadgeOf(node) {
   };
 }
 
+const watching = new Set(); // who is told of changes of the workflow
+
+/** `listener()` is called after a change of the workflow, by the artist or by this pack; the end of it. */
+export function whenChanged(listener) {
+  if (!watching.size) api.addEventListener("graphChanged", tellChange);
+  watching.add(listener);
+  return () => watching.delete(listener);
+}
+
+function tellChange() {
+  for (const listener of watching) listener();
+}
+
 /** Tell the host that the workflow changed: undo, the "modified" mark, and the kept draft. */
 export function noteChange() {
   const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
   const capture = tracker?.captureCanvasState ?? tracker?.checkState;
   if (capture) capture.call(tracker);
-  else warnOnce("its record of changes", "what is changed in the gallery or the story editor is undone only together with the next change of the graph");
+  tellChange(); // also where the host says nothing
+  if (!capture) warnOnce("its record of changes", "what is changed in the gallery or the story editor is undone only together with the next change of the graph");
 }
 
 /** Have `then` called after what a node does at one of the host's calls. */

@@ -17,16 +17,16 @@ export function whenProgress(listener) {
   listeners.add(listener);
 }
 
-/** States by label of the run in progress of a Load Story node; empty without one, or when it is of
- * another script than the one marked `script`: the artist went on writing. */
-export function statesFor(node, script) {
-  return runOf(node, script)?.states ?? {};
-}
-
-/** The latest event of a Load Story node's run in progress of the script marked so, if there is one. */
+/** The latest event of a Load Story node's run in progress of the script marked so; `null` without
+ * one, or when it is of another script: the artist went on writing. */
 export function runOf(node, script) {
   const run = runs.get(node);
   return run && run.script === script ? run : null;
+}
+
+/** The latest event of a Load Story node's run in progress, of whatever script. */
+export function latestRun(node) {
+  return runs.get(node) ?? null;
 }
 
 export function isEnded(event) {

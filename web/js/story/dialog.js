@@ -1,6 +1,5 @@
 /** The story editor: a dialog over the page with a table of shots, the script as text, and undo. */
 import { setText, useStyles } from "../shared/dom.js";
-import { isFinished } from "../shared/runs.js";
 import { confirmed } from "../shared/settings.js";
 import { StoryControls } from "./controls.js";
 import * as model from "./model.js";
@@ -9,7 +8,7 @@ import { countTakes } from "./take_actions.js";
 import { act } from "./acts.js";
 import { exportFile, importFile } from "./files.js";
 import { t } from "../shared/texts.js";
-import { timeToMake } from "../shared/time_left.js";
+import { headOf, indexBeingMade, standingOf } from "./standing.js";
 
 const CHECK_AFTER_MS = 350;
 
@@ -17,12 +16,14 @@ export class StoryDialog {
   /**
    * `asked` is what stands on the node (see api.js), `save(text)` puts a script there, `about` is shown,
    * `running(mark)` gives the latest event of a run in progress of the script marked so, or null,
+   * `otherRun()` that of whatever script,
    * `look` shows what a shot saw (see gallery/seen_dialog.js).
    */
-  constructor({ asked, about = "", save, running, look, onClose }) {
-    Object.assign(this, { asked, save, running, look, onClose });
+  constructor({ asked, about = "", save, running, otherRun, look, onClose }) {
+    Object.assign(this, { asked, save, running, otherRun, look, onClose });
     this.answers = new WeakMap(); // story -> what the server said of it
-    this.facts = new Map(); // row id -> state and video
+    this.facts = new Map(); // row id -> state and video, as the story's folder tells
+    this.begun = new Map(); // mark of a script that was here -> its rows' ids by label
     this.fromFile = asked.file !== NO_FILE && asked.file !== "";
     this.history = null; // until the script is read; null as well while its text has an error
     this.text = null; // the text tab's content when it is no story
@@ -78,6 +79,7 @@ export class StoryDialog {
   /** Ask again where the shots stand; `isEnd`: of a run, which may have made takes of them. */
   recheck({ isEnd = false } = {}) {
     if (!this.history) return;
+    this.table.plan.again({ isMade: true });
     this.checkNext({ again: true });
     if (isEnd) countTakes(this);
   }
@@ -167,29 +169,30 @@ export class StoryDialog {
     const { rows } = this.history.value;
     const labels = model.labelsOf(rows);
     this.drawn = rows;
-    const running = this.running?.(this.answers.get(this.history.value)?.mark)?.states ?? {};
-    this.coloured = Object.keys(running).length > 0; // by a run, which is of another script after a change
-    const facts = new Map(rows.map((row, i) => {
-      const known = this.facts.get(row.id);
-      return [row.id, running[labels[i]] ? { ...known, state: running[labels[i]] } : known];
-    }));
+    const run = this.running?.(this.answers.get(this.history.value)?.mark);
+    const other = run ? null : this.otherRun?.();
+    const at = indexBeingMade(other, rows, this.begun.get(other?.script));
+    this.coloured = Boolean(run ?? other); // by a run, which is of another script after a change
+    const { row: planned } = this.table.plan.knownOf(this.history.value);
+    const facts = new Map(rows.map((row, i) => [row.id, standingOf(this.facts.get(row.id), {
+      planned: planned(row), run: i === at ? "running" : run?.states[labels[i]],
+    })]));
     if (this.controls.tab === "table") this.controls.showRows(rows, labels, facts, this.takes);
-    this.done = [...facts.values()].filter((fact) => isFinished(fact?.state)).length;
+    this.states = [...facts.values()].map(({ state }) => state);
     this.tellSummary();
   }
 
   /** What stands over the table; while a run is on, the time that it needs goes down. */
   tellSummary() {
     if (!this.history) return;
-    const { done } = this;
-    const { rows } = this.history.value;
-    const scenes = rows.filter((row, i) => i === 0 || row.starts).length;
     const answer = this.answers.get(this.history.value);
     if (answer?.times) this.timed = answer; // stands while the server is asked again
-    const time = timeToMake(rows.length - done, ...timeOf(this.timed, this.running?.(answer?.mark)));
-    const told = t("story.summary", { shots: rows.length, scenes, done });
-    setText(this.controls.summary, time ? `${told} · ${time}` : told);
-    this.controls.summary.title = time ? t("time.rest.long") : "";
+    const run = this.running?.(answer?.mark);
+    const known = this.table.plan.knownOf(this.history.value);
+    const times = known.basis === "known" && !run ? [known.time, 0] : timeOf(this.timed, run);
+    const { text, long } = headOf(this.history.value.rows, this.states, run ? { times, basis: "known" } : { ...known, times });
+    setText(this.controls.summary, text);
+    this.controls.summary.title = long;
   }
 
   /** Ask the server what the story as it stands now says; the answer, `null` when it gave none. */
@@ -229,6 +232,7 @@ export class StoryDialog {
     this.answers.set(story, answer);
     if (answer.error) return;
     this.controls.showNames(answer.names ?? []);
+    this.begun.set(answer.mark, new Map(story.rows.map(({ id }, i) => [answer.shots[i].label, id])));
     story.rows.forEach((row, i) => {
       const { state, video, who, took } = answer.shots[i];
       const known = this.facts.get(row.id); // an edited shot keeps showing what it was

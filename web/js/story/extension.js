@@ -5,15 +5,17 @@ import { h, setText, useStyles } from "../shared/dom.js";
 import { LOAD_STORY, PROMPT_ENDS, everyNode, holderOf, isThere, kindOf, nodeOfId } from "../shared/graph.js";
 import { noteChange, showBadge } from "../shared/host.js";
 import { icon } from "../shared/icons.js";
-import { heardSoFar, isEnded, isFinished, runOf, statesFor, whenProgress } from "../shared/runs.js";
+import { heardSoFar, isEnded, isFinished, latestRun, runOf, whenProgress } from "../shared/runs.js";
 import { openSeen } from "../shared/seen.js";
-import { eachSecond, exactTime, timeToMake } from "../shared/time_left.js";
+import { eachSecond, exactTime } from "../shared/time_left.js";
 import { StoryDialog } from "./dialog.js";
 import { labelsOf } from "./model.js";
 import { NO_FILE, askedBy, readStory, timeOf } from "./api.js";
 import { ScriptNote, scrollsItself } from "./notes.js";
+import { NodePlan, followGraph } from "./node_plan.js";
 import { StoryPlan } from "./plan.js";
 import { shotsOf, watchFromList } from "./player.js";
+import { headOf, indexBeingMade, plannedShots, standingOf } from "./standing.js";
 import { stateTexts, t } from "../shared/texts.js";
 
 const WIDGET = "storymem_shots";
@@ -59,14 +61,16 @@ class NodePanel {
     this.element = h("div", { class: "sm-panel-on-node" }, h("div", { class: "sm-bar" }, this.button, this.summary),
       this.note.text, this.note.offers, this.list);
     scrollsItself(this.list);
-    watchFromList(this.list, () => shotsOf(this.rows));
+    watchFromList(this.list, () => shotsOf(this.shown));
     const widget = node.addDOMWidget(WIDGET, "storymem", this.element, {
       serialize: false, hideOnZoom: true, hideInPanel: true, getMinHeight: () => SMALLEST + this.note.height, getMaxHeight: () => this.mostHeight(), getValue: () => "", setValue: () => {},
     });
     widget.serialize = false;
     this.followed = new WeakSet();
     this.summaries = [this.summary]; // and those on subgraphs around the node
-    this.rows = [];
+    this.rows = []; // as the story's folder tells of them
+    this.shown = []; // with what the look ahead and a run say
+    this.planner = new NodePlan(this);
     this.lines = []; // of the list, one for each row
     this.later();
   }
@@ -128,6 +132,7 @@ class NodePanel {
     const empty = !answer.text.trim();
     this.answer = answer;
     this.tell(empty ? {} : answer, asked.file);
+    this.planner.again();
     this.show(answer.shots, answer.error && !empty ? t("story.broken") : "", empty);
     whenRead.dispatchEvent(new CustomEvent("read", { detail: { node: this.node, before } }));
   }
@@ -159,36 +164,50 @@ class NodePanel {
 
   /** Show rows with the states of a run in progress. */
   refresh() {
-    const running = statesFor(this.node, this.answer?.mark);
+    const run = runOf(this.node, this.answer?.mark);
+    const at = run ? -1 : indexBeingMade(this.anyRun(), this.rows);
     const labels = labelsOf(this.rows);
-    this.states = this.rows.map((row, i) => running[labels[i]] ?? row.state);
+    const planned = plannedShots(this.planner.plan, this.rows.length);
+    this.shown = this.rows.map((row, i) =>
+      standingOf(row, { planned: planned?.[i], run: i === at ? "running" : run?.states[labels[i]] }));
     this.element.classList.toggle("sm-wrong", Boolean(this.message) && !this.isEmpty && !this.button.disabled);
     this.tellSummary();
     if (this.lines.length !== this.rows.length) this.node.graph?.setDirtyCanvas?.(true, true); // see mostHeight
     for (const { element } of this.lines.splice(this.rows.length)) element.remove();
     const known = this.lines.length;
-    this.rows.forEach((row, i) => {
+    this.shown.forEach((row, i) => {
       this.lines[i] ??= new Line(i + 1);
-      const { prompt, took } = row;
+      const { prompt, state, took } = row;
       const who = (row.who ?? []).join(", ");
-      this.lines[i].show({ label: labels[i], state: this.states[i], prompt, who, took, hasVideo: Boolean(row.video) });
+      this.lines[i].show({ label: labels[i], state, prompt, who, took, hasVideo: Boolean(row.video) });
     });
     this.list.append(...this.lines.slice(known).map(({ element }) => element));
     this.list.style.setProperty("--sm-lines", this.lines.length);
   }
 
+  /** The latest event of a run of this story in progress, of whatever script. */
+  anyRun() {
+    const [run, folder] = [latestRun(this.node), this.answer?.folder];
+    return run && (!folder || run.folder === folder) ? run : null;
+  }
+
   /** What stands over the list; while a run is on, the time that it needs goes down. */
   tellSummary() {
-    const shots = this.rows.length;
-    const done = this.states.filter(isFinished).length;
-    const scenes = this.rows.filter((row, i) => i === 0 || row.starts).length;
-    const time = timeToMake(shots - done, ...timeOf(this.answer, runOf(this.node, this.answer?.mark)));
-    const parts = [t("story.summary", { shots, scenes, done }), ...(time ? [time] : [])];
-    const long = time ? `\n${t("time.rest.long")}` : "";
+    const run = runOf(this.node, this.answer?.mark);
+    const planned = run ? null : plannedShots(this.planner.plan, this.rows.length);
+    const basis = run || planned ? "known" : this.planner.isComing ? "asking" : "folder";
+    const times = planned ? [this.planner.plan.time, 0] : timeOf(this.answer, run);
+    const { text, long } = headOf(this.rows, this.shown.map(({ state }) => state), { planned, times, basis });
     for (const summary of this.summaries) {
-      setText(summary, this.message || parts.join(" · "));
-      summary.title = `${summary.textContent}${this.message ? "" : long}`;
+      setText(summary, this.message || text);
+      summary.title = this.message || !long ? summary.textContent : `${text}\n${long}`;
     }
+  }
+
+  /** What the next run will make is known, or no longer. */
+  planned() {
+    this.refresh();
+    whenRead.dispatchEvent(new CustomEvent("planned", { detail: { node: this.node, before: heardSoFar() } }));
   }
 
   tick = () => {
@@ -207,6 +226,7 @@ class NodePanel {
       asked,
       about,
       running: (mark) => runOf(node, mark),
+      otherRun: () => this.anyRun(),
       save: (text) => this.save(text),
       look: (shot) => openSeen({ storyNode: node, ...shot }),
       onClose: () => {
@@ -246,13 +266,24 @@ class NodePanel {
   }
 }
 
-/** Tells when a Load Story node read its script: the event's detail has the node, and how much was
- * heard of runs before it asked. */
+/** Tells when a Load Story node read its script, and when it is "planned": the event's detail has the
+ * node, and how much was heard of runs before it asked. */
 export const whenRead = new EventTarget();
 
 /** The states that the server last told for a Load Story node. */
 export function lastRead(node) {
   return panels.get(node)?.answer ?? null;
+}
+
+/**
+ * How far the story of a Load Story node is: `of`, `finished`; `isComing` while the server is asked
+ * for it, `isByFolder` where only the film in the folder was compared.
+ */
+export function farOf(node) {
+  const { planner, rows } = panels.get(node) ?? { rows: [] };
+  const planned = plannedShots(planner?.plan, rows.length);
+  const finished = rows.filter((row, i) => isFinished(standingOf(row, { planned: planned?.[i] }).state)).length;
+  return { of: rows.length, finished, isComing: Boolean(planner?.isComing) && !planned, isByFolder: !planned };
 }
 
 /** Show the editor's button and the summary of a Load Story node on a subgraph around it, too. */
@@ -268,12 +299,14 @@ export function showStoryOn(place, node) {
   });
   widget.serialize = false;
   panel.summaries.push(summary);
-  if (panel.states) panel.tellSummary();
+  panel.tellSummary();
 }
 
 export function everyPanel() {
   return [...everyNode()].map((node) => panels.get(node)).filter(Boolean);
 }
+
+followGraph(everyPanel);
 
 whenProgress((nodes, event) => {
   for (const node of nodes) panels.get(node)?.progressed(event);

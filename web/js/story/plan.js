@@ -1,68 +1,19 @@
-/** What the next run will make, before it is queued: asked with the prompt as the page would queue it. */
-import { app } from "../../../../scripts/app.js";
+/** What the next run will make, before it is queued: in words, and over the editor's table. */
 import { h, setText, useStyles } from "../shared/dom.js";
-import { LOOP_CLOSE, LOOP_OPEN, everyNode, kindOf, nodeOfId, storyNodesOf, upstream } from "../shared/graph.js";
-import { rootGraph } from "../shared/host.js";
+import { nodeOfId } from "../shared/graph.js";
 import { t } from "../shared/texts.js";
 import { serverText } from "../shared/server_text.js";
 import { rangeOfTime } from "../shared/time_left.js";
-import { post } from "../shared/server.js";
-import { NO_FILE } from "./api.js";
+import { GraphWatch, askPlan, loopsOf } from "./plan_ask.js";
 import { ranges, reasonText } from "./reasons.js";
+import { plannedShots } from "./standing.js";
 
-const BEGIN_STORY = "StoryMemBeginStory";
-const FLOW = new Set(["STORYMEM_FLOW"]);
+export { askPlan, isLoop, loopOf, loopsOf } from "./plan_ask.js";
+
 const ASK_AFTER_MS = 600;
 const ROWS_AT_ONCE = 40;
 const MOST_CHANGES = 3; // in one sentence
 const MEGABYTE = 2 ** 20;
-const RUNS = 0; // a node's mode that is neither muted nor bypassed
-
-/** Whether a node begins a loop over a story's shots. */
-export const isLoop = (node) => [LOOP_OPEN, BEGIN_STORY].includes(kindOf(node));
-
-/** The loops that get their story from a Load Story node; those that run come first. */
-export function loopsOf(storyNode) {
-  const found = [...everyNode()].filter((node) => isLoop(node) && storyNodesOf(node).includes(storyNode));
-  return found.sort((a, b) => (a.mode === RUNS ? 0 : 1) - (b.mode === RUNS ? 0 : 1));
-}
-
-/** The loop that a node begins, or ends. */
-export function loopOf(node) {
-  if (isLoop(node)) return node;
-  return kindOf(node) === LOOP_CLOSE ? [...upstream(node, FLOW)].find(isLoop) ?? null : null;
-}
-
-/** What the server calls a node: "5", or "12:5" in a subgraph, once for each place of that. */
-export function idsOf(node) {
-  if (node.graph === rootGraph()) return [String(node.id)];
-  const around = [...everyNode()].filter((outer) => outer.subgraph && outer.subgraph === node.graph);
-  return around.flatMap((outer) => idsOf(outer).map((id) => `${id}:${node.id}`));
-}
-
-/**
- * What the next run of a loop will do. `change` has a Load Story `node` and the `script` to put
- * there instead of what stands on it. Throws when the server does not answer.
- */
-export async function askPlan(loop, { change = null, signal } = {}) {
-  const { output, workflow } = await app.graphToPrompt();
-  if (change) {
-    for (const id of idsOf(change.node)) {
-      if (output[id]) Object.assign(output[id].inputs, { script: change.script, file: NO_FILE });
-    }
-  }
-  const ids = idsOf(loop);
-  const node = ids.find((id) => output[id]) ?? ids[0] ?? "";
-  const plan = await post("/storymem/plan", { prompt: output, node, workflow }, { signal });
-  return { ...plan, seedsMove: seedsMove(output) };
-}
-
-/** Whether seeds change before a run, so that nobody knows them. */
-function seedsMove(output) {
-  if (app.extensionManager?.setting?.get?.("Comfy.WidgetControlMode") !== "before") return false;
-  return Object.keys(output).some((id) => (nodeOfId(id)?.widgets ?? []).some(({ name, value }) =>
-    /^control_(after|before)_generate$/.test(name ?? "") && value !== "fixed"));
-}
 
 // --- in words ----------------------------------------------------------------------------------
 
@@ -149,7 +100,8 @@ function shortened(parts) {
 export class StoryPlan {
   constructor(dialog, node) {
     useStyles("plan");
-    Object.assign(this, { dialog, node, lines: new Map() });
+    Object.assign(this, { dialog, node, lines: new Map(), plan: null, shots: new Map(), rows: new Map() });
+    this.isComing = this.isOld = true; // what is said is of an earlier state, until the next answer
     this.text = h("span", { class: "sm-plan-summary", role: "status" });
     this.changes = h("div", { class: "sm-plan-changes", hidden: true });
     this.notes = h("ul");
@@ -157,15 +109,31 @@ export class StoryPlan {
     this.element = h("section", { class: "sm-plan", "aria-label": t("plan.label") }, this.text, this.more);
     dialog.table.plan = this;
     dialog.told = (answer) => this.told(answer);
+    this.watch = new GraphWatch((graph) => { if (graph !== this.plan?.graph) this.again(); });
     dialog.table.element.before(this.element);
     this.say(t("plan.asking"));
   }
 
   /** The server has read the story as it stands: soon ask what would be made of it. */
   told(answer) {
+    this.isComing = !answer.error;
     this.outdated(true);
     if (answer.error) return void this.say("");
-    this.asked = { story: this.dialog.history.value, script: this.dialog.isChanged() ? answer.text : null };
+    this.asked = this.last = { story: this.dialog.history.value, script: this.dialog.isChanged() ? answer.text : null };
+    this.askSoon();
+  }
+
+  /** Not the story, but what it is made with is another: ask anew. `isMade`: shots were made. */
+  again({ isMade = false } = {}) {
+    if (isMade) this.rows = new Map(); // the folder knows better than what was said before
+    this.isComing = true;
+    this.outdated(true);
+    if (this.last?.story !== this.dialog.history?.value) return; // asked about soon
+    this.asked = this.last;
+    this.askSoon();
+  }
+
+  askSoon() {
     if (this.timer) return; // shots that are finished one after the other need not put it off
     this.timer = setTimeout(() => {
       this.timer = null;
@@ -198,6 +166,7 @@ export class StoryPlan {
 
   /** The dialog was closed. */
   stop() {
+    this.watch.stop();
     clearTimeout(this.timer);
     this.asked = null;
     this.asking?.abort();
@@ -208,7 +177,8 @@ export class StoryPlan {
     const shots = plan?.shots ?? [];
     this.lines = new Map(story.rows.map((row, i) => [row.id, shots[i] && lineOf(shots[i])]));
     this.shots = new Map(story.rows.map((row, i) => [row.id, shots[i]]));
-    this.dialog.controls.filter.refresh();
+    this.rows = new Map(plannedShots(plan, story.rows.length)?.map((shot, i) => [story.rows[i], shot]));
+    Object.assign(this, { story, isComing: false });
     this.fill();
     this.say(message || summaryOf(plan, { takesTime: false }), plan); // the dialog tells the time
     this.outdated(false);
@@ -222,6 +192,18 @@ export class StoryPlan {
       for (const part of parts.slice(first, first + ROWS_AT_ONCE)) this.showLine(part);
       await new Promise(requestAnimationFrame);
     }
+    if (turn === this.turn && this.dialog.element.isConnected) this.dialog.showRows();
+  }
+
+  /**
+   * What is known of a story: by `row` what becomes of its shot, also where that was said before
+   * another row changed; for `headOf` the `planned` shots, the `time` that they take and the `basis`.
+   */
+  knownOf(story) {
+    const isNow = !this.isOld && this.story === story;
+    const basis = this.rows.size ? "known" : this.isComing ? "asking" : "folder";
+    const planned = isNow && this.rows.size ? story.rows.map((row) => this.rows.get(row)) : null;
+    return { row: (row) => this.rows.get(row), planned, time: this.plan?.time, basis };
   }
 
   say(text, plan = null) {
@@ -241,7 +223,9 @@ export class StoryPlan {
 
   /** What was said is of an earlier state of the story, until the next answer. */
   outdated(is) {
-    for (const element of [this.element, this.dialog.table.element]) element.classList.toggle("sm-plan-old", is);
+    this.isOld = is;
+    const { table, timeline, summary } = this.dialog.controls;
+    for (const element of [this.element, table.element, timeline.element, summary]) element.classList.toggle("sm-plan-old", is);
   }
 
   /** Have a row of the table say what becomes of its shot. */
