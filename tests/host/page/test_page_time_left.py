@@ -45,7 +45,8 @@ def summary(page) -> str:
 def test_the_line_is_honest_first_then_counts_down_and_goes_with_the_run(page):
     page.load(story(3, name="Timed"), fail_on="never: Timed")
     page.wait_on_node(["waiting"] * 3)
-    assert summary(page).endswith("To make: time unknown until the first shot is finished")
+    unknown = "To make: time unknown until the first shot is finished"
+    assert eventually(page.page, lambda: summary(page).endswith(unknown)), summary(page)
     page.page.evaluate(KEEP_LATEST)
     hold(page.log, 1)
     page.queue()
