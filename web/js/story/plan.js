@@ -125,9 +125,9 @@ export class StoryPlan {
 
   /** Not the story, but what it is made with is another: ask anew. `isMade`: shots were made. */
   again({ isMade = false } = {}) {
-    if (isMade) this.rows = new Map(); // the folder knows better than what was said before
-    this.isComing = true;
-    this.outdated(true);
+    this.isComing = this.isOld = true;
+    if (isMade) this.rows = new Map(); // the folder is asked first, and knows better than what was said
+    else this.outdated(true);
     if (this.last?.story !== this.dialog.history?.value) return; // asked about soon
     this.asked = this.last;
     this.askSoon();
