@@ -60,6 +60,14 @@ TELL = """async (facts) => {
 }"""
 
 
+@pytest.fixture(autouse=True)
+def unplanned(page):
+    """Nobody says what the next run will make: these films have nothing in the store."""
+    page.page.route("**/storymem/plan", lambda route: route.abort())
+    yield
+    page.page.unroute("**/storymem/plan")
+
+
 def ramp(count: int, height: int = 48, width: int = 64) -> list[np.ndarray]:
     """Frames that get brighter."""
     levels = np.linspace(30, 220, count).astype(np.uint8)
