@@ -156,6 +156,7 @@ def test_it_is_asked_while_a_run_is_on(page):
 
 
 def load_with_memory(page, shots: int, name: str) -> None:
+    page.log.unlink(missing_ok=True)
     graph = story_graph(page.log, script=story(shots, name=name))
     page.page.evaluate("(g) => app.loadApiJson(g, 'memory')", graph)
     page.page.wait_for_function("app.graph._nodes.length === 8")
