@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.browser import find_chromium
 from helpers.host_server import Server, host_arguments, host_path, make_base
 from helpers.loop_graphs import release
 from helpers.server_base import link_base
@@ -32,6 +33,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.host)
+            if "server" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.http)
             # The host's own warnings are not ours to judge; ours stay errors.
             for rule in ("default", r"error:::.*StoryMem.*", r"error:::storymem.*"):
                 item.add_marker(pytest.mark.filterwarnings(rule))
@@ -214,6 +217,8 @@ def server(base_folder, host, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def shared(server, tmp_path_factory):
+    if find_chromium() is None:
+        pytest.skip("no Chromium: the page is not looked at")
     with open_story_page(server, tmp_path_factory.mktemp("log") / "log", user="Mira") as page:
         yield page
 
@@ -225,6 +230,14 @@ def page(shared):
     release(shared.log)  # what a failed test still holds back
     shared.close_all()
     assert shared.errors == []
+
+
+@pytest.fixture
+def unplanned(page):
+    """Nobody says what the next run will make: for films that have nothing in the store."""
+    page.page.route("**/storymem/plan", lambda route: route.abort())
+    yield
+    page.page.unroute("**/storymem/plan")
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@ from helpers.long_story import long_script, write_results
 from helpers.loop_graphs import story
 from helpers.story_page import look
 
+pytestmark = pytest.mark.usefixtures("unplanned")  # its films are made up
+
 SET = "([id, value]) => app.extensionManager.setting.set(id, value)"
 NEW = """async (kind) => {
     await app.loadGraphData({ version: 0.4, nodes: [], links: [], groups: [] });

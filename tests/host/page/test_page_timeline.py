@@ -156,6 +156,7 @@ def test_finished_shots_show_pictures_and_a_run_its_states(page):
     page.close()
 
 
+@pytest.mark.usefixtures("unplanned")
 def test_two_hundred_blocks_are_cheap(page, server):
     write_results(server.base / "output", "page", 200)
     asked = []

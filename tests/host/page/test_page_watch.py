@@ -16,6 +16,7 @@ from helpers.story_page import look
 
 pytestmark = [
     pytest.mark.http,
+    pytest.mark.usefixtures("unplanned"),
     pytest.mark.skipif(find_chromium() is None, reason="no Chromium: the page is not looked at"),
 ]
 PACK = Path(__file__).resolve().parents[3]
@@ -58,14 +59,6 @@ TELL = """async (facts) => {
     const detail = { ...shot, ...run, ...facts };
     api.dispatchEvent(new CustomEvent("storymem.progress", { detail }));
 }"""
-
-
-@pytest.fixture(autouse=True)
-def unplanned(page):
-    """Nobody says what the next run will make: these films have nothing in the store."""
-    page.page.route("**/storymem/plan", lambda route: route.abort())
-    yield
-    page.page.unroute("**/storymem/plan")
 
 
 def ramp(count: int, height: int = 48, width: int = 64) -> list[np.ndarray]:

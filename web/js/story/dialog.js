@@ -3,12 +3,12 @@ import { setText, useStyles } from "../shared/dom.js";
 import { confirmed } from "../shared/settings.js";
 import { StoryControls } from "./controls.js";
 import * as model from "./model.js";
-import { NO_FILE, readStory, timeOf, writeScript } from "./api.js";
+import { NO_FILE, readStory, writeScript } from "./api.js";
 import { countTakes } from "./take_actions.js";
 import { act } from "./acts.js";
 import { exportFile, importFile } from "./files.js";
 import { t } from "../shared/texts.js";
-import { headOf, indexBeingMade, standingOf } from "./standing.js";
+import { headOfDialog, indexBeingMade, standingOf } from "./standing.js";
 
 const CHECK_AFTER_MS = 350;
 
@@ -185,12 +185,7 @@ export class StoryDialog {
   /** What stands over the table; while a run is on, the time that it needs goes down. */
   tellSummary() {
     if (!this.history) return;
-    const answer = this.answers.get(this.history.value);
-    if (answer?.times) this.timed = answer; // stands while the server is asked again
-    const run = this.running?.(answer?.mark);
-    const known = this.table.plan.knownOf(this.history.value);
-    const times = known.basis === "known" && !run ? [known.time, 0] : timeOf(this.timed, run);
-    const { text, long } = headOf(this.history.value.rows, this.states, run ? { times, basis: "known" } : { ...known, times });
+    const { text, long } = headOfDialog(this);
     setText(this.controls.summary, text);
     this.controls.summary.title = long;
   }

@@ -1,7 +1,7 @@
 /** The look ahead for what Load Story's list and the loop's line show, asked for when it is cheap. */
 import { latestRun } from "../shared/runs.js";
 import { isThere } from "../shared/graph.js";
-import { GraphWatch, askPlan, loopsOf } from "./plan_ask.js";
+import { GraphWatch, actsWhenWritten, askPlan, loopsOf } from "./plan_ask.js";
 
 const ASK_AFTER_MS = 400;
 const RUNS = 0; // a node's mode that is neither muted nor bypassed
@@ -20,7 +20,7 @@ export class NodePlan {
   canAsk() {
     const { node, answer, dialog } = this.panel;
     if (dialog || !isThere(node) || latestRun(node) || !answer || answer.error || !answer.shots.length) return false;
-    return loopsOf(node)[0]?.mode === RUNS;
+    return loopsOf(node)[0]?.mode === RUNS && !actsWhenWritten();
   }
 
   /** Load Story was read, or the graph is another one: ask soon. */

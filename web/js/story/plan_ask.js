@@ -68,6 +68,15 @@ function seedsMove(output) {
     /^control_(after|before)_generate$/.test(name ?? "") && value !== "fixed"));
 }
 
+/**
+ * Whether to ask unasked would do more than look: a node that acts when it is written for a run, as a
+ * camera takes its picture and a 3D view is drawn and uploaded.
+ */
+export function actsWhenWritten() {
+  const isAsync = ({ serializeValue }) => serializeValue?.constructor?.name === "AsyncFunction";
+  return [...everyNode()].some(({ widgets }) => widgets?.some(isAsync));
+}
+
 /** Tells `then(graph)` after a change of the workflow what goes to the server of it, as text. */
 export class GraphWatch {
   constructor(then) {
@@ -80,6 +89,7 @@ export class GraphWatch {
 
   async look() {
     if (![...everyNode()].some(isLoop)) return void this.then("");
+    if (actsWhenWritten()) return;
     try {
       this.then(JSON.stringify((await app.graphToPrompt()).output));
     } catch {

@@ -6,6 +6,7 @@
 import { isFinished } from "../shared/runs.js";
 import { t } from "../shared/texts.js";
 import { timeToMake } from "../shared/time_left.js";
+import { timeOf } from "./api.js";
 import { labelsOf } from "./model.js";
 
 const TO_MAKE = ["make", "depends", "unknown"];
@@ -68,4 +69,15 @@ export function headOf(rows, states, { planned, times, basis }) {
   const text = t(key, { shots: rows.length, scenes, done });
   const long = [basis === "folder" ? t("story.summary.folder.long") : "", time ? t("time.rest.long") : ""];
   return { text: time ? `${text} · ${time}` : text, long: long.filter(Boolean).join("\n") };
+}
+
+/** The same of what stands in the story editor. */
+export function headOfDialog(dialog) {
+  const story = dialog.history.value;
+  const answer = dialog.answers.get(story);
+  if (answer?.times) dialog.timed = answer; // stands while the server is asked again
+  const run = dialog.running?.(answer?.mark);
+  const known = dialog.table.plan.knownOf(story);
+  const times = known.basis === "known" && !run ? [known.time, 0] : timeOf(dialog.timed, run);
+  return headOf(story.rows, dialog.states, run ? { times, basis: "known" } : { ...known, times });
 }
