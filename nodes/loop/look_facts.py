@@ -12,7 +12,7 @@ from ...storymem.loop.plan import Loop, Step
 from ...storymem.loop.regeneration import Regeneration
 from ...storymem.loop.shots import CHOSEN, LOCKED
 from ...storymem.loop.time_left import FACT, read_timed
-from ..page.output_files import shown_file
+from ..host.output_files import shown_file
 from .known_values import NotKnownError
 from .wires import Notice
 

@@ -14,7 +14,7 @@ from ...storymem.film.shot_status import shot_states
 from ...storymem.film.stored_graph import stored_graph
 from ...storymem.script.reader import load_story
 from ..host.folders import short_places
-from .output_files import shown_file
+from ..host.output_files import shown_file
 from .running import is_running
 
 

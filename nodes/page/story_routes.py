@@ -33,10 +33,10 @@ from ...storymem.views.posters import LARGEST, find_record, find_shot, read_post
 from ...storymem.views.script import script_of_view, view_script
 from ..host.folders import short_places
 from ..host.machine import machine
+from ..host.output_files import shown_file
 from ..host.server import read_json
 from ..host.store import STORE_FOLDER
 from ..story import NO_FILE, read_source
-from .output_files import shown_file
 from .running import time_left_of
 
 POSTERS_AT_ONCE = 2  # decoding a video takes a processor that a running sampler needs
