@@ -3,6 +3,7 @@ import { NO_FILE } from "./api.js";
 import * as model from "./model.js";
 import { joinRow, splitRow } from "./parts.js";
 import { rollAgain } from "./roll.js";
+import { textToSave } from "./saving.js";
 import { openTakes, textOf } from "./take_actions.js";
 import { t } from "../shared/texts.js";
 
@@ -16,7 +17,7 @@ async function lookAt(dialog, label) {
   const text = await textOf(dialog);
   if (text === null) return;
   if (!dialog.isChanged()) return void dialog.look({ label, asked: null });
-  const script = await dialog.ask(() => dialog.textToSave(dialog.history.value, text));
+  const script = await dialog.ask(() => textToSave(dialog, dialog.history.value, text));
   if (script !== null) dialog.look({ label, asked: { ...dialog.asked, script, file: NO_FILE } });
 }
 

@@ -7,6 +7,7 @@ import { ShotFilter } from "./filter.js";
 import { FindBar } from "./find.js";
 import { isSpaceForStory } from "./player.js";
 import { saveAndRun } from "./roll.js";
+import { finish } from "./saving.js";
 import { StoryTable } from "./table.js";
 import { Timeline } from "./timeline.js";
 
@@ -37,7 +38,7 @@ function keepPage(event) {
 export class StoryControls {
   /**
    * `does` is what the artist can ask for: act(name, id, value), chooseTab(name), exportFile(),
-   * finish(), importFile(file), leave(), setFields(fields, kind, changed), step(name), typedText().
+   * importFile(file), leave(), setFields(fields, kind, changed), step(name), typedText().
    */
   constructor(does) {
     this.does = does;
@@ -62,7 +63,7 @@ export class StoryControls {
     this.findButton = button("find", "find", () => this.find.open({ replace: true }), { "aria-keyshortcuts": "Control+F Control+H" });
     this.undoButton = button("undo", "undo", () => does.step("undo"), { "aria-keyshortcuts": "Control+Z" });
     this.redoButton = button("redo", "redo", () => does.step("redo"), { "aria-keyshortcuts": "Control+Y" });
-    this.saveButton = button("save", null, () => does.finish(), { class: "sm-primary", "aria-keyshortcuts": "Control+S" });
+    this.saveButton = button("save", null, () => finish(does), { class: "sm-primary", "aria-keyshortcuts": "Control+S" });
     this.runButton = button("run", null, () => saveAndRun(does), { "aria-keyshortcuts": "Control+Enter" });
     this.tabs = ["table", "text"].map((name) => h("button", {
       type: "button", role: "tab", id: `sm-tab-${name}`, "aria-controls": `sm-panel-${name}`,
@@ -134,7 +135,7 @@ export class StoryControls {
     const key = event.key.toLowerCase();
     const inText = event.target === this.raw; // the browser's own undo is right there
     if (key === "s") {
-      if (!event.repeat) does.finish(); // a key held down answers no question
+      if (!event.repeat) finish(does); // a key held down answers no question
     } else if (key === "enter") {
       if (!event.repeat) saveAndRun(does);
     } else if (key === "z" && !inText) does.step(event.shiftKey ? "redo" : "undo");

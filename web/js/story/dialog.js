@@ -336,57 +336,6 @@ export class StoryDialog {
     return Boolean(this.history) && (this.differs || this.history.value !== this.history.first);
   }
 
-  /** The script as it stands; `null` when the server does not answer. */
-  async currentText() {
-    if (this.text !== null) return this.text;
-    const answer = await this.check();
-    return answer && answer.text;
-  }
-
-  /** The story as it is saved: one from a file is called like the file, unless it has a name. */
-  named(story) {
-    const isNamed = !this.fromFile || story.name || !this.defaultName;
-    return isNamed ? story : model.setFields(story, { name: this.defaultName });
-  }
-
-  /** The script of a story as it is saved; `text`: as it stands. Throws when the server does not answer. */
-  async textToSave(story, text) {
-    const named = this.named(story);
-    return named === story ? text : (await writeScript(model.viewOf(named), this.asked)).script;
-  }
-
-  async finish() {
-    if (this.finishing) return;
-    this.finishing = true;
-    try {
-      await this.saveAndClose();
-    } finally {
-      this.finishing = false;
-    }
-  }
-
-  async saveAndClose() {
-    clearTimeout(this.timer);
-    if (this.text !== null && this.controls.raw.value === this.text) await this.readText(this.text);
-    if (!this.isChanged()) return void this.close();
-    const story = this.history?.value;
-    if (this.text === null && this.named(story) !== story) this.change(this.named(story));
-    const [now, typed] = [this.history?.value, this.text];
-    const text = await this.currentText();
-    if (text === null || !this.element.isConnected) return;
-    // Typed on while the server answered.
-    if (now !== this.history?.value || typed !== this.text) return void (await this.saveAndClose());
-    const error = this.text !== null || this.answers.get(this.history?.value)?.error;
-    if (error && !this.armed) {
-      this.armed = true;
-      this.controls.offerAnyway(true);
-      this.showError(`${this.controls.message.textContent}\n${t("story.anyway")}`);
-      return;
-    }
-    this.save(text);
-    this.close();
-  }
-
   leave() {
     if (!this.isChanged() || confirmed(t("story.discard"))) this.close();
   }

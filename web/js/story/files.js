@@ -2,6 +2,7 @@
 import { h } from "../shared/dom.js";
 import { decode } from "./encoding.js";
 import { t } from "../shared/texts.js";
+import { currentText } from "./saving.js";
 
 const LARGEST_FILE = 2 * 2 ** 20 - 2 ** 16; // bytes: what the server takes in one piece
 
@@ -27,7 +28,7 @@ export async function importFile(dialog, file) {
 }
 
 export async function exportFile(dialog) {
-  const text = await dialog.currentText();
+  const text = await currentText(dialog);
   if (text === null) return;
   const story = dialog.history?.value;
   const plain = dialog.text !== null ? !text.trimStart().startsWith("{") : story.format === "plain";

@@ -5,7 +5,7 @@ export const STATES = ["all", "make", "finished", "changed", "failed"];
 const NUMBERED = /(scene|shot|场景|镜头)\s*(\d+)(?![\p{L}\p{N}_])/giu;
 const KINDS = { scene: "scenes", 场景: "scenes", shot: "numbers", 镜头: "numbers" };
 const PLACE = /\bscene (\d+), shot (\d+)/g; // as the server's sentences name a shot
-const TO_MAKE = ["make", "depends", "unknown"]; // what a look ahead says of a shot that is not there
+export const TO_MAKE = ["make", "depends", "unknown"]; // what a look ahead says of a shot that is not there
 
 /** What somebody wants to see: words that all must be there, and numbers of scenes and shots. */
 export function readWords(text) {

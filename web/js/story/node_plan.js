@@ -1,10 +1,9 @@
 /** The look ahead for what Load Story's list and the loop's line show, asked for when it is cheap. */
 import { latestRun } from "../shared/runs.js";
 import { isThere } from "../shared/graph.js";
-import { GraphWatch, actsWhenWritten, askPlan, loopsOf } from "./plan_ask.js";
+import { GraphWatch, RUNS, actsWhenWritten, askPlan, loopsOf } from "./plan_ask.js";
 
 const ASK_AFTER_MS = 400;
-const RUNS = 0; // a node's mode that is neither muted nor bypassed
 
 export class NodePlan {
   /** `panel` is the one on Load Story; its `planned()` is told that something else is known. */
@@ -68,6 +67,10 @@ export class NodePlan {
 
 /** Have the plans of all panels follow the workflow. */
 export function followGraph(everyPanel) {
-  new GraphWatch((graph) => everyPanel().forEach(({ planner }) => planner.changed(graph)));
+  const planners = () => everyPanel().map(({ planner }) => planner);
+  new GraphWatch(
+    (graph) => planners().forEach((planner) => planner.changed(graph)),
+    () => planners().some((planner) => planner.plan || planner.canAsk()),
+  );
   document.addEventListener("visibilitychange", () => everyPanel().forEach(({ planner }) => planner.seen()));
 }

@@ -6,6 +6,7 @@ import { serverText } from "../shared/server_text.js";
 import { rangeOfTime } from "../shared/time_left.js";
 import { GraphWatch, askPlan, loopsOf } from "./plan_ask.js";
 import { ranges, reasonText } from "./reasons.js";
+import { textToSave } from "./saving.js";
 import { plannedShots } from "./standing.js";
 
 export { askPlan, isLoop, loopOf, loopsOf } from "./plan_ask.js";
@@ -156,7 +157,7 @@ export class StoryPlan {
     const [loop] = loopsOf(this.node);
     if (!loop) return void this.show(story, null, t("plan.no_loop"));
     try {
-      const change = script === null ? null : { node: this.node, script: await this.dialog.textToSave(story, script) };
+      const change = script === null ? null : { node: this.node, script: await textToSave(this.dialog, story, script) };
       const plan = await askPlan(loop, { change, signal });
       if (!this.asked && this.dialog.history?.value === story) this.show(story, plan);
     } catch (error) {

@@ -7,7 +7,7 @@ import { NO_FILE } from "./api.js";
 
 const BEGIN_STORY = "StoryMemBeginStory";
 const FLOW = new Set(["STORYMEM_FLOW"]);
-const RUNS = 0; // a node's mode that is neither muted nor bypassed
+export const RUNS = 0; // a node's mode that is neither muted nor bypassed
 const LOOK_AFTER_MS = 60; // one change is told several times
 let last = Promise.resolve(); // what was asked last
 
@@ -48,8 +48,7 @@ export function askPlan(loop, how = {}) {
 async function askNow(loop, { change = null, signal, isWanted = () => true }) {
   signal?.throwIfAborted();
   if (!isWanted()) return null;
-  const { output, workflow } = await app.graphToPrompt();
-  const graph = JSON.stringify(output);
+  const { output, workflow, graph } = await writeGraph();
   if (change) {
     for (const id of idsOf(change.node)) {
       if (output[id]) Object.assign(output[id].inputs, { script: change.script, file: NO_FILE });
@@ -59,6 +58,12 @@ async function askNow(loop, { change = null, signal, isWanted = () => true }) {
   const node = ids.find((id) => output[id]) ?? ids[0] ?? "";
   const plan = await post("/storymem/plan", { prompt: output, node, workflow }, { signal });
   return { ...plan, seedsMove: seedsMove(output), graph };
+}
+
+/** The workflow as it goes to the server, and that as text. */
+async function writeGraph() {
+  const { output, workflow } = await app.graphToPrompt();
+  return { output, workflow, graph: JSON.stringify(output) };
 }
 
 /** Whether seeds change before a run, so that nobody knows them. */
@@ -77,10 +82,11 @@ export function actsWhenWritten() {
   return [...everyNode()].some(({ widgets }) => widgets?.some(isAsync));
 }
 
-/** Tells `then(graph)` after a change of the workflow what goes to the server of it, as text. */
+/** Tells `then(graph)` after a change of the workflow what goes to the server of it, as text;
+ * nothing while it is not wanted, as during a run, which keeps the draft every few seconds. */
 export class GraphWatch {
-  constructor(then) {
-    this.then = then;
+  constructor(then, isWanted = () => true) {
+    Object.assign(this, { then, isWanted });
     this.end = whenChanged(() => {
       clearTimeout(this.timer);
       this.timer = setTimeout(() => this.look(), LOOK_AFTER_MS);
@@ -89,9 +95,9 @@ export class GraphWatch {
 
   async look() {
     if (![...everyNode()].some(isLoop)) return void this.then("");
-    if (actsWhenWritten()) return;
+    if (!this.isWanted() || actsWhenWritten()) return;
     try {
-      this.then(JSON.stringify((await app.graphToPrompt()).output));
+      this.then((await writeGraph()).graph);
     } catch {
       // a node that cannot be written now, as one without its picture: a run says so
     }

@@ -6,10 +6,11 @@ import { t } from "../shared/texts.js";
 import { NO_FILE } from "./api.js";
 import * as model from "./model.js";
 import { askPlan, isLoop, loopsOf, summaryOf } from "./plan.js";
+import { TO_MAKE } from "./filter_rules.js";
 import { ranges } from "./reasons.js";
+import { finish, named } from "./saving.js";
 
 const LARGEST_SEED = 2 ** 32;
-const TO_MAKE = ["make", "depends", "unknown"]; // what a look ahead says of a shot that is not there
 
 /** Have a shot made again at the next run; `null` when it is gone, else `{ id, number, seed, words }`. */
 export function putSeed(dialog, id) {
@@ -43,7 +44,7 @@ export function rollAgain(dialog, id, { isLater = false, say = (text, how) => di
 /** Save and queue, unless that makes more than is wanted: [what came of it, how to say that]. */
 async function makeNow(dialog, { id, number, seed }) {
   const stays = (why) => [`${why}\n${t("story.rolled.stays", { number, seed })}`.trim(), { isWrong: Boolean(why) }];
-  const story = dialog.named(dialog.history.value);
+  const story = named(dialog, dialog.history.value);
   if (story !== dialog.history.value) dialog.change(story); // one from a file gets its name
   clearTimeout(dialog.timer); // what is asked now need not be asked soon
   const answer = await dialog.check();
@@ -89,7 +90,7 @@ async function besides(dialog, script, number) {
 
 /** Save, close, and queue the workflow; the host says why where it cannot. */
 export async function saveAndRun(dialog) {
-  await dialog.finish();
+  await finish(dialog);
   if (!dialog.element.isConnected) await queue(); // else there is an error, or a question to answer
 }
 

@@ -7,9 +7,9 @@ import { isFinished } from "../shared/runs.js";
 import { t } from "../shared/texts.js";
 import { timeToMake } from "../shared/time_left.js";
 import { timeOf } from "./api.js";
+import { TO_MAKE } from "./filter_rules.js";
 import { labelsOf } from "./model.js";
 
-const TO_MAKE = ["make", "depends", "unknown"];
 const WORDS = 60; // characters of a prompt in a run's events
 const KEPT = ["locked", "chosen"];
 

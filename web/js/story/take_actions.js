@@ -3,6 +3,7 @@ import { t } from "../shared/texts.js";
 import { cleanTakes, listTakes, NO_FILE, removeTake } from "./api.js";
 import * as model from "./model.js";
 import { rollAgain } from "./roll.js";
+import { currentText } from "./saving.js";
 import { TakesDialog } from "./takes.js";
 
 /** The row of a shot, with its number from 1; `null` when it is gone. */
@@ -15,7 +16,7 @@ function rowOf(dialog, id) {
 /** The script as it stands; `null` when the server does not answer. */
 export async function textOf(dialog) {
   const known = dialog.text === null && dialog.answers.get(dialog.history?.value);
-  return known ? known.text : dialog.currentText();
+  return known ? known.text : currentText(dialog);
 }
 
 /** The same as the server wants it. */
