@@ -1,5 +1,5 @@
-"""``python -m storymem run | train | evaluate | compare | sheet | films | takes``: all that works
-without ComfyUI."""
+"""``python -m storymem run | train | evaluate | compare | sheet | board | films | takes``: all that
+works without ComfyUI."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ COMMANDS = {  # in a module of storymem/cli each
     "evaluate": "Measures finished stories: the paper's numbers.",
     "compare": "Makes the same scripts with several systems and compares them.",
     "sheet": "Draws a finished story, its shots and memory, as one picture.",
+    "board": "Draws every shot with its prompt, as a picture and to print.",
     "films": "Lists a story's films, restores one, removes old ones.",
     "takes": "Lists the takes of a story's shots, removes those that no film uses.",
 }
