@@ -6,12 +6,13 @@ from pathlib import Path
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import evaluate, story, tiny
+from . import board, evaluate, story, tiny
 from .host import server
 from .loop import expansion, open_close, plan_routes, start_images, state_nodes
 from .memory import aesthetic_filter, bank, bank_folder, embedders, keyframes
 from .page import (
     bank_ui,
+    board_routes,
     input_pictures,
     library_routes,
     seen_routes,
@@ -37,6 +38,7 @@ MODULES = (
     open_close,
     expansion,
     state_nodes,
+    board,
     evaluate,
     start_images,
     tiny,
@@ -50,6 +52,7 @@ PAGE_MODULES = (
     take_routes,
     plan_routes,
     library_routes,
+    board_routes,
     lora_route,
 )
 

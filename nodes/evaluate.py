@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import comfy.model_management
 import comfy.utils
-import folder_paths
 import torch
 from comfy_api.latest import io, ui
 
-from ..storymem.files.messages import shown
 from ..storymem.film.finished_story import StoryFilm, open_film
 from ..storymem.metrics.models import FEATURES, MetricFiles, load_metric_models
 from ..storymem.metrics.report import (
@@ -23,7 +19,7 @@ from ..storymem.metrics.report import (
 )
 from ..storymem.metrics.scores import MetricModels, measure_story
 from ..storymem.models.weights import CLIP_L14, LAION_LINEAR, VICLIP
-from .host.folders import find_inside, shortens_host_paths
+from .host.folders import find_story, shortens_host_paths
 from .host.models import HostModel, file_options, released_after, weights_path
 from .memory.scorers import L14_NAMES
 
@@ -31,23 +27,6 @@ VICLIP_NAMES = ("viclip",)
 LINEAR_NAMES = ("vitl14linear", "l14linear")
 WORKING_MEMORY = 1024**3  # ViCLIP L/14 on one clip of 2049 tokens, generously
 REPORT_FOLDER = "metrics"  # inside the story's folder
-
-
-def find_story(folder: str) -> Path:
-    """A folder inside the host's output folder, given from there or whole.
-
-    Raises:
-        ValueError: for any other place.
-    """
-    base = Path(folder_paths.get_output_directory()).resolve()
-    path = find_inside(base, folder.strip())
-    if path is None or not path.is_dir():
-        raise ValueError(
-            "folder must be a story's folder inside the output folder, but it is "
-            f"{shown(folder)}; connect the folder output of Shot Loop Close, or type a name such "
-            "as storymem/my_story"
-        )
-    return path
 
 
 def find_files(

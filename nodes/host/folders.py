@@ -12,6 +12,7 @@ from pathlib import Path
 
 import folder_paths
 
+from ...storymem.files.messages import shown
 from ...storymem.files.names import MAX_FILE_BYTES
 
 
@@ -26,6 +27,23 @@ def find_inside(root: str | Path, name: str) -> Path | None:
     except (OSError, ValueError, RuntimeError):  # too long, no Unicode, links in a circle
         return None
     return path if path != base and path.is_relative_to(base) else None
+
+
+def find_story(folder: str) -> Path:
+    """A folder inside the host's output folder, given from there or whole.
+
+    Raises:
+        ValueError: for any other place.
+    """
+    base = Path(folder_paths.get_output_directory()).resolve()
+    path = find_inside(base, folder.strip())
+    if path is None or not path.is_dir():
+        raise ValueError(
+            "folder must be a story's folder inside the output folder, but it is "
+            f"{shown(folder)}; connect the folder output of Shot Loop Close, or type a name such "
+            "as storymem/my_story"
+        )
+    return path
 
 
 def short_places(text: str) -> str:

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from ...storymem.film.earlier_films import find_film, notices_of
 from ...storymem.film.folder import find_folder, story_folder
+from ...storymem.film.passes import passes_of
 from ...storymem.film.shot_status import (
     DEPENDS,
     FINISHED,
@@ -23,6 +24,7 @@ from ...storymem.film.shot_status import (
     script_mark,
     shot_states,
 )
+from ...storymem.loop.passes import FILM
 from ...storymem.loop.run_clock import time_of_waiting
 from ...storymem.loop.shot_store import ShotStore
 from ...storymem.script.offers import find_offers
@@ -47,20 +49,23 @@ DEFAULT_PREFIX = "storymem"
 async def show_story(request: web.Request) -> web.Response:
     """``POST /storymem/story``: a script as rows, and where each of its shots stands."""
     asked = await read_json(request)
-    texts = {key: text_of(asked, key) for key in ("script", "file", "character", "prefix")}
+    texts = {key: text_of(asked, key) for key in ("script", "file", "character", "prefix", "pass")}
     return web.json_response(await in_thread(read_story, **texts))
 
 
 async def show_script(request: web.Request) -> web.Response:
     """``POST /storymem/script``: rows as the text of a script, and what is wrong with it."""
     asked = await read_json(request)
-    texts = {key: text_of(asked, key) for key in ("node_character", "prefix", "default_name")}
+    names = ("node_character", "prefix", "default_name", "pass")
+    texts = {key: text_of(asked, key) for key in names}
     return web.json_response(await in_thread(write_story, asked, **texts))
 
 
-def read_story(script: str, file: str, character: str, prefix: str) -> dict:
-    """The answer of ``show_story``."""
+def read_story(script: str, file: str, character: str, prefix: str, **asked: str) -> dict:
+    """The answer of ``show_story``; ``pass`` is the one whose shots are shown."""
+    pass_ = asked.get("pass") or FILM
     answer: dict = {"error": "", "text": script, "shots": [], "warnings": [], "offers": []}
+    answer["pass"] = pass_
     try:
         answer["text"], name = read_source(script, file or NO_FILE)
         own = "" if name == DEFAULT_NAME else name
@@ -69,14 +74,18 @@ def read_story(script: str, file: str, character: str, prefix: str) -> dict:
         answer.update(view_script(read_script(answer["text"])))
     except ValueError as error:
         return {**answer, "error": short_places(str(error))}
-    states = _states(story, prefix, answer["shots"])
+    states = _states(story, prefix, answer["shots"], pass_)
     told = {"default_name": name, "told": [*story.warnings, *states["refused"]]}
     return {**answer, **told, **states}
 
 
-def write_story(view: Mapping, node_character: str, prefix: str, default_name: str) -> dict:
-    """The answer of ``show_script``; ``node_character`` is what stands on the node."""
-    answer: dict = {"script": "", "error": "", "shots": [], "warnings": []}
+def write_story(
+    view: Mapping, node_character: str, prefix: str, default_name: str, **asked: str
+) -> dict:
+    """The answer of ``show_script``; ``node_character`` is what stands on the node, ``pass`` the
+    one whose shots are shown."""
+    pass_ = asked.get("pass") or FILM
+    answer: dict = {"script": "", "error": "", "shots": [], "warnings": [], "pass": pass_}
     try:
         script = script_of_view(view)
         answer["script"] = write_script(script, script.format)
@@ -85,7 +94,7 @@ def write_story(view: Mapping, node_character: str, prefix: str, default_name: s
         story = load_story(answer["script"], character=node_character, quiet=True, **names)
     except ValueError as error:
         return {**answer, "error": short_places(str(error))}
-    return {**answer, **_states(story, prefix, [{} for _ in story.shots])}
+    return {**answer, **_states(story, prefix, [{} for _ in story.shots], pass_)}
 
 
 class PosterRoute:
@@ -120,17 +129,20 @@ def _poster(folder: str, label: str, record: str, size: int) -> bytes | None:
     return read_poster(video, Path(folder_paths.get_temp_directory()), size) if video else None
 
 
-def _states(story: Story, prefix: str, shots: list[dict]) -> dict:
+def _states(story: Story, prefix: str, shots: list[dict], pass_: str) -> dict:
     """``shots`` with label, number, state, video and how long it took; the story's folder and
-    warnings, why it can have no folder (``refused``), and the time that is needed for the others.
+    warnings, why it can have no folder (``refused``), the time that is needed for the others, the
+    ``passes`` that are there, and the folder of the one that is shown, its ``place``.
     """
     output = Path(folder_paths.get_output_directory())
-    folder, refused = None, []
+    film_folder, refused, passes = None, [], {}
     try:
-        folder = find_folder(output, prefix or DEFAULT_PREFIX, story)
+        film_folder = find_folder(output, prefix or DEFAULT_PREFIX, story)
+        passes = passes_of(story_folder(output, prefix or DEFAULT_PREFIX, story))
     except ValueError as error:
         refused.append(short_places(str(error)))
-    subfolder = folder.relative_to(output).as_posix() if folder else ""
+    folder = film_folder if pass_ == FILM else passes.get(pass_)
+    place = folder.relative_to(output).as_posix() if folder else ""
     shown, states = [], shot_states(story, folder, ShotStore(output / STORE_FOLDER))
     for row, shot, found in zip(shots, story.shots, states, strict=True):
         video = found.video and shown_file(found.video, output)
@@ -141,9 +153,10 @@ def _states(story: Story, prefix: str, shots: list[dict]) -> dict:
     about_folder = _about_folder(output, prefix or DEFAULT_PREFIX, story)
     warnings = [*story.warnings, *refused, *about_folder]
     mark = script_mark(story)
-    facts = {"folder": subfolder, "warnings": warnings, "refused": refused, "mark": mark}
-    facts["names"] = list(story.names)
-    times = {"waiting": _waiting_time(story, states), **time_left_of(subfolder, mark)}
+    facts = {"warnings": warnings, "refused": refused, "mark": mark, "place": place}
+    facts["folder"] = film_folder.relative_to(output).as_posix() if film_folder else ""
+    facts["names"], facts["passes"] = list(story.names), list(passes)
+    times = {"waiting": _waiting_time(story, states), **time_left_of(place, mark)}
     film = find_present_film(folder, story)
     shown_film = film and shown_file(film, output)
     return {"shots": shown, "film": shown_film, "times": times, **facts}

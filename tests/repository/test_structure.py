@@ -268,7 +268,7 @@ ORDER = (
     "storymem/__init__ storymem/__main__ storymem/try_it storymem/tiny/lab",
     "storymem/cli",
     "nodes/__init__",
-    "nodes/loop nodes/evaluate",
+    "nodes/loop nodes/board nodes/evaluate",
     "nodes/memory nodes/sampling",
     "nodes/page",
     "nodes/story nodes/tiny",
