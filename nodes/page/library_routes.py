@@ -10,6 +10,7 @@ import folder_paths
 from aiohttp import web
 
 from ...storymem.film.library import StoryEntry, find_story, list_stories, read_story_script
+from ...storymem.film.passes import film_folder, pass_of
 from ...storymem.film.shot_status import shot_states
 from ...storymem.film.stored_graph import stored_graph
 from ...storymem.script.reader import load_story
@@ -60,6 +61,8 @@ def _shown(story: StoryEntry) -> dict:
         "folder": name,
         "path": os.path.abspath(story.folder),
         "title": story.title,
+        "pass": pass_of(story.folder),
+        "film_folder": _name_of(film_folder(story.folder)),
         "shots": story.shots,
         "finished": story.finished,
         "changed": round(story.changed, 3),

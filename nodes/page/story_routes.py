@@ -135,13 +135,16 @@ def _states(story: Story, prefix: str, shots: list[dict], pass_: str) -> dict:
     ``passes`` that are there, and the folder of the one that is shown, its ``place``.
     """
     output = Path(folder_paths.get_output_directory())
-    film_folder, refused, passes = None, [], {}
+    film_folder, folder, refused, passes = None, None, [], {}
     try:
-        film_folder = find_folder(output, prefix or DEFAULT_PREFIX, story)
-        passes = passes_of(story_folder(output, prefix or DEFAULT_PREFIX, story))
+        film_folder = story_folder(output, prefix or DEFAULT_PREFIX, story)
+        folder = find_folder(output, prefix or DEFAULT_PREFIX, story)
+        passes = passes_of(film_folder)
+        film_folder = film_folder if folder or passes else None
     except ValueError as error:
         refused.append(short_places(str(error)))
-    folder = film_folder if pass_ == FILM else passes.get(pass_)
+    if pass_ != FILM:
+        folder = passes.get(pass_)
     place = folder.relative_to(output).as_posix() if folder else ""
     shown, states = [], shot_states(story, folder, ShotStore(output / STORE_FOLDER))
     for row, shot, found in zip(shots, story.shots, states, strict=True):

@@ -8,6 +8,7 @@ import { whenProgress } from "../shared/runs.js";
 import { get } from "../shared/server.js";
 import { language, t } from "../shared/texts.js";
 import { posterOf } from "../story/api.js";
+import { FILM, nameOfPass } from "../story/passes.js";
 import { say } from "./host_dialogs.js";
 import { ACTS } from "./story_acts.js";
 
@@ -34,9 +35,9 @@ class Item {
     if (shown === this.shown) return;
     this.shown = shown;
     this.story = story;
-    const { title, folder, poster, shots, finished, stopped, changed } = story;
+    const { title, folder, pass, poster, shots, finished, stopped, changed } = story;
     this.element.dataset.folder = folder;
-    setText(this.title, title);
+    setText(this.title, pass === FILM ? title : `${title} · ${nameOfPass(pass)}`);
     this.title.title = folder;
     const parts = [shots ? t("desk.shots", { shots, finished }) : t("desk.unreadable"), dateOf(changed)];
     if (stopped) parts.splice(1, 0, t("desk.stopped"));

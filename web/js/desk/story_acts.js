@@ -8,6 +8,7 @@ import { CONFIRM, confirmed, setting } from "../shared/settings.js";
 import { t } from "../shared/texts.js";
 import { NO_FILE, askedBy, loopPrefix, readStory } from "../story/api.js";
 import { everyPanel, panelOf } from "../story/extension.js";
+import { boardOf } from "../story/passes.js";
 import { say } from "./host_dialogs.js";
 
 const SIZE = [440, 500]; // pixels of a Load Story that is made here
@@ -33,7 +34,7 @@ async function editStory(story) {
   const isOther = now.script !== script && (now.script.trim() || now.file !== NO_FILE);
   if (isOther && !confirmed(t("desk.replace", story))) return undefined;
   panel.save(script);
-  return panel.edit(await whereItLies(panel, story));
+  return panel.edit(await whereItLies(panel, story), story.pass);
 }
 
 /** Those whose script is written on the node. */
@@ -42,7 +43,7 @@ function writtenPanels() {
 }
 
 /** The Load Story here whose loop writes to the story's folder, with `script` in place of its own. */
-async function panelOfStory({ folder }, script = null) {
+async function panelOfStory({ film_folder: folder }, script = null) {
   for (const panel of writtenPanels()) {
     if (loopPrefix(panel.node) === null) continue;
     const asked = { ...askedBy(panel.node), ...(script !== null && { script, file: NO_FILE }) };
@@ -86,7 +87,7 @@ function newPanel() {
 }
 
 /** Why the finished shots of a story do not count where its script is now; empty when they do. */
-async function whereItLies({ node }, { title, folder }) {
+async function whereItLies({ node }, { title, film_folder: folder }) {
   const [prefix] = folder.split("/");
   const writes = loopPrefix(node);
   if (writes === null) return t("desk.elsewhere.no_loop", { title, folder, prefix });
@@ -122,5 +123,11 @@ function storiesIn(prompt) {
   return nodes.some(({ class_type: kind }) => kind === LOAD_STORY) ? JSON.stringify(told.map(String).sort()) : "";
 }
 
+function openBoard({ folder }) {
+  window.open(boardOf(folder, "png"), "_blank", "noopener");
+}
+
 /** Name, its sign, and what it does. */
-export const ACTS = { watch: ["play", watchStory], edit: ["edit", editStory], continue: ["next", continueStory], path: ["copy", null] };
+export const ACTS = {
+  watch: ["play", watchStory], edit: ["edit", editStory], continue: ["next", continueStory], board: ["board", openBoard], path: ["copy", null],
+};

@@ -20,6 +20,7 @@ const PATHS = {
   next: "M4 3l7 5-7 5zM12.5 3v10",
   stop: "M4 4h8v8H4z",
   roll: "M3 3h10v10H3zM6 6v.01M10 10v.01M10 6v.01M6 10v.01",
+  board: "M2 3h5v4H2zM9 3h5v4H9zM2 9h5v4H2zM9 9h5v4H9z",
   takes: "M2 5h9v8H2zM5 5V3h9v8h-3",
   find: "M7 2.5a4.5 4.5 0 1 1 0 9 4.5 4.5 0 0 1 0-9zM10.5 10.5L14 14",
   memory: "M2 8s2.3-4 6-4 6 4 6 4-2.3 4-6 4-6-4-6-4zM8 6.3a1.7 1.7 0 1 1 0 3.4 1.7 1.7 0 1 1 0-3.4",

@@ -21,13 +21,24 @@ export function prefixOf(storyNode) {
   return loopPrefix(storyNode) ?? DEFAULT_PREFIX;
 }
 
+/** The pass that the loop of this story makes; the film where there is no loop. */
+export function loopPass(storyNode) {
+  for (const node of everyNode()) {
+    if (kindOf(node) === LOOP_OPEN && storyNodesOf(node).includes(storyNode)) {
+      return String(holderOf(node, "pass")?.widget.value || "film");
+    }
+  }
+  return "film";
+}
+
 /** What stands on a Load Story node, as the server wants it; `null` when another node gives it. */
 export function askedBy(node) {
   const value = (name) => holderOf(node, name)?.widget.value;
   const [script, file] = [value("script"), value("file")];
   if (script === undefined || file === undefined) return null;
   const character = String(value("character") ?? "");
-  return { script: String(script ?? ""), file: String(file || NO_FILE), character, prefix: prefixOf(node) };
+  const where = { prefix: prefixOf(node), pass: loopPass(node) };
+  return { script: String(script ?? ""), file: String(file || NO_FILE), character, ...where };
 }
 
 /** A script as rows with their states. Throws only when the server does not answer. */
@@ -37,9 +48,9 @@ export async function readStory(asked) {
 
 /** Rows as the text of a script. */
 export async function writeScript(view, asked) {
-  const { character, prefix, file } = asked;
+  const { character, prefix, file, pass = "film" } = asked;
   const named = file && file !== NO_FILE ? file.replace(/^.*\//, "").replace(/\.[^.]*$/, "") : "";
-  return post("/storymem/script", { ...view, node_character: character, prefix, default_name: named });
+  return post("/storymem/script", { ...view, node_character: character, prefix, pass, default_name: named });
 }
 
 /** What the shots to be made will take, and since when: as a run in progress tells, or an answer. */

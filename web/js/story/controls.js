@@ -5,6 +5,7 @@ import { watch } from "../shared/screen.js";
 import { t } from "../shared/texts.js";
 import { ShotFilter } from "./filter.js";
 import { FindBar } from "./find.js";
+import { PassChoice } from "./passes.js";
 import { isSpaceForStory } from "./player.js";
 import { saveAndRun } from "./roll.js";
 import { finish } from "./saving.js";
@@ -46,6 +47,7 @@ export class StoryControls {
     this.timeline = new Timeline({ act: (name, id, value) => does.act(name, id, value), choose: (id) => this.goTo(id) });
     this.find = new FindBar(does, this.table);
     this.filter = new ShotFilter(does, this);
+    this.passes = new PassChoice(does);
     this.table.elsewhere = () => this.filter.words;
     this.heads = {
       name: head("name", "input", { type: "text", autocomplete: "off" }),
@@ -92,7 +94,7 @@ export class StoryControls {
         h("label", { class: "sm-format" }, h("span", {}, t("story.format")), this.format),
         button("import", null, () => file.click()), button("export", null, () => does.exportFile()),
         button("close", "close", () => does.leave(), { class: "sm-close" })),
-      h("div", { class: "sm-tabs-line" }, tablist, this.filter.element), this.note, this.find.element, this.timeline.element, this.panels.table, this.panels.text, file,
+      h("div", { class: "sm-tabs-line" }, tablist, this.passes.element, this.filter.element), this.note, this.find.element, this.timeline.element, this.panels.table, this.panels.text, file,
       h("footer", {}, this.message, this.runButton, this.saveButton));
   }
 

@@ -16,11 +16,11 @@ export class StoryDialog {
   /**
    * `asked` is what stands on the node (see api.js), `save(text)` puts a script there, `about` is shown,
    * `running(mark)` gives the latest event of a run in progress of the script marked so, or null,
-   * `otherRun()` that of whatever script,
+   * `otherRun(place)` that of whatever script, `loopPass()` names the pass that the next run makes,
    * `look` shows what a shot saw (see gallery/seen_dialog.js).
    */
-  constructor({ asked, about = "", save, running, otherRun, look, onClose }) {
-    Object.assign(this, { asked, save, running, otherRun, look, onClose });
+  constructor({ asked, about = "", save, running, otherRun, loopPass, look, onClose }) {
+    Object.assign(this, { asked, save, running, otherRun, loopPass, look, onClose });
     this.answers = new WeakMap(); // story -> what the server said of it
     this.facts = new Map(); // row id -> state and video, as the story's folder tells
     this.begun = new Map(); // mark of a script that was here -> its rows' ids by label
@@ -165,12 +165,27 @@ export class StoryDialog {
     if (!this.element.contains(document.activeElement)) this.controls.focusTab();
   }
 
+  /** Show the shots of another pass: `film`, or a draft of it. */
+  showPass(pass) {
+    this.asked = { ...this.asked, pass };
+    this.answers = new WeakMap();
+    this.facts = new Map();
+    if (this.history) this.check();
+  }
+
+  /** The latest event of a run in progress of the pass that is shown, if it is of the script as it stands. */
+  runShown() {
+    const { mark, place } = this.answers.get(this.history.value) ?? {};
+    const run = this.running?.(mark);
+    return run && (!place || run.folder === place) ? run : null;
+  }
+
   showRows() {
     const { rows } = this.history.value;
     const labels = model.labelsOf(rows);
     this.drawn = rows;
-    const run = this.running?.(this.answers.get(this.history.value)?.mark);
-    const other = run ? null : this.otherRun?.();
+    const run = this.runShown();
+    const other = run ? null : this.otherRun?.(this.answers.get(this.history.value)?.place);
     const at = indexBeingMade(other, rows, this.begun.get(other?.script));
     this.coloured = Boolean(run ?? other); // by a run, which is of another script after a change
     const { row: planned } = this.table.plan.knownOf(this.history.value);
@@ -195,6 +210,7 @@ export class StoryDialog {
     const story = this.history.value;
     const answer = (!again && this.answers.get(story)) || await this.askAbout(story);
     if (!answer) return null;
+    if (answer.pass !== this.asked.pass) return answer; // another one was chosen meanwhile
     this.answers.set(story, answer);
     if (this.history.value === story) {
       this.learn(story, answer);
@@ -214,8 +230,9 @@ export class StoryDialog {
   }
 
   async askAbout(story) {
-    if (this.asking?.story !== story) {
-      const asking = { story, answer: this.ask(() => writeScript(model.viewOf(story), this.asked)) };
+    const { pass } = this.asked;
+    if (this.asking?.story !== story || this.asking.pass !== pass) {
+      const asking = { story, pass, answer: this.ask(() => writeScript(model.viewOf(story), this.asked)) };
       this.asking = asking;
       asking.answer.then(() => { if (this.asking === asking) this.asking = null; });
     }
@@ -227,6 +244,7 @@ export class StoryDialog {
     this.answers.set(story, answer);
     if (answer.error) return;
     this.controls.showNames(answer.names ?? []);
+    this.controls.passes.show(answer);
     this.begun.set(answer.mark, new Map(story.rows.map(({ id }, i) => [answer.shots[i].label, id])));
     story.rows.forEach((row, i) => {
       const { state, video, who, took } = answer.shots[i];

@@ -10,7 +10,7 @@ import { openSeen } from "../shared/seen.js";
 import { eachSecond, exactTime } from "../shared/time_left.js";
 import { StoryDialog } from "./dialog.js";
 import { labelsOf } from "./model.js";
-import { NO_FILE, askedBy, readStory, timeOf } from "./api.js";
+import { NO_FILE, askedBy, loopPass, readStory, timeOf } from "./api.js";
 import { ScriptNote, scrollsItself } from "./notes.js";
 import { NodePlan, followGraph } from "./node_plan.js";
 import { StoryPlan } from "./plan.js";
@@ -186,9 +186,9 @@ class NodePanel {
   }
 
   /** The latest event of a run of this story in progress, of whatever script. */
-  anyRun() {
-    const [run, folder] = [latestRun(this.node), this.answer?.folder];
-    return run && (!folder || run.folder === folder) ? run : null;
+  anyRun(place = this.answer?.place) {
+    const run = latestRun(this.node);
+    return run && (!place || run.folder === place) ? run : null;
   }
 
   /** What stands over the list; while a run is on, the time that it needs goes down. */
@@ -217,16 +217,18 @@ class NodePanel {
     return true;
   };
 
-  /** Open the editor; `about`: what is to be known of the story there. */
-  edit(about = "") {
+  /** Open the editor; `about`: what is to be known of the story there, `pass`: whose shots to show. */
+  edit(about = "", pass = null) {
     const { node } = this;
     const asked = askedBy(node);
     if (this.dialog || !asked) return;
+    if (pass) asked.pass = pass;
     this.dialog = new StoryDialog({
       asked,
       about,
       running: (mark) => runOf(node, mark),
-      otherRun: () => this.anyRun(),
+      loopPass: () => loopPass(node),
+      otherRun: (place) => this.anyRun(place),
       save: (text) => this.save(text),
       look: (shot) => openSeen({ storyNode: node, ...shot }),
       onClose: () => {

@@ -4,6 +4,7 @@ import { nodeOfId } from "../shared/graph.js";
 import { t } from "../shared/texts.js";
 import { serverText } from "../shared/server_text.js";
 import { rangeOfTime } from "../shared/time_left.js";
+import { FILM } from "./passes.js";
 import { GraphWatch, askPlan, loopsOf } from "./plan_ask.js";
 import { ranges, reasonText } from "./reasons.js";
 import { textToSave } from "./saving.js";
@@ -201,6 +202,7 @@ export class StoryPlan {
    * another row changed; for `headOf` the `planned` shots, the `time` that they take and the `basis`.
    */
   knownOf(story) {
+    if ((this.dialog.asked.pass ?? FILM) !== this.dialog.loopPass()) return { row: () => null, planned: null, basis: "folder" };
     const isNow = !this.isOld && this.story === story;
     const basis = this.rows.size ? "known" : this.isComing ? "asking" : "folder";
     const planned = isNow && this.rows.size ? story.rows.map((row) => this.rows.get(row)) : null;

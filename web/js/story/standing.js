@@ -76,7 +76,7 @@ export function headOfDialog(dialog) {
   const story = dialog.history.value;
   const answer = dialog.answers.get(story);
   if (answer?.times) dialog.timed = answer; // stands while the server is asked again
-  const run = dialog.running?.(answer?.mark);
+  const run = dialog.runShown();
   const known = dialog.table.plan.knownOf(story);
   const times = known.basis === "known" && !run ? [known.time, 0] : timeOf(dialog.timed, run);
   return headOf(story.rows, dialog.states, run ? { times, basis: "known" } : { ...known, times });
