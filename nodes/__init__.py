@@ -8,7 +8,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from . import board, evaluate, story, tiny
 from .host import server
-from .loop import expansion, open_close, plan_routes, start_images, state_nodes
+from .loop import draft_settings, expansion, open_close, plan_routes, start_images, state_nodes
 from .memory import aesthetic_filter, bank, bank_folder, embedders, keyframes
 from .page import (
     bank_ui,
@@ -36,6 +36,7 @@ MODULES = (
     lora,
     match_color,
     open_close,
+    draft_settings,
     expansion,
     state_nodes,
     board,

@@ -67,11 +67,13 @@ def finish_one_wire(hidden, state: LoopState, body: str, frames: Sequence[int]) 
     began = _BEGAN.get(hidden.dynprompt, {})
     if hidden.unique_id not in began:
         return None
-    wires = read_one_wire(hidden.dynprompt, hidden.unique_id).wires()
+    graph, draft = read_one_wire(hidden.dynprompt, hidden.unique_id), state.loop.settings.draft
+    graph.draft = draft
+    wires = graph.wires()
     asked = asked_work(wires)
-    shot = state.next_step().plan.shot
+    length = state.next_step().plan.shot.length or asked.frames
     work = Work(
-        shot.length or asked.frames,
+        draft.length_of(length) if draft else length,
         asked.width,
         asked.height,
         state.memory_frames() if sees_memory(wires) else 0,
@@ -79,4 +81,6 @@ def finish_one_wire(hidden, state: LoopState, body: str, frames: Sequence[int]) 
     ).sized(Work(frames[0], frames[2], frames[1]))
     seconds = max(time.monotonic() - began[hidden.unique_id], 0.001)
     is_first = next(iter(began)) == hidden.unique_id
-    return Timed(work, seconds, machine(), pace_of(body), is_first, int(time.time())).as_fact()
+    return Timed(
+        work, seconds, machine(), pace_of(body, draft), is_first, int(time.time())
+    ).as_fact()

@@ -67,7 +67,7 @@ def decide(flow: Flow, body: str, *, writes: bool = True) -> Decision:
         story, settings, flow.bank, body, store, references, start_images,
         KNOWN.of(flow.bank), reads_weights=True,
     )  # fmt: skip
-    place = story_folder(output, settings.prefix, story)
+    place = story_folder(output, settings.prefix, story, settings.pass_name)
     if writes:
         repair_folder(place, story, store)
     film = find_film(place, story)

@@ -18,11 +18,13 @@ import nodes
 from ...storymem.files.hashing import digest_of
 from ...storymem.loop.neutral_inputs import inputs_that_count
 from ...storymem.loop.render_version import versions_of_nodes
+from ...storymem.sampling.draft import Draft
 from ...storymem.sampling.lora_release import released
 from ..host import executor as host_cache
 from ..sampling.lora import find_path
+from .draft_settings import lora_path
 from .lora_scales import LORA, scale_inputs
-from .wires import Wires, links_of, name_of
+from .wires import Wires, inputs_of_pass, links_of, name_of
 
 OPEN, CLOSE = "StoryMemShotLoopOpen", "StoryMemShotLoopClose"
 NEXT_SHOT, BEGIN_STORY = "StoryMemNextShot", "StoryMemBeginStory"
@@ -69,6 +71,7 @@ class LoopGraph:
     dependencies: list[
         str
     ]  # everything that frames and bank depend on, body and outside, in a fixed order
+    draft: Draft | None = None  # what the pass before the film sets; None: the film
     _clones: dict[str, str] = field(default_factory=dict)
 
     def node(self, node_id: str) -> dict:
@@ -85,7 +88,7 @@ class LoopGraph:
         close = self.node(self.close_id)["inputs"]
         outputs = [close[name][0] for name in BODY_INPUTS]
         used = _upstream(self.dynprompt, outputs, {self.open_id, *ends})
-        return Wires(self.dynprompt, self.open_id, used)
+        return Wires(self.dynprompt, self.open_id, used, self.draft)
 
     def clone(
         self, shot: int, shot_node: str, fresh: dict[str, str], salt: str = ""
@@ -143,10 +146,12 @@ class LoopGraph:
     def files(self) -> dict[str, list[int]]:
         """Size and change time of every file that the dependencies name."""
         found = {}
-        for node_id in self.dependencies:
-            for path in files_of(self.node(node_id)):
-                status = os.stat(path)
-                found[path] = [status.st_size, status.st_mtime_ns]
+        paths = [path for n in self.dependencies for path in files_of(self.node(n))]
+        if self.draft:
+            paths += filter(None, map(lora_path, (self.draft.lora_high, self.draft.lora_low)))
+        for path in paths:
+            status = os.stat(path)
+            found[path] = [status.st_size, status.st_mtime_ns]
         return found
 
     def render_versions(self) -> dict[str, int]:
@@ -164,6 +169,7 @@ class LoopGraph:
         lines = []
         for node_id in self.dependencies:
             node = self.node(node_id)
+            given = inputs_of_pass(node, self.open_id, self.draft)
             # What these say is whether files lie there as they did, not what they give.
             is_about_files = node["class_type"] in (CLOSE, BEGIN_STORY)
             is_lora = node["class_type"] == LORA  # it tells of files, too: their scale counts
@@ -178,7 +184,7 @@ class LoopGraph:
                 fingerprint = uuid.uuid4().hex
             inputs = {
                 name: ["#", numbers[value[0]], value[1]] if is_link(value) else value
-                for name, value in inputs_that_count(node["class_type"], node["inputs"]).items()
+                for name, value in inputs_that_count(node["class_type"], given).items()
             }
             inputs |= scale_inputs(node["inputs"]) if is_lora else {}
             lines.append([node["class_type"], repr(fingerprint), inputs])
@@ -191,7 +197,8 @@ class LoopGraph:
 
     def largest(self, *names: str) -> int:
         """The largest whole number among these widgets of the body; 0 when none has it."""
-        values = [self.node(node_id)["inputs"].get(name) for node_id in self.body for name in names]
+        nodes_in = [inputs_of_pass(self.node(n), self.open_id, self.draft) for n in self.body]
+        values = [inputs.get(name) for inputs in nodes_in for name in names]
         return max((v for v in values if isinstance(v, int) and not isinstance(v, bool)), default=0)
 
     def _copy(self, node_id: str, ids: dict[str, str]) -> dict:

@@ -19,6 +19,7 @@ from ..host import executor as host_cache
 from ..memory.bank import MORE_IMAGES, edit_bank, make_bank
 from ..memory.bank_folder import LoadMemoryBank
 from ..story import LoadStory
+from .draft_settings import DraftSettings
 from .start_images import find_pictures
 from .wires import name_of
 
@@ -142,6 +143,9 @@ class KnownValues:
     async def _saved_bank(self, node_id: str) -> list:
         return [(await self.inputs(node_id))["bank"]]
 
+    async def _draft(self, node_id: str) -> list:
+        return list(DraftSettings.execute(**await self.inputs(node_id)).args)
+
     async def _without_embedder(self, node_id: str) -> dict:
         """Only the policy ``relevant`` asks the embedder, whose model is loaded for it."""
         inputs = await self.inputs(node_id, "embedder")
@@ -152,6 +156,7 @@ class KnownValues:
 
 OWN = {
     "StoryMemLoadStory": KnownValues._story,
+    "StoryMemDraftSettings": KnownValues._draft,
     "StoryMemMemoryBank": KnownValues._bank,
     "StoryMemLoadMemoryBank": KnownValues._loaded_bank,
     "StoryMemEditMemoryBank": KnownValues._edited_bank,

@@ -21,6 +21,7 @@ from ..types import Bank, Flow, Story
 from . import graph as loop_graph
 from . import references
 from . import run as loop_run
+from .draft_settings import chosen_pass, pass_inputs
 from .expansion import body_outputs, expand
 from .file_watch import WATCH
 from .notices import RefusedError
@@ -139,6 +140,7 @@ class ShotLoopOpen(io.ComfyNode):
                     "from another model). Such a shot begins with a cut. Connect start_image to "
                     "M2V Sampler.",
                 ),
+                *pass_inputs(),
             ],
             outputs=[
                 Flow.Output(display_name="flow", tooltip="To the flow input of Shot Loop Close."),
@@ -181,6 +183,8 @@ class ShotLoopOpen(io.ComfyNode):
         after_redo="recompute",
         bank=None,
         start_images=None,
+        draft=None,
+        **of_pass,
     ) -> io.NodeOutput:
         # A coroutine, because the host runs those first: a mistake shows before models are loaded.
         check_name(filename_prefix, "filename_prefix")
@@ -195,6 +199,7 @@ class ShotLoopOpen(io.ComfyNode):
             parse_ranges(redo_shots, "redo_shots", shots=len(story.shots)),
             redo_take,
             after_redo == "keep_later",
+            chosen_pass(of_pass, draft),
         )
         settings.range(story)
         references.read_references(story)

@@ -128,6 +128,7 @@ async def _look(prompt: dict, node_id: str, workflow: object) -> dict:
     dynprompt = await _read(prompt, closes[0])
     graph = loop_graph.read_loop(dynprompt, closes[0])
     flow, unknown = await _read_flow(dynprompt, graph.open_id)
+    graph.draft = flow.settings.draft
     body = json.dumps([graph.render_versions(), await graph.describe()])
     return _answer(graph, decide(flow, body, writes=False), unknown, workflow)
 

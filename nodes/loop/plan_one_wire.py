@@ -13,7 +13,7 @@ from dataclasses import replace
 from ...storymem.film.earlier_films import notices_of
 from ...storymem.loop.begin import bank_after
 from ...storymem.loop.cache_keys import own_key
-from ...storymem.loop.plan import Step, plan_in
+from ...storymem.loop.plan import LoopSettings, Step, plan_in
 from ...storymem.loop.regeneration import find_regenerations
 from ...storymem.loop.shots import CHOSEN, LOCKED, replaced_result, summarise_steps
 from ...storymem.loop.state import LoopState
@@ -23,6 +23,7 @@ from ...storymem.memory.edits_from import lost_edits
 from . import graph as loop_graph
 from .body_names import body_names
 from .clock import start_clock
+from .draft_settings import chosen_pass
 from .known_values import KnownValues, NotKnownError
 from .look_facts import Looked, RefusedPlanError, answer_of
 from .state_nodes import begin_state
@@ -69,14 +70,17 @@ async def look_at_wire(dynprompt, begin_id: str, workflow: object) -> dict:
         error.input = "bank"
         unknown.append(error)
     bank = MemoryBank() if bank is None else bank
-    state, film, folder = begin_state(
-        inputs["story"], inputs["continuity"], inputs["filename_prefix"],
-        inputs.get("negative", ""), bank, writes=False,
+    settings = LoopSettings(
+        inputs["continuity"], inputs["filename_prefix"], inputs.get("negative", ""),
+        draft=chosen_pass(inputs, inputs.get("draft")),
     )  # fmt: skip
+    state, film, folder = begin_state(inputs["story"], settings, bank, writes=False)
     finishes = finishes_of(dynprompt, begin_id)
     if not finishes:
         raise RefusedPlanError("no Finish Shot takes up the story, so no shot is made", begin_id)
     graphs = [loop_graph.read_one_wire(dynprompt, n) for n in finishes]
+    for graph in graphs:
+        graph.draft = settings.draft
     bodies = [json.dumps([g.render_versions(), await g.describe()]) for g in graphs]
     count = len(state.loop.story.shots)
     if len(graphs) == 1 and not _is_direct(dynprompt, graphs[0], begin_id):
@@ -96,7 +100,10 @@ async def look_at_wire(dynprompt, begin_id: str, workflow: object) -> dict:
     wires, shown = graphs[0].wires(), dynprompt.get_display_node_id
     notices = loop_notices(wires, graphs[0].close_id, state.loop, steps)
     story = state.loop.story
-    warnings = [*notices_of(film, folder, story), *missing_takes(state.loop.store, story.shots)]
+    warnings = [
+        *notices_of(film, folder, story),
+        *missing_takes(state.loop.store, story.shots, settings.pass_name),
+    ]
     if not unknown:
         warnings += lost_edits(state.loop.bank.edits, story)
     answer = answer_of(looked, notices, warnings)
@@ -147,7 +154,8 @@ def _later(state: LoopState, steps: Sequence[Step], body: str) -> Step:
     plan = plan_in(loop, shot, has_previous=True)
     step = Step(plan, own_key(loop, plan), steps[-1])
     held = state.locked.get(shot.index, "") if shot.lock else ""
-    for key, reason in ((find_key(loop.store, shot.take), CHOSEN), (held, LOCKED)):
+    chosen = find_key(loop.store, shot.take, loop.settings.pass_name)
+    for key, reason in ((chosen, CHOSEN), (held, LOCKED)):
         if key and (record := loop.store.find(key)):
             step.key, step.record, step.reason = key, record, reason
             break

@@ -58,7 +58,7 @@ from .progress import send_progress, workflow_id
 from .references import LARGEST_GRAPH_IN_A_SHOT, start_image_of
 from .stop import report_stop
 from .wires import Notice
-from .wiring import impossible_shot, loop_notices, sampled_length
+from .wiring import held_length, impossible_shot, loop_notices, sampled_length
 
 POLL_SECONDS = 0.1  # between looks at whether somebody cancelled the prompt
 logger = logging.getLogger(__name__)
@@ -171,6 +171,7 @@ class LoopRun:
             crf=self.options.crf,
             metadata=metadata,
             work=self.clock.finish(step, made.shape),
+            length=held_length(self.graph),
         )
         logger.info("StoryMem: finished %s%s", step.plan.shot, self.clock.tell())
         self._show(i)
@@ -178,6 +179,8 @@ class LoopRun:
     def _check_length(self, count: int, shot: Shot) -> None:
         """Tell, once a run, of a shot that came shorter than it was sampled."""
         length = shot.length or sampled_length(self.graph.wires())
+        if self.graph.draft:
+            length = self.graph.draft.length_of(length)
         if count >= length or self.tells_of_length:
             return
         self.tells_of_length = True
@@ -276,7 +279,8 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
         RefusedError: when it cannot because of one of its nodes.
         ValueError: when the story cannot run as it is set up.
     """
-    output = folder_paths.get_output_directory()
+    output, settings = folder_paths.get_output_directory(), flow.settings
+    graph.draft = settings.draft
     body = json.dumps([graph.render_versions(), await graph.describe()])
     decided = decide(flow, body)
     loop, film, steps, store = decided.loop, decided.film, decided.steps, decided.loop.store
@@ -289,7 +293,7 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     undecided = sum(step.is_undecided for step in steps)
     disk = check_disk(store, needed, undecided=undecided)
     clock = start_clock(wires, loop, steps, film.shots)
-    folder = claim_folder(output, flow.settings.prefix, flow.story)
+    folder = claim_folder(output, settings.prefix, flow.story, settings.pass_name)
     check_apart(graph.dynprompt, folder, loop, steps)
     claim = StoryClaim(folder, digest_of([way_of(loop, steps), options.fps]))
     try:

@@ -48,10 +48,11 @@ from . import graph as loop_graph
 from . import references as loop_references
 from .body_names import body_names
 from .clock import begin_one_wire, finish_one_wire
+from .draft_settings import chosen_pass, pass_inputs
 from .expansion import body_outputs, body_values
 from .notices import tell
 from .progress import workflow_id
-from .wiring import impossible_shot, loop_notices
+from .wiring import held_length, impossible_shot, loop_notices
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ class BeginStory(io.ComfyNode):
                     optional=True,
                     tooltip="Negative prompt for shots that have none in the script.",
                 ),
+                *pass_inputs(),
             ],
             outputs=[
                 State.Output(display_name="state", tooltip=STATE_TOOLTIP),
@@ -108,12 +110,17 @@ class BeginStory(io.ComfyNode):
 
     @classmethod
     @shortens_host_paths
-    def execute(cls, story, continuity, filename_prefix, negative="", bank=None) -> io.NodeOutput:
+    def execute(
+        cls, story, continuity, filename_prefix, negative="", bank=None, draft=None, **of_pass
+    ) -> io.NodeOutput:
         host_cache.note_executor()
         bank = MemoryBank() if bank is None else bank
-        state, film, folder = begin_state(story, continuity, filename_prefix, negative, bank)
-        store = state.loop.store
-        notices = [*notices_of(film, folder, story), *missing_takes(store, story.shots)]
+        settings = LoopSettings(
+            continuity, filename_prefix, negative, draft=chosen_pass(of_pass, draft)
+        )
+        state, film, folder = begin_state(story, settings, bank)
+        store, made = state.loop.store, settings.pass_name
+        notices = [*notices_of(film, folder, story), *missing_takes(store, story.shots, made)]
         if notices:
             logger.warning("StoryMem: %s", short_places("\n".join(notices)))
         notices += lost_edits(bank.edits, story)
@@ -124,7 +131,7 @@ class BeginStory(io.ComfyNode):
 
 
 def begin_state(
-    story, continuity: str, prefix: str, negative: str, bank: MemoryBank, *, writes: bool = True
+    story, settings: LoopSettings, bank: MemoryBank, *, writes: bool = True
 ) -> tuple[LoopState, FoundFilm, Path]:
     """What Begin Story hands on, the film that the story's folder has, and that folder.
 
@@ -134,18 +141,17 @@ def begin_state(
     Raises:
         ValueError: when the story cannot run as it is set up.
     """
-    check_name(prefix, "filename_prefix")
+    check_name(settings.prefix, "filename_prefix")
     check_name(story.name, "the story's name")
     output = folder_paths.get_output_directory()
     store = (ShotStore if writes else PeekStore)(Path(output) / host_store.STORE_FOLDER)
     store.keep_pictures([*bank.frames, *bank.dropped])
-    settings = LoopSettings(continuity, prefix, negative)
     references, embedder = loop_references.read_references(story), KNOWN.of(bank)
     loop = Loop(
         story, settings, bank, "", store, references, loop_references.read_start_images(story),
         embedder, reads_weights=True,
     )  # fmt: skip
-    folder = story_folder(output, prefix, story)
+    folder = story_folder(output, settings.prefix, story, settings.pass_name)
     if writes:
         repair_folder(folder, story, store)  # or its edits and locks are not known
     film = find_film(folder, story)
@@ -213,14 +219,14 @@ class FinishShot(io.ComfyNode):
 
     @classmethod
     async def check_lazy_status(cls, state, frames=(None,), bank=(None,)):
-        body = await _describe_body(cls.hidden)
+        body = await _describe_body(cls.hidden, state[0])
         if state[0].find(body):
             return []
         wanted = [n for n, given in (("frames", frames), ("bank", bank)) if given[0] is None]
         if len(wanted) == 2:  # asked for the first time
             _look_before_the_first_shot(cls.hidden, state[0])
             begin_one_wire(cls.hidden)
-            graph = loop_graph.read_one_wire(cls.hidden.dynprompt, cls.hidden.unique_id)
+            graph = _graph(cls.hidden, state[0])
             metadata = loop_references.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
             for one in state[0].regenerations(body, body_names(graph, metadata)):
                 logger.log(logging.INFO if one.is_edited else logging.WARNING, "StoryMem: %s", one)
@@ -229,7 +235,7 @@ class FinishShot(io.ComfyNode):
     @classmethod
     @shortens_host_paths
     async def execute(cls, state, frames=(None,), bank=(None,)) -> io.NodeOutput:
-        state, body = state[0], await _describe_body(cls.hidden)
+        state, body = state[0], await _describe_body(cls.hidden, state[0])
         record = state.find(body)
         if record is not None and frames[0] is None:
             after = state.reuse(body, record)
@@ -238,7 +244,10 @@ class FinishShot(io.ComfyNode):
             made = join_parts(frames, shot), only_bank(bank, shot)
             metadata = loop_references.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
             work = finish_one_wire(cls.hidden, state, body, made[0].shape)
-            after = state.finish(body, *made, crf=VideoOptions().crf, metadata=metadata, work=work)
+            after = state.finish(
+                body, *made, crf=VideoOptions().crf, metadata=metadata, work=work,
+                length=held_length(_graph(cls.hidden, state)),
+            )  # fmt: skip
         return io.NodeOutput(after, after.is_done)
 
 
@@ -282,12 +291,13 @@ class JoinStory(io.ComfyNode):
         output = folder_paths.get_output_directory()
         settings = replace(state.loop.settings, end_shot=len(state.steps))
         story = state.loop.story
-        place = story_folder(output, settings.prefix, story)
+        where = (output, settings.prefix, story, settings.pass_name)
+        place = story_folder(*where)
         repair_folder(place, story, state.loop.store)
         notice = short_places("\n".join(notices_of(find_film(place, story), place, story)))
         if notice:
             logger.warning("StoryMem: %s", notice)
-        folder = claim_folder(output, settings.prefix, story)
+        folder = claim_folder(*where)
         shown = StoryExport(folder, story, settings, VideoOptions(fps))
         metadata = loop_references.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
         mark = digest_of([[step.record.key for step in state.steps], fps])
@@ -321,7 +331,7 @@ def _look_before_the_first_shot(hidden, state: LoopState) -> None:
     if shown in told:
         return
     told.add(shown)
-    graph, loop = loop_graph.read_one_wire(hidden.dynprompt, hidden.unique_id), state.loop
+    graph, loop = _graph(hidden, state), state.loop
     shots = loop.story.shots[len(state.steps) :]
     plans = [plan_in(loop, s, has_previous=s.index > 0) for s in shots]
     steps = [Step(plan, "") for plan in plans]
@@ -333,8 +343,15 @@ def _look_before_the_first_shot(hidden, state: LoopState) -> None:
         raise ValueError(refused[1])
 
 
-async def _describe_body(hidden) -> str:
+def _graph(hidden, state: LoopState) -> loop_graph.LoopGraph:
+    """The nodes that make a shot, for the pass that is made."""
     graph = loop_graph.read_one_wire(hidden.dynprompt, hidden.unique_id)
+    graph.draft = state.loop.settings.draft
+    return graph
+
+
+async def _describe_body(hidden, state: LoopState) -> str:
+    graph = _graph(hidden, state)
     return json.dumps([graph.render_versions(), await graph.describe()])
 
 

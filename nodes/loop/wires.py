@@ -10,13 +10,34 @@ from comfy_execution.graph_utils import is_link
 
 import nodes
 
-SAMPLERS = ("StoryMemM2VSampler", "StoryMemM2VConditioning")
+from ...storymem.sampling.draft import OF_DISTILLED, Draft
+
+M2V_SAMPLER = "StoryMemM2VSampler"
+SAMPLERS = (M2V_SAMPLER, "StoryMemM2VConditioning")  # that obey a draft's settings
+OPEN_SHOT = 1  # output of Shot Loop Open and Next Shot
+OF_RECIPE = ("steps", "cfg", "cfg_low", *OF_DISTILLED)  # which M2V Conditioning does not have
 
 
 def links_of(node: dict) -> list[tuple[str, str, int]]:
     """``(input, source node, source slot)`` of each linked input, in a fixed order."""
     inputs = node["inputs"]
     return [(name, *inputs[name]) for name in sorted(inputs) if is_link(inputs[name])]
+
+
+def obeys(node: dict, open_id: str) -> bool:
+    """Whether a node takes a pass's settings from the shot of ``open_id``."""
+    return node["class_type"] in SAMPLERS and node["inputs"].get("shot") == [open_id, OPEN_SHOT]
+
+
+def inputs_of_pass(node: dict, open_id: str, draft: Draft | None) -> dict:
+    """A node's inputs, with what a pass overrides of them."""
+    inputs = node["inputs"]
+    if draft is None or not obeys(node, open_id):
+        return inputs
+    found = draft.overrides(inputs)
+    if node["class_type"] != M2V_SAMPLER:
+        found = {name: value for name, value in found.items() if name not in OF_RECIPE}
+    return {**inputs, **found}
 
 
 def name_of(dynprompt, node_id: str) -> str:
@@ -41,16 +62,19 @@ class Wires:
         dynprompt: the host's prompt.
         open_id: the node that a shot begins at: Shot Loop Open, or Next Shot.
         used: ids of everything that frames and bank depend on.
+        draft: what the pass before the film sets; ``None`` for the film.
     """
 
-    def __init__(self, dynprompt, open_id: str, used: list[str]):
+    def __init__(self, dynprompt, open_id: str, used: list[str], draft: Draft | None = None):
         self.dynprompt, self.open_id, self.used = dynprompt, open_id, used
+        self.draft = draft
 
     def kind(self, node_id: str) -> str:
         return self.dynprompt.get_node(node_id)["class_type"]
 
     def inputs(self, node_id: str) -> dict:
-        return self.dynprompt.get_node(node_id)["inputs"]
+        """A node's inputs, as its shots of this pass have them."""
+        return inputs_of_pass(self.dynprompt.get_node(node_id), self.open_id, self.draft)
 
     def of_kind(self, *kinds: str) -> list[str]:
         """Used nodes of these kinds, in a fixed order."""

@@ -6,6 +6,7 @@ Nothing here refuses to run. A wire from an empty Memory Bank says that no memor
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ...storymem.files.messages import count_shots, listed
 from ...storymem.loop.plan import Loop, Step
@@ -13,7 +14,9 @@ from ...storymem.memory.edits import BankEdits
 from ...storymem.sampling.conditioning import latent_frames
 from ...storymem.script.continuity import MODE_OF_CONTINUITY
 from .experts import expert_notices
+from .graph import LoopGraph
 from .part_notices import part_notices
+from .pass_notices import pass_notices
 from .settings import setting_notices
 from .tiny_prompts import tiny_notices
 from .wires import SAMPLERS, Notice, Wires
@@ -55,6 +58,7 @@ def loop_notices(wires: Wires, close_id: str, loop: Loop, steps: Sequence[Step])
         *setting_notices(wires, loop),
         *part_notices(wires, loop),
         *tiny_notices(wires, steps),
+        *pass_notices(wires),
     ]
     return list(dict.fromkeys(found))
 
@@ -97,6 +101,11 @@ def sampled_length(wires: Wires) -> int:
     """Frames that the samplers are set to; 0 when a wire says it, or a node of somebody else."""
     lengths = [wires.inputs(n).get("length") for n in wires.of_kind(*SAMPLERS)]
     return max((n for n in lengths if isinstance(n, int) and not isinstance(n, bool)), default=0)
+
+
+def held_length(graph: LoopGraph) -> int:
+    """Frames of a shot of the film, for which a still of it is held; 0 when nothing says it."""
+    return sampled_length(replace(graph, draft=None).wires())
 
 
 def is_meant_empty(wires: Wires, node_id: str) -> bool:

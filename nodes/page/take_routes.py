@@ -22,6 +22,7 @@ from ...storymem.film.earlier_films import find_film
 from ...storymem.film.folder import find_folder
 from ...storymem.film.take_uses import TakeInUse, Unused, find_unused, remove_take, remove_unused
 from ...storymem.loop.changed_inputs import BodyNames
+from ...storymem.loop.passes import FILM
 from ...storymem.loop.shot_record import VIDEO_FILE
 from ...storymem.loop.shot_store import ShotStore
 from ...storymem.loop.take_names import take_name
@@ -75,7 +76,7 @@ def list_takes(script: Mapping[str, str], number: int | None = None) -> dict:
     except ValueError as error:
         return {"error": short_places(str(error)), "counts": [], "takes": []}
     store = _store()
-    found = takes_of(story, read_takes(store, story.name))
+    found = takes_of(story, read_takes(store, story.name, FILM))
     answer: dict = {"error": "", "counts": [len(takes) for takes in found], "takes": []}
     if number is None or not 0 <= number < len(found):
         return answer

@@ -33,6 +33,7 @@ from .conditioning import (
     empty_latent,
     request_from_inputs,
 )
+from .draft_pass import of_pass
 from .expert_guider import TwoExpertGuider, require_same_sampling
 from .inputs import (
     RELEASED,
@@ -313,7 +314,8 @@ class M2VSampler(io.ComfyNode):
             memory_refresh=memory_refresh, refresh_steps=refresh_steps,
         )  # fmt: skip
         check_models(model_high, model_low, t2v_high, t2v_low)
-        tell_node(getattr(cls, "hidden", None), odd_pair(sampler_name, scheduler) or "")
+        hidden = getattr(cls, "hidden", None)
+        tell_node(hidden, odd_pair(sampler_name, scheduler) or "")
         require_vae(vae)
         for name, conditioning in (("positive", positive), ("negative", negative)):
             require_text(conditioning, model_high, name)
@@ -324,6 +326,8 @@ class M2VSampler(io.ComfyNode):
         )  # fmt: skip
         from_text = t2v_high is not None and request.is_from_text
         models, memory_frames = (t2v_high, t2v_low) if from_text else (model_high, model_low), 0
+        draft, prompt = shot and shot.draft, getattr(hidden, "dynprompt", None)
+        recipe, models = of_pass(draft, recipe, models, prompt)
         if from_text and recipe != recipe.for_text():
             recipe = recipe.for_text()
             log.info(

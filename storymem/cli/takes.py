@@ -10,11 +10,12 @@ from pathlib import Path
 from ..files.messages import counted, listed, short
 from ..film.finished_story import read_script
 from ..film.manifest import find_script
+from ..film.passes import pass_of
 from ..film.restore import check_story_folder, find_store
 from ..film.take_uses import find_unused, find_uses, remove_take, remove_unused
 from ..loop.shot_store import ShotStore
 from ..loop.take_names import find_key, take_name
-from ..loop.takes import read_takes, takes_of
+from ..loop.takes import Take, read_takes, takes_of
 from ..script.fields import TAKE
 from ..script.story import Story
 from .listing import tell
@@ -58,7 +59,8 @@ def _lines(options: argparse.Namespace) -> list[str]:
         return _remove(store, options.remove)
     if options.clean:
         return _clean(store, story, options.yes)
-    return _list(store, story, options.shot)
+    takes = read_takes(store, story.name, pass_of(options.folder))
+    return _list(store, story, takes, options.shot)
 
 
 def _story(folder: Path) -> Story:
@@ -68,11 +70,11 @@ def _story(folder: Path) -> Story:
     return read_script(script, folder.name)
 
 
-def _list(store: ShotStore, story: Story, number: int) -> list[str]:
+def _list(store: ShotStore, story: Story, takes: list[Take], number: int) -> list[str]:
     if not 0 <= number <= len(story.shots):
         raise ValueError(f"--shot must be from 1 to {len(story.shots)}, but it is {number}")
     uses, lines = find_uses(store), []
-    found = takes_of(story, read_takes(store, story.name))
+    found = takes_of(story, takes)
     for shot, takes in zip(story.shots, found, strict=True):
         if number and shot.index != number - 1:
             continue

@@ -48,7 +48,7 @@ def read_manifest(folder: Path | None) -> dict:
     earlier = manifest.get("earlier")
     earlier = earlier if isinstance(earlier, list) else []
     manifest["earlier"] = [_check_film(film) for film in earlier if isinstance(film, dict)]
-    for name in ("stopped", "failed"):
+    for name in ("stopped", "failed", "pass"):
         if not isinstance(manifest.get(name, ""), str):
             del manifest[name]
     manifest["films"] = check_history(manifest.get("films"))

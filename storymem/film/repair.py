@@ -15,6 +15,8 @@ from pathlib import Path
 
 from ..files.disk import explain_write_errors
 from ..files.hashing import checksum
+from ..files.names import folder_name
+from ..loop.passes import FILM, pass_of_facts
 from ..loop.reuse import is_held
 from ..loop.shot_record import Record
 from ..loop.shot_store import ShotStore
@@ -24,6 +26,7 @@ from .edited_shots import Written, written_from
 from .folder import SHOT_FILE, has_manifest
 from .folder_lock import changing
 from .manifest import MANIFEST, mark_of, read_script_copy, write_manifest
+from .passes import PASS, pass_of
 from .shot_files import as_changes
 
 logger = logging.getLogger(__name__)
@@ -49,6 +52,8 @@ def _repair(folder: Path, story: Story, store: ShotStore) -> None:
         marks = sorted(mark_of(prompt) for prompt in prompts if prompt)
         files = as_changes({f"shot_{label}.mp4": file for label, (_, file) in found.items()})
         manifest = {"name": story.name, "prompts": marks, "shots": results, **files}
+        if (found := _pass_of(folder, story)) != FILM:
+            manifest[PASS] = found
         with changing(folder):
             write_manifest(folder, manifest)
         logger.warning(
@@ -70,6 +75,11 @@ def _repair(folder: Path, story: Story, store: ShotStore) -> None:
         )
 
 
+def _pass_of(folder: Path, story: Story) -> str:
+    """Which pass a folder without a manifest is of: a film's title may end like a pass."""
+    return FILM if folder_name(story.name) == folder.name else pass_of(folder)
+
+
 def _is_plain(path: Path) -> bool:
     try:
         return path.is_file() and not path.is_symlink()
@@ -89,7 +99,8 @@ def _results(
     films = {label: path for label, path in films.items() if _is_plain(path)}
     if not films:
         return {}
-    records = list(store.records_of(story.name))
+    pass_ = _pass_of(folder, story)
+    records = [r for r in store.records_of(story.name) if pass_of_facts(r.facts) == pass_]
     by_content = {checksum(record.video): record for record in records}
     results = {}
     for label, path in films.items():

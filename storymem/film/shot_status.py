@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..files.hashing import digest_of
 from ..files.names import is_plain_name
+from ..loop.passes import FILM
 from ..loop.plan import Step
 from ..loop.shot_record import VIDEO_FILE
 from ..loop.shot_store import ShotStore
@@ -21,6 +22,7 @@ from ..loop.take_names import find_key
 from ..loop.time_left import FACT, Timed, read_timed
 from ..script.story import Shot, Story
 from .earlier_films import find_film
+from .passes import PASS
 
 DONE, LOCKED, WAITING, FAILED, DEPENDS = "done", "locked", "waiting", "failed", "depends"
 KEPT = (LOCKED, CHOSEN)
@@ -52,14 +54,14 @@ def shot_states(
         store: where takes are looked up that the script names.
     """
     film = find_film(folder, story)
-    manifest = film.manifest
+    manifest, pass_ = film.manifest, film.manifest.get(PASS, FILM)
     failed = manifest.get("failed") if manifest.get("stopped") else None
     found: list[ShotState] = []
     previous: str | None = ""  # key of the shot before; None: it may be another one
     undecided_by = 0  # number of the shot before that is to be made; 0: none
     for shot, entry in zip(story.shots, film.results(story), strict=True):
         video = _video(folder, entry)
-        key = find_key(store, shot.take) if store and shot.take else ""
+        key = find_key(store, shot.take, pass_) if store and shot.take else ""
         if key:
             shown_key, state, entry = entry.get("key"), CHOSEN, {**entry, "key": key}
             if not video or shown_key != key:  # the folder shows another one until the next run

@@ -20,6 +20,7 @@ from ..memory.frame import MemoryFrame
 from ..sampling.continuity import ShotPlan
 from ..script.prompt_weights import has_weights
 from .neutral_inputs import inputs_that_count
+from .passes import DRAFT_FACT
 from .plan import Loop
 from .shot_memory import ShotMemory
 
@@ -38,6 +39,8 @@ def own_key(loop: Loop, plan: ShotPlan) -> str:
         del described["shot"][name]
     described.pop("has_start")
     described["shot"] = inputs_that_count("Shot", described["shot"])
+    if plan.draft:  # how many frames it may see counts by those that it does see
+        del described["draft"]["max_frames"]
     described = inputs_that_count("ShotPlan", described)
     if is_plain_text(loop, plan):
         described["text"] = "plain"
@@ -82,6 +85,7 @@ def telling_facts(loop: Loop, plan: ShotPlan) -> dict:
         "memory": _describe_memory(loop.bank, edits_at(loop.bank.edits, loop.story, shot.index)),
         "start": [frame.digest for frame in loop.start_frames],
     }
+    facts |= {DRAFT_FACT: asdict(plan.draft)} if plan.draft else {}
     return facts | ({"text": "plain"} if is_plain_text(loop, plan) else {})
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 # Node id, or class of the headless runner's settings -> input -> value that changes nothing.
 NEUTRAL: dict[str, dict[str, object]] = {
-    "StoryMemBeginStory": {"negative": ""},
+    "StoryMemBeginStory": {"negative": "", "pass": "film"},
     "StoryMemEvaluateStory": {"aesthetic_every": 1, "partial": False},
     "StoryMemJoinStory": {"fps": 16.0},
     "StoryMemKeyframeSelect": {"known_threshold": 0.9},
@@ -53,10 +53,11 @@ NEUTRAL: dict[str, dict[str, object]] = {
         "redo_shots": "",
         "redo_take": 1,
         "after_redo": "recompute",
+        "pass": "film",
     },
     "StoryMemTinyTextEncoder": {"negative_prompt": ""},
     "Shot": {"take": ""},
-    "ShotPlan": {},
+    "ShotPlan": {"draft": None},
     "RunSettings": {},
     "Recipe": {
         "scheduler": "simple",

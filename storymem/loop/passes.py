@@ -7,12 +7,14 @@ the loop (``LoopSettings.draft``) and in each shot's plan. ``None`` is the film:
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ..files.messages import shown
 from ..sampling.draft import Draft
 
 FILM = "film"
+DRAFT_FACT = "draft"  # in a record: what its pass set; a film's has none
 PASSES = (FILM, "draft", "stills")  # what an artist chooses from
 MOST_REHEARSALS = 3
 FURTHER_DRAFTS = ("draft2", "draft3")  # of a story that is rehearsed more than once
@@ -53,6 +55,13 @@ def rehearsal_draft(number: int, settings: Draft | None = None) -> Draft:
 def pass_name(draft: Draft | None) -> str:
     """What a pass is called, the film's included."""
     return draft.name if draft else FILM
+
+
+def pass_of_facts(facts: object) -> str:
+    """Which pass a record says that its shot is of; anybody may have written it."""
+    told = facts.get(DRAFT_FACT) if isinstance(facts, Mapping) else None
+    name = told.get("name") if isinstance(told, Mapping) else FILM
+    return name if name in ALL_PASSES else FILM
 
 
 def check_draft(draft: Draft) -> Draft:

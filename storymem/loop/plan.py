@@ -15,7 +15,9 @@ from ..memory.edits import NO_EDITS
 from ..memory.embedders import Embedder
 from ..memory.frame import MemoryFrame
 from ..sampling.continuity import LOOP_CONTINUITY, ShotPlan, choose_mode
+from ..sampling.draft import Draft
 from ..script.story import Shot, Story
+from .passes import pass_name
 from .shot_memory import ShotMemory
 from .shot_record import Record
 from .shot_store import ShotResult, ShotStore
@@ -50,6 +52,12 @@ class LoopSettings:
     redo: tuple[int, ...] = ()  # shot indices, from 0
     take: int = 1  # another take, another seed
     keep_later: bool = False  # keep shots of which only what came before changed
+    draft: Draft | None = None  # of a pass before the film; None: the film
+
+    @property
+    def pass_name(self) -> str:
+        """Which pass is made: ``film`` or a draft's name."""
+        return pass_name(self.draft)
 
     def range(self, story: Story) -> range:
         """Indices of the shots to work on.
@@ -156,7 +164,8 @@ def plan_shot(
     has_start: bool = False,
 ) -> ShotPlan:
     """What the body is told about a shot: prompt, negative prompt, mode and seed are decided
-    here. A shot that has a start image begins with that, and so with a cut."""
+    here. A shot that has a start image begins with that, and so with a cut; so does every still,
+    which shows the one before it by memory alone."""
     if settings.continuity not in LOOP_CONTINUITY:
         raise ValueError(
             f"continuity must be one of {', '.join(LOOP_CONTINUITY)}, but it is "
@@ -167,9 +176,10 @@ def plan_shot(
     if shot.index in settings.redo:
         seed = int(digest_of(["take", settings.take, shot.index, shot.seed])[:8], 16)
         shot = replace(shot, seed=seed)
-    has_previous = has_previous and not has_start
+    draft = settings.draft
+    has_previous = has_previous and not has_start and not (draft and draft.is_stills)
     mode = choose_mode(shot, settings.continuity, has_previous=has_previous)
-    return ShotPlan(shot, story.name, story.prompt_of(shot), mode, has_start)
+    return ShotPlan(shot, story.name, story.prompt_of(shot), mode, has_start, draft)
 
 
 def plan_in(loop: Loop, shot: Shot, *, has_previous: bool) -> ShotPlan:

@@ -7,13 +7,14 @@ earlier versions say less; what they do not say is not guessed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from ..files.hashing import digest_of
 from ..files.messages import listed
 from ..script.cast import strip_mentions
 from .cache_keys import telling_facts
 from .changed_inputs import BodyNames, body_changes, changed
+from .passes import DRAFT_FACT
 from .plan import Loop, Step
 
 MOST = 3  # changes that are named of one shot
@@ -28,6 +29,11 @@ MEMORY = {  # a fact of a record -> how the artist knows it
     "clicks": "what was kept, dropped or pinned in the memory gallery",
     "pins": "which pictures of the memory bank are pinned",
 }
+# How changes of what a pass overrides begin.
+OF_PASS = tuple(
+    f"{n} of "
+    for n in ("steps", "cfg", "cfg_low", "width", "height", "sampler_name", "scheduler", "shift")
+)
 UNTOLD = "of something that was not written down when it was made (by an earlier version)"
 UNTOLD_BODY = (
     "the nodes or models that make it are others (an earlier version did not write down which)"
@@ -60,12 +66,15 @@ def find_regenerations(
         facts = loop.store.find_facts(step.earlier.get("key"))
         if facts is None or step.earlier.get("key") == step.key:  # damaged, which is told
             continue
-        reasons = _shot_changes(loop, step, facts)
+        reasons = _draft_changes(step, facts)
+        is_same_pass = not reasons
+        reasons += _shot_changes(loop, step, facts)
         if facts.get("own") != step.own and facts.get("body") != digest_of(loop.body):
             body = str(facts.get("body"))
             if body not in bodies:
                 bodies[body] = _body_changes(loop, body, names)
-            reasons += bodies[body]
+            # What a draft's settings change of the nodes is told once.
+            reasons += [r for r in bodies[body] if is_same_pass or not r.startswith(OF_PASS)]
         if not reasons and step.plan.shot.index in loop.settings.redo:
             continue  # as the artist says
         told = facts.get("shot_prompt", step.plan.shot.prompt)
@@ -96,6 +105,17 @@ def regeneration_lines(found: Sequence[Regeneration], steps: Sequence[Step]) -> 
 
 
 # --- inside --------------------------------------------------------------------------------------
+
+
+def _draft_changes(step: Step, facts: Mapping) -> list[str]:
+    """Which settings of a draft are not what they were."""
+    was = facts.get(DRAFT_FACT)
+    if step.plan.draft is None or not isinstance(was, Mapping) or facts.get("own") == step.own:
+        return []
+    now = asdict(step.plan.draft)
+    names = [name for name in now if name not in ("name", "max_frames")]
+    differ = [name for name in names if was.get(name) != now[name]]
+    return [changed(f"{name} of the {now['name']}", was.get(name), now[name]) for name in differ]
 
 
 def _shot_changes(loop: Loop, step: Step, facts: Mapping) -> list[str]:

@@ -55,8 +55,10 @@ class RunClock:
         sees_memory: bool = True,
     ):
         self._loop, self._steps, self._asked = loop, steps, asked
-        self._most_memory = loop.bank.max_frames if sees_memory else 0
-        self._machine, self._pace = machine, pace_of(loop.body)
+        most, draft = loop.bank.max_frames, loop.settings.draft
+        most = min(most, draft.max_frames) if draft and draft.max_frames else most
+        self._most_memory = most if sees_memory else 0
+        self._machine, self._pace = machine, pace_of(loop.body, loop.settings.draft)
         self._timed = [*timed_results(shots.values())]
         if any(step.record is None for step in steps) and not self._knows_enough():
             found = _newest_of_store(loop.store.root)
@@ -150,6 +152,7 @@ class RunClock:
 
     def _work_of(self, step: Step, memory: int) -> Work:
         frames = step.plan.shot.length or self._asked.frames
+        frames = step.plan.draft.length_of(frames) if step.plan.draft else frames
         return replace(self._asked, frames=frames, memory=memory)
 
     def _memory_of(self, step: Step) -> int:

@@ -11,6 +11,7 @@ from ..memory.edits import NO_EDITS, undo_edits
 from ..memory.edits_from import edits_at
 from ..memory.frame import MemoryFrame
 from ..script.story import Shot
+from .draft_memory import begin_draft_memory
 from .plan import Loop
 from .shot_memory import PROVENANCE, WINDOW, ShotMemory, shot_memory
 
@@ -18,6 +19,8 @@ from .shot_memory import PROVENANCE, WINDOW, ShotMemory, shot_memory
 def begin_memory(loop: Loop, shot: Shot, bank: MemoryBank) -> ShotMemory:
     """What a shot of a run sees, by the bank that the shot before it left, or the story's first."""
     bank = bank_at_start(loop, shot, with_settings(loop, bank, shot.index))
+    if loop.settings.draft is not None:
+        return begin_draft_memory(loop, shot, bank)
     return shot_memory(bank, loop.story, shot, embedder=loop.embedder)
 
 

@@ -22,6 +22,7 @@ from ..memory.edits_from import edits_at, lost_edits
 from ..script.story import Shot
 from .begin import load_result
 from .cache_keys import own_key, shot_key, telling_facts
+from .draft_memory import hold_still, remember_still
 from .given_edits import check_edits, given_digests
 from .plan import Loop, Step, plan_in
 from .reuse import is_held, latest_results
@@ -33,6 +34,7 @@ from .shot_store import ShotResult
 from .take_names import find_take, missing_takes
 from .time_left import FACT
 
+USUAL_LENGTH = 81  # frames of a shot, where nothing says how many
 LOCKED = "locked"  # why an older result is kept
 CHOSEN = "chosen"  # the script names this take
 logger = logging.getLogger(__name__)
@@ -89,11 +91,13 @@ def finish_shot(
     crf: int,
     metadata: Mapping[str, str] | None = None,
     work: Mapping | None = None,
+    length: int = 0,
 ) -> tuple[Record, ShotResult]:
     """Take the repeated frames off and put the shot on disk.
 
     Args:
         work: how long it took (see :mod:`storymem.loop.time_left`), where that is known.
+        length: frames for which a still stands in the film, where its script says none.
 
     Raises:
         ValueError: naming the shot, when nothing is left or the frames are no pictures.
@@ -127,6 +131,9 @@ def finish_shot(
     loop.store.keep_body(loop.body)
     bank = bank.with_edits(edits_at(loop.bank.edits, loop.story, shot.index))
     bank = with_prompt(bank, loop.story, shot)
+    if step.plan.draft and step.plan.draft.is_stills:
+        bank = remember_still(bank, frames, loop.story.name, shot)
+        frames = hold_still(frames, shot.length or length or USUAL_LENGTH)
     return loop.store.commit(step.key, frames[given:], bank, facts, crf=crf, metadata=metadata)
 
 
@@ -193,7 +200,8 @@ def lock_warnings(loop: Loop, steps: Sequence[Step]) -> list[str]:
     """
     open_ones = [s.plan.shot for s in steps if s.reason != CHOSEN]
     shots = [shot for shot in open_ones if shot.index not in loop.settings.redo]
-    missing = missing_takes(loop.store, shots) + lost_edits(loop.bank.edits, loop.story)
+    missing = missing_takes(loop.store, shots, loop.settings.pass_name)
+    missing += lost_edits(loop.bank.edits, loop.story)
     held = (LOCKED, CHOSEN)
     last = max((i for i, step in enumerate(steps) if step.reason not in held), default=0)
     stale = [s for s in steps[:last] if s.reason in held and _remembers_otherwise(loop, s)]
@@ -263,7 +271,7 @@ def _keep_chosen(loop: Loop, step: Step) -> bool:
     shot = step.plan.shot
     record = None
     if shot.take and shot.index not in loop.settings.redo:
-        record = find_take(loop.store, shot.take)
+        record = find_take(loop.store, shot.take, loop.settings.pass_name)
     if record is not None:
         step.record, step.reason = record, CHOSEN
     return record is not None

@@ -65,7 +65,8 @@ class LoopState:
         step.key, step.seen = shot_key(step.own, memory, given), memory.bank.seen
         step.saw = tuple(frame.digest for frame in memory.frames)
         held = self.locked.get(shot.index, "") if shot.lock else ""
-        for key, reason in ((find_key(loop.store, shot.take), CHOSEN), (held, LOCKED)):
+        chosen = find_key(loop.store, shot.take, loop.settings.pass_name)
+        for key, reason in ((chosen, CHOSEN), (held, LOCKED)):
             if key == step.key:
                 break
             if self._find_whole(key):

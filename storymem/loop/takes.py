@@ -19,6 +19,7 @@ from ..files.names import is_digest
 from ..script.cast import strip_mentions
 from ..script.story import Shot, Story
 from .changed_inputs import BodyNames, body_changes
+from .passes import pass_of_facts
 from .shot_record import MALFORMED, RECORD_FILE, VIDEO_FILE
 from .shot_store import ShotStore
 
@@ -59,10 +60,12 @@ class Take:
         return row if isinstance(row, str) else ""
 
 
-def read_takes(store: ShotStore, story: str | None = None) -> list[Take]:
-    """Every record of stories of this name (of all stories without one), oldest first; damage of
-    its video is not looked for."""
+def read_takes(store: ShotStore, story: str | None = None, pass_: str = "") -> list[Take]:
+    """Every record of stories of this name (of all stories without one) and of this pass (of all
+    passes without one), oldest first; damage of its video is not looked for."""
     found = _records(store.root)
+    if pass_:
+        found = [take for take in found if pass_of_facts(take.facts) == pass_]
     if story is not None:
         found = [take for take in found if take.facts.get("story") == story]
     return sorted(found, key=lambda take: (take.when, take.key))

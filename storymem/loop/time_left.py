@@ -23,6 +23,7 @@ from ..files.harmless import harmless
 from ..files.hashing import digest_of
 from ..files.json_text import parse_json
 from ..sampling.conditioning import VAE_STRIDE, latent_frames
+from ..sampling.draft import Draft
 
 FACT = "work"  # its name in a record
 EVEN_TOKENS = 18_000  # where attention takes as long as all the rest of a forward pass (see above)
@@ -154,15 +155,16 @@ def machine_of(*described: object) -> str:
 
 
 @harmless("")
-def pace_of(body: str) -> str:
+def pace_of(body: str, draft: Draft | None = None) -> str:
     """A mark of what makes the shots: the same for bodies of which only sizes, lengths, steps,
-    seeds and texts differ, another one for other models."""
+    seeds and texts differ, another one for other models, and for each pass before the film."""
     try:
         value = parse_json(body)
         told = _without_sizes(value) if isinstance(value, dict) else _lines(value)
     except ODD:
         told = body
-    return digest_of(["pace", told])[:MARK_DIGITS]
+    of_pass = [draft.name, draft.cfg, draft.lora_high, draft.lora_low] if draft else []
+    return digest_of(["pace", told, *of_pass])[:MARK_DIGITS]
 
 
 def spoken(seconds: float) -> str:

@@ -8,6 +8,7 @@ import torch
 
 from ..script.continuity import CONTINUED, MODE_OF_CONTINUITY, Mode
 from ..script.story import Shot
+from .draft import Draft
 
 LOOP_CONTINUITY = (*CONTINUED, "cut")  # cut: shots know nothing of each other's frames
 CONTINUITY_CHOICES = ("auto", *MODE_OF_CONTINUITY)  # of one sampled shot
@@ -23,6 +24,7 @@ class ShotPlan:
     prompt: str  # character description included
     mode: Mode = "m2v"
     has_start: bool = False  # whether it begins from a picture of its own
+    draft: Draft | None = None  # what the pass before the film sets; None: the film
 
     @property
     def overlap_frames(self) -> int:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from .recipe import Recipe
 
 NO_LORA = "none"
 SIZE_STEP = 16  # pixels: what a shot's width and height are multiples of
@@ -20,6 +22,7 @@ BASE_SIZES = (
 BASE_AREA = 832 * 480  # pixels
 SAME_SHAPE = 1.06  # ratios of width to height that differ by less are one shape
 # What models that were distilled to few steps are sampled with, as their authors publish it.
+SAMPLER_FIELDS = {"sampler_name": "sampler"}  # of a recipe, where an input is called otherwise
 OF_DISTILLED = {"sampler_name": "euler", "scheduler": "simple", "shift": 5.0}
 
 
@@ -86,6 +89,12 @@ class Draft:
             if self.has_lora:
                 found |= OF_DISTILLED
         return {name: value for name, value in found.items() if inputs.get(name) != value}
+
+    def recipe_of(self, recipe: Recipe) -> Recipe:
+        """How a shot of this pass is sampled, by the film's own recipe; see ``overrides``."""
+        found = self.overrides({"steps": recipe.steps})
+        names = {name: SAMPLER_FIELDS.get(name, name) for name in found}
+        return replace(recipe, **{names[name]: value for name, value in found.items()})
 
 
 def _base_size(width: int, height: int) -> tuple[int, int]:

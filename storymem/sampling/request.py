@@ -57,7 +57,8 @@ def request_shot(
 
     Args:
         memory: the frames that the shot sees.
-        shot: the shot of a story; its length, seed and continuity win. ``None``: one by itself.
+        shot: the shot of a story; its length, seed and continuity win, and a pass before the film
+            has a size and a length of its own. ``None``: one by itself.
         previous_frames: ``[T, H, W, 3]``, the end of the shot before.
         start_image: ``[1, H, W, 3]``. One that is there for a whole story begins its first shot
             only, unless the shot has it for its own (``has_start``) or ``continuity`` is ``cut``.
@@ -84,6 +85,9 @@ def request_shot(
         given = _require_one_image(start_image)
     if shot is not None and shot.shot.length is not None:
         length = shot.shot.length
+    if shot is not None and shot.draft is not None:
+        width, height = shot.draft.size_of(width, height)
+        length = shot.draft.length_of(length)
     check_size(width, height, length)
     if continued and length <= continued:
         raise ValueError(

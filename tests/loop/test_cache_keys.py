@@ -182,7 +182,7 @@ def test_what_a_later_version_adds_counts_where_it_changes_the_shot(loop, monkey
         return LaterPlan(**vars(PLAN), **later)
 
     assert own_key(loop, plan())[:16] != OWN, "a field that is not listed counts always"
-    monkeypatch.setitem(NEUTRAL, kind, {"later": "as before"})
+    monkeypatch.setitem(NEUTRAL, kind, {**NEUTRAL[kind], "later": "as before"})
     assert own_key(loop, plan())[:16] == OWN
     assert own_key(loop, plan(later="otherwise"))[:16] != OWN
 
