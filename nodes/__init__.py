@@ -9,7 +9,7 @@ from comfy_api.latest import ComfyExtension, io
 from . import board, evaluate, story, tiny
 from .host import server
 from .loop import draft_settings, expansion, open_close, plan_routes, start_images, state_nodes
-from .memory import aesthetic_filter, bank, bank_folder, embedders, keyframes
+from .memory import aesthetic_filter, bank, bank_folder, embedders, keyframes, rehearsal
 from .page import (
     bank_ui,
     board_routes,
@@ -26,6 +26,7 @@ MODULES = (
     story,
     bank,
     bank_folder,
+    rehearsal,
     embedders,
     keyframes,
     aesthetic_filter,

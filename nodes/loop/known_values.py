@@ -18,6 +18,7 @@ from ...storymem.script.story import Story
 from ..host import executor as host_cache
 from ..memory.bank import MORE_IMAGES, edit_bank, make_bank
 from ..memory.bank_folder import LoadMemoryBank
+from ..memory.rehearsal import make_rehearsal
 from ..story import LoadStory
 from .draft_settings import DraftSettings
 from .start_images import find_pictures
@@ -146,6 +147,11 @@ class KnownValues:
     async def _draft(self, node_id: str) -> list:
         return list(DraftSettings.execute(**await self.inputs(node_id)).args)
 
+    async def _rehearsal(self, node_id: str) -> list:
+        if "scorer" in self.dynprompt.get_node(node_id)["inputs"]:  # its model would be loaded
+            raise self._not_known(node_id)
+        return [make_rehearsal(**await self.inputs(node_id)).bank]
+
     async def _without_embedder(self, node_id: str) -> dict:
         """Only the policy ``relevant`` asks the embedder, whose model is loaded for it."""
         inputs = await self.inputs(node_id, "embedder")
@@ -161,6 +167,7 @@ OWN = {
     "StoryMemLoadMemoryBank": KnownValues._loaded_bank,
     "StoryMemEditMemoryBank": KnownValues._edited_bank,
     "StoryMemSaveMemoryBank": KnownValues._saved_bank,
+    "StoryMemRehearsal": KnownValues._rehearsal,
 }
 
 

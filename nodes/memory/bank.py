@@ -154,7 +154,7 @@ class MemoryBankNode(io.ComfyNode):
     async def validate_inputs(cls, edits=None):
         try:
             # In a thread: the host asks in the loop that answers everybody's requests.
-            await asyncio.to_thread(lambda: _edit_images(BankEdits.parse(edits or "")))
+            await asyncio.to_thread(lambda: edit_images(BankEdits.parse(edits or "")))
         except ValueError as error:
             return short_places(str(error))
         return True
@@ -162,7 +162,7 @@ class MemoryBankNode(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, edits="", **_):
         try:
-            files = _edit_images(BankEdits.parse(edits or ""))
+            files = edit_images(BankEdits.parse(edits or ""))
         except ValueError as error:
             return str(error)
         return [mark_of(name, path) for name, path in files]
@@ -208,7 +208,7 @@ def make_bank(
         sink=sink,
         pinned=pin_references,
         names=[name.strip() for name in reference_names.split(",") if name.strip()],
-        added={name: read_picture(path) for name, path in _edit_images(clicks)},
+        added={name: read_picture(path) for name, path in edit_images(clicks)},
         edits=clicks,
         policy=policy,
         embedder=embedder,
@@ -235,7 +235,7 @@ def log_warnings(bank) -> None:
         logger.warning("StoryMem: %s", warning)
 
 
-def _edit_images(edits: BankEdits) -> list[tuple[str, Path]]:
+def edit_images(edits: BankEdits) -> list[tuple[str, Path]]:
     """The pictures that clicks added: names, and files of the input folder.
 
     Raises:

@@ -8,7 +8,6 @@ nobody is ever alone, of those in company.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -19,17 +18,26 @@ import torch
 from ..files.messages import count_shots, counted, listed, shown
 from ..loop.shot_store import ShotStore
 from ..memory.bank import MAX_DROPPED, MemoryBank
+from ..memory.edits import BankEdits
 from ..memory.frame import REFERENCE_SHOT, MemoryFrame
 from ..memory.retrieval import known_names, names_in_frame
 from ..script.cast import MAX_NAMES, named_in
 from ..script.story import Story
-from .manifest import read_manifest
+from ..selection.preprocess import selection_frame
+from ..selection.scorers import Scorer
+from .passes import pass_of
 from .shown_shots import ShownShot, shown_shots
 
 RULES = ("sharpest", "first")
 OTHERS_PER_NAME = 3  # that the artist may choose instead, with a click
 MOST_FRAMES_PER_NAME = 10  # no shot sees more frames than that of all together
-PASS_FOLDER = re.compile(r"\.(draft|stills)([0-9]{0,3})$")
+PASS_WORDS = {
+    "film": "the film's",
+    "draft": "the draft's",
+    "draft2": "the second draft's",
+    "draft3": "the third draft's",
+    "stills": "the stills'",
+}
 Score = Callable[[torch.Tensor], float]  # of a frame, uint8 [H, W, 3]; higher is better
 
 
@@ -50,6 +58,10 @@ class Rehearsal:
     bank: MemoryBank  # that of before, and the frames, pinned and named
     frames: tuple[RehearsedFrame, ...]  # as chosen, before any click
     notes: tuple[str, ...] = ()  # what the artist should know, such as who is never seen
+
+    def with_edits(self, edits: BankEdits) -> Rehearsal:
+        """The same with an artist's clicks, instead of those of before."""
+        return replace(self, bank=self.bank.with_edits(edits))
 
 
 def sharpness(picture: torch.Tensor) -> float:
@@ -123,19 +135,24 @@ def rehearse(
     notes = _notes(story, shots, unseen)
     if not wanted:
         notes.append("everybody has a picture already: nothing is taken from the rehearsal")
-    frames, others = choice.frames(_next_number(bank))
+    frames, others = choice.frames(next_number(bank))
     pictures, more = _with_room(bank, frames, cast, shots)
     return Rehearsal(bank.remember(pictures, dropped=others), frames, (*notes, *more))
 
 
+def parse_places(text: str) -> tuple[str, ...]:
+    """Places as an artist lists them, with commas between."""
+    return tuple(dict.fromkeys(place.strip() for place in text.split(",") if place.strip()))
+
+
+def score_with(scorer: Scorer) -> Score:
+    """How good ``scorer`` finds a frame, which it sees as it sees keyframes."""
+    return lambda picture: scorer.score(selection_frame(picture)[None])[0]
+
+
 def describe_pass(folder: Path) -> str:
     """Whose shots those of a folder are, as in ``the draft's shot 6``."""
-    said = read_manifest(folder).get("pass")
-    match = PASS_FOLDER.search(folder.name)
-    name = said if isinstance(said, str) and said.isalnum() and len(said) < 20 else ""
-    name = name or (match[1] if match else "film")
-    number = f" {match[2]}" if match and match[2] else ""
-    return f"the {name}{number}'s"
+    return PASS_WORDS[pass_of(folder)]
 
 
 class _Cast:
@@ -234,7 +251,7 @@ def _shown_by(bank: MemoryBank, story: Story) -> set[str]:
     }
 
 
-def _next_number(bank: MemoryBank) -> int:
+def next_number(bank: MemoryBank) -> int:
     """Behind the pictures that a bank begins with."""
     held = (*bank.frames, *bank.dropped)
     return max((f.frame + 1 for f in held if f.shot == REFERENCE_SHOT), default=0)
@@ -272,7 +289,7 @@ def _notes(story: Story, shots: Sequence[ShownShot], unseen: Sequence[str]) -> l
         )
     if unseen:
         notes.append(
-            f"no finished shot of the rehearsal names {listed(unseen)}: nobody knows what "
-            f"{'it looks' if len(unseen) == 1 else 'they look'} like before the film shows it"
+            f"no finished shot of the rehearsal names {listed(unseen)}: their looks are not known "
+            "before the film shows them"
         )
     return notes

@@ -44,13 +44,25 @@ def lost_edits(edits: BankEdits, story: Story) -> list[str]:
     ]
 
 
+def joined(edits: BankEdits, more: BankEdits) -> BankEdits:
+    """The clicks of both; of two on one frame that of ``more`` counts."""
+    names = (*more.names, *(pair for pair in edits.names if more.label_of(pair[0]) is None))
+    return replace(
+        _with(edits, more),
+        images=tuple(dict.fromkeys((*edits.images, *more.images))),
+        names=names,
+        later=(*edits.later, *more.later),
+        given=None,
+    )
+
+
 def _find(later: LaterEdits, shots: Sequence[Shot]) -> Shot | None:
     by_row = [shot for shot in shots if later.row and shot.row == later.row]
     by_label = [shot for shot in shots if later.shot and shot.label == later.shot]
     return next(iter((*by_row, *by_label)), None)
 
 
-def _with(edits: BankEdits, later: LaterEdits) -> BankEdits:
+def _with(edits: BankEdits, later: LaterEdits | BankEdits) -> BankEdits:
     changed = {}
     for kind in KINDS:
         own = getattr(later, kind)

@@ -256,8 +256,8 @@ def test_sharpness_is_the_mean_difference_of_neighbours():
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("Tale.draft", "the draft's"), ("Tale.draft3", "the draft 3's"),
-        ("Tale.stills", "the stills's"), ("Tale", "the film's"),
+        ("Tale.draft", "the draft's"), ("Tale.draft3", "the third draft's"),
+        ("Tale.stills", "the stills'"), ("Tale", "the film's"),
     ],
 )  # fmt: skip
 def test_a_pass_is_called_by_its_folder(tmp_path, name, words):

@@ -10,6 +10,7 @@ import torch
 from storymem.files.hashing import checksum, digest_of
 from storymem.files.video import write_video
 from storymem.film.manifest import update_manifest, write_script_copy
+from storymem.film.passes import PASS, split_pass
 
 HEIGHT, WIDTH = 32, 48
 
@@ -42,6 +43,8 @@ def show_shots(folder: Path, story, shots: dict[int, list[np.ndarray]], **change
             "file": path.name,
             "sha256": checksum(path),
         }
+    if (pass_ := split_pass(folder.name)[1]) != "film":
+        changes = {PASS: pass_, **changes}
     update_manifest(folder, story, shots=entries, **changes)
     write_script_copy(folder, story)
     return folder

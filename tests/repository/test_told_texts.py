@@ -26,6 +26,7 @@ TOLD = {  # where the sentences are: in these functions, or in the whole file
     "storymem/loop/disk_space.py": (), "storymem/loop/given_edits.py": ("check_edits",),
     "storymem/loop/shot_store.py": ("find",), "storymem/film/earlier_films.py": ("notices_of",),
     "storymem/memory/edits_from.py": ("lost_edits",),
+    "storymem/film/rehearsal.py": ("_notes", "_with_room"),
 }  # fmt: skip
 PARTS = {  # what is in the middle of a sentence
     "USED_ONLY_BY_WIRE[kind]": ["the keyframes are", "what it keeps is", "the matched frames are"],

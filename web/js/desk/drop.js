@@ -1,6 +1,6 @@
-/** A picture that is dropped anywhere on Memory Bank becomes a reference, not only on its gallery. */
+/** A picture that is dropped anywhere on Memory Bank or Rehearsal Memory becomes a reference, not only on its gallery. */
 import { app } from "../../../../scripts/app.js";
-import { MEMORY_BANK, kindOf } from "../shared/graph.js";
+import { MEMORY_BANK, REHEARSAL, kindOf } from "../shared/graph.js";
 
 const KINDS = ["Files", "text/uri-list"]; // from the computer, or a picture of the page itself
 
@@ -14,7 +14,7 @@ function hasPicture({ dataTransfer }) {
 app.registerExtension({
   name: "StoryMem.Drop",
   nodeCreated(node) {
-    if (kindOf(node) !== MEMORY_BANK) return;
+    if (![MEMORY_BANK, REHEARSAL].includes(kindOf(node))) return;
     const { onDragOver, onDragDrop } = node;
     node.onDragOver = function over(event) {
       return hasPicture(event) || Boolean(onDragOver?.call(this, event));

@@ -1,7 +1,7 @@
 /** The memory gallery of one node: what the story remembers, and what the artist changes in it. */
 import { app } from "../../../../scripts/app.js";
 import { soon } from "../shared/dom.js";
-import { MEMORY_BANK, everyNode, kindOf } from "../shared/graph.js";
+import { MEMORY_BANK, REHEARSAL, everyNode, kindOf } from "../shared/graph.js";
 import { noteChange } from "../shared/host.js";
 import { t } from "../shared/texts.js";
 import { continues, isPicture, upload } from "./bank.js";
@@ -19,6 +19,7 @@ export class Gallery {
   constructor(node) {
     this.node = node;
     this.isBank = kindOf(node) === MEMORY_BANK;
+    this.isRehearsal = kindOf(node) === REHEARSAL;
     this.own = null; // the bank that this node gave
     this.story = null; // Memory Bank only: the newest bank that grew from its own
     this.message = "";
@@ -30,10 +31,10 @@ export class Gallery {
       addFiles: (files) => this.addFiles(files),
       addUrl: (url) => this.addUrl(url),
     };
-    this.view = new GalleryView({ ...this.doings, takesPictures: this.isBank, chooser: this.seen.element });
+    this.view = new GalleryView({ ...this.doings, takesPictures: this.isBank || this.isRehearsal, chooser: this.seen.element });
     this.views = [this.view];
     this.put(node, this.view);
-    if (this.isBank) hide(this.widget);
+    if (this.isBank || this.isRehearsal) hide(this.widget);
   }
 
   put(place, view) {
@@ -47,7 +48,7 @@ export class Gallery {
 
   /** Show it on a subgraph around its node, too. */
   showOn(place) {
-    const view = new GalleryView({ ...this.doings, takesPictures: this.isBank });
+    const view = new GalleryView({ ...this.doings, takesPictures: this.isBank || this.isRehearsal });
     this.views.push(view);
     this.put(place, view);
     this.draw();
@@ -57,19 +58,24 @@ export class Gallery {
     return this.node.widgets?.find((widget) => widget.name === "edits");
   }
 
-  /** The Memory Bank node whose edits change this bank. */
+  /** The node whose edits change this bank: a Memory Bank, else a Rehearsal Memory. */
   get source() {
     return sourceOf(this.node);
   }
 
+  /** Whether the edits are this node's own. */
+  get isSource() {
+    return this.source === this.node;
+  }
+
   /** The bank to show. */
   get bank() {
-    if (!this.isBank) return this.own ?? galleryOf(this.source)?.bank ?? null;
+    if (!this.isBank) return this.own ?? (this.isSource ? null : galleryOf(this.source)?.bank ?? null);
     return this.story && (!this.own || continues(this.story, this.own)) ? this.story : this.own;
   }
 
   get images() {
-    return this.isBank ? this.readEdits().edits.images : [];
+    return this.isSource ? this.readEdits().edits.images : [];
   }
 
   /** `{ edits, problem }`: what the Memory Bank's widget holds; a problem when it cannot be changed. */
@@ -184,13 +190,13 @@ export class Gallery {
       dropped,
       images: images.map((name) => ({ name, isNew: !names.has(name), canRemove: !state.problem })),
       undo: [...kept, ...dropped].filter(({ actions }) => actions.includes("undo")).length,
-      clear: this.isBank ? edit.countEdits(state.edits) : 0,
+      clear: this.isSource ? edit.countEdits(state.edits) : 0,
       broken: state.problem === "broken",
     };
   }
 
   status(bank) {
-    if (!bank) return t(this.isBank ? "gallery.empty.bank" : "gallery.empty");
+    if (!bank) return t(this.isBank ? "gallery.empty.bank" : this.isRehearsal ? "gallery.empty.rehearsal" : "gallery.empty");
     if (!bank.count) return t("gallery.sees.none");
     const used = bank.frames.filter((frame) => !["waiting", "open"].includes(frame.role)).length;
     const places = Math.min(bank.max_frames, bank.count);
@@ -252,7 +258,7 @@ export class Gallery {
   /** What a workflow file keeps: nothing when the Memory Bank keeps the same. */
   saved() {
     const { bank } = this;
-    const same = !this.isBank && JSON.stringify(galleryOf(this.source)?.bank ?? null);
+    const same = !this.isSource && JSON.stringify(galleryOf(this.source)?.bank ?? null);
     return bank && JSON.stringify(bank) !== same ? bank : undefined;
   }
 }

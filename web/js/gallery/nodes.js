@@ -1,20 +1,24 @@
 /** Which nodes a gallery belongs to. */
-import { MEMORY_BANK, everyNode, kindOf, storyNodesOf, upstream } from "../shared/graph.js";
+import { MEMORY_BANK, REHEARSAL, everyNode, kindOf, storyNodesOf, upstream } from "../shared/graph.js";
 
 export const CARRIERS = new Set(["STORYMEM_BANK", "STORYMEM_FLOW", "STORYMEM_STATE", "*"]);
 
 export const galleryOf = (node) => node?.storymemGallery;
 
-/** The Memory Bank node that a node's bank grew from; null when there is none. */
+/**
+ * The node that keeps the clicks on a node's bank: the Memory Bank that the bank grew from, else its
+ * Rehearsal Memory; null when there is none.
+ */
 export function sourceOf(node) {
-  if (kindOf(node) === MEMORY_BANK) return node;
-  for (const found of upstream(node, CARRIERS)) if (kindOf(found) === MEMORY_BANK) return found;
-  return null;
+  const above = [node, ...upstream(node, CARRIERS)];
+  return above.find((found) => kindOf(found) === MEMORY_BANK)
+    ?? above.find((found) => kindOf(found) === REHEARSAL) ?? null;
 }
 
-/** Where loops begin: nodes that take a story and a bank. */
+/** Where loops begin: nodes that take a story and a bank, but what only makes a bank of them. */
 function* loopStarts() {
   for (const node of everyNode()) {
+    if (kindOf(node) === REHEARSAL) continue;
     const types = new Set((node.inputs ?? []).map(({ type }) => type));
     if (types.has("STORYMEM_STORY") && types.has("STORYMEM_BANK")) yield node;
   }

@@ -6,6 +6,7 @@ export const LOOP_OPEN = "StoryMemShotLoopOpen";
 export const LOOP_CLOSE = "StoryMemShotLoopClose";
 export const MEMORY_BANK = "StoryMemMemoryBank";
 export const PREVIEW_BANK = "StoryMemPreviewMemoryBank";
+export const REHEARSAL = "StoryMemRehearsal";
 export const REMEMBER = "StoryMemRemember";
 
 const STORY_TYPES = new Set(["STORYMEM_STORY", "STORYMEM_FLOW", "*"]);

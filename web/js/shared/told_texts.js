@@ -89,4 +89,12 @@ export const TOLD_TEXTS = [
   ["a finished shot is damaged and counts as missing: {folder} ({why})", "一个已完成的镜头已损坏，按缺失处理：{folder}（{why}）"],
   ["{node} reports a change on every run, so no finished shot can be reused; take it out of the loop or fix its seed",
     "{node} 每次运行都报告有变化，因此已完成的镜头都无法复用；请把它移出循环，或固定它的种子"],
+  // --- a rehearsal: storymem/film/rehearsal.py ---
+  ["everybody has a picture already: nothing is taken from the rehearsal", "每个人都已有图片：没有从排演中取帧"],
+  ["the rehearsal lacks {missing} of {count} ({numbers}): no frame of those can be chosen",
+    "排演缺少 {count} 个镜头中的 {missing}（{numbers}）：无法从中选帧"],
+  ["no finished shot of the rehearsal names {names}: their looks are not known before the film shows them",
+    "排演中没有已完成的镜头提到 {names}：正片拍到之前无从知道其外观"],
+  ["{frames} of the rehearsal, but room to pin {room} of them beside what the film makes (max_frames is {most}): those who appear least are not pinned; raise max_frames, or choose the policy entities, which finds them by name",
+    "排演选出 {frames}，但在为正片自身留出位置后只能固定其中 {room} 帧（记忆帧数上限为 {most}）：出场最少的不固定；请提高上限，或选用按名字查找的 entities 策略"],
 ];
