@@ -37,6 +37,15 @@ NEUTRAL: dict[str, dict[str, object]] = {
         "refresh_steps": "",
     },
     "StoryMemMemoryBank": {"edits": "", "policy": "window", "reference_names": ""},
+    "StoryMemRehearsal": {
+        "folder": "",
+        "frames_per_name": 1,
+        "rule": "sharpest",
+        "named_again": False,
+        "places": "",
+        "filename_prefix": "storymem",
+        "edits": "",
+    },
     "StoryMemRemember": {"pin": False},
     "StoryMemShotLoopClose": {
         "fps": 16.0,

@@ -194,6 +194,7 @@ PARTS_OF_NODES = {
     "StoryMemLoadEmbedder": ("selection",),
     "StoryMemLoadScorer": ("selection",),
     "StoryMemMemoryBank": ("memory",),
+    "StoryMemRehearsal": ("memory",),
     "StoryMemLoadMemoryBank": ("memory",),
     "StoryMemEditMemoryBank": ("memory",),
     "StoryMemRemember": ("memory",),

@@ -81,7 +81,7 @@ def test_the_story_s_own_draft_is_found_beside_the_film(host, log, draft):
 
 
 def test_a_draft_that_is_not_there_is_told(host, log):
-    with pytest.raises(Exception, match="there is no folder output/film/Tale.draft; finish"):
+    with pytest.raises(Exception, match=r"there is no folder output/film/Tale\.draft; finish"):
         host.run(film_of("", log, filename_prefix="film"))
     assert ran(log) == []
 
