@@ -125,7 +125,7 @@ def _is_of_script(entry: Mapping, story: Story, shot: Shot) -> bool:
 def _describe(story: Story, shot: Shot) -> str:
     """What of a shot's script its pixels depend on."""
     described = dict(vars(shot))  # asdict copies each value, which takes longer than all the rest
-    for name in ("lock", "row", "take", "scene", "number", "first_frame_prompt"):
+    for name in ("lock", "row", "take", "scene", "number", "first_frame_prompt", "remember"):
         del described[name]
     if not shot.start_image:
         del described["start_image"]  # of results that were made before scripts had one

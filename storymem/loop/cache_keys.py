@@ -28,7 +28,7 @@ from .shot_memory import ShotMemory
 # references and its start image count by their pictures, scene and number name its file.
 NO_PIXELS = (
     "scene", "number", "cut", "continuity", "references", "first_frame_prompt", "lock",
-    "row", "take", "start_image",
+    "row", "take", "start_image", "remember",
 )  # fmt: skip
 
 
@@ -86,6 +86,8 @@ def telling_facts(loop: Loop, plan: ShotPlan) -> dict:
         "start": [frame.digest for frame in loop.start_frames],
     }
     facts |= {DRAFT_FACT: asdict(plan.draft)} if plan.draft else {}
+    if loop.story.remembers:
+        facts["memory"]["remember"] = digest_of([shot.remember for shot in loop.story.shots])
     return facts | ({"text": "plain"} if is_plain_text(loop, plan) else {})
 
 

@@ -173,6 +173,8 @@ def _memory_changes(step: Step, facts: Mapping, now: Mapping) -> list[str]:
             is_digest = name in ("clicks", "pins")
             values = (memory.get(name), now["memory"][name])
             found.append(f"{label} changed" if is_digest else changed(label, *values))
+        if memory.get("remember") != now["memory"].get("remember"):
+            found.append("what the script remembers changed")
     if has_others:
         found.append("the reference pictures of the memory bank changed")
     if facts.get("previous", step.previous) != step.previous and not found:

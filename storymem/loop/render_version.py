@@ -113,6 +113,8 @@ PARTS = {
             "storymem/files/images.py::to_uint8",
             "storymem/memory/policies.py",
             "storymem/memory/retrieval.py",
+            "storymem/memory/weights.py",
+            "storymem/script/remembered.py",
             "storymem/script/cast.py",
             "storymem/memory/edits.py::BankEdits",
             "storymem/memory/edits.py::undo_edits",

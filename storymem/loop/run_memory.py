@@ -49,7 +49,7 @@ def with_settings(loop: Loop, bank: MemoryBank, index: int = 0) -> MemoryBank:
         index: of the shot that the bank is for: some clicks hold from one shot on.
     """
     of_run = loop.bank
-    is_told = bank.policy == of_run.policy != WINDOW
+    is_told = bank.policy == of_run.policy and (bank.policy != WINDOW or loop.story.remembers)
     return replace(
         bank.with_edits(edits_at(of_run.edits, loop.story, index)),
         max_frames=of_run.max_frames,

@@ -16,6 +16,7 @@ from ..memory.embedders import Embedder
 from ..memory.frame import MemoryFrame
 from ..memory.policies import BY_NAMES, POLICIES
 from ..memory.retrieval import choose_frames, frames_to_names, has_to_choose
+from ..memory.weights import heavy_and_light
 from ..script.story import Shot, Story
 
 WINDOW = POLICIES[0]
@@ -48,7 +49,7 @@ def shot_memory(
     """What ``shot`` of ``story`` sees of ``bank``, by the bank's own settings.
 
     A policy other than the window chooses as soon as there are more frames than places, and
-    ``entities_only`` always.
+    ``entities_only`` always; the window does where the script says what is worth remembering.
 
     Args:
         embedder: compares the prompt with pictures; only the policy ``relevant`` asks it.
@@ -57,7 +58,8 @@ def shot_memory(
         ValueError: for the policy ``relevant`` without an embedder that reads texts, and for more
             pinned frames than places.
     """
-    if bank.policy == WINDOW:
+    bank = replace(bank, weights=heavy_and_light(bank, story))
+    if bank.policy == WINDOW and not has_to_choose(bank):
         bank = replace(bank, choice=None, seen={})
         indices = bank.used_indices()
         return ShotMemory(bank, indices, window_reasons(bank, indices))
@@ -68,7 +70,7 @@ def shot_memory(
             replace(bank, choice=None, seen=_by_digest(bank, reasons)), indices, reasons
         )
     choice = choose_frames(bank, story, shot, embedder)
-    if len(bank.frames) - len(choice.left_out) <= bank.max_frames:
+    if not bank.weights and len(bank.frames) - len(choice.left_out) <= bank.max_frames:
         choice = replace(choice, reasons=dict.fromkeys(choice.indices, ROOM_FOR_ALL))
     left_out = {i: LEFT_OUT + why for i, why in choice.left_out.items()}
     # A picture may be in the bank twice: what the shot sees counts.
@@ -96,8 +98,8 @@ def describe_settings(bank: MemoryBank) -> list:
 
 
 def with_names(bank: MemoryBank, story: Story) -> MemoryBank:
-    """``bank`` that can tell on the page whom its frames show by themselves."""
-    return replace(bank, shows=frames_to_names(bank, story))
+    """``bank`` that can tell on the page whom its frames show, and what they weigh."""
+    return replace(bank, shows=frames_to_names(bank, story), weights=heavy_and_light(bank, story))
 
 
 def with_prompt(bank: MemoryBank, story: Story, shot: Shot) -> MemoryBank:

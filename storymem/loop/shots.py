@@ -42,7 +42,10 @@ logger = logging.getLogger(__name__)
 
 def way_of(loop: Loop, steps: Sequence[Step]) -> tuple:
     """In which way a run makes its story: the same for runs that make the same shots."""
-    return loop.body, [step.own for step in steps], describe_settings(loop.bank)
+    settings = describe_settings(loop.bank)
+    if loop.story.remembers:
+        settings.append([list(shot.remember) for shot in loop.story.shots])
+    return loop.body, [step.own for step in steps], settings
 
 
 def list_steps(loop: Loop, manifest: Mapping) -> list[Step]:

@@ -28,7 +28,8 @@ class MemoryBank:
     :mod:`storymem.loop.shot_memory` alone: ``choice`` is what was chosen for the shot that this
     bank was handed to; ``seen`` what the last shot saw under a policy other than the window, with
     reasons, and what was left out of it (see ``LEFT_OUT``); ``shows`` whom the prompts and file
-    names say that each frame shows.
+    names say that each frame shows; ``weights`` what the script says that frames weigh, where it is
+    not what all others do.
     """
 
     frames: tuple[MemoryFrame, ...] = ()
@@ -41,6 +42,7 @@ class MemoryBank:
     choice: Choice | None = None
     seen: Mapping[str, str] = field(default_factory=dict)  # digest -> reason
     shows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # digest -> names
+    weights: Mapping[str, int] = field(default_factory=dict)  # digest -> weight, unless neutral
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:

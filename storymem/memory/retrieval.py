@@ -16,13 +16,22 @@ from ..script.story import Shot, Story
 from .bank import MemoryBank
 from .embedders import Embedder
 from .frame import MemoryFrame
-from .policies import BY_NAMES, Choice, choose_entities, choose_entities_only, choose_relevant
+from .policies import (
+    BY_NAMES,
+    Choice,
+    choose_entities,
+    choose_entities_only,
+    choose_relevant,
+    choose_remembered,
+)
+from .weights import weights_of
 
 FILE_SIGNS = re.compile(r"[_\-.\d]+")  # between the words of a file name
 
 
 def choose_frames(bank: MemoryBank, story: Story, shot: Shot, embedder: Embedder | None) -> Choice:
-    """The frames that ``shot`` sees under a policy other than the window, when it has to choose.
+    """The frames that ``shot`` sees, when the bank's policy or the script's ``remember`` has to
+    choose.
 
     Raises:
         ValueError: for the policy ``relevant`` without an embedder that reads texts, and for more
@@ -30,6 +39,10 @@ def choose_frames(bank: MemoryBank, story: Story, shot: Shot, embedder: Embedder
     """
     pinned = bank.pinned_indices()
     places = {"max_frames": bank.max_frames, "sink": bank.sink, "pinned": pinned}
+    subjects = weights_of(bank, story)
+    if bank.policy == "window":
+        return choose_remembered(subjects, **places)
+    places["subjects"] = subjects
     if bank.policy in BY_NAMES:
         names = known_names(bank, story)
         shown = [names_in_frame(bank, frame, story, names) for frame in bank.frames]
@@ -40,10 +53,11 @@ def choose_frames(bank: MemoryBank, story: Story, shot: Shot, embedder: Embedder
 
 def has_to_choose(bank: MemoryBank) -> bool:
     """Whether the policy is asked: there are more frames than places, or it leaves frames out even
-    so."""
+    so. The window chooses only where frames weigh more or less than others."""
     if bank.policy == "entities_only":
         return bool(bank.frames)
-    return bank.policy != "window" and len(bank.frames) > bank.max_frames
+    is_asked = bank.policy != "window" or bool(bank.weights)
+    return is_asked and len(bank.frames) > bank.max_frames
 
 
 def names_in_frame(

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ..files.messages import shown
 from .continuity import CONTINUED
+from .remembered import Remembered, RememberError, read_remembered
 
 MAX_SEED = 2**64 - 1  # what the host's seed inputs take
 MAX_SCENE = 999_999  # it stands in file names
@@ -177,6 +178,13 @@ def _check_take(value, where: str) -> str:
     )
 
 
+def _check_remember(value, where: str) -> tuple[Remembered, ...]:
+    try:
+        return read_remembered(value)
+    except RememberError as error:
+        raise ScriptError(f"{where} {error}") from None
+
+
 def _check_start_image(value, where: str) -> str:
     if not isinstance(value, str):
         raise ScriptError(
@@ -193,11 +201,13 @@ SHOT_FIELDS: dict[str, ShotField] = {
     "lora_strength": ShotField("lora_strength", _check_strength),
     "reference_images": ShotField("references", _check_references),
     "start_image": ShotField("start_image", _check_start_image),
+    "remember": ShotField("remember", _check_remember),
     "first_frame_prompt": ShotField("first_frame_prompt", check_words),
     "lock": ShotField("lock", _check_bool),
     "use_take": ShotField("take", _check_take),
 }
 STORY_FIELDS = ("character",)
+LISTS = ("reference_images", "remember")  # whose value for one shot is a list
 
 
 def row_id(fields: Mapping) -> str:

@@ -19,6 +19,7 @@ from ..files.messages import is_unicode, listed, short, shown
 from ..files.names import composed
 from .cast import MAX_NAMES, handles_of, unknown_handles
 from .fields import (
+    LISTS,
     MAX_SCENE,
     SHOT_FIELDS,
     STORY_FIELDS,
@@ -33,6 +34,7 @@ from .fields import (
 from .persons import cast_of, is_read, persons_of, tell_unused, unused
 from .plain_text import parse_plain
 from .readings import find_doubts
+from .remembered import tell_unknown
 from .source import as_script, find_script
 from .story import DEFAULT_NAME, Shot, Story
 
@@ -181,6 +183,9 @@ def _with_names_told(story: Story) -> Story:
             f"several prompts have {handles}, which is nobody of the cast and is filmed as typed; "
             "if it is somebody, add the name to cast"
         )
+    if story.remembers:
+        entries = (entry for shot in story.shots for entry in shot.remember)
+        told += tell_unknown(entries, story.names, (shot.prompt for shot in story.shots))
     return replace(story, warnings=(*story.warnings, *told)) if told else story
 
 
@@ -265,8 +270,9 @@ def _prompts_and_cuts(scene: Mapping, where: str) -> tuple[list, list[bool]]:
 
 def _is_one_per_shot(key: str, value: object) -> bool:
     # Reference images are lists themselves: a list of lists (or null) is one per shot.
+    # So is what is to be remembered, which may be text as well.
     return isinstance(value, list) and (
-        key != "reference_images" or all(item is None or isinstance(item, list) for item in value)
+        key not in LISTS or all(item is None or isinstance(item, list) for item in value)
     )
 
 

@@ -16,6 +16,7 @@ from .fields import SHOT_FIELDS, STORY_FIELDS, ScriptError
 from .plain_text import SEPARATOR, parse_plain, split_tags
 from .reader import SCENE_FIELDS, load_story
 from .readings import Doubts, find_doubts
+from .remembered import Remembered, RememberError, read_remembered, written
 from .source import find_script, is_plain, seems_around
 from .story import Story
 
@@ -128,8 +129,12 @@ def _fields(shot) -> dict:
         value = getattr(shot, known.attribute)
         absent = value is None or value is False or value == ()
         if not absent and (value != "" or key == "negative_prompt"):  # an empty one says: none
-            found[key] = list(value) if isinstance(value, tuple) else value
+            found[key] = _as_json(value) if isinstance(value, tuple) else value
     return found
+
+
+def _as_json(values: tuple) -> list:
+    return [value.as_json() if isinstance(value, Remembered) else value for value in values]
 
 
 def _others(data: Mapping, known) -> dict:
@@ -231,7 +236,10 @@ def _tags(row: Row, scene: int, *, first: bool) -> list[str]:
 
 def _tag(key: str, value) -> str:
     """A tag in the short form when that reads back as it is, else in the exact one."""
-    if isinstance(value, list):
+    if key == "remember":
+        short = _remembered(value)
+        whole = bool(short)
+    elif isinstance(value, list):
         short = ", ".join(map(str, value))
         whole = [name.strip() for name in short.split(",")] == value and short
     else:
@@ -242,6 +250,15 @@ def _tag(key: str, value) -> str:
     if whole and reads_back and is_plain(f"{line}\na"):  # not the end of thoughts, say
         return line
     return _exact(key, value)
+
+
+def _remembered(value) -> str:
+    """What is to be remembered on one line; empty where that would not read back."""
+    try:
+        line = written(read_remembered(value))
+    except RememberError:
+        return value if isinstance(value, str) else ""
+    return "" if line.startswith("[") else line
 
 
 def _exact(key: str, value) -> str:

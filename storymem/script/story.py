@@ -7,6 +7,7 @@ from functools import cached_property
 
 from ..files.messages import counted, listed, short
 from .cast import MAX_NAMES, handles_of, named_in, names_of, speak_names
+from .remembered import Remembered
 
 DEFAULT_NAME = "story"  # for a script that does not say its name
 
@@ -35,6 +36,7 @@ class Shot:
     row: str = ""  # id of the row, as the story editor gives it to a locked shot
     take: str = ""  # the finished result to use, whatever changed: its key, or how that begins
     start_image: str = ""  # image file in the host's input folder: the shot's first frame
+    remember: tuple[Remembered, ...] = ()  # whom and what its frames are kept for, how long
 
     @property
     def label(self) -> str:
@@ -63,6 +65,11 @@ class Story:
     def names(self) -> tuple[str, ...]:
         """Everybody in the story; see :mod:`storymem.script.cast`."""
         return names_of(self.cast, self.character, (shot.prompt for shot in self.shots))
+
+    @cached_property
+    def remembers(self) -> bool:
+        """Whether any shot says what is worth remembering."""
+        return any(shot.remember for shot in self.shots)
 
     @cached_property
     def _handles(self) -> frozenset[str]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from ..files.json_text import JsonError, parse_json
 from ..files.messages import shown
 from ..script.fields import SHOT_FIELDS, ScriptError
+from ..script.remembered import RememberError, read_remembered, written
 from ..script.rows import Row, Script
 
 EXACT_IN_A_BROWSER = 2**53
@@ -84,6 +85,7 @@ def _view_row(row: Row) -> dict:
         "lock": row.fields.get("lock", False),
         "reference_images": row.fields.get("reference_images", []),
         "start_image": row.fields.get("start_image", ""),
+        "remember": written(read_remembered(row.fields.get("remember", []))),
         "first_frame_prompt": row.fields.get("first_frame_prompt", ""),
         "extra": _as_text(row.more),
         "scene_extra": [_as_text(row.scene_more)] if row.scene_more else [],
@@ -121,6 +123,8 @@ def _field(key: str, value):
     """A value as a script holds it; ``None`` when it is not set. What was typed wrong stays."""
     if value is False or value == [] or (value == "" and key != "negative_prompt"):
         return None
+    if key == "remember":
+        return _remembered(value)
     if key in WHOLE:
         return _whole(value)
     if key == "lora_strength" and isinstance(value, (int, str)) and not isinstance(value, bool):
@@ -129,6 +133,13 @@ def _field(key: str, value):
         except (OverflowError, ValueError):
             return value
     return value
+
+
+def _remembered(value):
+    try:
+        return [entry.as_json() for entry in read_remembered(value)] or None
+    except RememberError:
+        return value
 
 
 def _whole(value):

@@ -369,3 +369,21 @@ def test_another_clip_file_makes_anew_only_what_it_chooses_otherwise(loop):
     made = run(with_policy(loop, "relevant", embedder=contrary))
     assert list(made) == [8]
     assert 5 not in made[8]
+
+
+def test_what_is_remembered_makes_anew_only_the_shots_that_see_something_else(loop):
+    run(loop)
+    scene = {
+        "video_prompts": list(PROMPTS),
+        "cut": [True] * len(PROMPTS),
+        "remember": [None, [{"who": "Pip", "weight": 3}], *[None] * 7],
+    }
+    tale = load_story({"story_name": "Sea", "character": CAST, "scenes": [scene]})
+    told = replace(loop, story=tale)
+    # Four fit till the fifth shot; from the sixth on the window would have lost Pip.
+    assert run(told) == {5: [0, 1, 3, 4], 6: [0, 1, 4, 5], 7: [0, 1, 5, 6], 8: [0, 1, 6, 7]}
+    assert run(told) == {}
+    assert run(loop) == {}
+    steps = list_steps(told, {"shots": {}})
+    bank = load_result(told, steps[-1].record).bank
+    assert bank.seen[frame(1).digest] == "kept for Pip, weight 3"

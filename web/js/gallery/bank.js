@@ -12,13 +12,17 @@ const MAX_SHOWN = 200;
 const ROLES = ["sink", "window", "pinned", "seen", "open", "waiting", "dropped"];
 const TELLS = ["next", "this", "last", "open", "shot"]; // of which shot the roles tell
 const REASONS = [ // of the memory's policies, as the server words them
+  [/^shows (.+), weight (\d)$/, "why.shows.weighed"],
   [/^shows (.+)$/, "why.shows"],
+  [/^related to the prompt \((.+)\), weight (\d)$/, "why.related.weighed"],
   [/^related to the prompt \((.+)\)$/, "why.related"],
+  [/^kept for (.+), weight (\d)$/, "why.kept"],
   [/^sink: /, "why.sink"],
   [/^recent$/, "why.recent"],
   [/^pinned$/, "why.pinned"],
   [/^there was room for all$/, "why.room"],
 ];
+const LIGHT = "weight 0 gives way first";
 const OTHERS = /^shows nobody in the shot, only (.+)$/; // why a policy left a frame out
 const EDITS = ["", "pin", "unpin", "drop", "keep"];
 const DIGEST = /^[0-9a-f]{64}$/;
@@ -122,7 +126,7 @@ export function whoIsOn(frame, label) {
 function whyOf(reason) {
   for (const [pattern, key] of REASONS) {
     const match = pattern.exec(reason);
-    if (match) return t(key, { what: match[1] });
+    if (match) return t(key, { what: match[1], weight: match[2] });
   }
   return reason;
 }
@@ -134,7 +138,8 @@ function leftOut(frame) {
     return t("fact.left_out.shot", { reason: t([`why.unseen.${frame.policy}`, "why.unseen"]) });
   }
   const what = OTHERS.exec(frame.left_out)?.[1];
-  const reason = what ? t("why.others", { what }) : frame.left_out;
+  const light = frame.left_out === LIGHT ? t("why.light") : frame.left_out;
+  const reason = what ? t("why.others", { what }) : light;
   return t(`fact.left_out.${frame.pinned ? "pinned." : ""}${frame.tell}`, { reason });
 }
 

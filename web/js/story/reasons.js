@@ -18,6 +18,7 @@ const SENTENCES = [
   [/^its reference images or its start image changed$/, "pictures"],
   [/^parentheses in its text (?:are read as|were weights and are) text now$/, "as_text"],
   [/^parentheses in its text are read as weights now$/, "as_weights"],
+  [/^what the script remembers changed$/, "remember"],
   [/^the reference pictures of the memory bank changed$/, "references"],
   [/^the shot before it was made again, and it sees that$/, "before"],
   [/^what it sees of the shots before it changed$/, "sees"],
