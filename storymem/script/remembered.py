@@ -51,8 +51,7 @@ def read_remembered(value: object) -> tuple[Remembered, ...]:
     if isinstance(value, str):
         value = _read_text(value)
     if isinstance(value, Mapping):
-        is_entry = any(name in value for name in _NAMES) or not value
-        value = [value] if is_entry else [{"who": k, "weight": v} for k, v in value.items()]
+        value = [value]
     if not isinstance(value, list):
         raise RememberError(
             'must be a list such as [{"who": "Mara", "weight": 3}, {"place": "the pier", '
@@ -61,7 +60,7 @@ def read_remembered(value: object) -> tuple[Remembered, ...]:
     if len(value) > MOST_ENTRIES:
         raise RememberError(f"holds {len(value)} entries, but at most {MOST_ENTRIES} are allowed")
     found: dict[tuple[str, str], Remembered] = {}
-    for entry in map(_read_entry, value):
+    for entry in map(_read_entry, _one_each(value)):
         before = found.get((entry.kind, entry.name.casefold()))
         if before is None or before.weight < entry.weight:
             found[entry.kind, entry.name.casefold()] = entry
@@ -100,6 +99,16 @@ def _read_part(part: str) -> dict:
     name = (weighed["name"] if weighed else rest).strip()
     entry: dict = {"place" if place else "who": name.rstrip(":：=× ") or name}
     return {**entry, "weight": weighed["weight"]} if weighed else entry
+
+
+def _one_each(entries: list) -> list:
+    """Entries with ``{"Mara": 3, "Bo": 0}`` taken apart."""
+    found = []
+    for entry in entries:
+        is_short = isinstance(entry, Mapping) and not {*_NAMES, "weight"}.intersection(entry)
+        whole = [{"who": k, "weight": v} for k, v in entry.items()] if is_short else [entry]
+        found += whole
+    return found
 
 
 def _read_entry(entry: object) -> Remembered:

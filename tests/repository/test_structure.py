@@ -279,7 +279,7 @@ ORDER = (
     "storymem/film",
     "storymem/loop storymem/models",
     "storymem/sampling storymem/selection",
-    "storymem/memory",
+    "storymem/memory storymem/writing",
     "storymem/script",
     "storymem/files",
 )

@@ -1,0 +1,45 @@
+"""Asking a language model for a script, and again with what is wrong with its answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from .answer import AnswerError, Written, read_answer
+from .request import again_request, story_request
+from .wish import Wish
+
+TRIES = 3
+logger = logging.getLogger(__name__)
+
+
+def write_story(wish: Wish, model: Callable[[str, int], str]) -> Written:
+    """The script that a model writes; of several answers the one with the fewest faults.
+
+    Args:
+        model: answers a request; its second argument counts the tries from 0, so that a seed can be
+            another one.
+
+    Raises:
+        AnswerError: when no answer is a script, with the last one.
+    """
+    request = prompt = story_request(wish)
+    best: Written | None = None
+    wrong: AnswerError | None = None
+    for number in range(TRIES):
+        answer = model(prompt, number)
+        try:
+            written = read_answer(answer, wish)
+            faults = written.faults
+        except AnswerError as error:
+            wrong, faults = error, (str(error),)
+        else:
+            if best is None or len(faults) < len(best.faults):
+                best = written
+            if not faults:
+                return written
+        logger.info("answer %d of the language model: %s", number + 1, "; ".join(faults))
+        prompt = again_request(request, answer, faults)
+    if best is None:
+        raise wrong
+    return best
