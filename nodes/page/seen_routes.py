@@ -9,6 +9,7 @@ from aiohttp import web
 
 from ...storymem.film.earlier_films import find_film
 from ...storymem.film.folder import find_folder
+from ...storymem.loop.passes import FILM
 from ...storymem.loop.shot_store import ShotStore
 from ...storymem.loop.take_names import find_key
 from ...storymem.views.seen import view_seen, view_shots
@@ -17,7 +18,7 @@ from ..host.server import read_json
 from ..host.store import STORE_FOLDER
 from .story_routes import DEFAULT_PREFIX, in_thread, story_of, text_of
 
-TEXTS = ("script", "file", "character", "prefix")  # as a Load Story node has them
+TEXTS = ("script", "file", "character", "prefix", "pass")  # as a page sends them
 
 
 async def show_seen(request: web.Request) -> web.Response:
@@ -28,8 +29,11 @@ async def show_seen(request: web.Request) -> web.Response:
     return web.json_response(await in_thread(read_seen, **texts))
 
 
-def read_seen(script: str, file: str, character: str, prefix: str, shot: str) -> dict:
-    """The answer of ``show_seen``: ``shots``, and of one ``shot`` (its index) the ``memory``.
+def read_seen(
+    script: str, file: str, character: str, prefix: str, shot: str, **asked: str
+) -> dict:
+    """The answer of ``show_seen``: ``shots``, and of one ``shot`` (its index) the ``memory``;
+    ``pass`` is the one whose shots are meant.
 
     ``memory`` is null for a shot that is not made, or whose record is gone. ``error`` says what is
     wrong with the script.
@@ -38,12 +42,13 @@ def read_seen(script: str, file: str, character: str, prefix: str, shot: str) ->
     answer: dict = {"error": "", "shots": [], "shot": None, "memory": None}
     try:
         story = story_of(script, file, character)
-        folder = find_folder(output, prefix or DEFAULT_PREFIX, story)
+        pass_ = asked.get("pass") or FILM
+        folder = find_folder(output, prefix or DEFAULT_PREFIX, story, pass_)
     except ValueError as error:
         return {**answer, "error": short_places(str(error))}
     store = ShotStore(output / STORE_FOLDER)
     keys = [
-        (shot.take and find_key(store, shot.take)) or entry.get("key") or ""
+        (shot.take and find_key(store, shot.take, pass_)) or entry.get("key") or ""
         for shot, entry in zip(story.shots, find_film(folder, story).results(story), strict=True)
     ]
     shots = view_shots(story, keys)

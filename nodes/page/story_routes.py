@@ -138,13 +138,11 @@ def _states(story: Story, prefix: str, shots: list[dict], pass_: str) -> dict:
     film_folder, folder, refused, passes = None, None, [], {}
     try:
         film_folder = story_folder(output, prefix or DEFAULT_PREFIX, story)
-        folder = find_folder(output, prefix or DEFAULT_PREFIX, story)
+        folder = find_folder(output, prefix or DEFAULT_PREFIX, story, pass_)
         passes = passes_of(film_folder)
         film_folder = film_folder if folder or passes else None
     except ValueError as error:
         refused.append(short_places(str(error)))
-    if pass_ != FILM:
-        folder = passes.get(pass_)
     place = folder.relative_to(output).as_posix() if folder else ""
     shown, states = [], shot_states(story, folder, ShotStore(output / STORE_FOLDER))
     for row, shot, found in zip(shots, story.shots, states, strict=True):

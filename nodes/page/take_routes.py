@@ -35,7 +35,8 @@ from ..host.store import STORE_FOLDER
 from ..story import NO_FILE, read_source
 from .story_routes import DEFAULT_PREFIX, in_thread, story_of, text_of
 
-SCRIPT = ("script", "file", "character", "prefix", "default_name")  # what a page sends of it
+SCRIPT = ("script", "file", "character", "default_name")  # what a page sends of it
+PLACE = ("prefix", "pass")  # and of where its shots are
 MOST_TAKES = 500  # of one shot, the newest; the page shows no more
 logger = logging.getLogger(__name__)
 
@@ -76,12 +77,12 @@ def list_takes(script: Mapping[str, str], number: int | None = None) -> dict:
     except ValueError as error:
         return {"error": short_places(str(error)), "counts": [], "takes": []}
     store = _store()
-    found = takes_of(story, read_takes(store, story.name, FILM))
+    found = takes_of(story, read_takes(store, story.name, script["pass"] or FILM))
     answer: dict = {"error": "", "counts": [len(takes) for takes in found], "takes": []}
     if number is None or not 0 <= number < len(found):
         return answer
     shot, takes = story.shots[number], found[number]
-    shown = _shown_key(story, script["prefix"], shot)
+    shown = _shown_key(story, script, shot)
     shown = next((take for take in takes if take.key == shown), None)
     first = max(0, len(takes) - MOST_TAKES)
     answer["takes"] = [
@@ -124,11 +125,12 @@ def _exact(value: object) -> object:
     return str(value) if isinstance(value, int) and abs(value) >= 2**53 else value
 
 
-def _shown_key(story: Story, prefix: str, shot: Shot) -> str:
+def _shown_key(story: Story, script: Mapping[str, str], shot: Shot) -> str:
     """The key of what the story's folder has of a shot, whatever take the script names."""
     plain = replace(story, shots=tuple(replace(other, take="") for other in story.shots))
     try:
-        folder = find_folder(folder_paths.get_output_directory(), prefix or DEFAULT_PREFIX, story)
+        prefix, pass_ = script["prefix"] or DEFAULT_PREFIX, script["pass"] or FILM
+        folder = find_folder(folder_paths.get_output_directory(), prefix, story, pass_)
     except ValueError:
         return ""
     return str(find_film(folder, plain).results(plain)[shot.index].get("key", ""))
@@ -171,11 +173,11 @@ def _told(work, *arguments) -> dict:
 
 
 def _script(asked: Mapping) -> dict[str, str]:
-    return {key: text_of(asked, key) for key in SCRIPT}
+    return {key: text_of(asked, key) for key in (*SCRIPT, *PLACE)}
 
 
 def _story(script: Mapping[str, str]) -> Story:
-    return story_of(**{key: text for key, text in script.items() if key != "prefix"})
+    return story_of(**{key: script[key] for key in SCRIPT})
 
 
 def _store() -> ShotStore:

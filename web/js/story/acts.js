@@ -16,7 +16,7 @@ const isKept = (row) => row.lock || Boolean(row.use_take);
 async function lookAt(dialog, label) {
   const text = await textOf(dialog);
   if (text === null) return;
-  if (!dialog.isChanged()) return void dialog.look({ label, asked: null });
+  if (!dialog.isChanged()) return void dialog.look({ label, asked: dialog.loopPass() === dialog.asked.pass ? null : dialog.asked });
   const script = await dialog.ask(() => textToSave(dialog, dialog.history.value, text));
   if (script !== null) dialog.look({ label, asked: { ...dialog.asked, script, file: NO_FILE } });
 }

@@ -170,7 +170,9 @@ export class StoryDialog {
     this.asked = { ...this.asked, pass };
     this.answers = new WeakMap();
     this.facts = new Map();
-    if (this.history) this.check();
+    if (!this.history) return;
+    this.check();
+    countTakes(this);
   }
 
   /** The latest event of a run in progress of the pass that is shown, if it is of the script as it stands. */

@@ -23,8 +23,8 @@ export async function textOf(dialog) {
 async function scriptOf(dialog) {
   const script = await textOf(dialog);
   if (script === null) return null;
-  const { character, prefix } = dialog.asked;
-  return { script, file: NO_FILE, character, prefix, default_name: dialog.defaultName ?? "" };
+  const { character, prefix, pass } = dialog.asked;
+  return { script, file: NO_FILE, character, prefix, pass, default_name: dialog.defaultName ?? "" };
 }
 
 /** What a row gets with a take, or with none: the take's own seed, which the field then shows, and
