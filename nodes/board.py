@@ -33,7 +33,6 @@ class StoryBoard(io.ComfyNode):
                 ),
                 io.Boolean.Input(
                     "pdf",
-                    optional=True,
                     default=True,
                     tooltip="Write the pages to print as well, A4 across with nine shots each.",
                 ),
@@ -53,7 +52,7 @@ class StoryBoard(io.ComfyNode):
 
     @classmethod
     @shortens_host_paths
-    def execute(cls, folder, pdf=True):
+    def execute(cls, folder, pdf):
         found = find_story(folder)
         picture = save_board(found, found / BOARD)
         if pdf:
