@@ -43,6 +43,7 @@ from .folder import remove_shown
 from .folder_lock import changing
 from .held_files import HELD, clear_beside, put_beside, write_copy
 from .manifest import read_manifest, update_manifest, write_script_copy
+from .passes import pass_folder_name
 from .series import FilmSeries, describe_content
 from .shot_files import ShotFiles, as_changes
 from .shot_status import describe_made
@@ -271,7 +272,8 @@ class StoryExport:
         return [shot.label] + [shot.row] * (bool(shot.row) and rows.count(shot.row) == 1)
 
     def _stem(self, wanted: range) -> str:
-        name = self.name or folder_name(self.story.name)
+        own = folder_name(self.story.name)
+        name = self.name or pass_folder_name(own, self.settings.pass_name)
         if re.match(r"shot_[0-9]+_[0-9]+$", name, re.IGNORECASE):  # the name of a shot's own file
             name = f"story_{name}"
         if len(wanted) == len(self.story.shots):

@@ -63,6 +63,7 @@ def told(host, tmp_path, prompt, script=SCRIPT, *, max_frames=10, close=None, **
         "",
         host.pack("storymem.loop.shot_store").ShotStore(tmp_path),
     )
+    graph.draft = loop.settings.draft
     steps = shots.list_steps(loop, {})
     wires = graph.wires()
     found = wiring.loop_notices(wires, close, loop, steps)
