@@ -170,6 +170,8 @@ class LoopGraph:
         for node_id in self.dependencies:
             node = self.node(node_id)
             given = inputs_of_pass(node, self.open_id, self.draft)
+            if given is not node["inputs"] and "length" in given:  # a still is held for it
+                given = {**given, "length": node["inputs"]["length"]}
             # What these say is whether files lie there as they did, not what they give.
             is_about_files = node["class_type"] in (CLOSE, BEGIN_STORY)
             is_lora = node["class_type"] == LORA  # it tells of files, too: their scale counts

@@ -33,6 +33,7 @@ from ..tiny import demo
 from ..tiny import files as tiny_files
 from ..views.story_sheet import save_story_sheet
 from .exit_codes import DONE, INCOMPLETE, INTERRUPTED, REFUSED
+from .pass_options import draft_lora, draft_of, folder_of_pass
 from .run_options import add_options as add_options  # of this command, for the program
 from .run_options import in_options, settle
 
@@ -46,10 +47,13 @@ def check(options: argparse.Namespace) -> tuple[ModelFiles, Placement, Recipe]:
         ValueError: for what is missing, or does not go together.
     """
     settle(options)
+    draft, recipe = draft_of(options), _recipe(options)
+    if lora := draft_lora(options, draft, recipe):
+        options.extra_lora_high, options.extra_lora_low = lora
     kind = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     files = _files(options)
     files.check()
-    return files, _placement(options, kind), _recipe(options)
+    return files, _placement(options, kind), draft.recipe_of(recipe) if draft else recipe
 
 
 def run(options: argparse.Namespace) -> int:
@@ -60,6 +64,7 @@ def run(options: argparse.Namespace) -> int:
     )
     try:
         files, placement, recipe = check(options)
+        options.out = folder_of_pass(options.out, draft_of(options))
     except ValueError as error:
         logger.error("error: %s", in_options(error))
         return REFUSED
@@ -268,6 +273,7 @@ def _work(options: argparse.Namespace, story: Story, engine: Engine) -> StoryRun
             end_shot=options.end_shot,
             redo=parse_ranges(options.redo, "redo_shots", shots=len(story.shots)),
             take=options.take,
+            draft=draft_of(options),
         ),
         **{
             name: getattr(options, name)

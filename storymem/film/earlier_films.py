@@ -29,6 +29,7 @@ from .manifest import (
     write_manifest,
     write_script_copy,
 )
+from .passes import PASS
 from .versions import is_numbered
 
 OF_FILE = ("file", "fps", "size", "sha256", "beside")  # what an entry says of the visible file
@@ -136,6 +137,8 @@ def begin_film(folder: Path, story: Story, steps: Sequence) -> None:
             stopped="",
             failed="",
         )
+        if steps and (draft := steps[0].plan.draft):
+            manifest[PASS] = draft.name
         write_manifest(folder, manifest)
         write_script_copy(folder, story)  # a run that stops has films of it, too
 

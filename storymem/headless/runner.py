@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -20,15 +18,15 @@ from ..files.video import DEFAULT_CRF, FRAME_RATE, as_rate
 from ..film.earlier_films import begin_film, find_film, notices_of
 from ..film.folder_lock import StoryClaim
 from ..film.output import BANK_FOLDER, StoryExport, VideoOptions
+from ..film.passes import PASS
 from ..film.repair import repair_folder
 from ..film.restore import keep_other
 from ..film.shot_files import find_edits
 from ..loop.begin import bank_after, begin_shot
 from ..loop.disk_space import check_disk, estimate_bytes
-from ..loop.neutral_inputs import inputs_that_count
+from ..loop.passes import FILM
 from ..loop.plan import Loop, LoopSettings, Step
 from ..loop.regeneration import find_regenerations, regeneration_lines
-from ..loop.render_version import render_versions
 from ..loop.shot_memory import ShotMemory
 from ..loop.shot_store import ShotResult, ShotStore
 from ..loop.shots import finish_shot, list_steps, lock_warnings, summarise_steps, way_of
@@ -41,11 +39,10 @@ from ..sampling.rope import check_reach
 from ..script.fields import MAX_SEED
 from ..script.story import Story
 from ..selection.keyframes import choose_keyframes
-from .adapters import scale_changes
+from .body import describe_body
 from .clock import start_clock
 from .earlier_sampler import keep_sampler
 from .engine import Engine
-from .identity import identify_weights
 from .judges import SelectionModels
 from .sampling import ShotInputs, draw_noise, lay_out_condition
 
@@ -73,6 +70,14 @@ class RunSettings:
     crf: int = DEFAULT_CRF
     resume: bool = False
     loop: LoopSettings = field(default_factory=LoopSettings)
+
+    @property
+    def of_pass(self) -> RunSettings:
+        """With the size that shots of its pass have."""
+        if self.loop.draft is None:
+            return self
+        width, height = self.loop.draft.size_of(self.width, self.height)
+        return replace(self, width=width, height=height)
 
     def check(self) -> None:
         """Raise ValueError for a value out of its range, or an ``out`` that cannot be a folder."""
@@ -163,24 +168,27 @@ class StoryRun:
                 f"{out} already holds {finished}; pass --resume to go on with it (only what "
                 "changed is regenerated), or choose another --out"
             )
+        made, found = self.settings.loop.pass_name, manifest.get(PASS, FILM)
+        if manifest["shots"] and made != found:
+            raise ValueError(f"{out} holds a {found}, and not a {made}; choose another --out")
         edits = find_edits(out, self.loop.story, self.loop.store)
         self.loop = replace(self.loop, edits=edits)
         kept = []
         if manifest["shots"] and self._may_keep_sampler:
             self.loop, kept = keep_sampler(self.loop, self.engine, self._describe_body, film.known)
         steps = list_steps(self.loop, film.known)
+        made = self.settings.of_pass
         for step in steps:
-            check_size(self.settings.width, self.settings.height, self._length(step))
+            check_size(made.width, made.height, self._length(step))
             self._check_given_frames(step)
             self._check_positions(step)
-        self.clock = start_clock(self.loop, steps, self.settings, self.engine, film.shots)
+        self.clock = start_clock(self.loop, steps, made, self.engine, film.shots)
         todo = any(step.record is None for step in steps)
         if todo and self.settings.has_memory and self._judging is None:
             self._judging = self.models.load(self.engine.placement.device)
         check_out(out, "the story")
-        size = (self.settings.width, self.settings.height, self.settings.length)
         undecided = sum(step.is_undecided for step in steps)
-        needed = estimate_bytes(steps, *size)
+        needed = estimate_bytes(steps, made.width, made.height, made.length)
         disk = check_disk(self.loop.store, needed, undecided=undecided)
         logger.info(
             "%s: %s%s%s",
@@ -290,8 +298,9 @@ class StoryRun:
             bank = self._remember(step, frames, bank)
         work = self.clock.finish(step, frames.shape)
         step.record, step.result = finish_shot(
-            self.loop, step, frames, bank, crf=self.settings.crf, work=work
-        )
+            self.loop, step, frames, bank, crf=self.settings.crf, work=work,
+            length=self.settings.length,
+        )  # fmt: skip
         logger.info("finished %s%s", step.plan.shot, self.clock.tell())
 
     def _remember(self, step: Step, frames: torch.Tensor, bank: MemoryBank) -> MemoryBank:
@@ -360,40 +369,9 @@ class StoryRun:
         return frames
 
     def _length(self, step: Step) -> int:
-        return step.plan.shot.length or self.settings.length
+        length = step.plan.shot.length or self.settings.length
+        return step.plan.draft.length_of(length) if step.plan.draft else length
 
     def _describe_body(self, recipe: Recipe) -> str:
-        """Everything that decides a shot's pixels and is no part of the shot, as text."""
-        settings, files = asdict(self.settings), self.engine.files
-        for name in ("out", "resume", "loop", "fps", "crf", "start_image"):
-            del settings[name]
-        weights = {
-            "i2v": identify_weights(files.i2v),
-            "t2v": identify_weights(files.t2v),
-            "vae": identify_weights(files.vae),
-            "lora": [identify_weights(path) for path in files.lora or ()],
-            "extra_lora": [identify_weights(path) + note for path, note in files.extra_loras()],
-            "clip": identify_weights(self.models.clip),
-            "laion": [
-                identify_weights(path)
-                for path in (self.models.laion_clip, self.models.laion_head, self.models.hpsv3)
-            ],
-        }
-        start = None
-        if self.start_pixels is not None:
-            start = hashlib.sha256(self.start_pixels.numpy().tobytes()).hexdigest()
-        models = {k: v for k, v in asdict(self.models).items() if not isinstance(v, Path)}
-        body = {
-            "settings": inputs_that_count("RunSettings", settings),
-            "recipe": inputs_that_count("Recipe", asdict(recipe)),
-            "weights": weights,
-            "lora_scale": files.lora_scale,
-            "vae_tiling": files.vae_tiling,
-            "judges": inputs_that_count("SelectionModels", models),
-            "start_image": start,
-            "dtype": str(self.engine.placement.dtype),
-            "code": render_versions(self.engine.render_parts),
-        }
-        if changes := scale_changes(files.lora or (), files.lora_scale):
-            body["scale_of_lora"] = changes
-        return json.dumps(body, sort_keys=True, default=str)
+        settings = self.settings.of_pass
+        return describe_body(settings, self.engine, self.models, self.start_pixels, recipe)

@@ -1,0 +1,80 @@
+"""The options of ``python -m storymem run`` that choose a pass: draft, then render."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..film.passes import pass_folder_name
+from ..loop.passes import DRAFT, FILM, PASSES, STILLS, check_draft, find_pass
+from ..sampling.draft import Draft
+from ..sampling.recipe import Recipe
+
+# Options, and what they set; those that nobody gave leave what the pass has by itself.
+SETTINGS = {
+    "draft_steps": "steps",
+    "draft_cfg": "cfg",
+    "draft_size": "size",
+    "draft_max_frames": "max_frames",
+}
+
+
+def add_pass_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a pass before the film."""
+    group = parser.add_argument_group("a pass before the film, in a folder beside --out")
+    add = group.add_argument
+    add("--pass", dest="pass_", default=FILM, choices=PASSES,
+        help="draft: the whole story with few steps, in <out>.draft; stills (experimental): one "
+        "picture per shot, in <out>.stills; default: the film")  # fmt: skip
+    add("--draft-steps", type=int, help=f"over both experts; 0: --steps; default: {DRAFT.steps}, "
+        f"of stills {STILLS.steps}")  # fmt: skip
+    add("--draft-cfg", type=float, help=f"0: --cfg; default: {DRAFT.cfg:g}, of stills "
+        f"{STILLS.cfg:g}")  # fmt: skip
+    add("--draft-size", type=float, help="share of --width and --height, which count as 480p at "
+        f"most; default: {DRAFT.size:g}, of stills {STILLS.size:g}")  # fmt: skip
+    add("--draft-max-frames", type=int, help="memory frames that a shot sees at most; 0 (the "
+        "default): --max-frames")  # fmt: skip
+    add("--draft-lora-high", type=Path, help="LoRA for few steps in place of --extra-lora-high, "
+        "sampled with euler at shift 5")  # fmt: skip
+    add("--draft-lora-low", type=Path)
+
+
+def draft_of(options: argparse.Namespace) -> Draft | None:
+    """The settings of the pass that the options choose; ``None`` for the film.
+
+    Raises:
+        ValueError: for settings that no pass can have.
+    """
+    draft = find_pass(options.pass_)
+    loras = (options.draft_lora_high, options.draft_lora_low)
+    if (loras[0] is None) != (loras[1] is None):
+        raise ValueError(
+            "pass both --draft-lora-high and --draft-lora-low: each expert has its own file"
+        )
+    if draft is None:
+        return None
+    given = {n: v for option, n in SETTINGS.items() if (v := getattr(options, option)) is not None}
+    if loras[0] is not None:
+        given |= {"lora_high": loras[0].name, "lora_low": loras[1].name}
+    return check_draft(Draft(**{**vars(draft), **given}))
+
+
+def draft_lora(
+    options: argparse.Namespace, draft: Draft | None, recipe: Recipe
+) -> tuple[Path, Path] | None:
+    """The LoRA pair of a draft, where it is used: not with a film of as few steps.
+
+    Args:
+        recipe: the film's.
+    """
+    if draft is None or not draft.has_lora or not draft.is_faster(recipe.steps):
+        return None
+    return options.draft_lora_high, options.draft_lora_low
+
+
+def folder_of_pass(out: Path, draft: Draft | None) -> Path:
+    """Where a pass goes, by the folder of the film."""
+    if draft is None:
+        return out
+    out = out if out.name not in ("", "..") else out.resolve()
+    return out.with_name(pass_folder_name(out.name, draft.name))
