@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from helpers.loop_graphs import loop_graph, one_wire, ran, story
+from helpers.plan_ahead import ask_plan, checker
 from helpers.stock_graphs import loaders
 
 pytestmark = pytest.mark.usefixtures("fresh")
@@ -265,3 +266,33 @@ def test_one_wire_makes_a_draft_too(host, log):
     host.run(passed(graph, "draft", steps=6))
     host.run(graph)
     assert ran(log) == []
+
+
+# --- asked beforehand ----------------------------------------------------------------------------
+
+
+def test_what_a_draft_will_make_is_told_beforehand(host, log, caplog):
+    check = checker(host, log, caplog)
+    film = loop_graph(story(3), log)
+    draft = passed(film, "draft", steps=6)
+    assert check(draft).of("make") == [1, 2, 3]
+    assert check(draft).of("finished") == [1, 2, 3]
+    assert check(film).of("make") == [1, 2, 3]
+    said = check(passed(film, "draft", steps=8))
+    (change,) = said.answer["changes"]
+    assert change["reasons"] == ["steps of the draft changed from 6 to 8"]
+    assert ask_plan(host, draft)["shots"][0]["state"] == "finished"
+    (text,) = ask_plan(host, passed(film, "draft", steps=9))["notices"].values()
+    assert "there is no M2V Sampler" in text
+
+
+def test_what_a_draft_on_one_wire_will_make_is_told_beforehand(host, log, caplog):
+    check = checker(host, log, caplog)
+    draft = passed(one_wire(story(2), log, 2), "draft")
+    assert check(draft, "begin", tells_summary=False).made == [1, 2]
+    assert check(draft, "begin", tells_summary=False).of("finished") == [1, 2]
+
+
+def test_settings_that_no_draft_can_have_are_told_before_anything_runs(host, log):
+    answer = ask_plan(host, passed(loop_graph(story(1), log), "sketch"))
+    assert "sketch" in answer["error"]
