@@ -6,7 +6,7 @@ from pathlib import Path
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import board, evaluate, story, tiny
+from . import board, evaluate, story, tiny, write
 from .host import server
 from .loop import draft_settings, expansion, open_close, plan_routes, start_images, state_nodes
 from .memory import aesthetic_filter, bank, bank_folder, embedders, keyframes, rehearsal
@@ -24,6 +24,7 @@ from .sampling import conditioning, lora, lora_route, match_color, model_patch, 
 # One module per subject; each lists its node classes in NODES, in the order of the node menu.
 MODULES = (
     story,
+    write,
     bank,
     bank_folder,
     rehearsal,

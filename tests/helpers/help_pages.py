@@ -18,7 +18,7 @@ WORDS = {
         "row": "- `{}`{} ({}): {}", "either": "{}, optional", "type": {
             "MODEL": "model", "CONDITIONING": "conditioning", "VAE": "VAE", "IMAGE": "image",
             "LATENT": "latent", "NOISE": "noise", "VIDEO": "video", "INT": "number",
-            "FLOAT": "number", "STRING": "text", "BOOLEAN": "on or off",
+            "FLOAT": "number", "STRING": "text", "BOOLEAN": "on or off", "CLIP": "CLIP",
         },
     },
     "zh": {
@@ -28,7 +28,7 @@ WORDS = {
         "row": "- `{}`{}（{}）：{}", "either": "{}，可选", "type": {
             "MODEL": "模型", "CONDITIONING": "条件", "VAE": "VAE", "IMAGE": "图像",
             "LATENT": "潜空间", "NOISE": "噪波", "VIDEO": "视频", "INT": "数字",
-            "FLOAT": "数字", "STRING": "文本", "BOOLEAN": "开或关",
+            "FLOAT": "数字", "STRING": "文本", "BOOLEAN": "开或关", "CLIP": "CLIP",
         },
     },
 }  # fmt: skip

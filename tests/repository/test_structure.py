@@ -269,7 +269,7 @@ ORDER = (
     "storymem/cli",
     "nodes/__init__",
     "nodes/loop nodes/board nodes/evaluate",
-    "nodes/memory nodes/sampling",
+    "nodes/memory nodes/sampling nodes/write",
     "nodes/page",
     "nodes/story nodes/tiny",
     "nodes/host",

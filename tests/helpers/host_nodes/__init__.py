@@ -70,7 +70,7 @@ class Record(io.ComfyNode):
 
 
 class Clip(io.ComfyNode):
-    """Gives a value that the test put into CLIPS under a name: as an IMAGE, a SHOT, an EMBEDDER."""
+    """Gives a value that the test put into CLIPS under a name: as an IMAGE, a SHOT, and so on."""
 
     @classmethod
     def define_schema(cls):
@@ -82,6 +82,7 @@ class Clip(io.ComfyNode):
                 io.Image.Output(),
                 io.Custom("STORYMEM_SHOT").Output(),
                 io.Custom("STORYMEM_EMBEDDER").Output(),
+                io.Clip.Output(),
             ],
         )
 
@@ -91,7 +92,7 @@ class Clip(io.ComfyNode):
 
     @classmethod
     def execute(cls, name):
-        return io.NodeOutput(CLIPS[name], CLIPS[name], CLIPS[name])
+        return io.NodeOutput(*[CLIPS[name]] * 4)
 
 
 class TestExtension(ComfyExtension):
