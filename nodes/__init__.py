@@ -18,6 +18,7 @@ from .page import (
     seen_routes,
     story_routes,
     take_routes,
+    write_routes,
 )
 from .sampling import conditioning, lora, lora_route, match_color, model_patch, parts, sampler
 
@@ -53,6 +54,7 @@ PAGE_MODULES = (
     seen_routes,
     story_routes,
     take_routes,
+    write_routes,
     plan_routes,
     library_routes,
     board_routes,

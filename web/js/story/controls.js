@@ -11,6 +11,7 @@ import { saveAndRun } from "./roll.js";
 import { finish } from "./saving.js";
 import { StoryTable } from "./table.js";
 import { Timeline } from "./timeline.js";
+import { openWriting } from "./write.js";
 
 const HEADS = ["name", "cast", "character", "overview"];
 // Nothing that is done in the dialog is meant for the canvas below it.
@@ -39,7 +40,7 @@ function keepPage(event) {
 export class StoryControls {
   /**
    * `does` is what the artist can ask for: act(name, id, value), chooseTab(name), exportFile(),
-   * importFile(file), leave(), setFields(fields, kind, changed), step(name), typedText().
+   * importFile(file), leave(), readText(text), setFields(fields, kind, changed), step(name), typedText().
    */
   constructor(does) {
     this.does = does;
@@ -90,7 +91,7 @@ export class StoryControls {
         h("h2", { id: "sm-editor-title" }, t("story.title")), this.summary,
         h("div", { class: "sm-space" }),
         button("watch", "play", () => this.watch(), { "aria-keyshortcuts": "Space" }),
-        this.findButton, this.undoButton, this.redoButton,
+        button("write", "edit", () => this.write(), { "aria-keyshortcuts": "Alt+W" }), this.findButton, this.undoButton, this.redoButton,
         h("label", { class: "sm-format" }, h("span", {}, t("story.format")), this.format),
         button("import", null, () => file.click()), button("export", null, () => does.exportFile()),
         button("close", "close", () => does.leave(), { class: "sm-close" })),
@@ -107,7 +108,10 @@ export class StoryControls {
       if (file) does.importFile(file);
     });
     this.raw.addEventListener("input", () => does.typedText());
-    this.table.element.addEventListener("focusin", ({ target }) => this.timeline.select(this.table.idOf(target)));
+    this.table.element.addEventListener("focusin", ({ target }) => {
+      this.lastRow = this.table.idOf(target);
+      this.timeline.select(this.lastRow);
+    });
     this.panels.table.addEventListener("input", ({ target }) => {
       const name = target.dataset.head;
       if (name) does.setFields({ [name]: target.value }, `head ${name}`, []);
@@ -132,6 +136,9 @@ export class StoryControls {
     } else if (isSpaceForStory(event)) {
       event.preventDefault();
       this.watch();
+    } else if (event.altKey && !event.ctrlKey && !event.shiftKey && event.code === "KeyW") {
+      event.preventDefault();
+      this.write();
     } else if (this.tab === "table" && (this.filter.takesKey(event) || this.find.takesKey(event))) event.preventDefault();
     if (!(event.ctrlKey || event.metaKey) || event.altKey) return;
     const key = event.key.toLowerCase();
@@ -150,6 +157,11 @@ export class StoryControls {
   watch() {
     this.table.player.stop();
     watch(() => this.table.shots());
+  }
+
+  /** A language model writes: the shot with the keyboard, or all. */
+  write() {
+    openWriting(this.does, this.tab === "table" ? this.lastRow : null);
   }
 
   arrowTab(event) {

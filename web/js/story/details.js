@@ -73,9 +73,9 @@ export function buildDetails(setPictures) {
     area("negative_prompt"), area("first_frame_prompt"),
     h("div", { class: "sm-short" }, named("continuity", choice),
       line("lora_strength", { inputmode: "decimal", placeholder: t("story.auto") }), extra),
-    line("remember", { placeholder: "Mara 3, place: the pier 1" }),
     h("div", { class: "sm-of-pictures", "data-drop": "reference_images" }, area("reference_images"), references.element),
-    h("div", { class: "sm-of-pictures", "data-drop": "start_image" }, line("start_image"), start.element));
+    h("div", { class: "sm-of-pictures", "data-drop": "start_image" }, line("start_image"), start.element),
+    h("div", { class: "sm-of-remember" }, line("remember", { placeholder: "Mara 3, place: the pier 1" })));
   const show = (row) => {
     references.show(row.reference_images);
     start.show(row.start_image ? [row.start_image] : []);
