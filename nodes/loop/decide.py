@@ -10,6 +10,7 @@ import torch
 
 from ...storymem.film.earlier_films import FoundFilm, find_film
 from ...storymem.film.folder import story_folder
+from ...storymem.film.promote import Promotions, with_promotions
 from ...storymem.film.repair import repair_folder
 from ...storymem.film.shot_files import find_edits
 from ...storymem.loop.disk_space import estimate_bytes
@@ -46,6 +47,7 @@ class Decision:
     film: FoundFilm
     place: Path  # the story's folder, whether it is there or not
     steps: list[Step]
+    promoted: Promotions = field(default_factory=Promotions)  # from a pass before the film
 
 
 def decide(flow: Flow, body: str, *, writes: bool = True) -> Decision:
@@ -70,9 +72,10 @@ def decide(flow: Flow, body: str, *, writes: bool = True) -> Decision:
     place = story_folder(output, settings.prefix, story, settings.pass_name)
     if writes:
         repair_folder(place, story, store)
+    loop, promoted = with_promotions(loop, place)
     film = find_film(place, story)
     loop = replace(loop, edits=find_edits(place, story, store, writes=writes))
-    return Decision(loop, film, place, list_steps(loop, film.known))
+    return Decision(loop, film, place, list_steps(loop, film.known), promoted)
 
 
 def disk_needed(graph: LoopGraph, steps: list[Step]) -> int:

@@ -102,6 +102,7 @@ async def look_at_wire(dynprompt, begin_id: str, workflow: object) -> dict:
     story = state.loop.story
     warnings = [
         *notices_of(film, folder, story),
+        *state.loop.notes,
         *missing_takes(state.loop.store, story.shots, settings.pass_name),
     ]
     if not unknown:

@@ -298,6 +298,7 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     claim = StoryClaim(folder, digest_of([way_of(loop, steps), options.fps]))
     try:
         _prepare(folder, loop, steps)
+        decided.promoted.keep(folder, flow.story, store)
         replaced = VERSIONS.replaced(graph.files())
         executor = host_cache.find_executor()
         prompt_id = host_cache.running_prompt_id()

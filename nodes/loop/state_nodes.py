@@ -26,6 +26,7 @@ from ...storymem.film.earlier_films import FoundFilm, begin_film, find_film, not
 from ...storymem.film.folder import claim_folder, story_folder
 from ...storymem.film.folder_lock import StoryClaim
 from ...storymem.film.output import StoryExport, VideoOptions
+from ...storymem.film.promote import with_promotions
 from ...storymem.film.repair import repair_folder
 from ...storymem.film.restore import keep_other
 from ...storymem.film.shot_files import find_edits
@@ -120,7 +121,8 @@ class BeginStory(io.ComfyNode):
         )
         state, film, folder = begin_state(story, settings, bank)
         store, made = state.loop.store, settings.pass_name
-        notices = [*notices_of(film, folder, story), *missing_takes(store, story.shots, made)]
+        notices = [*notices_of(film, folder, story), *state.loop.notes]
+        notices += missing_takes(store, story.shots, made)
         if notices:
             logger.warning("StoryMem: %s", short_places("\n".join(notices)))
         notices += lost_edits(bank.edits, story)
@@ -154,6 +156,9 @@ def begin_state(
     folder = story_folder(output, settings.prefix, story, settings.pass_name)
     if writes:
         repair_folder(folder, story, store)  # or its edits and locks are not known
+    loop, promoted = with_promotions(loop, folder)
+    if writes and folder.is_dir():
+        promoted.keep(folder, story, store)
     film = find_film(folder, story)
     locked = {i: entry["key"] for i, entry in enumerate(film.results(story)) if entry}
     loop = replace(loop, edits=find_edits(folder, story, store, writes=writes))

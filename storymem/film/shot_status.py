@@ -127,6 +127,8 @@ def _describe(story: Story, shot: Shot) -> str:
     described = dict(vars(shot))  # asdict copies each value, which takes longer than all the rest
     for name in ("lock", "row", "take", "scene", "number", "first_frame_prompt", "remember"):
         del described[name]
+    if not shot.promote:
+        del described["promote"]
     if not shot.start_image:
         del described["start_image"]  # of results that were made before scripts had one
     if shot.cut:

@@ -19,6 +19,7 @@ from ..film.earlier_films import begin_film, find_film, notices_of
 from ..film.folder_lock import StoryClaim
 from ..film.output import BANK_FOLDER, StoryExport, VideoOptions
 from ..film.passes import PASS
+from ..film.promote import with_promotions
 from ..film.repair import repair_folder
 from ..film.restore import keep_other
 from ..film.shot_files import find_edits
@@ -160,6 +161,7 @@ class StoryRun:
         """
         out = self.settings.out
         repair_folder(out, self.loop.story, self.loop.store)
+        self.loop, promoted = with_promotions(self.loop, out)
         film = find_film(out, self.loop.story)
         manifest = film.manifest
         if manifest["shots"] and not self.settings.resume:
@@ -213,6 +215,7 @@ class StoryRun:
         with explain_write_errors("the story", out):
             keep_other(out, self.loop.story)
             begin_film(out, self.loop.story, steps)
+            promoted.keep(out, self.loop.story, self.loop.store)
         return steps
 
     def _check_given_frames(self, step: Step) -> None:

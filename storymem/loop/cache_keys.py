@@ -28,7 +28,7 @@ from .shot_memory import ShotMemory
 # references and its start image count by their pictures, scene and number name its file.
 NO_PIXELS = (
     "scene", "number", "cut", "continuity", "references", "first_frame_prompt", "lock",
-    "row", "take", "start_image", "remember",
+    "row", "take", "start_image", "remember", "promote",
 )  # fmt: skip
 
 
@@ -48,8 +48,10 @@ def own_key(loop: Loop, plan: ShotPlan) -> str:
 
 
 def shot_pictures(loop: Loop, plan: ShotPlan) -> list[str]:
-    """Who the pictures are that a shot brings: its reference images, then its start image."""
+    """Who the pictures are that a shot brings: its reference images, what is promoted to its
+    memory, then its start image."""
     pictures = [loop.reference_digests[name] for name in plan.shot.references]
+    pictures += [f"promoted {frame.digest}" for frame in loop.promoted.get(plan.shot.index, ())]
     if plan.has_start:
         pictures.append(f"start {MemoryFrame(loop.start_images[plan.shot.index]).digest}")
     return pictures

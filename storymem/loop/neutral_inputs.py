@@ -65,7 +65,7 @@ NEUTRAL: dict[str, dict[str, object]] = {
         "pass": "film",
     },
     "StoryMemTinyTextEncoder": {"negative_prompt": ""},
-    "Shot": {"take": "", "remember": ()},
+    "Shot": {"take": "", "remember": (), "promote": ()},
     "ShotPlan": {"draft": None},
     "RunSettings": {},
     "Recipe": {

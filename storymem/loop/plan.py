@@ -143,6 +143,10 @@ class Loop:
     # Digests of an edited shot's last frames, by the key of the record (see ``shot_files``).
     edits: Mapping[str, Sequence[str]] = field(default_factory=dict)
     reads_weights: bool = False  # whether its encoders do (see ``storymem.script.prompt_weights``)
+    # From a pass before the film, by index of the shot: what its memory gets, and its seed.
+    promoted: Mapping[int, Sequence[MemoryFrame]] = field(default_factory=dict)
+    seeds: Mapping[int, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # what the artist should know of it before the first shot
 
     @cached_property
     def reference_digests(self) -> dict[str, str]:
@@ -185,5 +189,6 @@ def plan_shot(
 def plan_in(loop: Loop, shot: Shot, *, has_previous: bool) -> ShotPlan:
     """``plan_shot`` of a shot of a loop, which knows which of its shots have start images."""
     has_start = shot.index in loop.start_images
+    shot = replace(shot, seed=loop.seeds.get(shot.index, shot.seed))
     how = {"has_previous": has_previous, "has_start": has_start}
     return plan_shot(loop.story, loop.settings, shot, **how)

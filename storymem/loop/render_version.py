@@ -196,7 +196,6 @@ PARTS_OF_NODES = {
     "StoryMemLoadEmbedder": ("selection",),
     "StoryMemLoadScorer": ("selection",),
     "StoryMemMemoryBank": ("memory",),
-    "StoryMemRehearsal": ("memory",),
     "StoryMemLoadMemoryBank": ("memory",),
     "StoryMemEditMemoryBank": ("memory",),
     "StoryMemRemember": ("memory",),

@@ -25,8 +25,10 @@ def begin_memory(loop: Loop, shot: Shot, bank: MemoryBank) -> ShotMemory:
 
 
 def bank_at_start(loop: Loop, shot: Shot, bank: MemoryBank) -> MemoryBank:
-    """The bank that a shot begins with: the one before it, and the shot's own reference images."""
-    known = {frame.digest for frame in bank.frames} if shot.references else set()
+    """The bank that a shot begins with: the one before it, what is promoted to the shot, and its
+    own reference images."""
+    promoted = loop.promoted.get(shot.index, ())
+    known = {frame.digest for frame in bank.frames} if shot.references or promoted else set()
     extra = [
         MemoryFrame(
             loop.references[name],
@@ -38,6 +40,8 @@ def bank_at_start(loop: Loop, shot: Shot, bank: MemoryBank) -> MemoryBank:
         )
         for i, name in enumerate(shot.references)
     ]
+    first = -len(shot.references) - len(promoted)
+    extra += [replace(frame, shot=shot.index, frame=first + i) for i, frame in enumerate(promoted)]
     extra = [frame for frame in extra if frame.digest not in known]
     return bank.remember(extra) if extra else bank
 

@@ -203,7 +203,7 @@ def lock_warnings(loop: Loop, steps: Sequence[Step]) -> list[str]:
     """
     open_ones = [s.plan.shot for s in steps if s.reason != CHOSEN]
     shots = [shot for shot in open_ones if shot.index not in loop.settings.redo]
-    missing = missing_takes(loop.store, shots, loop.settings.pass_name)
+    missing = list(loop.notes) + missing_takes(loop.store, shots, loop.settings.pass_name)
     missing += lost_edits(loop.bank.edits, loop.story)
     held = (LOCKED, CHOSEN)
     last = max((i for i, step in enumerate(steps) if step.reason not in held), default=0)

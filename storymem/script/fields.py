@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ..files.messages import shown
 from .continuity import CONTINUED
+from .promoted import Promoted, PromoteError, read_promote
 from .remembered import Remembered, RememberError, read_remembered
 
 MAX_SEED = 2**64 - 1  # what the host's seed inputs take
@@ -185,6 +186,13 @@ def _check_remember(value, where: str) -> tuple[Remembered, ...]:
         raise ScriptError(f"{where} {error}") from None
 
 
+def _check_promote(value, where: str) -> tuple[Promoted, ...]:
+    try:
+        return read_promote(value)
+    except PromoteError as error:
+        raise ScriptError(f"{where} {error}") from None
+
+
 def _check_start_image(value, where: str) -> str:
     if not isinstance(value, str):
         raise ScriptError(
@@ -202,6 +210,7 @@ SHOT_FIELDS: dict[str, ShotField] = {
     "reference_images": ShotField("references", _check_references),
     "start_image": ShotField("start_image", _check_start_image),
     "remember": ShotField("remember", _check_remember),
+    "promote": ShotField("promote", _check_promote),
     "first_frame_prompt": ShotField("first_frame_prompt", check_words),
     "lock": ShotField("lock", _check_bool),
     "use_take": ShotField("take", _check_take),

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..files.messages import reason_of, shown
+from . import promoted
 from .fields import SHOT_FIELDS, STORY_FIELDS, ScriptError
 from .plain_text import SEPARATOR, parse_plain, split_tags
 from .reader import SCENE_FIELDS, load_story
@@ -129,11 +130,13 @@ def _fields(shot) -> dict:
         value = getattr(shot, known.attribute)
         absent = value is None or value is False or value == ()
         if not absent and (value != "" or key == "negative_prompt"):  # an empty one says: none
-            found[key] = _as_json(value) if isinstance(value, tuple) else value
+            found[key] = _as_json(key, value) if isinstance(value, tuple) else value
     return found
 
 
-def _as_json(values: tuple) -> list:
+def _as_json(key: str, values: tuple) -> list | dict:
+    if key == "promote":
+        return promoted.as_object(values)
     return [value.as_json() if isinstance(value, Remembered) else value for value in values]
 
 
@@ -236,8 +239,8 @@ def _tags(row: Row, scene: int, *, first: bool) -> list[str]:
 
 def _tag(key: str, value) -> str:
     """A tag in the short form when that reads back as it is, else in the exact one."""
-    if key == "remember":
-        short = _remembered(value)
+    if key in SHORT:
+        short = SHORT[key](value)
         whole = bool(short)
     elif isinstance(value, list):
         short = ", ".join(map(str, value))
@@ -259,6 +262,17 @@ def _remembered(value) -> str:
     except RememberError:
         return value if isinstance(value, str) else ""
     return "" if line.startswith("[") else line
+
+
+def _promoted(value) -> str:
+    """What is taken over on one line; empty where that would not read back."""
+    try:
+        return promoted.written(promoted.read_promote(value))
+    except promoted.PromoteError:
+        return value if isinstance(value, str) else ""
+
+
+SHORT = {"remember": _remembered, "promote": _promoted}  # fields that one line can say
 
 
 def _exact(key: str, value) -> str:

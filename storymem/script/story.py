@@ -7,6 +7,7 @@ from functools import cached_property
 
 from ..files.messages import counted, listed, short
 from .cast import MAX_NAMES, handles_of, named_in, names_of, speak_names
+from .promoted import Promoted
 from .remembered import Remembered
 
 DEFAULT_NAME = "story"  # for a script that does not say its name
@@ -36,6 +37,7 @@ class Shot:
     row: str = ""  # id of the row, as the story editor gives it to a locked shot
     take: str = ""  # the finished result to use, whatever changed: its key, or how that begins
     start_image: str = ""  # image file in the host's input folder: the shot's first frame
+    promote: tuple[Promoted, ...] = ()  # what it takes over from a pass before the film
     remember: tuple[Remembered, ...] = ()  # whom and what its frames are kept for, how long
 
     @property

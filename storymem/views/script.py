@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from ..files.json_text import JsonError, parse_json
 from ..files.messages import shown
 from ..script.fields import SHOT_FIELDS, ScriptError
+from ..script.promoted import PromoteError, as_object, read_promote
+from ..script.promoted import written as promote_line
 from ..script.remembered import RememberError, read_remembered, written
 from ..script.rows import Row, Script
 
@@ -85,6 +87,7 @@ def _view_row(row: Row) -> dict:
         "lock": row.fields.get("lock", False),
         "reference_images": row.fields.get("reference_images", []),
         "start_image": row.fields.get("start_image", ""),
+        "promote": _promote_text(row.fields.get("promote")),
         "remember": written(read_remembered(row.fields.get("remember", []))),
         "first_frame_prompt": row.fields.get("first_frame_prompt", ""),
         "extra": _as_text(row.more),
@@ -125,6 +128,8 @@ def _field(key: str, value):
         return None
     if key == "remember":
         return _remembered(value)
+    if key == "promote":
+        return _promoted(value)
     if key in WHOLE:
         return _whole(value)
     if key == "lora_strength" and isinstance(value, (int, str)) and not isinstance(value, bool):
@@ -140,6 +145,22 @@ def _remembered(value):
         return [entry.as_json() for entry in read_remembered(value)] or None
     except RememberError:
         return value
+
+
+def _promoted(value):
+    try:
+        return as_object(read_promote(value)) or None
+    except PromoteError:
+        return value
+
+
+def _promote_text(value) -> str:
+    """On one line, as the page edits it; as JSON what no line can hold."""
+    try:
+        entries = read_promote(value)
+    except PromoteError:
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return promote_line(entries) or (_as_text(as_object(entries)) if entries else "")
 
 
 def _whole(value):

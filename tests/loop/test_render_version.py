@@ -37,7 +37,7 @@ NO_PART = {
     "StoryMemLoadStory", "StoryMemLoadStartImages", "StoryMemShotLoopOpen", "StoryMemShotLoopClose",
     "StoryMemBeginStory", "StoryMemNextShot", "StoryMemFinishShot", "StoryMemJoinStory",
     "StoryMemPreviewMemoryBank", "StoryMemSaveMemoryBank", "StoryMemEvaluateStory",
-    "StoryMemStoryBoard",
+    "StoryMemStoryBoard", "StoryMemRehearsal",
 }  # fmt: skip
 # Files that parts use and that decide no pixel: what they give a shot is in its key as a value, or
 # they read files, find them, check inputs, show things and say things.

@@ -41,6 +41,7 @@ def test_every_field_goes_where_the_shot_keeps_it():
         "reference_images": "references",
         "start_image": "start_image",
         "remember": "remember",
+        "promote": "promote",
         "first_frame_prompt": "first_frame_prompt",
         "lock": "lock",
         "use_take": "take",
