@@ -15,6 +15,7 @@ from .page import (
     board_routes,
     input_pictures,
     library_routes,
+    promote_routes,
     seen_routes,
     story_routes,
     take_routes,
@@ -58,6 +59,7 @@ PAGE_MODULES = (
     plan_routes,
     library_routes,
     board_routes,
+    promote_routes,
     lora_route,
 )
 

@@ -7,11 +7,12 @@ an artist edited. Where a file is missing or cut off, the shot's record in the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 from ..files.messages import shown
@@ -66,6 +67,15 @@ class ShownShot:
             return torch.from_numpy(pixels)
 
         return self._first(read)
+
+    def read_frames(self, numbers: Sequence[int]) -> list[tuple[int, np.ndarray]]:
+        """Some frames ``uint8 [H, W, 3]`` with their numbers, in order, read in one go.
+
+        Raises:
+            ValueError: when there is no such frame, or none of its files can be read.
+        """
+        wanted = set(numbers)
+        return self._first(lambda path, count: list(watch(path, wanted.__contains__, max(wanted))))
 
     def _first(self, read: Callable[[Path, int], T]) -> T:
         """What ``read`` gives of the first file that it can read, for its path and its frames."""

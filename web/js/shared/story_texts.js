@@ -7,6 +7,7 @@ import { PLAYER_TEXTS } from "./player_texts.js";
 import { TAKES_TEXTS } from "./takes_texts.js";
 import { SEEN_TEXTS } from "./seen_texts.js";
 import { PASS_TEXTS } from "./pass_texts.js";
+import { PROMOTE_TEXTS } from "./promote_texts.js";
 import { REMEMBER_TEXTS } from "./remember_texts.js";
 import { WRITE_TEXTS } from "./write_texts.js";
 
@@ -21,6 +22,7 @@ export const STORY_TEXTS = {
     ...PASS_TEXTS.en,
     ...REMEMBER_TEXTS.en,
     ...WRITE_TEXTS.en,
+    ...PROMOTE_TEXTS.en,
     "story.edit": "Edit story",
     "story.edit.long": "Open the story editor: shots as a table",
     "story.title": "Story editor",
@@ -180,6 +182,7 @@ export const STORY_TEXTS = {
     ...PASS_TEXTS.zh,
     ...REMEMBER_TEXTS.zh,
     ...WRITE_TEXTS.zh,
+    ...PROMOTE_TEXTS.zh,
     "story.edit": "编辑故事",
     "story.edit.long": "打开故事编辑器：以表格显示镜头",
     "story.title": "故事编辑器",

@@ -4,6 +4,7 @@ import * as model from "./model.js";
 import { joinRow, splitRow } from "./parts.js";
 import { rollAgain } from "./roll.js";
 import { textToSave } from "./saving.js";
+import { openPromote } from "./promote_open.js";
 import { openTakes, textOf } from "./take_actions.js";
 import { t } from "../shared/texts.js";
 
@@ -63,6 +64,8 @@ export function act(dialog, name, id, value) {
     dialog.table.focus(rows[Math.min(at, rows.length - 1)]?.id, "remove");
   } else if (name === "memory") {
     lookAt(dialog, model.labelsOf(story.rows)[at]);
+  } else if (name === "promote") {
+    openPromote(dialog, id);
   } else if (name === "takes") {
     openTakes(dialog, id);
   } else if (name === "roll") {

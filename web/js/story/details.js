@@ -73,6 +73,8 @@ export function buildDetails(setPictures) {
     area("negative_prompt"), area("first_frame_prompt"),
     h("div", { class: "sm-short" }, named("continuity", choice),
       line("lora_strength", { inputmode: "decimal", placeholder: t("story.auto") }), extra),
+    h("div", { class: "sm-of-pictures" }, line("promote", { placeholder: "seed, start 0, memory 6:40 Mara" }),
+      h("button", { type: "button", "data-act": "promote", title: t("promote.open.long") }, icon("memory"), h("span", {}, t("promote.open")))),
     h("div", { class: "sm-of-pictures", "data-drop": "reference_images" }, area("reference_images"), references.element),
     h("div", { class: "sm-of-pictures", "data-drop": "start_image" }, line("start_image"), start.element),
     h("div", { class: "sm-of-remember" }, line("remember", { placeholder: "Mara 3, place: the pier 1" })));

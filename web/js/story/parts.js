@@ -25,7 +25,7 @@ export function splitRow(story, id, place) {
   const [prompt, rest] = [row.prompt.slice(0, at).trimEnd(), row.prompt.slice(at).trimStart()];
   if (!prompt || !rest) return null;
   const { id: _, starts, scene_extra, ...values } = row;
-  const own = { prompt: rest, cut: false, lock: false, use_take: null, start_image: "", first_frame_prompt: "", extra: newId(row.extra) };
+  const own = { prompt: rest, cut: false, lock: false, use_take: null, start_image: "", promote: "", first_frame_prompt: "", extra: newId(row.extra) };
   return addRow(setRow(story, id, { prompt }), id, { ...values, ...own });
 }
 

@@ -7,7 +7,7 @@ import { currentText } from "./saving.js";
 import { TakesDialog } from "./takes.js";
 
 /** The row of a shot, with its number from 1; `null` when it is gone. */
-function rowOf(dialog, id) {
+export function rowOf(dialog, id) {
   const rows = dialog.history?.value.rows ?? [];
   const at = rows.findIndex((row) => row.id === id);
   return at < 0 ? null : { row: rows[at], number: at + 1 };
@@ -20,7 +20,7 @@ export async function textOf(dialog) {
 }
 
 /** The same as the server wants it. */
-async function scriptOf(dialog) {
+export async function scriptOf(dialog) {
   const script = await textOf(dialog);
   if (script === null) return null;
   const { character, prefix, pass } = dialog.asked;
