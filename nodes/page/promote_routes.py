@@ -31,7 +31,7 @@ async def choose(request: web.Request) -> web.Response:
 
 async def _asked(request: web.Request) -> dict:
     asked = await read_json(request)
-    found: dict = {key: text_of(asked, key) for key in SCRIPT}
+    found: dict = {key: text_of(asked, key) for key in (*SCRIPT, "prefix")}
     found["source"] = text_of(asked, "source")
     for name in ("shot", "frame"):
         value = asked.get(name, 0)
@@ -45,7 +45,7 @@ def _told(work, asked: Mapping) -> dict:
     """What ``work`` answers, with an ``error`` in words when it refuses."""
     output = Path(folder_paths.get_output_directory())
     try:
-        story = story_of(**{key: asked[key] for key in SCRIPT if key != "prefix"})
+        story = story_of(**{key: asked[key] for key in SCRIPT})
         folder = story_folder(output, asked["prefix"] or DEFAULT_PREFIX, story)
         of = [story, folder, ShotStore(output / STORE_FOLDER), asked["source"], asked["shot"]]
         of += [asked["frame"]] if work is choose_frame else []
