@@ -19,6 +19,7 @@ from ...storymem.loop.plan import Loop, LoopSettings, Step
 from ...storymem.loop.shot_store import ShotStore
 from ...storymem.loop.shots import list_steps
 from ...storymem.memory.bank import MemoryBank
+from ...storymem.sampling.draft import Draft
 from ...storymem.script.story import Story
 from ..host.store import STORE_FOLDER
 from ..memory.known_embedders import KNOWN
@@ -37,6 +38,8 @@ class Flow:
     bank: MemoryBank
     settings: LoopSettings
     start_images: dict[int, torch.Tensor] = field(default_factory=dict)  # uint8, by shot index
+    rehearsals: int = 0  # drafts that are made before the film
+    draft: Draft | None = None  # settings of theirs
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def expand(run: loop_run.LoopRun) -> tuple[dict, list]:
         step, number = run.steps[i], run.steps[i].plan.shot.index + 1
         begin, finish = graph.child_id(f"{number}.begin"), graph.child_id(f"{number}.finish")
         copies, ends = graph.clone(number, begin, fresh, salt)
-        place = {"loop": graph.close_id, "step": i}
+        place = {"loop": graph.run_name, "step": i}
         expansion[begin] = {
             "class_type": "StoryMemLoopShot",
             # A key that is not known yet is no reason to use an older result; nor is a known one
@@ -90,7 +90,7 @@ def expand(run: loop_run.LoopRun) -> tuple[dict, list]:
         finished[f"shot_{i}"] = [after, 0]
         run.clones[i] = [begin, *copies]
     end = graph.child_id("end")
-    inputs = {"loop": graph.close_id, "run": run_id, **finished}
+    inputs = {"loop": graph.run_name, "run": run_id, **finished}
     expansion[end] = {"class_type": "StoryMemLoopEnd", "inputs": inputs}
     return expansion, [[end, slot] for slot in range(3)]
 
@@ -218,12 +218,16 @@ class LoopEnd(io.ComfyNode):
             is_output_node=True,
             not_idempotent=True,
             accept_all_inputs=True,
+            enable_expand=True,
         )
 
     @classmethod
     @shortens_host_paths
-    def execute(cls, loop, run, **finished) -> io.NodeOutput:
+    async def execute(cls, loop, run, **finished) -> io.NodeOutput:
         this = loop_run.find_run(cls.hidden.dynprompt, loop)
+        if this.then is not None:  # a rehearsal: what comes after it
+            this.assemble()
+            return await this.then.go_on(cls.hidden)
         output = bank_ui.with_bank(this.assemble(), cls.hidden)
         this.watch_files()
         return output

@@ -72,6 +72,7 @@ class LoopGraph:
         str
     ]  # everything that frames and bank depend on, body and outside, in a fixed order
     draft: Draft | None = None  # what the pass before the film sets; None: the film
+    part: str = ""  # of a Close that makes several passes: which one this is; empty: the last
     _clones: dict[str, str] = field(default_factory=dict)
 
     def node(self, node_id: str) -> dict:
@@ -120,7 +121,13 @@ class LoopGraph:
 
     def child_id(self, name: str) -> str:
         """An id for an expanded node; a colon would be read as a path into a subgraph."""
-        return f"{self.close_id.replace(':', '-')}.{name}"
+        parts = (self.close_id.replace(":", "-"), self.part, name)
+        return ".".join(filter(None, parts))
+
+    @property
+    def run_name(self) -> str:
+        """What a run of this loop is found by."""
+        return f"{self.close_id} {self.part}".strip()
 
     def refuse(self, node_id: str, text: str) -> tuple[dict, list]:
         """A node that raises ``text`` as an error of ``node_id``, for Close to expand to."""

@@ -16,15 +16,14 @@ from ...storymem.script.numbers import parse_ranges
 from ..host import executor as host_cache
 from ..host.folders import shortens_host_paths
 from ..host.tensors import require_images
-from ..page import bank_ui
 from ..types import Bank, Flow, Story
 from . import graph as loop_graph
 from . import references
 from . import run as loop_run
 from .draft_settings import chosen_pass, pass_inputs
-from .expansion import body_outputs, expand
+from .expansion import body_outputs
 from .file_watch import WATCH
-from .notices import RefusedError
+from .rehearsals import Stages, check_rehearsals, rehearsals_input
 
 
 class ShotLoopOpen(io.ComfyNode):
@@ -141,6 +140,7 @@ class ShotLoopOpen(io.ComfyNode):
                     "M2V Sampler.",
                 ),
                 *pass_inputs(),
+                rehearsals_input(),
             ],
             outputs=[
                 Flow.Output(display_name="flow", tooltip="To the flow input of Shot Loop Close."),
@@ -184,6 +184,7 @@ class ShotLoopOpen(io.ComfyNode):
         bank=None,
         start_images=None,
         draft=None,
+        rehearsals=0,
         **of_pass,
     ) -> io.NodeOutput:
         # A coroutine, because the host runs those first: a mistake shows before models are loaded.
@@ -211,7 +212,9 @@ class ShotLoopOpen(io.ComfyNode):
         if start_images is not None:
             images = require_images(start_images, "start_images")
             pictures = start_pictures.from_batch(images, story)
-        return io.NodeOutput(loop_run.Flow(story, bank, settings, pictures), *silent)
+        count = check_rehearsals(rehearsals, story) if settings.draft is None else 0
+        flow = loop_run.Flow(story, bank, settings, pictures, count, draft)
+        return io.NodeOutput(flow, *silent)
 
 
 class ShotLoopClose(io.ComfyNode):
@@ -339,17 +342,7 @@ class ShotLoopClose(io.ComfyNode):
             fps, crf, fade_frames if transition == "cross_fade" else 0, subtitles
         )
         metadata = references.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
-        try:
-            run = await loop_run.start(flow, graph, options, metadata)
-        except RefusedError as refused:  # told on the node at fault, which is one inside the loop
-            expansion, end = graph.refuse(refused.node_id, str(refused))
-            return io.NodeOutput(*end, expand=expansion)
-        if run.todo:
-            expansion, end = expand(run)
-            return io.NodeOutput(*end, expand=expansion)
-        output = bank_ui.with_bank(run.assemble(), cls.hidden)
-        run.watch_files()
-        return output
+        return await Stages(flow, graph, options, metadata).go_on(cls.hidden)
 
 
 NODES = [ShotLoopOpen, ShotLoopClose]

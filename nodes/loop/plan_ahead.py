@@ -32,6 +32,7 @@ from .known_values import KnownValues, NotKnownError
 from .look_facts import BANK, PICTURES, Looked, RefusedPlanError, answer_of, unknown_facts
 from .open_close import ShotLoopOpen
 from .plan_one_wire import look_at_wire
+from .rehearsals import after_rehearsals
 from .wires import name_of
 from .wiring import impossible_shot, loop_notices
 
@@ -128,9 +129,15 @@ async def _look(prompt: dict, node_id: str, workflow: object) -> dict:
     dynprompt = await _read(prompt, closes[0])
     graph = loop_graph.read_loop(dynprompt, closes[0])
     flow, unknown = await _read_flow(dynprompt, graph.open_id)
+    flow, waiting = await after_rehearsals(flow, graph, is_known=not unknown)
+    if waiting:
+        shown = graph.dynprompt.get_display_node_id(graph.open_id)
+        unknown.append(NotKnownError(shown, name_of(graph.dynprompt, graph.open_id)))
+        unknown[-1].input = BANK
     graph.draft = flow.settings.draft
     body = json.dumps([graph.render_versions(), await graph.describe()])
-    return _answer(graph, decide(flow, body, writes=False), unknown, workflow)
+    answer = _answer(graph, decide(flow, body, writes=False), unknown, workflow)
+    return answer | {"warnings": [*waiting, *answer["warnings"]]}
 
 
 def _output_after(prompt: dict, begin_id: str) -> str:

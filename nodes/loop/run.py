@@ -92,6 +92,7 @@ class LoopRun:
     notices: list[Notice] = field(default_factory=list)  # of single nodes
     tells_of_length: bool = False
     history: HistoryEntry | None = None
+    then: object = None  # what is made after a rehearsal; None after the film
 
     @cached_property
     def script_mark(self) -> str:
@@ -361,10 +362,10 @@ def check_apart(dynprompt, folder: Path, loop: Loop, steps: list[Step]) -> None:
             )
 
 
-def find_run(dynprompt, close_id: str) -> LoopRun:
-    """The run of a Close in the prompt that is being executed."""
+def find_run(dynprompt, name: str) -> LoopRun:
+    """The run of a Close in the prompt that is being executed, by its loop's ``run_name``."""
     for run in _RUNS.get(dynprompt, ()):
-        if run.graph.close_id == close_id:
+        if run.graph.run_name == name:
             return run
     raise ValueError(
         "this node belongs to Shot Loop Close, which adds it automatically; remove it from the "

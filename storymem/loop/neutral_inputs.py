@@ -63,6 +63,7 @@ NEUTRAL: dict[str, dict[str, object]] = {
         "redo_take": 1,
         "after_redo": "recompute",
         "pass": "film",
+        "rehearsals": 0,
     },
     "StoryMemTinyTextEncoder": {"negative_prompt": ""},
     "Shot": {"take": "", "remember": (), "promote": ()},

@@ -1,0 +1,170 @@
+"""Rehearse, then film: drafts of the whole story one after the other, each from the frames of the
+one before, and then the film from those of the last. One prompt makes all of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import folder_paths
+from comfy_api.latest import io
+
+from ...storymem.files.hashing import digest_of
+from ...storymem.files.messages import count_shots, counted
+from ...storymem.film.folder import story_folder
+from ...storymem.film.manifest import MANIFEST
+from ...storymem.film.output import VideoOptions
+from ...storymem.film.rehearsal import rehearse
+from ...storymem.loop.passes import MOST_REHEARSALS, rehearsal_draft
+from ...storymem.loop.shot_memory import describe_settings
+from ...storymem.loop.shot_store import ShotStore
+from ...storymem.memory.bank import MemoryBank
+from ..host.store import STORE_FOLDER
+from ..page import bank_ui
+from . import run as loop_run
+from .decide import Flow, decide
+from .expansion import expand
+from .graph import LoopGraph
+from .notices import RefusedError
+
+logger = logging.getLogger(__name__)
+_BANKS: dict[str, MemoryBank] = {}  # of drafts that are as they were: the latest few
+
+
+def rehearsals_input():
+    """How many drafts come before the film."""
+    return io.Int.Input(
+        "rehearsals",
+        optional=True,
+        default=0,
+        min=0,
+        max=MOST_REHEARSALS,
+        advanced=True,
+        tooltip="Make this many drafts of the whole story before the film, each with the sharpest "
+        "frame of every cast member from the one before as its first memory. The film begins with "
+        "those of the last. Needs names in the script (cast, or @Mara).",
+    )
+
+
+def check_rehearsals(count: int, story) -> int:
+    """How many rehearsals there are.
+
+    Raises:
+        ValueError: for more than there can be, and for a script that names nobody.
+    """
+    if not 0 <= count <= MOST_REHEARSALS:
+        raise ValueError(f"rehearsals must be 0 to {MOST_REHEARSALS}, but it is {count}")
+    if count and not story.names:
+        raise ValueError(
+            f"rehearsals is {count}, but the script names nobody, so no frame can be chosen for "
+            "anybody: list who is in it under cast, write @Mara where Mara is meant, or set "
+            "rehearsals to 0"
+        )
+    return count
+
+
+def stage_of(flow: Flow, number: int) -> Flow:
+    """What is made as the ``number``-th, from 1: a rehearsal of the whole story, then the film.
+
+    Raises:
+        ValueError: when nobody is found in the rehearsal before it.
+    """
+    settings = flow.settings
+    if number <= flow.rehearsals:
+        settings = replace(
+            settings, start_shot=1, end_shot=0, preview=False, redo=(), keep_later=False,
+            draft=rehearsal_draft(number, flow.draft),
+        )  # fmt: skip
+    return replace(flow, settings=settings, bank=_opening_bank(flow, number))
+
+
+async def after_rehearsals(
+    flow: Flow, graph: LoopGraph, *, is_known: bool
+) -> tuple[Flow, list[str]]:
+    """A look ahead: the film as it is made after its rehearsals, when these are finished; else the
+    film without what it takes from them, and lines that tell what is made first.
+
+    Args:
+        is_known: whether the memory that the story begins with is known.
+    """
+    made = [(n, rehearsal_draft(n, flow.draft).name) for n in range(1, flow.rehearsals + 1)]
+    shots = count_shots(len(flow.story.shots))
+    for number, name in made:
+        if is_known:
+            stage = stage_of(flow, number)
+            part = replace(graph, draft=stage.settings.draft)
+            body = json.dumps([part.render_versions(), await part.describe()])
+            todo = sum(step.record is None for step in decide(stage, body, writes=False).steps)
+            if not todo:
+                continue
+            first = f"{todo} of {shots} of the {name} are to be made"
+        else:
+            first = f"what of the {name} is to be made is known only when it runs"
+        count = counted(len(made), "rehearsal")
+        return flow, [f"{count} of {shots} come before the film: {first}"]
+    return stage_of(flow, flow.rehearsals + 1), []
+
+
+def _opening_bank(flow: Flow, number: int) -> MemoryBank:
+    """The artist's pictures, and the frames of the rehearsal before."""
+    if number == 1:
+        return flow.bank
+    output = Path(folder_paths.get_output_directory())
+    before = rehearsal_draft(number - 1, flow.draft).name
+    folder = story_folder(output, flow.settings.prefix, flow.story, before)
+    known = digest_of([
+        str(folder), (folder / MANIFEST).stat().st_mtime_ns, flow.story.source,
+        describe_settings(flow.bank), [frame.name for frame in flow.bank.frames],
+    ])  # fmt: skip
+    if known not in _BANKS:
+        store = ShotStore(output / STORE_FOLDER)
+        found = rehearse(folder, flow.story, store=store, bank=flow.bank)
+        for note in found.notes:
+            logger.warning("StoryMem: %s: %s", folder.name, note)
+        while len(_BANKS) >= MOST_REHEARSALS:
+            _BANKS.pop(next(iter(_BANKS)))
+        _BANKS[known] = found.bank
+    return _BANKS[known]
+
+
+@dataclass
+class Stages:
+    """The passes that one Shot Loop Close makes, in their order."""
+
+    flow: Flow
+    graph: LoopGraph
+    options: VideoOptions
+    metadata: dict
+    number: int = 1  # of the next one, from 1; the last is the film, or the one pass that is made
+    replaced: dict = field(default_factory=dict)  # files that the host holds older versions of
+
+    async def go_on(self, hidden) -> io.NodeOutput:
+        """The next pass with shots to be made, as an expansion that goes on with those after it;
+        what Close gives when none has any.
+
+        Args:
+            hidden: of the node that gives the film.
+        """
+        while True:
+            is_last = self.number > self.flow.rehearsals
+            flow = stage_of(self.flow, self.number)
+            part = "" if is_last else flow.settings.pass_name
+            graph = replace(self.graph, part=part, _clones={})
+            self.number += 1
+            try:
+                run = await loop_run.start(flow, graph, self.options, self.metadata)
+            except RefusedError as refused:  # told on the node at fault, which is in the loop
+                expansion, end = graph.refuse(refused.node_id, str(refused))
+                return io.NodeOutput(*end, expand=expansion)
+            run.replaced = self.replaced = {**self.replaced, **run.replaced}
+            if run.todo:
+                run.then = None if is_last else self
+                expansion, end = expand(run)
+                return io.NodeOutput(*end, expand=expansion)
+            output = run.assemble()
+            if is_last:
+                output = bank_ui.with_bank(output, hidden)
+                run.watch_files()
+                return output
