@@ -8,6 +8,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from ...storymem.files.names import check_name
 from ...storymem.files.video import DEFAULT_CRF, FRAME_RATE
 from ...storymem.film.output import VideoOptions
+from ...storymem.loop.passes import check_rehearsals
 from ...storymem.loop.plan import LoopSettings
 from ...storymem.memory.bank import MemoryBank
 from ...storymem.sampling import start_images as start_pictures
@@ -23,7 +24,7 @@ from . import run as loop_run
 from .draft_settings import chosen_pass, pass_inputs
 from .expansion import body_outputs
 from .file_watch import WATCH
-from .rehearsals import Stages, check_rehearsals, rehearsals_input
+from .rehearsals import Stages, rehearsals_input
 
 
 class ShotLoopOpen(io.ComfyNode):

@@ -48,23 +48,6 @@ def rehearsals_input():
     )
 
 
-def check_rehearsals(count: int, story) -> int:
-    """How many rehearsals there are.
-
-    Raises:
-        ValueError: for more than there can be, and for a script that names nobody.
-    """
-    if not 0 <= count <= MOST_REHEARSALS:
-        raise ValueError(f"rehearsals must be 0 to {MOST_REHEARSALS}, but it is {count}")
-    if count and not story.names:
-        raise ValueError(
-            f"rehearsals is {count}, but the script names nobody, so no frame can be chosen for "
-            "anybody: list who is in it under cast, write @Mara where Mara is meant, or set "
-            "rehearsals to 0"
-        )
-    return count
-
-
 def stage_of(flow: Flow, number: int) -> Flow:
     """What is made as the ``number``-th, from 1: a rehearsal of the whole story, then the film.
 

@@ -6,9 +6,19 @@ import argparse
 from pathlib import Path
 
 from ..film.passes import pass_folder_name
-from ..loop.passes import DRAFT, FILM, PASSES, STILLS, check_draft, find_pass
+from ..loop.passes import (
+    DRAFT,
+    FILM,
+    PASSES,
+    STILLS,
+    check_draft,
+    check_rehearsals,
+    find_pass,
+    rehearsal_draft,
+)
 from ..sampling.draft import Draft
 from ..sampling.recipe import Recipe
+from ..script.story import Story
 
 # Options, and what they set; those that nobody gave leave what the pass has by itself.
 SETTINGS = {
@@ -37,6 +47,9 @@ def add_pass_options(parser: argparse.ArgumentParser) -> None:
     add("--draft-lora-high", type=Path, help="LoRA for few steps in place of --extra-lora-high, "
         "sampled with euler at shift 5")  # fmt: skip
     add("--draft-lora-low", type=Path)
+    add("--rehearsals", type=int, default=0, metavar="N", help="0 to 3: make that many drafts "
+        "before the film, each with frames of the one before as its first memory; the film begins "
+        "with those of the last")  # fmt: skip
 
 
 def draft_of(options: argparse.Namespace) -> Draft | None:
@@ -45,7 +58,8 @@ def draft_of(options: argparse.Namespace) -> Draft | None:
     Raises:
         ValueError: for settings that no pass can have.
     """
-    draft = find_pass(options.pass_)
+    number = getattr(options, "rehearsal", 0)
+    draft = rehearsal_draft(number) if number else find_pass(options.pass_)
     loras = (options.draft_lora_high, options.draft_lora_low)
     if (loras[0] is None) != (loras[1] is None):
         raise ValueError(
@@ -57,6 +71,24 @@ def draft_of(options: argparse.Namespace) -> Draft | None:
     if loras[0] is not None:
         given |= {"lora_high": loras[0].name, "lora_low": loras[1].name}
     return check_draft(Draft(**{**vars(draft), **given}))
+
+
+def stages_of(options: argparse.Namespace, story: Story) -> list[argparse.Namespace]:
+    """The options of each pass that is made, in order: rehearsals of the whole story, then what is
+    asked for.
+
+    Raises:
+        ValueError: for rehearsals that there cannot be.
+    """
+    count = check_rehearsals(options.rehearsals, story)
+    if count and options.pass_ != FILM:
+        raise ValueError(
+            f"--rehearsals come before the film, but --pass is {options.pass_}; leave out one of "
+            "them"
+        )
+    whole = {"redo": "", "start_shot": 1, "end_shot": 0, "take": 1}
+    stages = [{**whole, "rehearsal": n} for n in range(1, count + 1)]
+    return [argparse.Namespace(**{**vars(options), **stage}) for stage in (*stages, {})]
 
 
 def draft_lora(

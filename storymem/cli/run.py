@@ -13,14 +13,16 @@ import torch
 from ..files.images import read_picture
 from ..files.messages import counted
 from ..film.finished_story import read_script
+from ..film.rehearsal import rehearse
 from ..headless import parallel
 from ..headless.adapters import find_lora_files
 from ..headless.engine import Engine, ModelFiles
 from ..headless.judges import SelectionModels
 from ..headless.models import DTYPES, Placement
-from ..headless.runner import RunSettings, ShotFailed, StoryRun
+from ..headless.runner import STORE_FOLDER, RunSettings, ShotFailed, StoryRun
 from ..headless.sampling import SCHEDULER_OF_SAMPLER, check_recipe
 from ..loop.plan import LoopSettings, Step
+from ..loop.shot_store import ShotStore
 from ..memory.bank import MemoryBank, start_bank
 from ..memory.bank_folder import load_bank
 from ..memory.policies import BY_NAMES, POLICIES
@@ -33,7 +35,7 @@ from ..tiny import demo
 from ..tiny import files as tiny_files
 from ..views.story_sheet import save_story_sheet
 from .exit_codes import DONE, INCOMPLETE, INTERRUPTED, REFUSED
-from .pass_options import draft_lora, draft_of, folder_of_pass
+from .pass_options import draft_lora, draft_of, folder_of_pass, stages_of
 from .run_options import add_options as add_options  # of this command, for the program
 from .run_options import in_options, settle
 
@@ -62,6 +64,8 @@ def run(options: argparse.Namespace) -> int:
     logging.getLogger(__package__.split(".")[0]).setLevel(
         logging.WARNING if options.quiet else logging.INFO
     )
+    if options.rehearsals:
+        return _rehearse(options)
     try:
         files, placement, recipe = check(options)
         options.out = folder_of_pass(options.out, draft_of(options))
@@ -89,6 +93,31 @@ def run(options: argparse.Namespace) -> int:
             parallel.send(None)
     finally:
         parallel.leave()
+
+
+def _rehearse(options: argparse.Namespace) -> int:
+    """Drafts, each from the frames of the one before, then the film from those of the last."""
+    engine = before = None
+    try:
+        if parallel.world_size() > 1:
+            raise ValueError("--rehearsals works in one process; start it without torchrun")
+        settle(options)
+        stages = stages_of(options, _story(options))
+        checked = [check(stage) for stage in stages]
+        for stage, (files, placement, recipe) in zip(stages, checked, strict=True):
+            stage.out = folder_of_pass(options.out, draft_of(stage))
+            stage.rehearsed = before
+            if engine is None or engine.files != files:
+                engine = None  # its models go before others come
+                engine = _engine(options)(files, placement, recipe)
+            engine.recipe = recipe
+            if code := _drive(stage, engine):
+                return code
+            before = stage.out
+    except ValueError as error:
+        logger.error("error: %s", in_options(error))
+        return REFUSED
+    return DONE
 
 
 def _drive(options: argparse.Namespace, engine: Engine) -> int:
@@ -260,6 +289,17 @@ def _bank(options: argparse.Namespace) -> MemoryBank:
     )
 
 
+def _opening(options: argparse.Namespace, story: Story) -> MemoryBank:
+    """The memory that the story begins with, and what a rehearsal before it gives."""
+    folder, bank = getattr(options, "rehearsed", None), _bank(options)
+    if folder is None:
+        return bank
+    found = rehearse(folder, story, store=ShotStore(folder / STORE_FOLDER), bank=bank)
+    for note in found.notes:
+        logger.warning("%s", note)
+    return found.bank
+
+
 def _work(options: argparse.Namespace, story: Story, engine: Engine) -> StoryRun:
     has_memory = options.memory == "on"
     settings = RunSettings(
@@ -296,6 +336,6 @@ def _work(options: argparse.Namespace, story: Story, engine: Engine) -> StoryRun
     own = {shot.index: folder / shot.start_image for shot in story.shots if shot.start_image}
     pictures |= {index: read_picture(path) for index, path in own.items()}
     return StoryRun(
-        story, settings, engine, models, _bank(options), references, pictures,
+        story, settings, engine, models, _opening(options, story), references, pictures,
         may_keep_sampler=not options.tiny and "sampler" not in options.given,
     )  # fmt: skip

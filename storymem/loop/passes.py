@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from ..files.messages import shown
 from ..sampling.draft import Draft
+from ..script.story import Story
 
 FILM = "film"
 DRAFT_FACT = "draft"  # in a record: what its pass set; a film's has none
@@ -50,6 +51,23 @@ def rehearsal_draft(number: int, settings: Draft | None = None) -> Draft:
         number: 1 to ``MOST_REHEARSALS``.
     """
     return replace(find_pass("draft", settings), name=ALL_PASSES[number])
+
+
+def check_rehearsals(count: int, story: Story) -> int:
+    """How many rehearsals there are.
+
+    Raises:
+        ValueError: for more than there can be, and for a script that names nobody.
+    """
+    if not 0 <= count <= MOST_REHEARSALS:
+        raise ValueError(f"rehearsals must be 0 to {MOST_REHEARSALS}, but it is {count}")
+    if count and not story.names:
+        raise ValueError(
+            f"rehearsals is {count}, but the script names nobody, so no frame can be chosen for "
+            "anybody: list who is in it under cast, write @Mara where Mara is meant, or set "
+            "rehearsals to 0"
+        )
+    return count
 
 
 def pass_name(draft: Draft | None) -> str:

@@ -106,3 +106,28 @@ def test_a_folder_without_a_name_has_passes_too(tmp_path, monkeypatch):
     assert pass_options.folder_of_pass(Path("."), draft).name == f"{tmp_path.name}.draft"
     assert pass_options.folder_of_pass(Path("a/b"), draft) == Path("a/b.draft")
     assert pass_options.folder_of_pass(Path("a/b"), None) == Path("a/b")
+
+
+def test_rehearsals_come_before_the_film_and_go_on(runs, script, tmp_path, caplog):
+    script.write_text(json.dumps({
+        "story_name": "tale", "cast": ["Mara"],
+        "scenes": [{"scene_num": 1, "video_prompts": ["Mara walks", "a dog"], "cut": [True] * 2}],
+    }))  # fmt: skip
+    few = ("--rehearsals", "2", "--draft-steps", "2", "--draft-size", "1")
+    made = runs(*few)
+    assert [one[0] for one in made] == [2, 2, 2, 2, 3, 3]
+    assert list(passes_of(tmp_path / "tale")) == ["film", "draft", "draft2"]
+    bank = load_bank(tmp_path / "tale" / "bank")
+    assert [frame.name for frame in bank.frames if frame.pinned] == ["Mara"]
+    assert runs(*few) == []
+    assert runs("--pass", "draft", *few[2:]) == []
+    wrong = ["run", script, "--out", tmp_path / "tale", "--model", tmp_path, "--rehearsals"]
+    for more, said in ((["1", "--pass", "stills"], "leave out one"), (["4"], "must be 0 to 3")):
+        assert program.main([str(one) for one in (*wrong, *more)]) == 2
+        assert said in caplog.text
+
+
+def test_rehearsals_need_a_name(runs, script, tmp_path, i2v, caplog):
+    wrong = ["run", script, "--out", tmp_path / "tale", "--model", i2v, "--rehearsals", "1"]
+    assert program.main([str(one) for one in wrong]) == 2
+    assert "names nobody" in caplog.text
