@@ -24,7 +24,8 @@ def pass_inputs() -> list:
             optional=True,
             tooltip="film: the film itself. draft: the whole story with few steps and half the "
             "pixels, in the folder <story>.draft, to look at first. stills (experimental): one "
-            "picture per shot, in <story>.stills. None of them changes another one's shots.",
+            "picture per shot, in <story>.stills; a model that learned memory from videos hardly "
+            "keeps characters in single pictures. None of them changes another one's shots.",
         ),
         DraftWire.Input(
             "draft",
@@ -77,9 +78,8 @@ class DraftSettings(io.ComfyNode):
                     default=new.steps,
                     min=0,
                     max=passes.MAX_STEPS,
-                    tooltip="Over both experts. 4 with LoRAs for few steps, 8 to 20 without. 0: "
-                    "steps, cfg and models as for the film, as they are where the film has no "
-                    "more steps than this.",
+                    tooltip="Over both experts. 4 with LoRAs for few steps, 8 to 20 without. 0, or "
+                    "no fewer than the film's own: steps, cfg and models stay as for the film.",
                 ),
                 io.Float.Input(
                     "cfg",

@@ -37,23 +37,28 @@ def _ignored(wires: Wires, draft: Draft) -> Iterator[Notice]:
     samplers = wires.of_kind(*SAMPLERS)
     obeying = [n for n in samplers if obeys(wires.dynprompt.get_node(n), wires.open_id)]
     if not obeying:
-        why = "the shot of this loop is not connected to" if samplers else "there is no"
-        names = _set_by(draft, with_sampling=True)
-        if names:
+        names = listed(_set_by(draft, with_sampling=True))
+        if names and samplers:
             yield wires.notice(
                 wires.open_id,
-                f"pass is {draft.name}, but {why} M2V Sampler or M2V Conditioning, so "
-                f"{listed(names)} of Draft Settings have no effect: each shot takes as long as one "
-                "of the film; choose pass film, or use one of these nodes",
+                f"pass is {draft.name}, but shot is not connected to M2V Sampler, so {names} of "
+                "Draft Settings have no effect, and each shot takes as long as one of the film; "
+                "connect shot, or choose pass film",
+            )
+        elif names:
+            yield wires.notice(
+                wires.open_id,
+                f"pass is {draft.name}, but no M2V Sampler or M2V Conditioning makes its shots, so "
+                f"{names} of Draft Settings have no effect, and each shot takes as long as one of "
+                "the film; use one of these nodes, or choose pass film",
             )
         return
     names = [n for n in _set_by(draft, with_sampling=True) if n not in _set_by(draft)]
     if names and not any(wires.kind(n) == M2V_SAMPLER for n in obeying):
         yield wires.notice(
             obeying[0],
-            f"pass is {draft.name}: M2V Conditioning obeys its size and length, but "
-            f"{listed(names)} of Draft Settings do not reach the nodes that sample; set them there "
-            "for a draft, or use M2V Sampler",
+            f"pass is {draft.name}, and M2V Conditioning obeys its size and length, but not "
+            f"{listed(names)}: set these on the nodes that sample, or use M2V Sampler",
         )
 
 
@@ -73,11 +78,10 @@ def _few_already(wires: Wires, draft: Draft) -> Iterator[Notice]:
         is_whole = type(steps) is int and draft.steps > 0
         obeyed = obeys(wires.dynprompt.get_node(node_id), wires.open_id)
         if is_whole and obeyed and _film_steps(wires, node_id) <= draft.steps:
-            saves = "its size" if draft.size not in (0, 1) else "nothing"
             yield wires.notice(
                 node_id,
-                f"steps is {steps}, which is no more than the draft's {draft.steps}, so that "
-                f"steps, cfg and models are the film's own, and the draft saves by {saves} alone",
+                f"steps is {steps}, no more than the draft's {draft.steps}, so that steps, cfg and "
+                "models are the film's own, and a draft saves time by its size and memory alone",
             )
 
 

@@ -44,7 +44,7 @@ def rehearsals_input():
         advanced=True,
         tooltip="Make this many drafts of the whole story before the film, each with the sharpest "
         "frame of every cast member from the one before as its first memory. The film begins with "
-        "those of the last. Needs names in the script (cast, or @Mara).",
+        "those of the last. Needs a cast in the script.",
     )
 
 
@@ -72,21 +72,22 @@ async def after_rehearsals(
     Args:
         is_known: whether the memory that the story begins with is known.
     """
-    made = [(n, rehearsal_draft(n, flow.draft).name) for n in range(1, flow.rehearsals + 1)]
-    shots = count_shots(len(flow.story.shots))
-    for number, name in made:
-        if is_known:
-            stage = stage_of(flow, number)
-            part = replace(graph, draft=stage.settings.draft)
-            body = json.dumps([part.render_versions(), await part.describe()])
-            todo = sum(step.record is None for step in decide(stage, body, writes=False).steps)
-            if not todo:
-                continue
-            first = f"{todo} of {shots} of the {name} are to be made"
-        else:
-            first = f"what of the {name} is to be made is known only when it runs"
-        count = counted(len(made), "rehearsal")
-        return flow, [f"{count} of {shots} come before the film: {first}"]
+    count, of_each = counted(flow.rehearsals, "rehearsal"), count_shots(len(flow.story.shots))
+    for number in range(1, flow.rehearsals + 1):
+        draft_name = rehearsal_draft(number, flow.draft).name
+        if not is_known:
+            return flow, [
+                f"{count} of {of_each} come before the film: what of the {draft_name} is to be "
+                "made is known only when it runs"
+            ]
+        stage = stage_of(flow, number)
+        part = replace(graph, draft=stage.settings.draft)
+        body = json.dumps([part.render_versions(), await part.describe()])
+        if missing := sum(s.record is None for s in decide(stage, body, writes=False).steps):
+            return flow, [
+                f"{count} of {of_each} come before the film: {missing} of {of_each} of the "
+                f"{draft_name} are to be made"
+            ]
     return stage_of(flow, flow.rehearsals + 1), []
 
 

@@ -35,6 +35,7 @@ PARTS = {
             "storymem/sampling/rope.py",
             "storymem/sampling/request.py",
             "storymem/sampling/recipe.py",
+            "storymem/sampling/draft.py",
             "storymem/sampling/memory_refresh.py",
             "storymem/sampling/continuity.py::OVERLAP_FRAMES",
             "storymem/script/continuity.py::MODE_OF_CONTINUITY",
@@ -49,6 +50,7 @@ PARTS = {
         (
             "nodes/sampling/sampler.py",
             "nodes/sampling/unipc_sampler.py",
+            "nodes/sampling/draft_pass.py",
             "nodes/sampling/parts.py",
             "nodes/sampling/expert_guider.py",
             "storymem/sampling/unipc.py",
@@ -122,6 +124,7 @@ PARTS = {
             "storymem/loop/run_memory.py::bank_at_start",
             "storymem/loop/run_memory.py::bank_of_run",
             "storymem/loop/run_memory.py::begin_memory",
+            "storymem/loop/draft_memory.py",
             "storymem/loop/shot_memory.py::shot_memory",
             "storymem/loop/run_memory.py::with_settings",
         ),

@@ -36,6 +36,7 @@ from storymem.loop.render_version import (
 NO_PART = {
     "StoryMemLoadStory", "StoryMemLoadStartImages", "StoryMemShotLoopOpen", "StoryMemShotLoopClose",
     "StoryMemBeginStory", "StoryMemNextShot", "StoryMemFinishShot", "StoryMemJoinStory",
+    "StoryMemDraftSettings",  # travels in the shot, by value
     "StoryMemPreviewMemoryBank", "StoryMemSaveMemoryBank", "StoryMemEvaluateStory",
     "StoryMemStoryBoard", "StoryMemRehearsal",
 }  # fmt: skip

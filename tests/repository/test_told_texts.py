@@ -16,7 +16,10 @@ ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT / "web" / "js" / "shared"
 TOLD = {  # where the sentences are: in these functions, or in the whole file
     "nodes/loop/wiring.py": (), "nodes/loop/part_notices.py": (), "nodes/loop/experts.py": (),
-    "nodes/loop/settings.py": (), "nodes/loop/tiny_prompts.py": (), "nodes/loop/graph.py": (),
+    "nodes/loop/settings.py": (), "nodes/loop/pass_notices.py": (),
+    "nodes/loop/rehearsals.py": ("after_rehearsals",),
+    "storymem/loop/passes.py": ("check_rehearsals",),
+    "nodes/loop/tiny_prompts.py": (), "nodes/loop/graph.py": (),
     "nodes/loop/plan_ahead.py": (), "nodes/loop/plan_one_wire.py": (),
     "nodes/loop/references.py": (), "nodes/loop/start_images.py": ("find_pictures",),
     "storymem/sampling/start_images.py": (), "storymem/sampling/recipe.py": ("odd_pair",),

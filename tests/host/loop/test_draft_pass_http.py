@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from helpers.loop_graphs import begun, finished_shots, hold, loop_graph, ran, release, story
+from helpers.not_empty import not_empty
 from helpers.server_base import link_base
 
 pytestmark = [pytest.mark.http, pytest.mark.slow]
@@ -26,7 +27,7 @@ def test_a_killed_and_a_cancelled_draft_go_on_and_leave_the_film_alone(
     assert ran(log) == [1, 2, 3]
     shown = {
         path.name: path.read_bytes()
-        for path in (base / "output" / "loop" / "Tale").iterdir()
+        for path in not_empty((base / "output" / "loop" / "Tale").iterdir())
         if path.is_file()
     }
     assert len(shown) > 5
