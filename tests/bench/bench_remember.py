@@ -6,9 +6,9 @@ Seeded random stories of 24 shots with three or four characters and a bank under
 them matters: seen in a shot near the beginning, away for at least ten, and back near the end. The
 others come and go. A script that knows the plot gives the important one weight 3 where it appears,
 and passers-by weight 0. Counted is whether a shot sees a frame of each one who appears and was
-seen before, at the same number of places: for the important one's return, and for all others
-everywhere. No model takes part: how well a sampler keeps what it sees is another measurement.
-Differences are paired over the same stories, with bootstrap intervals of 95 %.
+seen before, at the same number of places: for the important one's return, for the passer-by, and
+for all others. ``no zeros`` gives the important one weight 3 and nobody weight 0. No model takes
+part: how well a sampler keeps what it sees is another measurement. Differences are paired over the same stories, with bootstrap intervals of 95 %.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ from storymem.script.reader import load_story
 
 NAMES = ("Mara", "Pip", "Bo", "Ana")
 SHOTS, AWAY, FIRST = 24, 10, 4
+KINDS = ("return", "others", "passer-by")
+WEIGHTS = ("none", "no zeros", "all")
 DRAWS = 2000  # of the bootstrap
 
 
-def random_story(characters: int, rng: random.Random, weighs: bool):
+def random_story(characters: int, rng: random.Random, weighs: str):
     """A story in which the first of the names is the important one, and who is in each shot.
 
     The last of the others is a passer-by. Weights are 3 for the important one, 0 for shots that
@@ -50,27 +52,31 @@ def random_story(characters: int, rng: random.Random, weighs: bool):
         remember = []
         if hero in here:
             remember.append({"who": hero, "weight": 3})
-        elif not here or here == [passer_by]:
+        elif weighs == "all" and (not here or here == [passer_by]):
             remember.append({"who": passer_by, "weight": 0})
         prompt = f"{' and '.join(here) or 'An empty street'}, take {shot}"
-        shots.append({"prompt": prompt, "cut": True, "remember": remember if weighs else None})
+        shots.append(
+            {"prompt": prompt, "cut": True, "remember": remember if weighs != "none" else None}
+        )
         present.append(tuple(here))
     data = {"story_name": "s", "cast": list(names), "scenes": [{"video_prompts": shots}]}
-    return load_story(data, quiet=True), present, hero, (back, back + 1)
+    return load_story(data, quiet=True), present, hero, (back,)
 
 
 def count(story, present, hero, returns, policy: str, places: int, kept: list[int]):
-    """Seen and asked: of the important one on the return; of all others, everywhere."""
+    """Seen and asked: of the important one on the return; of the others, everywhere."""
     bank = MemoryBank(max_frames=places, sink=places // 3, policy=policy)
     known: set[str] = set()
-    found = {"return": [0, 0], "others": [0, 0]}
+    found = {kind: [0, 0] for kind in KINDS}
+    passer_by = story.cast[-1]
     number = 0
     for shot in story.shots:
         view = shot_memory(bank, story, shot).frames
         seen = {name for frame in view for name in present[frame.shot]}
         for name in present[shot.index]:
             if name in known and (name != hero or shot.index in returns):
-                kind = "return" if name == hero else "others"
+                kind = "others" if name != passer_by else "passer-by"
+                kind = "return" if name == hero else kind
                 found[kind][0] += name in seen
                 found[kind][1] += 1
         known.update(present[shot.index])
@@ -108,29 +114,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stories", type=int, default=200)
     options = parser.parse_args()
-    row = "| {} | {} | {} | {} | {} | {} | {} |\n"
-    head = ("characters", "places", "policy", "return", "with remember", "others", "with remember")
-    sys.stdout.write(row.format(*head) + "|---" * len(head) + "|\n")
+    head = ["characters", "places", "policy", "weights", *KINDS]
+    sys.stdout.write(f"| {' | '.join(head)} |\n{'|---' * len(head)}|\n")
     for characters in (3, 4):
         for places in (4, 6, 10):
             for policy in ("window", "entities"):
-                found = {True: [], False: []}
+                found = {weights: [] for weights in WEIGHTS}
                 for number in range(options.stories):
                     kept = [random.Random(f"{number} {i}").randint(1, 3) for i in range(SHOTS)]
-                    for weighs in found:
+                    for weights in WEIGHTS:
                         rng = random.Random(f"{characters} {number}")
-                        tale = random_story(characters, rng, weighs)
-                        found[weighs].append(count(*tale, policy, places, kept))
-                cells = []
-                for kind in ("return", "others"):
-                    rows = {w: [tuple(f[kind]) for f in found[w]] for w in found}
-                    more, low, high = interval(rows[True], rows[False], random.Random(0))
-                    cells.append(f"{rate_of(rows[False]):.3f}")
-                    cells.append(
-                        f"{rate_of(rows[True]):.3f} ({more:+.3f}: {low:+.3f} to {high:+.3f})"
-                    )
-                sys.stdout.write(row.format(characters, places, policy, *cells))
-                sys.stdout.flush()
+                        tale = random_story(characters, rng, weights)
+                        found[weights].append(count(*tale, policy, places, kept))
+                tell([str(characters), str(places), policy], found)
+
+
+def tell(head: list[str], found: dict) -> None:
+    for weights in WEIGHTS:
+        cells = []
+        for kind in KINDS:
+            rows = {w: [tuple(f[kind]) for f in found[w]] for w in ("none", weights)}
+            cell = f"{rate_of(rows[weights]):.3f}"
+            if weights != "none":
+                more, low, high = interval(rows[weights], rows["none"], random.Random(0))
+                cell += f" ({more:+.3f}: {low:+.3f} to {high:+.3f})"
+            cells.append(cell)
+        sys.stdout.write(f"| {' | '.join([*head, weights, *cells])} |\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

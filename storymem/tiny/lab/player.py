@@ -134,8 +134,13 @@ def play(
         )
         for s in range(count)
     ]
-    seeds = [seed + SEED_STEP * s for s in range(count)]
+    seeds = seeds_of(count, seed)
     return play_tales(tales, banks, seeds, case, paint, workers=workers, embedder=embedder)
+
+
+def seeds_of(count: int, seed: int) -> list[int]:
+    """The base seed of each of ``count`` stories."""
+    return [seed + SEED_STEP * s for s in range(count)]
 
 
 def begin_bank(case: Case, faces: Sequence[torch.Tensor], known: Sequence[str]) -> MemoryBank:

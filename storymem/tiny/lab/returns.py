@@ -67,6 +67,7 @@ class Returns(trials.Trials):
     """The stories of all casts in one batch, and what was found so far."""
 
     file = "returns.json"
+    casts = CASTS
 
     def __init__(self, options: argparse.Namespace, paint, referee):
         super().__init__(options, paint, referee)
@@ -74,7 +75,7 @@ class Returns(trials.Trials):
         how = {"shots": shots, "absent": options.absent, "first": FIRST, "alone": ALONE}
         drawn = [
             returning(options.stories, characters=cast, seed=SEED + SEED_APART * cast, **how)
-            for cast in CASTS
+            for cast in self.casts
         ]
         self.stories = join([stories for stories, _ in drawn])
         back = torch.cat([back for _, back in drawn])
@@ -92,7 +93,7 @@ class Returns(trials.Trials):
 
     def rows(self, cast: int) -> slice:
         """The stories with that many characters."""
-        at = CASTS.index(cast) * self.options.stories
+        at = self.casts.index(cast) * self.options.stories
         return slice(at, at + self.options.stories)
 
     def measure(self, case: Case) -> dict:
@@ -108,7 +109,7 @@ class Returns(trials.Trials):
             / stories.place.numel(),
             "bank_frames": sum(len(bank) for bank in played.banks) / len(played.banks),
         }
-        for cast in CASTS:
+        for cast in self.casts:
             rows = self.rows(cast)
             visible = stories.visible[rows]
             asked = {moment: mask[rows] for moment, mask in self.asked.items()}
@@ -117,7 +118,7 @@ class Returns(trials.Trials):
                 of_cast[moment] |= {name: rate(s[rows], mask) for name, s in shows.items()}
             found[f"characters_{cast}"] = of_cast
         self.seen[case.name] = seen
-        first = self.rows(CASTS[-1]).start
+        first = self.rows(self.casts[-1]).start
         self.frames[case.name] = [
             [clip[len(clip) // 2].clone() for clip in shots]
             for shots in played.shots[first : first + SHOWN]
@@ -126,7 +127,7 @@ class Returns(trials.Trials):
 
     def in_words(self, found: dict) -> str:
         rates = {
-            moment: [found[f"characters_{cast}"][moment]["joint"]["rate"] for cast in CASTS]
+            moment: [found[f"characters_{cast}"][moment]["joint"]["rate"] for cast in self.casts]
             for moment in MOMENTS
         }
         return str(rates)
