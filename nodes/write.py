@@ -167,15 +167,7 @@ class WriteStory(io.ComfyNode):
         portraits=None, answer="", temperature=0.7, max_length=0,
     ) -> io.NodeOutput:  # fmt: skip
         hidden = getattr(cls, "hidden", None)
-        wish = make_wish(
-            NO_IDEA if answer.strip() and not idea.strip() else idea,
-            shots=shots,
-            minutes=minutes,
-            style=style,
-            cast=cast,
-            language=language,
-            dialogue=dialogue,
-        )
+        wish = _wish(idea, shots, minutes, style, cast, language, dialogue, answer)
         request = story_request(wish)
         if not answer.strip() and clip is None:
             tell_node(hidden, TODO)
@@ -190,8 +182,34 @@ class WriteStory(io.ComfyNode):
         if written.warnings:
             logger.warning("Write Story: %s", "; ".join(written.warnings))
         tell_node(hidden, "\n".join(written.warnings))
-        story = replace(written.story, warnings=(*written.story.warnings, *written.warnings))
-        return io.NodeOutput(story, written.text, request, ui=ui.PreviewText(written.text))
+        return io.NodeOutput(
+            _story(written), written.text, request, ui=ui.PreviewText(written.text)
+        )
+
+
+def outputs_of_answer(
+    idea, shots, minutes, style, cast, language, dialogue, answer, **_
+) -> list:  # fmt: skip
+    """What the node gives for a pasted answer, with nothing shown and nothing written."""
+    wish = _wish(idea, shots, minutes, style, cast, language, dialogue, answer)
+    written = _read(answer, wish)
+    return [_story(written), written.text, story_request(wish)]
+
+
+def _wish(idea, shots, minutes, style, cast, language, dialogue, answer) -> Wish:
+    return make_wish(
+        NO_IDEA if answer.strip() and not idea.strip() else idea,
+        shots=shots,
+        minutes=minutes,
+        style=style,
+        cast=cast,
+        language=language,
+        dialogue=dialogue,
+    )
+
+
+def _story(written: Written):
+    return replace(written.story, warnings=(*written.story.warnings, *written.warnings))
 
 
 def _read(answer: str, wish: Wish) -> Written:

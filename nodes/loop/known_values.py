@@ -20,6 +20,7 @@ from ..memory.bank import MORE_IMAGES, edit_bank, make_bank
 from ..memory.bank_folder import LoadMemoryBank
 from ..memory.rehearsal import make_rehearsal
 from ..story import LoadStory
+from ..write import outputs_of_answer
 from .draft_settings import DraftSettings
 from .start_images import find_pictures
 from .wires import name_of
@@ -113,6 +114,10 @@ class KnownValues:
             return await OWN[kind](self, node_id)
         if kind in QUICK and _is_of_host(kind):
             return await _run(kind, await self.inputs(node_id))
+        return await self._held(node_id)
+
+    async def _held(self, node_id: str) -> list:
+        """What the host keeps of an earlier run."""
         held = await host_cache.kept_outputs(self.dynprompt, node_id)
         if not held or any(len(values) != 1 for values in held):  # lists are no single value
             raise self._not_known(node_id)
@@ -129,6 +134,12 @@ class KnownValues:
 
     async def _story(self, node_id: str) -> list:
         return list(LoadStory.execute(**await self.inputs(node_id)).args)
+
+    async def _written(self, node_id: str) -> list:
+        inputs = await self.inputs(node_id, "clip", "portraits")
+        if not str(inputs.get("answer") or "").strip():
+            return await self._held(node_id)  # a language model writes it when it runs
+        return outputs_of_answer(**inputs)
 
     async def _bank(self, node_id: str) -> list:
         inputs = await self._without_embedder(node_id)
@@ -163,6 +174,7 @@ class KnownValues:
 OWN = {
     "StoryMemLoadStory": KnownValues._story,
     "StoryMemDraftSettings": KnownValues._draft,
+    "StoryMemWriteStory": KnownValues._written,
     "StoryMemMemoryBank": KnownValues._bank,
     "StoryMemLoadMemoryBank": KnownValues._loaded_bank,
     "StoryMemEditMemoryBank": KnownValues._edited_bank,

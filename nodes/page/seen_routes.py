@@ -29,9 +29,7 @@ async def show_seen(request: web.Request) -> web.Response:
     return web.json_response(await in_thread(read_seen, **texts))
 
 
-def read_seen(
-    script: str, file: str, character: str, prefix: str, shot: str, **asked: str
-) -> dict:
+def read_seen(script: str, file: str, character: str, prefix: str, shot: str, **asked: str) -> dict:
     """The answer of ``show_seen``: ``shots``, and of one ``shot`` (its index) the ``memory``;
     ``pass`` is the one whose shots are meant.
 

@@ -85,20 +85,16 @@ def find_faults(story: Story, wish: Wish) -> list[str]:
             faults.append(f"{role.name} of the cast appears in no prompt")
         silent = [i for i in named if not _says_look(prompts[i], role)]
         if silent:
+            do = "do" if len(silent) > 1 else "does"
             faults.append(
-                f"{_shots(silent)} {'do' if len(silent) > 1 else 'does'} not say what {role.name} "
-                f"looks like ({role.look})"
+                f"{_shots(silent)} {do} not say what {role.name} looks like ({role.look})"
             )
-    for told, found in (
-        ("too short to stand by itself", [i for i, p in enumerate(prompts) if _is_short(p)]),
-        (
-            "speaking of another shot, which the video model does not read",
-            [i for i, p in enumerate(prompts) if REFERS_BACK.search(p)],
-        ),
-    ):
-        if found:
-            are = "are" if len(found) > 1 else "is"
-            faults.append(f"{_shots(found)} {are} {told}")
+    if brief := [i for i, prompt in enumerate(prompts) if _is_short(prompt)]:
+        be = "are" if len(brief) > 1 else "is"
+        faults.append(f"{_shots(brief)} {be} too short to stand alone")
+    if tied := [i for i, prompt in enumerate(prompts) if REFERS_BACK.search(prompt)]:
+        speak = "speak" if len(tied) > 1 else "speaks"
+        faults.append(f"{_shots(tied)} {speak} of another shot, which the video model never reads")
     firsts: dict[str, int] = {}
     twice = [i for i, p in enumerate(prompts) if firsts.setdefault(p.casefold(), i) != i]
     if twice:
@@ -107,8 +103,8 @@ def find_faults(story: Story, wish: Wish) -> list[str]:
     scenes = zip(story.shots, story.shots[1:], strict=False)
     begins = [b.index for a, b in scenes if a.scene != b.scene and not b.cut]
     if begins:
-        cut = "begin scenes and must be cuts" if len(begins) > 1 else "begins a scene: it is a cut"
-        faults.append(f"{_shots(begins)} {cut}")
+        begin = "begin" if len(begins) > 1 else "begins"
+        faults.append(f"{_shots(begins)} {begin} a new scene, which takes a cut")
     entries = (entry for shot in story.shots for entry in shot.remember)
     return faults + tell_unknown(entries, story.names, prompts)
 

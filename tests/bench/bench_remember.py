@@ -8,7 +8,8 @@ others come and go. A script that knows the plot gives the important one weight 
 and passers-by weight 0. Counted is whether a shot sees a frame of each one who appears and was
 seen before, at the same number of places: for the important one's return, for the passer-by, and
 for all others. ``no zeros`` gives the important one weight 3 and nobody weight 0. No model takes
-part: how well a sampler keeps what it sees is another measurement. Differences are paired over the same stories, with bootstrap intervals of 95 %.
+part: how well a sampler keeps what it sees is another measurement. Differences are paired over the
+same stories, with bootstrap intervals of 95 %.
 """
 
 from __future__ import annotations

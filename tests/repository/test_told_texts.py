@@ -30,6 +30,9 @@ TOLD = {  # where the sentences are: in these functions, or in the whole file
     "storymem/loop/shot_store.py": ("find",), "storymem/film/earlier_films.py": ("notices_of",),
     "storymem/memory/edits_from.py": ("lost_edits",),
     "storymem/film/rehearsal.py": ("_notes", "_with_room"),
+    "storymem/writing/answer.py": ("find_faults", "_harmless"),
+    "storymem/writing/wish.py": ("make_wish", "read_cast"),
+    "storymem/script/remembered.py": ("tell_unknown",),
 }  # fmt: skip
 PARTS = {  # what is in the middle of a sentence
     "USED_ONLY_BY_WIRE[kind]": ["the keyframes are", "what it keeps is", "the matched frames are"],
@@ -41,6 +44,13 @@ PARTS = {  # what is in the middle of a sentence
         "about 5 MB needed, 3 MB free",
         "about 5 MB needed at most (2 shots may turn out to be finished), 3 MB free",
     ],
+    "_shots(silent)": ["shot 2", "shots 2, 3"], "do": ["do", "does"],
+    "_shots(brief)": ["shot 2", "shots 2, 3"], "be": ["are", "is"],
+    "_shots(tied)": ["shot 2", "shots 2, 3"], "speak": ["speak", "speaks"],
+    "_shots(twice)": ["shot 2", "shots 2, 3"], "repeat": ["repeat", "repeats"],
+    "_shots(begins)": ["shot 2", "shots 2, 3"],
+    "begin": ["begin", "begins"],
+    "counted(len(prompts), 'shot')": ["3 shots"],
     "words[0]": ["locked"], "words[1]": ["unlock it"], "are": ["shot 2 is", "shots 2, 3 are"],
     "they": ["it was", "they were"], "them": ["it", "them"], "shot.index + 1": ["3"],
     "kind": ["start", "reference"], "has": ["has", "have"], "is_cut": ["is", "are"],

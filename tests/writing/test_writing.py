@@ -108,8 +108,8 @@ def test_nothing_of_an_answer_reaches_a_file_a_lock_or_a_take():
     [
         (PROMPTS[:2], "it has 2 shots, but 3 are wanted"),
         (PROMPTS[:2], "Bo of the cast appears in no prompt"),
-        ((*PROMPTS[:2], "Bo rows."), "shot 3 is too short to stand by itself"),
-        ((*PROMPTS[:2], f"{PROMPTS[2]} Same as before."), "shot 3 is speaking of another shot"),
+        ((*PROMPTS[:2], "Bo rows."), "shot 3 is too short to stand alone"),
+        ((*PROMPTS[:2], f"{PROMPTS[2]} Same as before."), "shot 3 speaks of another shot"),
         ((*PROMPTS[:2], PROMPTS[0]), "shot 3 repeats the prompt of an earlier shot"),
         (
             (PROMPTS[0], "Close-up, static: Mara lifts a lamp over the pier, blue light at dawn.",
@@ -129,7 +129,7 @@ def test_weights_of_nobody_and_scenes_that_continue_are_faults():
     data["scenes"].append({"scene_num": 2, "shots": [{"cut": False, "prompt": PROMPTS[2] + " x"}]})
     faults = " ".join(read_answer(json.dumps(data), WISH).faults)
     assert "Zoe" in faults
-    assert "shot 4 begins a scene" in faults
+    assert "shot 4 begins a new scene" in faults
 
 
 class Model:

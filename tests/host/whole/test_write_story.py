@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -155,3 +156,21 @@ def test_the_host_s_own_generate_text_feeds_the_answer(host, clips):
     host.run(prompt)
     assert len(host.recorded["story"].shots) == 2
     assert "A lamp is found." in writer.asked[0]
+
+
+def test_what_a_pasted_answer_makes_is_known_before_a_run_and_what_a_model_writes_is_not(host):
+    from comfy_execution.graph import DynamicPrompt
+
+    known = host.pack("nodes.loop.known_values")
+    for answer in (script_of(), ""):
+        node = graph(answer)["1"]
+        prompt = DynamicPrompt({"1": node})
+        values = known.KnownValues(prompt)
+        if answer:
+            story, script, request = (asyncio.run(values.value(["1", slot])) for slot in range(3))
+            assert [shot.prompt for shot in story.shots] == list(PROMPTS)
+            assert json.loads(script)["story_name"] == "Lamp"
+            assert "exactly 2 shots" in request
+        else:
+            with pytest.raises(known.NotKnownError):
+                asyncio.run(values.value(["1", 0]))
