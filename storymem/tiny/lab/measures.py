@@ -24,7 +24,8 @@ def see(referee, played: Played, stories: world.Stories) -> torch.Tensor:
     in_view = stories.scenes.in_view().unflatten(0, visible.shape[:2])
     device = getattr(referee, "device", "cpu")
     for s, k, count, clips in _alike(played, visible.any(-1), device):
-        how = {"in_view": in_view[s, k, :, count:], "framing": stories.framing[s, k]}
+        moments = slice(count, count + clips.shape[1])  # a still ends before its scene does
+        how = {"in_view": in_view[s, k, :, moments], "framing": stories.framing[s, k]}
         seen[s, k] = referee.identify(clips, visible[s, k], **how).cpu()
     return seen
 

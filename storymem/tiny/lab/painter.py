@@ -40,6 +40,7 @@ class Painter:
         self.model = model.to(codec.device)
         self.codec, self.steps, self.cfg = codec, steps, cfg
         self.refreshes = refreshes  # steps in which memory runs along; None: all
+        self.length: int | None = None  # latent frames of a shot; None: the world's
         self._words, self._slots = (part.to(codec.device) for part in text.vectors())
         self._images: dict[str, torch.Tensor] = {}
         self._grey: torch.Tensor | None = None
@@ -60,7 +61,7 @@ class Painter:
     def latents(self, requests: Sequence[Request], rope_shift: int) -> torch.Tensor:
         """[N, F, 16, h, w] of shots with the same number of memory frames."""
         device, count = self.codec.device, len(requests[0].memory)
-        known = self._given([request.given for request in requests])
+        known = self._given([request.given for request in requests])[:, : self.length]
         mask = torch.zeros(len(requests), known.shape[1])
         for row, request in zip(mask, requests, strict=True):
             given = 0 if request.given is None else len(request.given)

@@ -6,7 +6,7 @@ only the batching is this module's. ``Case`` says what is switched off or change
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 
@@ -158,15 +158,31 @@ def play_tales(
     *,
     workers: int = 1,
     embedder: Embedder | None = None,
+    starts: Sequence[Mapping[int, torch.Tensor]] | None = None,
 ) -> Played:
-    """Play stories of equally many shots to their ends, each from a bank and a seed of its own."""
+    """Play stories of equally many shots to their ends, each from a bank and a seed of its own.
+
+    Args:
+        starts: of each story by the shot's index: the picture that is a shot's first frame, uint8
+            ``[H, W, 3]``; such a shot begins with a cut.
+    """
     count, shots = len(tales), len(tales[0].shots)
     played = Played(*([[] for _ in range(count)] for _ in range(3)), banks)
     layouts = [LayoutEmbedder() for _ in range(count)]  # each knows the frames of its own bank
     eyes = [embedder] * count if case.sees == "stand_in" else layouts
     with ThreadPoolExecutor(workers) as pool:
         for k in range(shots):
-            plans = [plan_shot(t, LoopSettings(), t.shots[k], has_previous=k > 0) for t in tales]
+            first = [None if starts is None else starts[s].get(k) for s in range(count)]
+            plans = [
+                plan_shot(
+                    tale,
+                    LoopSettings(),
+                    tale.shots[k],
+                    has_previous=k > 0,
+                    has_start=first[s] is not None,
+                )
+                for s, tale in enumerate(tales)
+            ]
             if case.policy == "relevant":  # all new pictures at once
                 waiting = [f for bank in banks if has_to_choose(bank) for f in bank.frames]
                 if waiting:
@@ -175,6 +191,8 @@ def play_tales(
             for s, plan in enumerate(plans):
                 before = played.shots[s][-1].float() / 255 if k else None
                 given = take_overlap_frames(plan.mode, before)
+                if first[s] is not None:
+                    given = first[s][None].float() / 255
                 shot = tales[s].shots[k]
                 memory = shot_memory(banks[s], tales[s], shot, embedder=embedder).frames
                 moments = None

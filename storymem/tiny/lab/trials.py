@@ -61,12 +61,14 @@ class Trials:
 
         if isinstance(self.paint, Painter):
             self.paint.refreshes = case.refreshes
-
-        def paint(requests, rope_shift):
-            return self._clocked("painting", self.paint, requests, rope_shift)
-
         how = {"seed": self.options.seed, "workers": self.options.workers}
-        return self._clocked("playing", play, stories, case, paint, embedder=self.embedder, **how)
+        return self._clocked(
+            "playing", play, stories, case, self.clocked_paint, embedder=self.embedder, **how
+        )
+
+    def clocked_paint(self, requests, rope_shift: int) -> torch.Tensor:
+        """``paint``; adds what it took to ``seconds``."""
+        return self._clocked("painting", self.paint, requests, rope_shift)
 
     def see(self, played: Played, stories: world.Stories) -> torch.Tensor:
         """The looks that the judge sees, int64 [S, K, P, 4] (see ``measures.see``)."""
