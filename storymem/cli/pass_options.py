@@ -58,7 +58,7 @@ def draft_of(options: argparse.Namespace) -> Draft | None:
     Raises:
         ValueError: for settings that no pass can have.
     """
-    number = getattr(options, "rehearsal", 0)
+    number = getattr(options, "rehearsal_number", 0)
     draft = rehearsal_draft(number) if number else find_pass(options.pass_)
     loras = (options.draft_lora_high, options.draft_lora_low)
     if (loras[0] is None) != (loras[1] is None):
@@ -87,7 +87,7 @@ def stages_of(options: argparse.Namespace, story: Story) -> list[argparse.Namesp
             "them"
         )
     whole = {"redo": "", "start_shot": 1, "end_shot": 0, "take": 1}
-    stages = [{**whole, "rehearsal": n} for n in range(1, count + 1)]
+    stages = [{**whole, "rehearsal_number": n} for n in range(1, count + 1)]
     return [argparse.Namespace(**{**vars(options), **stage}) for stage in (*stages, {})]
 
 

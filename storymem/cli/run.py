@@ -13,7 +13,6 @@ import torch
 from ..files.images import read_picture
 from ..files.messages import counted
 from ..film.finished_story import read_script
-from ..film.rehearsal import rehearse
 from ..headless import parallel
 from ..headless.adapters import find_lora_files
 from ..headless.engine import Engine, ModelFiles
@@ -36,6 +35,7 @@ from ..tiny import files as tiny_files
 from ..views.story_sheet import save_story_sheet
 from .exit_codes import DONE, INCOMPLETE, INTERRUPTED, REFUSED
 from .pass_options import draft_lora, draft_of, folder_of_pass, stages_of
+from .rehearsal_options import opening_bank
 from .run_options import add_options as add_options  # of this command, for the program
 from .run_options import in_options, settle
 
@@ -278,7 +278,7 @@ def _bank(options: argparse.Namespace) -> MemoryBank:
     pictures = [read_picture(path).float() / 255 for path in options.references]
     if options.tiny and not pictures:
         pictures = demo.portraits(options.tiny_looks)
-    by_name = options.policy in BY_NAMES
+    by_name = options.policy in BY_NAMES or options.rehearsal is not None
     names = [path.stem for path in options.references] if by_name else ()
     return start_bank(
         pictures,
@@ -291,13 +291,11 @@ def _bank(options: argparse.Namespace) -> MemoryBank:
 
 def _opening(options: argparse.Namespace, story: Story) -> MemoryBank:
     """The memory that the story begins with, and what a rehearsal before it gives."""
-    folder, bank = getattr(options, "rehearsed", None), _bank(options)
+    folder = getattr(options, "rehearsed", None)
     if folder is None:
-        return bank
-    found = rehearse(folder, story, store=ShotStore(folder / STORE_FOLDER), bank=bank)
-    for note in found.notes:
-        logger.warning("%s", note)
-    return found.bank
+        return opening_bank(options, story, _bank(options))
+    options = argparse.Namespace(**{**vars(options), "rehearsal": folder})
+    return opening_bank(options, story, _bank(options), ShotStore(folder / STORE_FOLDER))
 
 
 def _work(options: argparse.Namespace, story: Story, engine: Engine) -> StoryRun:

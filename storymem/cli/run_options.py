@@ -17,6 +17,7 @@ from ..sampling.request import SIZE_RULES
 from ..tiny import demo
 from ..tiny import files as tiny_files
 from .pass_options import add_pass_options
+from .rehearsal_options import add_rehearsal_options
 
 EXIT_CODES = """exit codes:
   0    the story is finished
@@ -174,6 +175,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--fps", type=float, default=16.0, help="of the videos")
 
     add_pass_options(parser)
+    add_rehearsal_options(parser)
     machine = parser.add_argument_group("machine")
     add = machine.add_argument
     add("--device", choices=("cuda", "cpu"), help="default: cuda when there is one")

@@ -28,7 +28,7 @@ from ..script.story import Shot, Story
 from .manifest import read_manifest, update_manifest
 from .passes import film_folder, pass_folder_name
 from .rehearsal import PASS_WORDS
-from .shown_shots import ShownShot, shown_shots
+from .shown_shots import ShownShot, shown_shots, store_of
 
 TABLE = "promoted"  # in story.json: by what was promoted, the pictures and the seed that it gave
 MOST_KEPT = 10_000
@@ -213,20 +213,23 @@ class _Work:
 
     def _take(self, entry: Promoted, shot: ShownShot) -> Taken:
         """What a shot of a pass gives as it is now."""
+        store = store_of(self._folder_of(entry.source), self.store)
         if entry.kind == "seed":
-            return [], seed_of(self.store, shot)
+            return [], seed_of(store, shot)
         if entry.kind == "memory" and entry.frame is None:
-            return keyframes_of(self.store, shot, self.story.name), None
+            return keyframes_of(store, shot, self.story.name), None
         picture = MemoryFrame(shot.read_frame(entry.frame or 0))
         if entry.picture and not picture.digest.startswith(entry.picture):
             raise ValueError("the picture that was chosen is gone, and the pass shows another")
         return [picture], None
 
+    def _folder_of(self, source: str) -> Path:
+        return self.film.with_name(pass_folder_name(self.film.name, source))
+
     def _present(self, source: str, place: int) -> ShownShot | ValueError:
         if source not in self._passes:
-            folder = self.film.with_name(pass_folder_name(self.film.name, source))
             try:
-                found = shown_shots(folder, self.story, self.store)
+                found = shown_shots(self._folder_of(source), self.story, self.store)
                 self._passes[source] = {shot.number: shot for shot in found}
             except ValueError as error:
                 self._passes[source] = error

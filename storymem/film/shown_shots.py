@@ -23,6 +23,7 @@ from ..loop.shot_store import ShotStore
 from ..script.story import Story
 from .earlier_films import find_film
 from .finished_story import PATTERNS, is_story_folder, watch
+from .folder import STORES
 from .manifest import MANIFEST
 
 T = TypeVar("T")
@@ -114,6 +115,7 @@ def shown_shots(folder: Path, story: Story, store: ShotStore | None = None) -> l
             f"{folder} shows another story ({shown(name)}): none of its shots has a prompt of "
             f"{shown(story.name)}; choose this story's folder"
         )
+    store = store_of(folder, store)
     is_ours = (folder / MANIFEST).is_file()
     results = film.results(story) if is_ours else [{} for _ in story.shots]
     found = []
@@ -129,6 +131,13 @@ def shown_shots(folder: Path, story: Story, store: ShotStore | None = None) -> l
             "first, or choose another folder"
         )
     return found
+
+
+def store_of(folder: Path, store: ShotStore | None = None) -> ShotStore | None:
+    """Where the records of a folder's shots lie: a headless run has a store of its own in there,
+    else ``store``."""
+    own = folder / STORES[1]
+    return ShotStore(own) if own.is_dir() else store
 
 
 def _files_of(

@@ -21,6 +21,7 @@ from ..loop.takes import Take, every_key, held_pictures, read_takes
 from .folder import SHOT_FILE, STORES
 from .folder_lock import is_claimed
 from .manifest import MANIFEST, SCRIPTS, read_manifest
+from .promote import read_table
 from .shot_files import written_files
 from .versions import SCRIPT_SUFFIXES, VERSIONS_FOLDER
 
@@ -120,6 +121,8 @@ class Uses:
         for name, written in written_files(folder, manifest).items():
             self._by_key[written.key].append(name)
             self.pictures.update(written.tail)
+        for entry in read_table(folder).values():
+            self.pictures.update(entry["pictures"])
         for path in _scripts(folder):
             try:
                 self.add_script(path.read_bytes()[:ABOVE].decode("utf-8", "replace"), path.name)
