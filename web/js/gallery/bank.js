@@ -3,6 +3,7 @@ import { api } from "../../../../scripts/api.js";
 import { h } from "../shared/dom.js";
 import { t } from "../shared/texts.js";
 import { readEdits } from "./edits.js";
+import { whyFromDraft } from "./from_draft.js";
 
 export { PICTURE_ENDINGS, isPicture, upload } from "../shared/input_pictures.js";
 
@@ -158,7 +159,7 @@ export function factsOf(frame, pendingKind = "", who = { label: frame.label, isN
       ? ""
       : t("fact.score", { scorer: frame.scorer || t("fact.scorer"), value: frame.score.toFixed(3) }),
     frame.similarity === null ? "" : t("fact.similarity", { value: frame.similarity.toFixed(3) }),
-    frame.reason ? t("fact.reason", { reason: frame.reason }) : "",
+    frame.reason ? t("fact.reason", { reason: whyFromDraft(frame.reason) }) : "",
     frame.seen ? t(`fact.seen.${frame.tell}`, { reason: whyOf(frame.seen) }) : "",
     leftOut(frame),
     pendingKind && from ? t("next.from", { shot: from, change: t(`next.from.${pendingKind}`) }) : "",
