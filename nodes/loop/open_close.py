@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import folder_paths
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ...storymem.files.names import check_name
 from ...storymem.files.video import DEFAULT_CRF, FRAME_RATE
+from ...storymem.film.folder import story_folder
 from ...storymem.film.output import VideoOptions
+from ...storymem.film.rehearsal import opening_of
 from ...storymem.loop.passes import check_rehearsals
 from ...storymem.loop.plan import LoopSettings
 from ...storymem.memory.bank import MemoryBank
@@ -209,6 +212,9 @@ class ShotLoopOpen(io.ComfyNode):
         # The nodes between Open and Close run as copies; the ones that the artist sees stay silent.
         silent = [ExecutionBlocker(None)] * len(body_outputs())
         bank = MemoryBank() if bank is None else bank  # an empty bank still has its settings
+        output = folder_paths.get_output_directory()
+        place = story_folder(output, filename_prefix, story, settings.pass_name)
+        bank = opening_of(bank, place, is_film=settings.draft is None)
         pictures = {}
         if start_images is not None:
             images = require_images(start_images, "start_images")

@@ -27,6 +27,7 @@ from ...storymem.film.folder import claim_folder, story_folder
 from ...storymem.film.folder_lock import StoryClaim
 from ...storymem.film.output import StoryExport, VideoOptions
 from ...storymem.film.promote import with_promotions
+from ...storymem.film.rehearsal import opening_of
 from ...storymem.film.repair import repair_folder
 from ...storymem.film.restore import keep_other
 from ...storymem.film.shot_files import find_edits
@@ -146,6 +147,8 @@ def begin_state(
     check_name(settings.prefix, "filename_prefix")
     check_name(story.name, "the story's name")
     output = folder_paths.get_output_directory()
+    folder = story_folder(output, settings.prefix, story, settings.pass_name)
+    bank = opening_of(bank, folder, is_film=settings.draft is None)
     store = (ShotStore if writes else PeekStore)(Path(output) / host_store.STORE_FOLDER)
     store.keep_pictures([*bank.frames, *bank.dropped])
     references, embedder = loop_references.read_references(story), KNOWN.of(bank)
@@ -153,7 +156,6 @@ def begin_state(
         story, settings, bank, "", store, references, loop_references.read_start_images(story),
         embedder, reads_weights=True,
     )  # fmt: skip
-    folder = story_folder(output, settings.prefix, story, settings.pass_name)
     if writes:
         repair_folder(folder, story, store)  # or its edits and locks are not known
     loop, promoted = with_promotions(loop, folder)

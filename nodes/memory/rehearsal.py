@@ -69,7 +69,7 @@ class RehearsalMemory(io.ComfyNode):
                     optional=True,
                     tooltip="The finished pass: a folder inside the output folder, or the folder "
                     "output of its Shot Loop Close, which then runs first. Empty: the story's own "
-                    "draft, <prefix>/<story>.draft.",
+                    "draft, <prefix>/<story>.draft, which begins without these frames itself.",
                 ),
                 io.Int.Input(
                     "frames_per_name",
@@ -198,6 +198,13 @@ def make_rehearsal(
     bank = MemoryBank() if bank is None else bank
     if pictures:
         bank = _with_pictures(bank, pictures)
+    if not folder.strip() and not place.is_dir():
+        lacks = (
+            f"there is no draft of {shown(story.name)} in {place}: choose draft as the pass of "
+            "Shot Loop Open and queue it first, or name the folder of a finished pass"
+        )
+        bank = replace(bank.with_edits(joined(bank.edits, clicks)), lacks=lacks)
+        return Rehearsal(bank, (), (lacks,))
     found = rehearse(
         place,
         story,

@@ -140,6 +140,35 @@ def rehearse(
     return Rehearsal(bank.remember(pictures, dropped=others), frames, (*notes, *more))
 
 
+def source_of(folder: Path) -> str:
+    """What frames of a folder's shots say of where they are from."""
+    return f"{folder.parent.name}/{folder.name}"
+
+
+def opening_of(bank: MemoryBank, folder: Path, *, is_film: bool) -> MemoryBank:
+    """What a pass begins with, of a bank that may come from a rehearsal. A draft that began with
+    frames of its own would be another one each time, so it begins without them.
+
+    Args:
+        folder: of the pass.
+
+    Raises:
+        ValueError: for a film whose rehearsal is not made yet, or is the film itself.
+    """
+    if is_film and bank.lacks:
+        raise ValueError(bank.lacks)
+    own = source_of(folder)
+    if not any(frame.story == own and frame.is_reference for frame in bank.frames):
+        return replace(bank, lacks="") if bank.lacks else bank
+    if is_film:
+        raise ValueError(
+            f"{folder} is the film's own folder, so what it gives changes with every shot of the "
+            "film; choose the folder of its draft on Rehearsal Memory"
+        )
+    kept = [tuple(f for f in part if f.story != own) for part in (bank.frames, bank.dropped)]
+    return replace(bank, frames=kept[0], dropped=kept[1], lacks="")
+
+
 def parse_places(text: str) -> tuple[str, ...]:
     """Places as an artist lists them, with commas between."""
     return tuple(dict.fromkeys(place.strip() for place in text.split(",") if place.strip()))
@@ -181,6 +210,7 @@ class _Choice:
 
     def __init__(self, folder: Path, cast: _Cast, score: Score, rule: str):
         self._word, self._cast, self._score, self._rule = describe_pass(folder), cast, score, rule
+        self._source = source_of(folder)
         self._scores: dict[int, float] = {}  # by index of the shot
         self._chosen: dict[int, tuple[ShownShot, list[str]]] = {}
         self._others: dict[int, tuple[ShownShot, list[str]]] = {}
@@ -224,6 +254,7 @@ class _Choice:
         why = f"{negated}the {self._rule} that shows {' and '.join(names)} {how}"
         picture = MemoryFrame(
             shot.read_frame(middle),
+            story=self._source,
             frame=number,
             name=", ".join(names),
             reason=f"from {self._word} shot {shot.number}, frame {middle}: {why}",

@@ -125,10 +125,11 @@ def shown_shots(folder: Path, story: Story, store: ShotStore | None = None) -> l
             prompt, key = entry.get("shot_prompt", shot.prompt), entry.get("key", "")
             found.append(ShownShot(shot.index, shot.label, prompt, paths, key))
     if not found:
-        what = "none of its files is of" if is_story_folder(folder) else "there is no finished shot"
+        has_others = is_story_folder(folder)
         raise ValueError(
-            f"{folder} shows no shot of {shown(story.name)}: {what} this script; finish the pass "
-            "first, or choose another folder"
+            f"{folder} holds no finished shot of {shown(story.name)}"
+            f"{'; the shots that it shows are of other prompts' if has_others else ''}: finish the "
+            "pass first, or choose another folder"
         )
     return found
 

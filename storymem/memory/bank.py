@@ -39,6 +39,7 @@ class MemoryBank:
     edits: BankEdits = NO_EDITS
     policy: str = POLICIES[0]
     embedder: str = ""  # for relevant: the name of the embedder that compares prompts and pictures
+    lacks: str = ""  # why no film can begin with it yet, in the artist's words; a draft may
     choice: Choice | None = None
     seen: Mapping[str, str] = field(default_factory=dict)  # digest -> reason
     shows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # digest -> names

@@ -191,7 +191,7 @@ def test_a_folder_of_another_story_is_told(draft):
 
 def test_a_pass_without_finished_shots_is_told(tmp_path):
     folder = show_shots(tmp_path / "Tale.draft", story(), {})
-    with pytest.raises(ValueError, match="there is no finished shot"):
+    with pytest.raises(ValueError, match="holds no finished shot of 'Tale': finish the pass"):
         rehearse(folder, story())
 
 

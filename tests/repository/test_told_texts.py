@@ -29,10 +29,14 @@ TOLD = {  # where the sentences are: in these functions, or in the whole file
     "storymem/loop/disk_space.py": (), "storymem/loop/given_edits.py": ("check_edits",),
     "storymem/loop/shot_store.py": ("find",), "storymem/film/earlier_films.py": ("notices_of",),
     "storymem/memory/edits_from.py": ("lost_edits",),
-    "storymem/film/rehearsal.py": ("_notes", "_with_room"),
     "storymem/writing/answer.py": ("find_faults", "_harmless"),
     "storymem/writing/wish.py": ("make_wish", "read_cast"),
     "storymem/script/remembered.py": ("tell_unknown",),
+    "storymem/film/rehearsal.py": ("rehearse", "opening_of", "_notes", "_with_room"),
+    "storymem/film/promote.py": ("add", "result", "_take", "_present", "keyframes_of", "seed_of"),
+    "storymem/film/shown_shots.py": ("read_frame", "_first", "shown_shots"),
+    "storymem/views/draft_frames.py": (),
+    "nodes/memory/rehearsal.py": ("make_rehearsal", "pass_folder"),
 }  # fmt: skip
 PARTS = {  # what is in the middle of a sentence
     "USED_ONLY_BY_WIRE[kind]": ["the keyframes are", "what it keeps is", "the matched frames are"],

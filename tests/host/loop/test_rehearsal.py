@@ -81,9 +81,36 @@ def test_the_story_s_own_draft_is_found_beside_the_film(host, log, draft):
 
 
 def test_a_draft_that_is_not_there_is_told(host, log):
-    with pytest.raises(Exception, match=r"there is no folder output/film/Tale\.draft; finish"):
-        host.run(film_of("", log, filename_prefix="film"))
+    graph = film_of("", log, filename_prefix="film")
+    said = "there is no draft of 'Tale' in output/film/Tale.draft: choose draft as the pass"
+    assert said in ask_plan(host, graph)["error"]
+    with pytest.raises(RuntimeError, match=said.replace(".", r"\.")):
+        host.run(graph)
+    with pytest.raises(RuntimeError, match="there is no folder output/film/Other; finish"):
+        host.run(film_of("film/Other", log))
     assert ran(log) == []
+
+
+def test_one_graph_makes_the_draft_and_then_the_film(host, log):
+    graph = film_of("", log, filename_prefix="film")
+    graph["open"]["inputs"]["pass"] = "draft"
+    host.run(graph)
+    assert ran(log) == [1, 2, 3]
+    host.run(graph)  # a draft does not begin with frames of its own
+    assert ran(log) == []
+    graph["open"]["inputs"]["pass"] = "film"
+    recorded = host.run(graph)
+    assert ran(log) == [1, 2, 3]
+    assert [frame.name for frame in recorded["bank"].frames[:2]] == ["Mara", "Pip"]
+    graph["open"]["inputs"]["pass"] = "draft"
+    assert {shot["state"] for shot in ask_plan(host, graph)["shots"]} == {"finished"}
+
+
+def test_a_film_does_not_rehearse_from_itself(host, log, draft):
+    graph = film_of("draft/Tale", log)
+    graph["open"]["inputs"]["filename_prefix"] = "draft"
+    with pytest.raises(RuntimeError, match="output/draft/Tale is the film's own folder"):
+        host.run(graph)
 
 
 def test_a_folder_outside_of_the_output_folder_is_refused(host, log):

@@ -1,4 +1,4 @@
-"""Rehearsal Memory in the host's page: whom the draft gives the film, and another choice by click."""
+"""Rehearsal Memory in the host's page: whom the draft gives the film, and other choices."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ export class Gallery {
     const widget = place.addDOMWidget("gallery", "storymem_gallery", view.element, {
       hideInPanel: true, serialize: false,
       hideOnZoom: false,
-      getMinHeight: () => (this.bank || this.images.length ? HEIGHT : EMPTY_HEIGHT),
+      getMinHeight: () => (this.bank || this.images.length || this.isRehearsal ? HEIGHT : EMPTY_HEIGHT),
     });
     widget.serialize = false;
   }

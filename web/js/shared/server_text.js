@@ -4,7 +4,10 @@ import { language } from "./texts.js";
 import { TOLD_TEXTS } from "./told_texts.js";
 
 const PART = /\{(\w+)\}|\[([^\][]*\|[^\][]*)\]/; // a value, or one of several words
-const WORDS = { high: "高", low: "低" };
+const WORDS = {
+  high: "高", low: "低", "the draft's": "草稿", "the second draft's": "第二遍草稿", "the third draft's": "第三遍草稿", "the stills'": "静帧",
+};
+const OF_PASS = /^(?:frame (\d+)|the (seed|keyframes)) of (the .+'s?) shot (\d+)$/; // what a shot takes over
 const AND_MORE = / and (\d+) more$/;
 let patterns = null; // of all sentences, made when the first one is asked for
 
@@ -21,6 +24,11 @@ function patternOf(english) {
 
 /** A value of a sentence: what is the artist's or a file's stays as it is. */
 function valueText(value) {
+  const taken = OF_PASS.exec(value);
+  if (taken) {
+    const [, frame, of, pass, shot] = taken;
+    return `${WORDS[pass] ?? pass}镜头 ${shot} 的${frame ? `第 ${frame} 帧` : of === "seed" ? "种子" : "关键帧"}`;
+  }
   return WORDS[value] ?? value
     .replace(/^shot (\d+) \(scene (\d+), shot (\d+): '(.*)'\)$/s, "镜头 $1（第 $2 场第 $3 个：“$4”）")
     .replace(/^(\d+) shots? \((.*)\)$/s, "$1 个镜头（$2）")
@@ -35,7 +43,7 @@ function sentence(text) {
   for (const [pattern, chinese] of patterns) {
     const values = pattern.exec(text)?.groups;
     if (values || pattern.test(text)) {
-      return chinese.replace(/\{(\w+)\}/g, (whole, name) => (values?.[name] === undefined ? whole : valueText(values[name])));
+      return chinese.replace(/\{(\w+)\}/g, (whole, name) => (values?.[name] === undefined ? whole : name === "because" ? sentence(values[name]) : valueText(values[name])));
     }
   }
   return text;

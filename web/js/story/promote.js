@@ -2,6 +2,7 @@
 import { h, setText } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
 import { post } from "../shared/server.js";
+import { serverText } from "../shared/server_text.js";
 import { t } from "../shared/texts.js";
 import { MEMORY, START, without, withEntry } from "./promote_text.js";
 
@@ -81,7 +82,7 @@ export class PromoteDialog {
   async ask(work) {
     const script = await this.script();
     const answer = script && await work(script).catch((error) => ({ error: t("story.no_answer", { why: error.message }) }));
-    if (answer?.error) this.tell(answer.error, { isWrong: true });
+    if (answer?.error) this.tell(serverText(answer.error), { isWrong: true });
     return answer && !answer.error ? answer : null;
   }
 
