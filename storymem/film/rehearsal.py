@@ -97,7 +97,8 @@ def rehearse(
         frames_per_name: how many frames of each, from as many shots; fewer where there are fewer.
         rule: ``sharpest``, or ``first``: the first shot of the pass.
         score: in place of sharpness; ``rule`` must be ``sharpest``.
-        places: those of the story's names that are places, and further ones. Who is at a place is
+        places: those of the story's names that are places, and further ones, beside those that
+            the script is to remember. Who is at a place is
             alone there all the same, and a place is alone where nobody is.
         bank: the artist's own pictures, which come first; its settings are those of the result.
         again: whether names get frames that pictures of ``bank`` show already.
@@ -115,7 +116,7 @@ def rehearse(
         )
     bank = MemoryBank() if bank is None else bank
     shots = shown_shots(folder, story, store)
-    cast = _Cast(story, places)
+    cast = _Cast(story, (*places, *places_of(story)))
     if not cast.names:
         raise ValueError(
             f"the script of {shown(story.name)} names nobody, so no frame can be chosen for "
@@ -167,6 +168,12 @@ def opening_of(bank: MemoryBank, folder: Path, *, is_film: bool) -> MemoryBank:
         )
     kept = [tuple(f for f in part if f.story != own) for part in (bank.frames, bank.dropped)]
     return replace(bank, frames=kept[0], dropped=kept[1], lacks="")
+
+
+def places_of(story: Story) -> tuple[str, ...]:
+    """Places that the script says are worth remembering."""
+    entries = (entry for shot in story.shots for entry in shot.remember)
+    return tuple(dict.fromkeys(e.name for e in entries if e.kind == "place" and e.weight > 0))
 
 
 def parse_places(text: str) -> tuple[str, ...]:

@@ -129,6 +129,15 @@ def test_places_get_frames_where_nobody_is_and_are_no_company(tmp_path):
     ]  # fmt: skip
 
 
+def test_places_that_the_script_is_to_remember_get_frames_too(tmp_path):
+    remember = {"place": "the pier", "weight": 2}
+    rows = [{"prompt": "Mara waits", "remember": [remember]}, "Fog over the pier"]
+    scene = {"video_prompts": rows, "cut": [True, True]}
+    told_story = load_story({"story_name": "Tale", "cast": ["Mara"], "scenes": [scene]})
+    folder = show_shots(tmp_path / "Tale", told_story, {0: shot(2), 1: shot(4, base=70)})
+    assert told(rehearse(folder, told_story))[1] == (("the pier",), 1, 2)
+
+
 def test_one_frame_may_be_chosen_for_two(tmp_path):
     together = story(("Mara and Pip dance",))
     folder = show_shots(tmp_path / "Tale", together, {0: shot(4)})
