@@ -571,6 +571,27 @@ def test_start_images(loop):
     assert made_after(beginning(s5=1), beginning(s5=2)) == [5, 6]
 
 
+def promoted(loop, shot, seed, **words):
+    """What a draft gives a shot (from 1) for its memory."""
+    return replace(loop, promoted={shot - 1: (MemoryFrame(noise_image(seed, 8, 8), **words),)})
+
+
+def test_promoted_pictures(loop):
+    assert made_after(loop, promoted(loop, 5, 1)) == [5, 6]
+    assert made_after(promoted(loop, 5, 1), promoted(loop, 5, 2)) == [5, 6]
+    assert made_after(promoted(loop, 5, 1), loop) == [5, 6]
+
+
+def test_promoted_pictures_under_other_words(loop):
+    named = promoted(loop, 5, 1, name="Mara", reason="frame 3")
+    assert made_after(promoted(loop, 5, 1), named, is_same=False) == []
+
+
+def test_promoted_seed(loop):
+    assert made_after(loop, replace(loop, seeds={4: 99})) == [5, 6]
+    assert made_after(replace(loop, seeds={4: 99}), replace(loop, seeds={4: 98})) == [5, 6]
+
+
 # --- what lies between ---------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from helpers.loop_graphs import loop_graph, ran, story
+from helpers.loop_graphs import loop_graph, one_wire, ran, story
 from helpers.plan_ahead import ask_plan
 
 pytestmark = pytest.mark.usefixtures("fresh")
@@ -113,6 +113,20 @@ def test_what_is_not_there_is_told_before_the_first_shot(host, log, draft):
 def test_a_draft_takes_nothing_over_itself(host, log):
     host.run(graph_of(log, None, "start, memory, seed", of_pass="draft"))
     assert ran(log) == [1, 2, 3]
+
+
+def test_shots_on_one_wire_take_over_as_well(host, log, draft):
+    script = graph_of(log, None, "seed, start 4, memory 3:2 Mara")["story"]["inputs"]["script"]
+    graph = one_wire(script, log, 3)
+    graph["begin"]["inputs"]["filename_prefix"] = "loop"
+    for _ in range(2):  # the second finds all finished
+        host.run(graph)
+    assert ran(log) == [1, 2, 3]
+    second = records(host)[2]
+    assert second["seed"] == 6
+    assert [one.split()[0] for one in second["pictures"]] == ["promoted", "start"]
+    answer = ask_plan(host, graph, "begin")
+    assert {shot["state"] for shot in answer["shots"]} == {"finished"}
 
 
 def test_a_locked_shot_stays_though_its_draft_is_gone(host, log, draft):
