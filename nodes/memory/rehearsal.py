@@ -205,18 +205,50 @@ def make_rehearsal(
         )
         bank = replace(bank.with_edits(joined(bank.edits, clicks)), lacks=lacks)
         return Rehearsal(bank, (), (lacks,))
-    found = rehearse(
-        place,
-        story,
-        store=ShotStore(Path(output) / STORE_FOLDER),
-        frames_per_name=frames_per_name,
-        rule=rule,
-        score=score_with(scorer) if scorer is not None else None,
-        places=parse_places(places),
-        bank=bank,
-        again=named_again,
-    )
-    return found.with_edits(joined(found.bank.edits, clicks))
+    how = {
+        "frames_per_name": frames_per_name,
+        "rule": rule,
+        "places": parse_places(places),
+        "again": named_again,
+    }
+    found = LATEST.recall(place, story, bank, how) if scorer is None else None
+    if found is None:
+        score = score_with(scorer) if scorer is not None else None
+        store = ShotStore(Path(output) / STORE_FOLDER)
+        found = rehearse(place, story, store=store, score=score, bank=bank, **how)
+        if scorer is None:
+            LATEST.keep(place, story, bank, how, found)
+    return found.with_edits(joined(bank.edits, clicks))
+
+
+class Latest:
+    """The latest rehearsals, so that a page which asks what the next run will make need not have
+    every shot of a draft decoded again."""
+
+    MOST = 2  # each holds some dozen pictures in full size
+
+    def __init__(self):
+        self._known: dict[tuple, Rehearsal] = {}
+
+    def recall(self, place: Path, story, bank: MemoryBank, how: dict) -> Rehearsal | None:
+        """What the same gave before, while no file of the pass has changed."""
+        found = self._known.get(self._key(place, story, bank, how))
+        # Clicks are applied anew; the rest of a bank's settings is in the key.
+        return replace(found, bank=replace(found.bank, edits=bank.edits)) if found else None
+
+    def keep(self, place: Path, story, bank: MemoryBank, how: dict, found: Rehearsal) -> None:
+        self._known[self._key(place, story, bank, how)] = found
+        for key in list(self._known)[: -self.MOST]:
+            del self._known[key]
+
+    @staticmethod
+    def _key(place: Path, story, bank: MemoryBank, how: dict) -> tuple:
+        frames = [(f.digest, f.name, f.pinned, f.order) for f in (*bank.frames, *bank.dropped)]
+        settings = (bank.max_frames, bank.sink, bank.policy, bank.embedder, repr(bank.edits))
+        return str(place), tuple(pass_marks(place)), story, *settings, repr(how), tuple(frames)
+
+
+LATEST = Latest()
 
 
 def pass_folder(folder: str) -> Path:

@@ -142,6 +142,24 @@ def test_a_click_takes_a_frame_out_and_brings_the_next_best_in(host, log, draft)
     assert waiting in [frame.digest for frame in changed.frames]
 
 
+def test_a_draft_is_decoded_once_while_nothing_of_it_changes(host, log, draft, monkeypatch):
+    node, calls = host.pack("nodes.memory.rehearsal"), []
+    original, graph = node.rehearse, film_of(draft, log)
+
+    def counted(*given, **how):
+        calls.append(given)
+        return original(*given, **how)
+
+    monkeypatch.setattr(node, "rehearse", counted)
+    for _ in range(3):
+        assert ask_plan(host, graph)["error"] == ""
+    assert len(calls) == 1
+    shot = host.base / "output" / draft / "shot_01_01.mp4"
+    shot.write_bytes(shot.read_bytes())  # only its time is another
+    ask_plan(host, graph)
+    assert len(calls) == 2
+
+
 def test_the_look_ahead_knows_what_a_rehearsal_gives(host, log, draft):
     graph = film_of(draft, log)
     answer = ask_plan(host, graph)
