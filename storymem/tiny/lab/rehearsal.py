@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+from ...files.json_text import parse_json
 from .. import staging, world
 from . import measures, trials
 from .casting import (
@@ -355,7 +356,7 @@ def join(out: Path, files: Sequence[Path]) -> str:
     """Write the results of several processes as one; the table of all."""
     cases: dict[str, dict] = {}
     for file in files:
-        cases |= json.loads(file.read_text())["cases"]
+        cases |= parse_json(file.read_bytes())["cases"]
     compared = comparisons(cases)
     told = table(cases, compared)
     out.mkdir(parents=True, exist_ok=True)
