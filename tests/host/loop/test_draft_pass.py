@@ -9,52 +9,10 @@ from pathlib import Path
 import pytest
 
 from helpers.loop_graphs import loop_graph, one_wire, ran, story
+from helpers.pass_graphs import passed, sampled
 from helpers.plan_ahead import ask_plan, checker
-from helpers.stock_graphs import loaders
 
 pytestmark = pytest.mark.usefixtures("fresh")
-
-
-def passed(graph: dict, name: str, **settings) -> dict:
-    """``graph`` as one of its passes, with Draft Settings where some are given."""
-    graph = json.loads(json.dumps(graph))
-    opened = graph["begin" if "begin" in graph else "open"]["inputs"]
-    opened["pass"] = name
-    if settings:
-        values = {
-            "steps": 4, "cfg": 1.0, "size": 0.5, "max_frames": 0, "lora_high": "none",
-            "lora_low": "none", **settings,
-        }  # fmt: skip
-        graph["draft"] = {"class_type": "StoryMemDraftSettings", "inputs": values}
-        opened["draft"] = ["draft", 0]
-    return graph
-
-
-def sampled(script: str, log: Path | str = "", **sampler) -> dict:
-    """A loop whose shots M2V Sampler makes, of 64x48 and 9 frames in 3 steps."""
-    graph = {**loop_graph(script, log), **loaders()}
-    del graph["body"]
-    nodes = {
-        "sampler": ("StoryMemM2VSampler", {
-            "model_high": ["high", 0], "model_low": ["low", 0], "positive": ["pos", 0],
-            "negative": ["neg", 0], "vae": ["vae", 0], "bank": ["open", 2], "shot": ["open", 1],
-            "previous_frames": ["open", 3], "width": 64, "height": 48, "length": 9,
-            "size_rule": "exact", "seed": 7, "steps": 3, "cfg": 3.5, "sampler_name": "euler",
-            "scheduler": "simple", "continuity": "auto", **sampler,
-        }),
-        "decode": ("VAEDecode", {"samples": ["sampler", 0], "vae": ["vae", 0]}),
-        "select": ("StoryMemKeyframeSelect", {
-            "frames": ["decode", 0], "bank": ["open", 2], "shot": ["open", 1], "threshold": 0.9,
-            "max_keyframes": 1,
-        }),
-        "remember": ("StoryMemRemember", {
-            "keyframes": ["select", 0], "bank": ["open", 2], "pin": False,
-        }),
-    }  # fmt: skip
-    for name, (kind, inputs) in nodes.items():
-        graph[name] = {"class_type": kind, "inputs": inputs}
-    graph["close"]["inputs"] |= {"frames": ["decode", 0], "bank": ["remember", 0]}
-    return graph
 
 
 def folder_of(host, name: str, prefix: str = "loop") -> Path:
@@ -173,37 +131,6 @@ def test_locks_and_takes_stay_within_their_pass(host, log):
     assert ran(log) == [], "the film's take is not the draft's"
     now = json.loads((folder_of(host, "Tale.draft") / "story.json").read_text())
     assert now["shots"]["01_01"]["key"] in keys[1]
-
-
-# --- what regenerates what -----------------------------------------------------------------------
-
-
-def test_the_films_steps_size_and_cfg_regenerate_no_draft(host):
-    draft = host.pack("storymem.loop.passes").DRAFT
-    size = {"width": 832, "height": 480, "steps": 40}
-    film = sampled(story(1), **size)
-    before = body_text(host, film, draft), body_text(host, film)
-    for changed in (
-        {"steps": 20}, {"cfg": 5.0}, {"cfg_low": 2.0}, {"width": 1280, "height": 720},
-    ):  # fmt: skip
-        graph = sampled(story(1), **{**size, **changed})
-        assert body_text(host, graph, draft) == before[0]
-        assert body_text(host, graph) != before[1]
-    for changed in ({"seed": 8}, {"width": 480, "height": 832}, {"steps": 3}):
-        graph = sampled(story(1), **{**size, **changed})
-        assert body_text(host, graph, draft) != before[0]
-
-
-def test_the_drafts_settings_regenerate_the_draft_alone(host, log):
-    film = loop_graph(story(2), log)
-    for graph in (film, passed(film, "draft", steps=4), passed(film, "draft", max_frames=9)):
-        host.run(graph)
-    ran(log)
-    host.run(passed(film, "draft", steps=6))
-    assert ran(log) == [1, 2]
-    for graph in (film, passed(film, "film", steps=6), passed(film, "draft", steps=4)):
-        host.run(graph)
-        assert ran(log) == []
 
 
 def test_a_film_is_the_same_with_and_without_the_new_inputs(host):

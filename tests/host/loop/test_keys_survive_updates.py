@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import keyword
 import shutil
 import sys
 
@@ -106,8 +107,17 @@ def test_a_node_that_was_saved_without_its_optional_inputs_is_the_same_body(host
 def test_a_node_computes_the_same_without_an_input_as_at_its_neutral_value(host, kind):
     node = pack_nodes(sys.modules[host._pack])[kind]
     parameters = inspect.signature(node.execute).parameters
-    without = {name: parameters[name].default for name in NEUTRAL[kind]}
-    assert without == NEUTRAL[kind]
+    named = {name for name in NEUTRAL[kind] if not keyword.iskeyword(name)}
+    without = {name: parameters[name].default for name in named}
+    assert without == {name: NEUTRAL[kind][name] for name in named}
+    assert NEUTRAL[kind].keys() - named <= {"pass"}
+
+
+def test_a_loop_without_the_input_pass_makes_the_film(host):
+    chosen_pass = host.pack("nodes.loop.draft_settings").chosen_pass
+    draft = host.pack("storymem.loop.passes").DRAFT
+    assert chosen_pass({}, draft) is None
+    assert chosen_pass({"pass": NEUTRAL["StoryMemShotLoopOpen"]["pass"]}, draft) is None
 
 
 # --- LoRAs whose scale earlier versions did not know ----------------------------------------------

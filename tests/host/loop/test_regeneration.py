@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 
 from helpers.loop_graphs import OTHER_GRAPH, loop_graph, ran, renamed, story
+from helpers.pass_graphs import passed, sampled
 
 pytestmark = pytest.mark.usefixtures("fresh")
 
@@ -98,3 +100,62 @@ def test_ids_and_nodes_that_nothing_depends_on(host, log):
     shown = {"class_type": "StoryMemPreviewMemoryBank", "inputs": {"bank": ["body_x", 1]}}
     previewed["preview"] = shown
     assert made_after(host, log, graph, previewed) == []
+
+
+# --- passes --------------------------------------------------------------------------------------
+
+
+def body_text(host, graph: dict, draft=None) -> str:
+    from comfy_execution.graph import DynamicPrompt
+
+    loop = host.pack("nodes.loop.graph").read_loop(DynamicPrompt(graph), "close")
+    loop.draft = draft
+    return asyncio.run(loop.describe())
+
+
+def test_pass(host, log):
+    film = loop_graph(story(2), log)
+    assert made_after(host, log, film, passed(film, "draft")) == [1, 2]
+    assert made_after(host, log, film, passed(film, "draft"), film) == []
+
+
+def test_settings_of_a_draft(host, log):
+    film = loop_graph(story(2), log)
+    draft, other = passed(film, "draft", steps=4), passed(film, "draft", steps=6)
+    host.run(film)
+    assert made_after(host, log, draft, other) == [1, 2]
+    assert made_after(host, log, film, passed(film, "film", steps=8), draft, other) == []
+
+
+def test_max_frames_of_a_draft(host, log):
+    few, more = (passed(loop_graph(story(3), log), "draft", max_frames=n) for n in (1, 2))
+    assert made_after(host, log, few, more) == [3]
+    assert (
+        made_after(host, log, more, passed(loop_graph(story(3), log), "draft", max_frames=9)) == []
+    )
+
+
+def test_what_a_draft_overrides(host):
+    draft = host.pack("storymem.loop.passes").DRAFT
+    size = {"width": 832, "height": 480, "steps": 40}
+    film = sampled(story(1), **size)
+    before = body_text(host, film, draft), body_text(host, film)
+    for changed in (
+        {"steps": 20}, {"cfg": 5.0}, {"cfg_low": 2.0}, {"width": 1280, "height": 720},
+    ):  # fmt: skip
+        graph = sampled(story(1), **{**size, **changed})
+        assert body_text(host, graph, draft) == before[0]
+        assert body_text(host, graph) != before[1]
+    for changed in ({"seed": 8}, {"width": 480, "height": 832}, {"steps": 3}):
+        graph = sampled(story(1), **{**size, **changed})
+        assert body_text(host, graph, draft) != before[0]
+
+
+def test_rehearsals(host, log):
+    def graph(count: int) -> dict:
+        script = json.loads(story(prompts=["Mara sits.", "Mara walks."]))
+        opened = {"rehearsals": count}
+        return loop_graph(json.dumps({**script, "cast": ["Mara"]}), log, opened=opened)
+
+    assert made_after(host, log, graph(0), graph(1)) == [1, 2, 1, 2]
+    assert made_after(host, log, graph(1), graph(0)) == []
