@@ -66,6 +66,7 @@ NEUTRAL: dict[str, dict[str, object]] = {
         "rehearsals": 0,
     },
     "StoryMemTinyTextEncoder": {"negative_prompt": ""},
+    "StoryMemWriteStory": {"answer": "", "temperature": 0.7, "max_length": 0},
     "Shot": {"take": "", "remember": (), "promote": ()},
     "ShotPlan": {"draft": None},
     "RunSettings": {},

@@ -13,6 +13,7 @@ from storymem.loop.begin import begin_shot, load_result
 from storymem.loop.plan import Loop, LoopSettings
 from storymem.loop.reuse import describe_result
 from storymem.loop.run_memory import begin_memory, with_settings
+from storymem.loop.seen import seen_by
 from storymem.loop.shot_memory import shot_memory, with_names
 from storymem.loop.shot_store import ShotStore
 from storymem.loop.shots import finish_shot, list_steps
@@ -387,3 +388,6 @@ def test_what_is_remembered_makes_anew_only_the_shots_that_see_something_else(lo
     steps = list_steps(told, {"shots": {}})
     bank = load_result(told, steps[-1].record).bank
     assert bank.seen[frame(1).digest] == "kept for Pip, weight 3"
+    saw = seen_by(loop.store, steps[-1].record)
+    assert saw.is_sure
+    assert saw.bank.choice.reasons[1] == "kept for Pip, weight 3"
