@@ -34,7 +34,8 @@ from storymem.loop.render_version import (
 
 # Nodes that compute no pixels: they read scripts, move the loop on, and show or keep what was made.
 NO_PART = {
-    "StoryMemLoadStory", "StoryMemWriteStory", "StoryMemLoadStartImages", "StoryMemShotLoopOpen", "StoryMemShotLoopClose",
+    "StoryMemLoadStory", "StoryMemWriteStory", "StoryMemLoadStartImages", "StoryMemShotLoopOpen",
+    "StoryMemShotLoopClose",
     "StoryMemBeginStory", "StoryMemNextShot", "StoryMemFinishShot", "StoryMemJoinStory",
     "StoryMemDraftSettings",  # travels in the shot, by value
     "StoryMemPreviewMemoryBank", "StoryMemSaveMemoryBank", "StoryMemEvaluateStory",

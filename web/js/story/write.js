@@ -11,7 +11,7 @@ const CHECK_AFTER_MS = 300;
 const KEPT = ["keyup", "keypress", "copy", "paste", "cut", "pointerdown", "wheel", "contextmenu", "drop", "dragover"];
 const WAYS = ["idea", "rewrite"];
 const LANGUAGES = ["english", "chinese", "idea"];
-const typed = { idea: "", shots: "8", style: "", cast: "", language: "english", dialogue: false, which: "", instruction: "", answers: {} };
+const typed = { idea: "", shots: "8", style: "", cast: "", language: "english", dialogue: false, which: "", instruction: "", answers: {}, of: null };
 const words = (name) => t(`write.${name}`);
 
 /** Open it over the editor `dialog`; `id`: of the row that has the keyboard. */
@@ -22,6 +22,7 @@ export function openWriting(dialog, id) {
 class Writing {
   constructor(dialog, id) {
     this.dialog = dialog;
+    if (typed.of !== dialog) Object.assign(typed, { of: dialog, instruction: "", answers: { ...typed.answers, rewrite: "" } });
     this.asked = 0;
     this.found = null; // what an answer is, as soon as it can be used
     useStyles("write");
