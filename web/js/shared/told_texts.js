@@ -164,4 +164,6 @@ export const TOLD_TEXTS = [
     "{folder} 旁边没有这个故事的草稿：请先在“镜头循环：开始”中选择 draft 并运行"],
   ["there is no {pass} of this story any more", "这个故事的 {pass} 已不存在"],
   ["shot {shot} of {pass} is not finished any more", "{pass} 的镜头 {shot} 不再是已完成的"],
+  ["there is no script yet: copy the request output into any language model and paste what comes back into answer, or connect a language model to clip",
+    "还没有剧本：请把“请求”输出复制到任意语言模型，再把回答粘贴到“回答”，或把语言模型连接到 clip"],
 ];
