@@ -64,6 +64,7 @@ def answer_of(looked: Looked, notices: Sequence[Notice], warnings: Sequence[str]
         texts.setdefault(notice.node_id, []).append(notice.text)
     return {
         "story": looked.loop.story.name,
+        "pass": looked.loop.settings.pass_name,
         "shots": _shot_facts(looked),
         "changes": [] if looked.unknown else _changes(looked),
         "unknown": [unknown_facts(one) for one in looked.unknown],

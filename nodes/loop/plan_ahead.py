@@ -45,6 +45,7 @@ NO_ANSWER = {
     "at_fault": "",  # id of a node that is to blame
     "loop": {},  # ids: open, close
     "story": "",
+    "pass": "film",  # which pass is made
     "shots": [],  # of each: number, label, words, state, and on, why, reasons
     "summary": "",  # how many are made, as the run will say it; empty while something is unknown
     "changes": [],  # of inputs since the last run: shots, reasons, edited

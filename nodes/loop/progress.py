@@ -51,6 +51,7 @@ def send_progress(
         "open": dynprompt.get_display_node_id(graph.open_id),
         "story": run.loop.story.name,
         "folder": folder,
+        "pass": run.loop.settings.pass_name,
         "of": len(steps),
         "finished": sum(step.record is not None for step in steps),
         "shot": 0,

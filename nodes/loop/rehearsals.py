@@ -143,8 +143,8 @@ class Stages:
                 expansion, end = graph.refuse(refused.node_id, str(refused))
                 return io.NodeOutput(*end, expand=expansion)
             run.replaced = self.replaced = {**self.replaced, **run.replaced}
+            run.then = None if is_last else self
             if run.todo:
-                run.then = None if is_last else self
                 expansion, end = expand(run)
                 return io.NodeOutput(*end, expand=expansion)
             output = run.assemble()

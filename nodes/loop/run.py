@@ -224,7 +224,8 @@ class LoopRun:
         self.film = video = self.shown().finish(self.steps, self.metadata, bank)
         self.ended.set()
         notes = "\n".join(self.notes.values())
-        send_progress(self, "done", len(self.steps) - 1, message=notes)
+        state = "done" if self.then is None else "finished"  # after a rehearsal it goes on
+        send_progress(self, state, len(self.steps) - 1, message=notes)
         subfolder = os.path.relpath(self.folder, folder_paths.get_output_directory())
         preview = ui.PreviewVideo([ui.SavedResult(video.name, subfolder, io.FolderType.output)])
         shown = preview.as_dict() | (ui.PreviewText(notes).as_dict() if notes else {})

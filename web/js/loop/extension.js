@@ -71,7 +71,8 @@ class ProgressLine {
   show(event) {
     const { state, of, finished } = event;
     Object.assign(this, { of, finished });
-    setText(this.text, t(`progress.${state}`, event));
+    const pass = event.pass && event.pass !== "film" ? `${t(`pass.${event.pass}`)} · ` : "";
+    setText(this.text, pass + t(`progress.${state}`, event));
     this.text.title = event.message || event.prompt || "";
     if (event.notice !== undefined) {
       setText(this.notice, event.notice);
