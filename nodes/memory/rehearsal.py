@@ -87,7 +87,8 @@ class RehearsalMemory(io.ComfyNode):
                     optional=True,
                     advanced=True,
                     tooltip="Which of the shots that show somebody alone: the one with the "
-                    "sharpest middle frame, or the first.",
+                    "sharpest middle frame, the sharpest of every fourth frame of all of them "
+                    "(slower: each shot is decoded whole), or the first.",
                 ),
                 Bank.Input(
                     "bank",

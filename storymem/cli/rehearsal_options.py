@@ -37,8 +37,8 @@ def add_rehearsal_options(parser: argparse.ArgumentParser) -> None:
         "--rehearsal-rule",
         default=RULES[0],
         choices=RULES,
-        help="which of the shots that show "
-        "somebody alone: that with the sharpest middle frame, or the first",
+        help="which of the shots that show somebody alone: that with the sharpest middle frame, "
+        "with the sharpest of all, or the first",
     )
     add("--rehearsal-places", default="", metavar="PLACES", help="places to remember too, "
         "as the prompts call them, separated by commas")  # fmt: skip

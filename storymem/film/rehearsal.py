@@ -28,7 +28,8 @@ from ..selection.scorers import Scorer
 from .passes import pass_of
 from .shown_shots import ShownShot, shown_shots
 
-RULES = ("sharpest", "first")
+RULES = ("sharpest", "first", "sharpest_of_all")
+OF_ALL_EVERY = 4  # frames: what one latent frame holds
 OTHERS_PER_NAME = 3  # that the artist may choose instead, with a click
 MOST_FRAMES_PER_NAME = 10  # no shot sees more frames than that of all together
 PASS_WORDS = {
@@ -95,8 +96,9 @@ def rehearse(
     Args:
         store: where the records of the pass lie, for files that are missing or cut off.
         frames_per_name: how many frames of each, from as many shots; fewer where there are fewer.
-        rule: ``sharpest``, or ``first``: the first shot of the pass.
-        score: in place of sharpness; ``rule`` must be ``sharpest``.
+        rule: ``sharpest`` of the middle frames, ``sharpest_of_all``: of every fourth frame, which
+            decodes each shot whole; or ``first``: the first shot of the pass.
+        score: in place of sharpness; ``first`` goes without it.
         places: those of the story's names that are places, and further ones, beside those that
             the script is to remember. Who is at a place is
             alone there all the same, and a place is alone where nobody is.
@@ -124,9 +126,7 @@ def rehearse(
         )
     known = () if again else _shown_by(bank, story)
     wanted = [name for name in cast.names if name.casefold() not in known]
-    choice = _Choice(
-        folder, cast, score or sharpness, "best" if score and rule == RULES[0] else rule
-    )
+    choice = _Choice(folder, cast, score or sharpness, rule, "best" if score else "sharpest")
     unseen = [name for name in wanted if not choice.add(name, shots, frames_per_name)]
     if len(unseen) == len(wanted) and not bank.frames:
         raise ValueError(
@@ -215,10 +215,11 @@ class _Choice:
     """The middle frames of shots, and for whom they are chosen. Each shot is looked into once and
     its picture forgotten; those that somebody gets are read again."""
 
-    def __init__(self, folder: Path, cast: _Cast, score: Score, rule: str):
+    def __init__(self, folder: Path, cast: _Cast, score: Score, rule: str, word: str):
         self._word, self._cast, self._score, self._rule = describe_pass(folder), cast, score, rule
+        self._how = rule if rule == "first" else word
         self._source = source_of(folder)
-        self._scores: dict[int, float] = {}  # by index of the shot
+        self._scores: dict[int, tuple[float, int]] = {}  # by index of the shot; of which frame
         self._chosen: dict[int, tuple[ShownShot, list[str]]] = {}
         self._others: dict[int, tuple[ShownShot, list[str]]] = {}
 
@@ -256,27 +257,31 @@ class _Choice:
         return tuple(found.values()), list(others.values())
 
     def _read(self, shot: ShownShot, names: Sequence[str], number: int, negated: str):
-        middle = shot.count_frames() // 2
+        best = self._scores[shot.index][1] if self._rule != "first" else shot.count_frames() // 2
         how = "alone" if all(self._cast.is_alone(n, shot) for n in names) else "in company"
-        why = f"{negated}the {self._rule} that shows {' and '.join(names)} {how}"
+        why = f"{negated}the {self._how} that shows {' and '.join(names)} {how}"
         picture = MemoryFrame(
-            shot.read_frame(middle),
+            shot.read_frame(best),
             story=self._source,
             frame=number,
             name=", ".join(names),
-            reason=f"from {self._word} shot {shot.number}, frame {middle}: {why}",
+            reason=f"from {self._word} shot {shot.number}, frame {best}: {why}",
             pinned=True,
         )
-        return RehearsedFrame(tuple(names), shot, middle, picture)
+        return RehearsedFrame(tuple(names), shot, best, picture)
 
     def _rank(self, shot: ShownShot) -> tuple[float, int]:
         """The best first; the earlier of equals."""
         if self._rule == "first":
             return 0.0, shot.index
         if shot.index not in self._scores:
-            middle = shot.read_frame(shot.count_frames() // 2)
-            self._scores[shot.index] = float(self._score(middle))
-        return -self._scores[shot.index], shot.index
+            count = shot.count_frames()
+            of_all = range(0, count, OF_ALL_EVERY)
+            frames = shot.read_frames(of_all if self._rule == "sharpest_of_all" else [count // 2])
+            scored = [(float(self._score(torch.from_numpy(f))), -number) for number, f in frames]
+            best, negated = max(scored)  # the earlier of equals
+            self._scores[shot.index] = best, -negated
+        return -self._scores[shot.index][0], shot.index
 
 
 def _shown_by(bank: MemoryBank, story: Story) -> set[str]:

@@ -271,3 +271,26 @@ def test_sharpness_is_the_mean_difference_of_neighbours():
 )  # fmt: skip
 def test_a_pass_is_called_by_its_folder(tmp_path, name, words):
     assert describe_pass(tmp_path / name) == words
+
+
+def test_the_sharpest_of_every_fourth_frame_may_be_chosen(tmp_path):
+    """The middle of the first shot is sharper than that of the second, whose ninth is sharpest; its
+    eighth, sharper still, is none of every fourth."""
+    first, second = [striped(6, base=60)] * 12, [striped(8, base=90)] * 12
+    second[7], second[8] = striped(2, base=90), striped(4, base=90)
+    shots = {0: first, 1: second, 2: [striped(8, base=120)] * 12}
+    draft = show_shots(tmp_path / "Tale.draft", story(), shots)
+    assert told(rehearse(draft, story()))[0] == (("Mara",), 0, 6)
+    found = rehearse(draft, story(), rule="sharpest_of_all")
+    assert told(found)[0] == (("Mara",), 1, 8)
+    assert stripes_of(found.bank.frames[0].image) == 4
+    assert found.bank.frames[0].reason == (
+        "from the draft's shot 2, frame 8: the sharpest that shows Mara alone"
+    )
+
+
+def test_of_frames_that_are_equally_good_the_earliest_is_chosen(tmp_path):
+    shots = {0: [striped(4, base=60)] * 9, 2: [striped(4, base=90)] * 9}
+    draft = show_shots(tmp_path / "Tale.draft", story(), shots)
+    found = rehearse(draft, story(), rule="sharpest_of_all", score=lambda picture: 1.0)
+    assert told(found) == [(("Mara",), 0, 0), (("Pip",), 2, 0)]
