@@ -58,3 +58,34 @@ def test_a_killed_and_a_cancelled_draft_go_on_and_leave_the_film_alone(
     now = {name: (folder.parent / "Tale" / name).read_bytes() for name in shown}
     del now["story.json"], shown["story.json"]
     assert now == shown
+
+
+def test_the_history_of_a_rehearsed_film_is_that_of_the_film(start_server, base_folder, tmp_path):
+    base, log = link_base(tmp_path / "kept", base_folder), tmp_path / "log"
+    server = start_server("--disable-api-nodes", output=base)
+    script = json.loads(story(prompts=["Mara sits.", "Mara walks."]))
+    text = json.dumps({**script, "cast": ["Mara"]})
+    graph = loop_graph(text, log, opened={"rehearsals": 2})
+    for made in ([1, 2] * 3, []):
+        prompt_id = server.queue(graph)
+        entry = server.wait(prompt_id)
+        assert entry["status"]["status_str"] == "success"
+        assert ran(log) == made
+        if made:
+            told = entry["outputs"]["close"]
+            assert [one["subfolder"] for one in told["images"]] == ["loop/Tale"]
+            assert len(told["storymem_shots"]) == 2
+            assert "Tale.draft" not in json.dumps(told)
+    hold(log, 2)
+    again = loop_graph(text, log, opened={"rehearsals": 2}, body={"seed": 9})
+    prompt_id = server.queue(again)
+    server.wait_until(lambda: "begin 2" in (log.read_text() if log.exists() else ""))
+    server.post("/interrupt", {})
+    server.wait(prompt_id)
+    manifest = json.loads((base / "output/loop/Tale.draft/story.json").read_text())
+    assert "cancelled" in manifest["stopped"]
+    film = json.loads((base / "output/loop/Tale/story.json").read_text())
+    assert film["stopped"] == ""
+    release(log)
+    server.run(again)
+    assert ran(log) == [1, 2, 1, 2, 1, 2]
