@@ -249,6 +249,24 @@ def four_steps() -> Card:
     return card
 
 
+def rehearse() -> Card:
+    card = Card("Rehearse, then film", "a quick draft, then the film from its faces")
+    for row, number in enumerate((0, 2, 3)):
+
+        def drafted(size, number=number):
+            small = scene(number, (size[0] // 6, size[1] // 6)).convert("L").convert("RGB")
+            return small.resize(size, Image.Resampling.BILINEAR)
+
+        y = 74 + 108 * row
+        card.wire((150, y + 49), (198, 228), GOLD, 3)
+        card.wire((318, 228), (356, y + 49), TEAL, 3)
+        card.frame(drafted, 24, y, 130, 98)
+        card.frame(shot(number), 350, y, 138, 98, edge=GOLD)
+    card.frame(portrait("mara"), 196, 166, 122, 122, edge=GOLD, width=4)
+    card.dot(312, 172, 11, "#c8472f")
+    return card
+
+
 def low_vram() -> Card:
     card = Card("On a small card", "fp8 or GGUF, 640x368, tiles")
     board = [v * FINE for v in (30, 78, 482, 372)]
@@ -298,6 +316,7 @@ CARDS = {
     "storymem_two_shots": two_shots,
     "storymem_core_loop": core_loop,
     "storymem_4_steps": four_steps,
+    "storymem_rehearse": rehearse,
     "storymem_low_vram": low_vram,
     "storymem_tiny_cpu": tiny_cpu,
 }

@@ -47,6 +47,7 @@ def add_film(
     decode: tuple[str, dict] = ("VAEDecode", {}),
     preview: bool = True,
     prefix: str = "storymem",
+    draft: dict | None = None,
 ) -> dict:
     """Groups 2 to 5, from Load Story to the film; the nodes by name.
 
@@ -61,11 +62,23 @@ def add_film(
         preview: show the final memory beside the film.
         prefix: folder in the output folder, of this graph alone: a draft never changes what another
             graph of the same story shows.
+        draft: widgets of Draft Settings, for a film that begins with its draft's frames.
     """
     column = graph.column(420, width=440)
     script = column.add("StoryMemLoadStory", rows={"script": 18, "character": 4}, script=STORY)
     bank_inputs = add_references(graph, column) if references else {}
     memory = column.add("StoryMemMemoryBank", widgets=bank, **bank_inputs)
+    opening, loop_inputs = memory, {}
+    if draft is not None:
+        opening = column.add(
+            "StoryMemRehearsal",
+            story=(script, "story"),
+            bank=(memory, "bank"),
+            filename_prefix=prefix,
+        )
+        column.y += 320  # the node shows its gallery
+        settings = column.add("StoryMemDraftSettings", **draft)
+        loop_inputs = {"draft": (settings, "draft"), "pass": "draft"}
     graph.group("2  Story and memory", column.nodes, "#8a6d3b")
     sampler_inputs = add_t2v(graph, column) if t2v else {}
 
@@ -74,9 +87,10 @@ def add_film(
         "StoryMemShotLoopOpen",
         rows=8,
         story=(script, "story"),
-        bank=(memory, "bank"),
+        bank=(opening, "bank"),
         negative=NEGATIVE,
         filename_prefix=prefix,
+        **loop_inputs,
     )
     prompts = {
         name: column.add("CLIPTextEncode", title=title, clip=parts["clip"], text=(start, output))
