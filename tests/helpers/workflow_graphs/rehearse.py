@@ -34,8 +34,8 @@ SETTINGS_NOTE = """## What the draft costs
 | model calls a shot | 24 | 80 |
 | pixels | half | all |
 
-With the lightx2v 4-step pair as *lora_high* and *lora_low* of *Draft Settings*, steps 4 and cfg 1, \
-a shot of the draft takes 4 model calls.
+With the lightx2v 4-step pair as *lora_high* and *lora_low* of *Draft Settings*, steps 4 and \
+cfg 1, a shot of the draft takes 4 model calls.
 
 **Measured** on the tiny model, 192 stories without portraits: .702 of all looks are kept in one \
 pass, .876 after a draft of 6 of the film's 20 steps. **Not measured**: the same with the real \

@@ -123,6 +123,27 @@ def test_the_workflows_for_haste_and_for_small_cards_run(server, name):
 
 
 @pytest.mark.http
+def test_the_workflow_that_rehearses_drafts_first_and_films_from_its_draft(server):
+    """As it is loaded it makes the draft; with pass film, the film that begins with the draft."""
+    script = "[title: Rehearsed]\n[cast: Mara, Pip]\nMara sits.\n---\nPip runs.\n---\nMara and Pip."
+    prompt = shipped(server, "storymem_rehearse", script=script)
+    server.run(prompt)
+    output = server.base / "output" / "storymem_rehearse"
+    assert [path.name for path in output.iterdir()] == ["Rehearsed.draft"]
+    draft = sorted((output / "Rehearsed.draft").glob("shot_*.mp4"))
+    assert [count_frames(path) for path in draft] == [LENGTH] * 3
+    (start,) = [n for n in prompt.values() if n["class_type"] == "StoryMemShotLoopOpen"]
+    start["inputs"]["pass"] = "film"
+    before = [path.stat().st_mtime_ns for path in draft]
+    server.run(prompt)
+    film = sorted((output / "Rehearsed").glob("shot_*.mp4"))
+    assert [count_frames(path) for path in film] == [LENGTH] * 3
+    assert [path.stat().st_mtime_ns for path in draft] == before
+    work = json.loads((output / "Rehearsed" / "story.json").read_text())["shots"]
+    assert work["01_01"]["work"]["memory"] == 2, "the first shot sees Mara and Pip of the draft"
+
+
+@pytest.mark.http
 def test_a_whole_story_runs_inside_its_blueprint_and_goes_on_where_it_changed(server):
     def film(last: str) -> list[int]:
         script = f"[title: Inside]\nA cat sits.\n---\n[continue]\n{last}"
