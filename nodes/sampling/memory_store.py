@@ -59,6 +59,7 @@ class KeptMemory:
     def __init__(self, layers: int, place: Place, device: torch.device):
         self.layers, self.place, self.device = layers, place, device
         self._pairs: list = [None] * layers
+        self._pinned: list[torch.Tensor] = []  # by the host, which has to take that back
         self._count = 0
         self._ahead: dict = {}
         is_host = place is Place.HOST
@@ -79,9 +80,7 @@ class KeptMemory:
         pair = keys, values
         if self.place is Place.HOST:
             if self._pairs[block] is None:
-                self._pairs[block] = [
-                    torch.empty(a.shape, dtype=a.dtype, pin_memory=True) for a in pair
-                ]
+                self._pairs[block] = self._host_pair(pair)
             for to, a in zip(self._pairs[block], pair, strict=True):
                 to.copy_(a, non_blocking=True)
         elif self.place is Place.FP8:
@@ -109,8 +108,31 @@ class KeptMemory:
 
     def free(self) -> None:
         """Let go of everything."""
+        pinned, self._pinned = self._pinned, []
+        if pinned:
+            torch.cuda.synchronize(self.device)  # it may still be read
+        for whole in pinned:
+            model_management.unpin_memory(whole)
         self._pairs, self._count = [None] * self.layers, 0
         self._ahead.clear()
+
+    def _host_pair(self, pair: tuple[torch.Tensor, torch.Tensor]) -> list[torch.Tensor]:
+        """Pinned host memory for keys and values of one block, exactly as much as they take.
+
+        Pinning by the host gives it back when asked to, which torch's own pinned memory, rounded up
+        to a power of 2, does not. All cores make the pages, and the card works on meanwhile.
+        """
+        sizes = [a.nbytes for a in pair]
+        whole = torch.empty(sum(sizes), dtype=torch.uint8)
+        whole.zero_()
+        if model_management.pin_memory(whole):
+            self._pinned.append(whole)
+        else:  # the host may not: its limit is reached, or it was told not to
+            whole = torch.empty(sum(sizes), dtype=torch.uint8, pin_memory=True)
+        return [
+            part.view(a.dtype).view(a.shape)
+            for part, a in zip(whole.split(sizes), pair, strict=True)
+        ]
 
     def _fetch(self, block: int) -> None:
         self._stream.wait_stream(torch.cuda.current_stream(self.device))  # it may still be written

@@ -3,6 +3,7 @@
     python tests/bench/bench_cached_memory.py                    # CPU: tiny weights, that it runs
     python tests/bench/bench_cached_memory.py --full             # GPU: A14B at 832x480x81
     python tests/bench/bench_cached_memory.py --full --shots     # and whole shots of 40 steps
+    python tests/bench/bench_cached_memory.py --full --only-refresh  # what pinning costs
 
 Needs a ComfyUI checkout (COMFYUI_PATH, else ~/ComfyUI). The host's model with random bf16 weights
 and the pack's own wrapper, so that only times and memory mean anything; all forwards share one set
@@ -19,6 +20,7 @@ import statistics
 import sys
 import types
 
+import psutil
 import torch
 from bench_m2v import FULL, HOST, PACK, TEXT_TOKENS, TINY, Meter, build_model
 
@@ -140,11 +142,35 @@ def forwards(meter: Meter, shot: Shot, base: dict) -> None:
         cached.forget()
 
 
+def refreshes(meter: Meter, shot: Shot, place: str) -> None:
+    """The first refresh of a process and later ones, beside an exact forward, and what of the
+    host's memory they take and leave."""
+    levels = [0.99, 0.98]
+    shot.forward(0.99, levels)
+    exact = statistics.median(meter.once(lambda: shot.forward(0.99, levels)) for _ in range(2))
+    before = psutil.virtual_memory().available
+    cached = shot.wrapper(place, (0,))
+    first = meter.once(lambda: shot.forward(0.99, levels, cached))
+    during = psutil.virtual_memory().available
+    step = meter.once(lambda: shot.forward(0.98, levels, cached))
+    forgets = meter.once(cached.forget)
+    after = psutil.virtual_memory().available
+    later = [meter.once(lambda: shot.refresh_once(place)) for _ in range(2)]
+    tell(memory=shot.memory, exact=round(exact, 2), first_refresh=round(first, 2),
+         cached_step=round(step, 2), forgets=round(forgets, 2),
+         later_refresh_and_forget=[round(value, 2) for value in later],
+         host_gib_taken=round((before - during) / 2**30, 1),
+         host_gib_left_taken=round((before - after) / 2**30, 1))  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--full", action="store_true", help="A14B at 832x480x81 (needs 80 GB)")
     parser.add_argument("--shots", action="store_true", help="whole shots of 40 steps")
     parser.add_argument("--only-shots", action="store_true", help="nothing but whole shots")
+    parser.add_argument(
+        "--only-refresh", action="store_true", help="first refreshes of a process, and no more"
+    )
     parser.add_argument("--without-exact", action="store_true", help="no exact whole shot")
     parser.add_argument("--memory", type=int, nargs="+", default=MEMORY)
     options = parser.parse_args()
@@ -165,6 +191,10 @@ def main() -> None:
     tell(device=torch.cuda.get_device_name() if is_gpu else "CPU", torch=torch.__version__,
          blocks=shape["num_layers"], shot_latent=size)  # fmt: skip
     with torch.inference_mode():
+        if options.only_refresh:
+            shot = Shot(pack, model, options.memory[-1], size, device, dtype)
+            refreshes(meter, shot, "HOST" if is_gpu else "CARD")
+            return
         for memory in () if options.only_shots else options.memory:
             forwards(meter, Shot(pack, model, memory, size, device, dtype), base)
         if not (options.shots or options.only_shots):

@@ -284,6 +284,67 @@ def test_fp8_keeps_two_digits(m2v):
     assert not kept.is_whole
 
 
+class Card:
+    """What stands for a card's streams, and for a host that pins memory, in ``memory_store``."""
+
+    def __init__(self, monkeypatch, store, *, pins: bool):
+        self.pinned, self.order, self.pins = {}, [], pins
+        monkeypatch.setattr(store.torch.cuda, "Stream", lambda device: None)
+        monkeypatch.setattr(store.torch.cuda, "synchronize", lambda _: self.order.append("wait"))
+        monkeypatch.setattr(store.model_management, "pin_memory", self.pin)
+        monkeypatch.setattr(store.model_management, "unpin_memory", self.unpin)
+
+    def pin(self, tensor):
+        assert not tensor.any()  # its pages are made
+        if self.pins:
+            self.pinned[tensor.data_ptr()] = tensor.nbytes
+        return self.pins
+
+    def unpin(self, tensor):
+        self.order.append("unpin")
+        assert self.pinned.pop(tensor.data_ptr()) == tensor.nbytes
+
+
+def test_host_memory_is_pinned_for_what_is_kept_and_all_given_back(m2v, monkeypatch):
+    store = m2v.host.pack("nodes.sampling.memory_store")
+    card = Card(monkeypatch, store, pins=True)
+    kept = store.KeptMemory(2, store.Place.HOST, torch.device("cpu"))
+    pairs = [torch.randn(2, 1, 5, 8).to(torch.bfloat16) for _ in range(2)]
+    for _ in range(2):  # the second refresh takes the same memory
+        kept.begin()
+        for block, pair in enumerate(pairs):
+            kept.keep(block, *pair)
+        assert sorted(card.pinned.values()) == [160, 160]
+        for found, wanted in zip(kept._pairs, pairs, strict=True):
+            assert torch.equal(torch.stack(found), wanted)
+    kept.free()
+    assert not card.pinned
+    assert card.order == ["wait", "unpin", "unpin"]  # never while the card may still read
+    assert not kept.is_whole
+    kept.free()
+    assert card.order == ["wait", "unpin", "unpin"]
+
+
+def test_where_the_host_pins_nothing_torch_does(m2v, monkeypatch):
+    store = m2v.host.pack("nodes.sampling.memory_store")
+    card = Card(monkeypatch, store, pins=False)
+    asked, empty = [], torch.empty
+
+    def watched(*args, pin_memory=False, **kwargs):
+        asked.append(pin_memory)
+        return empty(*args, **kwargs)
+
+    monkeypatch.setattr(store.torch, "empty", watched)
+    kept = store.KeptMemory(1, store.Place.HOST, torch.device("cpu"))
+    pair = torch.randn(2, 1, 5, 8)
+    kept.begin()
+    kept.keep(0, *pair)
+    assert asked == [False, True]
+    assert torch.equal(torch.stack(kept._pairs[0]), pair)
+    kept.free()
+    assert card.order == []
+
+
 MUTANTS = {
     "the memory's velocity with the wrong sign": ("velocity", -1.0),
     "keys that were not rotated": ("keys", None),
