@@ -9,9 +9,15 @@ import pytest
 import torch
 
 from helpers.tiny_diffusers import tiny_transformer
-from storymem.headless.cached_memory import shot_velocity, why_exact
+from storymem.headless.cached_memory import (
+    ShotCache,
+    install_cached_memory,
+    shot_velocity,
+    why_exact,
+)
 from storymem.headless.positions import install_memory_positions, set_memory_frames
 from storymem.headless.sampling import MASK_CHANNELS, ShotInputs, denoise, make_scheduler
+from storymem.sampling.memory_refresh import Refresh
 from storymem.sampling.recipe import Recipe
 
 MEMORY, FRAMES, HEIGHT, WIDTH = 2, 3, 4, 6
@@ -151,6 +157,51 @@ def test_a_model_on_several_cards_runs_its_memory_along(experts, caplog):
     cached = denoise(experts, inputs(), replace(RECIPE, memory_refresh="cached"))
     assert torch.equal(exact, cached)
     assert "several GPUs" in caplog.text
+
+
+def test_a_compiled_model_runs_its_memory_along(experts):
+    experts[1]._orig_mod = experts[0]
+    assert why_exact(experts) == "the model is compiled"
+
+
+def test_a_model_gets_one_store_however_often_it_is_asked_for(experts):
+    kept = install_cached_memory(experts[0])
+    processor = experts[0].blocks[0].attn1.processor
+    assert install_cached_memory(experts[0]) is kept
+    assert experts[0].blocks[0].attn1.processor is processor
+    assert install_cached_memory(experts[1]) is not kept
+    processor.original.a_backend = "native"
+    assert processor.a_backend == "native"  # what diffusers sets or asks for is the original's
+
+
+def test_nothing_is_kept_after_a_shot_and_only_the_memory_before_it_ends(experts, monkeypatch):
+    seen, free = [], ShotCache.free
+
+    def watched(cache):
+        for kept in cache._kept.values():
+            seen.extend(tensor for pair in kept.pairs.values() for tensor in pair)
+        free(cache)
+
+    monkeypatch.setattr(ShotCache, "free", watched)
+    denoise(experts, inputs(), replace(RECIPE, memory_refresh="cached", refresh_steps="0"))
+    assert len(seen) == 2 * sum(len(expert.blocks) for expert in experts)
+    for tensor in seen:  # and does not hold on to what the shot's tokens made
+        assert tensor.untyped_storage().nbytes() == tensor.nbytes
+    assert not any(install_cached_memory(expert).pairs for expert in experts)
+
+
+def test_a_refresh_lets_go_of_what_the_one_before_kept(experts):
+    kept = install_cached_memory(experts[0])
+    kept.pairs[0] = "out of date"
+    with kept.keeping(3):
+        assert not kept.pairs
+
+
+def test_an_expert_of_a_long_run_refreshes_as_often_as_its_run_says(experts):
+    levels = [1 - step / 40 for step in range(12)]
+    cache = ShotCache({experts[0]: levels}, MEMORY, Refresh(True, None, 40))
+    asked = [step for step, level in enumerate(levels) if cache.is_refresh(experts[0], level)]
+    assert asked == [0, 2, 6]
 
 
 @pytest.mark.parametrize("text", ["a", "-1", "1.5", "0 1 x"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import FrozenInstanceError
 
 import pytest
 
@@ -26,6 +27,7 @@ from storymem.sampling.memory_refresh import (
         (13, 40, (0, 2, 6)),
         (27, 40, (0, 2, 6, 14)),
         (100, 100, (0, 5, 15, 35, 75)),
+        (20, 30, (0, 2, 6, 14)),
     ],
 )
 def test_the_schedule_of_the_library(steps, whole, expected):
@@ -42,7 +44,7 @@ def test_every_schedule_begins_with_a_refresh_and_gets_rarer():
             assert gaps == sorted(set(gaps))
 
 
-@pytest.mark.parametrize("numbers", [(-1, None), (3, -1)])
+@pytest.mark.parametrize("numbers", [(-1, None), (3, -1), (-1, 20)])
 def test_a_negative_number_of_steps_is_refused(numbers):
     with pytest.raises(ValueError, match="0 or more steps"):
         refresh_schedule(*numbers)
@@ -50,13 +52,21 @@ def test_a_negative_number_of_steps_is_refused(numbers):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("", None), ("  ", None), ("0", (0,)), ("3, 1 7", (0, 1, 3, 7)), ("5,5", (0, 5))],
+    [
+        ("", None),
+        ("  ", None),
+        ("0", (0,)),
+        ("3, 1 7", (0, 1, 3, 7)),
+        ("5,5", (0, 5)),
+        ("33 1", (0, 1, 33)),
+        ("9999", (0, 9999)),
+    ],
 )
 def test_steps_as_an_artist_writes_them(text, expected):
     assert parse_refresh_steps(text) == expected
 
 
-@pytest.mark.parametrize("text", ["x", "-1", "1.5", "0;1", "99999", "١"])
+@pytest.mark.parametrize("text", ["x", "-1", "1.5", "0;1", "10000", "١"])
 def test_steps_that_are_none_are_refused(text):
     with pytest.raises(ValueError, match="refresh_steps must be step numbers from 0 on"):
         parse_refresh_steps(text)
@@ -67,6 +77,11 @@ def test_what_nodes_say():
     assert Refresh.of("cached", "0 2") == Refresh(True, (0, 2))
     with pytest.raises(ValueError, match="memory_refresh must be one of exact, cached"):
         Refresh.of("often", "")
+
+
+def test_what_nodes_share_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        EVERY_STEP.is_cached = True
 
 
 def refreshed(levels, evaluated) -> list[bool]:
