@@ -36,7 +36,9 @@ def empty(page):
     return page
 
 
-@pytest.mark.parametrize("kind", ["StoryMemM2VSampler", "StoryMemM2VConditioning"])
+@pytest.mark.parametrize(
+    "kind", ["StoryMemM2VSampler", "StoryMemM2VConditioning", "StoryMemWriteStory"]
+)
 def test_a_fresh_node_keeps_its_seed_from_run_to_run(empty, kind):
     node = empty.page.evaluate(ADD, kind)
     before = empty.page.evaluate(SEED, node)
@@ -49,7 +51,7 @@ def test_a_fresh_node_keeps_its_seed_from_run_to_run(empty, kind):
 
 
 def test_no_other_node_has_such_a_control(empty):
-    kinds = {"StoryMemM2VSampler", "StoryMemM2VConditioning"}
+    kinds = {"StoryMemM2VSampler", "StoryMemM2VConditioning", "StoryMemWriteStory"}
     assert {k for k in empty.page.evaluate(HAS_SEED) if "Test" not in k} == kinds
 
 

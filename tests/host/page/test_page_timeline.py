@@ -32,7 +32,8 @@ BLOCKS = """() => [...document.querySelectorAll(".sm-timeline > div")].map((bloc
 TELL = """async (states) => {
     const { api } = await import("/scripts/api.js");
     const detail = { node: "4", open: "2", of: Object.keys(states).length, finished: 1, states };
-    const more = { state: "shot", position: 2, script: window.mark, story: "Run", prompt: "x" };
+    const story = { story: "Run", folder: "page/Run", script: window.mark };
+    const more = { state: "shot", position: 2, prompt: "x", ...story };
     const all = { ...detail, ...more, workflow: app.rootGraph.id };
     api.dispatchEvent(new CustomEvent("storymem.progress", { detail: all }));
 }"""

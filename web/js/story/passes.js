@@ -10,11 +10,8 @@ export function boardOf(folder, kind) {
   return api.apiURL(`/storymem/board?${new URLSearchParams({ folder, as: kind })}`);
 }
 
-/** What a pass is called; one of a rehearsal by its number. */
-export function nameOfPass(name) {
-  const [, kind, number] = /^(film|draft|stills)(\d*)$/.exec(name) ?? [null, null, ""];
-  return kind ? t(`pass.${kind}`, { number }).trim() : name;
-}
+/** What a pass is called. */
+export const nameOfPass = (name) => (name === FILM ? t("pass.film") : t(`promote.pass.${name}`));
 
 export class PassChoice {
   constructor(dialog) {
