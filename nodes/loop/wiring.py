@@ -246,7 +246,8 @@ def _keyframes(wires: Wires) -> Iterator[Notice]:
 
 def _start_images(wires: Wires, loop: Loop) -> Iterator[Notice]:
     is_wired = wires.source(wires.open_id, "start_images") is not None
-    if not is_wired and not loop.start_images:
+    is_named = loop.start_images or any(shot.start_image for shot in loop.story.shots)
+    if not is_wired and not is_named:
         return
     own = [wires.open_id, OPEN_START_IMAGE]
     if not any(value == own for n in wires.used for value in wires.inputs(n).values()):

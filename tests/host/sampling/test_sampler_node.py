@@ -66,8 +66,8 @@ def node(host, monkeypatch):
 
 def test_the_node_hands_on_all_that_it_is_given(node):
     more = {
-        "bank": "bank", "shot": "shot", "previous_frames": "frames", "start_image": "image",
-        "continuity": "cut",
+        "bank": "bank", "shot": SimpleNamespace(draft=None), "previous_frames": "frames",
+        "start_image": "image", "continuity": "cut",
     }  # fmt: skip
     assert node.run(**SETTINGS, **more, **node.t2v) == {"samples": "samples"}
     assert node.order == [

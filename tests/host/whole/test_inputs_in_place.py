@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from helpers.fakes import noise_image
 from helpers.keyframe_graphs import clip_of, detailed, node, record, scorer, select
 from helpers.m2v_helpers import DEFAULTS, M2V
+from helpers.writer import Writer, script_of
 from storymem.sampling.lora import target_modules
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "golden" / "schemas.json"
@@ -78,6 +79,10 @@ CASES = {
     "Load StoryMem LoRA": Case("StoryMemLoadLoRA", {"model_high": ["high", 0],
         "model_low": ["low", 0], "lora_high": LORA, "lora_low": LORA,
         "strength": 1.0, "scale": "rslora"}, (0, 1), module="sampling.lora"),
+    "Write Story": Case("StoryMemWriteStory", {"idea": "A keeper leaves.", "shots": 2,
+        "minutes": 0.0, "style": "", "cast": "Mara: a woman in a yellow coat",
+        "language": "english", "dialogue": False, "seed": 0, "portraits": ["frames", 0],
+        "clip": Writer(*[script_of()] * 2)}, (1, 2), module="write"),
 }  # fmt: skip
 # Loop nodes are covered below and by tests/loop/test_frames_in_place.py.
 IN_LOOPS = {"StoryMemShotLoopOpen", "StoryMemShotLoopClose", "StoryMemFinishShot"}
