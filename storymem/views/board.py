@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from ..files.disk import remove_unfinished, replacing
@@ -33,6 +34,7 @@ SHEET_COLUMNS = ((12, 2), (48, 3))  # up to so many shots; more get the last one
 SHEET_WIDTH = 1920
 LARGEST_HEIGHT = 32_000  # pixels of one picture that others can still open
 JPEG_QUALITY = 90  # of the frames in the PDF
+WIDEST_FRAME = 320  # pixels that are kept of a frame's width: more than any cell shows
 logger = logging.getLogger(__name__)
 
 
@@ -48,20 +50,21 @@ class BoardShot:
     seconds: float  # 0 while it is not made
     is_current: bool  # False: what is shown was made from an earlier script
     frames: tuple[Image.Image, ...]
+    is_damaged: bool = False  # it is made, but its video cannot be read
 
 
 def save_board(folder: str | Path, target: str | Path | None = None) -> Path:
     """Draw the board of a story's folder: a film's, a draft's, or that of stills.
 
-    Shots that are not made yet stand there with their prompts.
+    Shots that are not made yet, and those whose video is damaged, stand there with their prompts.
 
     Args:
         target: what to write, a ``.png`` (one picture) or a ``.pdf`` (pages of A4 across);
             ``board.png`` in the folder when not given.
 
     Raises:
-        ValueError: for a folder that is no story's, one whose script cannot be read, a damaged
-            video, and a ``target`` of another kind.
+        ValueError: for a folder that is no story's, one whose script cannot be read, and a
+            ``target`` of another kind.
         OSError: when ``target`` cannot be written.
     """
     folder = Path(folder)
@@ -139,7 +142,11 @@ def _story_of(folder: Path) -> Story:
 
 def _shots(folder: Path, story: Story) -> Iterator[BoardShot]:
     for shot, found in zip(story.shots, shot_states(story, folder), strict=True):
-        frames, seconds = _frames(found.video) if found.video else ((), 0.0)
+        frames, seconds = (), 0.0
+        try:
+            frames, seconds = _frames(found.video) if found.video else (frames, seconds)
+        except (ValueError, OSError, LookupError) as error:  # the others are shown all the same
+            logger.warning("StoryMem: the board lacks shot %d: %s", shot.index + 1, error)
         yield BoardShot(
             shot.index + 1,
             shot.label,
@@ -149,6 +156,7 @@ def _shots(folder: Path, story: Story) -> Iterator[BoardShot]:
             seconds,
             found.state in FINISHED,
             frames,
+            is_damaged=bool(found.video) and not frames,
         )
 
 
@@ -157,14 +165,29 @@ def _begins(shot: Shot) -> str:
 
 
 def _frames(video: Path) -> tuple[tuple[Image.Image, ...], float]:
-    """First, middle and last frame of a video, and its seconds."""
+    """First, middle and last frame of a video, as large as a board needs them, and its seconds.
+
+    Raises:
+        ValueError: for a video that is damaged or has no frame.
+    """
     info = read_info(video)
+    if not info.frames:
+        raise ValueError(f"{video} is damaged: it has no frame; generate the shot again")
     last = info.frames - 1
     wanted = (0, last // 2, last)
-    found = {n: Image.fromarray(frame) for n, frame in watch(video, wanted.__contains__, last)}
+    found = {n: _small(frame) for n, frame in watch(video, wanted.__contains__, last)}
     with open_video(video) as container:
         rate = container.streams.video[0].average_rate or FRAME_RATE
     return tuple(found[n] for n in wanted), info.frames / float(rate)
+
+
+def _small(pixels: np.ndarray) -> Image.Image:
+    """A frame ``uint8 [H, W, 3]``, no wider than it is shown: all of a film are held at once."""
+    picture = Image.fromarray(pixels)
+    height = round(picture.height * WIDEST_FRAME / picture.width)
+    if picture.width <= WIDEST_FRAME:
+        return picture
+    return picture.resize((WIDEST_FRAME, max(1, height)), Image.Resampling.LANCZOS)
 
 
 def _cell(shot: BoardShot, width: int, height: int | None) -> Image.Image:
@@ -192,6 +215,7 @@ def _cell(shot: BoardShot, width: int, height: int | None) -> Image.Image:
     head = f"{shot.number}   {_label(shot)}"
     draw.text((0, top), head, fill=INK, font=font_for(head, size))
     length = f"{shot.seconds:.1f} s" if shot.frames else "not made yet"
+    length = "damaged, make it again" if shot.is_damaged else length
     if shot.frames and not shot.is_current:
         length += ", from an earlier script"
     small = font_for(length, size)

@@ -120,6 +120,39 @@ def test_numbers_prompts_cast_and_lengths_are_written(tmp_path, monkeypatch):
     assert "not made yet" in written
 
 
+@pytest.mark.parametrize("video", [b"", b"no video at all", "half", "without frames"])
+def test_a_damaged_shot_says_so_and_the_others_are_shown(tmp_path, monkeypatch, caplog, video):
+    folder = write_story(tmp_path / "The Pier")
+    path = folder / "shot_01_02.mp4"
+    if video == "without frames":
+        import av
+
+        with av.open(path, "w") as container:
+            container.add_stream("libx264", rate=16)
+            container.start_encoding()
+    else:
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2] if video == "half" else video)
+    written = Written(monkeypatch)
+    with caplog.at_level(logging.WARNING):
+        assert save_board(folder).is_file()
+        save_board(folder, tmp_path / "board.pdf")
+    assert written.texts.count("damaged, make it again") == 2
+    assert written.texts.count("0.6 s") == 2  # the other one
+    assert written.texts.count("not made yet") == 2
+    assert "3 shots, 1 made, 1 s" in written
+    assert "the board lacks shot 2: " in caplog.text
+
+
+def test_frames_are_held_no_larger_than_a_board_shows_them(tmp_path):
+    folder = write_story(tmp_path / "The Pier", made=())
+    video = torch.zeros((3, 1280, 720, 3), dtype=torch.uint8)
+    write_video(folder / "big.mp4", video, fps=16.0, crf=1)
+    frames, seconds = board._frames(folder / "big.mp4")
+    assert {frame.size for frame in frames} == {(320, 569)}
+    assert seconds == 3 / 16
+
+
 def test_what_an_earlier_script_made_says_so(tmp_path, monkeypatch):
     folder = write_story(tmp_path / "The Pier")
     script = {**SCRIPT, "character": "Mara, a woman in a red coat."}
