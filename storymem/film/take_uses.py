@@ -25,7 +25,8 @@ from .promote import read_table
 from .shot_files import written_files
 from .versions import SCRIPT_SUFFIXES, VERSIONS_FOLDER
 
-NAMED_TAKE = re.compile(r"\b[0-9a-f]{12,64}\b")  # what may be one, in a script that names some
+# What may be a take or a picture, in a script that names some.
+NAMED_TAKE = re.compile(r"\b[0-9a-f]{12,64}\b")
 ABOVE = 1 << 24  # bytes of a script that is looked through
 logger = logging.getLogger(__name__)
 
@@ -94,7 +95,8 @@ class Uses:
     def __init__(self):
         self._by_key: dict[str, list[str]] = defaultdict(list)
         self._by_name: dict[str, list[str]] = defaultdict(list)  # how keys begin, in scripts
-        self.pictures: set[str] = set()  # of edited shots, which no record holds
+        self.pictures: set[str] = set()  # of edited and promoted shots
+        self._pictures: set[str] = set()  # how digests begin that scripts promote
         self.written: dict[str, float] = {}  # by story: when its story.json last changed
 
     def of(self, key: str) -> list[str]:
@@ -104,10 +106,18 @@ class Uses:
             found += users if key.startswith(name) else []
         return list(dict.fromkeys(found))
 
+    def of_picture(self, digest: str) -> bool:
+        """Whether anything but takes uses a picture."""
+        return digest in self.pictures or any(map(digest.startswith, self._pictures))
+
     def add_script(self, text: str, who: str) -> None:
-        """Takes that a script of any format names."""
-        for name in NAMED_TAKE.findall(text[:ABOVE]) if "use_take" in text else ():
-            self._by_name[name].append(who)
+        """Takes that a script of any format names, and pictures that it promotes."""
+        takes, pictures = "use_take" in text, "promote" in text
+        for name in NAMED_TAKE.findall(text[:ABOVE]) if takes or pictures else ():
+            if takes:
+                self._by_name[name].append(who)
+            if pictures:
+                self._pictures.add(name)
 
     def add_folder(self, folder: Path) -> None:
         """What the films, locks and edited files of a story's folder use."""
@@ -213,10 +223,14 @@ def _unused(store: ShotStore, uses: Uses, takes: list[Take]) -> Unused:
     """What goes with ``takes``: pictures of theirs that no other record holds go, too."""
     going = {take.key for take in takes}
     theirs: set[str] = set()
-    kept = set(uses.pictures)
+    kept: set[str] = set()
     for key in every_key(store):  # one that cannot be read now may hold any of them
         (theirs if key in going else kept).update(held_pictures(store, key))
-    sizes = {digest: _size(picture_path(store.root, digest)) for digest in theirs - kept}
+    sizes = {
+        digest: _size(picture_path(store.root, digest))
+        for digest in theirs - kept
+        if not uses.of_picture(digest)
+    }
     pictures = {digest: size for digest, size in sizes.items() if size}
     size = sum(take.size for take in takes) + sum(pictures.values())
     return Unused(tuple(takes), tuple(sorted(pictures)), size)

@@ -241,6 +241,27 @@ def noise_digest() -> str:
     return MemoryFrame(noise_image(1, 8, 8)).digest
 
 
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_picture_that_a_script_promotes_stays_when_its_take_goes(output, form):
+    store = store_of(output)
+    gone = [key for key in keys(output) if key not in shown(output)]
+    digests = sorted({f.digest for f in store.outline(store.find(gone[0])).frames if f.shot >= 0})
+    assert len(digests) == 1
+    written_later(output)
+    named = digests[0][:16]
+    script = {
+        "json": json.dumps({"scenes": [{"promote": {"memory": [{"picture": named}]}}]}),
+        "text": f"[promote: memory 1:0 #{named}]\none",
+    }[form]
+    assert digests[0] in find_unused(store, "Tale").pictures
+    found = find_unused(store, "Tale", [script])
+    assert {take.key for take in found.takes} == set(gone)
+    assert digests[0] not in found.pictures
+    remove_take(store, gone[0], [script])
+    assert store.has_pictures(digests)
+    assert gone[0] not in keys(output)
+
+
 def test_a_headless_run_has_its_store_in_its_folder(tmp_path):
     store = ShotStore(tmp_path / "out" / ".shots")
     assert folders_of(store) == [tmp_path / "out"]
