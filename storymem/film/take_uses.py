@@ -16,11 +16,13 @@ from ..files.disk import explain_write_errors, unfinished_beside
 from ..files.json_text import parse_json
 from ..files.messages import listed
 from ..files.names import is_digest
+from ..loop.passes import pass_of_facts
 from ..loop.shot_store import ShotStore, picture_path
 from ..loop.takes import Take, every_key, held_pictures, read_takes
 from .folder import SHOT_FILE, STORES
 from .folder_lock import is_claimed
 from .manifest import MANIFEST, SCRIPTS, read_manifest
+from .passes import pass_of
 from .promote import read_table
 from .shot_files import written_files
 from .versions import SCRIPT_SUFFIXES, VERSIONS_FOLDER
@@ -97,7 +99,8 @@ class Uses:
         self._by_name: dict[str, list[str]] = defaultdict(list)  # how keys begin, in scripts
         self.pictures: set[str] = set()  # of edited and promoted shots
         self._pictures: set[str] = set()  # how digests begin that scripts promote
-        self.written: dict[str, float] = {}  # by story: when its story.json last changed
+        # By story and pass: when its story.json last changed.
+        self._written: dict[tuple[str, str], float] = {}
 
     def of(self, key: str) -> list[str]:
         """Who uses the take ``key``, for people; empty for nobody."""
@@ -105,6 +108,10 @@ class Uses:
         for name, users in self._by_name.items():
             found += users if key.startswith(name) else []
         return list(dict.fromkeys(found))
+
+    def written_for(self, take: Take) -> float:
+        """When a folder of a take's story and pass last changed; 0 where there is none."""
+        return self._written.get((take.facts.get("story"), pass_of_facts(take.facts)), 0.0)
 
     def of_picture(self, digest: str) -> bool:
         """Whether anything but takes uses a picture."""
@@ -139,7 +146,8 @@ class Uses:
             except OSError:
                 continue
         name, time = manifest.get("name") or folder.name, (folder / MANIFEST).stat().st_mtime
-        self.written[name] = max(time, self.written.get(name, 0.0))
+        of = name, pass_of(folder)
+        self._written[of] = max(time, self._written.get(of, 0.0))
 
     def _add_film(self, film: Mapping, who: str) -> None:
         for entry in film["shots"].values():
@@ -152,8 +160,9 @@ class Uses:
 def find_unused(store: ShotStore, story: str, scripts: Iterable[str] = ()) -> Unused:
     """The takes of a story that no film, lock or script uses, and what their removal frees.
 
-    A take that is newer than the story's folder stays, for its run may have been killed before the
-    folder showed it; and so do all of a story without a folder, which may have been moved.
+    A take that is newer than the folder of its story and pass stays, for its run may have been
+    killed before the folder showed it; and so do all without such a folder, which may have been
+    moved.
 
     Raises:
         ValueError: when a folder's story.json cannot be read, so that nobody knows.
@@ -162,7 +171,7 @@ def find_unused(store: ShotStore, story: str, scripts: Iterable[str] = ()) -> Un
     return _unused(store, uses, [
         take
         for take in read_takes(store, story)
-        if not uses.of(take.key) and take.when < uses.written.get(story, 0.0)
+        if not uses.of(take.key) and take.when < uses.written_for(take)
     ])  # fmt: skip
 
 
@@ -186,7 +195,7 @@ def remove_take(
     found = [take for take in read_takes(store) if take.key == key]
     if not found:
         raise ValueError(f"there is no take {key[:16]} any more")
-    if found[0].facts.get("story") not in uses.written:
+    if not uses.written_for(found[0]):
         raise TakeInUse(
             "this take stays, because its story's folder is not there: it may have been moved, "
             "with films that use it"

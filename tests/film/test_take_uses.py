@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -30,6 +31,7 @@ from storymem.loop.shots import finish_shot, list_steps
 from storymem.loop.takes import read_takes
 from storymem.memory.bank import MemoryBank, start_bank
 from storymem.memory.frame import MemoryFrame
+from storymem.sampling.draft import Draft
 from storymem.script.reader import load_story
 
 
@@ -50,12 +52,12 @@ def store_of(output) -> ShotStore:
     return ShotStore(output / ".storymem")
 
 
-def make(output, story, prefix="films", folder=None):
+def make(output, story, prefix="films", folder=None, draft=None):
     """Run a story into its folder, as far as this asks for it; its steps."""
     folder = folder or output / prefix / story.name
     folder.mkdir(parents=True, exist_ok=True)
     bank = start_bank([noise_image(1, 8, 8) / 255], max_frames=3, sink=1)
-    loop = Loop(story, LoopSettings(), bank, "body", store_of(output))
+    loop = Loop(story, LoopSettings(draft=draft), bank, "body", store_of(output))
     steps = list_steps(loop, read_manifest(folder))
     for i, step in enumerate(steps):
         before = load_result(loop, steps[i - 1].record) if i else None
@@ -182,6 +184,28 @@ def test_a_take_that_the_folder_could_not_show_yet_stays(output):
 def test_takes_of_a_story_whose_folder_is_gone_stay(output):
     (output / "films/Tale/story.json").unlink()
     assert unused(output) == set()
+
+
+@pytest.mark.parametrize("folder", ["gone", "older", "newer"])
+def test_takes_of_a_draft_are_measured_by_its_own_folder(output, folder):
+    """It may have been moved, or its run killed before story.json told of the shot."""
+    store, draft = store_of(output), output / "films/Tale.draft"
+    for seed in (None, 7):
+        make(output, tale(seed=[seed, seed]), folder=draft, draft=Draft())
+    update_manifest(draft, tale(), **{"pass": "draft"})
+    gone = set(keys(output)) - shown(output) - shown(output, "films/Tale.draft")
+    drafts = {take.key for take in read_takes(store, "Tale", "draft")} & gone
+    assert (len(gone), len(drafts)) == (4, 2)
+    written_later(output)
+    if folder == "gone":
+        shutil.rmtree(draft)
+        with pytest.raises(TakeInUse, match="its story's folder is not there"):
+            remove_take(store, min(drafts))
+    elif folder == "older":
+        os.utime(draft / "story.json", (1, 1))
+    else:
+        written_later(output, "films/Tale.draft")
+    assert unused(output) == (gone if folder == "newer" else gone - drafts)
 
 
 def test_a_folder_that_nobody_can_read_stops_everything(output):
