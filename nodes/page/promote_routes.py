@@ -49,7 +49,10 @@ def _told(work, asked: Mapping) -> dict:
         folder = story_folder(output, asked["prefix"] or DEFAULT_PREFIX, story)
         of = [story, folder, ShotStore(output / STORE_FOLDER), asked["source"], asked["shot"]]
         of += [asked["frame"]] if work is choose_frame else []
-        return {"error": "", **work(*of)}
+        found = dict(work(*of))
+        if found.get("damaged"):
+            found["damaged"] = short_places(found["damaged"])
+        return {"error": "", **found}
     except (StoreError, ValueError) as error:
         return {"error": short_places(str(error))}
 

@@ -23,6 +23,7 @@ from ..loop.shot_record import DamagedError
 from ..loop.shot_store import ShotStore
 from ..memory.frame import MemoryFrame
 from ..memory.picture import Picture
+from ..script.fields import MAX_SEED
 from ..script.promoted import Promoted
 from ..script.story import Shot, Story
 from .manifest import read_manifest, update_manifest
@@ -117,10 +118,14 @@ def read_table(folder: Path) -> dict[str, dict]:
         for name, entry in (table.items() if isinstance(table, Mapping) else ())
         if isinstance(entry, dict)
         and isinstance(entry.get("key"), str)
-        and isinstance(entry.get("seed"), int | None)
+        and _is_seed(entry.get("seed"))
         and isinstance(entry.get("pictures"), list)
         and all(map(is_digest, entry["pictures"]))
     }
+
+
+def _is_seed(value: object) -> bool:
+    return value is None or (type(value) is int and 0 <= value <= MAX_SEED)
 
 
 def find_picture(store: ShotStore, digits: str) -> MemoryFrame | None:
@@ -189,7 +194,7 @@ class _Work:
         known = self.known.get(name)
         present = self._present(entry.source, place)
         now = present.key if isinstance(present, ShownShot) else ""
-        held = self._held(known) if known else None
+        held = self._held(known) if known and _fits(known, entry) else None
         if held is not None:
             if now and known["key"] and now != known["key"] and not entry.picture:
                 self._remade.setdefault((entry.source, place), []).append(str(shot.index + 1))
@@ -308,6 +313,13 @@ def _seeds_in(body: object) -> Iterator[int]:
             yield from _seeds_in(value)
     for value in body if isinstance(body, list) else ():
         yield from _seeds_in(value)
+
+
+def _fits(known: Mapping, entry: Promoted) -> bool:
+    """Whether what an entry gave before, as a file says, is anything that it can give."""
+    if entry.kind == "seed":
+        return known["seed"] is not None
+    return len(known["pictures"]) == 1 or (entry.kind == "memory" and bool(known["pictures"]))
 
 
 def _each_once(frames: Sequence[MemoryFrame]) -> tuple[MemoryFrame, ...]:

@@ -33,8 +33,11 @@ def view_draft(
         source: the pass; empty or not there: the first.
         number: of its shot, from 1.
 
+    Returns:
+        ``damaged`` says why frames of the shot cannot be shown; others can be asked for.
+
     Raises:
-        ValueError: when there is none, or the shot cannot be read.
+        ValueError: when there is no pass.
     """
     passes = {name: path for name, path in passes_of(folder).items() if name in SOURCES}
     if not passes:
@@ -50,9 +53,12 @@ def view_draft(
         "shots": [{"number": n, "words": short(s.prompt, WORDS)} for n, s in shots.items()],
         "shot": number,
         "frames": [],
+        "damaged": "",
     }
-    if number in shots:
-        answer["frames"] = _view_frames(shots[number])
+    try:
+        answer["frames"] = _view_frames(shots[number]) if number in shots else []
+    except ValueError as error:
+        answer["damaged"] = str(error)
     return answer
 
 

@@ -145,12 +145,35 @@ def test_a_locked_shot_is_only_told_of(tmp_path, store):
 
 @pytest.mark.parametrize(
     "entry", [{}, {"key": 3}, {"key": "", "seed": "x", "pictures": []},
+              {"key": "", "seed": True, "pictures": []}, {"key": "", "seed": 2**64, "pictures": []},
               {"key": "", "seed": None, "pictures": ["../../x"]}],
 )  # fmt: skip
 def test_entries_that_nobody_wrote_are_left_out(film, entry):
     film.mkdir()
     update_manifest(film, story(), **{TABLE: {"a": entry}})
     assert read_table(film) == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "change"),
+    [
+        ("start 2", {"pictures": []}),
+        ("start 2", {"pictures": [], "seed": 5}),
+        ("memory 3:2", {"pictures": []}),
+        ("seed", {"seed": None}),
+    ],
+)
+def test_an_entry_that_gives_nothing_is_taken_anew(film, store, monkeypatch, words, change):
+    monkeypatch.setattr(store, "find_facts", lambda key: {"seed": 9})
+    found = promotions(story(words), film, store)
+    kept(found, film, story(words), store)
+    ((name, entry),) = read_table(film).items()
+    update_manifest(film, story(words), **{TABLE: {name: {**entry, **change}}})
+    again = promotions(story(words), film, store)
+    assert again.table == found.table
+    assert again.seeds == found.seeds
+    assert again.start_images.keys() == found.start_images.keys()
+    assert again.memory.keys() == found.memory.keys()
 
 
 @pytest.mark.parametrize(

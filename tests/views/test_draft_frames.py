@@ -61,6 +61,16 @@ def test_a_shot_that_is_not_finished_has_no_frames(film, store):
     assert len(view_draft(story(), film, store, "stills", 3)["frames"]) == 5
 
 
+def test_of_a_damaged_shot_it_is_said_why_and_others_can_be_chosen(film, store):
+    (film.with_name("Tale.draft") / "shot_01_03.mp4").write_bytes(b"no video")
+    answer = view_draft(story(), film, store, "draft", 3)
+    assert (answer["shot"], answer["frames"]) == (3, [])
+    assert "shot 3 (01_03) cannot be used: " in answer["damaged"]
+    assert [one["number"] for one in answer["shots"]] == [1, 3, 4]
+    other = view_draft(story(), film, store, "draft", 4)
+    assert (len(other["frames"]), other["damaged"]) == (5, "")
+
+
 def test_without_a_draft_it_is_said_what_to_do(tmp_path, store):
     with pytest.raises(ValueError, match="choose draft as the pass of Shot Loop Open"):
         view_draft(story(), tmp_path / "Other", store)

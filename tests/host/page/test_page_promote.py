@@ -116,6 +116,24 @@ def test_without_a_draft_it_is_said_what_to_do(page):
     assert page.page.locator(f"{DIALOG} [data-promote='seed']").is_disabled()
 
 
+def test_a_damaged_shot_leaves_the_others_to_choose_from(page, server):
+    draft(page, "Damaged")
+    output = server.base / "output"
+    place = output / "page/Damaged.draft"
+    entry = json.loads((place / "story.json").read_text())["shots"]["01_01"]
+    record = output / f".storymem/shots/{entry['key'][:2]}/{entry['key']}"
+    for path in (place / entry["file"], record / "shot.mp4"):
+        path.write_bytes(b"no video")
+    open_promote(page, "01_01")
+    said = page.page.locator(f"{DIALOG} .sm-message")
+    assert eventually(page.page, lambda: "shot 1 (01_01) cannot be used" in said.text_content())
+    assert str(server.base) not in said.text_content()
+    assert frames(page) == []
+    page.page.locator(f"{DIALOG} select").nth(1).select_option("3")
+    assert eventually(page.page, lambda: len(frames(page)) > 3)
+    assert said.text_content() == ""
+
+
 def test_a_locked_shot_is_told_to_stay(page):
     draft(page, "Held")
     page.edit_table()

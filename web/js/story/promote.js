@@ -75,7 +75,8 @@ export class PromoteDialog {
     }, h("img", { alt: "", src, draggable: "false" }), h("span", { class: "sm-words" }, String(frame))));
     this.list.replaceChildren(...this.tiles.map((tile) => h("li", {}, tile)));
     this.allow(true);
-    this.tell(this.tiles.length ? "" : t("promote.none"));
+    if (answer.damaged) this.tell(serverText(answer.damaged), { isWrong: true });
+    else this.tell(this.tiles.length ? "" : t("promote.none"));
   }
 
   /** What the server answers, `null` when it refuses, which is shown. */
