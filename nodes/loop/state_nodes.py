@@ -159,7 +159,8 @@ def begin_state(
     if writes:
         repair_folder(folder, story, store)  # or its edits and locks are not known
     loop, promoted = with_promotions(loop, folder)
-    if writes and folder.is_dir():
+    if writes and promoted.table:  # no later draft changes what its shots are made from
+        claim_folder(output, settings.prefix, story)
         promoted.keep(folder, story, store)
     film = find_film(folder, story)
     locked = {i: entry["key"] for i, entry in enumerate(film.results(story)) if entry}

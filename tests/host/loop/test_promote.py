@@ -136,3 +136,16 @@ def test_a_locked_shot_stays_though_its_draft_is_gone(host, log, draft):
     (draft / "story.json").unlink()
     host.run(graph)  # the picture is the store's
     assert ran(log) == []
+
+
+def test_what_shots_on_one_wire_took_over_stays_from_their_first_run_on(host, log, draft):
+    script = graph_of(log, None, "start 4, memory 3:2 Mara")["story"]["inputs"]["script"]
+    graph = one_wire(script, log, 3)
+    graph["begin"]["inputs"]["filename_prefix"] = "loop"
+    host.run(graph)
+    assert ran(log) == [1, 2, 3]
+    host.run(graph_of(log, of_pass="draft", seed=5, redo_shots="2, 3", redo_take=2))
+    assert ran(log) == [2, 3]
+    host.restart()
+    host.run(graph)
+    assert ran(log) == []
