@@ -16,7 +16,7 @@ import torch
 
 from ..files.hashing import digest_of
 from ..files.json_text import parse_json
-from ..files.messages import listed
+from ..files.messages import listed, shown
 from ..files.names import is_digest
 from ..loop.plan import Loop
 from ..loop.shot_record import DamagedError
@@ -27,7 +27,7 @@ from ..script.fields import MAX_SEED
 from ..script.promoted import Promoted
 from ..script.story import Shot, Story
 from .manifest import read_manifest, update_manifest
-from .passes import film_folder, pass_folder_name
+from .passes import film_folder, pass_folder_name, pass_of
 from .rehearsal import PASS_WORDS
 from .shown_shots import ShownShot, shown_shots, store_of
 
@@ -234,7 +234,13 @@ class _Work:
     def _present(self, source: str, place: int) -> ShownShot | ValueError:
         if source not in self._passes:
             try:
-                found = shown_shots(self._folder_of(source), self.story, self.store)
+                folder = self._folder_of(source)
+                if folder.is_dir() and (found := pass_of(folder)) != source:  # a title ends so
+                    raise ValueError(
+                        f"{folder} holds a {found}, and not the {source} of "
+                        f"{shown(self.story.name)}; choose another filename_prefix or title"
+                    )
+                found = shown_shots(folder, self.story, self.store)
                 self._passes[source] = {shot.number: shot for shot in found}
             except ValueError as error:
                 self._passes[source] = error

@@ -137,6 +137,12 @@ def test_a_draft_that_is_not_finished_is_told(film, store):
         promotions(story(None, "start"), film, store)
 
 
+def test_a_film_whose_title_ends_like_a_draft_is_no_draft(film, store):
+    update_manifest(film.with_name("Tale.draft"), story(), **{"pass": "film"})
+    with pytest.raises(ValueError, match="holds a film, and not the draft of 'Tale'"):
+        promotions(story("start 2"), film, store)
+
+
 def test_a_locked_shot_is_only_told_of(tmp_path, store):
     found = promotions(story("start", lock=True), tmp_path / "Tale", store)
     assert found.start_images == {}

@@ -160,6 +160,8 @@ export const TOLD_TEXTS = [
   ["shot {shot} of {pass} is not finished", "{pass} 的镜头 {shot} 尚未完成"],
   ["the picture that was chosen is gone, and the pass shows another", "选定的画面已不在，而那一遍现在显示的是另一幅"],
   ["the record of shot {shot} is gone from the store", "镜头 {shot} 的记录已不在存储中"],
+  ["{folder} holds a {found}, and not the {pass} of {story}; choose another filename_prefix or title",
+    "{folder} 中是 {found}，而不是 {story} 的 {pass}；请换一个 filename_prefix 或标题"],
   ["there is no draft of this story beside {folder}: choose draft as the pass of Shot Loop Open and queue it first",
     "{folder} 旁边没有这个故事的草稿：请先在“镜头循环：开始”中选择 draft 并运行"],
   ["there is no {pass} of this story any more", "这个故事的 {pass} 已不存在"],
