@@ -53,12 +53,17 @@ def opening_bank(
         store: where the records of the pass lie, for files that are missing.
 
     Raises:
-        ValueError: for a folder that is no finished pass of the story.
+        ValueError: for a folder that is no finished pass of the story, and that of the pass itself.
     """
     if options.rehearsal is None:
         return bank
     if options.memory == "off":
         raise ValueError("--memory off goes without --rehearsal, which is a memory")
+    if options.rehearsal.resolve() == options.out.resolve():
+        raise ValueError(
+            f"--rehearsal {options.rehearsal} is what is to be made itself, so what it gives "
+            "changes with every shot; name the folder of another pass, such as that of the draft"
+        )
     found = rehearse(
         options.rehearsal,
         story,

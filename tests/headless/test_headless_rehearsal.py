@@ -60,6 +60,14 @@ def test_a_rehearsal_that_is_not_there_is_told(run, tmp_path, caplog):
     assert "there is no folder" in caplog.text
 
 
+def test_no_film_is_its_own_rehearsal(run, tmp_path, caplog):
+    assert run(STORY) == 0
+    before = facts(tmp_path / "tale")
+    assert run(STORY, "--rehearsal", str(tmp_path / "x" / ".." / "tale")) == 2
+    assert "is what is to be made itself" in caplog.text
+    assert facts(tmp_path / "tale") == before
+
+
 def test_a_shot_takes_over_from_the_draft_beside_the_film(run, tmp_path):
     assert run(STORY, "--pass", "draft", "--draft-steps", "1", "--seed", "70") == 0
     promoting = STORY.replace("Pip sits", "[promote: seed, start 2, memory]\nPip sits")
