@@ -14,7 +14,8 @@ logger = logging.getLogger(__name__)
 
 
 def write_story(wish: Wish, model: Callable[[str, int], str]) -> Written:
-    """The script that a model writes; of several answers the one with the fewest faults.
+    """The script that a model writes; of several answers the one with the fewest faults. One that
+    was written is not lost when the model fails afterwards.
 
     Args:
         model: answers a request; its second argument counts the tries from 0, so that a seed can be
@@ -27,7 +28,13 @@ def write_story(wish: Wish, model: Callable[[str, int], str]) -> Written:
     best: Written | None = None
     wrong: AnswerError | None = None
     for number in range(TRIES):
-        answer = model(prompt, number)
+        try:
+            answer = model(prompt, number)
+        except (ValueError, RuntimeError) as error:  # such as memory that a longer request lacks
+            if best is None:
+                raise
+            logger.warning("the language model stopped at try %d: %s", number + 1, error)
+            break
         try:
             written = read_answer(answer, wish)
             faults = written.faults

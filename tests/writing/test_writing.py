@@ -168,6 +168,37 @@ def test_after_three_answers_the_best_is_taken_with_its_faults():
     assert any("3 are wanted" in warning for warning in written.warnings)
 
 
+@pytest.mark.parametrize("failure", [RuntimeError("out of memory"), ValueError("too long")])
+def test_a_script_is_not_lost_when_the_model_fails_afterwards(failure, caplog):
+    two = json.dumps(answer_of(PROMPTS[:2]))
+
+    class Failing(Model):
+        def __call__(self, request: str, number: int) -> str:
+            if number >= len(self.answers):
+                raise failure
+            return super().__call__(request, number)
+
+    written = write_story(WISH, Failing(two))
+    assert len(written.story.shots) == 2
+    assert f"stopped at try 2: {failure}" in caplog.text
+    for answers in ((), ("{",)):  # nothing to lose
+        with pytest.raises(type(failure), match=str(failure)):
+            write_story(WISH, Failing(*answers))
+
+
+def test_a_cancelled_run_writes_nothing():
+    class Cancelled(BaseException):  # as the host's own
+        pass
+
+    def model(request, number):
+        if number:
+            raise Cancelled
+        return json.dumps(answer_of(PROMPTS[:2]))
+
+    with pytest.raises(Cancelled):
+        write_story(WISH, model)
+
+
 def test_three_answers_that_are_no_script_are_an_error_with_the_last_one():
     with pytest.raises(AnswerError) as caught:
         write_story(WISH, Model("{", '{"scenes"', '{"scenes": 3}'))
