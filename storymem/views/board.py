@@ -215,7 +215,7 @@ def _cell(shot: BoardShot, width: int, height: int | None) -> Image.Image:
     head = f"{shot.number}   {_label(shot)}"
     draw.text((0, top), head, fill=INK, font=font_for(head, size))
     length = f"{shot.seconds:.1f} s" if shot.frames else "not made yet"
-    length = "damaged, make it again" if shot.is_damaged else length
+    length = "damaged, queue it again" if shot.is_damaged else length
     if shot.frames and not shot.is_current:
         length += ", from an earlier script"
     small = font_for(length, size)

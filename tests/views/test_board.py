@@ -137,7 +137,7 @@ def test_a_damaged_shot_says_so_and_the_others_are_shown(tmp_path, monkeypatch, 
     with caplog.at_level(logging.WARNING):
         assert save_board(folder).is_file()
         save_board(folder, tmp_path / "board.pdf")
-    assert written.texts.count("damaged, make it again") == 2
+    assert written.texts.count("damaged, queue it again") == 2
     assert written.texts.count("0.6 s") == 2  # the other one
     assert written.texts.count("not made yet") == 2
     assert "3 shots, 1 made, 1 s" in written
