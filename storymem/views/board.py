@@ -17,6 +17,7 @@ from ..files.video import FRAME_RATE, open_video, read_info
 from ..film.finished_story import watch
 from ..film.library import read_story_script
 from ..film.manifest import read_manifest
+from ..film.passes import FILM, pass_of
 from ..film.shot_status import FINISHED, shot_states
 from ..script.reader import load_story
 from ..script.story import Shot, Story
@@ -74,12 +75,14 @@ def save_board(folder: str | Path, target: str | Path | None = None) -> Path:
         raise ValueError(f"{target.name} is neither a .png nor a .pdf; name the board one of these")
     story = _story_of(folder)
     _warn_of_letters(story)
+    pass_ = pass_of(folder)
+    title = story.name if pass_ == FILM else f"{story.name} ({pass_})"
     remove_unfinished(target.parent)
     with replacing(target) as unfinished:
         if kind == ".png":
-            draw_sheet(story.name, list(_shots(folder, story))).save(unfinished, "PNG")
+            draw_sheet(title, list(_shots(folder, story))).save(unfinished, "PNG")
         else:
-            _save_pages(draw_pages(story.name, _shots(folder, story), len(story.shots)), unfinished)
+            _save_pages(draw_pages(title, _shots(folder, story), len(story.shots)), unfinished)
     return target
 
 
