@@ -104,7 +104,7 @@ def _unfinished(wires: Wires, draft: Draft) -> Iterator[Notice]:
                 wires.open_id,
                 f"the draft has {draft.steps} steps at cfg 1, but no model or LoRA is made for few "
                 "steps by its name, so that its shots come out unfinished; choose LoRAs for few "
-                "steps on Draft Settings, or set its steps to 8 to 20 and its cfg to 3.5",
+                "steps on Draft Settings, or set its steps to 8 to 20 and its cfg to 0, the film's",
             )
             return
 

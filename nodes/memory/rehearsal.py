@@ -202,7 +202,8 @@ def make_rehearsal(
     if not folder.strip() and not place.is_dir():
         lacks = (
             f"there is no draft of {shown(story.name)} in {place}: choose draft as the pass of "
-            "Shot Loop Open and queue it first, or name the folder of a finished pass"
+            "Shot Loop Open and queue it first; where it has another filename_prefix, give that to "
+            "Rehearsal Memory too, or name the folder of a finished pass"
         )
         bank = replace(bank.with_edits(joined(bank.edits, clicks)), lacks=lacks)
         return Rehearsal(bank, (), (lacks,))

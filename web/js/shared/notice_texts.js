@@ -114,8 +114,8 @@ export const NOTICE_TEXTS = [
     "制作阶段为 {pass}，M2V 条件会照做尺寸和帧数，但不管 {names}：请在采样的节点上设置，或使用 M2V 采样器"],
   ["steps is {steps}, no more than the draft's {draft}, so that steps, cfg and models are the film's own, and a draft saves time by its size and memory alone",
     "步数为 {steps}，不多于草稿的 {draft}，因此步数、CFG 和模型都与正片相同，草稿只靠尺寸和记忆省时间"],
-  ["the draft has {steps} steps at cfg 1, but no model or LoRA is made for few steps by its name, so that its shots come out unfinished; choose LoRAs for few steps on Draft Settings, or set its steps to 8 to 20 and its cfg to 3.5",
-    "草稿为 {steps} 步、CFG 1，但从名称看没有哪个模型或 LoRA 适合少步数，镜头会不完整；请在“草稿设置”中选择少步数 LoRA，或把步数设为 8 到 20、CFG 设为 3.5"],
+  ["the draft has {steps} steps at cfg 1, but no model or LoRA is made for few steps by its name, so that its shots come out unfinished; choose LoRAs for few steps on Draft Settings, or set its steps to 8 to 20 and its cfg to 0, the film's",
+    "草稿为 {steps} 步、CFG 1，但从名称看没有哪个模型或 LoRA 适合少步数，镜头会不完整；请在“草稿设置”中选择少步数 LoRA，或把步数设为 8 到 20、CFG 设为 0（与正片相同）"],
   // --- nodes/loop/tiny_prompts.py ---
   ["the tiny model knows less than half of the words of {which}; of {prompt} it understands {words}; hover over prompt for its words",
     "{which}的提示词中，微型模型认识的词不到一半；对于 {prompt}，它能理解的是：{words}；把鼠标移到提示词上可查看它认识的词"],
