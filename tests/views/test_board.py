@@ -151,6 +151,8 @@ def test_frames_are_held_no_larger_than_a_board_shows_them(tmp_path):
     frames, seconds = board._frames(folder / "big.mp4")
     assert {frame.size for frame in frames} == {(320, 569)}
     assert seconds == 3 / 16
+
+
 @pytest.mark.parametrize("kind", ["png", "pdf"])
 def test_the_board_of_a_draft_says_that_it_is_one(tmp_path, monkeypatch, kind):
     folder = write_story(tmp_path / "The Pier.draft", made=())
