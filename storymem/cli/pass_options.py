@@ -27,6 +27,7 @@ SETTINGS = {
     "draft_size": "size",
     "draft_max_frames": "max_frames",
 }
+TINY_DRAFT = {"steps": 6, "size": 1.0}  # with fewer, or smaller, the tiny model draws nobody
 
 
 def add_pass_options(parser: argparse.ArgumentParser) -> None:
@@ -37,11 +38,11 @@ def add_pass_options(parser: argparse.ArgumentParser) -> None:
         help="draft: the whole story with few steps, in <out>.draft; stills (experimental): one "
         "picture per shot, in <out>.stills; default: the film")  # fmt: skip
     add("--draft-steps", type=int, help=f"over both experts; 0: --steps; default: {DRAFT.steps}, "
-        f"of stills {STILLS.steps}")  # fmt: skip
+        f"of stills {STILLS.steps}, with --tiny {TINY_DRAFT['steps']}")  # fmt: skip
     add("--draft-cfg", type=float, help=f"0: --cfg; default: {DRAFT.cfg:g}, of stills "
         f"{STILLS.cfg:g}")  # fmt: skip
     add("--draft-size", type=float, help="share of --width and --height, which count as 480p at "
-        f"most; default: {DRAFT.size:g}, of stills {STILLS.size:g}")  # fmt: skip
+        f"most; default: {DRAFT.size:g}, of stills and --tiny {TINY_DRAFT['size']:g}")  # fmt: skip
     add("--draft-max-frames", type=int, help="memory frames that a shot sees at most; 0 (the "
         "default): --max-frames")  # fmt: skip
     add("--draft-lora-high", type=Path, help="LoRA for few steps in place of --extra-lora-high, "
@@ -70,7 +71,8 @@ def draft_of(options: argparse.Namespace) -> Draft | None:
     given = {n: v for option, n in SETTINGS.items() if (v := getattr(options, option)) is not None}
     if loras[0] is not None:
         given |= {"lora_high": loras[0].name, "lora_low": loras[1].name}
-    return check_draft(Draft(**{**vars(draft), **given}))
+    tiny = TINY_DRAFT if options.tiny and draft.name != STILLS.name else {}
+    return check_draft(Draft(**{**vars(draft), **tiny, **given}))
 
 
 def stages_of(options: argparse.Namespace, story: Story) -> list[argparse.Namespace]:

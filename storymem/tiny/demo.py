@@ -7,6 +7,7 @@ import torch
 from . import picture, text, world
 
 SCRIPT = """[title: Bomo and Fipi]
+[cast: Bomo, Fipi]
 Bomo sways, Fipi hops, meadow, still
 ---
 Bomo jumps, beach, panleft

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ pytest.importorskip("peft")
 
 from storymem import __main__ as program
 from storymem.cli import pass_options
+from storymem.cli.run_options import add_options
 from storymem.files.video import read_info
 from storymem.film.passes import passes_of
 from storymem.headless.engine import Engine
@@ -106,6 +108,22 @@ def test_a_folder_without_a_name_has_passes_too(tmp_path, monkeypatch):
     assert pass_options.folder_of_pass(Path("."), draft).name == f"{tmp_path.name}.draft"
     assert pass_options.folder_of_pass(Path("a/b"), draft) == Path("a/b.draft")
     assert pass_options.folder_of_pass(Path("a/b"), None) == Path("a/b")
+
+
+@pytest.mark.parametrize(
+    ("more", "steps", "size"),
+    [
+        (("--tiny", "--pass", "draft"), 6, 1.0),
+        (("--tiny", "--pass", "draft", "--draft-steps", "3"), 3, 1.0),
+        (("--tiny", "--pass", "stills"), 0, 1.0),
+        (("--pass", "draft"), 4, 0.7),
+    ],
+)
+def test_a_draft_of_the_tiny_model_has_steps_enough_to_draw_somebody(more, steps, size):
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    draft = pass_options.draft_of(parser.parse_args(["--out", "tale", *more]))
+    assert (draft.steps, draft.size) == (steps, size)
 
 
 def test_rehearsals_come_before_the_film_and_go_on(runs, script, tmp_path, caplog):
