@@ -30,6 +30,7 @@ REFERS_BACK = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[^\W\d_]{4,}")
+_SHORT_WORD = re.compile(r"\b[a-zA-Z]{3}\b")
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,7 @@ def _with_pictures(script: Script, wish: Wish) -> Script:
 def _says_look(prompt: str, role: Role) -> bool:
     """Whether a prompt has some word of a look; a look in another script cannot be compared."""
     words = {word.casefold() for word in _WORD.findall(role.look) if word.isascii()}
+    words = words or {word.casefold() for word in _SHORT_WORD.findall(role.look)} - {"and", "the"}
     if not words or not any(letter.isascii() and letter.isalpha() for letter in prompt[:40]):
         return True
     return any(word in prompt.casefold() for word in words)

@@ -103,6 +103,17 @@ def test_nothing_of_an_answer_reaches_a_file_a_lock_or_a_take():
     assert "start_image" in written.left_out[0]
 
 
+def test_a_look_of_short_words_is_looked_for_too():
+    wish = make_wish(idea="A boat.", shots=1, cast="Teo: a boy of ten, red cap")
+    prompts = ("Close-up, static: Teo opens a bottle and reads a letter, soft light at dawn.",)
+    silent, said = (
+        read_answer(json.dumps(answer_of(texts)), wish).faults
+        for texts in (prompts, (f"{prompts[0]} He wears a red cap.",))
+    )
+    assert any(one.startswith("shot 1 does not say what Teo looks like") for one in silent)
+    assert not any("looks like" in one for one in said)
+
+
 @pytest.mark.parametrize(
     ("prompts", "told"),
     [

@@ -296,7 +296,7 @@ function itemOf({ kind, index, row, shot }) {
   if (kind === "changed" && row.cut !== shot.cut) head.append(h("del", {}, cutOf(row)), h("ins", {}, cutOf(shot)));
   else if (kind === "new") head.append(h("ins", {}, cutOf(shot)));
   const [before, after] = [row?.remember ?? "", shot?.remember ?? ""];
-  if (shot && before !== after) head.append(before ? h("del", {}, before) : "", after ? h("ins", {}, after) : "");
+  if (shot && before !== after) head.append(h("span", {}, t("story.remember")), before ? h("del", {}, before) : "", after ? h("ins", {}, after) : "");
   const text = kind === "new" ? [["new", shot.prompt]] : kind === "gone" ? [["old", row.prompt]] : wordsApart(row.prompt, shot.prompt);
   const tags = { same: "span", old: "del", new: "ins" };
   return h("li", { "data-kind": kind }, head, h("p", {}, ...text.map(([piece, words_]) => h(tags[piece], {}, words_))));
