@@ -77,7 +77,7 @@ async def after_rehearsals(
         draft_name = rehearsal_draft(number, flow.draft).name
         if not is_known:
             return flow, [
-                f"{count} of {of_each} come before the film: what of the {draft_name} is to be "
+                f"{count} of {of_each} before the film: what of the {draft_name} is to be "
                 "made is known only when it runs"
             ]
         stage = stage_of(flow, number)
@@ -85,7 +85,7 @@ async def after_rehearsals(
         body = json.dumps([part.render_versions(), await part.describe()])
         if missing := sum(s.record is None for s in decide(stage, body, writes=False).steps):
             return flow, [
-                f"{count} of {of_each} come before the film: {missing} of {of_each} of the "
+                f"{count} of {of_each} before the film: {missing} of {of_each} of the "
                 f"{draft_name} are to be made"
             ]
     return stage_of(flow, flow.rehearsals + 1), []

@@ -115,7 +115,7 @@ def test_what_it_will_make_is_told_beforehand(host, log):
     answer = ask_plan(host, graph)
     assert (answer["error"], answer["failed"]) == ("", "")
     assert [shot["state"] for shot in answer["shots"]] == ["unknown"] * 3
-    first = "2 rehearsals of 3 shots come before the film: 3 of 3 shots of the draft are to be made"
+    first = "2 rehearsals of 3 shots before the film: 3 of 3 shots of the draft are to be made"
     assert answer["warnings"] == [first]
     host.run(graph)
     ran(log)

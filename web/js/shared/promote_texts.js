@@ -29,7 +29,7 @@ export const PROMOTE_TEXTS = {
     "promote.seed.long": "Sample this shot with the seed of the draft's shot",
     "promote.keyframes": "Its keyframes",
     "promote.keyframes.long": "What the draft's shot left in the memory goes into this shot's",
-    "promote.nothing": "Nothing",
+    "promote.nothing": "Take over nothing",
     "promote.nothing.long": "Take nothing over from a draft",
     "promote.now.nothing": "Nothing is taken over",
     "promote.remove": "Do not take over: {entry}",

@@ -30,9 +30,9 @@ export const TOLD_TEXTS = [
   // --- settings: storymem/loop/plan.py, script/numbers.py, files/names.py ---
   ["take {take}, which the script names for shot {shot}, is one of the {pass} and not used in the film; choose another in Takes, or none",
     "剧本为镜头 {shot} 指定的条次 {take} 属于 {pass}，正片不会使用它；请在“条次”中另选一个，或不选"],
-  ["{count} of {shots} come before the film: {todo} of {again} of the {pass} are to be made",
+  ["{count} of {shots} before the film: {todo} of {again} of the {pass} are to be made",
     "正片之前有 {count}（每次 {shots}）：{pass} 还要做 {todo} 个（共 {again}）"],
-  ["{count} of {shots} come before the film: what of the {pass} is to be made is known only when it runs",
+  ["{count} of {shots} before the film: what of the {pass} is to be made is known only when it runs",
     "正片之前有 {count}（每次 {shots}）：{pass} 要做哪些，运行时才知道"],
   ["rehearsals must be 0 to {most}, but it is {count}", "排演次数必须是 0 到 {most}，但现在是 {count}"],
   ["rehearsals is {count}, but the script names nobody, so no frame can be chosen for anybody: list who is in it under cast, write @Mara where Mara is meant, or set rehearsals to 0",
