@@ -27,7 +27,7 @@ from . import run as loop_run
 from .draft_settings import chosen_pass, pass_inputs
 from .expansion import body_outputs
 from .file_watch import WATCH
-from .rehearsals import Stages, rehearsals_input
+from .rehearsals import Stages, check_opening, rehearsals_input
 
 
 class ShotLoopOpen(io.ComfyNode):
@@ -214,12 +214,13 @@ class ShotLoopOpen(io.ComfyNode):
         bank = MemoryBank() if bank is None else bank  # an empty bank still has its settings
         output = folder_paths.get_output_directory()
         place = story_folder(output, filename_prefix, story, settings.pass_name)
+        count = check_rehearsals(rehearsals, story) if settings.draft is None else 0
+        check_opening(bank, count, place)
         bank = opening_of(bank, place, is_film=settings.draft is None)
         pictures = {}
         if start_images is not None:
             images = require_images(start_images, "start_images")
             pictures = start_pictures.from_batch(images, story)
-        count = check_rehearsals(rehearsals, story) if settings.draft is None else 0
         flow = loop_run.Flow(story, bank, settings, pictures, count, draft)
         return io.NodeOutput(flow, *silent)
 

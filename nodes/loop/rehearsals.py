@@ -16,8 +16,9 @@ from ...storymem.files.messages import count_shots, counted
 from ...storymem.film.folder import story_folder
 from ...storymem.film.manifest import MANIFEST
 from ...storymem.film.output import VideoOptions
-from ...storymem.film.rehearsal import rehearse
-from ...storymem.loop.passes import MOST_REHEARSALS, rehearsal_draft
+from ...storymem.film.passes import pass_folder_name
+from ...storymem.film.rehearsal import rehearse, source_of
+from ...storymem.loop.passes import ALL_PASSES, MOST_REHEARSALS, rehearsal_draft
 from ...storymem.loop.shot_memory import describe_settings
 from ...storymem.loop.shot_store import ShotStore
 from ...storymem.memory.bank import MemoryBank
@@ -46,6 +47,24 @@ def rehearsals_input():
         "frame of every cast member from the one before as its first memory. The film begins with "
         "those of the last. Needs a cast in the script.",
     )
+
+
+def check_opening(bank: MemoryBank, rehearsals: int, folder: Path) -> None:
+    """Raise ValueError where Rehearsal Memory and rehearsals would both choose the first memory.
+
+    Its frames are of a draft that is made anew in the same run.
+
+    Args:
+        folder: the film's own.
+    """
+    drafts = [folder.with_name(pass_folder_name(folder.name, name)) for name in ALL_PASSES[1:]]
+    own = {source_of(draft) for draft in drafts}
+    if rehearsals and (bank.lacks or any(frame.story in own for frame in bank.frames)):
+        raise ValueError(
+            f"rehearsals is {rehearsals}, but bank comes from Rehearsal Memory: both choose the "
+            "film's first memory from its draft; set rehearsals to 0 for the choice of Rehearsal "
+            "Memory, or connect bank without it"
+        )
 
 
 def stage_of(flow: Flow, number: int) -> Flow:

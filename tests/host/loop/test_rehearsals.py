@@ -110,6 +110,26 @@ def test_a_script_that_names_nobody_is_told_before_anything_is_made(host, log):
     assert "names nobody" in ask_plan(host, graph)["error"]
 
 
+@pytest.mark.parametrize("is_drafted", [True, False])
+def test_a_rehearsal_memory_beside_it_is_refused_before_anything_is_made(host, log, is_drafted):
+    """Both choose the first memory: its draft would be made anew, and its choice be another."""
+    if is_drafted:
+        host.run(rehearsed(log, 0, opened={"pass": "draft"}))
+        ran(log)
+    graph = rehearsed(log, 1)
+    inputs = {"story": ["story", 0], "folder": "", "filename_prefix": "loop"}
+    graph["rehearsal"] = {"class_type": "StoryMemRehearsal", "inputs": inputs}
+    graph["open"]["inputs"]["bank"] = ["rehearsal", 0]
+    with pytest.raises(RuntimeError, match="rehearsals is 1, but bank comes from Rehearsal Memory"):
+        host.run(graph)
+    assert ran(log) == []
+    assert "set rehearsals to 0" in ask_plan(host, graph)["error"]
+    graph["open"]["inputs"]["rehearsals"] = 0
+    if is_drafted:
+        host.run(graph)
+        assert ran(log) == [1, 2, 3], "the film alone"
+
+
 def test_what_it_will_make_is_told_beforehand(host, log):
     graph = rehearsed(log, 2)
     answer = ask_plan(host, graph)
