@@ -19,6 +19,7 @@ DISTILLED = re.compile(
     re.IGNORECASE,
 )
 FEW = 8  # steps that no model makes a picture in without being distilled
+TINY, FEW_OF_TINY = "storymem_tiny", 5  # but the pack's own, by its file
 
 
 def pass_notices(wires: Wires) -> list[Notice]:
@@ -99,6 +100,8 @@ def _unfinished(wires: Wires, draft: Draft) -> Iterator[Notice]:
         if not is_faster or not obeys(node, wires.open_id):
             continue
         files = list(_files(wires, node_id))
+        if draft.steps > FEW_OF_TINY and any(TINY in file for file in files):
+            continue
         if files and not any(DISTILLED.search(f) or FEW_STEPS.search(f) for f in files):
             yield wires.notice(
                 wires.open_id,

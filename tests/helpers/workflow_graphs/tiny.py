@@ -18,6 +18,7 @@ shows somebody else.
 - Whoever a prompt names first stands on the left. Try *enters*, *leaves*, *crosses*, *wide* and \
 *close*, too. Another *seed* of *M2V Sampler* makes another story.
 - Set *rope_shift* of *M2V Sampler* to 0 or 1: the shot takes memory for its own beginning.
+- Set *pass* of *Shot Loop Open* to draft: the story in 6 steps, in a folder of its own.
 - The words of this world are in the tooltip of *Tiny Text Encoder*. With real Wan models use \
 *CLIP Text Encode* in its place, and *Load StoryMem LoRA*: see `storymem_story`.
 
@@ -64,6 +65,7 @@ def tiny_graph(info: dict) -> dict:
         images_2=(portraits[1], "image"),
         max_frames=demo.MAX_MEMORY_FRAMES,
     )
+    draft = column.add("StoryMemDraftSettings", steps=6, size=1.0)
     graph.group("2  Story and memory", [script, *column.nodes], "#8a6d3b")
 
     column = graph.column(1320)
@@ -72,6 +74,7 @@ def tiny_graph(info: dict) -> dict:
         rows=3,
         story=(script, "story"),
         bank=(bank, "bank"),
+        draft=(draft, "draft"),
         filename_prefix="storymem_tiny_cpu",
     )
     column.y += PROGRESS

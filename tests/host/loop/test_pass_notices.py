@@ -44,6 +44,12 @@ def test_a_draft_without_them_is_told_to_come_out_unfinished(look):
     assert look(steps=12, cfg=3.5) == []
 
 
+def test_the_tiny_model_draws_in_six_steps_and_not_in_four(look):
+    assert look("storymem_tiny_cpu", steps=6, size=1.0) == []
+    ((kind, text),) = look("storymem_tiny_cpu", steps=5)
+    assert (kind, "come out unfinished" in text) == (OPEN, True)
+
+
 def test_a_film_and_stills_tell_nothing(look):
     assert look(pass_="film") == look(pass_="stills") == []
 
