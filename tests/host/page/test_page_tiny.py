@@ -80,7 +80,7 @@ def test_the_template_films_its_story_with_the_look_of_the_portrait_in_view(tiny
 
 def test_every_template_that_the_server_offers_opens_with_no_node_missing(tiny, server):
     offered = server.get("/workflow_templates")["ComfyUI-StoryMem"]
-    assert len(offered) == 7
+    assert len(offered) == 8
     for name in offered:
         template = server.get(f"/api/workflow_templates/ComfyUI-StoryMem/{name}.json")
         seen = load_workflow(tiny.page, template)

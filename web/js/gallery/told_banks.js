@@ -9,8 +9,9 @@ import { drawAll } from "./gallery.js";
 import { CARRIERS, galleryOf, storyNodeOf } from "./nodes.js";
 
 export const PROPERTY = "storymem_bank";
-const TAB_MS = [100, 500]; // after its nodes are there the host says which tab is shown
+const TAB_MS = 100; // after its nodes are there the host says which tab is shown
 const TAB_SURE_MS = 2000;
+const TAB_LATEST_MS = 60_000; // on a busy machine it takes that long to say so
 const DRAFT_MS = 3000; // a running story is put into the browser's draft at most this often
 
 // Banks of workflows that are open, but not in view: by workflow, in the order they came.
@@ -21,6 +22,7 @@ const newest = new Map();
 let heard = 0; // banks that the server told of, for the workflow in view
 let changed = false;
 let draftTimer = 0;
+let opened = 0; // workflows, so that a wait for one ends with the next
 
 /** Show a bank on the node that gave it, and on the Memory Bank that it grew from. */
 function announce(node, bank) {
@@ -88,9 +90,17 @@ export function takeUpWaiting() {
   const waiting = elsewhere.get(workflow) ?? [];
   elsewhere.delete(workflow);
   for (const [id, bank] of waiting) tell(workflow, id, bank);
-  const before = shownTab();
-  for (const wait of TAB_MS) setTimeout(() => { if (shownTab() !== before) showNewest(); }, wait);
-  setTimeout(showNewest, TAB_SURE_MS);
+  whenTabIsShown(shownTab(), ++opened, Date.now());
+  setTimeout(showNewest, TAB_SURE_MS); // where it stays the same one
+}
+
+/** Show the newest banks as soon as the host says that another tab than `before` is shown. */
+function whenTabIsShown(before, turn, since) {
+  setTimeout(() => {
+    if (turn !== opened) return; // yet another workflow was opened
+    if (shownTab() !== before) showNewest();
+    else if (Date.now() - since < TAB_LATEST_MS) whenTabIsShown(before, turn, since);
+  }, TAB_MS);
 }
 
 /** In a tab that is shown again: a file that is opened keeps what it was saved with. */
