@@ -46,6 +46,8 @@ def tiny_graph(info: dict) -> dict:
     )
     vae = column.add("VAELoader", title="Tiny VAE", vae_name=files.FILES["vae"])
     graph.group("1  Model (comes with the pack)", column.nodes)
+    column.y += 80
+    draft = column.add("StoryMemDraftSettings", steps=6, size=1.0)
 
     column = graph.column(420, width=440)
     script = column.add(
@@ -65,7 +67,6 @@ def tiny_graph(info: dict) -> dict:
         images_2=(portraits[1], "image"),
         max_frames=demo.MAX_MEMORY_FRAMES,
     )
-    draft = column.add("StoryMemDraftSettings", steps=6, size=1.0)
     graph.group("2  Story and memory", [script, *column.nodes], "#8a6d3b")
 
     column = graph.column(1320)
