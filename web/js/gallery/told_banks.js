@@ -10,7 +10,7 @@ import { CARRIERS, galleryOf, storyNodeOf } from "./nodes.js";
 
 export const PROPERTY = "storymem_bank";
 const TAB_MS = 100; // after its nodes are there the host says which tab is shown
-const TAB_SURE_MS = 2000;
+const TAB_SURE_MS = [2000, 5000, 10_000]; // a busy host may still put back what a tab was left with
 const TAB_LATEST_MS = 60_000; // on a busy machine it takes that long to say so
 const DRAFT_MS = 3000; // a running story is put into the browser's draft at most this often
 
@@ -91,7 +91,8 @@ export function takeUpWaiting() {
   elsewhere.delete(workflow);
   for (const [id, bank] of waiting) tell(workflow, id, bank);
   whenTabIsShown(shownTab(), ++opened, Date.now());
-  setTimeout(showNewest, TAB_SURE_MS); // where it stays the same one
+  const turn = opened;
+  for (const wait of TAB_SURE_MS) setTimeout(() => { if (turn === opened) showNewest(); }, wait);
 }
 
 /** Show the newest banks as soon as the host says that another tab than `before` is shown. */
