@@ -13,7 +13,7 @@ import argparse
 
 from ...script.reader import load_story
 from .. import world
-from . import measures, trials
+from . import measures, returns, trials
 from .player import Case, Played, begin_bank, names, play_tales, script_of, seeds_of
 from .returns import ABSENT, KNOWN, MOMENTS, Returns, sink_of
 from .statistics import difference
@@ -132,12 +132,7 @@ class Remembering(Returns):
 
 def measure(options: argparse.Namespace, paint=None, referee=None) -> Remembering:
     """Everything the options ask for; ``paint`` and ``referee`` in place of the model and judge."""
-    work = Remembering(options, *trials.prepare(options, paint, referee))
-    work.run(case for case in CASES if not options.cases or case.name in options.cases)
-    work.write()
-    work.draw()
-    trials.logger.info("%s\n%s", options.out, work.table())
-    return work
+    return returns.measure(options, paint, referee, kind=Remembering, cases=CASES)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

@@ -199,10 +199,16 @@ class Returns(trials.Trials):
                 plots.save_story(folder / f"returns_{s}.png", rows)
 
 
-def measure(options: argparse.Namespace, paint=None, referee=None) -> Returns:
-    """Everything the options ask for; ``paint`` and ``referee`` in place of the model and judge."""
-    work = Returns(options, *trials.prepare(options, paint, referee))
-    work.run(case for case in CASES if not options.cases or case.name in options.cases)
+def measure(
+    options: argparse.Namespace, paint=None, referee=None, *, kind=Returns, cases=CASES
+) -> Returns:
+    """Everything the options ask for; ``paint`` and ``referee`` in place of the model and judge.
+
+    Args:
+        kind: ``Returns``, or another measurement of such stories, with its ``cases``.
+    """
+    work = kind(options, *trials.prepare(options, paint, referee))
+    work.run(case for case in cases if not options.cases or case.name in options.cases)
     work.write()
     work.draw()
     trials.logger.info("%s\n%s", options.out, work.table())
