@@ -15,7 +15,7 @@ import { readBank } from "./bank.js";
 import { Gallery, drawAll } from "./gallery.js";
 import { galleryOf } from "./nodes.js";
 import { openSeen } from "./seen_dialog.js";
-import { PROPERTY, catchUp, receive, runEnded, takeUpWaiting } from "./told_banks.js";
+import { PROPERTY, catchUp, receive, runBegun, runEnded, takeUpWaiting } from "./told_banks.js";
 
 const WIDTH = 400;
 
@@ -40,6 +40,7 @@ app.registerExtension({
     whenRead.addEventListener("read", ({ detail }) => {
       for (const node of everyNode()) galleryOf(node)?.seen.readAgain(detail.node);
     });
+    for (const sign of ["promptQueueing", "promptQueued"]) api.addEventListener(sign, runBegun);
     for (const end of PROMPT_ENDS) api.addEventListener(end, runEnded);
   },
 

@@ -10,14 +10,14 @@ import { CARRIERS, galleryOf, storyNodeOf } from "./nodes.js";
 
 export const PROPERTY = "storymem_bank";
 const TAB_MS = 100; // after its nodes are there the host says which tab is shown
-const TAB_SURE_MS = [2000, 5000, 10_000]; // a busy host may still put back what a tab was left with
+const TAB_SURE_MS = 2000; // a busy host may still put back what a tab was left with
 const TAB_LATEST_MS = 60_000; // on a busy machine it takes that long to say so
 const DRAFT_MS = 3000; // a running story is put into the browser's draft at most this often
 
 // Banks of workflows that are open, but not in view: by workflow, in the order they came.
 const elsewhere = new Map();
-// By a workflow's id: the tabs that were told of its banks, and the newest bank of each node with its
-// story. Several tabs may hold one workflow, as after Continue, and only that in view is told.
+// By a workflow's id: the tabs that queued it or were told of its banks, and the newest bank of each
+// node with its story. Several tabs may hold one workflow, as after Continue, and only that in view is told.
 const newest = new Map();
 let heard = 0; // banks that the server told of, for the workflow in view
 let changed = false;
@@ -69,13 +69,25 @@ function tell(workflow, id, bank) {
   const node = nodeOfId(id);
   if (!node) return;
   if (workflow) {
-    const known = newest.get(workflow) ?? { tabs: new Set(), banks: new Map() };
-    known.tabs.add(shownTab());
-    known.banks.delete(id); // a Map keeps the place of what it knows
-    known.banks.set(id, { bank, story: storyOf(node) });
-    newest.set(workflow, known);
+    const { banks } = knownOf(workflow);
+    banks.delete(id); // a Map keeps the place of what it knows
+    banks.set(id, { bank, story: storyOf(node) });
   }
   announce(node, bank);
+}
+
+/** What is known of a workflow, which the tab in view holds and takes part in from now on. */
+function knownOf(workflow) {
+  if (!newest.has(workflow)) newest.set(workflow, { tabs: new Set(), banks: new Map() });
+  const known = newest.get(workflow);
+  known.tabs.add(shownTab());
+  return known;
+}
+
+/** The tab in view queues its workflow: it is shown what that gives, however soon it is left. */
+export function runBegun() {
+  const workflow = rootGraph()?.id;
+  if (workflow) knownOf(workflow);
 }
 
 /** What tells the story that a node's bank is of. */
@@ -92,7 +104,7 @@ export function takeUpWaiting() {
   for (const [id, bank] of waiting) tell(workflow, id, bank);
   whenTabIsShown(shownTab(), ++opened, Date.now());
   const turn = opened;
-  for (const wait of TAB_SURE_MS) setTimeout(() => { if (turn === opened) showNewest(); }, wait);
+  setTimeout(() => { if (turn === opened) showNewest(); }, TAB_SURE_MS);
 }
 
 /** Show the newest banks as soon as the host says that another tab than `before` is shown. */
