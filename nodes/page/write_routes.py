@@ -5,7 +5,7 @@ No model is asked here: the artist takes the request to one and brings its answe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from aiohttp import web
 
@@ -14,7 +14,7 @@ from ...storymem.script.remembered import read_remembered, written
 from ...storymem.views.script import script_of_view
 from ...storymem.writing.answer import read_answer
 from ...storymem.writing.request import again_request, story_request
-from ...storymem.writing.rewrite import NewShot, read_rewrite, rewrite_request
+from ...storymem.writing.rewrite import NewShot, read_rewrite, rewrite_faults, rewrite_request
 from ...storymem.writing.wish import Wish, make_wish
 from ..host.folders import short_places
 from ..host.server import read_json
@@ -36,12 +36,13 @@ async def show_answer(request: web.Request) -> web.Response:
 
 
 async def show_rewrite(request: web.Request) -> web.Response:
-    """``POST /storymem/rewrite/request``: what to ask to have shots of a script written anew."""
+    """``POST /storymem/rewrite/request``: what to ask to have shots of a script written anew;
+    with ``answer``, what to ask after that."""
     return await _told(request, _rewrite_of)
 
 
 async def show_rewritten(request: web.Request) -> web.Response:
-    """``POST /storymem/rewrite/answer``: what stands in place of the shots."""
+    """``POST /storymem/rewrite/answer``: what stands in place of the shots, and doubts."""
     return await _told(request, _rewritten_of)
 
 
@@ -55,12 +56,16 @@ async def _told(request: web.Request, work) -> web.Response:
 
 def _request_of(asked: Mapping) -> dict:
     wish = _wish_of(asked)
-    request = story_request(wish)
+    return _again(asked, story_request(wish), lambda answer: read_answer(answer, wish).faults)
+
+
+def _again(asked: Mapping, request: str, faults_of: Callable[[str], Iterable[str]]) -> dict:
+    """A request, after an answer with what is wrong with that."""
     answer = text_of(asked, "answer")
     if not answer.strip():
         return {"request": request}
     try:
-        faults = list(read_answer(answer, wish).faults)
+        faults = list(faults_of(answer))
     except ScriptError as error:
         faults = [str(error)]
     return {"request": again_request(request, answer, faults) if faults else request}
@@ -91,14 +96,20 @@ def _wish_of(asked: Mapping) -> Wish:
 
 
 def _rewrite_of(asked: Mapping) -> dict:
-    script = script_of_view(_object(asked, "story"))
-    return {"request": rewrite_request(script, _indices(asked), text_of(asked, "instruction"))}
+    script, indices = script_of_view(_object(asked, "story")), _indices(asked)
+
+    def faults_of(answer: str) -> list[str]:
+        return rewrite_faults(read_rewrite(answer, script, indices), script, indices)
+
+    request = rewrite_request(script, indices, text_of(asked, "instruction"))
+    return _again(asked, request, faults_of)
 
 
 def _rewritten_of(asked: Mapping) -> dict:
-    script = script_of_view(_object(asked, "story"))
-    shots = read_rewrite(text_of(asked, "answer"), script, _indices(asked))
-    return {"shots": [_view(shot) for shot in shots]}
+    script, indices = script_of_view(_object(asked, "story")), _indices(asked)
+    shots = read_rewrite(text_of(asked, "answer"), script, indices)
+    warnings = rewrite_faults(shots, script, indices)
+    return {"shots": [_view(shot) for shot in shots], "warnings": warnings}
 
 
 def _view(shot: NewShot) -> dict:

@@ -93,9 +93,7 @@ def find_faults(story: Story, wish: Wish) -> list[str]:
     if brief := [i for i, prompt in enumerate(prompts) if _is_short(prompt)]:
         be = "are" if len(brief) > 1 else "is"
         faults.append(f"{_shots(brief)} {be} too short to stand alone")
-    if tied := [i for i, prompt in enumerate(prompts) if REFERS_BACK.search(prompt)]:
-        speak = "speak" if len(tied) > 1 else "speaks"
-        faults.append(f"{_shots(tied)} {speak} of another shot, which the video model never reads")
+    faults += tell_tied([i for i, prompt in enumerate(prompts) if REFERS_BACK.search(prompt)])
     firsts: dict[str, int] = {}
     twice = [i for i, p in enumerate(prompts) if firsts.setdefault(p.casefold(), i) != i]
     if twice:
@@ -108,6 +106,14 @@ def find_faults(story: Story, wish: Wish) -> list[str]:
         faults.append(f"{_shots(begins)} {begin} a new scene, which takes a cut")
     entries = (entry for shot in story.shots for entry in shot.remember)
     return faults + tell_unknown(entries, story.names, prompts)
+
+
+def tell_tied(indices: Sequence[int]) -> list[str]:
+    """A sentence for shots whose prompt leans on another one; none for none."""
+    if not indices:
+        return []
+    speak = "speak" if len(indices) > 1 else "speaks"
+    return [f"{_shots(indices)} {speak} of another shot, which the video model never reads"]
 
 
 def keep_told(row: Row) -> tuple[Row, list[str]]:

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..files.messages import counted, listed, short, shown
+from ..script.cast import names_of
 from ..script.fields import ScriptError, check_text, parse_cut, read_whole
-from ..script.remembered import RememberError
+from ..script.remembered import RememberError, read_remembered, tell_unknown
 from ..script.rows import Row, Script, read_script
 from ..script.source import find_script
-from .answer import remember_of
+from .answer import REFERS_BACK, remember_of, tell_tied
 from .request import rules_in_short
 
 AROUND = 4  # shots before and after that are told
@@ -111,6 +112,27 @@ def read_rewrite(answer: str, script: Script, indices: Sequence[int]) -> list[Ne
         first = found[0]
         found[0] = NewShot(first.of, first.prompt, True, first.remember)
     return found
+
+
+def rewrite_faults(shots: Sequence[NewShot], script: Script, indices: Sequence[int]) -> list[str]:
+    """What is doubtful in shots that `read_rewrite` gave, in words for people and models alike.
+
+    Only what the answer brings is told: a prompt or a list that stays as it was is the artist's.
+    """
+    rows = script.rows
+    prompts = [shot.prompt for shot in shots]
+    is_old = [shot.of is not None and rows[shot.of].prompt == shot.prompt for shot in shots]
+    tied = [i for i, prompt in enumerate(prompts) if not is_old[i] and REFERS_BACK.search(prompt)]
+    faults = tell_tied(tied)
+    gone = set(_checked(script, indices))
+    kept = [row for i, row in enumerate(rows) if i not in gone]
+    cast = script.more.get("cast")
+    cast = tuple(name for name in cast if isinstance(name, str)) if isinstance(cast, list) else ()
+    texts = [*(row.prompt for row in kept), *prompts]
+    names = names_of(cast, script.character, texts)
+    known = [entry for row in rows for entry in row.fields.get("remember", ())]
+    new = [entry for shot in shots for entry in shot.remember if entry not in known]
+    return faults + tell_unknown(read_remembered(new), names, texts)
 
 
 def _checked(script: Script, indices: Sequence[int]) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from storymem.script.rows import read_script
 from storymem.writing.answer import AnswerError, read_answer
 from storymem.writing.ask import TRIES, write_story
 from storymem.writing.request import again_request, story_request
-from storymem.writing.rewrite import read_rewrite, rewrite_request
+from storymem.writing.rewrite import read_rewrite, rewrite_faults, rewrite_request
 from storymem.writing.wish import MOST_SHOTS, Role, make_wish, read_cast
 
 LOOK = "a woman of thirty with copper hair and a yellow raincoat"
@@ -363,3 +364,31 @@ def test_without_numbers_the_order_tells_and_plain_text_is_a_shot():
 def test_a_rewrite_that_cannot_be_read_is_told(answer, told):
     with pytest.raises(ScriptError, match=told):
         read_rewrite(answer, SCRIPT, [1])
+
+
+def test_only_what_a_rewrite_brings_is_doubted():
+    def doubts(*shots, indices=(1, 2)) -> list[str]:
+        found = read_rewrite(json.dumps({"shots": shots}), SCRIPT, indices)
+        return rewrite_faults(found, SCRIPT, indices)
+
+    tied = {"number": 3, "prompt": "The same as in the previous shot, closer."}
+    stranger = {
+        "prompt": "A new shot.",
+        "remember": [{"Zoe": 2}, {"place": "the moon"}, {"Mara": 1}],
+    }
+    assert doubts({"number": 2}, {"number": 3}) == []
+    assert doubts({"number": 2}, tied, stranger) == [
+        "shot 2 speaks of another shot, which the video model never reads",
+        "remember names 'Zoe', who is nobody of the cast; add the name to cast, or correct it",
+        "remember names the place 'the moon', which no prompt speaks of; use the words of the "
+        "prompts",
+    ]
+    on_moon = {"prompt": "Mara on the moon.", "remember": [{"place": "the Moon"}]}
+    assert doubts(on_moon) == []
+    old = replace(
+        SCRIPT.rows[1], prompt=tied["prompt"], fields={"remember": [{"who": "Zoe", "weight": 1}]}
+    )
+    script = replace(SCRIPT, rows=(SCRIPT.rows[0], old, *SCRIPT.rows[2:]))
+    assert (
+        rewrite_faults(read_rewrite('{"shots": [{"number": 2}]}', script, [1]), script, [1]) == []
+    )

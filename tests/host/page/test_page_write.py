@@ -137,7 +137,11 @@ def test_shots_are_rewritten_shown_as_a_difference_and_taken_over_as_one_change(
     )
     assert kinds == ["changed", "new", "gone"]
     assert page.page.locator(".sm-result ins").first.text_content() == "Mara 2"
+    wait_until_said(page, "remember names 'Mara', who is nobody of the cast")
     look(page, "write-rewrite")
+    page.page.locator(".sm-write [data-write=correct]").click()
+    page.page.wait_for_function(f"({COPIED})().includes('nobody of the cast')")
+    assert '"prompt": "a new shot"' in page.page.evaluate(COPIED)
     use(page)
     after = [before[0], "shot number two, closer", "a new shot", *before[3:]]
     assert page.column("prompt") == after

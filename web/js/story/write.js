@@ -211,16 +211,16 @@ class Writing {
     if (!answer.trim()) return void this.say("");
     const body = this.body();
     if (!body) return;
-    const { way, story } = this;
+    const { story } = this;
     const told = await this.ask("answer", { ...body, answer });
     if (asked !== this.asked || !this.element.isConnected) return;
     if (told.error) {
       this.say(serverText(told.error), true);
-      this.correct.hidden = way !== "idea";
-    } else if (way === "idea") {
+      this.correct.hidden = false;
+    } else if (this.way === "idea") {
       this.showWritten(told);
     } else {
-      this.showRewritten(story, body.shots, told.shots);
+      this.showRewritten(story, body.shots, told);
     }
   }
 
@@ -235,17 +235,18 @@ class Writing {
   showWritten({ script, name, prompts, warnings }) {
     this.show({ script, count: prompts.length }, prompts.map((prompt) => h("li", {}, h("p", {}, prompt))));
     const key = warnings.length ? "write.found.faults" : "write.found";
-    this.say([t(key, { count: prompts.length, name }), ...warnings.map((warning) => `· ${serverText(warning)}`)].join("\n"));
+    this.say([t(key, { count: prompts.length, name }), ...warnings.map(doubtOf)].join("\n"));
     this.correct.hidden = !warnings.length;
   }
 
-  showRewritten(story, indices, shots) {
+  showRewritten(story, indices, { shots, warnings }) {
     const changes = changesOf(story.rows, indices, shots);
     const count = (kind) => changes.filter((change) => change.kind === kind).length;
     const facts = { changed: count("changed"), added: count("new"), removed: count("gone") };
     const isOther = facts.changed + facts.added + facts.removed > 0;
     this.show(isOther ? { story, indices, shots, facts } : null, changes.map(itemOf));
-    this.say(isOther ? t("write.changes", facts) : words("same"));
+    this.say([isOther ? t("write.changes", facts) : words("same"), ...warnings.map(doubtOf)].join("\n"));
+    this.correct.hidden = !warnings.length;
   }
 
   async takeOver() {
@@ -287,6 +288,8 @@ class Writing {
     if (this.held?.isConnected) this.held.focus();
   }
 }
+
+const doubtOf = (warning) => `· ${serverText(warning)}`;
 
 /** One shot of a difference. */
 function itemOf({ kind, index, row, shot }) {
