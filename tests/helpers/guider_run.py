@@ -72,10 +72,8 @@ class Run:
 
         def predict(inner, x, timestep, uncond, cond, cfg, model_options=None, seed=None):
             made_for = {part[-1]["for"] for part in (cond, uncond)}
-            self.note(
-                "predict", inner, float(timestep), cfg, model_options, seed, inner.latent_shapes,
-                made_for,
-            )  # fmt: skip
+            shapes = getattr(inner, "latent_shapes", None)  # older hosts have none
+            self.note("predict", inner, float(timestep), cfg, model_options, seed, shapes, made_for)
             return x * 0.5
 
         def cast(options, device=None, dtype=None):

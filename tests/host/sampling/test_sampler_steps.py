@@ -115,8 +115,8 @@ def test_a_shift_is_set_as_the_stock_node_sets_it(module, change, shift):
         kind.__name__ for kind in type(wanted).__mro__[1:]
     ]
     assert torch.equal(found.sigmas, wanted.sigmas)
-    for name in ("shift", "multiplier", "noise_scale"):
-        assert getattr(found, name) == getattr(wanted, name)
+    for name in ("shift", "multiplier", "noise_scale"):  # older hosts know no scale of noise
+        assert getattr(found, name, None) == getattr(wanted, name, None)
 
 
 @pytest.mark.parametrize("original", [NoScale(), Scaled()])
