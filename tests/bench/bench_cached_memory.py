@@ -93,15 +93,39 @@ class Shot:
         self.forward(0.99, [0.99, 0.98], cached)
         cached.forget()
 
-    def whole(self, levels, how: str):
-        """All steps of both experts, one prompt."""
-        high = [s for s in levels if s >= BOUNDARY]
-        for part in (high, levels[len(high) :]):
-            cached = None if how in ("none", "exact") else self.wrapper(how, whole=len(levels))
-            for sigma in part:
-                self.forward(sigma, part, cached)
-            if cached is not None:
-                cached.forget()
+
+def whole(shots: list[Shot], levels, how: str) -> None:
+    """All steps of both experts, each one's own shot of ``shots``, one prompt."""
+    high = [s for s in levels if s >= BOUNDARY]
+    for shot, part in zip(shots, (high, levels[len(high) :]), strict=True):
+        cached = None if how in ("none", "exact") else shot.wrapper(how, whole=len(levels))
+        for sigma in part:
+            shot.forward(sigma, part, cached)
+        if cached is not None:
+            cached.forget()
+
+
+def whole_shots(meter: Meter, pack, models: list, memory: int, steps: int, exact: bool, like):
+    """Whole shots without memory, cached and exact, of two experts' weights, in this order.
+
+    Args:
+        like: latent size, device and type of each shot.
+    """
+    levels = pack.unipc.released_sigmas(steps, 4.0)[:-1].tolist()
+    none, ten = ([Shot(pack, model, count, *like) for model in models] for count in (0, memory))
+    place = "HOST" if meter.is_gpu else "CARD"
+    for shot in (*none, *ten):
+        shot.forward(0.99, [0.99, 0.98])  # kernels are chosen
+    tell(experts_apart=models[0] is not models[1], memory=memory, steps=steps,
+         first_refresh=round(meter.once(lambda: ten[0].refresh_once(place)), 2))  # fmt: skip
+    found = {}
+    for name, shots in (("none", none), (place, ten), *[("exact", ten)] * exact):
+        _, seconds, peak = meter.first(lambda s=shots, n=name: whole(s, levels, n))
+        found[name] = seconds, peak
+        more = {"vram_over_cached_gib": round(peak - found[place][1], 2)} if name == "exact" else {}
+        tell(shot=name.lower(), memory=shots[0].memory, steps=steps, seconds=round(seconds, 2),
+             over_none=round(seconds / found["none"][0], 3), peak_gib=round(peak, 2),
+             **more)  # fmt: skip
 
 
 def tell(**facts) -> None:
@@ -172,6 +196,8 @@ def main() -> None:
         "--only-refresh", action="store_true", help="first refreshes of a process, and no more"
     )
     parser.add_argument("--without-exact", action="store_true", help="no exact whole shot")
+    parser.add_argument("--two-experts", action="store_true", help="whole shots with two's weights")
+    parser.add_argument("--steps", type=int, help="of whole shots, in place of 40")
     parser.add_argument("--memory", type=int, nargs="+", default=MEMORY)
     options = parser.parse_args()
     is_gpu = torch.cuda.is_available()
@@ -199,23 +225,12 @@ def main() -> None:
             forwards(meter, Shot(pack, model, memory, size, device, dtype), base)
         if not (options.shots or options.only_shots):
             return
-        steps = STEPS if options.full else 4
-        levels = pack.unipc.released_sigmas(steps, 4.0)[:-1].tolist()
-        none = Shot(pack, model, 0, size, device, dtype)
-        ten = Shot(pack, model, options.memory[-1], size, device, dtype)
-        place = "HOST" if is_gpu else "CARD"
-        tell(first_refresh=round(meter.once(lambda: ten.refresh_once(place)), 2),
-             second_refresh=round(meter.once(lambda: ten.refresh_once(place)), 2))  # fmt: skip
-        seconds = {}
-        for name, shot in (
-            ("none", none),
-            (place, ten),
-            *[("exact", ten)] * (not options.without_exact),
-        ):
-            seconds[name] = meter.once(lambda s=shot, n=name: s.whole(levels, n))
-            tell(shot=name.lower(), memory=shot.memory, steps=steps,
-                 seconds=round(seconds[name], 2),
-                 over_none=round(seconds[name] / seconds["none"], 3))  # fmt: skip
+        apart = options.two_experts and build_model(shape, device, dtype)
+        whole_shots(
+            meter, pack, [model, apart or model], options.memory[-1],
+            options.steps or (STEPS if options.full else 4), not options.without_exact,
+            (size, device, dtype),
+        )  # fmt: skip
 
 
 if __name__ == "__main__":
