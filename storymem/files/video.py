@@ -86,7 +86,7 @@ def write_video(
 
     rate = as_rate(fps)
     written, stream, size = 0, None, None
-    with _open_for_writing(path, metadata) as container:
+    with open_for_writing(path, metadata) as container:
         for pixels in frames:
             if stream is None:
                 size = pixels.shape
@@ -273,7 +273,7 @@ def subtitles_text(entries: Sequence[tuple[int, int, str]], *, fps: float = FRAM
 
 
 @contextmanager
-def _open_for_writing(path, metadata):
+def open_for_writing(path, metadata):
     """An mp4 container with the tags that ComfyUI reads graphs from."""
     import av
 
@@ -309,7 +309,7 @@ def _add_stream(container, width: int, height: int, rate: Fraction, crf: int):
 def _copy_packets(paths, target, rate: Fraction, delay: int, metadata) -> None:
     """Packets one after another; all are decoded ``delay`` frames ahead, as the longest needs."""
 
-    with _open_for_writing(target, metadata) as container:
+    with open_for_writing(target, metadata) as container:
         out, start = None, 0
         for path in paths:
             with open_video(path) as source:

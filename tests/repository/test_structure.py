@@ -106,7 +106,7 @@ ONE_PLACE = {
     "safe_open": {"storymem/files/weights_file.py"},
     "pickle._Unpickler": {"storymem/files/torchscript.py"},
     "Image.open": {"storymem/files/images.py"},
-    "av.open": {"storymem/files/video.py"},
+    "av.open": {"storymem/files/video.py", "storymem/sound/files.py"},  # by their endings
     "json.loads": {
         "storymem/files/json_text.py",
         "nodes/loop/progress.py",  # what the host hands over
@@ -281,6 +281,7 @@ ORDER = (
     "storymem/sampling storymem/selection",
     "storymem/memory storymem/writing",
     "storymem/script",
+    "storymem/sound",
     "storymem/files",
 )
 LINE_OF = {room: line for line, rooms in enumerate(ORDER) for room in rooms.split()}

@@ -1,0 +1,230 @@
+"""Sound files, by PyAV: read whatever it decodes, written without loss, resampled."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..files.messages import reason_of
+from .sound import FILM_CHANNELS, FILM_RATE, Sound
+
+# FFmpeg knows formats that name other files and addresses to play; none of these does.
+FORMATS = {
+    ".wav": "wav",
+    ".flac": "flac",
+    ".mp3": "mp3",
+    ".ogg": "ogg",
+    ".oga": "ogg",
+    ".opus": "ogg",
+    ".aac": "aac",
+    ".aif": "aiff",
+    ".aiff": "aiff",
+    ".aifc": "aiff",
+    ".wma": "asf",
+    ".m4a": "mp4",
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mp4",
+    ".mkv": "matroska",
+    ".mka": "matroska",
+    ".webm": "matroska",
+    ".avi": "avi",
+}
+LONGEST_MINUTES = 240  # of a sound that is read: 5.5 GB at 48 kHz in stereo
+SOUND_ENDINGS = tuple(FORMATS)
+
+
+class SoundInfo(NamedTuple):
+    """What a sound file says of itself; ``seconds`` is 0 where it does not say."""
+
+    seconds: float
+    rate: int
+    channels: int
+    codec: str
+
+
+def is_sound_name(name: str) -> bool:
+    """Whether a file's name says that a sound may be in it."""
+    return Path(name).suffix.lower() in FORMATS
+
+
+def has_sound(path: str | Path) -> bool:
+    """Whether a video or sound file has a sound track; no for one that cannot be read."""
+    import av
+
+    try:
+        with _open(path) as container:
+            return bool(container.streams.audio)
+    except (av.error.FFmpegError, OSError, ValueError):
+        return False
+
+
+def read_sound_info(path: str | Path) -> SoundInfo:
+    """How long a sound file is and what it holds, from its head alone where that says it.
+
+    Raises:
+        ValueError: when it is no sound file that can be read.
+    """
+    import av
+
+    try:
+        with _open(path) as container:
+            stream = _stream_of(container, path)
+            context = stream.codec_context
+            seconds = 0.0
+            if stream.duration is not None:
+                seconds = float(stream.duration * stream.time_base)
+            elif container.duration is not None:
+                seconds = container.duration / av.time_base
+            return SoundInfo(seconds, context.sample_rate, context.channels, context.name)
+    except (av.error.FFmpegError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as a sound: {reason_of(error)}") from error
+
+
+def read_sound(path: str | Path) -> Sound:
+    """The first sound track of a file, from the beginning that players play, at its own rate.
+
+    More than two channels are mixed down to two.
+
+    Raises:
+        ValueError: when it is no sound file, holds none, or is longer than four hours.
+    """
+    import av
+
+    parts, length, resampler = [], 0, None
+    try:
+        with _open(path) as container:
+            stream = _stream_of(container, path)
+            rate = stream.codec_context.sample_rate
+            most = LONGEST_MINUTES * 60 * rate
+            is_many = stream.codec_context.channels > FILM_CHANNELS
+            layout = "stereo" if is_many else stream.codec_context.layout.name
+            for frame in container.decode(stream):
+                if resampler is None:
+                    start = _start_of(frame, rate)
+                    resampler = av.AudioResampler("fltp", layout, rate)
+                frame.pts = None  # gaps in a file's times are no silence
+                for part in resampler.resample(frame):
+                    parts.append(part.to_ndarray())
+                    length += part.samples
+                if length > most:
+                    raise ValueError(
+                        f"{path} is longer than {LONGEST_MINUTES} minutes, more than a film's "
+                        "sound can be"
+                    )
+            for part in resampler.resample(None) if resampler else ():
+                parts.append(part.to_ndarray())
+    except (av.error.FFmpegError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as a sound: {reason_of(error)}") from error
+    if not parts:
+        raise ValueError(f"{path} has a sound track without a single sample")
+    samples = np.concatenate(parts, 1).astype(np.float32, copy=False)
+    sound = Sound(np.ascontiguousarray(samples), rate)
+    return sound.cut(-start, sound.length + start) if start > 0 else sound
+
+
+def write_sound(path: str | Path, sound: Sound) -> None:
+    """Write a WAV file of floats, whatever the ending of ``path``: every sample as it is.
+
+    Equal sounds give equal bytes.
+
+    Raises:
+        OSError: when the file cannot be written.
+    """
+    import av
+
+    try:
+        with av.open(str(path), "w", format="wav", options={"fflags": "+bitexact"}) as container:
+            stream = container.add_stream("pcm_f32le", rate=sound.rate)
+            stream.layout = _layout(sound.channels)
+            block = sound.rate  # of one second
+            for first in range(0, sound.length, block):
+                samples = sound.samples[:, first : first + block]
+                packed = np.ascontiguousarray(samples.T.reshape(1, -1))
+                frame = av.AudioFrame.from_ndarray(packed, "flt", stream.layout.name)
+                frame.sample_rate, frame.pts = sound.rate, first
+                frame.time_base = Fraction(1, sound.rate)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    except av.error.FFmpegError as error:
+        if isinstance(error, OSError):
+            raise
+        raise OSError(f"{path} could not be written as a sound: {reason_of(error)}") from error
+
+
+def resampled(sound: Sound, rate: int = FILM_RATE) -> Sound:
+    """At another rate: as long in seconds, to one sample."""
+    import av
+
+    if rate == sound.rate or not sound.length:
+        return Sound(sound.samples, rate)
+    layout = _layout(sound.channels)
+    resampler = av.AudioResampler("fltp", layout, rate)
+    parts = []
+    for first in range(0, sound.length, sound.rate):
+        block = np.ascontiguousarray(sound.samples[:, first : first + sound.rate])
+        frame = av.AudioFrame.from_ndarray(block, "fltp", layout)
+        frame.sample_rate, frame.pts = sound.rate, None
+        parts += [part.to_ndarray() for part in resampler.resample(frame)]
+    parts += [part.to_ndarray() for part in resampler.resample(None)]
+    wanted = round(Fraction(sound.length * rate, sound.rate))
+    return Sound(np.concatenate(parts, 1).astype(np.float32, copy=False), rate).cut(0, wanted)
+
+
+def for_film(sound: Sound) -> Sound:
+    """As films are: 48 kHz in stereo. One channel is heard on both sides at its own level."""
+    if sound.channels > FILM_CHANNELS:
+        sound = _mixed_down(sound)
+    if sound.channels < FILM_CHANNELS:
+        sound = Sound(np.repeat(sound.samples, FILM_CHANNELS, 0), sound.rate)
+    return resampled(sound)
+
+
+# --- inside ----------------------------------------------------------------------------------
+
+
+def _open(path):
+    import av
+
+    form = FORMATS.get(Path(path).suffix.lower())
+    if form is None:
+        raise ValueError(
+            f"{path} is no sound file that can be read by its ending; these can: "
+            f"{', '.join(sorted(FORMATS))}"
+        )
+    return av.open(str(path), format=form)
+
+
+def _stream_of(container, path):
+    if not container.streams.audio:
+        raise ValueError(f"{path} has no sound track")
+    return container.streams.audio[0]
+
+
+def _start_of(frame, rate: int) -> int:
+    """Samples of silence before a track's first frame: it may begin after its pictures."""
+    if frame.pts is None or not frame.time_base:
+        return 0
+    begin = round(frame.pts * frame.time_base * rate)
+    return begin if 0 < begin <= LONGEST_MINUTES * 60 * rate else 0
+
+
+def _layout(channels: int) -> str:
+    names = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+    if channels not in names:
+        raise ValueError(f"a sound has 1 to 8 channels, but this one has {channels}")
+    return names[channels]
+
+
+def _mixed_down(sound: Sound) -> Sound:
+    import av
+
+    layout = _layout(sound.channels)
+    resampler = av.AudioResampler("fltp", "stereo", sound.rate)
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound.samples), "fltp", layout)
+    frame.sample_rate, frame.pts = sound.rate, None
+    parts = [part.to_ndarray() for part in (*resampler.resample(frame), *resampler.resample(None))]
+    return Sound(np.concatenate(parts, 1).astype(np.float32, copy=False), sound.rate)
