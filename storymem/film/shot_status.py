@@ -20,7 +20,7 @@ from ..loop.shot_store import ShotStore
 from ..loop.shots import CHOSEN
 from ..loop.take_names import find_key
 from ..loop.time_left import FACT, Timed, read_timed
-from ..script.story import Shot, Story
+from ..script.story import LENGTH_OF_AUDIO, Shot, Story
 from .earlier_films import find_film
 from .passes import PASS
 
@@ -127,6 +127,9 @@ def _describe(story: Story, shot: Shot) -> str:
     described = dict(vars(shot))  # asdict copies each value, which takes longer than all the rest
     for name in ("lock", "row", "take", "scene", "number", "first_frame_prompt", "remember"):
         del described[name]
+    del described["dialogue"], described["subtitle"]
+    if shot.length != LENGTH_OF_AUDIO:
+        del described["audio"]
     if not shot.promote:
         del described["promote"]
     if not shot.start_image:

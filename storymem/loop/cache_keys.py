@@ -28,7 +28,7 @@ from .shot_memory import ShotMemory
 # references and its start image count by their pictures, scene and number name its file.
 NO_PIXELS = (
     "scene", "number", "cut", "continuity", "references", "first_frame_prompt", "lock",
-    "row", "take", "start_image", "remember", "promote",
+    "row", "take", "start_image", "remember", "promote", "audio", "dialogue", "subtitle",
 )  # fmt: skip
 
 

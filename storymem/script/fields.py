@@ -10,12 +10,15 @@ from typing import NamedTuple
 
 from ..files.messages import shown
 from .continuity import CONTINUED
+from .dialogue import DialogueError, Line, read_dialogue
 from .promoted import Promoted, PromoteError, read_promote
 from .remembered import Remembered, RememberError, read_remembered
+from .story import LENGTH_OF_AUDIO
 
 MAX_SEED = 2**64 - 1  # what the host's seed inputs take
 MAX_SCENE = 999_999  # it stands in file names
 LONGEST_WORDS = 20_000  # characters of a text that stands for many shots; 2 000 are encoded
+LONGEST_SUBTITLE = 2000  # characters
 LONGEST_NAME = 100  # characters of somebody's name
 MOST_REFERENCES = 100  # pictures of one shot, which sees ten
 ROW_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")  # never a shot's label
@@ -119,7 +122,9 @@ def _check_seed(value, where: str) -> int:
     return seed
 
 
-def _check_length(value, where: str) -> int:
+def _check_length(value, where: str) -> int | str:
+    if isinstance(value, str) and value.strip().lower() == LENGTH_OF_AUDIO:
+        return LENGTH_OF_AUDIO
     length = _check_whole(value, where)
     if length > MAX_LENGTH:
         raise ScriptError(
@@ -201,6 +206,34 @@ def _check_start_image(value, where: str) -> str:
     return value.strip().translate(FOLDERS)
 
 
+def _check_audio(value, where: str) -> str:
+    if not isinstance(value, str):
+        raise ScriptError(
+            f"{where} must be one sound file name of the input folder, but it is {shown(value)}"
+        )
+    return value.strip().translate(FOLDERS)
+
+
+def _check_dialogue(value, where: str) -> tuple[Line, ...]:
+    try:
+        return read_dialogue(value)
+    except DialogueError as error:
+        raise ScriptError(f"{where} {error}") from None
+
+
+def _check_subtitle(value, where: str) -> str:
+    lines = [value] if isinstance(value, str) else value
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise ScriptError(f"{where} must be text, but it is {shown(value)}; put it in quotes")
+    text = "\n".join(lines).strip()
+    if len(text) > LONGEST_SUBTITLE:
+        raise ScriptError(
+            f"{where} has {len(text)} characters, but at most {LONGEST_SUBTITLE} are allowed; "
+            "shorten it"
+        )
+    return text
+
+
 SHOT_FIELDS: dict[str, ShotField] = {
     "seed": ShotField("seed", _check_seed),
     "length": ShotField("length", _check_length),
@@ -210,6 +243,9 @@ SHOT_FIELDS: dict[str, ShotField] = {
     "reference_images": ShotField("references", _check_references),
     "start_image": ShotField("start_image", _check_start_image),
     "remember": ShotField("remember", _check_remember),
+    "audio": ShotField("audio", _check_audio),
+    "dialogue": ShotField("dialogue", _check_dialogue),
+    "subtitle": ShotField("subtitle", _check_subtitle),
     "promote": ShotField("promote", _check_promote),
     "first_frame_prompt": ShotField("first_frame_prompt", check_words),
     "lock": ShotField("lock", _check_bool),

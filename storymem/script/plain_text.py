@@ -32,8 +32,17 @@ from dataclasses import dataclass, field
 
 from ..files.json_text import JsonError, parse_json
 from ..files.messages import is_unicode, listed, short, shown
-from .fields import MAX_SCENE, SHOT_FIELDS, STORY_FIELDS, ScriptError, check_text, without_id
+from .field_names import FIELD_NAMES
+from .fields import (
+    MAX_SCENE,
+    SHOT_FIELDS,
+    STORY_FIELDS,
+    ScriptError,
+    check_text,
+    without_id,
+)
 from .persons import is_read
+from .story import LENGTH_OF_AUDIO
 
 SEPARATOR = re.compile(r"^[ \t]*-{3,}[ \t]*$", re.MULTILINE)
 # Of people and language models, where no line of --- divides a text.
@@ -241,10 +250,13 @@ def split_tags(part: str) -> tuple[dict[str, str], str, list[str]]:
         if tag is None:
             break
         name, sign, value = tag
+        name = FIELD_NAMES.get(name, name)
         if not _is_tag(name, sign == "="):
             if sign != "=":
                 odd.append(line)
             break
+        if name == "dialogue" and sign != "=" and name in tags:
+            value = f"{tags[name]}\n{value}"  # a tag for each line that is said
         tags[name] = Exact(value) if sign == "=" else value
         read += 1
         if rest:  # the prompt, on the tag's own line
@@ -256,7 +268,9 @@ def split_tags(part: str) -> tuple[dict[str, str], str, list[str]]:
 def is_tag_line(line: str) -> bool:
     line = _apart(line.strip())[0]
     tag = read_tag(line)
-    return bool(NUMBER_TAG.fullmatch(line)) or (tag is not None and _is_tag(tag[0], tag[1] == "="))
+    if tag is None:
+        return bool(NUMBER_TAG.fullmatch(line))
+    return _is_tag(FIELD_NAMES.get(tag[0], tag[0]), tag[1] == "=")
 
 
 def _apart(line: str) -> tuple[str, str]:
@@ -332,7 +346,7 @@ def _value(key: str, text: str, position: int):
         return int(text)
     if key == "reference_images":
         return [name.strip() for name in text.split(",")]
-    if key in NUMBERS:
+    if key in NUMBERS and not (key == "length" and text.strip().lower() == LENGTH_OF_AUDIO):
         try:
             return NUMBERS[key](text)
         except ValueError:

@@ -35,8 +35,9 @@ from .persons import cast_of, is_read, persons_of, tell_unused, unused
 from .plain_text import parse_plain
 from .readings import find_doubts
 from .remembered import tell_unknown
+from .sound import is_each_shots, tell_shared, with_speakers
 from .source import as_script, find_script
-from .story import DEFAULT_NAME, Shot, Story
+from .story import DEFAULT_NAME, LENGTH_OF_AUDIO, Shot, Story
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ def load_story(
         )
     blocks = [block.strip() for block in (story.character, character) if block.strip()]
     character = check_words("\n".join(blocks), "the character description")
-    story = _with_names_told(replace(story, character=character))
+    story = with_speakers(_with_names_told(replace(story, character=character)))
     for warning in () if quiet else story.warnings:
         logger.warning("story '%s': %s", story.name, warning)
     return story
@@ -139,7 +140,9 @@ def _from_json(data: Mapping, source: str, default_name: str) -> Story:
         prompts, cuts = _prompts_and_cuts(scene, where)
         if not prompts:
             warnings.append(f"{where} has no video_prompts, so no shot is made of it")
-        listed_keys = {key for key in SHOT_FIELDS if _is_one_per_shot(key, scene.get(key))}
+        listed_keys = {
+            key for key in SHOT_FIELDS if _is_one_per_shot(key, scene.get(key), len(prompts))
+        }
         for i, (prompt, cut) in enumerate(zip(prompts, cuts, strict=True)):
             counts[number] = counts.get(number, 0) + 1  # scenes of the same number share one count
             place = f"{where}, shot {i + 1}"
@@ -153,6 +156,7 @@ def _from_json(data: Mapping, source: str, default_name: str) -> Story:
             }
             values["row"] = row_id(own)
             shots.append(_shot(len(shots), number, counts[number], prompt, cut, values, place))
+        warnings += tell_shared(scene, prompts, where)
     return replace(_story(name, shots, overview, character, source, warnings), cast=cast)
 
 
@@ -268,9 +272,11 @@ def _prompts_and_cuts(scene: Mapping, where: str) -> tuple[list, list[bool]]:
     return prompts, [parse_cut(cut, f"{where}, shot {i + 1}") for i, cut in enumerate(cuts)]
 
 
-def _is_one_per_shot(key: str, value: object) -> bool:
+def _is_one_per_shot(key: str, value: object, count: int) -> bool:
     # Reference images are lists themselves: a list of lists (or null) is one per shot.
     # So is what is to be remembered, which may be text as well.
+    if key == "dialogue":
+        return is_each_shots(value, count)
     return isinstance(value, list) and (
         key not in LISTS or all(item is None or isinstance(item, list) for item in value)
     )
@@ -308,6 +314,11 @@ def _shot(index: int, scene: int, number: int, prompt, cut: bool, values: dict, 
         for key, value in values.items()
         if value is not None
     }
+    if checked.get("length") == LENGTH_OF_AUDIO and not checked.get("audio"):
+        raise ScriptError(
+            f"{where}: length is audio, but the shot has no audio: name its sound file (only a "
+            "file's length is known beforehand), or give the length in frames, such as 81"
+        )
     return Shot(index, scene, number, prompt, cut, row=row, **checked)
 
 

@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..files.messages import reason_of, shown
+from . import dialogue as dialogues
 from . import promoted
 from .fields import SHOT_FIELDS, STORY_FIELDS, ScriptError
 from .plain_text import SEPARATOR, parse_plain, split_tags
 from .reader import SCENE_FIELDS, load_story
 from .readings import Doubts, find_doubts
 from .remembered import Remembered, RememberError, read_remembered, written
+from .sound import OF_ONE_SHOT
 from .source import find_script, is_plain, seems_around
 from .story import Story
 
@@ -137,7 +139,8 @@ def _fields(shot) -> dict:
 def _as_json(key: str, values: tuple) -> list | dict:
     if key == "promote":
         return promoted.as_object(values)
-    return [value.as_json() if isinstance(value, Remembered) else value for value in values]
+    of_entries = (Remembered, dialogues.Line)
+    return [value.as_json() if isinstance(value, of_entries) else value for value in values]
 
 
 def _others(data: Mapping, known) -> dict:
@@ -179,6 +182,7 @@ def _scene(rows: list[Row]) -> dict:
         values = [row.fields.get(key) for row in rows]
         if any(value is not None for value in values):
             same = len(values) > 1 and all(value == values[0] for value in values)
+            same = same and key not in OF_ONE_SHOT
             scene[key] = values[0] if same else values
     return {**scene, **rows[0].scene_more}
 
@@ -229,7 +233,10 @@ def _tags(row: Row, scene: int, *, first: bool) -> list[str]:
         tags.append("[continue]")
     for key, value in row.fields.items():
         if value is not None:
-            tags.append("[lock]" if key == "lock" and value is True else _tag(key, value))
+            if key == "dialogue":
+                tags += _said(value)
+            else:
+                tags.append("[lock]" if key == "lock" and value is True else _tag(key, value))
     if row.more:
         tags.append(_exact("more", row.more))
     if row.scene_more:
@@ -262,6 +269,18 @@ def _remembered(value) -> str:
     except RememberError:
         return value if isinstance(value, str) else ""
     return "" if line.startswith("[") else line
+
+
+def _said(value) -> list[str]:
+    """A tag for each line that is said, or an exact one where those would not read back."""
+    try:
+        lines = dialogues.written(dialogues.read_dialogue(value)).splitlines()
+    except dialogues.DialogueError:
+        lines = []
+    tags = [_tag("dialogue", line) for line in lines]
+    if tags and all(tag.startswith("[dialogue: ") for tag in tags):
+        return tags
+    return [_exact("dialogue", value)]
 
 
 def _promoted(value) -> str:

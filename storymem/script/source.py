@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from ..files.json_text import DEEPEST, JsonError, is_deeper, parse_json
 from ..files.loose_json import read_value
 from ..files.messages import listed, short, shown
+from .field_names import with_field_names
 from .fields import ScriptError
 from .plain_text import divide, split_tags
 
@@ -383,6 +384,7 @@ def _prompt_of(shot: Mapping) -> str:
 
 
 def _with_name(data: Mapping) -> Mapping:
+    data = with_field_names(data)
     if "story_name" in data or not isinstance(data.get("title"), str):
         return data
     return {"story_name": data["title"], **{k: v for k, v in data.items() if k != "title"}}

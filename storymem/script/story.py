@@ -7,10 +7,12 @@ from functools import cached_property
 
 from ..files.messages import counted, listed, short
 from .cast import MAX_NAMES, handles_of, named_in, names_of, speak_names
+from .dialogue import Line
 from .promoted import Promoted
 from .remembered import Remembered
 
 DEFAULT_NAME = "story"  # for a script that does not say its name
+LENGTH_OF_AUDIO = "audio"  # of a shot that is as long as its sound file
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Shot:
     prompt: str
     cut: bool
     seed: int | None = None
-    length: int | None = None  # pixel frames, 4n+1
+    length: int | str | None = None  # pixel frames, 4n+1; LENGTH_OF_AUDIO: as the file lasts
     negative: str | None = None
     continuity: str | None = None  # one of storymem.script.continuity.CONTINUED
     lora_strength: float | None = None
@@ -39,6 +41,9 @@ class Shot:
     start_image: str = ""  # image file in the host's input folder: the shot's first frame
     promote: tuple[Promoted, ...] = ()  # what it takes over from a pass before the film
     remember: tuple[Remembered, ...] = ()  # whom and what its frames are kept for, how long
+    audio: str = ""  # sound file in the host's input folder
+    dialogue: tuple[Line, ...] = ()
+    subtitle: str = ""  # what is read under its pictures; empty: the dialogue
 
     @property
     def label(self) -> str:

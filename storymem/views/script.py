@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 from ..files.json_text import JsonError, parse_json
 from ..files.messages import shown
+from ..script.dialogue import DialogueError, read_dialogue
+from ..script.dialogue import written as dialogue_lines
 from ..script.fields import SHOT_FIELDS, ScriptError
 from ..script.promoted import PromoteError, as_object, read_promote
 from ..script.promoted import written as promote_line
@@ -76,7 +78,7 @@ def _with_cast(more: dict, text: object) -> dict:
 def _view_row(row: Row) -> dict:
     fields = {key: row.fields.get(key) for key in SHOT_FIELDS}
     for key in WHOLE:
-        if fields[key] is not None and fields[key] >= EXACT_IN_A_BROWSER:
+        if isinstance(fields[key], int) and fields[key] >= EXACT_IN_A_BROWSER:
             fields[key] = str(fields[key])
     return {
         "prompt": row.prompt,
@@ -87,6 +89,9 @@ def _view_row(row: Row) -> dict:
         "lock": row.fields.get("lock", False),
         "reference_images": row.fields.get("reference_images", []),
         "start_image": row.fields.get("start_image", ""),
+        "audio": row.fields.get("audio", ""),
+        "dialogue": _dialogue_text(row.fields.get("dialogue", [])),
+        "subtitle": row.fields.get("subtitle", ""),
         "promote": _promote_text(row.fields.get("promote")),
         "remember": written(read_remembered(row.fields.get("remember", []))),
         "first_frame_prompt": row.fields.get("first_frame_prompt", ""),
@@ -130,6 +135,8 @@ def _field(key: str, value):
         return _remembered(value)
     if key == "promote":
         return _promoted(value)
+    if key == "dialogue":
+        return _dialogue(value)
     if key in WHOLE:
         return _whole(value)
     if key == "lora_strength" and isinstance(value, (int, str)) and not isinstance(value, bool):
@@ -152,6 +159,21 @@ def _promoted(value):
         return as_object(read_promote(value)) or None
     except PromoteError:
         return value
+
+
+def _dialogue(value):
+    try:
+        return [line.as_json() for line in read_dialogue(value)] or None
+    except DialogueError:
+        return value
+
+
+def _dialogue_text(value) -> str:
+    """A line for each that is said; as JSON what no such text can hold."""
+    lines = read_dialogue(value)
+    return dialogue_lines(lines) or (
+        json.dumps([line.as_json() for line in lines], ensure_ascii=False) if lines else ""
+    )
 
 
 def _promote_text(value) -> str:
