@@ -30,7 +30,7 @@ from ...storymem.loop.shot_store import ShotStore
 from ...storymem.script.offers import find_offers
 from ...storymem.script.reader import load_story
 from ...storymem.script.rows import check_written, read_script, write_script
-from ...storymem.script.story import DEFAULT_NAME, Story
+from ...storymem.script.story import DEFAULT_NAME, LENGTH_OF_AUDIO, Story
 from ...storymem.views.posters import LARGEST, find_record, find_shot, read_poster
 from ...storymem.views.script import script_of_view, view_script
 from ..host.folders import short_places
@@ -166,7 +166,7 @@ def _states(story: Story, prefix: str, shots: list[dict], pass_: str) -> dict:
 def _waiting_time(story: Story, states: list[ShotState]) -> dict[str, float] | None:
     """Seconds that the shots to be made will take; ``None`` while nothing tells."""
     waiting = [
-        (found.state != DEPENDS, shot.length)
+        (found.state != DEPENDS, None if shot.length == LENGTH_OF_AUDIO else shot.length)
         for shot, found in zip(story.shots, states, strict=True)
         if found.state not in FINISHED
     ]

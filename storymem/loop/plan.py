@@ -16,7 +16,8 @@ from ..memory.embedders import Embedder
 from ..memory.frame import MemoryFrame
 from ..sampling.continuity import LOOP_CONTINUITY, ShotPlan, choose_mode
 from ..sampling.draft import Draft
-from ..script.story import Shot, Story
+from ..script.story import LENGTH_OF_AUDIO, Shot, Story
+from .audio_length import next_length
 from .passes import pass_name
 from .shot_memory import ShotMemory
 from .shot_record import Record
@@ -147,6 +148,8 @@ class Loop:
     promoted: Mapping[int, Sequence[MemoryFrame]] = field(default_factory=dict)
     seeds: Mapping[int, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # what the artist should know of it before the first shot
+    # Frames that a sound file lasts, by index of the shot whose length is its own.
+    sound_frames: Mapping[int, int] = field(default_factory=dict)
 
     @cached_property
     def reference_digests(self) -> dict[str, str]:
@@ -187,8 +190,14 @@ def plan_shot(
 
 
 def plan_in(loop: Loop, shot: Shot, *, has_previous: bool) -> ShotPlan:
-    """``plan_shot`` of a shot of a loop, which knows which of its shots have start images."""
+    """``plan_shot`` of a shot of a loop, which knows which of its shots have start images, and how
+    long those are that last as long as their sound: it is heard while the shot's own frames are
+    seen, and not with those that repeat the shot before."""
     has_start = shot.index in loop.start_images
     shot = replace(shot, seed=loop.seeds.get(shot.index, shot.seed))
     how = {"has_previous": has_previous, "has_start": has_start}
-    return plan_shot(loop.story, loop.settings, shot, **how)
+    plan = plan_shot(loop.story, loop.settings, shot, **how)
+    if shot.length != LENGTH_OF_AUDIO:
+        return plan
+    length = next_length(loop.sound_frames[shot.index] + plan.overlap_frames)
+    return replace(plan, shot=replace(plan.shot, length=length))

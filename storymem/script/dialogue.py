@@ -44,7 +44,7 @@ class Line(NamedTuple):
 
     def as_json(self) -> dict:
         named = {"who": self.who} if self.who else {}
-        return {**named, "says": self.says, **(json.loads(self.more) if self.more else {})}
+        return {**named, "says": self.says, **(parse_json(self.more) if self.more else {})}
 
     def __str__(self) -> str:
         return f"{self.who}: {self.says}" if self.who else self.says
