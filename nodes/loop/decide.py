@@ -8,6 +8,7 @@ from pathlib import Path
 import folder_paths
 import torch
 
+from ...storymem.files.video import FRAME_RATE
 from ...storymem.film.earlier_films import FoundFilm, find_film
 from ...storymem.film.folder import story_folder
 from ...storymem.film.promote import Promotions, with_promotions
@@ -25,6 +26,7 @@ from ..host.store import STORE_FOLDER
 from ..memory.known_embedders import KNOWN
 from .graph import LoopGraph
 from .references import read_references, read_start_images
+from .script_sounds import sound_frames
 
 # Width, height, frames: for the estimate when no node of the body says.
 USUAL_SIZE = (832, 480, 81)
@@ -40,6 +42,7 @@ class Flow:
     start_images: dict[int, torch.Tensor] = field(default_factory=dict)  # uint8, by shot index
     rehearsals: int = 0  # drafts that are made before the film
     draft: Draft | None = None  # settings of theirs
+    fps: float = FRAME_RATE  # of the film, as Shot Loop Close says
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def decide(flow: Flow, body: str, *, writes: bool = True) -> Decision:
     start_images = {**flow.start_images, **read_start_images(story)}  # the script's own wins
     loop = Loop(
         story, settings, flow.bank, body, store, references, start_images,
-        KNOWN.of(flow.bank), reads_weights=True,
+        KNOWN.of(flow.bank), reads_weights=True, sound_frames=sound_frames(story, flow.fps),
     )  # fmt: skip
     place = story_folder(output, settings.prefix, story, settings.pass_name)
     if writes:

@@ -44,6 +44,12 @@ def body_outputs() -> list:
             tooltip="The picture that this shot begins with, from the script or from start_images, "
             "for M2V Sampler's start_image; nothing for a shot without one.",
         ),
+        io.String.Output(
+            display_name="dialogue",
+            tooltip="What is said in this shot, a line for each and without names, for a "
+            "text-to-speech node whose sound goes to shot_audio. In a shot where nothing is said "
+            "the nodes after it do not run.",
+        ),
     ]
 
 
@@ -52,7 +58,8 @@ def body_values(story, plan, bank, previous_frames, start_image=None) -> tuple:
     texts = (plan.prompt, shot.negative or "")
     if not story.prompt_weights:
         texts = tuple(map(escape_weights, texts))
-    return plan, bank, previous_frames, *texts, shot.index + 1, start_image
+    said = story.said(shot) or ExecutionBlocker(None)  # no voice is silence
+    return plan, bank, previous_frames, *texts, shot.index + 1, start_image, said
 
 
 def expand(run: loop_run.LoopRun) -> tuple[dict, list]:

@@ -22,6 +22,7 @@ from ...storymem.sampling.draft import Draft
 from ...storymem.sampling.lora_release import released
 from ..host import executor as host_cache
 from ..sampling.lora import find_path
+from .dialogue_wire import dialogue_marks
 from .draft_settings import lora_path
 from .lora_scales import LORA, scale_inputs
 from .wires import Wires, inputs_of_pass, links_of, name_of
@@ -200,9 +201,8 @@ class LoopGraph:
         close = self.node(self.close_id)["inputs"]
         outputs = [[numbers[close[name][0]], close[name][1]] for name in BODY_INPUTS]
         files = sorted([os.path.basename(path), stat] for path, stat in self.files().items())
-        return json.dumps(
-            [outputs, lines, files], sort_keys=True, ensure_ascii=False, default=digest_of
-        )
+        described = [outputs, lines, files, *dialogue_marks(map(self.node, numbers), self.open_id)]
+        return json.dumps(described, sort_keys=True, ensure_ascii=False, default=digest_of)
 
     def largest(self, *names: str) -> int:
         """The largest whole number among these widgets of the body; 0 when none has it."""

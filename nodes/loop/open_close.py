@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import folder_paths
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
@@ -28,6 +30,7 @@ from .draft_settings import chosen_pass, pass_inputs
 from .expansion import body_outputs
 from .file_watch import WATCH
 from .rehearsals import Stages, check_opening, rehearsals_input
+from .script_sounds import check_sounds
 
 
 class ShotLoopOpen(io.ComfyNode):
@@ -209,6 +212,7 @@ class ShotLoopOpen(io.ComfyNode):
         settings.range(story)
         references.read_references(story)
         references.read_start_images(story)  # again when the loop begins: a file may change
+        check_sounds(story)
         # The nodes between Open and Close run as copies; the ones that the artist sees stay silent.
         silent = [ExecutionBlocker(None)] * len(body_outputs())
         bank = MemoryBank() if bank is None else bank  # an empty bank still has its settings
@@ -350,6 +354,7 @@ class ShotLoopClose(io.ComfyNode):
             fps, crf, fade_frames if transition == "cross_fade" else 0, subtitles
         )
         metadata = references.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
+        flow = replace(flow, fps=fps)  # how many frames a sound lasts
         return await Stages(flow, graph, options, metadata).go_on(cls.hidden)
 
 

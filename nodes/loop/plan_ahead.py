@@ -16,8 +16,10 @@ from comfy_execution.graph_utils import is_link
 
 import nodes
 
+from ...storymem.files.video import FRAME_RATE
 from ...storymem.film.earlier_films import notices_of
 from ...storymem.film.folder import has_manifest
+from ...storymem.loop.audio_length import needs_sounds
 from ...storymem.loop.disk_space import check_disk
 from ...storymem.loop.regeneration import find_regenerations
 from ...storymem.loop.shots import lock_warnings, summarise_steps
@@ -130,6 +132,10 @@ async def _look(prompt: dict, node_id: str, workflow: object) -> dict:
     dynprompt = await _read(prompt, closes[0])
     graph = loop_graph.read_loop(dynprompt, closes[0])
     flow, unknown = await _read_flow(dynprompt, graph.open_id)
+    if needs_sounds(flow.story):
+        known = KnownValues(dynprompt)
+        given = dynprompt.get_node(closes[0])["inputs"].get("fps", FRAME_RATE)
+        flow = replace(flow, fps=await known.value(given))
     flow, waiting = await after_rehearsals(flow, graph, is_known=not unknown)
     if waiting:
         shown = graph.dynprompt.get_display_node_id(graph.open_id)

@@ -26,6 +26,7 @@ from .clock import start_clock
 from .draft_settings import chosen_pass
 from .known_values import KnownValues, NotKnownError
 from .look_facts import Looked, RefusedPlanError, answer_of
+from .script_sounds import joined_rate
 from .state_nodes import begin_state
 from .wires import links_of
 from .wiring import impossible_shot, loop_notices
@@ -74,7 +75,8 @@ async def look_at_wire(dynprompt, begin_id: str, workflow: object) -> dict:
         inputs["continuity"], inputs["filename_prefix"], inputs.get("negative", ""),
         draft=chosen_pass(inputs, inputs.get("draft")),
     )  # fmt: skip
-    state, film, folder = begin_state(inputs["story"], settings, bank, writes=False)
+    fps = joined_rate(dynprompt, begin_id, inputs["story"])
+    state, film, folder = begin_state(inputs["story"], settings, bank, fps=fps, writes=False)
     finishes = finishes_of(dynprompt, begin_id)
     if not finishes:
         raise RefusedPlanError("no Finish Shot takes up the story, so no shot is made", begin_id)

@@ -250,7 +250,8 @@ class LoopRun:
         """Files that must stay as they are for the result to stand."""
         inputs = Path(folder_paths.get_input_directory())
         starts = (shot.start_image for shot in self.loop.story.shots if shot.start_image)
-        names = (*self.loop.references, *starts)
+        sounds = (shot.audio for shot in self.loop.story.shots if shot.audio)
+        names = (*self.loop.references, *starts, *sounds)
         files = [*self.graph.files(), *(str(inputs / name) for name in names)]
         for step in self.steps:
             files += map(str, step.record.folder.iterdir())

@@ -54,6 +54,7 @@ from .draft_settings import chosen_pass, pass_inputs
 from .expansion import body_outputs, body_values
 from .notices import tell
 from .progress import workflow_id
+from .script_sounds import check_sounds, joined_rate, sound_frames
 from .wiring import held_length, impossible_shot, loop_notices
 
 logger = logging.getLogger(__name__)
@@ -98,6 +99,7 @@ class BeginStory(io.ComfyNode):
                 ),
                 *pass_inputs(),
             ],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
             outputs=[
                 State.Output(display_name="state", tooltip=STATE_TOOLTIP),
                 io.Int.Output(
@@ -120,7 +122,8 @@ class BeginStory(io.ComfyNode):
         settings = LoopSettings(
             continuity, filename_prefix, negative, draft=chosen_pass(of_pass, draft)
         )
-        state, film, folder = begin_state(story, settings, bank)
+        fps = joined_rate(cls.hidden.dynprompt, cls.hidden.unique_id, story)
+        state, film, folder = begin_state(story, settings, bank, fps=fps)
         store, made = state.loop.store, settings.pass_name
         notices = [*notices_of(film, folder, story), *state.loop.notes]
         notices += missing_takes(store, story.shots, made)
@@ -134,11 +137,12 @@ class BeginStory(io.ComfyNode):
 
 
 def begin_state(
-    story, settings: LoopSettings, bank: MemoryBank, *, writes: bool = True
+    story, settings: LoopSettings, bank: MemoryBank, *, fps: float, writes: bool = True
 ) -> tuple[LoopState, FoundFilm, Path]:
     """What Begin Story hands on, the film that the story's folder has, and that folder.
 
     Args:
+        fps: of the film, by which sounds last so many frames.
         writes: whether the folder is put right and pictures are kept first, as in a run.
 
     Raises:
@@ -146,6 +150,7 @@ def begin_state(
     """
     check_name(settings.prefix, "filename_prefix")
     check_name(story.name, "the story's name")
+    check_sounds(story)
     output = folder_paths.get_output_directory()
     folder = story_folder(output, settings.prefix, story, settings.pass_name)
     bank = opening_of(bank, folder, is_film=settings.draft is None)
@@ -154,7 +159,7 @@ def begin_state(
     references, embedder = loop_references.read_references(story), KNOWN.of(bank)
     loop = Loop(
         story, settings, bank, "", store, references, loop_references.read_start_images(story),
-        embedder, reads_weights=True,
+        embedder, reads_weights=True, sound_frames=sound_frames(story, fps),
     )  # fmt: skip
     if writes:
         repair_folder(folder, story, store)  # or its edits and locks are not known

@@ -18,6 +18,7 @@ from ..memory.edits import BankEdits
 from ..memory.edits_from import edits_at
 from ..memory.frame import MemoryFrame
 from ..sampling.continuity import ShotPlan
+from ..script.dialogue import spoken
 from ..script.prompt_weights import has_weights
 from .neutral_inputs import inputs_that_count
 from .passes import DRAFT_FACT
@@ -30,6 +31,7 @@ NO_PIXELS = (
     "scene", "number", "cut", "continuity", "references", "first_frame_prompt", "lock",
     "row", "take", "start_image", "remember", "promote", "audio", "dialogue", "subtitle",
 )  # fmt: skip
+READS_DIALOGUE = "reads dialogue"  # in the text of a body whose pictures depend on what is said
 
 
 def own_key(loop: Loop, plan: ShotPlan) -> str:
@@ -44,6 +46,8 @@ def own_key(loop: Loop, plan: ShotPlan) -> str:
     described = inputs_that_count("ShotPlan", described)
     if is_plain_text(loop, plan):
         described["text"] = "plain"
+    if READS_DIALOGUE in loop.body:
+        described["dialogue"] = spoken(plan.shot.dialogue)
     return digest_of(["shot", described, shot_pictures(loop, plan), loop.body])
 
 

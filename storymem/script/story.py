@@ -7,7 +7,7 @@ from functools import cached_property
 
 from ..files.messages import counted, listed, short
 from .cast import MAX_NAMES, handles_of, named_in, names_of, speak_names
-from .dialogue import Line
+from .dialogue import Line, spoken
 from .promoted import Promoted
 from .remembered import Remembered
 
@@ -95,6 +95,12 @@ class Story:
         """The prompt to encode: the character description, then the shot's own prompt."""
         prompt = self.spoken(shot.prompt)
         return f"{self._described}\n{prompt}" if self.character else prompt
+
+    def said(self, shot: Shot) -> str:
+        """What is said in a shot, for a voice: a line for each, with the names of those whom it
+        marks (``@Pip``) and without who says it."""
+        text = spoken(shot.dialogue)
+        return speak_names(text, self._handles | handles_of(names_of((), "", [text])))
 
     def who(self, shot: Shot) -> tuple[str, ...]:
         """Those whom the memory knows a shot's prompt to speak of."""
