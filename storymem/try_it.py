@@ -127,6 +127,12 @@ def read_script(what: str) -> Path | None:
             REFUSED,
             f"{path} names start images, which the tiny model cannot begin with; take them out",
         )
+    if any(shot.end_image for shot in story.shots):
+        raise Stop(
+            REFUSED,
+            f"{path} names end images, which the tiny model never learned to end with; take them "
+            "out",
+        )
     return path.resolve()
 
 

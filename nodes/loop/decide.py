@@ -21,11 +21,12 @@ from ...storymem.loop.shot_store import ShotStore
 from ...storymem.loop.shots import list_steps
 from ...storymem.memory.bank import MemoryBank
 from ...storymem.sampling.draft import Draft
+from ...storymem.sampling.start_images import pictures_of
 from ...storymem.script.story import Story
 from ..host.store import STORE_FOLDER
 from ..memory.known_embedders import KNOWN
 from .graph import LoopGraph
-from .references import read_references, read_start_images
+from .references import read_end_images, read_references, read_start_images
 from .script_sounds import sound_frames
 
 # Width, height, frames: for the estimate when no node of the body says.
@@ -43,6 +44,7 @@ class Flow:
     rehearsals: int = 0  # drafts that are made before the film
     draft: Draft | None = None  # settings of theirs
     fps: float = FRAME_RATE  # of the film, as Shot Loop Close says
+    end_images: dict[int, torch.Tensor] = field(default_factory=dict)  # as start_images
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ def decide(flow: Flow, body: str, *, writes: bool = True) -> Decision:
     loop = Loop(
         story, settings, flow.bank, body, store, references, start_images,
         KNOWN.of(flow.bank), reads_weights=True, sound_frames=sound_frames(story, flow.fps),
+        end_images=pictures_of({**flow.end_images, **read_end_images(story)}),
     )  # fmt: skip
     place = story_folder(output, settings.prefix, story, settings.pass_name)
     if writes:

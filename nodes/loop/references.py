@@ -39,7 +39,21 @@ def read_start_images(story: Story) -> dict[int, torch.Tensor]:
     Raises:
         ValueError: naming the shot whose image is missing.
     """
-    paths = {s.index: _find(s, "start", s.start_image) for s in story.shots if s.start_image}
+    return _read_own(story, "start")
+
+
+def read_end_images(story: Story) -> dict[int, torch.Tensor]:
+    """The script's end images, as ``read_start_images`` gives the others.
+
+    Raises:
+        ValueError: naming the shot whose image is missing.
+    """
+    return _read_own(story, "end")
+
+
+def _read_own(story: Story, kind: str) -> dict[int, torch.Tensor]:
+    names = {shot: getattr(shot, f"{kind}_image") for shot in story.shots}
+    paths = {shot.index: _find(shot, kind, name) for shot, name in names.items() if name}
     read = {path: read_picture(path) for path in set(paths.values())}
     return {index: read[path] for index, path in paths.items()}
 

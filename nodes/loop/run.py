@@ -60,6 +60,7 @@ from .stop import report_stop
 from .wires import Notice
 from .wiring import held_length, impossible_shot, loop_notices, sampled_length
 
+FILES_OF_A_SHOT = ("start_image", "end_image", "audio")  # in the input folder
 POLL_SECONDS = 0.1  # between looks at whether somebody cancelled the prompt
 logger = logging.getLogger(__name__)
 
@@ -249,9 +250,9 @@ class LoopRun:
     def watched_files(self) -> list[str]:
         """Files that must stay as they are for the result to stand."""
         inputs = Path(folder_paths.get_input_directory())
-        starts = (shot.start_image for shot in self.loop.story.shots if shot.start_image)
-        sounds = (shot.audio for shot in self.loop.story.shots if shot.audio)
-        names = (*self.loop.references, *starts, *sounds)
+        shots = self.loop.story.shots
+        own = (getattr(shot, field) for shot in shots for field in FILES_OF_A_SHOT)
+        names = (*self.loop.references, *filter(None, own))
         files = [*self.graph.files(), *(str(inputs / name) for name in names)]
         for step in self.steps:
             files += map(str, step.record.folder.iterdir())

@@ -40,6 +40,7 @@ from ...storymem.loop.take_names import missing_takes
 from ...storymem.memory.bank import MemoryBank
 from ...storymem.memory.edits_from import lost_edits
 from ...storymem.memory.policies import memory_warnings
+from ...storymem.sampling.start_images import pictures_of
 from ...storymem.script.continuity import CONTINUED
 from ..host import executor as host_cache
 from ..host import store as host_store
@@ -160,6 +161,7 @@ def begin_state(
     loop = Loop(
         story, settings, bank, "", store, references, loop_references.read_start_images(story),
         embedder, reads_weights=True, sound_frames=sound_frames(story, fps),
+        end_images=pictures_of(loop_references.read_end_images(story)),
     )  # fmt: skip
     if writes:
         repair_folder(folder, story, store)  # or its edits and locks are not known

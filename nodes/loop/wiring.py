@@ -13,6 +13,7 @@ from ...storymem.loop.plan import Loop, Step
 from ...storymem.memory.edits import BankEdits
 from ...storymem.sampling.conditioning import latent_frames
 from ...storymem.script.continuity import MODE_OF_CONTINUITY
+from .end_images import end_notices, impossible_end
 from .experts import expert_notices
 from .graph import LoopGraph
 from .part_notices import part_notices
@@ -52,6 +53,7 @@ def loop_notices(wires: Wires, close_id: str, loop: Loop, steps: Sequence[Step])
         *_prompts(wires),
         *_keyframes(wires),
         *_start_images(wires, loop),
+        *end_notices(wires, loop),
         *_cutters(wires, close_id),
         *_range(wires, loop, steps),
         *expert_notices(wires, loop, steps),
@@ -94,7 +96,7 @@ def impossible_shot(wires: Wires, steps: Sequence[Step]) -> tuple[str, str] | No
             continue
         if not wires.may_be_skipped(node_id):
             return node_id, text
-    return None
+    return impossible_end(wires, steps)
 
 
 def sampled_length(wires: Wires) -> int:

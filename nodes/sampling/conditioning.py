@@ -17,22 +17,34 @@ from ...storymem.sampling.request import ShotRequest, request_shot
 from ..host.folders import shortens_host_paths
 from ..host.tensors import require_images
 from ..host.wan_models import require_vae
-from .inputs import check_typed_size, continuity_input, seed_input, shot_inputs, size_inputs
+from .inputs import (
+    check_typed_size,
+    continuity_input,
+    end_image_input,
+    seed_input,
+    shot_inputs,
+    size_inputs,
+)
 
 MEMORY_FRAMES_KEY = "storymem_memory_frames"  # in a conditioning; the host passes it by
 LATENTS = LatentCache()  # bounded; entries die with their VAE
 
 
-def request_from_inputs(*, bank, previous_frames, start_image, **settings) -> ShotRequest:
+def request_from_inputs(
+    *, bank, previous_frames, start_image, end_image=None, **settings
+) -> ShotRequest:
     """The shot that a node's inputs ask for; see ``request_shot``."""
     if previous_frames is not None:
         previous_frames = require_images(previous_frames, "previous_frames")
     if start_image is not None:
         start_image = require_images(start_image, "start_image")
+    if end_image is not None:
+        end_image = require_images(end_image, "end_image")
     return request_shot(
         memory=() if bank is None else bank.used(),
         previous_frames=previous_frames,
         start_image=start_image,
+        end_image=end_image,
         **settings,
     )
 
@@ -57,6 +69,7 @@ def condition_on_memory(positive, negative, vae, request: ShotRequest):
         width=request.width,
         height=request.height,
         length=request.length,
+        end=request.end,
     )
     values = {
         "concat_latent_image": shot.latents,  # raw: the host normalises
@@ -135,6 +148,7 @@ class M2VConditioning(io.ComfyNode):
                 *size_inputs(),
                 seed_input(),
                 continuity_input(),
+                end_image_input(),
             ],
             outputs=[
                 io.Conditioning.Output(
@@ -178,6 +192,7 @@ class M2VConditioning(io.ComfyNode):
         shot=None,
         previous_frames=None,
         start_image=None,
+        end_image=None,
     ):
         require_vae(vae)
         request = request_from_inputs(
@@ -185,6 +200,7 @@ class M2VConditioning(io.ComfyNode):
             shot=shot,
             previous_frames=previous_frames,
             start_image=start_image,
+            end_image=end_image,
             width=width,
             height=height,
             length=length,

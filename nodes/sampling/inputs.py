@@ -43,6 +43,17 @@ def shot_inputs() -> list:
     ]
 
 
+def end_image_input():
+    """The shot's last frame, for a shot that brings none of its own."""
+    return io.Image.Input(
+        "end_image",
+        optional=True,
+        tooltip="A picture to use as the shot's last frame (first-last-frame, with memory). The "
+        "shot's own end_image, from the script or from Shot Loop Open, comes over shot and wins; "
+        "this one is for shots without, in a loop for all of them.",
+    )
+
+
 def size_inputs() -> list:
     """Size, length and size rule."""
     return [

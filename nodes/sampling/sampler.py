@@ -43,6 +43,7 @@ from .inputs import (
     check_typed_size,
     continuity_input,
     denoise_input,
+    end_image_input,
     refresh_inputs,
     seed_input,
     shift_input,
@@ -285,6 +286,7 @@ class M2VSampler(io.ComfyNode):
                     "the LoRA was trained with.",
                 ),
                 *refresh_inputs(),
+                end_image_input(),
             ],
             outputs=[
                 io.Latent.Output(
@@ -306,7 +308,7 @@ class M2VSampler(io.ComfyNode):
         t2v_low=None, bank=None, shot=None, previous_frames=None, start_image=None,
         cfg_low=RELEASED.cfg_low, shift=RELEASED.shift, boundary=RELEASED.boundary,
         denoise=RELEASED.denoise, rope_shift=RELEASED.rope_shift, memory_refresh=EXACT,
-        refresh_steps="",
+        refresh_steps="", end_image=None,
     ):  # fmt: skip
         recipe = Recipe(
             steps=steps, cfg=cfg, cfg_low=cfg_low, shift=shift, boundary=boundary,
@@ -321,6 +323,7 @@ class M2VSampler(io.ComfyNode):
             require_text(conditioning, model_high, name)
         request = request_from_inputs(
             bank=bank, shot=shot, previous_frames=previous_frames, start_image=start_image,
+            end_image=end_image,
             width=width, height=height, length=length, size_rule=size_rule, seed=seed,
             continuity=continuity,
         )  # fmt: skip

@@ -154,6 +154,11 @@ def _check_scripts(options: argparse.Namespace) -> None:
                 f"{script} names start images, which only one of the compared systems may use; "
                 "take them out of the script and pass them with --start-images"
             )
+        if any(shot.end_image for shot in story.shots):
+            raise ValueError(
+                f"{script} names end images, which the compared systems do not share; take them "
+                "out of the script"
+            )
         if options.start_images:
             from_folder(_start_images(options, script), story)
         if options.references:

@@ -26,7 +26,7 @@ from ..memory.bank import MemoryBank, start_bank
 from ..memory.bank_folder import load_bank
 from ..memory.policies import BY_NAMES, POLICIES
 from ..sampling.recipe import Recipe
-from ..sampling.start_images import from_folder
+from ..sampling.start_images import from_folder, pictures_of
 from ..script.numbers import parse_ranges
 from ..script.reader import load_story
 from ..script.story import Story
@@ -333,7 +333,10 @@ def _work(options: argparse.Namespace, story: Story, engine: Engine) -> StoryRun
     pictures = from_folder(options.start_images, story) if options.start_images else {}
     own = {shot.index: folder / shot.start_image for shot in story.shots if shot.start_image}
     pictures |= {index: read_picture(path) for index, path in own.items()}
+    ends = {shot.index: folder / shot.end_image for shot in story.shots if shot.end_image}
+    ends = {index: read_picture(path) for index, path in ends.items()}
     return StoryRun(
         story, settings, engine, models, _opening(options, story), references, pictures,
         may_keep_sampler=not options.tiny and "sampler" not in options.given,
+        end_images=pictures_of(ends),
     )  # fmt: skip

@@ -134,6 +134,8 @@ def _describe(story: Story, shot: Shot) -> str:
         del described["promote"]
     if not shot.start_image:
         del described["start_image"]  # of results that were made before scripts had one
+    if not shot.end_image:
+        del described["end_image"]
     if shot.cut:
         del described["continuity"]
     return digest_of([story.name, story.prompt_of(shot), described])

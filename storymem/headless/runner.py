@@ -32,10 +32,16 @@ from ..loop.shot_memory import ShotMemory
 from ..loop.shot_store import ShotResult, ShotStore
 from ..loop.shots import finish_shot, list_steps, lock_warnings, summarise_steps, way_of
 from ..memory.bank import MemoryBank
+from ..memory.picture import Picture
 from ..memory.policies import memory_warnings
 from ..sampling.conditioning import check_size, latent_frames
 from ..sampling.recipe import Recipe
-from ..sampling.request import SIZE_RULES, request_shot
+from ..sampling.request import (
+    SHORTEST_WITH_END,
+    SIZE_RULES,
+    request_shot,
+    too_short_to_end,
+)
 from ..sampling.rope import check_reach
 from ..script.fields import MAX_SEED
 from ..script.story import Story
@@ -122,6 +128,7 @@ class StoryRun:
         start_images: Mapping[int, torch.Tensor] | None = None,
         progress: Callable[[Step, int, int], None] | None = None,
         may_keep_sampler: bool = False,  # nobody chose one: finished shots decide
+        end_images: Mapping[int, Picture] | None = None,
     ):
         settings.check()
         if settings.has_memory:
@@ -149,6 +156,7 @@ class StoryRun:
             {name: read_picture(path) for name, path in references.items()},
             start_images or {},
             embedder,
+            end_images=end_images or {},
         )
 
     def plan(self) -> list[Step]:
@@ -183,6 +191,7 @@ class StoryRun:
         for step in steps:
             check_size(made.width, made.height, self._length(step))
             self._check_given_frames(step)
+            self._check_end(step)
             self._check_positions(step)
         self.clock = start_clock(self.loop, steps, made, self.engine, film.shots)
         todo = any(step.record is None for step in steps)
@@ -237,6 +246,12 @@ class StoryRun:
                 f"{shot} continues from the last {given} frames of the shot before it, but that "
                 f"one has only {left}; make it longer, or choose last_frame"
             )
+
+    def _check_end(self, step: Step) -> None:
+        """Raise ValueError for a shot to be made that is too short to end with its picture."""
+        length = self._length(step)
+        if step.record is None and step.plan.end is not None and length < SHORTEST_WITH_END:
+            raise ValueError(f"{step.plan.shot}: {too_short_to_end(length)}")
 
     def _check_positions(self, step: Step) -> None:
         """Raise ValueError for a shot to be made that might see more memory than positions reach.
@@ -349,6 +364,7 @@ class StoryRun:
                 width=request.width,
                 height=request.height,
                 length=request.length,
+                end=request.end,
             )
             condition = lay_out_condition(conditioning, engine.vae.normalise)
         memory_frames = len(request.memory)

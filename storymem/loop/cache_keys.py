@@ -10,7 +10,7 @@ known as soon as the shot before is finished.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from ..files.hashing import digest_of
 from ..memory.bank import MemoryBank
@@ -26,20 +26,22 @@ from .plan import Loop
 from .shot_memory import ShotMemory
 
 # Of a shot, what is told otherwise or shows in no pixel: the mode says how it begins, its
-# references and its start image count by their pictures, scene and number name its file.
+# references, its start and its end image count by their pictures, scene and number name its file.
 NO_PIXELS = (
     "scene", "number", "cut", "continuity", "references", "first_frame_prompt", "lock",
-    "row", "take", "start_image", "remember", "promote", "audio", "dialogue", "subtitle",
+    "row", "take", "start_image", "end_image", "remember", "promote", "audio", "dialogue", "subtitle",
 )  # fmt: skip
 READS_DIALOGUE = "reads dialogue"  # in the text of a body whose pictures depend on what is said
+END = "end "  # begins what ``shot_pictures`` says of a picture that a shot ends with
 
 
 def own_key(loop: Loop, plan: ShotPlan) -> str:
     """Hash of what a shot is, without what came before it."""
-    described = asdict(plan)
+    described = asdict(replace(plan, end=None))
     for name in NO_PIXELS:
         del described["shot"][name]
-    described.pop("has_start")
+    for name in ("has_start", "end"):
+        del described[name]
     described["shot"] = inputs_that_count("Shot", described["shot"])
     if plan.draft:  # how many frames it may see counts by those that it does see
         del described["draft"]["max_frames"]
@@ -53,11 +55,13 @@ def own_key(loop: Loop, plan: ShotPlan) -> str:
 
 def shot_pictures(loop: Loop, plan: ShotPlan) -> list[str]:
     """Who the pictures are that a shot brings: its reference images, what is promoted to its
-    memory, then its start image."""
+    memory, then its start image and its end image."""
     pictures = [loop.reference_digests[name] for name in plan.shot.references]
     pictures += [f"promoted {frame.digest}" for frame in loop.promoted.get(plan.shot.index, ())]
     if plan.has_start:
         pictures.append(f"start {MemoryFrame(loop.start_images[plan.shot.index]).digest}")
+    if plan.end is not None:
+        pictures.append(f"{END}{plan.end.digest}")
     return pictures
 
 

@@ -67,8 +67,8 @@ NEUTRAL: dict[str, dict[str, object]] = {
     },
     "StoryMemTinyTextEncoder": {"negative_prompt": ""},
     "StoryMemWriteStory": {"answer": "", "temperature": 0.7, "max_length": 0},
-    "Shot": {"take": "", "remember": (), "promote": ()},
-    "ShotPlan": {"draft": None},
+    "Shot": {"take": "", "remember": (), "promote": (), "end_image": ""},
+    "ShotPlan": {"draft": None, "end": None},
     "RunSettings": {},
     "Recipe": {
         "scheduler": "simple",

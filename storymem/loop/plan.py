@@ -14,6 +14,7 @@ from ..memory.bank import MemoryBank
 from ..memory.edits import NO_EDITS
 from ..memory.embedders import Embedder
 from ..memory.frame import MemoryFrame
+from ..memory.picture import Picture
 from ..sampling.continuity import LOOP_CONTINUITY, ShotPlan, choose_mode
 from ..sampling.draft import Draft
 from ..script.story import LENGTH_OF_AUDIO, Shot, Story
@@ -150,6 +151,8 @@ class Loop:
     notes: tuple[str, ...] = ()  # what the artist should know of it before the first shot
     # Frames that a sound file lasts, by index of the shot whose length is its own.
     sound_frames: Mapping[int, int] = field(default_factory=dict)
+    # Pictures that shots end with, by index of the shot.
+    end_images: Mapping[int, Picture] = field(default_factory=dict)
 
     @cached_property
     def reference_digests(self) -> dict[str, str]:
@@ -169,10 +172,11 @@ def plan_shot(
     *,
     has_previous: bool,
     has_start: bool = False,
+    end: Picture | None = None,
 ) -> ShotPlan:
     """What the body is told about a shot: prompt, negative prompt, mode and seed are decided
     here. A shot that has a start image begins with that, and so with a cut; so does every still,
-    which shows the one before it by memory alone."""
+    which shows the one before it by memory alone, and has no last frame to be given."""
     if settings.continuity not in LOOP_CONTINUITY:
         raise ValueError(
             f"continuity must be one of {', '.join(LOOP_CONTINUITY)}, but it is "
@@ -184,19 +188,21 @@ def plan_shot(
         seed = int(digest_of(["take", settings.take, shot.index, shot.seed])[:8], 16)
         shot = replace(shot, seed=seed)
     draft = settings.draft
-    has_previous = has_previous and not has_start and not (draft and draft.is_stills)
+    is_still = draft is not None and draft.is_stills
+    has_previous = has_previous and not has_start and not is_still
     mode = choose_mode(shot, settings.continuity, has_previous=has_previous)
-    return ShotPlan(shot, story.name, story.prompt_of(shot), mode, has_start, draft)
+    end = None if is_still else end
+    return ShotPlan(shot, story.name, story.prompt_of(shot), mode, has_start, draft, end)
 
 
 def plan_in(loop: Loop, shot: Shot, *, has_previous: bool) -> ShotPlan:
-    """``plan_shot`` of a shot of a loop, which knows which of its shots have start images, and how
-    long those are that last as long as their sound: it is heard while the shot's own frames are
+    """``plan_shot`` of a shot of a loop, which knows which of its shots have start and end images, and
+    how long those are that last as long as their sound: it is heard while the shot's own frames are
     seen, and not with those that repeat the shot before."""
     has_start = shot.index in loop.start_images
     shot = replace(shot, seed=loop.seeds.get(shot.index, shot.seed))
     how = {"has_previous": has_previous, "has_start": has_start}
-    plan = plan_shot(loop.story, loop.settings, shot, **how)
+    plan = plan_shot(loop.story, loop.settings, shot, **how, end=loop.end_images.get(shot.index))
     if shot.length != LENGTH_OF_AUDIO:
         return plan
     length = next_length(loop.sound_frames[shot.index] + plan.overlap_frames)

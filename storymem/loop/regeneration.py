@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from ..files.hashing import digest_of
 from ..files.messages import listed
 from ..script.cast import strip_mentions
-from .cache_keys import telling_facts
+from .cache_keys import END, telling_facts
 from .changed_inputs import BodyNames, body_changes, changed
 from .passes import DRAFT_FACT
 from .plan import Loop, Step
@@ -146,14 +146,23 @@ def _shot_changes(loop: Loop, step: Step, facts: Mapping) -> list[str]:
     for name in ("length", "lora_strength"):
         if facts.get(name, now[name]) != now[name]:
             found.append(changed(f"its {name}", facts[name], now[name]))
-    if facts.get("pictures", now["pictures"]) != now["pictures"]:
-        found.append("its reference images or its start image changed")
+    found += _picture_changes(facts.get("pictures", now["pictures"]), now["pictures"])
     if "memory" in facts and facts.get("text") != now.get("text"):
         way = "text" if "text" in now else "weights"
         found.append(f"parentheses in its text are read as {way} now")
     elif "memory" not in facts and "text" in now and facts.get("own") != step.own:
         found.append("parentheses in its text were weights and are text now")
     return found if facts.get("own") != step.own else found + _memory_changes(step, facts, now)
+
+
+def _picture_changes(old: Sequence[str], new: Sequence[str]) -> list[str]:
+    """Which of a shot's own pictures are others, by what ``shot_pictures`` says of them."""
+    ends, others = (
+        [[one for one in pictures if str(one).startswith(END) is is_end] for pictures in (old, new)]
+        for is_end in (True, False)
+    )
+    found = ["its reference images or its start image changed"] if others[0] != others[1] else []
+    return found + (["its end image changed"] if ends[0] != ends[1] else [])
 
 
 def _character(prompt: str, own: str) -> str:

@@ -1,7 +1,9 @@
 """What the model is told about memory and given frames: sizes, latents and mask (paper 3.3).
 
-Memory comes first on the time axis. ``encode`` is the VAE as a callable: one video
-``[T, H, W, 3]`` in, raw (not normalised) latents ``[1, 16, F, H/8, W/8]`` out.
+Memory comes first on the time axis. A latent frame after the first holds four pixel frames, and the
+mask has a channel for each of them, as Wan reads it; where all four are alike, one channel stands
+for them. ``encode`` is the VAE as a callable: one video ``[T, H, W, 3]`` in, raw (not normalised)
+latents ``[1, 16, F, H/8, W/8]`` out.
 """
 
 from __future__ import annotations
@@ -108,7 +110,11 @@ class LatentCache:
 
 @dataclass(frozen=True)
 class ShotConditioning:
-    """``latents [1, 16, M+F, h, w]`` (raw) and ``mask [1, 1, M+F, h, w]``, 1 where known."""
+    """``latents [1, 16, M+F, h, w]`` (raw) and ``mask``, 1 where known.
+
+    The mask is ``[1, 1, M+F, h, w]`` where the four channels of every latent frame are alike, and
+    ``[1, 4, M+F, h, w]`` for a shot whose last frame is given.
+    """
 
     latents: torch.Tensor
     mask: torch.Tensor
@@ -138,12 +144,18 @@ class ShotEncoder:
         width: int,
         height: int,
         length: int,
+        end: torch.Tensor | None = None,
     ) -> ShotConditioning:
-        """Condition a shot on memory frames and on its first frames.
+        """Condition a shot on memory frames, on its first frames and on its last one.
 
         ``given``: ``[1, H, W, 3]`` (MI2V, start image), ``[5, H, W, 3]`` (MM2V), ``None`` (M2V).
         The released MI2V overwrites the first frame's latents with grey while the mask still says
         "known"; here the latents are those of the frame.
+
+        ``end``: ``[1, H, W, 3]``, the shot's last frame. It is the last pixel frame of the video
+        that the VAE encodes, all between being grey. Of the last latent frame, which holds the
+        video's last four pixel frames, the mask's channels are unknown, unknown, unknown, known:
+        as Wan's first-last-frame conditioning has it. Memory stands before all of that, unchanged.
         """
         check_size(width, height, length)
         given_count = 0 if given is None else given.shape[0]
@@ -151,17 +163,27 @@ class ShotEncoder:
             raise ValueError(
                 f"length is {length} frames, but {given_count} frames are given already"
             )
+        if end is not None and length <= max(given_count, 1):
+            raise ValueError(
+                f"length is {length} frames, which leaves no room for a last frame beside the first"
+            )
         parts = [self._memory(frame, width, height) for frame in memory]
-        if given is None:
+        if given is None and end is None:
             parts.append(self._grey(width, height, length))
         else:
             video = torch.full((length, height, width, 3), GREY)
-            video[:given_count] = resize_frames(given.cpu(), width, height)
+            if given is not None:
+                video[:given_count] = resize_frames(given.cpu(), width, height)
+            if end is not None:
+                video[-1:] = resize_frames(end.cpu(), width, height)
             parts.append(self._video(video))
         latents = torch.cat([part.cpu().float() for part in parts], dim=2)
         mask = torch.zeros(1, 1, *latents.shape[2:])
         known = latent_frames(given_count) if given_count else 0
         mask[:, :, : len(memory) + known] = 1
+        if end is not None:
+            mask = mask.repeat(1, TIME_STRIDE, 1, 1, 1)
+            mask[:, -1, -1] = 1  # of the last four pixel frames, the last
         return ShotConditioning(latents, mask, len(memory))
 
     def _memory(self, frame: MemoryFrame, width: int, height: int) -> torch.Tensor:

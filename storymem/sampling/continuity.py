@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
+from ..memory.picture import Picture
 from ..script.continuity import CONTINUED, MODE_OF_CONTINUITY, Mode
 from ..script.story import Shot
 from .draft import Draft
@@ -25,6 +26,8 @@ class ShotPlan:
     mode: Mode = "m2v"
     has_start: bool = False  # whether it begins from a picture of its own
     draft: Draft | None = None  # what the pass before the film sets; None: the film
+    # The picture that it ends with, if it has one; compared by the loop's key alone.
+    end: Picture | None = field(default=None, compare=False, repr=False)
 
     @property
     def overlap_frames(self) -> int:

@@ -11,10 +11,18 @@ from dataclasses import dataclass
 import torch
 
 from ..memory.frame import MemoryFrame
-from .conditioning import LATENT_CHANNELS, VAE_STRIDE, check_size, fit_size, latent_frames
+from .conditioning import (
+    LATENT_CHANNELS,
+    TIME_STRIDE,
+    VAE_STRIDE,
+    check_size,
+    fit_size,
+    latent_frames,
+)
 from .continuity import ShotPlan, resolve_mode, take_overlap_frames
 
 SIZE_RULES = ("exact", "memory_aspect")
+SHORTEST_WITH_END = TIME_STRIDE + 1  # pixel frames: two latent frames, the first and the last
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,7 @@ class ShotRequest:
     height: int
     length: int  # pixel frames, given ones included
     seed: int
+    end: torch.Tensor | None = None  # [1, H, W, 3]: the shot's last frame
 
     @property
     def latent_shape(self) -> list[int]:
@@ -37,7 +46,7 @@ class ShotRequest:
     @property
     def is_from_text(self) -> bool:
         """Whether nothing but the prompt says what the shot looks like."""
-        return not self.memory and self.given is None
+        return not self.memory and self.given is None and self.end is None
 
 
 def request_shot(
@@ -52,6 +61,7 @@ def request_shot(
     size_rule: str,
     seed: int,
     continuity: str = "auto",
+    end_image: torch.Tensor | None = None,
 ) -> ShotRequest:
     """Check what a shot is made from, and settle mode, size, length and seed.
 
@@ -63,10 +73,13 @@ def request_shot(
         start_image: ``[1, H, W, 3]``. One that is there for a whole story begins its first shot
             only, unless the shot has it for its own (``has_start``) or ``continuity`` is ``cut``.
         width: pixels, like ``height``; both keep their area under the size rule ``memory_aspect``,
-            which takes the aspect of the first given frame, else of the first memory frame.
+            which takes the aspect of the first given frame, else of the last one, else of the first
+            memory frame.
         length: pixel frames.
         size_rule: one of ``SIZE_RULES``.
         seed: base seed (see ``ShotPlan.seed``).
+        end_image: ``[1, H, W, 3]``, the last frame of a shot that brings none of its own
+            (``ShotPlan.end``). A still has no last frame, and ignores it.
 
     Raises:
         ValueError: in the artist's words, for whatever does not fit together.
@@ -82,7 +95,7 @@ def request_shot(
                 "them; connect one, or set continuity to cut to begin with start_image"
             )
     elif start_image is not None and _begins_with_image(shot, continuity):
-        given = _require_one_image(start_image)
+        given = _require_one_image(start_image, "start_image")
     if shot is not None and shot.shot.length is not None:
         length = shot.shot.length
     if shot is not None and shot.draft is not None:
@@ -94,11 +107,46 @@ def request_shot(
             f"length is {length}, but the first {continued} frames repeat the previous shot and "
             f"come off afterwards, so nothing would be left; set length to {continued + 4} or more"
         )
-    if size_rule == "memory_aspect" and (given is not None or memory):
-        source = given[0] if given is not None else memory[0].image
+    end = end_frame(shot, end_image, length)
+    if size_rule == "memory_aspect" and (given is not None or end is not None or memory):
+        frames = given if given is not None else end
+        source = frames[0] if frames is not None else memory[0].image
         height, width = fit_size(source.shape[0], source.shape[1], width * height)
     seed = shot.seed(seed) if shot is not None else seed
-    return ShotRequest(tuple(memory), given, width, height, length, seed)
+    return ShotRequest(tuple(memory), given, width, height, length, seed, end)
+
+
+def end_frame(
+    shot: ShotPlan | None, end_image: torch.Tensor | None, length: int
+) -> torch.Tensor | None:
+    """The last frame of a shot as it was asked for, float ``[1, H, W, 3]``; ``None`` for none.
+
+    Args:
+        shot: one with a last frame of its own has that; a still has none.
+        end_image: ``[1, H, W, 3]``, of shots without.
+        length: pixel frames.
+
+    Raises:
+        ValueError: for a length of one frame, which is the first, and for more pictures than one.
+    """
+    if shot is not None and shot.draft is not None and shot.draft.is_stills:
+        return None
+    if shot is not None and shot.end is not None:
+        end_image = shot.end.pixels[None].float() / 255
+    if end_image is None:
+        return None
+    if length < SHORTEST_WITH_END:
+        raise ValueError(too_short_to_end(length))
+    return _require_one_image(end_image, "end_image")
+
+
+def too_short_to_end(length: int) -> str:
+    """What an artist is told of a shot with a last frame of its own that has no room for it."""
+    return (
+        f"length is {length}, but a shot that ends with a picture (end_image) needs at least "
+        f"{SHORTEST_WITH_END} frames: with {length} the last frame is the first; set length to "
+        f"{SHORTEST_WITH_END} or more, or take end_image away"
+    )
 
 
 def _begins_with_image(shot: ShotPlan | None, continuity: str) -> bool:
@@ -106,13 +154,14 @@ def _begins_with_image(shot: ShotPlan | None, continuity: str) -> bool:
     return shot is None or shot.shot.index == 0 or shot.has_start or continuity == "cut"
 
 
-def _require_one_image(image: torch.Tensor) -> torch.Tensor:
+def _require_one_image(image: torch.Tensor, name: str) -> torch.Tensor:
     if image.shape[0] != 1:
+        instead = ", or connect a clip to previous_frames to continue it"
         raise ValueError(
-            f"start_image must be one picture, but it holds {image.shape[0]}; pick one, or connect "
-            "a clip to previous_frames to continue it"
+            f"{name} must be one picture, but it holds {image.shape[0]}; pick one"
+            f"{instead if name == 'start_image' else ''}"
         )
-    _require_finite(image, "start_image")
+    _require_finite(image, name)
     return image
 
 

@@ -13,14 +13,20 @@ from pathlib import Path
 import torch
 
 from ..files.images import PICTURE_SUFFIXES, find_pictures, read_picture, to_uint8
+from ..memory.picture import Picture
 from ..script.story import Story
 
 # Of a shot's picture: its label such as 01_02, and what ComfyUI's Save Image puts after a prefix.
 NAME = re.compile(r"(?:shot_)?(?P<label>[0-9]{1,7}_[0-9]{1,7})(?:_(?P<count>[0-9]{5,9})_)?", re.I)
 
 
-def from_batch(images: torch.Tensor, story: Story) -> dict[int, torch.Tensor]:
+def from_batch(
+    images: torch.Tensor, story: Story, given: str = "start_images"
+) -> dict[int, torch.Tensor]:
     """``[N, H, W, 3 or 4]`` in [0, 1], one for each shot in order, as ``uint8`` by shot index.
+
+    Args:
+        given: name of the input, for the message.
 
     Raises:
         ValueError: for another number of pictures, or pixels that are no numbers.
@@ -28,10 +34,10 @@ def from_batch(images: torch.Tensor, story: Story) -> dict[int, torch.Tensor]:
     count = len(story.shots)
     if len(images) != count:
         raise ValueError(
-            f"start_images holds {len(images)} pictures, but the story '{story.name}' has {count} "
+            f"{given} holds {len(images)} pictures, but the story '{story.name}' has {count} "
             "shots; give one picture for each shot, in order, or connect nothing"
         )
-    return dict(enumerate(to_uint8(images, "start_images")))
+    return dict(enumerate(to_uint8(images, given)))
 
 
 def from_folder(folder: Path, story: Story) -> dict[int, torch.Tensor]:
@@ -69,6 +75,11 @@ def as_batch(images: Mapping[int, torch.Tensor], story: Story) -> torch.Tensor:
                 f"{first[1]}x{first[0]}; make all of one size"
             )
     return torch.stack([images[i] for i in range(len(images))]).float() / 255
+
+
+def pictures_of(images: Mapping[int, torch.Tensor]) -> dict[int, Picture]:
+    """Pictures by shot index as values of a shot's plan, which know who they are."""
+    return {index: Picture(image) for index, image in images.items()}
 
 
 def _pictures_by_label(folder: Path) -> dict[str, Path]:

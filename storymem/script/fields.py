@@ -198,7 +198,7 @@ def _check_promote(value, where: str) -> tuple[Promoted, ...]:
         raise ScriptError(f"{where} {error}") from None
 
 
-def _check_start_image(value, where: str) -> str:
+def _check_one_image(value, where: str) -> str:
     if not isinstance(value, str):
         raise ScriptError(
             f"{where} must be one image file name of the input folder, but it is {shown(value)}"
@@ -241,7 +241,8 @@ SHOT_FIELDS: dict[str, ShotField] = {
     "continuity": ShotField("continuity", _check_continuity),
     "lora_strength": ShotField("lora_strength", _check_strength),
     "reference_images": ShotField("references", _check_references),
-    "start_image": ShotField("start_image", _check_start_image),
+    "start_image": ShotField("start_image", _check_one_image),
+    "end_image": ShotField("end_image", _check_one_image),
     "remember": ShotField("remember", _check_remember),
     "audio": ShotField("audio", _check_audio),
     "dialogue": ShotField("dialogue", _check_dialogue),

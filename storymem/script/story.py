@@ -39,6 +39,7 @@ class Shot:
     row: str = ""  # id of the row, as the story editor gives it to a locked shot
     take: str = ""  # the finished result to use, whatever changed: its key, or how that begins
     start_image: str = ""  # image file in the host's input folder: the shot's first frame
+    end_image: str = ""  # likewise: the shot's last frame
     promote: tuple[Promoted, ...] = ()  # what it takes over from a pass before the film
     remember: tuple[Remembered, ...] = ()  # whom and what its frames are kept for, how long
     audio: str = ""  # sound file in the host's input folder

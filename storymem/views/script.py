@@ -92,6 +92,7 @@ def _view_row(row: Row) -> dict:
         "audio": row.fields.get("audio", ""),
         "dialogue": _dialogue_text(row.fields.get("dialogue", [])),
         "subtitle": row.fields.get("subtitle", ""),
+        "end_image": row.fields.get("end_image", ""),
         "promote": _promote_text(row.fields.get("promote")),
         "remember": written(read_remembered(row.fields.get("remember", []))),
         "first_frame_prompt": row.fields.get("first_frame_prompt", ""),

@@ -37,6 +37,7 @@ TOLD = {  # where the sentences are: in these functions, or in the whole file
     "storymem/film/shown_shots.py": ("read_frame", "_first", "shown_shots"),
     "storymem/views/draft_frames.py": (),
     "nodes/memory/rehearsal.py": ("make_rehearsal", "pass_folder"),
+    "nodes/loop/end_images.py": (), "storymem/sampling/request.py": ("too_short_to_end",),
 }  # fmt: skip
 PARTS = {  # what is in the middle of a sentence
     "USED_ONLY_BY_WIRE[kind]": ["the keyframes are", "what it keeps is", "the matched frames are"],
@@ -57,7 +58,7 @@ PARTS = {  # what is in the middle of a sentence
     "counted(len(prompts), 'shot')": ["3 shots"],
     "words[0]": ["locked"], "words[1]": ["unlock it"], "are": ["shot 2 is", "shots 2, 3 are"],
     "they": ["it was", "they were"], "them": ["it", "them"], "shot.index + 1": ["3"],
-    "kind": ["start", "reference"], "has": ["has", "have"], "is_cut": ["is", "are"],
+    "kind": ["start", "end", "reference"], "has": ["has", "have"], "is_cut": ["is", "are"],
     "shots": ["shots 1, 2", "shot 1"], "form": ["look like"], "which": ["shot 2"],
     "name": ["redo_shots"], "told": [],
 }  # fmt: skip
@@ -125,7 +126,7 @@ def told(tmp_path_factory) -> dict[str, str]:
     if shutil.which("node") is None:
         pytest.skip("needs node")
     folder = tmp_path_factory.mktemp("told")
-    for name in ("server_text", "notice_texts", "told_texts"):
+    for name in ("server_text", "notice_texts", "told_texts", "continue_texts"):
         code = (SHARED / f"{name}.js").read_text(encoding="utf-8")
         (folder / f"{name}.mjs").write_text(code.replace('.js"', '.mjs"'), encoding="utf-8")
     (folder / "texts.mjs").write_text('export const language = () => "zh";')

@@ -40,6 +40,7 @@ def test_every_field_goes_where_the_shot_keeps_it():
         "lora_strength": "lora_strength",
         "reference_images": "references",
         "start_image": "start_image",
+        "end_image": "end_image",
         "remember": "remember",
         "audio": "audio",
         "dialogue": "dialogue",

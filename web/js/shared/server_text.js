@@ -1,4 +1,5 @@
 /** The server's sentences in the page's language: it says them in English, for the log as well. */
+import { CONTINUE_TEXTS } from "./continue_texts.js";
 import { NOTICE_TEXTS } from "./notice_texts.js";
 import { language } from "./texts.js";
 import { TOLD_TEXTS } from "./told_texts.js";
@@ -39,7 +40,7 @@ function valueText(value) {
 }
 
 function sentence(text) {
-  patterns ??= [...NOTICE_TEXTS, ...TOLD_TEXTS].map(([english, chinese]) => [patternOf(english), chinese]);
+  patterns ??= [...NOTICE_TEXTS, ...TOLD_TEXTS, ...CONTINUE_TEXTS].map(([english, chinese]) => [patternOf(english), chinese]);
   for (const [pattern, chinese] of patterns) {
     const values = pattern.exec(text)?.groups;
     if (values || pattern.test(text)) {
