@@ -26,10 +26,12 @@ from .plan import Loop
 from .shot_memory import ShotMemory
 
 # Of a shot, what is told otherwise or shows in no pixel: the mode says how it begins, its
-# references, its start and its end image count by their pictures, scene and number name its file.
+# references, its start and its end image count by their pictures, its LoRAs by their files, scene
+# and number name its file, and its sound is not in its pictures.
 NO_PIXELS = (
-    "scene", "number", "cut", "continuity", "references", "first_frame_prompt", "lock",
-    "row", "take", "start_image", "end_image", "remember", "promote", "audio", "dialogue", "subtitle",
+    "scene", "number", "cut", "continuity", "references", "first_frame_prompt", "lock", "row",
+    "take", "start_image", "end_image", "remember", "promote", "loras", "audio", "dialogue",
+    "subtitle",
 )  # fmt: skip
 READS_DIALOGUE = "reads dialogue"  # in the text of a body whose pictures depend on what is said
 END = "end "  # begins what ``shot_pictures`` says of a picture that a shot ends with

@@ -67,7 +67,7 @@ NEUTRAL: dict[str, dict[str, object]] = {
     },
     "StoryMemTinyTextEncoder": {"negative_prompt": ""},
     "StoryMemWriteStory": {"answer": "", "temperature": 0.7, "max_length": 0},
-    "Shot": {"take": "", "remember": (), "promote": (), "end_image": ""},
+    "Shot": {"take": "", "remember": (), "promote": (), "end_image": "", "loras": ()},
     "ShotPlan": {"draft": None, "end": None},
     "RunSettings": {},
     "Recipe": {

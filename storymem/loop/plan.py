@@ -196,8 +196,8 @@ def plan_shot(
 
 
 def plan_in(loop: Loop, shot: Shot, *, has_previous: bool) -> ShotPlan:
-    """``plan_shot`` of a shot of a loop, which knows which of its shots have start and end images, and
-    how long those are that last as long as their sound: it is heard while the shot's own frames are
+    """``plan_shot`` of a shot of a loop, which knows the start and end images of its shots, and how
+    long those are that last as long as their sound: it is heard while the shot's own frames are
     seen, and not with those that repeat the shot before."""
     has_start = shot.index in loop.start_images
     shot = replace(shot, seed=loop.seeds.get(shot.index, shot.seed))

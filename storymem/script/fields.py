@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ..files.messages import shown
 from .continuity import CONTINUED
 from .dialogue import DialogueError, Line, read_dialogue
+from .loras import LoraError, ShotLora, read_loras
 from .promoted import Promoted, PromoteError, read_promote
 from .remembered import Remembered, RememberError, read_remembered
 from .story import LENGTH_OF_AUDIO
@@ -198,6 +199,13 @@ def _check_promote(value, where: str) -> tuple[Promoted, ...]:
         raise ScriptError(f"{where} {error}") from None
 
 
+def _check_loras(value, where: str) -> tuple[ShotLora, ...]:
+    try:
+        return read_loras(value)
+    except LoraError as error:
+        raise ScriptError(f"{where} {error}") from None
+
+
 def _check_one_image(value, where: str) -> str:
     if not isinstance(value, str):
         raise ScriptError(
@@ -240,6 +248,7 @@ SHOT_FIELDS: dict[str, ShotField] = {
     "negative_prompt": ShotField("negative", check_words),
     "continuity": ShotField("continuity", _check_continuity),
     "lora_strength": ShotField("lora_strength", _check_strength),
+    "loras": ShotField("loras", _check_loras),
     "reference_images": ShotField("references", _check_references),
     "start_image": ShotField("start_image", _check_one_image),
     "end_image": ShotField("end_image", _check_one_image),
@@ -253,7 +262,7 @@ SHOT_FIELDS: dict[str, ShotField] = {
     "use_take": ShotField("take", _check_take),
 }
 STORY_FIELDS = ("character",)
-LISTS = ("reference_images", "remember")  # whose value for one shot is a list
+LISTS = ("reference_images", "remember", "loras")  # whose value for one shot is a list
 
 
 def row_id(fields: Mapping) -> str:

@@ -31,6 +31,7 @@ from .fields import (
     row_id,
     without_id,
 )
+from .loras import Levels
 from .persons import cast_of, is_read, persons_of, tell_unused, unused
 from .plain_text import parse_plain
 from .readings import find_doubts
@@ -286,8 +287,8 @@ def _shot_value(
     key: str, own: Mapping, scene: Mapping, story: Mapping, i: int, where: str, is_listed: bool
 ):
     """The value of an optional field for shot ``i``: its own, else the scene's (which may list one
-    per shot), else the story's."""
-    if own.get(key) is not None:
+    per shot), else the story's. LoRAs add up."""
+    if own.get(key) is not None and key != "loras":
         return own[key]
     value = scene.get(key)
     if is_listed:
@@ -298,6 +299,9 @@ def _shot_value(
                 "each prompt (null for none)"
             )
         value = value[i]
+    if key == "loras":
+        levels = [story.get(key), value, own.get(key)]
+        return Levels(level for level in levels if level is not None) or None
     return story.get(key) if value is None else value
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ..files.messages import reason_of, shown
 from . import dialogue as dialogues
-from . import promoted
+from . import loras, promoted
 from .fields import SHOT_FIELDS, STORY_FIELDS, ScriptError
 from .plain_text import SEPARATOR, parse_plain, split_tags
 from .reader import SCENE_FIELDS, load_story
@@ -139,8 +139,8 @@ def _fields(shot) -> dict:
 def _as_json(key: str, values: tuple) -> list | dict:
     if key == "promote":
         return promoted.as_object(values)
-    of_entries = (Remembered, dialogues.Line)
-    return [value.as_json() if isinstance(value, of_entries) else value for value in values]
+    has_form = (Remembered, dialogues.Line, loras.ShotLora)
+    return [value.as_json() if isinstance(value, has_form) else value for value in values]
 
 
 def _others(data: Mapping, known) -> dict:
@@ -291,7 +291,19 @@ def _promoted(value) -> str:
         return value if isinstance(value, str) else ""
 
 
-SHORT = {"remember": _remembered, "promote": _promoted}  # fields that one line can say
+def _loras(value) -> str:
+    """LoRAs on one line; empty where that would not read back."""
+    try:
+        return loras.written(loras.read_loras(value))
+    except loras.LoraError:
+        return value if isinstance(value, str) else ""
+
+
+SHORT = {
+    "remember": _remembered,
+    "promote": _promoted,
+    "loras": _loras,
+}  # fields that one line can say
 
 
 def _exact(key: str, value) -> str:

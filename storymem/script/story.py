@@ -8,6 +8,7 @@ from functools import cached_property
 from ..files.messages import counted, listed, short
 from .cast import MAX_NAMES, handles_of, named_in, names_of, speak_names
 from .dialogue import Line, spoken
+from .loras import ShotLora
 from .promoted import Promoted
 from .remembered import Remembered
 
@@ -45,6 +46,7 @@ class Shot:
     audio: str = ""  # sound file in the host's input folder
     dialogue: tuple[Line, ...] = ()
     subtitle: str = ""  # what is read under its pictures; empty: the dialogue
+    loras: tuple[ShotLora, ...] = ()  # on top of the models' own, its scene's included
 
     @property
     def label(self) -> str:

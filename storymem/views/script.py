@@ -13,6 +13,8 @@ from ..files.messages import shown
 from ..script.dialogue import DialogueError, read_dialogue
 from ..script.dialogue import written as dialogue_lines
 from ..script.fields import SHOT_FIELDS, ScriptError
+from ..script.loras import LoraError, read_loras
+from ..script.loras import written as lora_line
 from ..script.promoted import PromoteError, as_object, read_promote
 from ..script.promoted import written as promote_line
 from ..script.remembered import RememberError, read_remembered, written
@@ -94,6 +96,7 @@ def _view_row(row: Row) -> dict:
         "subtitle": row.fields.get("subtitle", ""),
         "end_image": row.fields.get("end_image", ""),
         "promote": _promote_text(row.fields.get("promote")),
+        "loras": _lora_text(row.fields.get("loras")),
         "remember": written(read_remembered(row.fields.get("remember", []))),
         "first_frame_prompt": row.fields.get("first_frame_prompt", ""),
         "extra": _as_text(row.more),
@@ -138,6 +141,8 @@ def _field(key: str, value):
         return _promoted(value)
     if key == "dialogue":
         return _dialogue(value)
+    if key == "loras":
+        return _loras(value)
     if key in WHOLE:
         return _whole(value)
     if key == "lora_strength" and isinstance(value, (int, str)) and not isinstance(value, bool):
@@ -175,6 +180,23 @@ def _dialogue_text(value) -> str:
     return dialogue_lines(lines) or (
         json.dumps([line.as_json() for line in lines], ensure_ascii=False) if lines else ""
     )
+
+
+def _loras(value):
+    try:
+        return [entry.as_json() for entry in read_loras(value) if entry.has_effect] or None
+    except LoraError:
+        return value
+
+
+def _lora_text(value) -> str:
+    """On one line, as the page edits it; as JSON what no line can hold."""
+    try:
+        entries = read_loras(value)
+    except LoraError:
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    as_json = [entry.as_json() for entry in entries]
+    return lora_line(entries) or (json.dumps(as_json, ensure_ascii=False) if entries else "")
 
 
 def _promote_text(value) -> str:

@@ -38,6 +38,7 @@ def test_every_field_goes_where_the_shot_keeps_it():
         "negative_prompt": "negative",
         "continuity": "continuity",
         "lora_strength": "lora_strength",
+        "loras": "loras",
         "reference_images": "references",
         "start_image": "start_image",
         "end_image": "end_image",

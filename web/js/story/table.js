@@ -11,7 +11,7 @@ import { stateTexts, t } from "../shared/texts.js";
 import { exactTime } from "../shared/time_left.js";
 
 const DRAG_TYPE = "application/x-storymem-shot";
-const MORE_FIELDS = ["negative_prompt", "first_frame_prompt", "continuity", "lora_strength", "reference_images", "start_image", "remember", "promote"];
+const MORE_FIELDS = ["negative_prompt", "first_frame_prompt", "continuity", "lora_strength", "loras", "reference_images", "start_image", "remember", "promote"];
 const KEYS_WITH_SHIFT = { Enter: "split", Backspace: "join", Delete: "join" };
 const LEFT_OUT = "sm-left-out"; // not `hidden`: to take 200 rows from the layout takes 80 ms
 const PARTS = { // of a row, that are changed later
@@ -379,7 +379,7 @@ function textOf(row, name) {
 
 function valueOf(name, text) {
   if (name === "prompt" || name === "first_frame_prompt") return text;
-  if (["start_image", "remember", "promote"].includes(name)) return text.trim();
+  if (["start_image", "remember", "promote", "loras"].includes(name)) return text.trim();
   if (name === "reference_images") return text.split("\n").map((line) => line.trim()).filter(Boolean);
   if (name === "scene") return /^\d{1,6}$/.test(text.trim()) ? Number(text) : NaN;
   return text.trim() === "" ? null : text;
