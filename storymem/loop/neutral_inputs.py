@@ -67,7 +67,16 @@ NEUTRAL: dict[str, dict[str, object]] = {
     },
     "StoryMemTinyTextEncoder": {"negative_prompt": ""},
     "StoryMemWriteStory": {"answer": "", "temperature": 0.7, "max_length": 0},
-    "Shot": {"take": "", "remember": (), "promote": (), "end_image": "", "loras": ()},
+    "Shot": {
+        "take": "",
+        "remember": (),
+        "promote": (),
+        "end_image": "",
+        "loras": (),
+        "audio": "",
+        "dialogue": (),
+        "subtitle": "",
+    },  # fmt: skip
     "ShotPlan": {"draft": None, "end": None},
     "RunSettings": {},
     "Recipe": {
