@@ -108,6 +108,11 @@ CASES = (
     Rehearsed("two_3_film_14", drafts=2, draft_steps=3, rule=SHARPEST_OF_ALL, film_steps=14),
     Rehearsed("two_4", drafts=2, draft_steps=4, rule=SHARPEST_OF_ALL),
     Rehearsed("two_6", drafts=2),
+    # The middle frames of shots in several short drafts, beside the cases above.
+    *(
+        Rehearsed(f"{word}_{steps}_middle", drafts=drafts, draft_steps=steps)
+        for word, drafts, steps in (("two", 2, 3), ("two", 2, 4), ("three", 3, 2))
+    ),
     # Only the shots that are needed, each by itself: of each character one, two or three.
     Rehearsed("apart_1_20", drafts=1, draft_steps=20, only=1),
     Rehearsed("apart_1_6x3", drafts=3, only=1),
@@ -121,12 +126,15 @@ CASES = (
     Rehearsed("stills_x2", drafts=2, draft_steps=20, draft_length=1),
     Rehearsed("stills_x3", drafts=3, draft_steps=20, draft_length=1),
     Rehearsed("stills_6x3", drafts=3, draft_steps=6, draft_length=1),
+    Rehearsed("short_6_3", drafts=1, draft_steps=6, draft_length=3),
     Rehearsed("short_6x2", drafts=2, draft_steps=6, draft_length=2),
     Rehearsed("stills_apart_2x3", drafts=3, draft_steps=20, draft_length=1, only=2),
     Rehearsed("full_sharpest", portraits=True, drafts=1),
+    Rehearsed("full_sharpest_of_all", portraits=True, drafts=1, rule=SHARPEST_OF_ALL),
     Rehearsed("full_two_3", portraits=True, drafts=2, draft_steps=3, rule=SHARPEST_OF_ALL),
     Rehearsed("full_starts", portraits=True, drafts=1, opens=False, starts=True),
     Rehearsed("full_places", portraits=True, drafts=1, places=True),
+    Rehearsed("full_places_of_all", portraits=True, drafts=1, places=True, rule=SHARPEST_OF_ALL),
     *(Rehearsed(f"length_{n}", portraits=True, length=n, **STILLS) for n in (1, 2, 3)),
     *(Rehearsed(f"length_{n}_kept", length=n, **STILLS) for n in (1, 2, 3)),
 )
