@@ -63,6 +63,7 @@ class Written:
     edited: str = ""  # SHA-256 of the edit that was last seen there
     # Digests of that edit's last frames: another decoder must not regenerate what follows.
     tail: tuple[str, ...] = ()
+    sound: str = ""  # what it was written to sound like (``FilmSound.mark``); empty: without sound
 
     def with_edit(self, sha256: str, tail: tuple[str, ...] = ()) -> Written:
         if sha256 == self.edited and not tail:

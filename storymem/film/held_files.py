@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from ..files.disk import unfinished_file
@@ -29,12 +29,11 @@ HELD = " is held"  # ends the names of their notes
 logger = logging.getLogger(__name__)
 
 
-def put_beside(folder: Path, story: Story, label: str, video: Path, fps: float) -> str:
+def put_beside(folder: Path, story: Story, label: str, write: Callable[[Path], None]) -> str:
     """Put the film of a shot beside its place, under a free name, unless it lies there already.
 
     Args:
-        video: the film of its record.
-        fps: at which it is to play.
+        write: writes it to a path.
 
     Returns:
         The file's name.
@@ -43,7 +42,7 @@ def put_beside(folder: Path, story: Story, label: str, video: Path, fps: float) 
         OSError: when the disk refuses that, too.
     """
     with unfinished_file(folder / f"shot_{label}.mp4") as unfinished:
-        write_copy(video, unfinished, fps)
+        write(unfinished)
         digest = checksum(unfinished)
         table = files_beside(read_manifest(folder))
         for name, known in table.items():

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from ..files.disk import (
@@ -19,15 +20,14 @@ from ..files.disk import (
     unfinished_file,
 )
 from ..files.frame_colours import unusual_colours
-from ..files.hashing import checksum
-from ..files.messages import listed, reason_of
+from ..files.hashing import checksum, digest_of
+from ..files.messages import reason_of
 from ..files.names import folder_name
 from ..files.video import (
     DEFAULT_CRF,
     FRAME_RATE,
     clip_fades,
     is_bt709,
-    join_videos,
     read_info,
     subtitles_text,
     write_video,
@@ -39,9 +39,11 @@ from ..memory.bank_folder import save_bank
 from ..script.story import Shot, Story
 from .earlier_films import OF_FILE
 from .edited_shots import Edit, Written
+from .film_sound import FilmSound
 from .folder import remove_shown
 from .folder_lock import changing
 from .held_files import HELD, clear_beside, put_beside, write_copy
+from .joining import Clip, Joined, tell_colours
 from .manifest import read_manifest, update_manifest, write_script_copy
 from .passes import pass_folder_name
 from .series import FilmSeries, describe_content
@@ -65,15 +67,6 @@ class VideoOptions:
 
 
 @dataclass(frozen=True)
-class Clip:
-    """A shot as the film shows it."""
-
-    path: Path
-    frames: int
-    sha256: str  # of the shot's film, or of the artist's edit of it
-
-
-@dataclass(frozen=True)
 class StoryExport:
     """The visible files of one story."""
 
@@ -84,6 +77,7 @@ class StoryExport:
     name: str = ""  # of the story video; empty: the story's own
     # By the file's name, what the artist should know of files that were changed.
     notes: MutableMapping[str, str] = field(default_factory=dict)
+    sound: FilmSound | None = None
 
     @property
     def shot_files(self) -> ShotFiles:
@@ -96,7 +90,7 @@ class StoryExport:
         key, files = step.record.key, self.shot_files
         with explain_write_errors("the shot", target), changing(self.folder):
             try:
-                if files.is_current(target.name, key, self.options.fps):
+                if files.is_current(target.name, key, self.options.fps, None, self._mark(step)):
                     self._list_shot(step, files.written()[target.name])
                 else:
                     files.make_way(target.name, ANOTHER_TAKE, step.record.video)
@@ -113,8 +107,8 @@ class StoryExport:
 
     def _put_beside(self, step: Step, target: Path, error: OSError) -> Path:
         """Put a shot beside its place, which another program has open."""
-        fps = float(self.options.fps)
-        name = put_beside(self.folder, self.story, step.label, step.record.video, fps)
+        write = partial(self._write_video, step)
+        name = put_beside(self.folder, self.story, step.label, write)
         there = read_manifest(self.folder)["shots"].get(step.label, {})
         of_place = {fact: there[fact] for fact in OF_FILE if fact in there}  # it stays as it is
         made = describe_made(self.story, step)
@@ -133,14 +127,23 @@ class StoryExport:
         """Write a shot's file. The manifest is first: after a crash in between, what lies there is
         older than what should, and no edit."""
         with replacing(target) as unfinished:
-            write_copy(step.record.video, unfinished, self.options.fps)
+            self._write_video(step, unfinished)
             status = unfinished.stat()
             digest, fps = checksum(unfinished), float(self.options.fps)
-            written = Written(step.record.key, digest, status.st_mtime_ns, fps)
+            written = Written(
+                step.record.key, digest, status.st_mtime_ns, fps, sound=self._mark(step)
+            )
             # Once more: an export may have ended while the shot was being written.
             self.shot_files.make_way(target.name, ANOTHER_TAKE, step.record.video)
             remove_when_free(target)  # after a crash nothing lies there that looks foreign
             self._list_shot(step, written, size=status.st_size)
+
+    def _write_video(self, step: Step, target: Path) -> None:
+        if not (self.sound and self.sound.write_shot(step, target, self.options.fps)):
+            write_copy(step.record.video, target, self.options.fps)
+
+    def _mark(self, step: Step) -> str:
+        return self.sound.mark(step) if self.sound else ""
 
     def _list_shot(self, step: Step, written: Written, **facts) -> None:
         name = f"shot_{step.label}.mp4"
@@ -203,7 +206,7 @@ class StoryExport:
             self._clips(chosen) as clips,
         ):
             fades = self._fades(chosen, clips)
-            version = self._describe_film(steps, clips, fades)
+            version = self._describe_film(steps, chosen, clips, fades)
             captions = self._captions(chosen, clips, fades)
             while True:
                 with changing(self.folder):
@@ -212,8 +215,14 @@ class StoryExport:
                     if joined or known:
                         return self._put_film(series, known, film, version, steps, captions, bank)
                 # A long film takes minutes to join, which others of this folder need not wait for.
-                self._tell_colours(chosen, clips)
-                is_copied = self._join(clips, film, metadata, fades)
+                tell_colours(self.shot_files, clips, [f"shot_{s.label}.mp4" for s in chosen])
+                film_of = Joined(clips, fades, self.options.fps, self.options.crf, metadata)
+                if version.sound:
+                    is_copied, note = film_of.write_with(self.sound, series, version, film)
+                    if note:
+                        self.shot_files.tell("sound", note)
+                else:
+                    is_copied = film_of.write(film)
                 if not is_copied and not any(fades):
                     logger.info("StoryMem: shots of different kinds were re-encoded for %s", place)
                 size, sha256 = film.stat().st_size, checksum(film)
@@ -250,13 +259,23 @@ class StoryExport:
         return [film, *(self.folder / f"shot_{step.label}.mp4" for step in steps)]
 
     def _describe_film(
-        self, steps: Sequence[Step], clips: Sequence[Clip], fades: Sequence[int]
+        self,
+        steps: Sequence[Step],
+        chosen: Sequence[Step],
+        clips: Sequence[Clip],
+        fades: Sequence[int],
     ) -> FilmVersion:
         """The film that ``steps`` make, before it is joined and has a number."""
         options = self.options
+        pictures = describe_content([clip.sha256 for clip in clips], options.fps, fades)
+        sound = ""
+        if self.sound and self.sound.is_heard(chosen):
+            sound = self.sound.describe([clip.sound for clip in clips])
         return FilmVersion(
             when=now(),
-            content=describe_content([clip.sha256 for clip in clips], options.fps, fades),
+            content=digest_of([pictures, sound]) if sound else pictures,
+            pictures=pictures if sound else "",
+            sound=sound,
             shots={step.label: step.record.key for step in steps},
             fps=float(options.fps),
             crf=options.crf,
@@ -285,7 +304,8 @@ class StoryExport:
         entry = listed.get(step.label, {})
         name, key = f"shot_{step.label}.mp4", step.record.key
         is_listed = entry.get("key") == key and entry.get("file") == name
-        return is_listed and self.shot_files.is_current(name, key, self.options.fps, table)
+        fps, mark = self.options.fps, self._mark(step)
+        return is_listed and self.shot_files.is_current(name, key, fps, table, mark)
 
     def _note_what_it_follows(self, step: Step, entry: Mapping) -> None:
         """The shot before may have been regenerated, and this one still be what it was."""
@@ -299,6 +319,7 @@ class StoryExport:
         """The shots as the film shows them; edits that do not fit are encoded for it meanwhile."""
         with ExitStack() as stack:
             edits = self._copied_edits(steps, stack)
+            is_heard = self.sound is not None and self.sound.is_heard(steps)
             clips = []
             for step in steps:
                 record = step.record
@@ -306,9 +327,11 @@ class StoryExport:
                     fitted = stack.enter_context(
                         unfinished_file(self.folder / f"shot_{step.label}.mp4")
                     )
-                    clips.append(self._edited_clip(step, edit, fitted))
+                    sound = self.sound.of_edit(edit, step) if is_heard else None
+                    clips.append(replace(self._edited_clip(step, edit, fitted), sound=sound))
                 else:
-                    clips.append(Clip(record.video, record.frames, checksum(record.video)))
+                    sound = self.sound.of(step) if self.sound else None
+                    clips.append(Clip(record.video, record.frames, checksum(record.video), sound))
             yield clips
 
     def _copied_edits(self, steps: Sequence[Step], stack: ExitStack) -> dict[str, Edit]:
@@ -360,24 +383,3 @@ class StoryExport:
         """Whether a film can stay: its file is as it was written, and not in the colours of
         earlier versions."""
         return series.is_there(known) and is_bt709(self.folder / known.file)
-
-    def _tell_colours(self, steps: Sequence[Step], clips: Sequence[Clip]) -> None:
-        pairs = zip(steps, clips, strict=True)
-        older = [f"shot_{s.label}.mp4" for s, clip in pairs if not is_bt709(clip.path)]
-        if older:
-            self.shot_files.tell(
-                "colours",
-                f"{listed(older)}: in BT.601 without saying so, as earlier versions wrote; these "
-                "files stay as they are, and the story video is re-encoded in BT.709, so that "
-                "players show all of it in the right colours",
-            )
-
-    def _join(self, clips: Sequence[Clip], target: Path, metadata, fades: list[int]) -> bool:
-        return join_videos(
-            [clip.path for clip in clips],
-            target,
-            fps=self.options.fps,
-            crf=self.options.crf,
-            fades=fades,
-            metadata=metadata,
-        )

@@ -57,6 +57,10 @@ class FilmSeries:
         """Whether the file of ``known`` lies in the folder as it was written."""
         return known is not None and is_unchanged(self.folder, known)
 
+    def of_same_pictures(self, version: FilmVersion) -> list[FilmVersion]:
+        """Films with the pictures of ``version``, newest first; their files may be gone."""
+        return [known for known in reversed(self._history()) if known.has_pictures_of(version)]
+
     def publish(self, film: Path, version: FilmVersion) -> FilmVersion:
         """Give a joined film its number; the one that was lost gets the number back that it had."""
         known = self.find(version)

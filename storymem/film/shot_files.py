@@ -48,12 +48,18 @@ class ShotFiles:
         return examine(self.folder / name, self.written().get(name))
 
     def is_current(
-        self, name: str, key: str, fps: float, table: Mapping[str, Written] | None = None
+        self,
+        name: str,
+        key: str,
+        fps: float,
+        table: Mapping[str, Written] | None = None,
+        sound: str = "",
     ) -> bool:
         """Whether a file shows the record ``key`` at ``fps``, or an artist's edit of it.
 
         Args:
             table: what ``written`` gave, where it is known already.
+            sound: what it is to sound like (see ``Written``).
         """
         table = self.written() if table is None else table
         known = table.get(name)
@@ -61,7 +67,7 @@ class ShotFiles:
             return False
         look, edit = examine(self.folder / name, known)
         if look is Look.OURS:
-            return known.fps == fps
+            return known.fps == fps and known.sound == sound
         if edit and edit.sha256 != known.edited:
             self.keep({name: known.with_edit(edit.sha256)})
         if look is Look.BUSY:
@@ -230,7 +236,11 @@ def written_files(
 def as_changes(table: Mapping[str, Written | None]) -> dict:
     """``table`` as ``update_manifest`` takes it."""
     kept = {name: asdict(table[name]) for name in sorted(table) if table[name]}
-    return {TABLE: {name: {**entry, "tail": list(entry["tail"])} for name, entry in kept.items()}}
+    for entry in kept.values():
+        entry["tail"] = list(entry["tail"])
+        if not entry["sound"]:  # as before there was any
+            del entry["sound"]
+    return {TABLE: kept}
 
 
 def _edits_in(folder: Path, table: Mapping[str, Written]) -> dict[str, Edit]:
@@ -253,7 +263,9 @@ def _checked(entry) -> Written | None:
         return None
     tail = entry.get("tail")
     tail = tuple(tail) if isinstance(tail, list) and all(map(is_digest, tail)) else ()
-    return Written(**{name: entry[name] for name in kinds}, tail=tail)
+    sound = entry.get("sound", "")
+    sound = sound if isinstance(sound, str) and is_digest(sound) else ""
+    return Written(**{name: entry[name] for name in kinds}, tail=tail, sound=sound)
 
 
 def _of_earlier_version(

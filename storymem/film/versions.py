@@ -45,6 +45,7 @@ _RULES = {  # what else an entry of the history holds, and whether a value can s
     "size": lambda value: _is_count(value),
     "subtitles": lambda value: value == "" or is_digest(value),
 }
+_OF_SOUND = {"pictures": is_digest, "sound": is_digest}  # left out by films without sound
 logger = logging.getLogger(__name__)
 
 
@@ -64,6 +65,8 @@ class FilmVersion:
     sha256: str = ""  # of the film; empty: a state without a film, kept before another came back
     size: int = 0  # bytes
     subtitles: str = ""  # SHA-256 of the .srt beside it, as it was written; empty: none
+    pictures: str = ""  # of a film with sound: what ``content`` would be without
+    sound: str = ""  # digest of what it sounds like; empty: it has no sound
 
     @property
     def stem(self) -> str:
@@ -82,6 +85,12 @@ class FilmVersion:
         is_same_quality = self.is_copied or self.crf == other.crf
         return bool(self.sha256) and self.content == other.content and is_same_quality
 
+    def has_pictures_of(self, other: FilmVersion) -> bool:
+        """Whether ``other`` would have this film's pictures, whatever either sounds like."""
+        is_same_quality = self.is_copied or self.crf == other.crf
+        own, wanted = (version.pictures or version.content for version in (self, other))
+        return bool(self.sha256) and own == wanted and is_same_quality
+
 
 # --- the history ---------------------------------------------------------------------------------
 
@@ -95,7 +104,7 @@ def check_history(value: object) -> list[dict]:
         if version:
             found.pop(version.file, None)
             found[version.file] = version
-    return [asdict(version) for version in found.values()]
+    return [_entry(version) for version in found.values()]
 
 
 def read_history(manifest: Mapping) -> list[FilmVersion]:
@@ -116,7 +125,7 @@ def write_history(versions: Sequence[FilmVersion]) -> list[dict]:
                 "made since",
                         versions[i].file)  # fmt: skip
             versions[i] = replace(versions[i], shots={}, script="")
-    return [asdict(version) for version in versions]
+    return [_entry(version) for version in versions]
 
 
 def present_version(versions: Iterable[FilmVersion], stem: str) -> FilmVersion | None:
@@ -225,7 +234,14 @@ def _read_version(entry: object) -> FilmVersion | None:
         return None
     if not all(fits(entry[name]) for name, fits in _RULES.items()):
         return None
-    return FilmVersion(file, **{name: entry[name] for name in _RULES})
+    of_sound = {k: entry[k] for k, fits in _OF_SOUND.items() if k in entry and fits(entry[k])}
+    return FilmVersion(file, **{name: entry[name] for name in _RULES}, **of_sound)
+
+
+def _entry(version: FilmVersion) -> dict:
+    """A version as the history holds it; one without sound as before there was any."""
+    entry = asdict(version)
+    return {k: v for k, v in entry.items() if v or k not in _OF_SOUND}
 
 
 def _is_same(name: str, other: str) -> bool:

@@ -51,12 +51,16 @@ def is_sound_name(name: str) -> bool:
     return Path(name).suffix.lower() in FORMATS
 
 
-def has_sound(path: str | Path) -> bool:
-    """Whether a video or sound file has a sound track; no for one that cannot be read."""
+def has_sound(path: str | Path, ending: str = "") -> bool:
+    """Whether a video or sound file has a sound track; no for one that cannot be read.
+
+    Args:
+        ending: what the file is, such as ``.mp4``, where its name has another ending.
+    """
     import av
 
     try:
-        with _open(path) as container:
+        with _open(path, ending) as container:
             return bool(container.streams.audio)
     except (av.error.FFmpegError, OSError, ValueError):
         return False
@@ -84,10 +88,13 @@ def read_sound_info(path: str | Path) -> SoundInfo:
         raise ValueError(f"{path} cannot be read as a sound: {reason_of(error)}") from error
 
 
-def read_sound(path: str | Path) -> Sound:
+def read_sound(path: str | Path, ending: str = "") -> Sound:
     """The first sound track of a file, from the beginning that players play, at its own rate.
 
     More than two channels are mixed down to two.
+
+    Args:
+        ending: what the file is, such as ``.mp4``, where its name has another ending.
 
     Raises:
         ValueError: when it is no sound file, holds none, or is longer than four hours.
@@ -96,7 +103,7 @@ def read_sound(path: str | Path) -> Sound:
 
     parts, length, resampler = [], 0, None
     try:
-        with _open(path) as container:
+        with _open(path, ending) as container:
             stream = _stream_of(container, path)
             rate = stream.codec_context.sample_rate
             most = LONGEST_MINUTES * 60 * rate
@@ -186,10 +193,10 @@ def for_film(sound: Sound) -> Sound:
 # --- inside ----------------------------------------------------------------------------------
 
 
-def _open(path):
+def _open(path, ending: str = ""):
     import av
 
-    form = FORMATS.get(Path(path).suffix.lower())
+    form = FORMATS.get((ending or Path(path).suffix).lower())
     if form is None:
         raise ValueError(
             f"{path} is no sound file that can be read by its ending; these can: "
