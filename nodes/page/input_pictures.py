@@ -9,7 +9,8 @@ import folder_paths
 from aiohttp import web
 
 from ...storymem.files.images import is_picture
-from ...storymem.views.input_pictures import list_pictures, read_thumbnail
+from ...storymem.sound.files import is_sound_name
+from ...storymem.views.input_pictures import list_files, list_pictures, read_thumbnail
 from ...storymem.views.thumbnails import SMALL
 from ..host.folders import find_inside
 
@@ -19,9 +20,13 @@ LONGEST_WORDS = 200
 
 
 async def show_list(request: web.Request) -> web.Response:
-    """``GET /storymem/input?words=mara``: names of pictures, the latest first."""
+    """``GET /storymem/input?words=mara``: names of pictures, the latest first; of ``sounds`` with
+    ``kind=sound``."""
     words = request.query.get("words", "")[:LONGEST_WORDS]
     folder = Path(folder_paths.get_input_directory()).resolve()
+    if request.query.get("kind") == "sound":
+        sounds, left_out = await asyncio.to_thread(list_files, folder, words, is_sound_name)
+        return web.json_response({"sounds": sounds, "left_out": left_out})
     pictures, left_out = await asyncio.to_thread(list_pictures, folder, words)
     return web.json_response({"pictures": pictures, "left_out": left_out})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from ..files.images import PictureError, is_picture, open_picture
@@ -16,17 +17,25 @@ logger = logging.getLogger(__name__)
 
 
 def list_pictures(folder: Path, words: str = "") -> tuple[list[dict[str, str]], int]:
-    """``name`` (with ``/`` between folders) and ``version`` of pictures, the latest first, and how
+    """``list_files`` of pictures."""
+    return list_files(folder, words, is_picture)
+
+
+def list_files(
+    folder: Path, words: str, is_wanted: Callable[[str], bool]
+) -> tuple[list[dict[str, str]], int]:
+    """``name`` (with ``/`` between folders) and ``version`` of files, the latest first, and how
     many are left out. Hidden files and what lies elsewhere, behind a link, are passed over.
 
     Args:
         words: each of them must be in the name, in any case.
+        is_wanted: of a file's name.
     """
     wanted = words.casefold().split()
     found: list[tuple[int, str]] = []
     for path in _files(folder):
         name = path.relative_to(folder).as_posix()
-        if is_picture(name) and all(word in name.casefold() for word in wanted):
+        if is_wanted(name) and all(word in name.casefold() for word in wanted):
             try:
                 found.append((path.stat().st_mtime_ns, name))
             except OSError:  # gone meanwhile

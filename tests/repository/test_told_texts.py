@@ -32,6 +32,8 @@ TOLD = {  # where the sentences are: in these functions, or in the whole file
     "storymem/writing/answer.py": ("find_faults", "_harmless"),
     "storymem/writing/wish.py": ("make_wish", "read_cast"),
     "storymem/script/remembered.py": ("tell_unknown",),
+    "storymem/script/sound.py": ("tell_shared",), "nodes/loop/script_sounds.py": (),
+    "storymem/loop/audio_length.py": ("frames_of_sounds",),
     "storymem/film/rehearsal.py": ("rehearse", "opening_of", "_notes", "_with_room"),
     "storymem/film/promote.py": ("add", "result", "_take", "_present", "keyframes_of", "seed_of"),
     "storymem/film/shown_shots.py": ("read_frame", "_first", "shown_shots"),

@@ -9,6 +9,7 @@ import { SEEN_TEXTS } from "./seen_texts.js";
 import { PASS_TEXTS } from "./pass_texts.js";
 import { PROMOTE_TEXTS } from "./promote_texts.js";
 import { REMEMBER_TEXTS } from "./remember_texts.js";
+import { SOUND_TEXTS } from "./sound_texts.js";
 import { WRITE_TEXTS } from "./write_texts.js";
 
 export const STORY_TEXTS = {
@@ -23,6 +24,7 @@ export const STORY_TEXTS = {
     ...REMEMBER_TEXTS.en,
     ...WRITE_TEXTS.en,
     ...PROMOTE_TEXTS.en,
+    ...SOUND_TEXTS.en,
     "story.edit": "Edit story",
     "story.edit.long": "Open the story editor: shots as a table",
     "story.title": "Story editor",
@@ -66,7 +68,7 @@ export const STORY_TEXTS = {
     "story.lock": "Lock",
     "story.lock.long": "Keep the finished result, whatever changes around it",
     "story.length": "Length",
-    "story.length.long": "Frames: 4n+1, such as 81. Empty: the sampler's length",
+    "story.length.long": "Frames: 4n+1, such as 81, or audio: as long as the shot's sound file. Empty: the sampler's length",
     "story.seed": "Seed",
     "story.seed.long": "The shot's own seed. Empty: the sampler's seed plus the number of shots before this one",
     "story.auto": "auto",
@@ -187,6 +189,7 @@ export const STORY_TEXTS = {
     ...REMEMBER_TEXTS.zh,
     ...WRITE_TEXTS.zh,
     ...PROMOTE_TEXTS.zh,
+    ...SOUND_TEXTS.zh,
     "story.edit": "编辑故事",
     "story.edit.long": "打开故事编辑器：以表格显示镜头",
     "story.title": "故事编辑器",
@@ -230,7 +233,7 @@ export const STORY_TEXTS = {
     "story.lock": "锁定",
     "story.lock.long": "无论其他内容如何变化，都保留已完成的结果",
     "story.length": "长度",
-    "story.length.long": "帧数：4n+1，例如 81。留空则由采样器决定",
+    "story.length.long": "帧数：4n+1，例如 81；写 audio 则与本镜头的声音文件一样长。留空则由采样器决定",
     "story.seed": "种子",
     "story.seed.long": "此镜头自己的种子。留空则用采样器的种子加上此镜头之前的镜头数",
     "story.auto": "自动",

@@ -4,6 +4,7 @@ import { icon } from "../shared/icons.js";
 import { thumbnailUrl } from "../shared/input_pictures.js";
 import { t } from "../shared/texts.js";
 import { pickPictures } from "./picker.js";
+import { buildSoundFields } from "./sound_fields.js";
 
 const DRAWN_AFTER_MS = 400;
 const TYPED = ["reference_images", "start_image"];
@@ -59,8 +60,9 @@ class PictureField {
   }
 }
 
-/** The fields, and `show(row)`, by which the pictures follow; `setPictures(name, names)` is called with others. */
-export function buildDetails(setPictures) {
+/** The fields, and `show(row)`, by which pictures and sound follow; `setPictures(name, names)` is called with others,
+ * `tell(text, how)` with what becomes of a file. */
+export function buildDetails(setPictures, tell) {
   const named = (name, control, ...more) => h("label", {}, h("span", {}, t(`story.${name}`)), control, ...more);
   const attributes = (name) => ({ "data-field": name, "aria-label": t(`story.${name}`), title: t(`story.${name}.long`) });
   const area = (name) => named(name, h("textarea", { ...attributes(name), rows: 2 }));
@@ -68,6 +70,7 @@ export function buildDetails(setPictures) {
   const choice = h("select", attributes("continuity"), ...CONTINUITY.map((value) => h("option", { value }, value || t("story.continuity.auto"))));
   const references = new PictureField("reference_images", true, (names) => setPictures("reference_images", names));
   const start = new PictureField("start_image", false, (names) => setPictures("start_image", names));
+  const sound = buildSoundFields((name) => setPictures("audio", [name]), tell);
   const extra = h("output", { class: "sm-extra" });
   const element = h("div", { class: "sm-more" },
     area("negative_prompt"), area("first_frame_prompt"),
@@ -77,10 +80,12 @@ export function buildDetails(setPictures) {
       h("button", { type: "button", "data-act": "promote", title: t("promote.open.long") }, icon("memory"), h("span", {}, t("promote.open")))),
     h("div", { class: "sm-of-pictures", "data-drop": "reference_images" }, area("reference_images"), references.element),
     h("div", { class: "sm-of-pictures", "data-drop": "start_image" }, line("start_image"), start.element),
-    h("div", { class: "sm-of-remember" }, line("remember", { placeholder: "Mara 3, place: the pier 1" })));
+    h("div", { class: "sm-of-remember" }, line("remember", { placeholder: "Mara 3, place: the pier 1" })),
+    sound.element);
   const show = (row) => {
     references.show(row.reference_images);
     start.show(row.start_image ? [row.start_image] : []);
+    sound.show(row);
   };
   return { element, extra, show };
 }

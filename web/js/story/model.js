@@ -12,6 +12,7 @@ export function newRow(values = {}) {
   return {
     prompt: "", cut: true, scene: 1, starts: false, seed: null, length: null, negative_prompt: null,
     continuity: null, lora_strength: null, loras: "", reference_images: [], start_image: "", remember: "", promote: "", first_frame_prompt: "", lock: false,
+    audio: "", dialogue: "", subtitle: "",
     use_take: null,
     extra: "", scene_extra: [], ...values, id: ++lastId,
   };

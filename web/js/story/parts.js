@@ -1,4 +1,5 @@
 /** One shot made of two in the story editor, and two of one; see model.js for stories and rows. */
+import { isOfSound, joinedSound, withoutSound } from "./parts_sound.js";
 import { addRow, dropRow, newId, removeRow, setRow } from "./model.js";
 
 const WIDE = /[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]/; // scripts that put no space between words
@@ -25,7 +26,8 @@ export function splitRow(story, id, place) {
   const [prompt, rest] = [row.prompt.slice(0, at).trimEnd(), row.prompt.slice(at).trimStart()];
   if (!prompt || !rest) return null;
   const { id: _, starts, scene_extra, ...values } = row;
-  const own = { prompt: rest, cut: false, lock: false, use_take: null, start_image: "", promote: "", first_frame_prompt: "", extra: newId(row.extra) };
+  const own = { prompt: rest, cut: false, lock: false, use_take: null, start_image: "", promote: "", first_frame_prompt: "", extra: newId(row.extra),
+    ...withoutSound(row) };
   return addRow(setRow(story, id, { prompt }), id, { ...values, ...own });
 }
 
@@ -40,7 +42,8 @@ export function joinRow(story, id) {
   const [prompt, seam] = joined(row.prompt, next.prompt);
   const changes = {
     prompt,
-    length: longer(row.length, next.length),
+    ...joinedSound(row, next),
+    length: row.audio || !isOfSound(next) ? longer(row.length, next.length) : next.length,
     negative_prompt: row.negative_prompt ?? next.negative_prompt,
     reference_images: [...new Set([...row.reference_images, ...next.reference_images])],
     extra: both(row.extra, next.extra),

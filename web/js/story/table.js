@@ -11,7 +11,7 @@ import { stateTexts, t } from "../shared/texts.js";
 import { exactTime } from "../shared/time_left.js";
 
 const DRAG_TYPE = "application/x-storymem-shot";
-const MORE_FIELDS = ["negative_prompt", "first_frame_prompt", "continuity", "lora_strength", "loras", "reference_images", "start_image", "remember", "promote"];
+const MORE_FIELDS = ["negative_prompt", "first_frame_prompt", "continuity", "lora_strength", "loras", "reference_images", "start_image", "remember", "promote", "audio", "dialogue", "subtitle"];
 const KEYS_WITH_SHIFT = { Enter: "split", Backspace: "join", Delete: "join" };
 const LEFT_OUT = "sm-left-out"; // not `hidden`: to take 200 rows from the layout takes 80 ms
 const PARTS = { // of a row, that are changed later
@@ -138,7 +138,7 @@ export class StoryTable {
 
   buildMore(part) {
     const id = Number(part.element.dataset.id);
-    const { element, extra, show } = buildDetails((name, names) => this.setPictures(id, name, names));
+    const { element, extra, show } = buildDetails((name, names) => this.setPictures(id, name, names), (text, how) => this.act("say", id, { text, ...how }));
     Object.assign(part, { details: element, extra, showPictures: show });
     part.element.append(element);
     part.controls = [...part.element.querySelectorAll("[data-field]")];
@@ -279,7 +279,7 @@ export class StoryTable {
   }
 
   setPictures(id, name, names) {
-    const value = name === "start_image" ? names.at(-1) ?? "" : [...new Set(names)];
+    const value = ["start_image", "audio"].includes(name) ? names.at(-1) ?? "" : [...new Set(names)];
     this.act("field", id, { name, value, isTyped: false }); // a step of its own for undo
   }
 
@@ -378,8 +378,8 @@ function textOf(row, name) {
 }
 
 function valueOf(name, text) {
-  if (name === "prompt" || name === "first_frame_prompt") return text;
-  if (["start_image", "remember", "promote", "loras"].includes(name)) return text.trim();
+  if (["prompt", "first_frame_prompt", "dialogue", "subtitle"].includes(name)) return text;
+  if (["start_image", "remember", "promote", "loras", "audio"].includes(name)) return text.trim();
   if (name === "reference_images") return text.split("\n").map((line) => line.trim()).filter(Boolean);
   if (name === "scene") return /^\d{1,6}$/.test(text.trim()) ? Number(text) : NaN;
   return text.trim() === "" ? null : text;

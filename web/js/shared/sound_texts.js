@@ -1,0 +1,31 @@
+/** What the page says of a shot's sound: its file, who says what, the subtitle; see texts.js. */
+export const SOUND_TEXTS = {
+  en: {
+    "story.audio": "Sound file",
+    "story.audio.long": "File name in the input folder: what is heard in this shot, unless shot_audio is connected. With length: audio the shot is as long as the file. Another file changes no picture",
+    "story.audio.choose": "Sound ...",
+    "story.audio.choose.long": "Put a sound file from your computer into the input folder, or drop one here",
+    "story.audio.hear": "{name}: hear the sound",
+    "story.audio.gone": "{name} is not in the input folder, or cannot be played",
+    "story.audio.not_a_sound": "{name} is not a sound file that can be read (WAV, FLAC, MP3, Ogg, Opus, M4A or a video).",
+    "story.dialogue": "Dialogue",
+    "story.dialogue.long": "What is said in this shot, a line for each: Mara: Hello. The loop's output dialogue has it for a voice, subtitles show it, and it changes no picture",
+    "story.subtitle": "Subtitle",
+    "story.subtitle.long": "What the subtitles show during this shot. Empty: the dialogue. It changes no picture",
+    "story.dialogue.hint": "Mara: Hello.",
+  },
+  zh: {
+    "story.audio": "声音文件",
+    "story.audio.long": "input 文件夹中的文件名：本镜头的声音，连接了 shot_audio 时以其为准。长度写 audio 时，镜头与该文件一样长。换文件不会改变画面",
+    "story.audio.choose": "选择声音……",
+    "story.audio.choose.long": "将电脑上的声音文件放入 input 文件夹，或将文件拖到此处",
+    "story.audio.hear": "{name}：试听",
+    "story.audio.gone": "{name} 不在 input 文件夹中，或无法播放",
+    "story.audio.not_a_sound": "{name} 不是可读取的声音文件（WAV、FLAC、MP3、Ogg、Opus、M4A 或视频）。",
+    "story.dialogue": "对白",
+    "story.dialogue.long": "本镜头中说的话，每句一行：Mara: 你好。循环的 dialogue 输出供配音使用，字幕也会显示；不会改变画面",
+    "story.subtitle": "字幕",
+    "story.subtitle.long": "本镜头显示的字幕。留空则显示对白。不会改变画面",
+    "story.dialogue.hint": "Mara: 你好。",
+  },
+};
