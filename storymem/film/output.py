@@ -29,7 +29,6 @@ from ..files.video import (
     clip_fades,
     is_bt709,
     read_info,
-    subtitles_text,
     write_video,
 )
 from ..loop.plan import LoopSettings, Step
@@ -49,6 +48,7 @@ from .passes import pass_folder_name
 from .series import FilmSeries, describe_content
 from .shot_files import ShotFiles, as_changes
 from .shot_status import describe_made
+from .subtitle_files import Cue, cue_of
 from .versions import FilmVersion, now
 
 ANOTHER_TAKE = "another take lies there now"
@@ -63,7 +63,8 @@ class VideoOptions:
     fps: float = FRAME_RATE
     crf: int = DEFAULT_CRF
     fade_frames: int = 0  # at cuts
-    subtitles: bool = True
+    subtitles: bool = True  # as files beside the film
+    prompt_subtitles: bool = False  # of shots that say nothing else
 
 
 @dataclass(frozen=True)
@@ -236,7 +237,7 @@ class StoryExport:
         film: Path,
         version: FilmVersion,
         steps: Sequence[Step],
-        captions: Sequence[tuple[int, int, str]],
+        captions: Sequence[Cue],
         bank: MemoryBank | None,
     ) -> Path:
         """Put everything of one run there while the folder is held; the film's path.
@@ -250,8 +251,7 @@ class StoryExport:
         if bank is not None:
             remove_link(self.folder / BANK_FOLDER)
             save_bank(self.folder / BANK_FOLDER, bank)
-        subtitles = subtitles_text(captions, fps=self.options.fps)
-        series.put_beside(known, version, subtitles if self.options.subtitles else None)
+        series.put_beside(known, version, captions if self.options.subtitles else None)
         return self.folder / known.file
 
     def files(self, steps: list[Step], film: Path) -> list[Path]:
@@ -371,13 +371,14 @@ class StoryExport:
 
     def _captions(
         self, steps: Sequence[Step], clips: Sequence[Clip], fades: list[int]
-    ) -> list[tuple[int, int, str]]:
+    ) -> list[Cue]:
         captions, first = [], 0
         for i, (step, clip) in enumerate(zip(steps, clips, strict=True)):
             last = first + clip.frames - (fades[i + 1] if i + 1 < len(steps) else 0)
-            captions.append((first, last, step.plan.shot.prompt))
+            shot, prompts = step.plan.shot, self.options.prompt_subtitles
+            captions.append(cue_of(self.story, shot, first, last, prompts=prompts))
             first = last
-        return captions
+        return [cue for cue in captions if cue is not None]
 
     def _is_right(self, series: FilmSeries, known: FilmVersion | None) -> bool:
         """Whether a film can stay: its file is as it was written, and not in the colours of

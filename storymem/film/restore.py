@@ -37,6 +37,7 @@ from .manifest import (
     write_script_copy,
 )
 from .output import BANK_FOLDER, StoryExport, VideoOptions
+from .subtitle_files import VTT, is_own_vtt
 from .versions import (
     FilmVersion,
     forget_scripts,
@@ -334,6 +335,8 @@ def film_files(folder: Path, version: FilmVersion) -> list[Path]:
         subtitles = film.with_suffix(".srt")
         if version.subtitles and checksum(subtitles) == version.subtitles:
             files.append(subtitles)
+    if is_own_vtt(film.with_suffix(VTT)):
+        files.append(film.with_suffix(VTT))
     return files
 
 

@@ -14,6 +14,7 @@ from ..files.disk import write_whole
 from ..files.hashing import checksum, digest_of
 from ..script.story import Story
 from .manifest import read_manifest, update_manifest
+from .subtitle_files import Cue, put_vtt, srt_text, vtt_text
 from .versions import (
     FilmVersion,
     forget_scripts,
@@ -77,17 +78,21 @@ class FilmSeries:
                 return named
 
     def put_beside(
-        self, known: FilmVersion, version: FilmVersion, subtitles: str | None
+        self, known: FilmVersion, version: FilmVersion, subtitles: Sequence[Cue] | None
     ) -> FilmVersion:
         """Put subtitles and a copy of the script beside a film, and make it the present one.
 
         Args:
             version: whose shots it was joined from.
-            subtitles: what their file holds; ``None`` for none.
+            subtitles: what their files hold, of which there are none when it is empty; ``None``
+                leaves what lies there.
         """
         written = known.subtitles
         if subtitles is not None:
-            written = _put_subtitles(self.folder / known.file, subtitles, written)
+            film = self.folder / known.file
+            text = srt_text(subtitles, version.fps) if subtitles else ""
+            written = _put_subtitles(film, text, written)
+            put_vtt(film, vtt_text(subtitles, version.fps) if subtitles else None)
         script = keep_script(self.folder, self.story.source)
         known = replace(known, shots=version.shots, script=script, subtitles=written)
         films = write_history(with_version(self._history(), known))
@@ -103,6 +108,7 @@ def _put_subtitles(film: Path, text: str, written: str) -> str:
     """Put subtitles beside a film, but not over an artist's own; the checksum of what we wrote.
 
     Args:
+        text: empty for none.
         written: the checksum of those that lie there, if they are ours.
     """
     path, data = film.with_suffix(".srt"), text.encode()
@@ -111,6 +117,9 @@ def _put_subtitles(film: Path, text: str, written: str) -> str:
     if there not in (None, digest, written):
         logger.info("StoryMem: %s was changed since it was written, and is kept", path)
         return written
+    if not text:
+        path.unlink(missing_ok=True)
+        return ""
     if there != digest:
         write_whole(path, data)
     return digest

@@ -71,7 +71,8 @@ class Folder:
         loop = replace(loop, edits=find_edits(folder, story, self.store))
         steps = list_steps(loop, read_manifest(folder))
         self.notes, self.given, made, before = {}, {}, [], None
-        shown = StoryExport(folder, story, settings, options or VideoOptions(), notes=self.notes)
+        options = replace(options or VideoOptions(), prompt_subtitles=True)
+        shown = StoryExport(folder, story, settings, options, notes=self.notes)
         for step in steps:
             if step.record is None:
                 before = before or (load_result(loop, step.before.record) if step.before else None)

@@ -21,6 +21,7 @@ from storymem.loop.plan import Loop, LoopSettings
 from storymem.loop.shot_store import ShotStore
 from storymem.loop.shots import finish_shot, list_steps
 from storymem.memory.bank import MemoryBank
+from storymem.script.dialogue import Line
 from storymem.script.reader import load_story
 
 pytestmark = pytest.mark.slow
@@ -60,7 +61,7 @@ def made(tmp_path):
 
 def finish(made, **options):
     export, steps = made
-    export = replace(export, options=VideoOptions(**options))
+    export = replace(export, options=VideoOptions(prompt_subtitles=True, **options))
     return export.finish(steps, {}, None), export.folder
 
 
@@ -108,6 +109,24 @@ def test_subtitles_begin_with_their_shots_and_end_with_the_film(made, options):
     assert first == len(decoded(film))
     found = [(round(begin * fps, 1), round(end * fps, 1)) for begin, end in times]
     assert found == expected
+    web = film.with_suffix(".vtt").read_text(encoding="utf-8")
+    assert [tuple(map(seconds, line)) for line in re.findall(r"(\S+) --> (\S+)", web)] == times
+
+
+def test_what_is_no_longer_said_goes_from_beside_the_film(made):
+    export, steps = made
+    silent = [step.plan for step in steps]
+    shot = replace(silent[1].shot, dialogue=(Line("Mara", "Hello."),))
+    steps[1].plan = replace(silent[1], shot=shot)
+    film = export.finish(steps, {}, None)
+    beside = [film.with_suffix(ending) for ending in (".srt", ".vtt")]
+    assert ["Hello." in path.read_text(encoding="utf-8") for path in beside] == [True, True]
+    assert all(" --> " in path.read_text(encoding="utf-8") for path in beside)
+    steps[1].plan = silent[1]
+    assert replace(export, options=VideoOptions(subtitles=False)).finish(steps, {}, None) == film
+    assert [path.exists() for path in beside] == [True, True]  # nobody asked
+    assert export.finish(steps, {}, None) == film
+    assert [path.exists() for path in beside] == [False, False]
 
 
 def test_a_part_of_the_story_has_the_frames_of_that_part(made):

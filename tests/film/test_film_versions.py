@@ -53,7 +53,8 @@ def make(output, story=None, options=None, *, frames=3, stops=False, **settings)
     )
     folder = claim_folder(output, "p", story)
     steps, before = list_steps(loop, read_manifest(folder)), None
-    shown = StoryExport(folder, story, loop.settings, options or VideoOptions(crf=30))
+    options = replace(options or VideoOptions(crf=30), prompt_subtitles=True)
+    shown = StoryExport(folder, story, loop.settings, options)
     for step in steps:
         if step.record is None:
             begun = begin_shot(loop, step, before)
@@ -165,7 +166,8 @@ def test_a_film_of_an_earlier_version_has_no_number_and_stays(tmp_path):
         json.dumps({k: v for k, v in read_manifest(folder).items() if k != "films"})
     )
     before = (folder / "Tale.mp4").read_bytes()
-    (folder / "Tale_00001_.srt").unlink()
+    for ending in (".srt", ".vtt"):
+        (folder / f"Tale_00001_{ending}").unlink()
     make(tmp_path)
     assert films(folder) == ["Tale.mp4", "Tale_00001_.mp4"]
     assert (folder / "Tale.mp4").read_bytes() == before
@@ -447,6 +449,7 @@ def test_cleaning_says_what_it_would_free_and_removes_only_when_told(tmp_path, c
     assert "2 films removed" in capsys.readouterr().out
     assert films(folder) == ["Tale_00003_.mp4", "Tale_00004_.mp4", "Tale_00009_.mp4"]
     assert sorted(p.name for p in folder.glob("*.srt")) == ["Tale_00003_.srt", "Tale_00004_.srt"]
+    assert sorted(p.name for p in folder.glob("*.vtt")) == ["Tale_00003_.vtt", "Tale_00004_.vtt"]
     assert run(folder, "--clean", "--keep", "2", "--yes") == 0
     assert "no film to remove" in capsys.readouterr().out
     assert run(folder, "--restore", "1") == 0  # its shots are there all the same

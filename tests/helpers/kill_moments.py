@@ -82,7 +82,7 @@ class Files:
         own = re.escape(self.folder.name)
         return {
             "bank": r"(^|/)bank(/|$)",
-            "video": rf"(^|/)\.?{re.escape(self.video)}(_[0-9]{{5}}_)?\.(mp4|srt)",
+            "video": rf"(^|/)\.?{re.escape(self.video)}(_[0-9]{{5}}_)?\.(mp4|srt|vtt)",
             "story.json": r"(^|/)\.?story\.json",
             "shot": rf"^{store}(/|$)|(^|/)\.?shot_[0-9_]+\.mp4",
             "folder": rf"(^|/)(versions/|\.?script\.(json|txt)|\.storymem\.lock"
