@@ -9,11 +9,14 @@ from pathlib import Path
 from ..files.disk import unfinished_file
 from ..files.messages import listed
 from ..files.video import is_bt709, join_videos
+from ..loop.plan import Step
+from ..script.story import Story
 from ..sound.mux import put_sound
 from ..sound.shot_sound import ShotSound
 from .film_sound import FilmSound, loud_note
 from .series import FilmSeries
 from .shot_files import ShotFiles
+from .subtitle_files import Cue, cue_of
 from .versions import FilmVersion
 
 
@@ -73,6 +76,30 @@ class Joined:
             is_copied = self.write(pictures)
             put_sound(pictures, target, parts, **how)
         return is_copied, loud_note(parts)
+
+
+def captions_of(
+    story: Story,
+    steps: Sequence[Step],
+    clips: Sequence[Clip],
+    fades: Sequence[int],
+    *,
+    prompts: bool,
+) -> list[Cue]:
+    """What is read under a film's shots. Clips before the first of ``steps`` say nothing.
+
+    Args:
+        prompts: whether those of shots are read that have neither a subtitle nor a dialogue.
+    """
+    captions, first, before = [], 0, len(clips) - len(steps)
+    for i, clip in enumerate(clips):
+        last = first + clip.frames - (fades[i + 1] if i + 1 < len(clips) else 0)
+        if i >= before:
+            captions.append(
+                cue_of(story, steps[i - before].plan.shot, first, last, prompts=prompts)
+            )
+        first = last
+    return [cue for cue in captions if cue is not None]
 
 
 def tell_colours(files: ShotFiles, clips: Sequence[Clip], names: Sequence[str]) -> None:

@@ -41,14 +41,15 @@ from .edited_shots import Edit, Written
 from .film_sound import FilmSound
 from .folder import remove_shown
 from .folder_lock import changing
+from .head import FilmHead
 from .held_files import HELD, clear_beside, put_beside, write_copy
-from .joining import Clip, Joined, tell_colours
+from .joining import Clip, Joined, captions_of, tell_colours
 from .manifest import read_manifest, update_manifest, write_script_copy
 from .passes import pass_folder_name
 from .series import FilmSeries, describe_content
 from .shot_files import ShotFiles, as_changes
 from .shot_status import describe_made
-from .subtitle_files import Cue, cue_of
+from .subtitle_files import Cue
 from .versions import FilmVersion, now
 
 ANOTHER_TAKE = "another take lies there now"
@@ -76,6 +77,7 @@ class StoryExport:
     settings: LoopSettings
     options: VideoOptions
     name: str = ""  # of the story video; empty: the story's own
+    head: FilmHead | None = None  # the clip before the first shot
     # By the file's name, what the artist should know of files that were changed.
     notes: MutableMapping[str, str] = field(default_factory=dict)
     sound: FilmSound | None = None
@@ -206,9 +208,12 @@ class StoryExport:
             unfinished_file(place) as film,
             self._clips(chosen) as clips,
         ):
+            clips = [*self._head(chosen, clips), *clips]
             fades = self._fades(chosen, clips)
             version = self._describe_film(steps, chosen, clips, fades)
-            captions = self._captions(chosen, clips, fades)
+            captions = captions_of(
+                self.story, chosen, clips, fades, prompts=self.options.prompt_subtitles
+            )
             while True:
                 with changing(self.folder):
                     known = series.find(version)
@@ -216,7 +221,8 @@ class StoryExport:
                     if joined or known:
                         return self._put_film(series, known, film, version, steps, captions, bank)
                 # A long film takes minutes to join, which others of this folder need not wait for.
-                tell_colours(self.shot_files, clips, [f"shot_{s.label}.mp4" for s in chosen])
+                shots = clips[len(clips) - len(chosen) :]
+                tell_colours(self.shot_files, shots, [f"shot_{s.label}.mp4" for s in chosen])
                 film_of = Joined(clips, fades, self.options.fps, self.options.crf, metadata)
                 if version.sound:
                     is_copied, note = film_of.write_with(self.sound, series, version, film)
@@ -314,6 +320,14 @@ class StoryExport:
             with explain_write_errors("story.json", self.folder):
                 update_manifest(self.folder, self.story, shots={step.label: {**entry, **made}})
 
+    def _head(self, steps: Sequence[Step], clips: Sequence[Clip]) -> list[Clip]:
+        """The clip before the first shot, in the size of that, when there is one to show."""
+        if self.head is None or steps[0].plan.shot.index:
+            return []
+        info = read_info(clips[0].path)
+        path = self.head.video(info.width, info.height, self.options.crf)
+        return [Clip(path, len(self.head.clip.frames), checksum(path))]
+
     @contextmanager
     def _clips(self, steps: Sequence[Step]) -> Iterator[list[Clip]]:
         """The shots as the film shows them; edits that do not fit are encoded for it meanwhile."""
@@ -367,18 +381,8 @@ class StoryExport:
 
     def _fades(self, steps: Sequence[Step], clips: Sequence[Clip]) -> list[int]:
         wanted = [self.options.fade_frames if step.plan.shot.cut else 0 for step in steps]
+        wanted = [0] * (len(clips) - len(steps)) + wanted
         return clip_fades([clip.frames for clip in clips], wanted)
-
-    def _captions(
-        self, steps: Sequence[Step], clips: Sequence[Clip], fades: list[int]
-    ) -> list[Cue]:
-        captions, first = [], 0
-        for i, (step, clip) in enumerate(zip(steps, clips, strict=True)):
-            last = first + clip.frames - (fades[i + 1] if i + 1 < len(steps) else 0)
-            shot, prompts = step.plan.shot, self.options.prompt_subtitles
-            captions.append(cue_of(self.story, shot, first, last, prompts=prompts))
-            first = last
-        return [cue for cue in captions if cue is not None]
 
     def _is_right(self, series: FilmSeries, known: FilmVersion | None) -> bool:
         """Whether a film can stay: its file is as it was written, and not in the colours of

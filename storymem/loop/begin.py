@@ -26,17 +26,20 @@ def begin_shot(loop: Loop, step: Step, before: ShotResult | None) -> Begun:
     the caller writes it down with ``step.begin``.
 
     Raises:
-        ValueError: when the shot before it is too short to continue from, and for more pinned
-            frames than a shot may see.
+        ValueError: when the shot before it, or the clip before the first shot, is too short to
+            continue from, and for more pinned frames than a shot may see.
     """
     shot, wanted = step.plan.shot, step.plan.overlap_frames
     memory = begin_memory(loop, shot, before.bank if before else loop.bank)
     memory = replace(memory, bank=with_names(memory.bank, loop.story))
-    if before is None or not wanted:
+    if not wanted:
         key = step.key or shot_key(step.own, memory, [])
         return Begun(key, memory, None, *_find_result(loop, step, key))
     check_edits(loop, [step])
-    tail = given_tail(loop, step, before.tail)[-wanted:]
+    if before is None:
+        tail = loop.opening.last(wanted)
+    else:
+        tail = given_tail(loop, step, before.tail)[-wanted:]
     if len(tail) < wanted:
         raise ValueError(
             f"{shot} continues from the last {wanted} frames of the shot before it, but that one "

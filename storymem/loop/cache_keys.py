@@ -20,6 +20,7 @@ from ..memory.frame import MemoryFrame
 from ..sampling.continuity import ShotPlan
 from ..script.dialogue import spoken
 from ..script.prompt_weights import has_weights
+from .given_edits import opening_digests
 from .neutral_inputs import inputs_that_count
 from .passes import DRAFT_FACT
 from .plan import Loop
@@ -34,6 +35,7 @@ NO_PIXELS = (
     "subtitle",
 )  # fmt: skip
 READS_DIALOGUE = "reads dialogue"  # in the text of a body whose pictures depend on what is said
+OPENING_FACT = "opening"  # digests of the clip's frames that the first shot continues from
 END = "end "  # begins what ``shot_pictures`` says of a picture that a shot ends with
 
 
@@ -98,6 +100,8 @@ def telling_facts(loop: Loop, plan: ShotPlan) -> dict:
         "start": [frame.digest for frame in loop.start_frames],
     }
     facts |= {DRAFT_FACT: asdict(plan.draft)} if plan.draft else {}
+    if given := opening_digests(loop, plan):
+        facts[OPENING_FACT] = given
     if loop.story.remembers:
         facts["memory"]["remember"] = digest_of([shot.remember for shot in loop.story.shots])
     return facts | ({"text": "plain"} if is_plain_text(loop, plan) else {})

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import torch
 
+from ..sampling.continuity import ShotPlan
 from .plan import Loop, Step
 
 
@@ -18,15 +19,25 @@ def edited_frames(loop: Loop, step: Step) -> list[str]:
 
 
 def given_digests(loop: Loop, step: Step) -> list[str]:
-    """Digests of the frames that a step continues from, in order; empty after a cut.
+    """Digests of the frames that a step continues from, in order; empty after a cut. The first
+    shot continues from a clip alone.
 
     Raises:
         DamagedError: when the record of the shot before has to be read, and lost a picture.
     """
-    if step.before is None or not step.plan.overlap_frames:
+    if not step.plan.overlap_frames:
         return []
+    if step.before is None:
+        return opening_digests(loop, step.plan)
     edited = edited_frames(loop, step)
     return edited or loop.store.tail_digests(step.before.record, step.plan.overlap_frames)
+
+
+def opening_digests(loop: Loop, plan: ShotPlan) -> list[str]:
+    """Digests of the frames that the first shot continues from; empty for any other shot, and for
+    one that begins with a cut."""
+    is_first = plan.shot.index == 0 and loop.opening is not None and plan.overlap_frames
+    return loop.opening.digests(plan.overlap_frames) if is_first else []
 
 
 def given_tail(loop: Loop, step: Step, tail: torch.Tensor) -> torch.Tensor:

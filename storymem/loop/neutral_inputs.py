@@ -76,7 +76,7 @@ NEUTRAL: dict[str, dict[str, object]] = {
         "audio": "",
         "dialogue": (),
         "subtitle": "",
-    },  # fmt: skip
+    },
     "ShotPlan": {"draft": None, "end": None},
     "RunSettings": {},
     "Recipe": {

@@ -19,6 +19,7 @@ from ..sampling.continuity import LOOP_CONTINUITY, ShotPlan, choose_mode
 from ..sampling.draft import Draft
 from ..script.story import LENGTH_OF_AUDIO, Shot, Story
 from .audio_length import next_length
+from .opening_clip import OpeningClip
 from .passes import pass_name
 from .shot_memory import ShotMemory
 from .shot_record import Record
@@ -153,6 +154,7 @@ class Loop:
     sound_frames: Mapping[int, int] = field(default_factory=dict)
     # Pictures that shots end with, by index of the shot.
     end_images: Mapping[int, Picture] = field(default_factory=dict)
+    opening: OpeningClip | None = None  # the clip that the story begins from
 
     @cached_property
     def reference_digests(self) -> dict[str, str]:
@@ -196,9 +198,10 @@ def plan_shot(
 
 
 def plan_in(loop: Loop, shot: Shot, *, has_previous: bool) -> ShotPlan:
-    """``plan_shot`` of a shot of a loop, which knows the start and end images of its shots, and how
-    long those are that last as long as their sound: it is heard while the shot's own frames are
-    seen, and not with those that repeat the shot before."""
+    """``plan_shot`` of a shot of a loop, which knows the start and end images of its shots, whether
+    a clip is before the first one, and how long those are that last as long as their sound: it is
+    heard while the shot's own frames are seen, and not with those that repeat the shot before."""
+    has_previous = has_previous or (shot.index == 0 and loop.opening is not None)
     has_start = shot.index in loop.start_images
     shot = replace(shot, seed=loop.seeds.get(shot.index, shot.seed))
     how = {"has_previous": has_previous, "has_start": has_start}

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from ..files.hashing import digest_of
 from ..files.messages import listed
 from ..script.cast import strip_mentions
-from .cache_keys import END, telling_facts
+from .cache_keys import END, OPENING_FACT, telling_facts
 from .changed_inputs import BodyNames, body_changes, changed
 from .passes import DRAFT_FACT
 from .plan import Loop, Step
@@ -155,8 +155,13 @@ def _shot_changes(loop: Loop, step: Step, facts: Mapping) -> list[str]:
     return found if facts.get("own") != step.own else found + _memory_changes(step, facts, now)
 
 
-def _picture_changes(old: Sequence[str], new: Sequence[str]) -> list[str]:
-    """Which of a shot's own pictures are others, by what ``shot_pictures`` says of them."""
+def _picture_changes(old: object, new: Sequence[str]) -> list[str]:
+    """Which of a shot's own pictures are others, by what ``shot_pictures`` says of them.
+
+    Args:
+        old: as a record says it, which may be anything.
+    """
+    old = old if isinstance(old, list) else [old]
     ends, others = (
         [[one for one in pictures if str(one).startswith(END) is is_end] for pictures in (old, new)]
         for is_end in (True, False)
@@ -186,6 +191,8 @@ def _memory_changes(step: Step, facts: Mapping, now: Mapping) -> list[str]:
             found.append("what the script remembers changed")
     if has_others:
         found.append("the reference pictures of the memory bank changed")
+    if facts.get(OPENING_FACT, []) != now.get(OPENING_FACT, []):
+        found.append("the clip that the story begins from changed")
     if facts.get("previous", step.previous) != step.previous and not found:
         found.append("the shot before it was made again, and it sees that")
     return found or ["what it sees of the shots before it changed"]

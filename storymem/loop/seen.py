@@ -14,7 +14,7 @@ from ..memory.bank import LEFT_OUT, MemoryBank
 from ..memory.frame import MemoryFrame
 from ..memory.policies import Choice
 from ..sampling.continuity import OVERLAP_FRAMES
-from .cache_keys import shot_key
+from .cache_keys import OPENING_FACT, shot_key
 from .shot_memory import ShotMemory, window_reasons
 from .shot_record import DamagedError, Record
 from .shot_store import ShotStore
@@ -120,10 +120,16 @@ def _agrees(store: ShotStore, record: Record, bank: MemoryBank, indices: tuple[i
     count = OVERLAP_FRAMES.get(mode, 0) if _is_text(mode) else 0
     before = store.find(previous) if count else None
     try:
-        given = store.tail_digests(before, count) if before else []
+        given = store.tail_digests(before, count) if before else _opening(record.facts)
     except DamagedError:
         return False
     return shot_key(own, ShotMemory(bank, indices), given) == record.key
+
+
+def _opening(facts: Mapping) -> list[str]:
+    """The frames of a clip that the first shot of a story was given."""
+    given = facts.get(OPENING_FACT)
+    return given if isinstance(given, list) and all(map(_is_text, given)) else []
 
 
 def _is_text(value: object) -> bool:

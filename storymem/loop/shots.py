@@ -325,7 +325,7 @@ def _known_key(loop: Loop, step: Step) -> tuple[str, Mapping[str, str] | None]:
     if memory is None:
         return "", None
     try:
-        given = [] if step.before is None else given_digests(loop, step)
+        given = given_digests(loop, step)
     except DamagedError:  # told when its pictures are read
         return "", None
     return shot_key(step.own, memory, given), memory.bank.seen

@@ -222,11 +222,6 @@ def _check_text(text: str) -> None:
 def _story(name, shots, overview, character, source, warnings) -> Story:
     if not shots:
         raise ScriptError(f"the story '{short(name)}' has no shots: write at least one prompt")
-    if not shots[0].cut:
-        raise ScriptError(
-            f"the first shot of the story (scene {shots[0].scene}) continues from a shot before "
-            "it, but there is none: set its cut to true (plain text: remove [continue])"
-        )
     # However a title's accents are encoded, it is one title: of one folder and the same shots.
     return Story(composed(name.strip()), tuple(shots), overview, character, source, tuple(warnings))
 

@@ -40,6 +40,7 @@ TOLD = {  # where the sentences are: in these functions, or in the whole file
     "storymem/views/draft_frames.py": (),
     "nodes/memory/rehearsal.py": ("make_rehearsal", "pass_folder"),
     "nodes/loop/end_images.py": (), "storymem/sampling/request.py": ("too_short_to_end",),
+    "storymem/loop/opening.py": (), "storymem/loop/opening_clip.py": (),
 }  # fmt: skip
 PARTS = {  # what is in the middle of a sentence
     "USED_ONLY_BY_WIRE[kind]": ["the keyframes are", "what it keeps is", "the matched frames are"],

@@ -88,9 +88,13 @@ def test_a_continued_shot_says_where_its_cut_is_wrong():
     assert told(scene("a"), scene("b", "c", cut=[True, "?"])).startswith(
         "scene 2, shot 2: cut must"
     )
-    assert told(scene("a", cut=[False], scene_num=3)).startswith(
-        "the first shot of the story (scene 3) continues from a shot before it"
-    )
+
+
+def test_a_first_shot_may_continue_from_a_clip_which_the_script_does_not_hold():
+    """Whether there is one is known where the story is made: see test_opening_clip.py."""
+    story = load_story(tale(scene("a", cut=[False], scene_num=3), scene("b")))
+    assert [shot.cut for shot in story.shots] == [False, True]
+    assert story.warnings == ()
 
 
 def test_a_scene_without_prompts_is_told_and_left_out():

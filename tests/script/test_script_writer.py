@@ -265,7 +265,6 @@ def test_all_of_st_bench_survives():
         (Row("   "), "the prompt is empty"),
         (Row("a", fields={"length": 80}), r"length must be 4n\+1"),
         (Row("a", fields={"seed": "abc"}), "needs a number|must be a whole number"),
-        (Row("a", cut=False), "continues from a shot before it"),
         (Row("a", fields={"continuity": "always"}), "continuity must be one of"),
         (Row("a \ud800"), "not valid Unicode"),
     ],
@@ -275,6 +274,14 @@ def test_rows_that_are_no_story_are_written_as_they_are_and_told(row, words, for
     text = write_script(script, form)
     with pytest.raises(ScriptError, match=words):
         check_written(script, text)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_first_row_that_continues_from_a_clip_is_written_and_read_back(form):
+    script = Script((Row("a", cut=False), Row("b")))
+    text = write_script(script, form)
+    check_written(script, text)
+    assert [row.cut for row in read_script(text).rows] == [False, True]
 
 
 def test_a_row_that_another_format_would_change_is_told():

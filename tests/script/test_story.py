@@ -148,7 +148,6 @@ def test_prompts_are_kept_as_they_are():
         ({"cut": True}, "scene 1: cut must be a list"),
         ({"cut": [True, "maybe"]}, "scene 1, shot 2: cut must be true or false, but it is 'maybe'"),
         ({"cut": [True, 2]}, "scene 1, shot 2: cut must be true or false, but it is 2"),
-        ({"cut": [False, True]}, r"first shot of the story \(scene 1\) continues"),
         ({"video_prompts": ["a", 5]}, "scene 1, shot 2: the prompt must be text, but it is 5"),
         ({"video_prompts": ["a", " "]}, "scene 1, shot 2: the prompt is empty"),
         ({"video_prompts": ["a", None]}, "scene 1, shot 2: the prompt must be text"),
@@ -250,10 +249,14 @@ def test_a_bracket_that_is_no_tag_stays_in_the_prompt_with_a_warning():
     assert story.warnings == ("block 3 begins with [dream], which is no tag and was kept as text",)
 
 
+def test_plain_text_may_begin_from_a_clip():
+    story = load_story("[continue]\na cat\n---\na dog")
+    assert [shot.cut for shot in story.shots] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[continue]\na cat", "continues from a shot before it"),
         ("a\n---\n[character]\nMira", "only one block before the first shot"),
         ("a\n---\n[continue]\n[cut]\nb", "both"),
         ("a\n---\n[continue]\n", "scene 1, shot 2: the prompt is empty"),
