@@ -21,7 +21,16 @@ from .page import (
     take_routes,
     write_routes,
 )
-from .sampling import conditioning, lora, lora_route, match_color, model_patch, parts, sampler
+from .sampling import (
+    conditioning,
+    lora,
+    lora_route,
+    match_color,
+    model_patch,
+    parts,
+    sampler,
+    shot_loras,
+)
 
 # One module per subject; each lists its node classes in NODES, in the order of the node menu.
 MODULES = (
@@ -38,6 +47,7 @@ MODULES = (
     sampler,
     parts,
     lora,
+    shot_loras,
     match_color,
     open_close,
     draft_settings,

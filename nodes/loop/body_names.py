@@ -16,19 +16,19 @@ MOVING = ("randomize", "increment", "decrement")
 
 
 def body_names(graph: LoopGraph, metadata: Mapping[str, str]) -> BodyNames:
-    """Names in the order of ``graph.dependencies``.
+    """Names in the order of ``graph.described``.
 
     Args:
         metadata: of the run; its workflow knows what becomes of a seed after each run.
     """
     kinds = nodes.NODE_DISPLAY_NAME_MAPPINGS
     titles = []
-    for node_id in graph.dependencies:
+    for node_id in graph.described:
         node = graph.node(node_id)
         title = node.get("_meta", {}).get("title") or kinds.get(node["class_type"])
         titles.append(short(str(title or node["class_type"])))
     count = Counter(titles)
-    shown_ids = [graph.dynprompt.get_display_node_id(n) for n in graph.dependencies]
+    shown_ids = [graph.dynprompt.get_display_node_id(n) for n in graph.described]
     named = [
         f"'{title}' (node {node_id})" if count[title] > 1 else f"'{title}'"
         for title, node_id in zip(titles, shown_ids, strict=True)

@@ -28,6 +28,7 @@ from ..memory.known_embedders import KNOWN
 from .graph import LoopGraph
 from .references import read_end_images, read_references, read_start_images
 from .script_sounds import sound_frames
+from .shot_loras import read_loras
 
 # Width, height, frames: for the estimate when no node of the body says.
 USUAL_SIZE = (832, 480, 81)
@@ -58,11 +59,12 @@ class Decision:
     promoted: Promotions = field(default_factory=Promotions)  # from a pass before the film
 
 
-def decide(flow: Flow, body: str, *, writes: bool = True) -> Decision:
+def decide(flow: Flow, body: str, lora_place: str = "", *, writes: bool = True) -> Decision:
     """Find out which shots are finished; nothing is computed.
 
     Args:
         body: everything that makes a shot, as a text.
+        lora_place: where LoRAs of single shots are applied in it.
         writes: whether the story's folder is put right first, as before a run.
 
     Raises:
@@ -77,6 +79,7 @@ def decide(flow: Flow, body: str, *, writes: bool = True) -> Decision:
         story, settings, flow.bank, body, store, references, start_images,
         KNOWN.of(flow.bank), reads_weights=True, sound_frames=sound_frames(story, flow.fps),
         end_images=pictures_of({**flow.end_images, **read_end_images(story)}),
+        loras=read_loras(story, lora_place),
     )  # fmt: skip
     place = story_folder(output, settings.prefix, story, settings.pass_name)
     if writes:

@@ -8,6 +8,7 @@ import math
 import os
 import uuid
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import folder_paths
@@ -25,7 +26,8 @@ from ..sampling.lora import find_path
 from .dialogue_wire import dialogue_marks
 from .draft_settings import lora_path
 from .lora_scales import LORA, scale_inputs
-from .wires import Wires, inputs_of_pass, links_of, name_of
+from .shot_loras import WithoutShotLoras, lora_place
+from .wires import Wires, inputs_of_pass, links_of, name_of, upstream
 
 OPEN, CLOSE = "StoryMemShotLoopOpen", "StoryMemShotLoopClose"
 NEXT_SHOT, BEGIN_STORY = "StoryMemNextShot", "StoryMemBeginStory"
@@ -87,10 +89,28 @@ class LoopGraph:
     def wires(self) -> Wires:
         """The loop's wires, for checks; not those of another loop whose result this one uses."""
         ends = {n for n in self.dependencies if self.node(n)["class_type"] == CLOSE}
-        close = self.node(self.close_id)["inputs"]
-        outputs = [close[name][0] for name in BODY_INPUTS]
-        used = _upstream(self.dynprompt, outputs, {self.open_id, *ends})
-        return Wires(self.dynprompt, self.open_id, used, self.draft)
+        outputs = [self.node(self.close_id)["inputs"][name][0] for name in BODY_INPUTS]
+        used = upstream(self.past_loras, outputs, {self.open_id, *ends})
+        loras = [n for n in self.dependencies if self.past_loras.applies(n)]
+        return Wires(self.past_loras, self.open_id, used, self.draft, loras)
+
+    @cached_property
+    def past_loras(self) -> WithoutShotLoras:
+        """The prompt as it is without the LoRAs of single shots."""
+        return WithoutShotLoras(self.dynprompt, self.open_id)
+
+    @cached_property
+    def described(self) -> list[str]:
+        """The nodes that ``describe`` tells of, in its order: dependencies of any shot."""
+        if not any(map(self.past_loras.applies, self.dependencies)):
+            return self.dependencies
+        outputs = [self.node(self.close_id)["inputs"][name][0] for name in BODY_INPUTS]
+        return upstream(self.past_loras, outputs, {self.open_id})
+
+    @property
+    def lora_place(self) -> str:
+        """Where LoRAs of single shots are applied; empty for nowhere."""
+        return lora_place(self.past_loras, self.described)
 
     def clone(
         self, shot: int, shot_node: str, fresh: dict[str, str], salt: str = ""
@@ -172,11 +192,11 @@ class LoopGraph:
         Node numbers are replaced by positions, so that the same graph drawn again is the same body.
         """
         fingerprint_of = host_cache.fingerprints(self.dynprompt)
-        numbers = {node_id: i for i, node_id in enumerate(self.dependencies)}
+        numbers = {node_id: i for i, node_id in enumerate(self.described)}
         numbers[self.open_id] = "open"
         lines = []
-        for node_id in self.dependencies:
-            node = self.node(node_id)
+        for node_id in self.described:
+            node = self.past_loras.get_node(node_id)
             given = inputs_of_pass(node, self.open_id, self.draft)
             if given is not node["inputs"] and "length" in given:  # a still is held for it
                 given = {**given, "length": node["inputs"]["length"]}
@@ -244,13 +264,13 @@ def read_loop(dynprompt, close_id: str) -> LoopGraph:
     inside = _downstream(dynprompt, open_id, close_id)
     outputs = [close["inputs"][name][0] for name in BODY_INPUTS]
     others = {n for n in dynprompt.all_node_ids() if dynprompt.get_node(n)["class_type"] == CLOSE}
-    for node_id in _upstream(dynprompt, outputs, {open_id, *others}):
+    for node_id in upstream(dynprompt, outputs, {open_id, *others}):
         if dynprompt.get_node(node_id)["class_type"] == OPEN:
             raise ValueError(
                 f"{named} closes {name_of(dynprompt, open_id)}, but its frames or bank also come "
                 f"from {name_of(dynprompt, node_id)}, which is another loop: loops must not cross"
             )
-    before = _upstream(dynprompt, outputs, {open_id})
+    before = upstream(dynprompt, outputs, {open_id})
     frames_source = close["inputs"]["frames"][0]
     if frames_source != open_id and frames_source not in inside:
         raise ValueError(
@@ -261,7 +281,7 @@ def read_loop(dynprompt, close_id: str) -> LoopGraph:
     side_outputs = [
         node_id for node_id in inside if node_id not in before and _is_output(dynprompt, node_id)
     ]
-    branches = _upstream(dynprompt, side_outputs, {open_id})
+    branches = upstream(dynprompt, side_outputs, {open_id})
     for node_id in branches:
         if node_id == close_id:
             raise ValueError(
@@ -285,7 +305,7 @@ def read_one_wire(dynprompt, finish_id: str) -> LoopGraph:
     begins = {
         n for n in dynprompt.all_node_ids() if dynprompt.get_node(n)["class_type"] == NEXT_SHOT
     }
-    dependencies = _upstream(dynprompt, outputs, begins)
+    dependencies = upstream(dynprompt, outputs, begins)
     sources = {
         source
         for n in (finish_id, *dependencies)
@@ -361,23 +381,6 @@ def _downstream(dynprompt, open_id: str, close_id: str) -> set[str]:
         found.add(node_id)
         waiting += users.get(node_id, [])
     return found
-
-
-def _upstream(dynprompt, sources: list[str], stop: set[str]) -> list[str]:
-    """Everything that ``sources`` depend on, themselves included; users before sources."""
-    order: list[str] = []
-    seen: set[str] = set(stop)
-    stack: list[tuple[str, bool]] = [(s, False) for s in reversed(sources)]
-    while stack:  # depth first, without recursion
-        node_id, is_done = stack.pop()
-        if is_done:
-            order.append(node_id)
-        elif node_id not in seen:
-            seen.add(node_id)
-            stack.append((node_id, True))
-            for _, source, _ in reversed(links_of(dynprompt.get_node(node_id))):
-                stack.append((source, False))
-    return order[::-1]
 
 
 def _is_output(dynprompt, node_id: str) -> bool:

@@ -58,4 +58,4 @@ def tell(wires: Wires, close_id: str, notices: Sequence[Notice], workflow: str) 
 
 
 def _all(wires: Wires, close_id: str) -> list[str]:
-    return [*wires.used, wires.open_id, close_id]
+    return [*wires.used, *wires.lora_nodes, wires.open_id, close_id]

@@ -143,7 +143,7 @@ async def _look(prompt: dict, node_id: str, workflow: object) -> dict:
         unknown[-1].input = BANK
     graph.draft = flow.settings.draft
     body = json.dumps([graph.render_versions(), await graph.describe()])
-    answer = _answer(graph, decide(flow, body, writes=False), unknown, workflow)
+    answer = _answer(graph, decide(flow, body, graph.lora_place, writes=False), unknown, workflow)
     return answer | {"warnings": [*waiting, *answer["warnings"]]}
 
 

@@ -27,7 +27,7 @@ from .draft_settings import chosen_pass
 from .known_values import KnownValues, NotKnownError
 from .look_facts import Looked, RefusedPlanError, answer_of
 from .script_sounds import joined_rate
-from .state_nodes import begin_state
+from .state_nodes import begin_state, with_loras
 from .wires import links_of
 from .wiring import impossible_shot, loop_notices
 
@@ -84,6 +84,7 @@ async def look_at_wire(dynprompt, begin_id: str, workflow: object) -> dict:
     for graph in graphs:
         graph.draft = settings.draft
     bodies = [json.dumps([g.render_versions(), await g.describe()]) for g in graphs]
+    state = with_loras(state, graphs[0])
     count = len(state.loop.story.shots)
     if len(graphs) == 1 and not _is_direct(dynprompt, graphs[0], begin_id):
         graphs, bodies = graphs * count, bodies * count  # a loop of the host goes around it

@@ -102,7 +102,8 @@ async def after_rehearsals(
         stage = stage_of(flow, number)
         part = replace(graph, draft=stage.settings.draft)
         body = json.dumps([part.render_versions(), await part.describe()])
-        if missing := sum(s.record is None for s in decide(stage, body, writes=False).steps):
+        decided = decide(stage, body, part.lora_place, writes=False)
+        if missing := sum(step.record is None for step in decided.steps):
             return flow, [
                 f"{count} of {of_each} before the film: {missing} of {of_each} of the "
                 f"{draft_name} are to be made"

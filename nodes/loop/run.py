@@ -56,6 +56,7 @@ from .history import HistoryEntry, finished_shots
 from .notices import RefusedError, tell
 from .progress import send_progress, workflow_id
 from .references import LARGEST_GRAPH_IN_A_SHOT, start_image_of
+from .shot_loras import lora_files
 from .stop import report_stop
 from .wires import Notice
 from .wiring import held_length, impossible_shot, loop_notices, sampled_length
@@ -254,6 +255,7 @@ class LoopRun:
         own = (getattr(shot, field) for shot in shots for field in FILES_OF_A_SHOT)
         names = (*self.loop.references, *filter(None, own))
         files = [*self.graph.files(), *(str(inputs / name) for name in names)]
+        files += lora_files(self.loop.story) if self.loop.loras.place else []
         for step in self.steps:
             files += map(str, step.record.folder.iterdir())
         return files + [str(path) for path in self.shown().files(self.steps, self.film)]
@@ -286,7 +288,7 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     output, settings = folder_paths.get_output_directory(), flow.settings
     graph.draft = settings.draft
     body = json.dumps([graph.render_versions(), await graph.describe()])
-    decided = decide(flow, body)
+    decided = decide(flow, body, graph.lora_place)
     loop, film, steps, store = decided.loop, decided.film, decided.steps, decided.loop.store
     wires = graph.wires()
     of_nodes = loop_notices(wires, graph.close_id, loop, steps)

@@ -56,6 +56,7 @@ from .expansion import body_outputs, body_values
 from .notices import tell
 from .progress import workflow_id
 from .script_sounds import check_sounds, joined_rate, sound_frames
+from .shot_loras import read_loras
 from .wiring import held_length, impossible_shot, loop_notices
 
 logger = logging.getLogger(__name__)
@@ -234,23 +235,23 @@ class FinishShot(io.ComfyNode):
 
     @classmethod
     async def check_lazy_status(cls, state, frames=(None,), bank=(None,)):
-        body = await _describe_body(cls.hidden, state[0])
-        if state[0].find(body):
+        state, body = await _of_body(cls.hidden, state[0])
+        if state.find(body):
             return []
         wanted = [n for n, given in (("frames", frames), ("bank", bank)) if given[0] is None]
         if len(wanted) == 2:  # asked for the first time
-            _look_before_the_first_shot(cls.hidden, state[0])
+            _look_before_the_first_shot(cls.hidden, state)
             begin_one_wire(cls.hidden)
-            graph = _graph(cls.hidden, state[0])
+            graph = _graph(cls.hidden, state)
             metadata = loop_references.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
-            for one in state[0].regenerations(body, body_names(graph, metadata)):
+            for one in state.regenerations(body, body_names(graph, metadata)):
                 logger.log(logging.INFO if one.is_edited else logging.WARNING, "StoryMem: %s", one)
         return wanted
 
     @classmethod
     @shortens_host_paths
     async def execute(cls, state, frames=(None,), bank=(None,)) -> io.NodeOutput:
-        state, body = state[0], await _describe_body(cls.hidden, state[0])
+        state, body = await _of_body(cls.hidden, state[0])
         record = state.find(body)
         if record is not None and frames[0] is None:
             after = state.reuse(body, record)
@@ -365,9 +366,17 @@ def _graph(hidden, state: LoopState) -> loop_graph.LoopGraph:
     return graph
 
 
-async def _describe_body(hidden, state: LoopState) -> str:
+async def _of_body(hidden, state: LoopState) -> tuple[LoopState, str]:
+    """A state as these nodes go on with it, and what describes them."""
     graph = _graph(hidden, state)
-    return json.dumps([graph.render_versions(), await graph.describe()])
+    body = json.dumps([graph.render_versions(), await graph.describe()])
+    return with_loras(state, graph), body
+
+
+def with_loras(state: LoopState, graph: loop_graph.LoopGraph) -> LoopState:
+    """A state whose loop knows which LoRAs these nodes apply to single shots."""
+    loras = read_loras(state.loop.story, graph.lora_place)
+    return replace(state, loop=replace(state.loop, loras=loras))
 
 
 NODES = [BeginStory, NextShot, FinishShot, JoinStory]

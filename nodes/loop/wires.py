@@ -24,6 +24,23 @@ def links_of(node: dict) -> list[tuple[str, str, int]]:
     return [(name, *inputs[name]) for name in sorted(inputs) if is_link(inputs[name])]
 
 
+def upstream(dynprompt, sources: list[str], stop: set[str]) -> list[str]:
+    """Everything that ``sources`` depend on, themselves included; users before sources."""
+    order: list[str] = []
+    seen: set[str] = set(stop)
+    stack: list[tuple[str, bool]] = [(s, False) for s in reversed(sources)]
+    while stack:  # depth first, without recursion
+        node_id, is_done = stack.pop()
+        if is_done:
+            order.append(node_id)
+        elif node_id not in seen:
+            seen.add(node_id)
+            stack.append((node_id, True))
+            for _, source, _ in reversed(links_of(dynprompt.get_node(node_id))):
+                stack.append((source, False))
+    return order[::-1]
+
+
 def obeys(node: dict, open_id: str) -> bool:
     """Whether a node takes a pass's settings from the shot of ``open_id``."""
     return node["class_type"] in SAMPLERS and node["inputs"].get("shot") == [open_id, OPEN_SHOT]
@@ -63,11 +80,16 @@ class Wires:
         open_id: the node that a shot begins at: Shot Loop Open, or Next Shot.
         used: ids of everything that frames and bank depend on.
         draft: what the pass before the film sets; ``None`` for the film.
+        lora_nodes: those that apply the LoRAs of single shots. They are none of ``used``: models
+            go past them.
     """
 
-    def __init__(self, dynprompt, open_id: str, used: list[str], draft: Draft | None = None):
+    def __init__(
+        self, dynprompt, open_id: str, used: list[str], draft: Draft | None = None,
+        lora_nodes: Sequence[str] = (),
+    ):  # fmt: skip
         self.dynprompt, self.open_id, self.used = dynprompt, open_id, used
-        self.draft = draft
+        self.draft, self.lora_nodes = draft, lora_nodes
 
     def kind(self, node_id: str) -> str:
         return self.dynprompt.get_node(node_id)["class_type"]

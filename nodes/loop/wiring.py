@@ -19,6 +19,7 @@ from .graph import LoopGraph
 from .part_notices import part_notices
 from .pass_notices import pass_notices
 from .settings import setting_notices
+from .shot_loras import impossible_loras, lora_notices
 from .tiny_prompts import tiny_notices
 from .wires import SAMPLERS, Notice, Wires
 
@@ -61,6 +62,7 @@ def loop_notices(wires: Wires, close_id: str, loop: Loop, steps: Sequence[Step])
         *part_notices(wires, loop),
         *tiny_notices(wires, steps),
         *pass_notices(wires),
+        *lora_notices(wires, steps),
     ]
     return list(dict.fromkeys(found))
 
@@ -96,7 +98,7 @@ def impossible_shot(wires: Wires, steps: Sequence[Step]) -> tuple[str, str] | No
             continue
         if not wires.may_be_skipped(node_id):
             return node_id, text
-    return impossible_end(wires, steps)
+    return impossible_end(wires, steps) or impossible_loras(wires, steps)
 
 
 def sampled_length(wires: Wires) -> int:

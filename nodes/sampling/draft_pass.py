@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from weakref import WeakKeyDictionary
-
 import nodes
 
 from ...storymem.sampling.draft import NO_LORA, Draft
 from ...storymem.sampling.recipe import Recipe
+from .patched_models import PatchedModels
 
 HOST_LOADER = "LoraLoaderModelOnly"  # of the host, which knows all kinds of LoRA files
-# Models with a draft's LoRAs, by prompt: a shot that is sampled with the same clone as the one
-# before it finds its weights loaded. They end with the prompt that is being executed.
-_PATCHED: WeakKeyDictionary = WeakKeyDictionary()
+_PATCHED = PatchedModels()
 
 
 def of_pass(
@@ -41,14 +38,14 @@ def _with_lora(model, name: str, prompt: object):
     """A clone of ``model`` with a LoRA at strength 1, by the host's own loader."""
     if model is None or name == NO_LORA:
         return model
-    known = {} if prompt is None else _PATCHED.setdefault(prompt, {})
-    key = id(model), name
-    if key not in known:
+
+    def patch(model):
         loader = nodes.NODE_CLASS_MAPPINGS[HOST_LOADER]()
         try:
-            known[key] = model, loader.load_lora_model_only(model, name, 1.0)[0]
+            return loader.load_lora_model_only(model, name, 1.0)[0]
         except FileNotFoundError as error:
             raise ValueError(
                 f"the draft's LoRA {name} is not in models/loras; choose another on Draft Settings"
             ) from error
-    return known[key][1]
+
+    return _PATCHED.of(prompt, model, name, patch)

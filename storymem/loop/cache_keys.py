@@ -50,6 +50,8 @@ def own_key(loop: Loop, plan: ShotPlan) -> str:
     if plan.draft:  # how many frames it may see counts by those that it does see
         del described["draft"]["max_frames"]
     described = inputs_that_count("ShotPlan", described)
+    if loras := loop.loras.key_of(plan.shot):
+        described["loras"] = loras
     if is_plain_text(loop, plan):
         described["text"] = "plain"
     if READS_DIALOGUE in loop.body:
@@ -102,6 +104,7 @@ def telling_facts(loop: Loop, plan: ShotPlan) -> dict:
     facts |= {DRAFT_FACT: asdict(plan.draft)} if plan.draft else {}
     if given := opening_digests(loop, plan):
         facts[OPENING_FACT] = given
+    facts |= loop.loras.facts_of(shot)
     if loop.story.remembers:
         facts["memory"]["remember"] = digest_of([shot.remember for shot in loop.story.shots])
     return facts | ({"text": "plain"} if is_plain_text(loop, plan) else {})

@@ -21,6 +21,7 @@ from ..script.story import LENGTH_OF_AUDIO, Shot, Story
 from .audio_length import next_length
 from .opening_clip import OpeningClip
 from .passes import pass_name
+from .shot_loras import LoraFiles
 from .shot_memory import ShotMemory
 from .shot_record import Record
 from .shot_store import ShotResult, ShotStore
@@ -149,6 +150,7 @@ class Loop:
     # From a pass before the film, by index of the shot: what its memory gets, and its seed.
     promoted: Mapping[int, Sequence[MemoryFrame]] = field(default_factory=dict)
     seeds: Mapping[int, int] = field(default_factory=dict)
+    loras: LoraFiles = field(default_factory=LoraFiles)  # of single shots
     notes: tuple[str, ...] = ()  # what the artist should know of it before the first shot
     # Frames that a sound file lasts, by index of the shot whose length is its own.
     sound_frames: Mapping[int, int] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from .cache_keys import END, OPENING_FACT, telling_facts
 from .changed_inputs import BodyNames, body_changes, changed
 from .passes import DRAFT_FACT
 from .plan import Loop, Step
+from .shot_loras import lora_changes
 
 MOST = 3  # changes that are named of one shot
 MOST_LINES = 4
@@ -146,6 +147,7 @@ def _shot_changes(loop: Loop, step: Step, facts: Mapping) -> list[str]:
     for name in ("length", "lora_strength"):
         if facts.get(name, now[name]) != now[name]:
             found.append(changed(f"its {name}", facts[name], now[name]))
+    found += lora_changes(facts, now)
     found += _picture_changes(facts.get("pictures", now["pictures"]), now["pictures"])
     if "memory" in facts and facts.get("text") != now.get("text"):
         way = "text" if "text" in now else "weights"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 WAN_OF_WIDTH = {1536: "Wan 2.1 1.3B", 3072: "Wan 2.2 5B", 5120: "Wan 14B"}
+A14B_WIDTH = 5120
 # Adapters that change a weight in another way than ``up @ down``.
 OTHER_ADAPTERS = {
     "DoRA": r"dora_scale|lora_magnitude_vector",
@@ -19,6 +20,13 @@ TEXT_ENCODER = re.compile(
     r"^(lora_te\d?_|lora_te\b|text_encoders?\.|te\d?_|text_encoder_\d\.|clip_)"
 )
 _LORA_PART = re.compile(r"lora|lokr_|hada_|\.alpha$|\.diff(_[bm])?$")
+_WAN_PART = re.compile(  # of a block, however a program names its parts
+    r"(?:^|\.|^lora_unet_|^lora_transformer_|^lycoris_)blocks[._]\d+[._]"
+    r"(?:self_attn|cross_attn|attn[12]|ffn|norm[123]|modulation|scale_shift_table)\b"
+    r"|(?:^|\.|^lora_unet_|^lora_transformer_|^lycoris_)blocks_\d+_"
+    r"(?:self_attn|cross_attn|attn[12]|ffn|norm[123]|modulation|scale_shift_table)"
+)
+_WAN_QUERY = re.compile(r"(?:self_attn[._]q|attn1[._]to_q)\.lora_?(?:A|down)\b", re.IGNORECASE)
 _UNET = re.compile(r"(^|[._])(down|mid|up|input|middle|output)_blocks?[._]")
 _UNET_TEXT = re.compile(r"attn2[._]to_[kv]\.(lora_A|lora_down|lora\.down)")
 _UNET_OF_WIDTH = {768: "Stable Diffusion 1.5", 1024: "Stable Diffusion 2", 2048: "SDXL"}
@@ -57,6 +65,23 @@ def kind_of_file(shapes: Mapping[str, tuple[int, ...]]) -> str:
     if all(map(TEXT_ENCODER.match, shapes)):
         return "a LoRA for a text encoder, as those for Stable Diffusion have"
     return ""
+
+
+def fault_of_wan_lora(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """What a file is that is no LoRA for Wan A14B, such as ``a LoRA for SDXL``; empty when it may
+    be one.
+
+    Args:
+        shapes: of every tensor, by the name it has in the file.
+    """
+    if not any(_LORA_PART.search(key) for key in shapes):
+        return kind_of_file(shapes) or "no LoRA"
+    if not any(map(_WAN_PART.search, shapes)):
+        return kind_of_file(shapes) or "a LoRA for another model"
+    widths = {shape[1] for key, shape in shapes.items()
+              if len(shape) == 2 and _WAN_QUERY.search(key)}  # fmt: skip
+    other = wan_of_width(widths.pop()) if len(widths) == 1 else ""
+    return f"a LoRA for {other}" if other not in ("", WAN_OF_WIDTH[A14B_WIDTH]) else ""
 
 
 def other_adapter(keys: Iterable[str]) -> tuple[str, list[str]] | None:

@@ -19,6 +19,8 @@ TOLD = {  # where the sentences are: in these functions, or in the whole file
     "nodes/loop/settings.py": (), "nodes/loop/pass_notices.py": (),
     "nodes/loop/rehearsals.py": ("after_rehearsals",),
     "storymem/loop/passes.py": ("check_rehearsals",),
+    "nodes/loop/shot_loras.py": (), "nodes/sampling/shot_loras.py": ("_fault",),
+    "storymem/sampling/lora_names.py": (),
     "nodes/loop/tiny_prompts.py": (), "nodes/loop/graph.py": (),
     "nodes/loop/plan_ahead.py": (), "nodes/loop/plan_one_wire.py": (),
     "nodes/loop/references.py": (), "nodes/loop/start_images.py": ("find_pictures",),
@@ -52,6 +54,7 @@ PARTS = {  # what is in the middle of a sentence
         "about 5 MB needed, 3 MB free",
         "about 5 MB needed at most (2 shots may turn out to be finished), 3 MB free",
     ],
+    "_of_shots(numbers)": ["shot 2", "shots 2, 3", "shots 1, 2, 3, 4, 5, 6 and 3 more"],
     "_shots(silent)": ["shot 2", "shots 2, 3"], "do": ["do", "does"],
     "_shots(brief)": ["shot 2", "shots 2, 3"], "be": ["are", "is"],
     "_shots(tied)": ["shot 2", "shots 2, 3"], "speak": ["speak", "speaks"],
@@ -129,7 +132,8 @@ def told(tmp_path_factory) -> dict[str, str]:
     if shutil.which("node") is None:
         pytest.skip("needs node")
     folder = tmp_path_factory.mktemp("told")
-    for name in ("server_text", "notice_texts", "told_texts", "continue_texts"):
+    texts = ("server_text", "notice_texts", "told_texts", "continue_texts", "lora_texts")
+    for name in texts:
         code = (SHARED / f"{name}.js").read_text(encoding="utf-8")
         (folder / f"{name}.mjs").write_text(code.replace('.js"', '.mjs"'), encoding="utf-8")
     (folder / "texts.mjs").write_text('export const language = () => "zh";')

@@ -1,5 +1,6 @@
 /** The server's sentences in the page's language: it says them in English, for the log as well. */
 import { CONTINUE_TEXTS } from "./continue_texts.js";
+import { LORA_NOTICES } from "./lora_texts.js";
 import { NOTICE_TEXTS } from "./notice_texts.js";
 import { language } from "./texts.js";
 import { TOLD_TEXTS } from "./told_texts.js";
@@ -34,13 +35,14 @@ function valueText(value) {
     .replace(/^shot (\d+) \(scene (\d+), shot (\d+): '(.*)'\)$/s, "镜头 $1（第 $2 场第 $3 个：“$4”）")
     .replace(/^(\d+) shots? \((.*)\)$/s, "$1 个镜头（$2）")
     .replace(/^(\d+) shots?$/, "$1 个镜头")
-    .replace(/^shot ([\d, ]+)$/, "镜头 $1")
+    .replace(/^shots? ([\d, ]+)(?= and \d+ more$|$)/, "镜头 $1")
     .replace(/'(.*?)' \(node ([^)]*)\)/gs, "“$1”（节点 $2）")
     .replace(AND_MORE, " 等，另有 $1 个");
 }
 
 function sentence(text) {
-  patterns ??= [...NOTICE_TEXTS, ...TOLD_TEXTS, ...CONTINUE_TEXTS].map(([english, chinese]) => [patternOf(english), chinese]);
+  const told = [...NOTICE_TEXTS, ...TOLD_TEXTS, ...CONTINUE_TEXTS, ...LORA_NOTICES];
+  patterns ??= told.map(([english, chinese]) => [patternOf(english), chinese]);
   for (const [pattern, chinese] of patterns) {
     const values = pattern.exec(text)?.groups;
     if (values || pattern.test(text)) {

@@ -7,6 +7,7 @@ import { PLAYER_TEXTS } from "./player_texts.js";
 import { TAKES_TEXTS } from "./takes_texts.js";
 import { SEEN_TEXTS } from "./seen_texts.js";
 import { PASS_TEXTS } from "./pass_texts.js";
+import { LORA_TEXTS } from "./lora_texts.js";
 import { PROMOTE_TEXTS } from "./promote_texts.js";
 import { REMEMBER_TEXTS } from "./remember_texts.js";
 import { SOUND_TEXTS } from "./sound_texts.js";
@@ -23,6 +24,7 @@ export const STORY_TEXTS = {
     ...PASS_TEXTS.en,
     ...REMEMBER_TEXTS.en,
     ...WRITE_TEXTS.en,
+    ...LORA_TEXTS.en,
     ...PROMOTE_TEXTS.en,
     ...SOUND_TEXTS.en,
     "story.edit": "Edit story",
@@ -188,6 +190,7 @@ export const STORY_TEXTS = {
     ...PASS_TEXTS.zh,
     ...REMEMBER_TEXTS.zh,
     ...WRITE_TEXTS.zh,
+    ...LORA_TEXTS.zh,
     ...PROMOTE_TEXTS.zh,
     ...SOUND_TEXTS.zh,
     "story.edit": "编辑故事",

@@ -3,6 +3,7 @@ import { h } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
 import { thumbnailUrl } from "../shared/input_pictures.js";
 import { t } from "../shared/texts.js";
+import { loraField } from "./lora_field.js";
 import { pickPictures } from "./picker.js";
 import { buildSoundFields } from "./sound_fields.js";
 
@@ -76,6 +77,7 @@ export function buildDetails(setPictures, tell) {
     area("negative_prompt"), area("first_frame_prompt"),
     h("div", { class: "sm-short" }, named("continuity", choice),
       line("lora_strength", { inputmode: "decimal", placeholder: t("story.auto") }), extra),
+    loraField(line("loras", { placeholder: "film_noir:0.8, rain" })),
     h("div", { class: "sm-of-pictures" }, line("promote", { placeholder: "seed, start 0, memory 6:40 Mara" }),
       h("button", { type: "button", "data-act": "promote", title: t("promote.open.long") }, icon("memory"), h("span", {}, t("promote.open")))),
     h("div", { class: "sm-of-pictures", "data-drop": "reference_images" }, area("reference_images"), references.element),

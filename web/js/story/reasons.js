@@ -11,11 +11,14 @@ const WHAT = { // the beginnings of "... changed from a to b"
   "its place in the story": "place",
   "its length": "length",
   "its lora_strength": "lora",
+  "its LoRAs": "loras",
   "what was kept, dropped or pinned in the memory gallery": "clicks",
   "which pictures of the memory bank are pinned": "pins",
 };
 const SENTENCES = [
   [/^its reference images or its start image changed$/, "pictures"],
+  [/^its LoRAs are applied at another place of the loop$/, "loras.place"],
+  [/^a file of its LoRAs changed$/, "loras.file"],
   [/^parentheses in its text (?:are read as|were weights and are) text now$/, "as_text"],
   [/^parentheses in its text are read as weights now$/, "as_weights"],
   [/^what the script remembers changed$/, "remember"],
