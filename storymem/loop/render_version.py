@@ -51,6 +51,7 @@ PARTS = {
             "nodes/sampling/sampler.py",
             "nodes/sampling/unipc_sampler.py",
             "nodes/sampling/draft_pass.py",
+            "nodes/sampling/patched_models.py",
             "nodes/sampling/parts.py",
             "nodes/sampling/expert_guider.py",
             "storymem/sampling/unipc.py",
@@ -63,6 +64,8 @@ PARTS = {
             "nodes/host/tensors.py",
         ),
     ),
+    # LoRAs of single shots: which, and how strong, is in the key of those shots.
+    "shot-loras": Part(1, ("nodes/sampling/shot_loras.py", "nodes/sampling/patched_models.py")),
     # A scale that an update changes is in the key of its files' shots alone: ``scale_change``.
     "lora": Part(
         1,
@@ -193,6 +196,7 @@ PARTS_OF_NODES = {
     "StoryMemM2VConditioning": ("conditioning", "sampling"),
     "StoryMemM2VModelPatch": ("conditioning", "sampling"),
     "StoryMemLoadLoRA": ("lora",),
+    "StoryMemApplyShotLoRAs": ("shot-loras",),
     "StoryMemMatchColor": ("colour",),
     "StoryMemKeyframeSelect": ("selection",),
     "StoryMemAestheticFilter": ("selection",),

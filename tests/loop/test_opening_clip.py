@@ -296,7 +296,7 @@ def test_subtitles_begin_after_the_clip_and_a_cut_fades_from_it(loop, tmp_path):
     cut = replace(cut, opening=clip_of(16, is_in_film=True))
     manifest = {"shots": {}}
     run(cut, manifest)
-    _, film = film_of(cut, tmp_path / "film", manifest, subtitles=True)
+    _, film = film_of(cut, tmp_path / "film", manifest, prompt_subtitles=True)
     text = film.with_suffix(".srt").read_text()
     assert text.startswith("1\n00:00:01,000 --> "), text[:40]
     assert text.count("-->") == 3
