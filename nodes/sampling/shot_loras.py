@@ -22,6 +22,7 @@ from ..host.folders import shortens_host_paths
 from ..host.models import told_as
 from ..host.wan_models import I2V_CHANNELS, T2V_CHANNELS, require_wan
 from ..types import Shot
+from .host_loras import reads_lora
 from .lora import file_versions
 from .patched_models import PatchedModels
 
@@ -78,11 +79,17 @@ def _fault(path: str, file: str, versions: tuple) -> str:
         return ""  # read whole, or not at all: told when it is applied
     try:
         with told_as(path, file):
-            shapes = {key: tuple(part.shape) for key, part in read_outline(path).items()}
+            outline = read_outline(path)
     except ValueError as error:
         return str(error)
-    kind = fault_of_wan_lora(shapes)
-    return f"{name} cannot be used: it is {kind}; choose a LoRA made for Wan 2.2" if kind else ""
+    if kind := fault_of_wan_lora({key: tuple(part.shape) for key, part in outline.items()}):
+        return f"{name} cannot be used: it is {kind}; choose a LoRA made for Wan 2.2"
+    if not reads_lora(outline):
+        return (
+            f"{name} cannot be used: ComfyUI's LoRA loader does not know the names of its weights; "
+            "choose the file that is made for ComfyUI"
+        )
+    return ""
 
 
 def files_of(loras: tuple[ShotLora, ...]) -> dict[str, list[Applied]]:

@@ -105,13 +105,12 @@ def test_a_draft_has_them_too(run, files):
 @pytest.mark.parametrize(
     ("loras", "words"),
     [
-        (
-            "inc",
-            "the LoRAs of shot 2 cannot be applied: there is no LoRA 'inc' in the loras folder; near it are ink",
-        ),
+        ("inc", "the LoRAs of shot 2 cannot be applied: there is no LoRA 'inc'"),
+        ("inc", "near it are ink"),
         ("backbone_high_noise", "is a StoryMem LoRA, which has a scale of its own"),
         ("flux_style", "it is a LoRA for Flux"),
         ("twin", "may be any of"),
+        ("other_names", "does not know the names of its weights"),
         ("of_5b", "it is a LoRA for Wan 2.2 5B"),
     ],
 )
@@ -121,6 +120,7 @@ def test_what_cannot_be_applied_is_told_before_the_first_shot(
     more = [
         write_style(files / "backbone_high_noise.safetensors"),
         write_style(files / "flux_style.safetensors", key="single_transformer_blocks.0.attn.to_q"),
+        write_style(files / "other_names.safetensors", key="transformer.blocks.0.attn1.to_q"),
         write_style(files / "a" / "twin.safetensors"),
         write_style(files / "b" / "twin.safetensors"),
         write_style(files / "of_5b.safetensors", width=3072),
@@ -130,7 +130,7 @@ def test_what_cannot_be_applied_is_told_before_the_first_shot(
         said = ask_plan(host, graph)
         assert words in said["error"]
         assert said["at_fault"] == "loras"
-        with pytest.raises(RuntimeError, match=words.split(";")[0]):
+        with pytest.raises(RuntimeError, match=words):
             run(graph)
         assert not records(tmp_path)
     finally:

@@ -79,6 +79,8 @@ CASES = {
     "Load StoryMem LoRA": Case("StoryMemLoadLoRA", {"model_high": ["high", 0],
         "model_low": ["low", 0], "lora_high": LORA, "lora_low": LORA,
         "strength": 1.0, "scale": "rslora"}, (0, 1), module="sampling.lora"),
+    "Apply Shot LoRAs": Case("StoryMemApplyShotLoRAs", {"model_high": ["high", 0],
+        "model_low": ["low", 0], "shot": ["styled", 0]}, (0, 1), module="sampling.shot_loras"),
     "Write Story": Case("StoryMemWriteStory", {"idea": "A keeper leaves.", "shots": 2,
         "minutes": 0.0, "style": "", "cast": "Mara: a woman in a yellow coat",
         "language": "english", "dialogue": False, "seed": 0, "portraits": ["frames", 0],
@@ -99,13 +101,17 @@ def m2v(host):
         state[f"{name}.lora_up.weight"] = torch.randn(rows, 4, generator=generator) * 0.01
     (host.base / "models" / "loras").mkdir(exist_ok=True)
     save_file(state, host.base / "models" / "loras" / LORA)
+    of_host = {f"diffusion_model.{name}": tensor for name, tensor in state.items()}
+    save_file(of_host, host.base / "models" / "loras" / f"{Path(LORA).stem}_host.safetensors")
     return loaded
 
 
 def given(m2v) -> dict:
     rgba = torch.cat([m2v.images(2, seed=5), torch.full((2, 48, 64, 1), 0.5)], dim=-1)
     bank = m2v.host.pack("storymem.memory.bank").start_bank(list(m2v.images(2, seed=7)))
+    read_loras = m2v.host.pack("storymem.script.loras").read_loras
     return {
+        "styled": m2v.shot(loras=read_loras("in_place_host:0.5")),
         "frames": detailed(1, 6, 48, 64), "more": m2v.images(3, seed=3, height=40), "rgba": rgba,
         "bytes": torch.stack([noise_image(i, 48, 64) for i in (1, 2, 3)]),
         "one": m2v.images(1), "bank": bank, "pos": m2v.pos, "neg": m2v.neg, "vae": m2v.vae,

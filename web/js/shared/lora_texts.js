@@ -15,6 +15,8 @@ export const LORA_NOTICES = [
     "{name} 可能是以下任何一个：{files}；请写明是哪一个，连同文件夹和扩展名"],
   ["{file} is a StoryMem LoRA, which has a scale of its own: choose it on Load StoryMem LoRA, and set lora_strength of the shot",
     "{file} 是 StoryMem LoRA，有自己的缩放：请在“加载 StoryMem LoRA”中选择它，并在镜头中设置 lora_strength"],
+  ["{file} cannot be used: ComfyUI's LoRA loader does not know the names of its weights; choose the file that is made for ComfyUI",
+    "{file} 不能使用：ComfyUI 的 LoRA 加载器不认识其中权重的名字；请选择为 ComfyUI 制作的文件"],
   ["{file} cannot be used: it is {kind}; choose a LoRA made for Wan 2.2", "{file} 不能使用：它是 {kind}；请选择为 Wan 2.2 制作的 LoRA"],
 ];
 export const LORA_TEXTS = {
