@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 
 import folder_paths
@@ -10,16 +9,13 @@ from comfy_execution.graph_utils import is_link
 
 from ...storymem.files.messages import shown
 from ...storymem.files.video import FRAME_RATE
-from ...storymem.loop.audio_length import frames_of_sounds, needs_sounds
+from ...storymem.loop.audio_length import frames_of_sounds, needs_sounds, seconds_of
 from ...storymem.script.story import LENGTH_OF_AUDIO, Shot, Story
-from ...storymem.sound.files import read_sound, read_sound_info
-from ..host.file_marks import mark_of
+from ...storymem.sound.files import read_sound_info
 from ..host.folders import find_inside
 from .wires import links_of
 
 JOIN_STORY = "StoryMemJoinStory"
-MOST_KNOWN = 1000  # sounds whose length is kept
-_SECONDS: dict[str, Fraction] = {}  # by the mark of the file
 
 
 def find_sound(shot: Shot) -> Path:
@@ -66,18 +62,7 @@ def sound_frames(story: Story, fps: float) -> dict[int, int]:
     if not needs_sounds(story):
         return {}
     shots = [shot for shot in story.shots if shot.length == LENGTH_OF_AUDIO]
-    return frames_of_sounds(story, {s.index: _seconds(find_sound(s)) for s in shots}, fps)
-
-
-def _seconds(path: Path) -> Fraction:
-    """How long a sound is, to the sample: the head of a file may be wrong."""
-    mark = mark_of(str(path), path)
-    if mark not in _SECONDS:
-        sound = read_sound(path)
-        while len(_SECONDS) >= MOST_KNOWN:
-            _SECONDS.pop(next(iter(_SECONDS)))
-        _SECONDS[mark] = Fraction(sound.length, sound.rate)
-    return _SECONDS[mark]
+    return frames_of_sounds(story, {s.index: seconds_of(find_sound(s)) for s in shots}, fps)
 
 
 def joined_rate(dynprompt, begin_id: str, story: Story) -> float:

@@ -38,6 +38,7 @@ from .pass_options import draft_lora, draft_of, folder_of_pass, stages_of
 from .rehearsal_options import opening_bank
 from .run_options import add_options as add_options  # of this command, for the program
 from .run_options import in_options, settle
+from .sound_options import heard_of
 
 logger = logging.getLogger(__name__)
 
@@ -338,5 +339,5 @@ def _work(options: argparse.Namespace, story: Story, engine: Engine) -> StoryRun
     return StoryRun(
         story, settings, engine, models, _opening(options, story), references, pictures,
         may_keep_sampler=not options.tiny and "sampler" not in options.given,
-        end_images=pictures_of(ends),
+        end_images=pictures_of(ends), heard=heard_of(options, story, folder),
     )  # fmt: skip

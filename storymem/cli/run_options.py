@@ -18,6 +18,7 @@ from ..tiny import demo
 from ..tiny import files as tiny_files
 from .pass_options import add_pass_options
 from .rehearsal_options import add_rehearsal_options
+from .sound_options import add_sound_options
 
 EXIT_CODES = """exit codes:
   0    the story is finished
@@ -176,6 +177,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
     add_pass_options(parser)
     add_rehearsal_options(parser)
+    add_sound_options(parser)
     machine = parser.add_argument_group("machine")
     add = machine.add_argument
     add("--device", choices=("cuda", "cpu"), help="default: cuda when there is one")

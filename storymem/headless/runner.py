@@ -17,7 +17,7 @@ from ..files.messages import counted, reason_of
 from ..files.video import DEFAULT_CRF, FRAME_RATE, as_rate
 from ..film.earlier_films import begin_film, find_film, notices_of
 from ..film.folder_lock import StoryClaim
-from ..film.output import BANK_FOLDER, StoryExport, VideoOptions
+from ..film.output import BANK_FOLDER, StoryExport
 from ..film.passes import PASS
 from ..film.promote import with_promotions
 from ..film.repair import repair_folder
@@ -50,6 +50,7 @@ from .body import describe_body
 from .clock import start_clock
 from .earlier_sampler import keep_sampler
 from .engine import Engine
+from .heard import Heard
 from .judges import SelectionModels
 from .sampling import ShotInputs, draw_noise, lay_out_condition
 
@@ -129,12 +130,13 @@ class StoryRun:
         progress: Callable[[Step, int, int], None] | None = None,
         may_keep_sampler: bool = False,  # nobody chose one: finished shots decide
         end_images: Mapping[int, Picture] | None = None,
+        heard: Heard | None = None,
     ):
         settings.check()
         if settings.has_memory:
             models.check()
         self.settings, self.engine, self.models = settings, engine, models
-        self.progress = progress
+        self.progress, self.heard = progress, heard or Heard()
         self._may_keep_sampler = may_keep_sampler
         self.start_pixels = (
             read_picture(settings.start_image).float()[None] / 255 if settings.start_image else None
@@ -157,6 +159,7 @@ class StoryRun:
             start_images or {},
             embedder,
             end_images=end_images or {},
+            sound_frames=self.heard.frames,
         )
 
     def plan(self) -> list[Step]:
@@ -286,7 +289,9 @@ class StoryRun:
 
     def _make_all(self, steps: list[Step]) -> Path:
         out, story = self.settings.out, self.loop.story
-        shown = StoryExport(out, story, self.loop.settings, self._video_options(), STORY_VIDEO)
+        options = self.heard.video_options(self.settings.fps, self.settings.crf)
+        of_loop, sound = self.loop.settings, self.heard.sound
+        shown = StoryExport(out, story, of_loop, options, STORY_VIDEO, sound=sound)
         before: ShotResult | None = None
         for step in steps:
             if step.record is None:
@@ -298,9 +303,6 @@ class StoryRun:
             shown.export_missing([step])
         bank = bank_after(self.loop, steps[-1]) if before else None
         return shown.finish(steps, {}, bank)
-
-    def _video_options(self) -> VideoOptions:
-        return VideoOptions(self.settings.fps, self.settings.crf, subtitles=False)
 
     # --- one shot ----------------------------------------------------------------------------
 

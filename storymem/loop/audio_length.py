@@ -5,11 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
 
 from ..files.video import as_rate
 from ..script.story import LENGTH_OF_AUDIO, Story
+from ..sound.files import read_sound
 
 MOST_FRAMES = 321  # four times the usual 81: 20 seconds at 16 frames a second
+
+
+def seconds_of(path: Path) -> Fraction:
+    """How long a sound file is, to the sample: its head may be wrong.
+
+    Raises:
+        OSError: when it is not there.
+        ValueError: when it is no sound that can be read.
+    """
+    status = path.stat()
+    return _seconds(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=1000)
+def _seconds(path: Path, size: int, time: int) -> Fraction:
+    sound = read_sound(path)
+    return Fraction(sound.length, sound.rate)
 
 
 def hold_frames(seconds: Fraction, fps: float) -> int:
