@@ -30,7 +30,7 @@ from .draft_settings import chosen_pass, pass_inputs
 from .expansion import body_outputs
 from .file_watch import WATCH
 from .rehearsals import Stages, check_opening, rehearsals_input
-from .script_sounds import check_sounds
+from .script_sounds import check_sounds, prompt_subtitles_input
 
 
 class ShotLoopOpen(io.ComfyNode):
@@ -303,8 +303,10 @@ class ShotLoopClose(io.ComfyNode):
                     optional=True,
                     default=True,
                     advanced=True,
-                    tooltip="Write the prompts as an SRT file beside the story video.",
+                    tooltip="Write subtitles beside the story video, as SRT and WebVTT, where the "
+                    "script has a subtitle or dialogue.",
                 ),
+                prompt_subtitles_input(),
             ],
             outputs=[
                 io.Video.Output(
@@ -347,12 +349,12 @@ class ShotLoopClose(io.ComfyNode):
         transition="none",
         fade_frames=8,
         subtitles=True,
+        prompt_subtitles=False,
     ) -> io.NodeOutput:
         graph = loop_graph.read_loop(cls.hidden.dynprompt, cls.hidden.unique_id)
         host_cache.blame_shown_nodes(cls.hidden.dynprompt, graph.child_id(""))
-        options = VideoOptions(
-            fps, crf, fade_frames if transition == "cross_fade" else 0, subtitles
-        )
+        fade = fade_frames if transition == "cross_fade" else 0
+        options = VideoOptions(fps, crf, fade, subtitles, prompt_subtitles)
         metadata = references.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
         flow = replace(flow, fps=fps)  # how many frames a sound lasts
         return await Stages(flow, graph, options, metadata).go_on(cls.hidden)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import folder_paths
+from comfy_api.latest import io
 from comfy_execution.graph_utils import is_link
 
 from ...storymem.files.messages import shown
@@ -16,6 +17,18 @@ from ..host.folders import find_inside
 from .wires import links_of
 
 JOIN_STORY = "StoryMemJoinStory"
+
+
+def prompt_subtitles_input() -> io.Boolean.Input:
+    """Whether prompts are subtitles, on the nodes that join a film."""
+    return io.Boolean.Input(
+        "prompt_subtitles",
+        optional=True,
+        default=False,
+        advanced=True,
+        tooltip="Show the prompt as the subtitle of a shot whose script has neither subtitle nor "
+        "dialogue.",
+    )
 
 
 def find_sound(shot: Shot) -> Path:

@@ -55,7 +55,7 @@ from .draft_settings import chosen_pass, pass_inputs
 from .expansion import body_outputs, body_values
 from .notices import tell
 from .progress import workflow_id
-from .script_sounds import check_sounds, joined_rate, sound_frames
+from .script_sounds import check_sounds, joined_rate, prompt_subtitles_input, sound_frames
 from .shot_loras import read_loras
 from .wiring import held_length, impossible_shot, loop_notices
 
@@ -286,6 +286,7 @@ class JoinStory(io.ComfyNode):
                     optional=True,
                     tooltip="Frames per second of all videos. Wan 2.2 makes 16.",
                 ),
+                prompt_subtitles_input(),
             ],
             outputs=[
                 io.Video.Output(display_name="video", tooltip="The story video."),
@@ -298,7 +299,7 @@ class JoinStory(io.ComfyNode):
 
     @classmethod
     @shortens_host_paths
-    def execute(cls, state, fps=float(FRAME_RATE)) -> io.NodeOutput:
+    def execute(cls, state, fps=float(FRAME_RATE), prompt_subtitles=False) -> io.NodeOutput:
         if not state.steps:
             raise ValueError(
                 "no shot of the story is finished yet; put Next Shot and Finish Shot before this "
@@ -314,7 +315,8 @@ class JoinStory(io.ComfyNode):
         if notice:
             logger.warning("StoryMem: %s", notice)
         folder = claim_folder(*where)
-        shown = StoryExport(folder, story, settings, VideoOptions(fps))
+        options = VideoOptions(fps, prompt_subtitles=prompt_subtitles)
+        shown = StoryExport(folder, story, settings, options)
         metadata = loop_references.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
         mark = digest_of([[step.record.key for step in state.steps], fps])
         claim = StoryClaim(folder, mark)

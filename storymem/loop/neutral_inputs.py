@@ -14,7 +14,7 @@ from collections.abc import Mapping
 NEUTRAL: dict[str, dict[str, object]] = {
     "StoryMemBeginStory": {"negative": "", "pass": "film"},
     "StoryMemEvaluateStory": {"aesthetic_every": 1, "partial": False},
-    "StoryMemJoinStory": {"fps": 16.0},
+    "StoryMemJoinStory": {"fps": 16.0, "prompt_subtitles": False},
     "StoryMemKeyframeSelect": {"known_threshold": 0.9},
     "StoryMemLoadEmbedder": {"activation": "auto"},
     "StoryMemLoadLoRA": {"scale": "auto"},
@@ -53,6 +53,7 @@ NEUTRAL: dict[str, dict[str, object]] = {
         "transition": "none",
         "fade_frames": 8,
         "subtitles": True,
+        "prompt_subtitles": False,
     },
     "StoryMemShotLoopOpen": {
         "negative": "",

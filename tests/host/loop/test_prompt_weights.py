@@ -137,7 +137,9 @@ def test_next_shot_does_the_same(host, log, is_on):
 
 
 def test_what_people_read_has_no_escapes(host, log):
-    folder = Path(host.run(with_sinks(log))["folder"])
+    graph = with_sinks(log)
+    graph["close"]["inputs"]["prompt_subtitles"] = True
+    folder = Path(host.run(graph)["folder"])
     texts = [path.read_text() for path in folder.rglob("*") if path.suffix in (".srt", ".json")]
     assert any(PROMPTS[0] in text for text in texts)
     assert not any("\\(aspect" in text for text in texts)

@@ -66,6 +66,7 @@ def test_the_script_from_a_file(host, log):
         {"crf": 30},
         {"transition": "cross_fade", "fade_frames": 3},
         {"subtitles": False},
+        {"prompt_subtitles": True},
     ],
 )
 def test_everything_on_shot_loop_close(host, log, closed):

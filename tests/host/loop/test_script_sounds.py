@@ -33,8 +33,14 @@ def test_shots_last_as_long_as_their_sounds(host, log):
     # 15 frames in the 17 of a cut, 16 in 17 beside the 5 that repeat the shot before.
     assert frames_of(out["folder"], "01_01", "01_02", "01_03") == [17, 16, 4]
     said = {"dialogue": ["Mara: Hello.", None, "Bye."], "subtitle": [None, "Ha", "Bye!"]}
-    host.run(loop_graph(story(3, audio=[None, *files], length=[17, 21, 9], **said), log))
+    assert not list(Path(out["folder"]).glob("*.srt"))  # nobody said anything
+    spoken = loop_graph(story(3, audio=[None, *files], length=[17, 21, 9], **said), log)
+    (subtitles,) = Path(host.run(spoken)["folder"]).glob("*.srt")
     assert ran(log) == []  # the frames count, and neither the file nor what is said
+    assert subtitles.read_text().splitlines()[1:3] == [
+        "00:00:00,000 --> 00:00:01,062", "Hello.",
+    ]  # fmt: skip
+    assert "Ha\n" in subtitles.with_suffix(".vtt").read_text()
     host.run(loop_graph(script, log, closed={"fps": 8.0}))
     assert ran(log) == [1, 2, 3]  # half the frames
     put_tone(host, "two.wav", 49_000)

@@ -35,14 +35,15 @@ def frame_count(path) -> int:
 
 
 def test_a_story_becomes_files_that_an_artist_finds(host, log):
-    out = host.run(loop_graph(story(3), log), extra_data={"extra_pnginfo": {"workflow": {"id": 1}}})
+    graph = loop_graph(story(3), log, closed={"prompt_subtitles": True})
+    out = host.run(graph, extra_data={"extra_pnginfo": {"workflow": {"id": 1}}})
     assert lines_of(log) == [
         "begin 1 m2v", "end 1 m2v", "begin 2 mm2v", "end 2 mm2v", "begin 3 mm2v", "end 3 mm2v",
     ]  # fmt: skip
     folder = Path(out["folder"])
     assert folder == host.base / "output" / "loop" / "Tale"
     assert sorted(p.name for p in folder.iterdir() if p.name[0] != ".") == [
-        "Tale_00001_.mp4", "Tale_00001_.srt", "bank", "script.json",
+        "Tale_00001_.mp4", "Tale_00001_.srt", "Tale_00001_.vtt", "bank", "script.json",
         "shot_01_01.mp4", "shot_01_02.mp4", "shot_01_03.mp4", "story.json", "versions",
     ]  # fmt: skip
     assert [frame_count(folder / f"shot_01_0{i}.mp4") for i in (1, 2, 3)] == [13, 8, 8]
@@ -274,6 +275,7 @@ def test_what_does_not_touch_the_pixels_makes_no_shot_anew(host, log):
         {"opened": {"end_shot": 2}},
         {"opened": {"preview": True}},
         {"closed": {"subtitles": False}},
+        {"closed": {"prompt_subtitles": True}},
     ]
     for change in changes:
         out = host.run(loop_graph(story(3), log, **change))
