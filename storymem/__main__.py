@@ -1,5 +1,5 @@
-"""``python -m storymem run | train | evaluate | compare | sheet | board | films | takes``: all that
-works without ComfyUI."""
+"""``python -m storymem run | train | evaluate | compare | sheet | board | films | export | takes``:
+all that works without ComfyUI."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ COMMANDS = {  # in a module of storymem/cli each
     "sheet": "Draws a finished story, its shots and memory, as one picture.",
     "board": "Draws every shot with its prompt, as a picture and to print.",
     "films": "Lists a story's films, restores one, removes old ones.",
+    "export": "Writes a finished story's timeline for editing programs.",
     "takes": "Lists the takes of a story's shots, removes those that no film uses.",
 }
 NEEDED = dict.fromkeys(("run", "train", "compare"), (*IN_COMFYUI, *FOR_SHOTS))

@@ -84,6 +84,19 @@ def pip_install(package: str) -> str:
     return quoted([sys.executable, "-m", "pip", "install", package])
 
 
+def needs(module: str, package: str, what: str) -> None:
+    """Make sure that a module is there which only ``what`` needs.
+
+    Raises:
+        ValueError: with the command that installs it.
+    """
+    if missing((module,)):
+        raise ValueError(
+            f"{what} needs the package {package}, which this Python lacks; install it with: "
+            f"{pip_install(package)}"
+        )
+
+
 def own_python() -> Path | None:
     """The Python that try_it.py set up in the pack's folder; None when there is none."""
     found = OWN_FOLDER / ("Scripts/python.exe" if os.name == "nt" else "bin/python")

@@ -108,6 +108,33 @@ def write_video(
     return written
 
 
+@contextmanager
+def open_for_writing(path: str | Path, metadata: Mapping[str, str] | None, container: str = "mp4"):
+    """A container with the tags that ComfyUI reads graphs from.
+
+    Args:
+        container: FFmpeg's name of its format.
+
+    Raises:
+        OSError: when it cannot be written.
+    """
+    import av
+
+    tags = {"movflags": "use_metadata_tags+faststart"} if container in ("mp4", "mov") else {}
+    container = av.open(str(path), "w", format=container, options=tags)
+    try:
+        for key, value in (metadata or {}).items():
+            container.metadata[key] = value
+        yield container
+        container.close()
+    except BaseException as error:
+        with suppress(av.error.FFmpegError):  # the first error is the one to tell
+            container.close()
+        if isinstance(error, av.error.FFmpegError) and not isinstance(error, OSError):
+            raise OSError(f"{path} could not be written as a video: {reason_of(error)}") from error
+        raise
+
+
 def open_video(path: str | Path):
     """A video file opened as what its ending says, and as nothing else.
 
@@ -270,26 +297,6 @@ def subtitles_text(entries: Sequence[tuple[int, int, str]], *, fps: float = FRAM
 
 
 # --- inside ----------------------------------------------------------------------------------
-
-
-@contextmanager
-def open_for_writing(path, metadata):
-    """An mp4 container with the tags that ComfyUI reads graphs from."""
-    import av
-
-    options = {"movflags": "use_metadata_tags+faststart"}
-    container = av.open(str(path), "w", format="mp4", options=options)
-    try:
-        for key, value in (metadata or {}).items():
-            container.metadata[key] = value
-        yield container
-        container.close()
-    except BaseException as error:
-        with suppress(av.error.FFmpegError):  # the first error is the one to tell
-            container.close()
-        if isinstance(error, av.error.FFmpegError) and not isinstance(error, OSError):
-            raise OSError(f"{path} could not be written as a video: {reason_of(error)}") from error
-        raise
 
 
 def _add_stream(container, width: int, height: int, rate: Fraction, crf: int):

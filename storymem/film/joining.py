@@ -102,11 +102,10 @@ def captions_of(
     return [cue for cue in captions if cue is not None]
 
 
-def tell_colours(files: ShotFiles, clips: Sequence[Clip], names: Sequence[str]) -> None:
-    """Tell of clips that are in the colours of earlier versions, by the names of their shots'
-    files."""
-    pairs = zip(names, clips, strict=True)
-    if older := [name for name, clip in pairs if not is_bt709(clip.path)]:
+def tell_colours(files: ShotFiles, steps: Sequence[Step], clips: Sequence[Clip]) -> None:
+    """Tell of clips of ``steps`` that are in the colours of earlier versions."""
+    pairs = zip(steps, clips[len(clips) - len(steps) :], strict=True)
+    if older := [f"shot_{step.label}.mp4" for step, clip in pairs if not is_bt709(clip.path)]:
         files.tell(
             "colours",
             f"{listed(older)}: in BT.601 without saying so, as earlier versions wrote; these "

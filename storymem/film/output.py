@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from ..files.codecs import H264
 from ..files.disk import (
     explain_write_errors,
     remove_link,
@@ -36,6 +37,7 @@ from ..loop.reuse import describe_result
 from ..memory.bank import MemoryBank
 from ..memory.bank_folder import save_bank
 from ..script.story import Shot, Story
+from .cutting_room import put_for_editors
 from .earlier_films import OF_FILE
 from .edited_shots import Edit, Written
 from .film_sound import FilmSound
@@ -66,6 +68,13 @@ class VideoOptions:
     fade_frames: int = 0  # at cuts
     subtitles: bool = True  # as files beside the film
     prompt_subtitles: bool = False  # of shots that say nothing else
+    codec: str = H264  # of masters for editing programs
+    timeline: str = "none"  # one of storymem.film.timeline_files.KINDS
+
+    @property
+    def master(self) -> str:
+        """The codec of a shot's master; empty for none."""
+        return self.codec if self.codec != H264 or self.timeline != "none" else ""
 
 
 @dataclass(frozen=True)
@@ -219,10 +228,10 @@ class StoryExport:
                     known = series.find(version)
                     known = known if self._is_right(series, known) else None
                     if joined or known:
-                        return self._put_film(series, known, film, version, steps, captions, bank)
+                        put = self._put_film(series, known, film, version, steps, captions, bank)
+                        break
                 # A long film takes minutes to join, which others of this folder need not wait for.
-                shots = clips[len(clips) - len(chosen) :]
-                tell_colours(self.shot_files, shots, [f"shot_{s.label}.mp4" for s in chosen])
+                tell_colours(self.shot_files, chosen, clips)
                 film_of = Joined(clips, fades, self.options.fps, self.options.crf, metadata)
                 if version.sound:
                     is_copied, note = film_of.write_with(self.sound, series, version, film)
@@ -235,6 +244,9 @@ class StoryExport:
                 size, sha256 = film.stat().st_size, checksum(film)
                 version = replace(version, is_copied=is_copied, size=size, sha256=sha256)
                 joined = True
+            before = len(clips) - len(chosen)
+            put_for_editors(self, chosen, clips[before:], fades[before:], put, metadata)
+        return put
 
     def _put_film(
         self,

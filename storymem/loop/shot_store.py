@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -44,6 +44,7 @@ from ..files.video import DEFAULT_CRF, FRAME_RATE, read_info, write_video
 from ..memory.bank import MemoryBank
 from ..memory.frame import MemoryFrame
 from ..memory.picture import Picture
+from .shot_master import write_shot_master
 from .shot_record import (
     MALFORMED,
     RECORD_FILE,
@@ -224,12 +225,14 @@ class ShotStore:
         *,
         crf: int = DEFAULT_CRF,
         metadata: Mapping[str, str] | None = None,
+        head: torch.Tensor | Sequence = (),
     ) -> tuple[Record, ShotResult]:
         """Write a finished shot, so that it appears whole or not at all.
 
         Args:
             frames: float ``[T, H, W, 3]`` in [0, 1] (values outside are clamped), repeated frames
             taken off.
+            head: those frames, for the master that ``facts`` may tell of.
 
         Raises:
             StoreError: when the disk refuses (full, read-only, vanished).
@@ -247,6 +250,7 @@ class ShotStore:
                     raise OSError(
                         f"only {written} of {len(frames)} frames arrived in the video file"
                     )
+                write_shot_master(folder, frames, head, facts, crf=crf)
                 for i, pixels in enumerate(tail):
                     Image.fromarray(pixels).save(folder / f"tail_{i}.png", compress_level=1)
                 held = (*bank.frames, *bank.dropped)

@@ -28,6 +28,7 @@ from .plan import Loop, Step, plan_in
 from .reuse import is_held, latest_results
 from .run_memory import bank_of_run, begin_memory, pin_facts
 from .seen import SAW
+from .shot_master import describe_master
 from .shot_memory import ShotMemory, describe_settings, with_prompt
 from .shot_record import DamagedError, Record
 from .shot_store import ShotResult
@@ -95,10 +96,12 @@ def finish_shot(
     metadata: Mapping[str, str] | None = None,
     work: Mapping | None = None,
     length: int = 0,
+    master: str = "",
 ) -> tuple[Record, ShotResult]:
     """Take the repeated frames off and put the shot on disk.
 
     Args:
+        master: codec of its master for editing programs; empty for none.
         work: how long it took (see :mod:`storymem.loop.time_left`), where that is known.
         length: frames for which a still stands in the film, where its script says none.
 
@@ -130,6 +133,7 @@ def finish_shot(
         **pin_facts(loop, bank),
         **({SAW: list(step.saw)} if step.saw is not None else {}),
         **({FACT: dict(work)} if work else {}),
+        **describe_master(master if step.plan.draft is None else "", given),
     }
     loop.store.keep_body(loop.body)
     bank = bank.with_edits(edits_at(loop.bank.edits, loop.story, shot.index))
@@ -137,7 +141,8 @@ def finish_shot(
     if step.plan.draft and step.plan.draft.is_stills:
         bank = remember_still(bank, frames, loop.story.name, shot)
         frames = hold_still(frames, shot.length or length or USUAL_LENGTH)
-    return loop.store.commit(step.key, frames[given:], bank, facts, crf=crf, metadata=metadata)
+    options = {"crf": crf, "metadata": metadata, "head": frames[:given]}
+    return loop.store.commit(step.key, frames[given:], bank, facts, **options)
 
 
 def join_parts(parts: Sequence[torch.Tensor], shot: Shot) -> torch.Tensor:

@@ -45,6 +45,7 @@ NO_PART = {
 # they read files, find them, check inputs, show things and say things.
 NO_PIXELS = {
     "storymem/files/hashing.py", "storymem/loop/plan.py", "storymem/script/story.py",
+    "storymem/loop/shot_master.py",
     "nodes/host/file_marks.py", "nodes/host/folders.py", "nodes/host/executor.py",
     "nodes/page/bank_ui.py", "nodes/page/node_notice.py", "nodes/types.py",
     "nodes/host/wan_models.py", "storymem/headless/wan_folders.py", "nodes/sampling/inputs.py",
