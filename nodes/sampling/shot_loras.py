@@ -177,7 +177,7 @@ class ApplyShotLoRAs(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id=NODE_ID,
+            node_id="StoryMemApplyShotLoRAs",
             display_name="Apply Shot LoRAs",
             category="StoryMem/story",
             search_aliases=["per-shot LoRA", "scene LoRA", "style per shot", "分镜 LoRA", "风格"],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..files.disk import unfinished_file
 from ..files.messages import listed
-from ..files.video import is_bt709, join_videos
+from ..files.video import clip_fades, is_bt709, join_videos
 from ..loop.plan import Step
 from ..script.story import Story
 from ..sound.mux import put_sound
@@ -76,6 +76,13 @@ class Joined:
             is_copied = self.write(pictures)
             put_sound(pictures, target, parts, **how)
         return is_copied, loud_note(parts)
+
+
+def fades_of(steps: Sequence[Step], clips: Sequence[Clip], frames: int) -> list[int]:
+    """For each clip, frames that cross-fade with the one before, where ``frames`` are wanted at
+    cuts; none into clips before the first of ``steps``."""
+    wanted = [frames if step.plan.shot.cut else 0 for step in steps]
+    return clip_fades([c.frames for c in clips], [0] * (len(clips) - len(steps)) + wanted)
 
 
 def captions_of(

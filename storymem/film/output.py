@@ -27,7 +27,6 @@ from ..files.names import folder_name
 from ..files.video import (
     DEFAULT_CRF,
     FRAME_RATE,
-    clip_fades,
     is_bt709,
     read_info,
     write_video,
@@ -45,7 +44,7 @@ from .folder import remove_shown
 from .folder_lock import changing
 from .head import FilmHead
 from .held_files import HELD, clear_beside, put_beside, write_copy
-from .joining import Clip, Joined, captions_of, tell_colours
+from .joining import Clip, Joined, captions_of, fades_of, tell_colours
 from .manifest import read_manifest, update_manifest, write_script_copy
 from .passes import pass_folder_name
 from .series import FilmSeries, describe_content
@@ -218,7 +217,7 @@ class StoryExport:
             self._clips(chosen) as clips,
         ):
             clips = [*self._head(chosen, clips), *clips]
-            fades = self._fades(chosen, clips)
+            fades = fades_of(chosen, clips, self.options.fade_frames)
             version = self._describe_film(steps, chosen, clips, fades)
             captions = captions_of(
                 self.story, chosen, clips, fades, prompts=self.options.prompt_subtitles
@@ -390,11 +389,6 @@ class StoryExport:
             how += f", its {unusual} colours converted to BT.709"
         self.shot_files.tell(name, f"{note}, re-encoded {how}")
         return Clip(fitted, edit.frames, edit.sha256)
-
-    def _fades(self, steps: Sequence[Step], clips: Sequence[Clip]) -> list[int]:
-        wanted = [self.options.fade_frames if step.plan.shot.cut else 0 for step in steps]
-        wanted = [0] * (len(clips) - len(steps)) + wanted
-        return clip_fades([clip.frames for clip in clips], wanted)
 
     def _is_right(self, series: FilmSeries, known: FilmVersion | None) -> bool:
         """Whether a film can stay: its file is as it was written, and not in the colours of

@@ -58,7 +58,7 @@ NO_PIXELS = {
     "storymem/loop/time_left.py", "storymem/loop/seen.py",
     "storymem/tiny/files.py", "storymem/models/weights.py",
     "storymem/files/weights_file.py", "storymem/sampling/lora_kinds.py",
-    "storymem/sampling/lora_names.py",
+    "storymem/sampling/lora_names.py", "nodes/sampling/host_loras.py",
     "storymem/files/packages.py", "nodes/host/once.py",
 }  # fmt: skip
 SOURCES = sorted({source for part in PARTS.values() for source in part.sources})

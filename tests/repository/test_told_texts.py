@@ -90,8 +90,10 @@ def sentences(path: str, functions: tuple[str, ...]) -> set[str]:
 
 
 def _texts_in(node: ast.AST):
-    """The longest texts in a piece of code, without its docstrings, with samples for values."""
+    """The longest texts in code without docstrings and tooltips, with samples for values."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return
+    if isinstance(node, ast.keyword) and node.arg == "tooltip":  # said by the locales
         return
     if _is_text(node):
         yield from (one.removeprefix("StoryMem: ") for one in _variants(node))
