@@ -97,8 +97,8 @@ class Run:
             self.pack.cached_memory.cache_memory(model, MEMORY, refresh)
         return model
 
-    def play(self, case: str) -> dict:
-        """One run: what it took and gave."""
+    def play(self, case: str, steps: int | None = None) -> dict:
+        """One run, or so many steps of it: what it took and gave."""
         import comfy.model_management
         import comfy.sample
         import comfy.samplers
@@ -120,6 +120,7 @@ class Run:
 
         self.pack.cached_memory.place_for = told
         ends = []
+        sigmas = self.sigmas if steps is None else self.sigmas[: steps + 1]
 
         def step(*_):
             if HAS_CARD:
@@ -130,7 +131,7 @@ class Run:
         meter.start()
         begins = time.perf_counter()
         made = comfy.sample.sample_custom(
-            self.patched(case), noise, 1.0, comfy.samplers.sampler_object("euler"), self.sigmas,
+            self.patched(case), noise, 1.0, comfy.samplers.sampler_object("euler"), sigmas,
             prompt, prompt, torch.zeros_like(noise), callback=step, disable_pbar=True, seed=1,
         )  # fmt: skip
         seconds = time.perf_counter() - begins
@@ -161,11 +162,11 @@ class CardMeter(Meter):
 def measure(options: argparse.Namespace) -> None:
     """The cases, in this process."""
     is_dynamic = start_host(not options.static and HAS_CARD)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s", force=True)
     facts = {"gib_free": options.of_card, "dynamic": is_dynamic}
     with torch.inference_mode():
         run = Run(options.file, options.steps, options.of)
-        run.play("exact")  # kernels are chosen, weights are on the card
+        run.play("exact", steps=1)  # kernels are chosen, weights are on the card
         for case in options.cases:
             try:
                 found = run.play(case)
