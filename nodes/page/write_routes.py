@@ -11,7 +11,7 @@ from aiohttp import web
 
 from ...storymem.script.fields import ScriptError
 from ...storymem.script.remembered import read_remembered, written
-from ...storymem.views.script import script_of_view
+from ...storymem.views.script import dialogue_text, script_of_view
 from ...storymem.writing.answer import read_answer
 from ...storymem.writing.request import again_request, story_request
 from ...storymem.writing.rewrite import NewShot, read_rewrite, rewrite_faults, rewrite_request
@@ -114,7 +114,8 @@ def _rewritten_of(asked: Mapping) -> dict:
 
 def _view(shot: NewShot) -> dict:
     remember = written(read_remembered(shot.remember)) if shot.remember else ""
-    return {"of": shot.of, "prompt": shot.prompt, "cut": shot.cut, "remember": remember}
+    facts = {"of": shot.of, "prompt": shot.prompt, "cut": shot.cut, "remember": remember}
+    return {**facts, "dialogue": dialogue_text(shot.dialogue)}
 
 
 def _object(asked: Mapping, key: str) -> Mapping:

@@ -92,7 +92,7 @@ def _view_row(row: Row) -> dict:
         "reference_images": row.fields.get("reference_images", []),
         "start_image": row.fields.get("start_image", ""),
         "audio": row.fields.get("audio", ""),
-        "dialogue": _dialogue_text(row.fields.get("dialogue", [])),
+        "dialogue": dialogue_text(row.fields.get("dialogue", [])),
         "subtitle": row.fields.get("subtitle", ""),
         "end_image": row.fields.get("end_image", ""),
         "promote": _promote_text(row.fields.get("promote")),
@@ -174,7 +174,7 @@ def _dialogue(value):
         return value
 
 
-def _dialogue_text(value) -> str:
+def dialogue_text(value) -> str:
     """A line for each that is said; as JSON what no such text can hold."""
     lines = read_dialogue(value)
     return dialogue_lines(lines) or (

@@ -13,15 +13,19 @@ from dataclasses import dataclass, replace
 
 from ..files.messages import counted, listed, shown
 from ..script.cast import named_in
+from ..script.dialogue import read_dialogue
 from ..script.fields import ScriptError
 from ..script.reader import load_story
 from ..script.remembered import read_remembered, tell_unknown
 from ..script.rows import Row, Script, check_written, read_script, write_script
 from ..script.source import find_script
-from ..script.story import Story
+from ..script.story import LENGTH_OF_AUDIO, Story
 from .wish import Role, Wish
 
-KEPT = ("negative_prompt", "length", "continuity", "first_frame_prompt", "remember")
+KEPT = (
+    "negative_prompt", "length", "continuity", "first_frame_prompt", "remember", "dialogue",
+    "subtitle",
+)  # fmt: skip
 LEAST_WORDS = 8  # of a prompt in a language with blanks
 LEAST_SIGNS = 15  # of one without
 REFERS_BACK = re.compile(
@@ -120,6 +124,9 @@ def keep_told(row: Row) -> tuple[Row, list[str]]:
     """A row of an answer without the fields that a model has no say in, and their names."""
     fields = {key: value for key, value in row.fields.items() if key in KEPT}
     gone = [key for key in (*row.fields, *row.more, *row.scene_more) if key not in KEPT]
+    if fields.get("length") == LENGTH_OF_AUDIO:  # of a file that it has no say in
+        gone.append("length")
+        del fields["length"]
     return replace(row, fields=fields, more={}, scene_more={}), gone
 
 
@@ -187,6 +194,15 @@ def _is_short(prompt: str) -> bool:
 def _shots(indices: Sequence[int]) -> str:
     numbers = listed((str(i + 1) for i in indices), 8)
     return f"shots {numbers}" if len(indices) > 1 else f"shot {numbers}"
+
+
+def dialogue_of(value: object) -> list[dict]:
+    """``dialogue`` of an answer's shot as a script holds it.
+
+    Raises:
+        DialogueError: naming the line.
+    """
+    return [line.as_json() for line in read_dialogue(value if value is not None else [])]
 
 
 def remember_of(value: object) -> list[dict]:

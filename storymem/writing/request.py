@@ -83,13 +83,20 @@ def story_request(wish: Wish) -> str:
         lines += ["Cast, with these names and looks:", *map(_role, wish.cast)]
     lines += [f"Language of all prompts: {LANGUAGES[wish.language]}", "", "Rules:"]
     rules = [rule.format(seconds=seconds, heard=heard) for rule in RULES]
+    shape = SHAPE
     if wish.dialogue:
         rules.append(
             'Somebody who speaks is in view, and the prompt has it as: Mara says: "..." - at most '
             "twelve words in a shot."
         )
+        rules.append(
+            '"dialogue" lists what is said in the shot, in order: {"who": name of the cast, '
+            '"says": words}, the same words as in the prompt. A narrator speaks only there, '
+            'with "who": "Narrator". Leave it out where nobody speaks.'
+        )
+        shape = _with_dialogue(SHAPE)
     lines += [f"{number}. {rule}" for number, rule in enumerate(rules, 1)]
-    lines += ["", *_form(SHAPE), f"The script has exactly {counted(wish.shots, 'shot')}."]
+    lines += ["", *_form(shape), f"The script has exactly {counted(wish.shots, 'shot')}."]
     return "\n".join(lines)
 
 
@@ -114,6 +121,16 @@ def _role(role: Role) -> str:
     look = f": {role.look}" if role.look else ""
     portrait = "" if role.look or not role.picture else ": seen in a portrait; describe no face"
     return f"- {role.name}{look or portrait}"
+
+
+def _with_dialogue(shape: dict) -> dict:
+    """The form of an answer in which somebody of the example speaks."""
+    (scene,) = shape["scenes"]
+    first, *others = scene["shots"]
+    said = "It was never this quiet."
+    prompt = f'{first["prompt"]} Mara says: "{said}"'
+    first = {**first, "prompt": prompt, "dialogue": [{"who": "Mara", "says": said}]}
+    return {**shape, "scenes": [{**scene, "shots": [first, *others]}]}
 
 
 def _form(shape: dict) -> list[str]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from ..files.messages import counted, listed, short, shown
 from ..script.cast import names_of
+from ..script.dialogue import DialogueError
 from ..script.fields import ScriptError, check_text, parse_cut, read_whole
 from ..script.remembered import RememberError, read_remembered, tell_unknown
 from ..script.rows import Row, Script, read_script
 from ..script.source import find_script
-from .answer import REFERS_BACK, remember_of, tell_tied
+from .answer import REFERS_BACK, dialogue_of, remember_of, tell_tied
 from .request import rules_in_short
 
 AROUND = 4  # shots before and after that are told
@@ -20,6 +22,10 @@ MOST_SHOTS = 60  # rewritten at once
 MOST_NEW = 200
 LONGEST_AROUND = 400  # characters of a shot that is told
 LONGEST_INSTRUCTION = 4000
+ABOUT_SPEECH = re.compile(
+    r"\b(?:dialog|sa(?:y|id)|speak|spoke|talk|voice|word|line|narrat|whisper|shout)|对白|台词|说|旁白",
+    re.IGNORECASE,
+)
 SHAPE = (
     '{"shots": [{"number": 7, "cut": true, "prompt": "...", "remember": [{"who": "Mara", '
     '"weight": 3}]}]}'
@@ -34,6 +40,7 @@ class NewShot:
     prompt: str
     cut: bool
     remember: list[dict]
+    dialogue: list[dict] = field(default_factory=list)
 
 
 def rewrite_request(script: Script, indices: Sequence[int], instruction: str) -> str:
@@ -81,6 +88,7 @@ def rewrite_request(script: Script, indices: Sequence[int], instruction: str) ->
         '"number" is the shot that was there before; a new shot has none. A shot that stays as it '
         'is needs its number only: {"number": 7}. A shot that is left out is removed. The order is '
         "that of the answer.",
+        *_of_dialogue(script, indices, instruction),
     ]
     return "\n".join(lines)
 
@@ -110,7 +118,7 @@ def read_rewrite(answer: str, script: Script, indices: Sequence[int]) -> list[Ne
     ]
     if indices[0] == 0:
         first = found[0]
-        found[0] = NewShot(first.of, first.prompt, True, first.remember)
+        found[0] = replace(first, cut=True)
     return found
 
 
@@ -135,6 +143,17 @@ def rewrite_faults(shots: Sequence[NewShot], script: Script, indices: Sequence[i
     return faults + tell_unknown(read_remembered(new), names, texts)
 
 
+def _of_dialogue(script: Script, indices: Sequence[int], instruction: str) -> list[str]:
+    """The form of what is said, where somebody speaks or may be meant to."""
+    speaks = any(script.rows[i].fields.get("dialogue") for i in indices)
+    if not speaks and not ABOUT_SPEECH.search(instruction):
+        return []
+    return [
+        '"dialogue" of a shot lists what is said in it: [{"who": "Mara", "says": "..."}]; a shot '
+        "whose dialogue stays needs none, and [] takes it away."
+    ]
+
+
 def _checked(script: Script, indices: Sequence[int]) -> list[int]:
     found = sorted(set(indices))
     if not found or found[0] < 0 or found[-1] >= len(script.rows):
@@ -155,8 +174,8 @@ def _told(script: Script, index: int) -> str:
 def _as_json(script: Script, index: int) -> dict:
     row = script.rows[index]
     told = {"number": index + 1, "cut": row.cut, "prompt": row.prompt}
-    remember = row.fields.get("remember")
-    return {**told, "remember": remember} if remember else told
+    more = {key: row.fields.get(key) for key in ("remember", "dialogue")}
+    return {**told, **{key: value for key, value in more.items() if value}}
 
 
 def _shots_of(answer: str) -> tuple[list, list]:
@@ -214,4 +233,10 @@ def _new_shot(shot: Mapping, cut, of: int | None, row: Row | None, place: int) -
         remember = remember_of(shot["remember"]) if "remember" in shot else list(old)
     except RememberError as error:
         raise ScriptError(f"{where}: remember {error}") from None
-    return NewShot(of, prompt.strip() if row is None else prompt, parse_cut(cut, where), remember)
+    said = row.fields.get("dialogue", []) if row is not None else []
+    try:
+        said = dialogue_of(shot["dialogue"]) if "dialogue" in shot else list(said)
+    except DialogueError as error:
+        raise ScriptError(f"{where}: dialogue {error}") from None
+    prompt = prompt.strip() if row is None else prompt
+    return NewShot(of, prompt, parse_cut(cut, where), remember, said)

@@ -392,3 +392,64 @@ def test_only_what_a_rewrite_brings_is_doubted():
     assert (
         rewrite_faults(read_rewrite('{"shots": [{"number": 2}]}', script, [1]), script, [1]) == []
     )
+
+
+# --- what is said ---------------------------------------------------------------------------------
+
+
+def speaking(**first) -> str:
+    data = answer_of()
+    data["scenes"][0]["shots"][0] |= first
+    return json.dumps(data)
+
+
+def test_a_request_asks_for_dialogue_only_where_it_is_wanted():
+    request = story_request(replace(WISH, dialogue=True))
+    assert '"dialogue" lists what is said in the shot' in request
+    assert '"says": "It was never this quiet."' in request
+    assert 'Mara says: \\"It was never this quiet.\\"' in request
+    assert "dialogue" not in story_request(replace(WISH, dialogue=False))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [{"who": "MARA", "says": "Hello."}],
+        "Mara: Hello.",
+        [{"speaker": "Mara", "line": '"Hello."'}],
+        {"Mara": "Hello."},
+    ],
+)
+def test_dialogue_of_an_answer_is_kept(said):
+    for name in ("dialogue", "dialog"):
+        written = read_answer(speaking(**{name: said, "subtitle": "Hi"}), WISH)
+        assert [str(line) for line in written.story.shots[0].dialogue] == ["Mara: Hello."]
+        assert written.story.shots[0].subtitle == "Hi"
+        assert written.left_out == ()
+        assert load_story(written.text).shots == written.story.shots
+
+
+def test_an_answer_names_no_sound_file():
+    written = read_answer(speaking(audio="/etc/passwd", length="audio"), WISH)
+    assert (written.story.shots[0].audio, written.story.shots[0].length) == ("", None)
+    assert written.left_out == ("left out of the answer: 'audio', 'length'",)
+
+
+def test_what_is_said_is_rewritten_kept_and_taken_away():
+    script = read_script(speaking(dialogue="Mara: Hello."))
+    assert "dialogue" not in rewrite_request(script, [1], "closer")
+    request = rewrite_request(script, [0], "closer")
+    assert '"says": "Hello."' in request
+    assert '"dialogue" of a shot lists what is said' in request
+    assert '"dialogue" of a shot lists' in rewrite_request(script, [1], "Let Bo say something")
+
+    def said(**shot):
+        (found,) = read_rewrite(json.dumps({"shots": [{"number": 1, **shot}]}), script, [0])
+        return found.dialogue
+
+    assert said() == [{"who": "Mara", "says": "Hello."}]
+    assert said(prompt="Closer.") == [{"who": "Mara", "says": "Hello."}]
+    assert said(dialogue=["Mara: Bye."]) == [{"who": "Mara", "says": "Bye."}]
+    assert said(dialogue=[]) == said(dialogue=None) == []
+    with pytest.raises(ScriptError, match="shot 1 of the answer: dialogue must be a list"):
+        said(dialogue=5)

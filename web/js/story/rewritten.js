@@ -34,7 +34,14 @@ export function sceneAround(rows, index) {
   return Array.from({ length: last - first + 1 }, (_, i) => first + i);
 }
 
-const isSame = (row, shot) => row.prompt === shot.prompt && row.cut === shot.cut && (row.remember ?? "") === shot.remember;
+const isSame = (row, shot) => row.prompt === shot.prompt && row.cut === shot.cut && (row.remember ?? "") === shot.remember
+  && dialogueOf(row, shot) === row.dialogue;
+
+/** What is said in a rewritten shot: as the row has it typed, where the answer says the same. */
+export function dialogueOf(row, shot) {
+  const lines = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean).join("\n");
+  return row && lines(row.dialogue) === lines(shot.dialogue) ? row.dialogue : shot.dialogue;
+}
 
 /** What becomes of each shot, in the order of the answer, the removed ones where they were. */
 export function changesOf(rows, indices, shots) {
@@ -57,9 +64,11 @@ export function putRewritten(story, indices, shots) {
   const gone = new Set(indices);
   let furthest = -1;
   let scene = rows[first].scene;
-  const put = shots.map(({ of, prompt, cut, remember }) => {
-    if (of === null) return newRow({ prompt, cut, remember, scene });
-    const row = { ...rows[of], prompt, cut, remember };
+  const put = shots.map((shot) => {
+    const { of, prompt, cut, remember } = shot;
+    const dialogue = dialogueOf(rows[of], shot);
+    if (of === null) return newRow({ prompt, cut, remember, dialogue, scene });
+    const row = { ...rows[of], prompt, cut, remember, dialogue };
     if (of > furthest) {
       furthest = of;
       scene = row.scene;

@@ -5,7 +5,7 @@ import { post } from "../shared/server.js";
 import { serverText } from "../shared/server_text.js";
 import { t } from "../shared/texts.js";
 import * as model from "./model.js";
-import { changesOf, indicesOf, numbersOf, putRewritten, sceneAround, wordsApart } from "./rewritten.js";
+import { changesOf, dialogueOf, indicesOf, numbersOf, putRewritten, sceneAround, wordsApart } from "./rewritten.js";
 
 const CHECK_AFTER_MS = 300;
 const KEPT = ["keyup", "keypress", "copy", "paste", "cut", "pointerdown", "wheel", "contextmenu", "drop", "dragover"];
@@ -298,8 +298,11 @@ function itemOf({ kind, index, row, shot }) {
   const cutOf = (one) => words(one.cut ? "cut" : "continues");
   if (kind === "changed" && row.cut !== shot.cut) head.append(h("del", {}, cutOf(row)), h("ins", {}, cutOf(shot)));
   else if (kind === "new") head.append(h("ins", {}, cutOf(shot)));
-  const [before, after] = [row?.remember ?? "", shot?.remember ?? ""];
-  if (shot && before !== after) head.append(h("span", {}, t("story.remember")), before ? h("del", {}, before) : "", after ? h("ins", {}, after) : "");
+  const tell = (name, before, after) => {
+    if (shot && before !== after) head.append(h("span", {}, t(`story.${name}`)), before ? h("del", {}, before) : "", after ? h("ins", {}, after) : "");
+  };
+  tell("remember", row?.remember ?? "", shot?.remember ?? "");
+  tell("dialogue", row?.dialogue ?? "", shot ? dialogueOf(row, shot) : "");
   const text = kind === "new" ? [["new", shot.prompt]] : kind === "gone" ? [["old", row.prompt]] : wordsApart(row.prompt, shot.prompt);
   const tags = { same: "span", old: "del", new: "ins" };
   return h("li", { "data-kind": kind }, head, h("p", {}, ...text.map(([piece, words_]) => h(tags[piece], {}, words_))));
