@@ -11,9 +11,8 @@ from collections.abc import Iterator, Sequence
 
 from comfy_execution.graph_utils import is_link
 
-from ...storymem.files.messages import listed
 from ...storymem.loop.plan import Step
-from ...storymem.loop.shot_loras import LoraFiles, LoraMark
+from ...storymem.loop.shot_loras import LoraFiles, LoraMark, of_shots
 from ...storymem.script.loras import ShotLora
 from ...storymem.script.story import Story
 from ..sampling import shot_loras as host_loras
@@ -119,7 +118,7 @@ def impossible_loras(wires: Wires, steps: Sequence[Step]) -> tuple[str, str] | N
         try:
             host_loras.files_of((entry,))
         except ValueError as error:
-            lines.append(f"the LoRAs of {_of_shots(numbers)} cannot be applied: {error}")
+            lines.append(f"the LoRAs of {of_shots(numbers)} cannot be applied: {error}")
     return (wires.lora_nodes[0], "\n".join(lines)) if lines else None
 
 
@@ -132,7 +131,7 @@ def lora_notices(wires: Wires, steps: Sequence[Step]) -> Iterator[Notice]:
     if not wires.lora_nodes:
         yield wires.notice(
             wires.open_id,
-            f"the script has LoRAs for {_of_shots(numbers)}, but no Apply Shot LoRAs is in the "
+            f"the script has LoRAs for {of_shots(numbers)}, but no Apply Shot LoRAs is in the "
             "loop, so they have no effect; put it between the models and M2V Sampler, and connect "
             "its shot to this node's",
         )
@@ -153,7 +152,7 @@ def lora_notices(wires: Wires, steps: Sequence[Step]) -> Iterator[Notice]:
                 yield wires.notice(
                     node_id,
                     f"{name} does not come from Apply Shot LoRAs, so the {expert}-noise expert "
-                    f"gets none of the LoRAs of {_of_shots(numbers)}; connect it through that node",
+                    f"gets none of the LoRAs of {of_shots(numbers)}; connect it through that node",
                 )
 
 
@@ -182,7 +181,3 @@ def _is_reached(wires: Wires, node_id: str, name: str) -> bool:
     for here in wires.before(node_id, name):
         values += prompt.written(here).values()
     return any(prompt.passed(value)[1] for value in values)
-
-
-def _of_shots(numbers: Sequence[int]) -> str:
-    return f"shot{'s' * (len(numbers) > 1)} {listed(numbers, 6)}"

@@ -340,4 +340,5 @@ def _work(options: argparse.Namespace, story: Story, engine: Engine) -> StoryRun
         story, settings, engine, models, _opening(options, story), references, pictures,
         may_keep_sampler=not options.tiny and "sampler" not in options.given,
         end_images=pictures_of(ends), heard=heard_of(options, story, folder),
+        loras=options.loras,
     )  # fmt: skip

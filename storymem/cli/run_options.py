@@ -85,6 +85,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--lora-strength", type=float, default=1.0, help="1.0 is the trained strength")
     add("--extra-lora-high", type=Path, help="another Wan LoRA, such as a 4-step distill one")
     add("--extra-lora-low", type=Path)
+    add("--loras", type=Path, metavar="FOLDER",
+        help="where the LoRA files of single shots are that the script's loras names")  # fmt: skip
     add("--embedder", default="clip", choices=EMBEDDERS, help="clip: as in the paper, needs --clip")
     add("--clip", type=Path, help="CLIP ViT-B/32 weights file, for keyframe selection")
     add(

@@ -180,9 +180,17 @@ def add_extra_lora(transformer: torch.nn.Module, path: Path) -> str:
     return found.describe()
 
 
-def set_lora_strength(transformer: torch.nn.Module, strength: float) -> None:
-    """The strength of the StoryMem LoRA for the next calls; 1.0 is as trained. No LoRA: nothing."""
-    adapters = list(getattr(transformer, "peft_config", {}))
+def set_lora_strength(
+    transformer: torch.nn.Module, strength: float, of_shot: Mapping[str, float] | None = None
+) -> None:
+    """The strength of the StoryMem LoRA for the next calls; 1.0 is as trained. No LoRA: nothing.
+
+    Args:
+        of_shot: strengths of adapters that the shot alone has, in their order.
+    """
+    of_shot = of_shot or {}
+    lasting = [name for name in getattr(transformer, "peft_config", {}) if name not in of_shot]
+    adapters = [*lasting, *of_shot]
     if adapters:
-        weights = [strength if name == STORYMEM_ADAPTER else 1.0 for name in adapters]
-        transformer.set_adapters(adapters, weights)
+        weights = {name: strength if name == STORYMEM_ADAPTER else 1.0 for name in lasting}
+        transformer.set_adapters(adapters, [*weights.values(), *of_shot.values()])

@@ -39,7 +39,9 @@ from .models import (
 )
 from .positions import install_memory_positions
 from .sampling import ShotInputs, check_recipe, denoise
+from .shot_loras import OnExpert, ShotAdapters
 
+NO_LORAS: tuple[OnExpert, OnExpert] = ((), ())
 NOISE = ("high", "low")  # of the experts, in words
 logger = logging.getLogger(__name__)
 
@@ -104,6 +106,7 @@ class Engine:
     """Everything that a run asks of models. Loads on first use; one kind of experts at a time."""
 
     render_parts = HEADLESS
+    takes_loras = True
 
     def __init__(self, files: ModelFiles, placement: Placement, recipe: Recipe):
         check_recipe(recipe)
@@ -116,6 +119,7 @@ class Engine:
         self._kind = ""
         self._experts: tuple[torch.nn.Module, ...] = ()
         self._pipeline = None
+        self._adapters = ShotAdapters()
 
     # --- used by the process that drives ---------------------------------------------------
 
@@ -147,12 +151,17 @@ class Engine:
         inputs: ShotInputs,
         *,
         lora_strength: float = 1.0,
+        loras: tuple[OnExpert, OnExpert] = NO_LORAS,
         on_step: Callable[[int, int], None] | None = None,
     ) -> torch.Tensor:
-        """Latents of a shot by the ``i2v`` or ``t2v`` experts, by all processes together."""
+        """Latents of a shot by the ``i2v`` or ``t2v`` experts, by all processes together.
+
+        Args:
+            loras: what the shot alone has on the I2V experts.
+        """
         if parallel.world_size() > 1:
-            parallel.send((kind, inputs, lora_strength, self.recipe))
-        return self.take_part(kind, inputs, lora_strength, self.recipe, on_step)
+            parallel.send((kind, inputs, lora_strength, self.recipe, loras))
+        return self.take_part(kind, inputs, lora_strength, self.recipe, loras, on_step)
 
     # --- used by every process -------------------------------------------------------------
 
@@ -162,6 +171,7 @@ class Engine:
         inputs: ShotInputs,
         lora_strength: float,
         recipe: Recipe,
+        loras: tuple[OnExpert, OnExpert] = NO_LORAS,
         on_step: Callable[[int, int], None] | None = None,
     ) -> torch.Tensor:
         """This process's share of ``sample``; the others get the job from process 0.
@@ -178,8 +188,9 @@ class Engine:
         if kind == "t2v":
             recipe = recipe.for_text(self.files.t2v_boundary())
             logger.info("%s", recipe.describe_text_shot())
-        for expert in experts:
-            set_lora_strength(expert, lora_strength)
+        loras = loras if kind == "i2v" else NO_LORAS
+        for expert, files in zip(experts, loras, strict=False):
+            set_lora_strength(expert, lora_strength, self._adapters.put(expert, files))
             if parallel.world_size() > 1:
                 _, _, frames, height, width = inputs.noise.shape
                 parallel.fit_split(expert, frames * (height // PATCH) * (width // PATCH))
@@ -191,6 +202,7 @@ class Engine:
         if kind == self._kind:
             return self._experts
         self._experts, self._pipeline, self._kind = (), None, ""
+        self._adapters.forget()
         if self.placement.device.type == "cuda":
             torch.cuda.empty_cache()
         folder = self.files.i2v if kind == "i2v" else self.files.t2v

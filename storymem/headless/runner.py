@@ -53,6 +53,7 @@ from .engine import Engine
 from .heard import Heard
 from .judges import SelectionModels
 from .sampling import ShotInputs, draw_noise, lay_out_condition
+from .shot_loras import StoryLoras
 
 STORE_FOLDER = ".shots"  # finished shots by content, below the output folder
 STORY_VIDEO = "story"  # .mp4
@@ -131,6 +132,7 @@ class StoryRun:
         may_keep_sampler: bool = False,  # nobody chose one: finished shots decide
         end_images: Mapping[int, Picture] | None = None,
         heard: Heard | None = None,
+        loras: Path | None = None,  # folder of the files that the script's LoRAs mean
     ):
         settings.check()
         if settings.has_memory:
@@ -149,6 +151,7 @@ class StoryRun:
             embedder = self._judging[0]
             embedder.embed_text("a picture")
             bank = replace(bank, embedder=embedder.full_name)
+        self._loras = StoryLoras(story, loras, engine.files.i2v if engine.takes_loras else None)
         self.loop = Loop(
             story,
             settings.loop,
@@ -160,6 +163,7 @@ class StoryRun:
             embedder,
             end_images=end_images or {},
             sound_frames=self.heard.frames,
+            loras=self._loras.files,
         )
 
     def plan(self) -> list[Step]:
@@ -191,6 +195,7 @@ class StoryRun:
             self.loop, kept = keep_sampler(self.loop, self.engine, self._describe_body, film.known)
         steps = list_steps(self.loop, film.known)
         made = self.settings.of_pass
+        kept += self._loras.check(steps, has_t2v=self.engine.files.t2v is not None)
         for step in steps:
             check_size(made.width, made.height, self._length(step))
             self._check_given_frames(step)
@@ -383,6 +388,7 @@ class StoryRun:
             "t2v" if is_t2v else "i2v",
             inputs,
             lora_strength=self.settings.lora_strength if strength is None else strength,
+            loras=self._loras.of(step.plan.shot),
             on_step=lambda done, total: self.progress and self.progress(step, done, total),
         )
         frames = engine.vae.decode(latents)

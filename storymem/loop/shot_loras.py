@@ -6,7 +6,7 @@ to apply them; so has every shot of a loop in which nothing applies them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -69,6 +69,11 @@ def lora_changes(facts: Mapping, now: Mapping) -> list[str]:
     if lists[0] == lists[1]:
         return ["its LoRAs are applied at another place of the loop"]
     return ["a file of its LoRAs changed"]
+
+
+def of_shots(numbers: Sequence[int]) -> str:
+    """``shot 2``, ``shots 2, 3``."""
+    return f"shot{'s' * (len(numbers) > 1)} {listed(numbers, 6)}"
 
 
 def _written(fact: object) -> str | None:

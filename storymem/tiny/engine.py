@@ -58,6 +58,7 @@ class TinyEngine(Engine):
     """What a run asks of models, by the tiny ones."""
 
     render_parts = (*HEADLESS, "tiny")
+    takes_loras = False
 
     def encode_texts(self, texts) -> None:
         for words in dict.fromkeys(texts):

@@ -55,7 +55,7 @@ PARTS = {  # what is in the middle of a sentence
         "about 5 MB needed, 3 MB free",
         "about 5 MB needed at most (2 shots may turn out to be finished), 3 MB free",
     ],
-    "_of_shots(numbers)": ["shot 2", "shots 2, 3", "shots 1, 2, 3, 4, 5, 6 and 3 more"],
+    "of_shots(numbers)": ["shot 2", "shots 2, 3", "shots 1, 2, 3, 4, 5, 6 and 3 more"],
     "_shots(silent)": ["shot 2", "shots 2, 3"], "do": ["do", "does"],
     "_shots(brief)": ["shot 2", "shots 2, 3"], "be": ["are", "is"],
     "_shots(tied)": ["shot 2", "shots 2, 3"], "speak": ["speak", "speaks"],
