@@ -151,7 +151,7 @@ class StoryRun:
             embedder = self._judging[0]
             embedder.embed_text("a picture")
             bank = replace(bank, embedder=embedder.full_name)
-        self._loras = StoryLoras(story, loras, engine.files.i2v if engine.takes_loras else None)
+        self._loras = StoryLoras(story, loras, engine)
         self.loop = Loop(
             story,
             settings.loop,

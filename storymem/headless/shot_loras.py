@@ -36,12 +36,13 @@ class StoryLoras:
 
     Args:
         folder: holds them, at any depth; ``None`` when nobody said which.
-        i2v: the model's folder; ``None`` for a model that takes no LoRAs.
+        engine: an ``Engine``, which knows the model's folder.
     """
 
-    def __init__(self, story: Story, folder: Path | None, i2v: Path | None):
-        self._folder, self._i2v = folder, i2v
+    def __init__(self, story: Story, folder: Path | None, engine):
         entries = {entry for shot in story.shots for entry in shot.loras}
+        i2v = engine.files.i2v if entries and engine.takes_loras else None
+        self._folder, self._i2v = folder, i2v
         files = _files_in(folder) if folder and entries else []
         self._found: dict[ShotLora, FoundLora] = {}
         self._faults: dict[ShotLora, str] = {}

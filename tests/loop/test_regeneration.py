@@ -20,6 +20,7 @@ from storymem.files.hashing import digest_of
 from storymem.loop.begin import bank_after, begin_shot, load_result
 from storymem.loop.plan import Loop, LoopSettings
 from storymem.loop.reuse import describe_result, moved_results
+from storymem.loop.shot_loras import LoraFiles, LoraMark
 from storymem.loop.shot_store import ShotStore
 from storymem.loop.shots import finish_shot, list_steps, lock_warnings
 from storymem.memory.bank import start_bank
@@ -78,6 +79,7 @@ def body(loop, step, begun) -> tuple[torch.Tensor, MemoryFrame]:
     seen += [[f.digest for f in begun.bank.used()], [f.digest for f in begun.bank.frames]]
     seen += [[Picture(frame).digest for frame in given]]
     seen += [None if start is None else Picture(start).digest]
+    seen += [loop.loras.key_of(shot)]  # as a node that applies them would
     seen += ["weights"] if loop.story.prompt_weights and has_weights(plan.prompt) else []
     seed = int(digest_of(seen)[:8], 16)
     frames = torch.rand(12, 8, 8, 3, generator=torch.Generator().manual_seed(seed))
@@ -183,6 +185,45 @@ def test_a_length(loop):
 
 def test_a_lora_strength(loop):
     assert made_after(loop, replace(loop, story=tale(lora_strength=only(6, 0.5)))) == [6]
+
+
+def with_loras(loop, story, place="between loader and sampler", **files):
+    """A loop with these LoRA files (marks by name), and the node that applies them."""
+    entries = {entry for shot in story.shots for entry in shot.loras}
+    marks = {entry: LoraMark(*[files.get(entry.key, entry.key)] * 2) for entry in entries}
+    return replace(loop, story=story, loras=LoraFiles(place, marks))
+
+
+def test_loras(loop):
+    before = with_loras(loop, tale())
+    assert made_after(before, with_loras(loop, tale(loras=only(6, ["ink:0.5"])))) == [6]
+    styled = with_loras(loop, tale(loras=only(5, ["ink:0.5"])))
+    assert made_after(styled, with_loras(loop, tale(loras=only(5, ["ink:0.6"])))) == [5, 6]
+    assert made_after(styled, with_loras(loop, tale(loras=only(5, ["ink:0.5", "fog"])))) == [5, 6]
+    assert made_after(styled, before) == [5, 6]
+
+
+def test_loras_written_otherwise(loop):
+    before = with_loras(loop, tale(loras=only(5, ["ink:0.5"])), **{"styles/ink": "ink"})
+    again = tale(loras=only(5, [{"name": "styles/ink.safetensors", "strength": 0.5}]))
+    assert made_after(before, with_loras(loop, again, **{"styles/ink": "ink"})) == []
+
+
+def test_a_file_of_loras(loop):
+    before = with_loras(loop, tale(loras=only(5, ["ink"])))
+    assert made_after(before, with_loras(loop, before.story, ink="another")) == [5, 6]
+
+
+def test_loras_that_nothing_applies(loop):
+    assert made_after(loop, with_loras(loop, tale(loras=only(5, ["ink"])), place="")) == []
+
+
+def test_loras_that_are_applied_from_now_on(loop):
+    assert made_after(loop, with_loras(loop, tale())) == []
+    before = replace(loop, story=tale(loras=only(5, ["ink"])))
+    after = with_loras(loop, before.story)
+    assert made_after(before, after) == [5, 6]
+    assert made_after(after, with_loras(loop, before.story, "elsewhere")) == [5, 6]
 
 
 def test_a_negative_prompt(loop):
