@@ -6,9 +6,17 @@ from pathlib import Path
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import board, evaluate, story, tiny, write
+from . import board, evaluate, story, story_shots, tiny, write
 from .host import server
-from .loop import draft_settings, expansion, open_close, plan_routes, start_images, state_nodes
+from .loop import (
+    draft_settings,
+    expansion,
+    open_close,
+    plan_routes,
+    shot_parts,
+    start_images,
+    state_nodes,
+)
 from .memory import aesthetic_filter, bank, bank_folder, embedders, keyframes, rehearsal
 from .page import (
     bank_ui,
@@ -35,6 +43,7 @@ from .sampling import (
 # One module per subject; each lists its node classes in NODES, in the order of the node menu.
 MODULES = (
     story,
+    story_shots,
     write,
     bank,
     bank_folder,
@@ -52,6 +61,7 @@ MODULES = (
     open_close,
     draft_settings,
     expansion,
+    shot_parts,
     state_nodes,
     board,
     evaluate,

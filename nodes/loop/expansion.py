@@ -15,6 +15,7 @@ from ..host.folders import shortens_host_paths
 from ..page import bank_ui
 from ..types import Bank, Flow, Shot
 from . import run as loop_run
+from .shot_parts import expand_parts
 
 
 def body_outputs() -> list:
@@ -74,8 +75,13 @@ def expand(run: loop_run.LoopRun) -> tuple[dict, list]:
     for i in run.todo:
         step, number = run.steps[i], run.steps[i].plan.shot.index + 1
         begin, finish = graph.child_id(f"{number}.begin"), graph.child_id(f"{number}.finish")
-        copies, ends = graph.clone(number, begin, fresh, salt)
         place = {"loop": graph.run_name, "step": i}
+        if run.parts.of(i):
+            ends = {"run": run_id}
+            copies = expand_parts(run, i, begin, ends, fresh, salt)
+        else:
+            copies, ends = graph.clone(number, begin, fresh, salt)
+            run.clones[i] = [begin, *copies]
         expansion[begin] = {
             "class_type": "StoryMemLoopShot",
             # A key that is not known yet is no reason to use an older result; nor is a known one
@@ -87,7 +93,7 @@ def expand(run: loop_run.LoopRun) -> tuple[dict, list]:
         # The run's id keeps the host from using an older result of a node that writes files.
         expansion[finish] = {
             "class_type": "StoryMemLoopFinish",
-            "inputs": {**place, "run": run_id, **ends},
+            "inputs": {**place, **ends, "run": run_id},
         }
         after = graph.child_id(f"{number}.after")
         expansion[after] = {
@@ -95,7 +101,6 @@ def expand(run: loop_run.LoopRun) -> tuple[dict, list]:
             "inputs": {**place, "shot": [finish, 0]},
         }
         finished[f"shot_{i}"] = [after, 0]
-        run.clones[i] = [begin, *copies]
     end = graph.child_id("end")
     inputs = {"loop": graph.run_name, "run": run_id, **finished}
     expansion[end] = {"class_type": "StoryMemLoopEnd", "inputs": inputs}

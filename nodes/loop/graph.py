@@ -31,6 +31,7 @@ from .wires import Wires, inputs_of_pass, links_of, name_of, upstream
 
 OPEN, CLOSE = "StoryMemShotLoopOpen", "StoryMemShotLoopClose"
 NEXT_SHOT, BEGIN_STORY = "StoryMemNextShot", "StoryMemBeginStory"
+STORY_SHOTS = "StoryMemStoryShots"  # what its shots are made of is in their seeds
 FLOW_SLOT = 0  # of Open
 BODY_INPUTS = ("frames", "bank")  # of Close
 MAX_FILE_NAME = 1024
@@ -201,7 +202,7 @@ class LoopGraph:
             if given is not node["inputs"] and "length" in given:  # a still is held for it
                 given = {**given, "length": node["inputs"]["length"]}
             # What these say is whether files lie there as they did, not what they give.
-            is_about_files = node["class_type"] in (CLOSE, BEGIN_STORY)
+            is_about_files = node["class_type"] in (CLOSE, BEGIN_STORY, STORY_SHOTS)
             is_lora = node["class_type"] == LORA  # it tells of files, too: their scale counts
             fingerprint = None if is_about_files else await fingerprint_of(node_id)
             fingerprint = False if is_lora else fingerprint

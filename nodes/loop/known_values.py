@@ -20,6 +20,7 @@ from ..memory.bank import MORE_IMAGES, edit_bank, make_bank
 from ..memory.bank_folder import LoadMemoryBank
 from ..memory.rehearsal import make_rehearsal
 from ..story import LoadStory
+from ..story_shots import StoryShots
 from ..write import outputs_of_answer
 from .draft_settings import DraftSettings
 from .start_images import find_pictures
@@ -155,6 +156,9 @@ class KnownValues:
     async def _saved_bank(self, node_id: str) -> list:
         return [(await self.inputs(node_id))["bank"]]
 
+    async def _finished(self, node_id: str) -> list:
+        return list(StoryShots.execute(**{**await self.inputs(node_id), "index": 0}).args)
+
     async def _draft(self, node_id: str) -> list:
         return list(DraftSettings.execute(**await self.inputs(node_id)).args)
 
@@ -173,6 +177,7 @@ class KnownValues:
 
 OWN = {
     "StoryMemLoadStory": KnownValues._story,
+    "StoryMemStoryShots": KnownValues._finished,
     "StoryMemDraftSettings": KnownValues._draft,
     "StoryMemWriteStory": KnownValues._written,
     "StoryMemMemoryBank": KnownValues._bank,

@@ -8,8 +8,10 @@ import folder_paths
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
+from ...storymem.files.codecs import H264
 from ...storymem.files.names import check_name
 from ...storymem.files.video import DEFAULT_CRF, FRAME_RATE
+from ...storymem.film.cutting_room import check_options
 from ...storymem.film.folder import story_folder
 from ...storymem.film.output import VideoOptions
 from ...storymem.film.rehearsal import opening_of
@@ -26,6 +28,7 @@ from ..types import Bank, Flow, Story
 from . import graph as loop_graph
 from . import references
 from . import run as loop_run
+from .cutting_inputs import NO_TIMELINE, codec_input, timeline_input
 from .draft_settings import chosen_pass, pass_inputs
 from .expansion import body_outputs
 from .file_watch import WATCH
@@ -307,6 +310,8 @@ class ShotLoopClose(io.ComfyNode):
                     "script has a subtitle or dialogue.",
                 ),
                 prompt_subtitles_input(),
+                codec_input(),
+                timeline_input(),
             ],
             outputs=[
                 io.Video.Output(
@@ -350,11 +355,14 @@ class ShotLoopClose(io.ComfyNode):
         fade_frames=8,
         subtitles=True,
         prompt_subtitles=False,
+        codec=H264,
+        timeline=NO_TIMELINE,
     ) -> io.NodeOutput:
         graph = loop_graph.read_loop(cls.hidden.dynprompt, cls.hidden.unique_id)
         host_cache.blame_shown_nodes(cls.hidden.dynprompt, graph.child_id(""))
         fade = fade_frames if transition == "cross_fade" else 0
-        options = VideoOptions(fps, crf, fade, subtitles, prompt_subtitles)
+        options = VideoOptions(fps, crf, fade, subtitles, prompt_subtitles, codec, timeline)
+        check_options(options)
         metadata = references.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
         flow = replace(flow, fps=fps)  # how many frames a sound lasts
         return await Stages(flow, graph, options, metadata).go_on(cls.hidden)

@@ -29,6 +29,7 @@ from .decide import Flow, decide
 from .expansion import expand
 from .graph import LoopGraph
 from .notices import RefusedError
+from .shot_parts import find_parts
 
 logger = logging.getLogger(__name__)
 _BANKS: dict[str, MemoryBank] = {}  # of drafts that are as they were: the latest few
@@ -165,6 +166,7 @@ class Stages:
             run.replaced = self.replaced = {**self.replaced, **run.replaced}
             run.then = None if is_last else self
             if run.todo:
+                run.parts = await find_parts(run)
                 expansion, end = expand(run)
                 return io.NodeOutput(*end, expand=expansion)
             output = run.assemble()

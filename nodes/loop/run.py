@@ -54,6 +54,7 @@ from .file_watch import VERSIONS, WATCH
 from .graph import LoopGraph
 from .history import HistoryEntry, finished_shots
 from .notices import RefusedError, tell
+from .pixel_file import Parts
 from .progress import send_progress, workflow_id
 from .references import LARGEST_GRAPH_IN_A_SHOT, start_image_of
 from .shot_loras import lora_files
@@ -94,6 +95,7 @@ class LoopRun:
     notices: list[Notice] = field(default_factory=list)  # of single nodes
     tells_of_length: bool = False
     history: HistoryEntry | None = None
+    parts: Parts = field(default_factory=Parts)  # of shots that are too big to be made at once
     then: object = None  # what is made after a rehearsal; None after the film
 
     @cached_property
@@ -175,6 +177,7 @@ class LoopRun:
             metadata=metadata,
             work=self.clock.finish(step, made.shape),
             length=held_length(self.graph),
+            master=self.options.master,
         )
         logger.info("StoryMem: finished %s%s", step.plan.shot, self.clock.tell())
         self._show(i)

@@ -18,10 +18,12 @@ from weakref import WeakKeyDictionary
 import folder_paths
 from comfy_api.latest import InputImpl, io, ui
 
+from ...storymem.files.codecs import H264
 from ...storymem.files.disk import explain_write_errors, remove_unfinished
 from ...storymem.files.hashing import digest_of
 from ...storymem.files.names import check_name
 from ...storymem.files.video import FRAME_RATE
+from ...storymem.film.cutting_room import check_options
 from ...storymem.film.earlier_films import FoundFilm, begin_film, find_film, notices_of
 from ...storymem.film.folder import claim_folder, story_folder
 from ...storymem.film.folder_lock import StoryClaim
@@ -51,6 +53,7 @@ from . import graph as loop_graph
 from . import references as loop_references
 from .body_names import body_names
 from .clock import begin_one_wire, finish_one_wire
+from .cutting_inputs import NO_TIMELINE, codec_input, timeline_input
 from .draft_settings import chosen_pass, pass_inputs
 from .expansion import body_outputs, body_values
 from .notices import tell
@@ -214,6 +217,7 @@ class FinishShot(io.ComfyNode):
                     tooltip="The decoded frames of the shot, repeated frames included.",
                 ),
                 Bank.Input("bank", lazy=True, tooltip="The memory after the shot, from Remember."),
+                codec_input(),
             ],
             outputs=[
                 State.Output(display_name="state", tooltip=STATE_TOOLTIP),
@@ -234,12 +238,13 @@ class FinishShot(io.ComfyNode):
         return float("nan")  # whether the shot is still on disk is looked up every time
 
     @classmethod
-    async def check_lazy_status(cls, state, frames=(None,), bank=(None,)):
+    async def check_lazy_status(cls, state, frames=(None,), bank=(None,), codec=(H264,)):
         state, body = await _of_body(cls.hidden, state[0])
         if state.find(body):
             return []
         wanted = [n for n, given in (("frames", frames), ("bank", bank)) if given[0] is None]
         if len(wanted) == 2:  # asked for the first time
+            check_options(VideoOptions(codec=codec[0]))
             _look_before_the_first_shot(cls.hidden, state)
             begin_one_wire(cls.hidden)
             graph = _graph(cls.hidden, state)
@@ -250,7 +255,7 @@ class FinishShot(io.ComfyNode):
 
     @classmethod
     @shortens_host_paths
-    async def execute(cls, state, frames=(None,), bank=(None,)) -> io.NodeOutput:
+    async def execute(cls, state, frames=(None,), bank=(None,), codec=(H264,)) -> io.NodeOutput:
         state, body = await _of_body(cls.hidden, state[0])
         record = state.find(body)
         if record is not None and frames[0] is None:
@@ -263,6 +268,7 @@ class FinishShot(io.ComfyNode):
             after = state.finish(
                 body, *made, crf=VideoOptions().crf, metadata=metadata, work=work,
                 length=held_length(_graph(cls.hidden, state)),
+                master=VideoOptions(codec=codec[0]).master,
             )  # fmt: skip
         return io.NodeOutput(after, after.is_done)
 
@@ -287,6 +293,8 @@ class JoinStory(io.ComfyNode):
                     tooltip="Frames per second of all videos. Wan 2.2 makes 16.",
                 ),
                 prompt_subtitles_input(),
+                codec_input(),
+                timeline_input(),
             ],
             outputs=[
                 io.Video.Output(display_name="video", tooltip="The story video."),
@@ -299,7 +307,12 @@ class JoinStory(io.ComfyNode):
 
     @classmethod
     @shortens_host_paths
-    def execute(cls, state, fps=float(FRAME_RATE), prompt_subtitles=False) -> io.NodeOutput:
+    def execute(
+        cls, state, fps=float(FRAME_RATE), prompt_subtitles=False, codec=H264, timeline=NO_TIMELINE
+    ) -> io.NodeOutput:
+        told = {"prompt_subtitles": prompt_subtitles, "codec": codec, "timeline": timeline}
+        options = VideoOptions(fps, **told)
+        check_options(options)
         if not state.steps:
             raise ValueError(
                 "no shot of the story is finished yet; put Next Shot and Finish Shot before this "
@@ -315,7 +328,6 @@ class JoinStory(io.ComfyNode):
         if notice:
             logger.warning("StoryMem: %s", notice)
         folder = claim_folder(*where)
-        options = VideoOptions(fps, prompt_subtitles=prompt_subtitles)
         shown = StoryExport(folder, story, settings, options)
         metadata = loop_references.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
         mark = digest_of([[step.record.key for step in state.steps], fps])

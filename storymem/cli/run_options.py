@@ -6,6 +6,8 @@ import argparse
 import re
 from pathlib import Path
 
+from ..files.codecs import CODECS, H264
+from ..film.timeline_files import KINDS
 from ..headless.judges import EMBEDDERS, SCORERS
 from ..headless.models import DTYPES, OFFLOADS
 from ..headless.sampling import SAMPLERS
@@ -176,6 +178,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "such as '0 1 3 7 15' (the default for 20 steps)",
     )
     add("--fps", type=float, default=16.0, help="of the videos")
+    add("--codec", choices=tuple(CODECS), default=H264, help="others than h264 are written beside "
+        "the videos, into the folder masters, with 10 bits for editing programs")  # fmt: skip
+    add("--timeline", choices=KINDS, default=KINDS[0], help="for editing programs, beside the "
+        "story video; edl at 24 frames per second and above")  # fmt: skip
 
     add_pass_options(parser)
     add_rehearsal_options(parser)

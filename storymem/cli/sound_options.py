@@ -53,4 +53,5 @@ def heard_of(options: argparse.Namespace, story: Story, folder: Path) -> Heard:
             track, options.audio_gain, options.audio_fade_in, options.audio_fade_out,
             options.shot_audio_gain, files,
         )  # fmt: skip
-    return Heard(sound, sound_frames(story, files, options.fps), options.subtitles)
+    frames = sound_frames(story, files, options.fps)
+    return Heard(sound, frames, options.subtitles, options.codec, options.timeline)

@@ -9,7 +9,8 @@ from pathlib import Path
 from ..files.codecs import H264, find_codec
 from ..files.disk import explain_write_errors
 from ..files.video import as_rate
-from .masters import FOLDER, MasterOf, Masters
+from .masters import FOLDER, OPENING, MasterOf, Masters
+from .openings import keep_opening
 from .timeline_files import check_timeline, export_timeline
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,8 @@ def put_for_editors(
     Args:
         export: :class:`storymem.film.output.StoryExport` of the run.
         steps: the shots of the film, finished.
-        clips: each as the film shows it (:class:`storymem.film.output.Clip`).
+        clips: each as the film shows it (:class:`storymem.film.joining.Clip`), after the clip at
+            the film's head, where it has one.
         fades: frames that fade before each.
 
     Raises:
@@ -48,10 +50,12 @@ def put_for_editors(
     options, folder = export.options, export.folder
     if export.settings.draft is not None:  # what is tried before the film is not cut
         return
+    heads = clips[: len(clips) - len(steps)]
+    keep_opening(folder, export.story, film.name, heads)
     if options.master:
-        shots = [
-            MasterOf(step.label, clip.path, clip.sha256, step.record)
-            for step, clip in zip(steps, clips, strict=True)
+        shots = [MasterOf(OPENING, clip.path, clip.sha256) for clip in heads] + [
+            MasterOf(f"shot_{step.label}", clip.path, clip.sha256, step.record)
+            for step, clip in zip(steps, clips[len(heads) :], strict=True)
         ]
         writer = Masters(folder, export.story, options.codec, options.fps, options.crf, metadata)
         with explain_write_errors("the masters", folder / FOLDER):

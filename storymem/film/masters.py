@@ -30,6 +30,7 @@ from .manifest import read_manifest, update_manifest
 
 FOLDER = "masters"  # in the story's folder
 TABLE = "masters"  # in story.json
+OPENING = "opening"  # what the clip at a film's head is called
 SUFFIXES = tuple({codec.suffix for codec in CODECS.values()})
 MOST_ASIDE = 1000  # changed files of one name
 logger = logging.getLogger(__name__)
@@ -37,12 +38,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class MasterOf:
-    """A shot as the film shows it."""
+    """A shot as the film shows it, or the clip at the film's head."""
 
-    label: str
+    name: str  # of its file, without its ending
     path: Path  # of its film, or of the artist's edit
     sha256: str  # of that
-    record: Record
+    record: Record | None = None  # of a shot
 
 
 @dataclass(frozen=True)
@@ -107,17 +108,18 @@ class Masters:
         self, shot: MasterOf, codec: Codec, notes: list[str]
     ) -> tuple[str, Mastered] | None:
         """The file of a shot and what is in it; none where the shot's own file is all."""
-        is_edited = shot.path != shot.record.video
-        own = None if is_edited else find_shot_master(shot.record, codec.name)
+        record = shot.record
+        is_edited = record is not None and shot.path != record.video
+        own = find_shot_master(record, codec.name) if record and not is_edited else None
         if own is None and codec.name == H264:
             return None
-        name = f"shot_{shot.label}{codec.suffix}"
+        name = f"{shot.name}{codec.suffix}"
         given = checksum(own.path) if own else shot.sha256
         source = digest_of([given, codec.name, float(self.fps), not own and self.crf])
         if known := self._is_there(name, source):
             return name, known
         if own is None and not is_edited:
-            logger.info("StoryMem: shot %s is encoded in %s from its film", shot.label, codec.name)
+            logger.info("StoryMem: %s is encoded in %s from its film", shot.name, codec.name)
 
         def write(target: Path) -> None:
             if own and self.fps == FRAME_RATE:
@@ -156,7 +158,8 @@ class Masters:
 
     def _clear(self, labels: Iterable[str]) -> None:
         """Take away masters of shots that the script no longer has, as they were written."""
-        kept = {f"shot_{label}{suffix}" for label in labels for suffix in SUFFIXES}
+        stems = [OPENING, *(f"shot_{label}" for label in labels)]
+        kept = {f"{stem}{suffix}" for stem in stems for suffix in SUFFIXES}
         with changing(self.folder):
             table = read_masters(read_manifest(self.folder))
             gone = {name for name, known in table.items() if known.of and name not in kept}
@@ -182,15 +185,16 @@ def read_masters(manifest: Mapping) -> dict[str, Mastered]:
     return found
 
 
-def find_master(folder: Path, manifest: Mapping, label: str, sha256: str) -> ShotMaster | None:
+def find_master(folder: Path, manifest: Mapping, stem: str, sha256: str) -> ShotMaster | None:
     """The master of a shot that lies in a story's folder.
 
     Args:
+        stem: its name without the ending.
         sha256: of what the film shows of it.
     """
     table = read_masters(manifest)
     for codec in reversed(CODECS.values()):
-        name = f"shot_{label}{codec.suffix}"
+        name = f"{stem}{codec.suffix}"
         known, path = table.get(name), folder / FOLDER / name
         if known and known.codec == codec.name and known.of == sha256 and _is_file(path):
             return ShotMaster(path, known.head)

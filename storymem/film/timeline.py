@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -26,7 +26,8 @@ from .edited_shots import Edit
 from .finished_story import read_script
 from .folder import STORES
 from .manifest import MANIFEST, find_script, read_manifest
-from .masters import FOLDER, find_master
+from .masters import FOLDER, OPENING, find_master, read_masters
+from .openings import Opening, find_opening
 from .shot_files import ShotFiles
 from .versions import FilmVersion, kept_script, read_history
 
@@ -101,19 +102,17 @@ def split_fade(frames: int) -> tuple[int, int]:
     return frames // 2, frames - frames // 2
 
 
-def read_timeline(folder: Path, film: str = "") -> Timeline:
+def read_timeline(folder: Path, film: str = "", *, with_memory: bool = True) -> Timeline:
     """The timeline of the film that a story's folder shows.
 
     Args:
         film: name of its file, where several parts of the story have films; empty for the last.
+        with_memory: whether the clips tell which frames their shots saw, for which every record is
+            checked.
 
     Raises:
         ValueError: when there is no such film, or a file cannot be read.
     """
-    if not (folder / MANIFEST).is_file():
-        raise ValueError(
-            f"{folder} holds no {MANIFEST}; pass a story's own folder, the one with shot_01_01.mp4"
-        )
     manifest = read_manifest(folder)
     version = _present(folder, manifest, film)
     story = _story_of(folder, version)
@@ -121,12 +120,20 @@ def read_timeline(folder: Path, film: str = "") -> Timeline:
     edits = ShotFiles(folder, story, {}).edits()
     shots = [shot for shot in story.shots if shot.label in _shots_of(version, story)]
     found = [_read_clip(folder, manifest, shot, version, edits, store) for shot in shots]
-    wanted = [version.fade_frames if shot.cut else 0 for shot in shots]
-    fades = clip_fades([clip.frames for clip in found], wanted)
-    clips, start = [], 0
-    for i, (shot, clip) in enumerate(zip(shots, found, strict=True)):
+    opening = find_opening(folder, manifest, version.file, store and store.root)
+    head = [_opening_clip(folder, manifest, opening)] if opening else []
+    wanted = [0] * len(head) + [version.fade_frames if shot.cut else 0 for shot in shots]
+    fades = clip_fades([clip.frames for clip in (*head, *found)], wanted)
+    clips, start = [replace(clip, next_fade=fades[1]) for clip in head if len(fades) > 1]
+    start = sum(clip.duration for clip in clips)
+    for i, (shot, clip) in enumerate(zip(shots, found, strict=True), len(head)):
         facts = store.find_facts(version.shots[shot.label]) if store else None
-        info = _describe(story, shot, version.shots[shot.label], facts or {}, folder, store)
+        key = version.shots[shot.label]
+        info = _describe(story, shot, key, facts or {})
+        if with_memory:
+            info["memory"] = _memory(key, folder, store)
+        if key in edits:
+            info["edited"] = take_name(edits[key].sha256)
         after = fades[i + 1] if i + 1 < len(fades) else 0
         placed = {**clip.__dict__, "start": start, "fade": fades[i], "next_fade": after}
         clips.append(TimelineClip(**{**placed, "info": info, "name": _name(shot, info)}))
@@ -142,10 +149,23 @@ def read_timeline(folder: Path, film: str = "") -> Timeline:
     )
 
 
+def film_story(folder: Path, film: str = "") -> Story:
+    """The script of the film that a story's folder shows, as it was when the film was made.
+
+    Raises:
+        ValueError: when there is no such film.
+    """
+    return _story_of(folder, _present(folder, read_manifest(folder), film))
+
+
 # --- inside ----------------------------------------------------------------------------------
 
 
 def _present(folder: Path, manifest: Mapping, film: str) -> FilmVersion:
+    if not (folder / MANIFEST).is_file():
+        raise ValueError(
+            f"{folder} holds no {MANIFEST}; pass a story's own folder, the one with shot_01_01.mp4"
+        )
     versions = [version for version in read_history(manifest) if version.shots and version.sha256]
     name = film or manifest.get("video") or (versions[-1].file if versions else "")
     found = next((version for version in versions if version.file == name), None)
@@ -199,19 +219,38 @@ def _read_clip(
     digest, head = "", 0
     if edit:
         path, digest = edit.path, edit.sha256
-    elif store and (video := store.folder_of(key) / VIDEO_FILE).is_file():
-        digest = checksum(video)
+    elif store and read_masters(manifest):
+        video = store.folder_of(key) / VIDEO_FILE
+        digest = checksum(video) if video.is_file() else ""
     if not path.is_file():
         raise ValueError(f"{path} is missing; queue the story once more, which puts it back")
     frames = edit.frames if edit else read_info(path).frames
     audio_path, has_audio = "", _has_audio(path)
-    if master := find_master(folder, manifest, shot.label, digest):
+    if master := find_master(folder, manifest, f"shot_{shot.label}", digest):
         audio_path = "" if _has_audio(master.path) or not has_audio else _relative(path, folder)
         path, head = master.path, master.head
     info = read_info(path)
     return TimelineClip(
         shot.label, "", _relative(path, folder), 0, head, frames, 0, 0, info.width, info.height,
         has_audio, audio_path,
+    )  # fmt: skip
+
+
+def _opening_clip(folder: Path, manifest: Mapping, opening: Opening) -> TimelineClip:
+    """The clip at the film's head, before it is known what fades."""
+    master = find_master(folder, manifest, OPENING, opening.sha256)
+    path = master.path if master else opening.path
+    if not path.is_file():
+        raise ValueError(
+            f"the clip at the film's head is missing ({path}); queue the story once more, which "
+            "puts it back"
+        )
+    info = read_info(path)
+    place = f"{FOLDER}/{path.name}" if master else os.path.relpath(path, folder)
+    about = {"prompt": "", "take": take_name(opening.sha256), "cut": True, "memory": []}
+    return TimelineClip(
+        OPENING, "Opening", place.replace(os.sep, "/"), 0, 0, info.frames, 0, 0, info.width,
+        info.height, _has_audio(path), info=about,
     )  # fmt: skip
 
 
@@ -235,9 +274,7 @@ def _name(shot: Shot, info: Mapping) -> str:
     return f"Scene {shot.scene} Shot {shot.number}: {short(info['prompt'], NAME_LENGTH)}"
 
 
-def _describe(
-    story: Story, shot: Shot, key: str, facts: Mapping, folder: Path, store: ShotStore | None
-) -> dict:
+def _describe(story: Story, shot: Shot, key: str, facts: Mapping) -> dict:
     """What an editor may want to know of a shot: plain values only."""
     said = facts.get("shot_prompt")
     known = {name: facts[name] for name in TELLING if isinstance(facts.get(name), (str, int))}
@@ -251,7 +288,6 @@ def _describe(
         **known,
         "take": take_name(key),
         "cast": list(story.who(shot)),
-        "memory": _memory(key, folder, store),
     }
 
 

@@ -1,4 +1,5 @@
-"""What is heard and read in a headless run's film: sound files, a track, subtitles."""
+"""What is heard and read in a headless run's film: sound files, a track, subtitles; and what is
+left beside it for editing programs."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..files.codecs import H264
 from ..files.messages import shown
 from ..film.film_sound import FilmSound
 from ..film.output import VideoOptions
@@ -24,12 +26,14 @@ class Heard:
     sound: FilmSound | None = None
     frames: Mapping[int, int] = field(default_factory=dict)  # that sounds last: see ``Loop``
     subtitles: str = SUBTITLES[0]
+    codec: str = H264  # as on Shot Loop Close, and the next one
+    timeline: str = "none"
 
     def video_options(self, fps: float, crf: int) -> VideoOptions:
         """How the film is written."""
         has_prompts = self.subtitles == "prompts"
         return VideoOptions(
-            fps, crf, subtitles=self.subtitles != "none", prompt_subtitles=has_prompts
+            fps, crf, 0, self.subtitles != "none", has_prompts, self.codec, self.timeline
         )
 
 

@@ -15,6 +15,7 @@ from ..files.hashing import digest_of
 from ..files.images import read_picture
 from ..files.messages import counted, reason_of
 from ..files.video import DEFAULT_CRF, FRAME_RATE, as_rate
+from ..film.cutting_room import check_options
 from ..film.earlier_films import begin_film, find_film, notices_of
 from ..film.folder_lock import StoryClaim
 from ..film.output import BANK_FOLDER, StoryExport
@@ -139,6 +140,7 @@ class StoryRun:
             models.check()
         self.settings, self.engine, self.models = settings, engine, models
         self.progress, self.heard = progress, heard or Heard()
+        check_options(self.heard.video_options(settings.fps, settings.crf))
         self._may_keep_sampler = may_keep_sampler
         self.start_pixels = (
             read_picture(settings.start_image).float()[None] / 255 if settings.start_image else None
@@ -324,7 +326,7 @@ class StoryRun:
         work = self.clock.finish(step, frames.shape)
         step.record, step.result = finish_shot(
             self.loop, step, frames, bank, crf=self.settings.crf, work=work,
-            length=self.settings.length,
+            length=self.settings.length, master=self.heard.video_options(16, 0).master,
         )  # fmt: skip
         logger.info("finished %s%s", step.plan.shot, self.clock.tell())
 

@@ -14,7 +14,13 @@ from collections.abc import Mapping
 NEUTRAL: dict[str, dict[str, object]] = {
     "StoryMemBeginStory": {"negative": "", "pass": "film"},
     "StoryMemEvaluateStory": {"aesthetic_every": 1, "partial": False},
-    "StoryMemJoinStory": {"fps": 16.0, "prompt_subtitles": False},
+    "StoryMemFinishShot": {"codec": "h264"},
+    "StoryMemJoinStory": {
+        "fps": 16.0,
+        "prompt_subtitles": False,
+        "codec": "h264",
+        "timeline": "none",
+    },
     "StoryMemKeyframeSelect": {"known_threshold": 0.9},
     "StoryMemLoadEmbedder": {"activation": "auto"},
     "StoryMemLoadLoRA": {"scale": "auto"},
@@ -54,6 +60,8 @@ NEUTRAL: dict[str, dict[str, object]] = {
         "fade_frames": 8,
         "subtitles": True,
         "prompt_subtitles": False,
+        "codec": "h264",
+        "timeline": "none",
     },
     "StoryMemShotLoopOpen": {
         "negative": "",
@@ -66,6 +74,7 @@ NEUTRAL: dict[str, dict[str, object]] = {
         "pass": "film",
         "rehearsals": 0,
     },
+    "StoryMemStoryShots": {"first_frame": 0, "overlap": False},
     "StoryMemTinyTextEncoder": {"negative_prompt": ""},
     "StoryMemWriteStory": {"answer": "", "temperature": 0.7, "max_length": 0},
     "Shot": {
@@ -90,6 +99,7 @@ NEUTRAL: dict[str, dict[str, object]] = {
 }
 # Inputs that show in no pixel, whatever their value.
 NEVER_COUNT: dict[str, frozenset[str]] = {
+    "StoryMemStoryShots": frozenset({"frame_count"}),
     "StoryMemEvaluateStory": frozenset({"download"}),
     "StoryMemLoadEmbedder": frozenset({"download"}),
     "StoryMemLoadScorer": frozenset({"download"}),

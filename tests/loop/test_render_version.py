@@ -34,6 +34,7 @@ from storymem.loop.render_version import (
 
 # Nodes that compute no pixels: they read scripts, move the loop on, and show or keep what was made.
 NO_PART = {
+    "StoryMemStoryShots",
     "StoryMemLoadStory", "StoryMemWriteStory", "StoryMemLoadStartImages", "StoryMemShotLoopOpen",
     "StoryMemShotLoopClose",
     "StoryMemBeginStory", "StoryMemNextShot", "StoryMemFinishShot", "StoryMemJoinStory",
