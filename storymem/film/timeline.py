@@ -124,7 +124,7 @@ def read_timeline(folder: Path, film: str = "", *, with_memory: bool = True) -> 
     head = [_opening_clip(folder, manifest, opening)] if opening else []
     wanted = [0] * len(head) + [version.fade_frames if shot.cut else 0 for shot in shots]
     fades = clip_fades([clip.frames for clip in (*head, *found)], wanted)
-    clips, start = [replace(clip, next_fade=fades[1]) for clip in head if len(fades) > 1]
+    clips = [replace(clip, next_fade=fades[1]) for clip in head if len(fades) > 1]
     start = sum(clip.duration for clip in clips)
     for i, (shot, clip) in enumerate(zip(shots, found, strict=True), len(head)):
         facts = store.find_facts(version.shots[shot.label]) if store else None
