@@ -15,6 +15,8 @@ from ...storymem.film.promote import Promotions, with_promotions
 from ...storymem.film.repair import repair_folder
 from ...storymem.film.shot_files import find_edits
 from ...storymem.loop.disk_space import estimate_bytes
+from ...storymem.loop.opening import with_opening
+from ...storymem.loop.opening_clip import OpeningClip
 from ...storymem.loop.peek_store import PeekStore
 from ...storymem.loop.plan import Loop, LoopSettings, Step
 from ...storymem.loop.shot_store import ShotStore
@@ -46,6 +48,7 @@ class Flow:
     draft: Draft | None = None  # settings of theirs
     fps: float = FRAME_RATE  # of the film, as Shot Loop Close says
     end_images: dict[int, torch.Tensor] = field(default_factory=dict)  # as start_images
+    opening: OpeningClip | None = None  # the clip that the story begins from
 
 
 @dataclass(frozen=True)
@@ -79,12 +82,13 @@ def decide(flow: Flow, body: str, lora_place: str = "", *, writes: bool = True) 
         story, settings, flow.bank, body, store, references, start_images,
         KNOWN.of(flow.bank), reads_weights=True, sound_frames=sound_frames(story, flow.fps),
         end_images=pictures_of({**flow.end_images, **read_end_images(story)}),
-        loras=read_loras(story, lora_place),
+        loras=read_loras(story, lora_place), opening=flow.opening,
     )  # fmt: skip
     place = story_folder(output, settings.prefix, story, settings.pass_name)
     if writes:
         repair_folder(place, story, store)
     loop, promoted = with_promotions(loop, place)
+    loop = with_opening(loop)
     film = find_film(place, story)
     loop = replace(loop, edits=find_edits(place, story, store, writes=writes))
     return Decision(loop, film, place, list_steps(loop, film.known), promoted)

@@ -25,8 +25,8 @@ def body_outputs() -> list:
         Bank.Output(display_name="bank", tooltip="What the story remembers before this shot."),
         io.Image.Output(
             display_name="previous_frames",
-            tooltip="The last frame or last five frames of the previous shot; nothing on the first "
-            "shot and after a cut.",
+            tooltip="The last frame or last five frames of the previous shot, or, on the first "
+            "shot, of the clip that the story begins from; nothing after a cut.",
         ),
         io.String.Output(
             display_name="prompt",

@@ -7,17 +7,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import folder_paths
+import torch
 
 from ...storymem.loop.plan import Loop, Step
 from ...storymem.loop.regeneration import Regeneration
+from ...storymem.loop.shot_store import TAIL_FRAMES
 from ...storymem.loop.shots import CHOSEN, LOCKED
 from ...storymem.loop.time_left import FACT, read_timed
 from ..host.output_files import shown_file
 from .known_values import NotKnownError
-from .wires import Notice
+from .opening_choice import ClipChoice
+from .wires import Notice, name_of
 
 FINISHED, MAKE, DEPENDS, UNKNOWN, LEFT_OUT = "finished", "make", "depends", "unknown", "left out"
 NEW, AGAIN, REDO, LOST = "new", "again", "redo", "lost"  # why a shot is made
+# In place of a clip that only a run knows: its shots are unknown, but that there is one is not.
+ANY_CLIP = torch.zeros(TAIL_FRAMES, 1, 1, 3)
 WORDS = 60  # characters of a prompt by which a shot is known
 BANK, PICTURES = "bank", "start_images"  # of Shot Loop Open: what may be known to a run only
 
@@ -78,6 +83,14 @@ def unknown_facts(unknown: NotKnownError) -> dict:
         "node": unknown.node_id, "name": unknown.name, "why": unknown.because,
         "input": unknown.input,
     }  # fmt: skip
+
+
+def not_chosen(opening: ClipChoice) -> NotKnownError:
+    """What a look ahead does not know: a clip's keyframes, which are chosen when the story runs."""
+    node_id, dynprompt = opening.selector or opening.begin_id, opening.dynprompt
+    error = NotKnownError(dynprompt.get_display_node_id(node_id), name_of(dynprompt, node_id))
+    error.input = BANK
+    return error
 
 
 def _shot_facts(looked: Looked) -> list[dict]:

@@ -15,6 +15,7 @@ from ...storymem.film.cutting_room import check_options
 from ...storymem.film.folder import story_folder
 from ...storymem.film.output import VideoOptions
 from ...storymem.film.rehearsal import opening_of
+from ...storymem.loop.opening import check_first_shot
 from ...storymem.loop.passes import check_rehearsals
 from ...storymem.loop.plan import LoopSettings
 from ...storymem.memory.bank import MemoryBank
@@ -32,6 +33,7 @@ from .cutting_inputs import NO_TIMELINE, codec_input, timeline_input
 from .draft_settings import chosen_pass, pass_inputs
 from .expansion import body_outputs
 from .file_watch import WATCH
+from .opening_inputs import CLIP, END_IMAGES, chosen_clip, end_images_input, opening_inputs
 from .rehearsals import Stages, check_opening, rehearsals_input
 from .script_sounds import check_sounds, prompt_subtitles_input
 
@@ -151,6 +153,8 @@ class ShotLoopOpen(io.ComfyNode):
                 ),
                 *pass_inputs(),
                 rehearsals_input(),
+                *opening_inputs(lazy=True),
+                end_images_input(),
             ],
             outputs=[
                 Flow.Output(display_name="flow", tooltip="To the flow input of Shot Loop Close."),
@@ -167,15 +171,12 @@ class ShotLoopOpen(io.ComfyNode):
             return str(error)
 
     @classmethod
-    def check_lazy_status(cls, story=None, bank=None, start_images=None, **inputs):
+    def check_lazy_status(cls, **inputs):
         # Before the story is even loaded: a loop that is not closed is told at once.
         loop_graph.check_open(cls.hidden.dynprompt, cls.hidden.unique_id)
         wired = cls.hidden.dynprompt.get_node(cls.hidden.unique_id)["inputs"]
-        return [
-            name
-            for name, value in (("story", story), ("bank", bank), ("start_images", start_images))
-            if value is None and name in wired
-        ]
+        lazy = ("story", "bank", "start_images", CLIP, END_IMAGES)
+        return [name for name in lazy if inputs.get(name) is None and name in wired]
 
     @classmethod
     @shortens_host_paths
@@ -195,7 +196,8 @@ class ShotLoopOpen(io.ComfyNode):
         start_images=None,
         draft=None,
         rehearsals=0,
-        **of_pass,
+        end_images=None,
+        **inputs,
     ) -> io.NodeOutput:
         # A coroutine, because the host runs those first: a mistake shows before models are loaded.
         check_name(filename_prefix, "filename_prefix")
@@ -210,11 +212,14 @@ class ShotLoopOpen(io.ComfyNode):
             parse_ranges(redo_shots, "redo_shots", shots=len(story.shots)),
             redo_take,
             after_redo == "keep_later",
-            chosen_pass(of_pass, draft),
+            chosen_pass(inputs, draft),
         )
         settings.range(story)
+        clip = chosen_clip(inputs)
+        check_first_shot(story, clip)
         references.read_references(story)
         references.read_start_images(story)  # again when the loop begins: a file may change
+        references.read_end_images(story)
         check_sounds(story)
         # The nodes between Open and Close run as copies; the ones that the artist sees stay silent.
         silent = [ExecutionBlocker(None)] * len(body_outputs())
@@ -224,11 +229,12 @@ class ShotLoopOpen(io.ComfyNode):
         count = check_rehearsals(rehearsals, story) if settings.draft is None else 0
         check_opening(bank, count, place)
         bank = opening_of(bank, place, is_film=settings.draft is None)
-        pictures = {}
-        if start_images is not None:
-            images = require_images(start_images, "start_images")
-            pictures = start_pictures.from_batch(images, story)
-        flow = loop_run.Flow(story, bank, settings, pictures, count, draft)
+        begins, ends = (
+            {} if images is None
+            else start_pictures.from_batch(require_images(images, name), story, name)
+            for name, images in (("start_images", start_images), (END_IMAGES, end_images))
+        )  # fmt: skip
+        flow = loop_run.Flow(story, bank, settings, begins, count, draft, ends, clip)
         return io.NodeOutput(flow, *silent)
 
 

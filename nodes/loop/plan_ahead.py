@@ -31,10 +31,20 @@ from .body_names import body_names
 from .clock import start_clock
 from .decide import Decision, Flow, decide, disk_needed
 from .known_values import KnownValues, NotKnownError
-from .look_facts import BANK, PICTURES, Looked, RefusedPlanError, answer_of, unknown_facts
+from .look_facts import (
+    ANY_CLIP,
+    BANK,
+    PICTURES,
+    Looked,
+    RefusedPlanError,
+    answer_of,
+    not_chosen,
+    unknown_facts,
+)
 from .open_close import ShotLoopOpen
+from .opening_inputs import CLIP, END_IMAGES
 from .plan_one_wire import look_at_wire
-from .rehearsals import after_rehearsals
+from .rehearsals import after_rehearsals, choice_of
 from .wires import name_of
 from .wiring import impossible_shot, loop_notices
 
@@ -136,6 +146,12 @@ async def _look(prompt: dict, node_id: str, workflow: object) -> dict:
         known = KnownValues(dynprompt)
         given = dynprompt.get_node(closes[0])["inputs"].get("fps", FRAME_RATE)
         flow = replace(flow, fps=await known.value(given))
+    opening = choice_of(flow, graph) if not unknown else None
+    if opening is not None:
+        bank = opening.known_bank()
+        flow = flow if bank is None else replace(flow, bank=bank)
+        if bank is None:
+            unknown.append(not_chosen(opening))
     flow, waiting = await after_rehearsals(flow, graph, is_known=not unknown)
     if waiting:
         shown = graph.dynprompt.get_display_node_id(graph.open_id)
@@ -192,22 +208,27 @@ async def _read_flow(dynprompt, open_id: str) -> tuple[Flow, list[NotKnownError]
         ValueError: when the story cannot run as it is set up.
     """
     known, unknown = KnownValues(dynprompt), []
-    inputs = await known.inputs(open_id, BANK, PICTURES)
+    inputs = await known.inputs(open_id, BANK, PICTURES, END_IMAGES, CLIP)
     wired = dynprompt.get_node(open_id)["inputs"]
-    pictures = None
-    for name in (BANK, PICTURES):
+    pictures = {}
+    for name in (BANK, PICTURES, END_IMAGES, CLIP):
         if name not in wired:
             continue
         try:
-            if name == PICTURES:
-                pictures = await known.start_images(wired[name], inputs["story"])
-            if pictures is None:
+            found = None
+            if name in (PICTURES, END_IMAGES):
+                found = await known.start_images(wired[name], inputs["story"])
+            if found is None:
                 inputs[name] = await known.value(wired[name])
+            else:
+                pictures[name] = found
         except NotKnownError as error:
             error.input = name
             unknown.append(error)
+            if name == CLIP:  # there is one; which does not matter, as its shots are unknown
+                inputs[name] = ANY_CLIP
     flow = (await ShotLoopOpen.execute(**inputs)).args[0]
-    return (replace(flow, start_images=pictures) if pictures else flow), unknown
+    return replace(flow, **pictures), unknown
 
 
 def _answer(graph, decided: Decision, unknown: list[NotKnownError], workflow: object) -> dict:

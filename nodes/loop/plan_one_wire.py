@@ -21,13 +21,16 @@ from ...storymem.loop.take_names import find_key, missing_takes
 from ...storymem.memory.bank import MemoryBank
 from ...storymem.memory.edits_from import lost_edits
 from . import graph as loop_graph
+from .begin_state import begin_state
 from .body_names import body_names
 from .clock import start_clock
 from .draft_settings import chosen_pass
 from .known_values import KnownValues, NotKnownError
-from .look_facts import Looked, RefusedPlanError, answer_of
+from .look_facts import ANY_CLIP, BANK, Looked, RefusedPlanError, answer_of, not_chosen
+from .opening_choice import ClipChoice
+from .opening_inputs import CLIP, chosen_clip
 from .script_sounds import joined_rate
-from .state_nodes import begin_state, with_loras
+from .state_nodes import with_loras
 from .wires import links_of
 from .wiring import impossible_shot, loop_notices
 
@@ -63,20 +66,26 @@ async def look_at_wire(dynprompt, begin_id: str, workflow: object) -> dict:
         ValueError: when the story cannot run as it is set up.
     """
     known, unknown = KnownValues(dynprompt), []
-    inputs = await known.inputs(begin_id, "bank")
-    bank = None
-    try:
-        bank = await known.value(dynprompt.get_node(begin_id)["inputs"].get("bank"))
-    except NotKnownError as error:
-        error.input = "bank"
-        unknown.append(error)
-    bank = MemoryBank() if bank is None else bank
+    inputs = await known.inputs(begin_id, BANK, CLIP)
+    for name in (BANK, CLIP):
+        try:
+            inputs[name] = await known.value(dynprompt.get_node(begin_id)["inputs"].get(name))
+        except NotKnownError as error:
+            error.input = name
+            unknown.append(error)
+            inputs[name] = ANY_CLIP if name == CLIP else None
+    bank, clip = inputs[BANK] or MemoryBank(), chosen_clip(inputs)
+    if clip is not None and clip.is_remembered and not unknown:
+        opening = ClipChoice(dynprompt, begin_id, clip, bank)
+        if (found := opening.known_bank()) is None:
+            unknown.append(not_chosen(opening))
+        bank = found or bank
     settings = LoopSettings(
         inputs["continuity"], inputs["filename_prefix"], inputs.get("negative", ""),
         draft=chosen_pass(inputs, inputs.get("draft")),
     )  # fmt: skip
     fps = joined_rate(dynprompt, begin_id, inputs["story"])
-    state, film, folder = begin_state(inputs["story"], settings, bank, fps=fps, writes=False)
+    state, film, folder = begin_state(inputs["story"], settings, bank, clip, fps=fps, writes=False)
     finishes = finishes_of(dynprompt, begin_id)
     if not finishes:
         raise RefusedPlanError("no Finish Shot takes up the story, so no shot is made", begin_id)

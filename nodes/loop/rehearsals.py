@@ -29,6 +29,7 @@ from .decide import Flow, decide
 from .expansion import expand
 from .graph import LoopGraph
 from .notices import RefusedError
+from .opening_choice import ClipChoice
 from .shot_parts import find_parts
 
 logger = logging.getLogger(__name__)
@@ -112,6 +113,14 @@ async def after_rehearsals(
     return stage_of(flow, flow.rehearsals + 1), []
 
 
+def choice_of(flow: Flow, graph: LoopGraph) -> ClipChoice | None:
+    """What chooses the keyframes of a clip that a story begins from; ``None`` for no such clip."""
+    clip = flow.opening
+    if clip is None or not clip.is_remembered:
+        return None
+    return ClipChoice(graph.dynprompt, graph.open_id, clip, flow.bank)
+
+
 def _opening_bank(flow: Flow, number: int) -> MemoryBank:
     """The artist's pictures, and the frames of the rehearsal before."""
     if number == 1:
@@ -144,6 +153,11 @@ class Stages:
     metadata: dict
     number: int = 1  # of the next one, from 1; the last is the film, or the one pass that is made
     replaced: dict = field(default_factory=dict)  # files that the host holds older versions of
+    is_opened: bool = False  # whether the memory has the keyframes of the story's clip
+
+    def _of_clip(self) -> ClipChoice | None:
+        """The choice that is open, of keyframes of the clip that the story begins from."""
+        return None if self.is_opened else choice_of(self.flow, self.graph)
 
     async def go_on(self, hidden) -> io.NodeOutput:
         """The next pass with shots to be made, as an expansion that goes on with those after it;
@@ -152,6 +166,12 @@ class Stages:
         Args:
             hidden: of the node that gives the film.
         """
+        opening = self._of_clip()
+        if opening is not None:
+            bank = opening.known_bank()
+            if bank is None:
+                return opening.ask(self.graph.child_id, "StoryMemLoopOpened", 3, self.go_on)
+            self.flow, self.is_opened = replace(self.flow, bank=bank), True
         while True:
             is_last = self.number > self.flow.rehearsals
             flow = stage_of(self.flow, self.number)

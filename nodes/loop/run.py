@@ -23,6 +23,7 @@ from ...storymem.files.messages import counted
 from ...storymem.film.earlier_films import begin_film, notices_of
 from ...storymem.film.folder import claim_folder
 from ...storymem.film.folder_lock import StoryClaim
+from ...storymem.film.head import head_of
 from ...storymem.film.held_files import held_notes
 from ...storymem.film.manifest import prompt_marks
 from ...storymem.film.output import StoryExport, VideoOptions
@@ -241,7 +242,8 @@ class LoopRun:
 
     def shown(self) -> StoryExport:
         story, settings = self.loop.story, self.loop.settings
-        return StoryExport(self.folder, story, settings, self.options, notes=self.notes)
+        head = head_of(self.loop)
+        return StoryExport(self.folder, story, settings, self.options, notes=self.notes, head=head)
 
     async def watch(self) -> None:
         """Say which shot stopped the story: the host cancels this task when a node raised."""

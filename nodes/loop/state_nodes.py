@@ -12,7 +12,6 @@ import json
 import logging
 import os
 from dataclasses import replace
-from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import folder_paths
@@ -21,44 +20,40 @@ from comfy_api.latest import InputImpl, io, ui
 from ...storymem.files.codecs import H264
 from ...storymem.files.disk import explain_write_errors, remove_unfinished
 from ...storymem.files.hashing import digest_of
-from ...storymem.files.names import check_name
 from ...storymem.files.video import FRAME_RATE
 from ...storymem.film.cutting_room import check_options
-from ...storymem.film.earlier_films import FoundFilm, begin_film, find_film, notices_of
+from ...storymem.film.earlier_films import begin_film, find_film, notices_of
 from ...storymem.film.folder import claim_folder, story_folder
 from ...storymem.film.folder_lock import StoryClaim
+from ...storymem.film.head import head_of
 from ...storymem.film.output import StoryExport, VideoOptions
-from ...storymem.film.promote import with_promotions
-from ...storymem.film.rehearsal import opening_of
 from ...storymem.film.repair import repair_folder
 from ...storymem.film.restore import keep_other
-from ...storymem.film.shot_files import find_edits
-from ...storymem.loop.peek_store import PeekStore
-from ...storymem.loop.plan import Loop, LoopSettings, Step, plan_in
-from ...storymem.loop.shot_store import ShotStore
+from ...storymem.loop.opening import check_first_shot
+from ...storymem.loop.plan import LoopSettings, Step, plan_in
 from ...storymem.loop.shots import join_parts, only_bank
 from ...storymem.loop.state import LoopState
 from ...storymem.loop.take_names import missing_takes
 from ...storymem.memory.bank import MemoryBank
 from ...storymem.memory.edits_from import lost_edits
 from ...storymem.memory.policies import memory_warnings
-from ...storymem.sampling.start_images import pictures_of
 from ...storymem.script.continuity import CONTINUED
 from ..host import executor as host_cache
-from ..host import store as host_store
 from ..host.folders import short_places, shortens_host_paths
-from ..memory.known_embedders import KNOWN
 from ..types import Bank, State, Story
 from . import graph as loop_graph
 from . import references as loop_references
+from .begin_state import begin_state
 from .body_names import body_names
 from .clock import begin_one_wire, finish_one_wire
 from .cutting_inputs import NO_TIMELINE, codec_input, timeline_input
 from .draft_settings import chosen_pass, pass_inputs
 from .expansion import body_outputs, body_values
 from .notices import tell
+from .opening_choice import ClipChoice
+from .opening_inputs import chosen_clip, opening_inputs
 from .progress import workflow_id
-from .script_sounds import check_sounds, joined_rate, prompt_subtitles_input, sound_frames
+from .script_sounds import joined_rate, prompt_subtitles_input
 from .shot_loras import read_loras
 from .wiring import held_length, impossible_shot, loop_notices
 
@@ -103,14 +98,16 @@ class BeginStory(io.ComfyNode):
                     tooltip="Negative prompt for shots that have none in the script.",
                 ),
                 *pass_inputs(),
+                *opening_inputs(),
             ],
-            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
             outputs=[
                 State.Output(display_name="state", tooltip=STATE_TOOLTIP),
                 io.Int.Output(
                     display_name="shot_count", tooltip="How many times the loop must run."
                 ),
             ],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
+            enable_expand=True,
         )
 
     @classmethod
@@ -120,15 +117,31 @@ class BeginStory(io.ComfyNode):
     @classmethod
     @shortens_host_paths
     def execute(
-        cls, story, continuity, filename_prefix, negative="", bank=None, draft=None, **of_pass
+        cls, story, continuity, filename_prefix, negative="", bank=None, draft=None, **inputs
     ) -> io.NodeOutput:
         host_cache.note_executor()
         bank = MemoryBank() if bank is None else bank
         settings = LoopSettings(
-            continuity, filename_prefix, negative, draft=chosen_pass(of_pass, draft)
+            continuity, filename_prefix, negative, draft=chosen_pass(inputs, draft)
         )
+        clip = chosen_clip(inputs)
+        check_first_shot(story, clip)
+        if clip is None or not clip.is_remembered:
+            return cls._begin(story, settings, bank, clip)
+        choice = ClipChoice(cls.hidden.dynprompt, cls.hidden.unique_id, clip, bank)
+
+        def go_on(_=None) -> io.NodeOutput:
+            return cls._begin(story, settings, choice.known_bank() or bank, clip)
+
+        if choice.known_bank() is not None:
+            return go_on()
+        mark = cls.hidden.unique_id.replace(":", "-")
+        return choice.ask(lambda name: f"{mark}.{name}", "StoryMemStoryOpened", 2, go_on)
+
+    @classmethod
+    def _begin(cls, story, settings, bank, clip) -> io.NodeOutput:
         fps = joined_rate(cls.hidden.dynprompt, cls.hidden.unique_id, story)
-        state, film, folder = begin_state(story, settings, bank, fps=fps)
+        state, film, folder = begin_state(story, settings, bank, clip, fps=fps)
         store, made = state.loop.store, settings.pass_name
         notices = [*notices_of(film, folder, story), *state.loop.notes]
         notices += missing_takes(store, story.shots, made)
@@ -139,44 +152,6 @@ class BeginStory(io.ComfyNode):
         notice = short_places("\n".join(notices))
         said = ui.PreviewText(notice).as_dict() | {"storymem_notice": [notice]} if notice else None
         return io.NodeOutput(state, len(story.shots), ui=said)
-
-
-def begin_state(
-    story, settings: LoopSettings, bank: MemoryBank, *, fps: float, writes: bool = True
-) -> tuple[LoopState, FoundFilm, Path]:
-    """What Begin Story hands on, the film that the story's folder has, and that folder.
-
-    Args:
-        fps: of the film, by which sounds last so many frames.
-        writes: whether the folder is put right and pictures are kept first, as in a run.
-
-    Raises:
-        ValueError: when the story cannot run as it is set up.
-    """
-    check_name(settings.prefix, "filename_prefix")
-    check_name(story.name, "the story's name")
-    check_sounds(story)
-    output = folder_paths.get_output_directory()
-    folder = story_folder(output, settings.prefix, story, settings.pass_name)
-    bank = opening_of(bank, folder, is_film=settings.draft is None)
-    store = (ShotStore if writes else PeekStore)(Path(output) / host_store.STORE_FOLDER)
-    store.keep_pictures([*bank.frames, *bank.dropped])
-    references, embedder = loop_references.read_references(story), KNOWN.of(bank)
-    loop = Loop(
-        story, settings, bank, "", store, references, loop_references.read_start_images(story),
-        embedder, reads_weights=True, sound_frames=sound_frames(story, fps),
-        end_images=pictures_of(loop_references.read_end_images(story)),
-    )  # fmt: skip
-    if writes:
-        repair_folder(folder, story, store)  # or its edits and locks are not known
-    loop, promoted = with_promotions(loop, folder)
-    if writes and promoted.table:  # no later draft changes what its shots are made from
-        claim_folder(output, settings.prefix, story)
-        promoted.keep(folder, story, store)
-    film = find_film(folder, story)
-    locked = {i: entry["key"] for i, entry in enumerate(film.results(story)) if entry}
-    loop = replace(loop, edits=find_edits(folder, story, store, writes=writes))
-    return LoopState(loop, bank, locked=locked), film, folder
 
 
 class NextShot(io.ComfyNode):
@@ -328,7 +303,8 @@ class JoinStory(io.ComfyNode):
         if notice:
             logger.warning("StoryMem: %s", notice)
         folder = claim_folder(*where)
-        shown = StoryExport(folder, story, settings, options)
+        head = head_of(state.loop)
+        shown = StoryExport(folder, story, settings, options, head=head)
         metadata = loop_references.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
         mark = digest_of([[step.record.key for step in state.steps], fps])
         claim = StoryClaim(folder, mark)

@@ -34,6 +34,7 @@ from ..tiny import demo
 from ..tiny import files as tiny_files
 from ..views.story_sheet import save_story_sheet
 from .exit_codes import DONE, INCOMPLETE, INTERRUPTED, REFUSED
+from .opening_options import opening_clip
 from .pass_options import draft_lora, draft_of, folder_of_pass, stages_of
 from .rehearsal_options import opening_bank
 from .run_options import add_options as add_options  # of this command, for the program
@@ -340,5 +341,5 @@ def _work(options: argparse.Namespace, story: Story, engine: Engine) -> StoryRun
         story, settings, engine, models, _opening(options, story), references, pictures,
         may_keep_sampler=not options.tiny and "sampler" not in options.given,
         end_images=pictures_of(ends), heard=heard_of(options, story, folder),
-        loras=options.loras,
+        loras=options.loras, opening=opening_clip(options, story),
     )  # fmt: skip

@@ -18,6 +18,7 @@ from ..sampling.recipe import NEGATIVE_PROMPT, Recipe
 from ..sampling.request import SIZE_RULES
 from ..tiny import demo
 from ..tiny import files as tiny_files
+from .opening_options import add_opening_options
 from .pass_options import add_pass_options
 from .rehearsal_options import add_rehearsal_options
 from .sound_options import add_sound_options
@@ -46,6 +47,7 @@ TINY_DEFAULTS = {
 OPTION_OF = {
     "redo_shots": "--redo",
     "filename_prefix": "--out",
+    "opening_frames": "--opening",
     **{
         name: f"--{name.replace('_', '-')}"
         for name in (
@@ -185,6 +187,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
     add_pass_options(parser)
     add_rehearsal_options(parser)
+    add_opening_options(parser)
     add_sound_options(parser)
     machine = parser.add_argument_group("machine")
     add = machine.add_argument

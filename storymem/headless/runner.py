@@ -18,6 +18,7 @@ from ..files.video import DEFAULT_CRF, FRAME_RATE, as_rate
 from ..film.cutting_room import check_options
 from ..film.earlier_films import begin_film, find_film, notices_of
 from ..film.folder_lock import StoryClaim
+from ..film.head import head_of
 from ..film.output import BANK_FOLDER, StoryExport
 from ..film.passes import PASS
 from ..film.promote import with_promotions
@@ -26,6 +27,8 @@ from ..film.restore import keep_other
 from ..film.shot_files import find_edits
 from ..loop.begin import bank_after, begin_shot
 from ..loop.disk_space import check_disk, estimate_bytes
+from ..loop.opening import with_opening
+from ..loop.opening_clip import OpeningClip
 from ..loop.passes import FILM
 from ..loop.plan import Loop, LoopSettings, Step
 from ..loop.regeneration import find_regenerations, regeneration_lines
@@ -35,15 +38,12 @@ from ..loop.shots import finish_shot, list_steps, lock_warnings, summarise_steps
 from ..memory.bank import MemoryBank
 from ..memory.picture import Picture
 from ..memory.policies import memory_warnings
-from ..sampling.conditioning import check_size, latent_frames
+from ..sampling.conditioning import check_size
 from ..sampling.recipe import Recipe
 from ..sampling.request import (
-    SHORTEST_WITH_END,
     SIZE_RULES,
     request_shot,
-    too_short_to_end,
 )
-from ..sampling.rope import check_reach
 from ..script.fields import MAX_SEED
 from ..script.story import Story
 from ..selection.keyframes import choose_keyframes
@@ -53,8 +53,10 @@ from .earlier_sampler import keep_sampler
 from .engine import Engine
 from .heard import Heard
 from .judges import SelectionModels
+from .opening import remember_opening
 from .sampling import ShotInputs, draw_noise, lay_out_condition
 from .shot_loras import StoryLoras
+from .step_checks import check_steps
 
 STORE_FOLDER = ".shots"  # finished shots by content, below the output folder
 STORY_VIDEO = "story"  # .mp4
@@ -134,6 +136,7 @@ class StoryRun:
         end_images: Mapping[int, Picture] | None = None,
         heard: Heard | None = None,
         loras: Path | None = None,  # folder of the files that the script's LoRAs mean
+        opening: OpeningClip | None = None,
     ):
         settings.check()
         if settings.has_memory:
@@ -147,10 +150,12 @@ class StoryRun:
         )
         self._judging = None
         self._claim: StoryClaim | None = None  # from the plan to the end of the run
-        embedder = None
+        embedder, store = None, ShotStore(settings.out / STORE_FOLDER)
+        body = self._describe_body(engine.recipe)
+        if opening is not None and opening.is_remembered:
+            bank = remember_opening(opening, bank, store, body, self._judges)
         if bank.policy == "relevant":  # its first use tells whether it reads texts
-            self._judging = models.load(engine.placement.device)
-            embedder = self._judging[0]
+            embedder = self._judges()[0]
             embedder.embed_text("a picture")
             bank = replace(bank, embedder=embedder.full_name)
         self._loras = StoryLoras(story, loras, engine)
@@ -158,14 +163,15 @@ class StoryRun:
             story,
             settings.loop,
             bank,
-            self._describe_body(engine.recipe),
-            ShotStore(settings.out / STORE_FOLDER),
+            body,
+            store,
             {name: read_picture(path) for name, path in references.items()},
             start_images or {},
             embedder,
             end_images=end_images or {},
             sound_frames=self.heard.frames,
             loras=self._loras.files,
+            opening=opening,
         )
 
     def plan(self) -> list[Step]:
@@ -179,6 +185,7 @@ class StoryRun:
         out = self.settings.out
         repair_folder(out, self.loop.story, self.loop.store)
         self.loop, promoted = with_promotions(self.loop, out)
+        self.loop = with_opening(self.loop)
         film = find_film(out, self.loop.story)
         manifest = film.manifest
         if manifest["shots"] and not self.settings.resume:
@@ -198,15 +205,11 @@ class StoryRun:
         steps = list_steps(self.loop, film.known)
         made = self.settings.of_pass
         kept += self._loras.check(steps, has_t2v=self.engine.files.t2v is not None)
-        for step in steps:
-            check_size(made.width, made.height, self._length(step))
-            self._check_given_frames(step)
-            self._check_end(step)
-            self._check_positions(step)
+        check_steps(self, steps)
         self.clock = start_clock(self.loop, steps, made, self.engine, film.shots)
         todo = any(step.record is None for step in steps)
-        if todo and self.settings.has_memory and self._judging is None:
-            self._judging = self.models.load(self.engine.placement.device)
+        if todo and self.settings.has_memory:
+            self._judges()
         check_out(out, "the story")
         undecided = sum(step.is_undecided for step in steps)
         needed = estimate_bytes(steps, made.width, made.height, made.length)
@@ -237,45 +240,6 @@ class StoryRun:
             promoted.keep(out, self.loop.story, self.loop.store)
         return steps
 
-    def _check_given_frames(self, step: Step) -> None:
-        """Raise ValueError for a shot to be made that repeats more frames than there are."""
-        given, shot = step.plan.overlap_frames, step.plan.shot
-        if step.record is not None or not given:
-            return
-        if self._length(step) <= given:
-            raise ValueError(
-                f"{shot} has {counted(self._length(step), 'frame')}, of which {given} repeat the "
-                "shot before it: nothing is left; make it longer"
-            )
-        before = step.before
-        if before is None:
-            return
-        left = self._length(before) - before.plan.overlap_frames
-        if (left := before.record.frames if before.record else left) < given:
-            raise ValueError(
-                f"{shot} continues from the last {given} frames of the shot before it, but that "
-                f"one has only {left}; make it longer, or choose last_frame"
-            )
-
-    def _check_end(self, step: Step) -> None:
-        """Raise ValueError for a shot to be made that is too short to end with its picture."""
-        length = self._length(step)
-        if step.record is None and step.plan.end is not None and length < SHORTEST_WITH_END:
-            raise ValueError(f"{step.plan.shot}: {too_short_to_end(length)}")
-
-    def _check_positions(self, step: Step) -> None:
-        """Raise ValueError for a shot to be made that might see more memory than positions reach.
-
-        Of how many frames that is, only the most is known before the shots are made.
-        """
-        if step.record is not None:
-            return
-        most = len(self.loop.bank.frames) + step.plan.shot.index * self.settings.max_keyframes
-        most = min(most, self.loop.bank.max_frames) if self.settings.has_memory else 0
-        shot_frames = latent_frames(self._length(step))
-        files, shift = self.engine.files, self.engine.recipe.rope_shift
-        check_reach(most, shift, shot_frames, files.positions())
-
     def run(self, steps: list[Step]) -> Path:
         """Make the missing shots, one after the other, and the story video; its path.
 
@@ -297,8 +261,8 @@ class StoryRun:
     def _make_all(self, steps: list[Step]) -> Path:
         out, story = self.settings.out, self.loop.story
         options = self.heard.video_options(self.settings.fps, self.settings.crf)
-        of_loop, sound = self.loop.settings, self.heard.sound
-        shown = StoryExport(out, story, of_loop, options, STORY_VIDEO, sound=sound)
+        how = {"head": head_of(self.loop), "sound": self.heard.sound}
+        shown = StoryExport(out, story, self.loop.settings, options, STORY_VIDEO, **how)
         before: ShotResult | None = None
         for step in steps:
             if step.record is None:
@@ -329,6 +293,12 @@ class StoryRun:
             length=self.settings.length, master=self.heard.video_options(16, 0).master,
         )  # fmt: skip
         logger.info("finished %s%s", step.plan.shot, self.clock.tell())
+
+    def _judges(self) -> tuple:
+        """What looks at finished frames, embedder and scorer, loaded when first asked for."""
+        if self._judging is None:
+            self._judging = self.models.load(self.engine.placement.device)
+        return self._judging
 
     def _remember(self, step: Step, frames: torch.Tensor, bank: MemoryBank) -> MemoryBank:
         """The bank with the shot's keyframes."""
@@ -397,7 +367,8 @@ class StoryRun:
         engine.vae.free()
         return frames
 
-    def _length(self, step: Step) -> int:
+    def length_of(self, step: Step) -> int:
+        """Frames of a shot, repeated ones included."""
         length = step.plan.shot.length or self.settings.length
         return step.plan.draft.length_of(length) if step.plan.draft else length
 

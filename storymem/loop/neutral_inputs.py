@@ -12,7 +12,12 @@ from collections.abc import Mapping
 
 # Node id, or class of the headless runner's settings -> input -> value that changes nothing.
 NEUTRAL: dict[str, dict[str, object]] = {
-    "StoryMemBeginStory": {"negative": "", "pass": "film"},
+    "StoryMemBeginStory": {
+        "negative": "",
+        "pass": "film",
+        "remember_opening": False,
+        "opening_in_film": False,
+    },
     "StoryMemEvaluateStory": {"aesthetic_every": 1, "partial": False},
     "StoryMemFinishShot": {"codec": "h264"},
     "StoryMemJoinStory": {
@@ -73,6 +78,8 @@ NEUTRAL: dict[str, dict[str, object]] = {
         "after_redo": "recompute",
         "pass": "film",
         "rehearsals": 0,
+        "remember_opening": False,
+        "opening_in_film": False,
     },
     "StoryMemStoryShots": {"first_frame": 0, "overlap": False},
     "StoryMemTinyTextEncoder": {"negative_prompt": ""},

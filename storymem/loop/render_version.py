@@ -166,7 +166,7 @@ PARTS = {
             "storymem/headless/runner.py::StoryRun._make",
             "storymem/headless/runner.py::StoryRun._remember",
             "storymem/headless/runner.py::StoryRun._sample",
-            "storymem/headless/runner.py::StoryRun._length",
+            "storymem/headless/runner.py::StoryRun.length_of",
         ),
     ),
     # The demo's model.

@@ -23,8 +23,8 @@ export const CONTINUE_TEXTS = [
   ["{input} holds {images} pictures, but the story '{story}' has {count} shots; give one picture for each shot, in order, or connect nothing",
     "{input} 有 {images} 张图片，但故事“{story}”有 {count} 个镜头；请按顺序给每个镜头一张，或不连接"],
   // --- clips that stories begin from: storymem/loop/opening.py, opening_clip.py ---
-  ["opening_frames has no effect: shot 1 does not continue from the clip, which is neither remembered nor in the film; begin shot 1 with [continue] (and no start image), or take the clip away",
-    "“开场片段”不起作用：镜头 1 没有接续它，它既没有被记住，也不在影片中；请让镜头 1 以 [continue] 开始（且没有起始图），或去掉该片段"],
+  ["the clip that the story begins from has no effect: shot 1 does not continue from it, and it is neither remembered nor in the film; begin shot 1 with [continue] (and no start image), or take the clip away",
+    "故事的开场片段不起作用：镜头 1 没有接续它，它既没有被记住，也不在影片中；请让镜头 1 以 [continue] 开始（且没有起始图），或去掉该片段"],
   ["the first shot of the story (scene {scene}) continues from a shot before it, but there is none: set its cut to true (plain text: remove [continue]), or give the clip that the story begins from to opening_frames",
     "故事的第一个镜头（第 {scene} 场）接续前一个镜头，但前面没有镜头；请把它的 cut 设为 true（纯文本：去掉 [continue]），或把故事由之开始的片段连接到“开场片段”（opening_frames）"],
   ["shot 1 continues from the last {count} frames of the clip that the story begins from, but opening_frames holds {frames}; give a longer clip, or choose last_frame",
