@@ -153,6 +153,7 @@ PARTS = {
         (
             "storymem/headless/sampling.py",
             "storymem/headless/engine.py",
+            "storymem/headless/shot_loras.py",
             "storymem/sampling/unipc.py",
             "storymem/sampling/experts.py",
             "storymem/headless/models.py",
