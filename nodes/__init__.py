@@ -15,6 +15,7 @@ from .loop import (
     opening_choice,
     plan_routes,
     shot_parts,
+    sound_nodes,
     start_images,
     state_nodes,
 )
@@ -64,6 +65,7 @@ MODULES = (
     expansion,
     shot_parts,
     opening_choice,
+    sound_nodes,
     state_nodes,
     board,
     evaluate,

@@ -101,10 +101,29 @@ def expand(run: loop_run.LoopRun) -> tuple[dict, list]:
             "inputs": {**place, "shot": [finish, 0]},
         }
         finished[f"shot_{i}"] = [after, 0]
-    end = graph.child_id("end")
+    if run.sounds is None or run.then is not None:
+        end, links = loop_end(run, run_id, finished)
+        return {**expansion, **end}, links
+    sounds = graph.child_id("sounds")
     inputs = {"loop": graph.run_name, "run": run_id, **finished}
-    expansion[end] = {"class_type": "StoryMemLoopEnd", "inputs": inputs}
-    return expansion, [[end, slot] for slot in range(3)]
+    expansion[sounds] = {"class_type": "StoryMemLoopSounds", "inputs": inputs}
+    return expansion, [[sounds, slot] for slot in range(3)]
+
+
+def loop_end(run: loop_run.LoopRun, run_id: str, after: dict) -> tuple[dict, list]:
+    """The node that joins the shots once everything in ``after`` is there, and its links."""
+    end = run.graph.child_id("end")
+    inputs = {"loop": run.graph.run_name, "run": run_id, **after}
+    info = {"class_type": "StoryMemLoopEnd", "inputs": inputs}
+    return {end: info}, [[end, slot] for slot in range(3)]
+
+
+def place_inputs() -> list:
+    """Where a node that Close added stands."""
+    return [
+        io.String.Input("loop", tooltip="Id of the Shot Loop Close."),
+        io.Int.Input("step", tooltip="Place of the shot in the loop, from 0."),
+    ]
 
 
 class LoopShot(io.ComfyNode):
@@ -119,8 +138,7 @@ class LoopShot(io.ComfyNode):
             description="Added by Shot Loop Close for each shot. Not for workflows.",
             is_dev_only=True,
             inputs=[
-                io.String.Input("loop", tooltip="Id of the Shot Loop Close."),
-                io.Int.Input("step", tooltip="Place of the shot in the loop, from 0."),
+                *place_inputs(),
                 io.String.Input("key", tooltip="Hash of everything that decides the shot."),
             ],
             outputs=[
@@ -156,8 +174,7 @@ class LoopFinish(io.ComfyNode):
             is_dev_only=True,
             is_input_list=True,  # a body may give its frames in parts
             inputs=[
-                io.String.Input("loop", tooltip="Id of the Shot Loop Close."),
-                io.Int.Input("step", tooltip="Place of the shot in the loop, from 0."),
+                *place_inputs(),
                 io.String.Input("run", tooltip="Different in every run."),
                 io.Image.Input("frames", tooltip="The decoded frames of the shot."),
                 Bank.Input("bank", tooltip="The memory after the shot."),
@@ -189,8 +206,7 @@ class LoopAfter(io.ComfyNode):
             description="Added by Shot Loop Close for each shot. Not for workflows.",
             is_dev_only=True,
             inputs=[
-                io.String.Input("loop", tooltip="Id of the Shot Loop Close."),
-                io.Int.Input("step", tooltip="Place of the shot in the loop, from 0."),
+                *place_inputs(),
                 # As a link: the host passes over nodes that get nothing.
                 io.String.Input("shot", raw_link=True, tooltip="The shot that it comes after."),
             ],

@@ -36,6 +36,8 @@ from .file_watch import WATCH
 from .opening_inputs import CLIP, END_IMAGES, chosen_clip, end_images_input, opening_inputs
 from .rehearsals import Stages, check_opening, rehearsals_input
 from .script_sounds import check_sounds, prompt_subtitles_input
+from .sound_graph import check_track, read_sound_graph
+from .sound_inputs import SoundSettings, shot_sound_input, track_inputs
 
 
 class ShotLoopOpen(io.ComfyNode):
@@ -318,6 +320,8 @@ class ShotLoopClose(io.ComfyNode):
                 prompt_subtitles_input(),
                 codec_input(),
                 timeline_input(),
+                shot_sound_input(raw_link=True),
+                *track_inputs(lazy=True),
             ],
             outputs=[
                 io.Video.Output(
@@ -343,10 +347,14 @@ class ShotLoopClose(io.ComfyNode):
         return WATCH.token(cls.hidden.unique_id)
 
     @classmethod
-    def check_lazy_status(cls, flow=None, **inputs):
+    def check_lazy_status(cls, flow=None, audio=None, **inputs):
         # This node is ready at once and asked first: a crossed loop is told before anything runs.
-        loop_graph.read_loop(cls.hidden.dynprompt, cls.hidden.unique_id)
-        return ["flow"] if flow is None else []
+        graph = loop_graph.read_loop(cls.hidden.dynprompt, cls.hidden.unique_id)
+        check_track(graph)
+        read_sound_graph(graph)
+        wired = graph.node(graph.close_id)["inputs"]
+        given = (("flow", flow), ("audio", audio))
+        return [name for name, value in given if value is None and name in wired]
 
     @classmethod
     @shortens_host_paths
@@ -363,6 +371,8 @@ class ShotLoopClose(io.ComfyNode):
         prompt_subtitles=False,
         codec=H264,
         timeline=NO_TIMELINE,
+        shot_audio=None,
+        **of_sound,
     ) -> io.NodeOutput:
         graph = loop_graph.read_loop(cls.hidden.dynprompt, cls.hidden.unique_id)
         host_cache.blame_shown_nodes(cls.hidden.dynprompt, graph.child_id(""))
@@ -371,7 +381,8 @@ class ShotLoopClose(io.ComfyNode):
         check_options(options)
         metadata = references.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
         flow = replace(flow, fps=fps)  # how many frames a sound lasts
-        return await Stages(flow, graph, options, metadata).go_on(cls.hidden)
+        sound = SoundSettings(**of_sound)
+        return await Stages(flow, graph, options, metadata, sound).go_on(cls.hidden)
 
 
 NODES = [ShotLoopOpen, ShotLoopClose]

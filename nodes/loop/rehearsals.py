@@ -31,6 +31,8 @@ from .graph import LoopGraph
 from .notices import RefusedError
 from .opening_choice import ClipChoice
 from .shot_parts import find_parts
+from .sound_inputs import SoundSettings
+from .sound_run import give_sound
 
 logger = logging.getLogger(__name__)
 _BANKS: dict[str, MemoryBank] = {}  # of drafts that are as they were: the latest few
@@ -151,6 +153,7 @@ class Stages:
     graph: LoopGraph
     options: VideoOptions
     metadata: dict
+    sound: SoundSettings = field(default_factory=SoundSettings)
     number: int = 1  # of the next one, from 1; the last is the film, or the one pass that is made
     replaced: dict = field(default_factory=dict)  # files that the host holds older versions of
     is_opened: bool = False  # whether the memory has the keyframes of the story's clip
@@ -187,6 +190,9 @@ class Stages:
             run.then = None if is_last else self
             if run.todo:
                 run.parts = await find_parts(run)
+            if is_last:
+                await give_sound(run, self.sound)
+            if run.todo or (run.sounds and run.sounds.missing()):
                 expansion, end = expand(run)
                 return io.NodeOutput(*end, expand=expansion)
             output = run.assemble()

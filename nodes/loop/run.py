@@ -21,6 +21,7 @@ from ...storymem.files.disk import StoreError, explain_write_errors, remove_unfi
 from ...storymem.files.hashing import digest_of
 from ...storymem.files.messages import counted
 from ...storymem.film.earlier_films import begin_film, notices_of
+from ...storymem.film.film_sound import FilmSound
 from ...storymem.film.folder import claim_folder
 from ...storymem.film.folder_lock import StoryClaim
 from ...storymem.film.head import head_of
@@ -98,6 +99,8 @@ class LoopRun:
     history: HistoryEntry | None = None
     parts: Parts = field(default_factory=Parts)  # of shots that are too big to be made at once
     then: object = None  # what is made after a rehearsal; None after the film
+    sound: FilmSound | None = None  # what is heard of the film
+    sounds: object = None  # makes those of its shots, where shot_audio is connected
 
     @cached_property
     def script_mark(self) -> str:
@@ -108,6 +111,8 @@ class LoopRun:
         """The same for runs that leave the same files; known when all shots are finished."""
         shots = [step.record.key for step in self.steps]
         ways = [asdict(self.options), asdict(self.loop.settings), self.loop.body, self.script_mark]
+        if self.sound:
+            ways.append(self.sound.describe([self.sound.of(step) for step in self.steps]))
         return digest_of([str(self.folder), shots, *ways])
 
     @property
@@ -242,8 +247,8 @@ class LoopRun:
 
     def shown(self) -> StoryExport:
         story, settings = self.loop.story, self.loop.settings
-        head = head_of(self.loop)
-        return StoryExport(self.folder, story, settings, self.options, notes=self.notes, head=head)
+        how = {"notes": self.notes, "head": head_of(self.loop), "sound": self.sound}
+        return StoryExport(self.folder, story, settings, self.options, **how)
 
     async def watch(self) -> None:
         """Say which shot stopped the story: the host cancels this task when a node raised."""

@@ -55,6 +55,9 @@ from .opening_inputs import chosen_clip, opening_inputs
 from .progress import workflow_id
 from .script_sounds import joined_rate, prompt_subtitles_input
 from .shot_loras import read_loras
+from .sound_graph import read_sound_graph
+from .sound_inputs import SoundSettings, film_sound, shot_sound_input, track_inputs
+from .sound_run import finish_with_sound
 from .wiring import held_length, impossible_shot, loop_notices
 
 logger = logging.getLogger(__name__)
@@ -193,6 +196,7 @@ class FinishShot(io.ComfyNode):
                 ),
                 Bank.Input("bank", lazy=True, tooltip="The memory after the shot, from Remember."),
                 codec_input(),
+                shot_sound_input(raw_link=True),
             ],
             outputs=[
                 State.Output(display_name="state", tooltip=STATE_TOOLTIP),
@@ -205,6 +209,7 @@ class FinishShot(io.ComfyNode):
                 io.Hidden.extra_pnginfo,
             ],
             not_idempotent=True,
+            enable_expand=True,
             is_input_list=True,  # a body may give its frames in parts
         )
 
@@ -213,7 +218,8 @@ class FinishShot(io.ComfyNode):
         return float("nan")  # whether the shot is still on disk is looked up every time
 
     @classmethod
-    async def check_lazy_status(cls, state, frames=(None,), bank=(None,), codec=(H264,)):
+    async def check_lazy_status(cls, state, frames=(None,), bank=(None,), codec=(H264,), **_):
+        read_sound_graph(_graph(cls.hidden, state[0]))
         state, body = await _of_body(cls.hidden, state[0])
         if state.find(body):
             return []
@@ -230,7 +236,9 @@ class FinishShot(io.ComfyNode):
 
     @classmethod
     @shortens_host_paths
-    async def execute(cls, state, frames=(None,), bank=(None,), codec=(H264,)) -> io.NodeOutput:
+    async def execute(
+        cls, state, frames=(None,), bank=(None,), codec=(H264,), shot_audio=None
+    ) -> io.NodeOutput:
         state, body = await _of_body(cls.hidden, state[0])
         record = state.find(body)
         if record is not None and frames[0] is None:
@@ -245,7 +253,7 @@ class FinishShot(io.ComfyNode):
                 length=held_length(_graph(cls.hidden, state)),
                 master=VideoOptions(codec=codec[0]).master,
             )  # fmt: skip
-        return io.NodeOutput(after, after.is_done)
+        return await finish_with_sound(_graph(cls.hidden, state), after)
 
 
 class JoinStory(io.ComfyNode):
@@ -270,6 +278,7 @@ class JoinStory(io.ComfyNode):
                 prompt_subtitles_input(),
                 codec_input(),
                 timeline_input(),
+                *track_inputs(lazy=False),
             ],
             outputs=[
                 io.Video.Output(display_name="video", tooltip="The story video."),
@@ -283,8 +292,9 @@ class JoinStory(io.ComfyNode):
     @classmethod
     @shortens_host_paths
     def execute(
-        cls, state, fps=float(FRAME_RATE), prompt_subtitles=False, codec=H264, timeline=NO_TIMELINE
-    ) -> io.NodeOutput:
+        cls, state, fps=float(FRAME_RATE), prompt_subtitles=False, codec=H264,
+        timeline=NO_TIMELINE, **of_sound
+    ) -> io.NodeOutput:  # fmt: skip
         told = {"prompt_subtitles": prompt_subtitles, "codec": codec, "timeline": timeline}
         options = VideoOptions(fps, **told)
         check_options(options)
@@ -303,8 +313,9 @@ class JoinStory(io.ComfyNode):
         if notice:
             logger.warning("StoryMem: %s", notice)
         folder = claim_folder(*where)
-        head = head_of(state.loop)
-        shown = StoryExport(folder, story, settings, options, head=head)
+        head, given = head_of(state.loop), SoundSettings(**of_sound)
+        sound = film_sound(story, given, given.track(), state.sounds)
+        shown = StoryExport(folder, story, settings, options, head=head, sound=sound)
         metadata = loop_references.graph_metadata(cls.hidden.prompt, cls.hidden.extra_pnginfo)
         mark = digest_of([[step.record.key for step in state.steps], fps])
         claim = StoryClaim(folder, mark)

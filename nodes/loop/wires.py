@@ -10,10 +10,12 @@ from comfy_execution.graph_utils import is_link
 
 import nodes
 
+from ...storymem.loop.neutral_inputs import OF_SOUND
 from ...storymem.sampling.draft import OF_DISTILLED, Draft
 
 M2V_SAMPLER = "StoryMemM2VSampler"
 SAMPLERS = (M2V_SAMPLER, "StoryMemM2VConditioning")  # that obey a draft's settings
+HEARD = ("StoryMemShotLoopClose", "StoryMemFinishShot", "StoryMemJoinStory")  # take a sound
 OPEN_SHOT = 1  # output of Shot Loop Open and Next Shot
 OF_RECIPE = ("steps", "cfg", "cfg_low", *OF_DISTILLED)  # which M2V Conditioning does not have
 
@@ -36,8 +38,11 @@ def upstream(dynprompt, sources: list[str], stop: set[str]) -> list[str]:
         elif node_id not in seen:
             seen.add(node_id)
             stack.append((node_id, True))
-            for _, source, _ in reversed(links_of(dynprompt.get_node(node_id))):
-                stack.append((source, False))
+            node = dynprompt.get_node(node_id)
+            silent = OF_SOUND if node["class_type"] in HEARD else ()  # another loop's
+            for name, source, _ in reversed(links_of(node)):
+                if name not in silent:
+                    stack.append((source, False))
     return order[::-1]
 
 

@@ -105,8 +105,14 @@ NEUTRAL: dict[str, dict[str, object]] = {
     "SelectionModels": {},
 }
 # Inputs that show in no pixel, whatever their value.
+OF_SOUND = frozenset(
+    ("audio", "audio_gain", "audio_fade_in", "audio_fade_out", "shot_audio", "shot_audio_gain")
+)
 NEVER_COUNT: dict[str, frozenset[str]] = {
     "StoryMemStoryShots": frozenset({"frame_count"}),
+    "StoryMemFinishShot": frozenset({"shot_audio"}),
+    "StoryMemJoinStory": OF_SOUND,
+    "StoryMemShotLoopClose": OF_SOUND,
     "StoryMemEvaluateStory": frozenset({"download"}),
     "StoryMemLoadEmbedder": frozenset({"download"}),
     "StoryMemLoadScorer": frozenset({"download"}),

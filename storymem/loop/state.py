@@ -16,6 +16,7 @@ import torch
 
 from ..memory.bank import MemoryBank
 from ..sampling.continuity import ShotPlan
+from ..sound.shot_sound import ShotSound
 from .begin import bank_after, begin_shot, load_result
 from .cache_keys import own_key, shot_key
 from .changed_inputs import BodyNames
@@ -39,6 +40,8 @@ class LoopState:
     bank: MemoryBank
     steps: tuple[Step, ...] = ()  # finished, each with its record
     locked: Mapping[int, str] = field(default_factory=dict)  # keys that locks hold, by shot index
+    # What is heard of finished shots, by key of their record; None: nothing is connected.
+    sounds: Mapping[str, ShotSound | None] | None = None
 
     @property
     def is_done(self) -> bool:

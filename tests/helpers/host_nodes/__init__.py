@@ -12,6 +12,7 @@ import nodes
 from .broken_host import NODES as BREAKING_NODES
 from .loop_body import NODES as LOOP_NODES
 from .loop_body import TestFileLoader
+from .sound import NODES as SOUND_NODES
 
 CLIPS: dict[str, object] = {}  # what Clip nodes give, by name, for in-process tests
 RECORDED: dict[str, object] = {}  # what Record nodes saw, by key, for in-process tests
@@ -99,7 +100,7 @@ class TestExtension(ComfyExtension):
     async def get_node_list(self):
         # A node of the old kind, which the host takes from a module without this class only.
         nodes.NODE_CLASS_MAPPINGS["StoryMemTestFileLoader"] = TestFileLoader
-        return [TestTextEncoder, Clip, Record, *BREAKING_NODES, *LOOP_NODES]
+        return [TestTextEncoder, Clip, Record, *BREAKING_NODES, *LOOP_NODES, *SOUND_NODES]
 
 
 async def comfy_entrypoint():
