@@ -55,13 +55,13 @@ def test_what_is_heard_is_typed_saved_and_undone(page, voice):
     field(page, "length").fill("audio")
     player = page.page.locator(f"{ROW} audio")
     assert eventually(page.page, lambda: "filename=mara.wav" in (player.get_attribute("src") or ""))
-    seconds = """(player) => new Promise((done) => {
-        player.addEventListener("loadedmetadata", () => done(player.duration));
-        player.load();
-    })"""
-    player.evaluate("(player) => { player.preload = 'metadata'; }")
-    assert player.evaluate(seconds) == 0.5
+    assert eventually(page.page, lambda: player.evaluate("(player) => player.duration") == 0.5)
     look(page, "sound")
+    audio.fill("gone.wav")
+    page.page.locator(f"{ROW} audio.sm-missing").wait_for()
+    assert "gone.wav is not in the input folder" in player.get_attribute("title")
+    page.press("Control+z")
+    page.page.locator(f"{ROW} audio:not(.sm-missing)").wait_for()
     field(page, "subtitle").fill("Other words")
     page.press("Control+z")
     assert eventually(page.page, lambda: field(page, "subtitle").input_value() == "Hello & hi")

@@ -127,16 +127,18 @@ def test_shots_are_rewritten_shown_as_a_difference_and_taken_over_as_one_change(
     page.page.wait_for_function(f"({COPIED})() !== ''")
     assert "make the camera closer" in page.page.evaluate(COPIED)
     shots = [
-        {"number": 2, "prompt": "shot number two, closer", "remember": [{"Mara": 2}]},
+        {"number": 2, "prompt": "shot number two, closer", "remember": [{"Mara": 2}],
+         "dialogue": ["Mara: Closer!"]},
         {"prompt": "a new shot"},
-    ]
+    ]  # fmt: skip
     answer(page, json.dumps({"shots": shots}))
     wait_until_said(page, "1 changed, 1 new, 1 removed")
     kinds = page.page.eval_on_selector_all(
         ".sm-result > li", "(all) => all.map((one) => one.dataset.kind)"
     )
     assert kinds == ["changed", "new", "gone"]
-    assert page.page.locator(".sm-result ins").first.text_content() == "Mara 2"
+    told = page.page.locator(".sm-result ins").all_text_contents()
+    assert told[:2] == ["Mara 2", "Mara: Closer!"]
     wait_until_said(page, "remember names 'Mara', who is nobody of the cast")
     look(page, "write-rewrite")
     page.page.locator(".sm-write [data-write=correct]").click()
@@ -146,6 +148,9 @@ def test_shots_are_rewritten_shown_as_a_difference_and_taken_over_as_one_change(
     after = [before[0], "shot number two, closer", "a new shot", *before[3:]]
     assert page.column("prompt") == after
     assert page.focused()["row"] == "01_02"
+    row = page.page.locator(".sm-editor [data-label='01_02']")
+    row.locator("[data-act=more]").click()
+    assert row.locator("[data-field=dialogue]").input_value() == "Mara: Closer!"
     page.press("Control+z")
     assert page.column("prompt") == before
     page.press("Control+y")

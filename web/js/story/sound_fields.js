@@ -18,7 +18,7 @@ export function buildSoundFields(setFile, tell) {
   const area = (name, more = {}) => named(name, h("textarea", { ...attributes(name), rows: 2, spellcheck: "true", ...more }));
   const names = h("datalist", { id: `sm-sounds-${++lastList}` });
   const line = h("input", { ...attributes("audio"), type: "text", autocomplete: "off", spellcheck: "false", list: names.id });
-  const player = h("audio", { controls: true, preload: "none", hidden: true });
+  const player = h("audio", { controls: true, preload: "metadata", hidden: true });
   const file = h("input", { type: "file", accept: "audio/*,video/*", hidden: true, tabindex: "-1", "aria-hidden": "true" });
   const choose = h("button", {
     type: "button", "data-sound": "choose", title: t("story.audio.choose.long"), onclick: () => file.click(),

@@ -37,7 +37,7 @@ export class StoryTable {
     this.element.addEventListener("change", (event) => this.typed(event));
     this.element.addEventListener("click", (event) => this.clicked(event));
     this.element.addEventListener("keydown", (event) => this.pressed(event));
-    this.element.addEventListener("error", ({ target }) => { target.hidden = true; }, true); // of a picture
+    this.element.addEventListener("error", ({ target }) => { target.hidden ||= target.tagName === "IMG"; }, true);
     for (const kind of ["dragstart", "dragover", "dragleave", "drop", "dragend"]) {
       this.element.addEventListener(kind, (event) => this.dragged(event));
     }
