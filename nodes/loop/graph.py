@@ -185,7 +185,7 @@ class LoopGraph:
 
     def render_versions(self) -> dict[str, int]:
         """Versions of the pack's own code that the dependencies run."""
-        return versions_of_nodes(self.node(n)["class_type"] for n in self.dependencies)
+        return versions_of_nodes(self.node(n)["class_type"] for n in self.described)
 
     async def describe(self) -> str:
         """Everything that decides frames and bank except the shot itself, as a text.

@@ -26,7 +26,7 @@ from .host_loras import reads_lora
 from .lora import file_versions
 from .patched_models import PatchedModels
 
-NODE_ID = "StoryMemApplyShotLoRAs"
+NODE_ID = "StoryMemApplyShotLoRAs"  # the same in its schema
 HOST_LOADER = "LoraLoaderModelOnly"  # of the host, which knows all kinds of LoRA files
 MOST_FILES = 64  # whose kind is kept
 _PATCHED = PatchedModels()

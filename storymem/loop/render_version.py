@@ -51,7 +51,6 @@ PARTS = {
             "nodes/sampling/sampler.py",
             "nodes/sampling/unipc_sampler.py",
             "nodes/sampling/draft_pass.py",
-            "nodes/sampling/patched_models.py",
             "nodes/sampling/parts.py",
             "nodes/sampling/expert_guider.py",
             "storymem/sampling/unipc.py",
@@ -64,8 +63,6 @@ PARTS = {
             "nodes/host/tensors.py",
         ),
     ),
-    # LoRAs of single shots: which, and how strong, is in the key of those shots.
-    "shot-loras": Part(1, ("nodes/sampling/shot_loras.py", "nodes/sampling/patched_models.py")),
     # A scale that an update changes is in the key of its files' shots alone: ``scale_change``.
     "lora": Part(
         1,
@@ -75,6 +72,17 @@ PARTS = {
             "storymem/sampling/lora_file.py",
             "storymem/sampling/lora_release.py",
             "storymem/sampling/lora_scale.py",
+        ),
+    ),
+    # In the keys of shots that have LoRAs of their own, and in no others: ``LoraFiles``.
+    "shot loras": Part(
+        1,
+        (
+            "nodes/sampling/shot_loras.py",
+            "nodes/sampling/patched_models.py",
+            "storymem/headless/shot_loras.py",
+            "storymem/sampling/lora_names.py",
+            "storymem/script/loras.py",
         ),
     ),
     "colour": Part(1, ("nodes/sampling/match_color.py", "storymem/sampling/colour_match.py")),
@@ -153,7 +161,6 @@ PARTS = {
         (
             "storymem/headless/sampling.py",
             "storymem/headless/engine.py",
-            "storymem/headless/shot_loras.py",
             "storymem/sampling/unipc.py",
             "storymem/sampling/experts.py",
             "storymem/headless/models.py",
@@ -197,7 +204,7 @@ PARTS_OF_NODES = {
     "StoryMemM2VConditioning": ("conditioning", "sampling"),
     "StoryMemM2VModelPatch": ("conditioning", "sampling"),
     "StoryMemLoadLoRA": ("lora",),
-    "StoryMemApplyShotLoRAs": ("shot-loras",),
+    "StoryMemApplyShotLoRAs": ("shot loras",),
     "StoryMemMatchColor": ("colour",),
     "StoryMemKeyframeSelect": ("selection",),
     "StoryMemAestheticFilter": ("selection",),

@@ -14,7 +14,9 @@ from ..files.messages import listed
 from ..script.loras import ShotLora
 from ..script.story import Shot
 from .changed_inputs import changed
+from .render_version import render_versions
 
+PART = "shot loras"  # of the code
 LORA_FACT = "loras"  # in a record: what its shot had; others have none
 
 
@@ -41,7 +43,8 @@ class LoraFiles:
             mark = self.marks.get(entry)
             files = ([mark.high, entry.high], [mark.low, entry.low]) if mark else (entry.name,)
             entries.append([one for one in files if one[0]])
-        return [self.place, entries]
+        versions = render_versions([PART])
+        return [self.place, entries, *([versions] if versions else [])]
 
     def facts_of(self, shot: Shot) -> dict:
         """What a shot's record keeps for people; empty without LoRAs."""

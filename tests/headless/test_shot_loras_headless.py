@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from helpers import tiny_diffusers
 from helpers.lora_graphs import script, write_style
+from helpers.not_empty import not_empty
 from storymem import __main__ as program
 from storymem.headless import adapters
 from storymem.headless.shot_loras import ShotAdapters
@@ -137,7 +138,7 @@ def test_only_shots_whose_loras_changed_are_made_again(i2v, files, tmp_path, cap
     assert files_of(out) == made
     moved = tmp_path / "moved"
     moved.mkdir()
-    for path in files.rglob("*.safetensors"):
+    for path in not_empty(files.rglob("*.safetensors")):
         (moved / path.name).write_bytes(path.read_bytes())
     assert run(text, out, i2v, "--resume", "--loras", moved) == 0
     assert files_of(out) == made  # the same weights elsewhere

@@ -52,15 +52,17 @@ NO_PIXELS = {
     "nodes/host/wan_models.py", "storymem/headless/wan_folders.py", "nodes/sampling/inputs.py",
     "storymem/memory/bank_folder.py", "storymem/memory/picture.py",
     "storymem/files/json_text.py", "storymem/files/messages.py", "storymem/tiny/known_words.py",
-    "storymem/script/numbers.py", "storymem/script/loras.py",
+    "storymem/script/numbers.py",
     "storymem/views/contact_sheet.py",
     "storymem/loop/render_version.py", "storymem/loop/cache_keys.py",
     "storymem/loop/shot_record.py",
     "storymem/loop/time_left.py", "storymem/loop/seen.py",
     "storymem/tiny/files.py", "storymem/models/weights.py",
     "storymem/files/weights_file.py", "storymem/sampling/lora_kinds.py",
-    "storymem/sampling/lora_names.py", "nodes/sampling/host_loras.py",
+    "nodes/sampling/host_loras.py",
     "storymem/files/packages.py", "nodes/host/once.py",
+    # Which files there are, and whether one can be used.
+    "storymem/loop/shot_loras.py", "storymem/headless/identity.py",
 }  # fmt: skip
 SOURCES = sorted({source for part in PARTS.values() for source in part.sources})
 CODE = '''"""A module."""
