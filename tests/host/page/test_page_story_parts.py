@@ -8,6 +8,7 @@ import pytest
 
 from helpers.browser import find_chromium
 from helpers.loop_graphs import story
+from helpers.lora_graphs import write_style
 from helpers.story_page import look
 
 pytestmark = [
@@ -135,3 +136,32 @@ def test_nothing_is_split_off_where_nothing_stands(page):
         assert page.column("prompt") == ["She walks."]
         assert "Put the cursor between two words" in page.message()
     page.save()
+
+
+def test_loras_of_a_shot_are_typed_or_chosen(page):
+    folder = page.server.base / "models" / "loras"
+    for name in ("ink", "rain_high_noise", "rain_low_noise"):
+        write_style(folder / f"{name}.safetensors")
+    try:
+        scene = {"loras": [["ink:0.5"], None], "cut": [True, True]}
+        page.load(json.dumps({"scenes": [{"video_prompts": ["She walks.", "It rains."], **scene}]}))
+        page.edit_table()
+        press(page, "01_02", "more")
+        field = page.page.locator("[data-label='01_02'] [data-field=loras]")
+        choice = page.page.locator("[data-label='01_02'] .sm-loras")
+        choice.focus()
+        choice.locator("option[value=rain]").wait_for(state="attached")
+        assert not choice.locator("option[value=rain_high_noise]").count()
+        choice.select_option("rain")
+        assert field.input_value() == "rain"
+        choice.select_option("ink")
+        assert (field.input_value(), choice.input_value()) == ("rain, ink", "")
+        look(page, "editor-loras")
+        field.fill("rain:0.8:0.4")
+        page.save()
+        rain = {"name": "rain", "strength_high": 0.8, "strength_low": 0.4}
+        (scene,) = page.script()["scenes"]
+        assert scene["loras"] == [[{"name": "ink", "strength": 0.5}], [rain]]
+    finally:
+        for path in folder.glob("*.safetensors"):
+            path.unlink()
