@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 
 from ..files.hashing import digest_of
+from ..files.json_text import parse_json
 from ..files.messages import reason_of
 from ..files.video import FRAME_RATE, open_video, read_info, to_pixels
 from ..loop.opening_clip import OpeningClip
@@ -80,7 +80,7 @@ def remember_opening(
         body: what makes the shots of the run (see ``describe_body``).
         judges: loads what looks at frames; asked for a clip that was never looked at.
     """
-    made = json.loads(body)
+    made = parse_json(body)
     settings = {name: made["settings"][name] for name in ("threshold", "max_keyframes")}
     weights = {name: made["weights"][name] for name in ("clip", "laion")}
     how = digest_of([settings, weights, made["judges"], made["code"]])

@@ -25,26 +25,26 @@ def asked(module, monkeypatch):
     monkeypatch.setattr(module, "request_shot", lambda **settings: settings)
 
     def ask(**inputs):
-        nothing = dict.fromkeys(("bank", "previous_frames", "start_image"))
+        nothing = dict.fromkeys(("bank", "previous_frames", "start_image", "end_image"))
         return module.request_from_inputs(**nothing | inputs)
 
     return ask
 
 
 def test_a_shot_is_asked_for_with_what_is_connected(asked):
-    nothing = {"memory": (), "previous_frames": None, "start_image": None}
+    nothing = {"memory": (), "previous_frames": None, "start_image": None, "end_image": None}
     assert asked() == nothing
     assert asked(width=48, seed=3) == nothing | {"width": 48, "seed": 3}
     used = [object()]
     assert asked(bank=SimpleNamespace(used=lambda: used))["memory"] is used
 
 
-@pytest.mark.parametrize("name", ["previous_frames", "start_image"])
+@pytest.mark.parametrize("name", ["previous_frames", "start_image", "end_image"])
 def test_pictures_are_looked_at_and_scaled_by_the_name_of_their_input(asked, name):
     bytes_ = torch.full((2, 8, 8, 3), 255, dtype=torch.uint8)
     found = asked(**{name: bytes_})
     assert torch.equal(found[name], torch.ones(2, 8, 8, 3))
-    assert [v for k, v in found.items() if k not in (name, "memory")] == [None]
+    assert [v for k, v in found.items() if k not in (name, "memory")] == [None] * 2
     with pytest.raises(ValueError, match=f"^{name} must be an IMAGE"):
         asked(**{name: torch.zeros(8, 8)})
 
@@ -126,10 +126,11 @@ def test_both_prompts_are_told_of_memory_and_known_frames(module, monkeypatch):
         return SimpleNamespace(condition=condition)
 
     monkeypatch.setattr(module, "encoder_of", encoder)
-    request = SimpleNamespace(memory="memory", given="given", width=48, height=32, length=9)
+    size = {"width": 48, "height": 32, "length": 9}
+    request = SimpleNamespace(memory="memory", given="given", end="end", **size)
     positive, negative = prompt(), [[torch.ones(1, 7, 4096), {"own": 1}]]
     *made, frames = module.condition_on_memory(positive, negative, "vae", request)
-    assert seen == ["vae", (("memory", "given"), {"width": 48, "height": 32, "length": 9})]
+    assert seen == ["vae", (("memory", "given"), {**size, "end": "end"})]
     assert frames == 2
     for ((text, values),), ((given, own),) in zip(made, (positive, negative), strict=True):
         assert text is given
@@ -187,7 +188,7 @@ def test_an_empty_latent_is_where_the_host_keeps_latents(module, monkeypatch):
 SHOT = {
     "width": 48, "height": 32, "length": 9, "size_rule": "exact", "seed": 5, "continuity": "cut",
 }  # fmt: skip
-MORE = {"bank": 1, "shot": 2, "previous_frames": 3, "start_image": 4}
+MORE = {"bank": 1, "shot": 2, "previous_frames": 3, "start_image": 4, "end_image": 5}
 
 
 @pytest.mark.parametrize("more", [MORE, {}])

@@ -67,7 +67,7 @@ def node(host, monkeypatch):
 def test_the_node_hands_on_all_that_it_is_given(node):
     more = {
         "bank": "bank", "shot": SimpleNamespace(draft=None), "previous_frames": "frames",
-        "start_image": "image", "continuity": "cut",
+        "start_image": "image", "continuity": "cut", "end_image": "last",
     }  # fmt: skip
     assert node.run(**SETTINGS, **more, **node.t2v) == {"samples": "samples"}
     assert node.order == [
@@ -89,7 +89,7 @@ def test_the_node_hands_on_all_that_it_is_given(node):
 def test_what_is_not_connected_or_typed_is_the_released_recipe(node):
     node.models.pop("model_low")
     node.run(steps=40, cfg=3.5, sampler_name="storymem_unipc", scheduler="storymem")
-    nothing = dict.fromkeys(("bank", "shot", "previous_frames", "start_image"))
+    nothing = dict.fromkeys(("bank", "shot", "previous_frames", "start_image", "end_image"))
     asked = {**SHOT, **nothing, "continuity": "auto"}
     assert node.seen["request_from_inputs"] == ((), asked)
     assert node.seen["check_models"] == ((node.models["model_high"], None, None, None), {})
