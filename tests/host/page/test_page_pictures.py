@@ -160,10 +160,15 @@ def test_dropped_files_go_to_the_input_folder_and_to_the_shot(page, server, pict
     start = f"{row} .sm-of-pictures[data-drop=start_image] .sm-picture-field"
     page.page.evaluate(DROP, [start, [["begin.png", png((1, 200, 1))]]])
     assert eventually(page.page, lambda: shown(page, "start_image") == ["begin.png"])
+    end = f"{row} .sm-of-pictures[data-drop=end_image] .sm-picture-field"
+    page.page.evaluate(DROP, [end, [["end.png", png((1, 1, 200))]]])
+    assert eventually(page.page, lambda: shown(page, "end_image") == ["end.png"])
+    look(page, "end_image")
     page.save()
     (scene,) = page.script()["scenes"]
     assert scene["reference_images"] == [None, ["new one.png", "second.png"]]
     assert scene["start_image"] == [None, "begin.png"]
+    assert scene["end_image"] == [None, "end.png"]
 
 
 def test_uploads_in_the_picker_are_chosen(page, server, pictures, tmp_path):

@@ -202,7 +202,7 @@ ODD = [5, "x", [], {}, None, True, 1e308, -1, "\ud800", [[[]]], {"a": {}}, "9" *
 
 @pytest.mark.parametrize("field", [
     "prompt", "cut", "scene", "starts", "seed", "length", "negative_prompt", "continuity",
-    "lora_strength", "loras", "reference_images", "start_image", "remember", "promote",
+    "lora_strength", "loras", "reference_images", "start_image", "end_image", "remember", "promote",
     "first_frame_prompt", "lock", "extra", "scene_extra",
 ])  # fmt: skip
 def test_no_value_of_a_row_is_more_than_the_route_can_bear(server, field):

@@ -8,7 +8,7 @@ import { pickPictures } from "./picker.js";
 import { buildSoundFields } from "./sound_fields.js";
 
 const DRAWN_AFTER_MS = 400;
-const TYPED = ["reference_images", "start_image"];
+const TYPED = ["reference_images", "start_image", "end_image"];
 const CONTINUITY = ["", "last_frame", "last_five_frames"];
 
 /** Small pictures of a field that holds file names, each with a cross, and the way to others. */
@@ -70,7 +70,8 @@ export function buildDetails(setPictures, tell) {
   const line = (name, more = {}) => named(name, h("input", { ...attributes(name), type: "text", autocomplete: "off", ...more }));
   const choice = h("select", attributes("continuity"), ...CONTINUITY.map((value) => h("option", { value }, value || t("story.continuity.auto"))));
   const references = new PictureField("reference_images", true, (names) => setPictures("reference_images", names));
-  const start = new PictureField("start_image", false, (names) => setPictures("start_image", names));
+  const one = (name) => new PictureField(name, false, (names) => setPictures(name, names));
+  const [start, end] = [one("start_image"), one("end_image")];
   const sound = buildSoundFields((name) => setPictures("audio", [name]), tell);
   const extra = h("output", { class: "sm-extra" });
   const element = h("div", { class: "sm-more" },
@@ -82,11 +83,13 @@ export function buildDetails(setPictures, tell) {
       h("button", { type: "button", "data-act": "promote", title: t("promote.open.long") }, icon("memory"), h("span", {}, t("promote.open")))),
     h("div", { class: "sm-of-pictures", "data-drop": "reference_images" }, area("reference_images"), references.element),
     h("div", { class: "sm-of-pictures", "data-drop": "start_image" }, line("start_image"), start.element),
+    h("div", { class: "sm-of-pictures", "data-drop": "end_image" }, line("end_image"), end.element),
     h("div", { class: "sm-of-remember" }, line("remember", { placeholder: "Mara 3, place: the pier 1" })),
     sound.element);
   const show = (row) => {
     references.show(row.reference_images);
     start.show(row.start_image ? [row.start_image] : []);
+    end.show(row.end_image ? [row.end_image] : []);
     sound.show(row);
   };
   return { element, extra, show };

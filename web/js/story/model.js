@@ -11,7 +11,7 @@ let lastId = 0;
 export function newRow(values = {}) {
   return {
     prompt: "", cut: true, scene: 1, starts: false, seed: null, length: null, negative_prompt: null,
-    continuity: null, lora_strength: null, loras: "", reference_images: [], start_image: "", remember: "", promote: "", first_frame_prompt: "", lock: false,
+    continuity: null, lora_strength: null, loras: "", reference_images: [], start_image: "", end_image: "", remember: "", promote: "", first_frame_prompt: "", lock: false,
     audio: "", dialogue: "", subtitle: "",
     use_take: null,
     extra: "", scene_extra: [], ...values, id: ++lastId,

@@ -18,7 +18,8 @@ function placeIn(prompt, place) {
 /**
  * The shot of `id` with its prompt up to `place`, and a new one below it with the rest, which
  * continues without a cut: [story, id of the new row], or `null` where one of them would say nothing.
- * What belongs to the shot's result, its lock and its id in the script, stays with the first.
+ * What belongs to the shot's result, its lock and its id in the script, stays with the first; the
+ * picture that it ends with goes with the second.
  */
 export function splitRow(story, id, place) {
   const row = story.rows.find((other) => other.id === id);
@@ -28,12 +29,13 @@ export function splitRow(story, id, place) {
   const { id: _, starts, scene_extra, ...values } = row;
   const own = { prompt: rest, cut: false, lock: false, use_take: null, start_image: "", promote: "", first_frame_prompt: "", extra: newId(row.extra),
     ...withoutSound(row) };
-  return addRow(setRow(story, id, { prompt }), id, { ...values, ...own });
+  return addRow(setRow(story, id, { prompt, end_image: "" }), id, { ...values, ...own });
 }
 
 /**
  * The shot of `id` and the next one as one, which is made as the first of them: [story, the seam's
- * place in the prompt], or `null` after the last one. It is as long as the longer of the two.
+ * place in the prompt], or `null` after the last one. It is as long as the longer of the two, and
+ * ends with the picture of the second.
  */
 export function joinRow(story, id) {
   const at = story.rows.findIndex((row) => row.id === id);
@@ -45,6 +47,7 @@ export function joinRow(story, id) {
     ...joinedSound(row, next),
     length: row.audio || !isOfSound(next) ? longer(row.length, next.length) : next.length,
     negative_prompt: row.negative_prompt ?? next.negative_prompt,
+    end_image: next.end_image,
     reference_images: [...new Set([...row.reference_images, ...next.reference_images])],
     extra: both(row.extra, next.extra),
   };

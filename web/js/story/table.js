@@ -11,7 +11,8 @@ import { stateTexts, t } from "../shared/texts.js";
 import { exactTime } from "../shared/time_left.js";
 
 const DRAG_TYPE = "application/x-storymem-shot";
-const MORE_FIELDS = ["negative_prompt", "first_frame_prompt", "continuity", "lora_strength", "loras", "reference_images", "start_image", "remember", "promote", "audio", "dialogue", "subtitle"];
+const ONE_FILE = ["start_image", "end_image", "audio"]; // fields that hold the name of one file
+const MORE_FIELDS = ["negative_prompt", "first_frame_prompt", "continuity", "lora_strength", "loras", "reference_images", "start_image", "end_image", "remember", "promote", "audio", "dialogue", "subtitle"];
 const KEYS_WITH_SHIFT = { Enter: "split", Backspace: "join", Delete: "join" };
 const LEFT_OUT = "sm-left-out"; // not `hidden`: to take 200 rows from the layout takes 80 ms
 const PARTS = { // of a row, that are changed later
@@ -174,7 +175,7 @@ export class StoryTable {
     part.element.dataset.label = label;
     part.toggle.disabled = i === 0;
     part.toggle.setAttribute("aria-pressed", String(row.starts && i > 0));
-    part.cut.disabled = i === 0 && row.cut;
+    part.cut.parentElement.title = t(i === 0 ? "story.cut.first" : "story.cut.long");
     part.up.disabled = i === 0;
   }
 
@@ -271,15 +272,15 @@ export class StoryTable {
     part.element.scrollIntoView({ block: "nearest" });
   }
 
-  /** Pictures that are dropped on a row are its references, or its start image where that stands. */
+  /** Pictures that are dropped on a row are its references, or its start or end image where that stands. */
   async dropFiles(id, name, files) {
     const names = await uploadAll(files, (text, how) => this.act("say", id, { text, ...how }));
     const row = this.parts.get(id)?.row;
-    if (row && names.length) this.setPictures(id, name, name === "start_image" ? names : [...row.reference_images, ...names]);
+    if (row && names.length) this.setPictures(id, name, ONE_FILE.includes(name) ? names : [...row.reference_images, ...names]);
   }
 
   setPictures(id, name, names) {
-    const value = ["start_image", "audio"].includes(name) ? names.at(-1) ?? "" : [...new Set(names)];
+    const value = ONE_FILE.includes(name) ? names.at(-1) ?? "" : [...new Set(names)];
     this.act("field", id, { name, value, isTyped: false }); // a step of its own for undo
   }
 
@@ -379,7 +380,7 @@ function textOf(row, name) {
 
 function valueOf(name, text) {
   if (["prompt", "first_frame_prompt", "dialogue", "subtitle"].includes(name)) return text;
-  if (["start_image", "remember", "promote", "loras", "audio"].includes(name)) return text.trim();
+  if ([...ONE_FILE, "remember", "promote", "loras"].includes(name)) return text.trim();
   if (name === "reference_images") return text.split("\n").map((line) => line.trim()).filter(Boolean);
   if (name === "scene") return /^\d{1,6}$/.test(text.trim()) ? Number(text) : NaN;
   return text.trim() === "" ? null : text;
