@@ -137,7 +137,8 @@ class Run:
         seconds = time.perf_counter() - begins
         meter.over.set()
         meter.join()
-        self.latents[case] = made[:, :, -SIZE[0] :].float().cpu()
+        if steps is None:
+            self.latents[case] = made[:, :, -SIZE[0] :].float().cpu()
         each = [b - a for a, b in zip([begins, *ends], ends, strict=False)]
         found = {
             "case": case, "seconds": round(seconds, 2), "steps": [round(s, 2) for s in each],
@@ -145,7 +146,7 @@ class Run:
             "finite": bool(made.isfinite().all()), "kept": [place.value for place in kept],
         }  # fmt: skip
         exact = self.latents.get("exact")
-        if exact is not None and case not in ("none", "exact"):
+        if exact is not None and case in self.latents and case not in ("none", "exact"):
             gap = (self.latents[case] - exact).norm() / exact.norm()
             found["rel_l2_from_exact"] = gap.item()
         return found
