@@ -6,7 +6,6 @@ it computes, else on the card in fp8, else nowhere: then memory runs along in ev
 
 from __future__ import annotations
 
-import logging
 from enum import Enum
 
 import psutil
@@ -15,7 +14,6 @@ from comfy import model_management
 
 ROOM = 2 * 2**30  # bytes that stay free on the card, and
 HOST_ROOM = 8 * 2**30  # in the host's memory: the other expert's weights, decoded frames
-logger = logging.getLogger(__name__)
 
 
 class Place(Enum):
@@ -145,7 +143,7 @@ class KeptMemory:
 
 def _to_fp8(a: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """e4m3 with a scale per head row, so that no value is beyond its range."""
-    largest = a.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12).float()
+    largest = a.abs().amax(dim=-1, keepdim=True).float().clamp(min=1e-12)
     scale = largest / torch.finfo(torch.float8_e4m3fn).max
     return (a.float() / scale).to(torch.float8_e4m3fn), scale
 

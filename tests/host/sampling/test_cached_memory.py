@@ -267,6 +267,7 @@ def test_with_no_room_memory_runs_along(m2v, monkeypatch, caplog):
     exact = m2v.sample(bank=m2v.bank(2))
     with caplog.at_level("INFO"):
         assert torch.equal(m2v.sample(bank=m2v.bank(2), memory_refresh="cached"), exact)
+    assert "GiB) are kept nowhere" in caplog.text
     assert "neither the card nor the host's memory has room" in caplog.text
 
 
