@@ -1,0 +1,192 @@
+"""A story for editing programs, and its finishing, in the host."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import numpy as np
+import pytest
+
+from helpers.loop_graphs import decoded, loop_graph, one_wire, ran, story
+
+PRORES = {"codec": "prores", "timeline": "otio"}
+CUTS = [True, False, True]
+
+
+pytestmark = pytest.mark.usefixtures("fresh")
+
+
+def folder_of(host, prefix="loop", name="Tale"):
+    return host.base / "output" / prefix / name
+
+
+def finishing(folder: str, *, at_once=0, scale=2.0, **closed) -> dict:
+    """Story Shots -> Open -> Story Shots -> Upscale -> Close, as in storymem_finish."""
+    return {
+        "all": {
+            "class_type": "StoryMemStoryShots",
+            "inputs": {"folder": folder, "index": 0, "frame_count": 0},
+        },
+        "open": {
+            "class_type": "StoryMemShotLoopOpen",
+            "inputs": {"story": ["all", 4], "continuity": "cut", "filename_prefix": "loop"},
+        },
+        "shots": {
+            "class_type": "StoryMemStoryShots",
+            "inputs": {"folder": ["all", 5], "index": ["open", 6], "frame_count": at_once},
+        },
+        "scale": {
+            "class_type": "ImageScaleBy",
+            "inputs": {
+                "image": ["shots", 0], "upscale_method": "bicubic", "scale_by": scale,
+            },
+        },
+        "close": {
+            "class_type": "StoryMemShotLoopClose",
+            "inputs": {
+                "flow": ["open", 0], "frames": ["scale", 0], "bank": ["open", 2],
+                "fps": ["all", 1], **closed,
+            },
+        },
+        "folder": {
+            "class_type": "StoryMemTestRecord",
+            "inputs": {"value": ["close", 2], "key": "folder"},
+        },
+    }  # fmt: skip
+
+
+@pytest.fixture
+def made(host, log):
+    """A story of three shots in ProRes, the second of which repeats frames."""
+    host.run(loop_graph(story(3, cuts=CUTS), log, closed=PRORES))
+    ran(log)
+    return folder_of(host)
+
+
+def keys(host):
+    return sorted(p.name for p in (host.base / "output" / ".storymem" / "shots").glob("*/*"))
+
+
+def test_codec_and_timeline_make_no_shot_again(host, log):
+    host.run(loop_graph(story(3, cuts=CUTS), log))
+    assert ran(log) == [1, 2, 3]
+    host.run(loop_graph(story(3, cuts=CUTS), log, closed={"codec": "ffv1", "timeline": "fcpxml"}))
+    assert ran(log) == []
+    folder = folder_of(host)
+    assert (folder / "masters" / "shot_01_02.mkv").is_file()
+    assert (folder / "Tale_00001_.fcpxml").is_file()
+
+
+def test_masters_of_new_shots_hold_the_frames_that_repeat(made):
+    from storymem.files.video import read_info
+    from storymem.film.timeline import read_timeline
+
+    assert read_info(made / "masters" / "shot_01_02.mov").frames == 13
+    assert [clip.head for clip in read_timeline(made).clips] == [0, 5, 0]
+
+
+@pytest.mark.parametrize(
+    ("closed", "told"),
+    [({"timeline": "edl"}, "SMPTE timecode, which knows no 16"), ({"codec": "h265"}, "libx265")],
+)
+def test_what_cannot_be_written_is_told_before_the_first_shot(host, log, monkeypatch, closed, told):
+    import av
+
+    known = av.Codec
+
+    def without(name, mode):
+        if name == "libx265":
+            raise ValueError("none")
+        return known(name, mode)
+
+    monkeypatch.setattr(av, "Codec", without)
+    with pytest.raises(RuntimeError, match=told):
+        host.run(loop_graph(story(2), log, closed=closed))
+    assert ran(log) == []
+
+
+def test_one_wire_writes_masters_and_a_timeline(host, log):
+    graph = one_wire(story(2), log, 2)
+    for i in range(2):
+        graph[f"finish{i}"]["inputs"]["codec"] = "prores"
+    graph["join"]["inputs"] |= PRORES
+    host.run(graph)
+    folder = folder_of(host, "wire")
+    names = sorted(p.name for p in (folder / "masters").iterdir())
+    assert names == ["Tale_00001_.mov", "shot_01_01.mov", "shot_01_02.mov"]
+    assert (folder / "Tale_00001_.otio").is_file()
+
+
+def test_a_finished_story_is_worked_on_further_beside_it(host, made):
+    from storymem.files.video import read_info
+
+    before, bank = keys(host), sorted(p.name for p in (made / "bank").iterdir())
+    host.run(finishing("loop/Tale", **PRORES))
+    done = folder_of(host, name="Tale finished")
+    shots = [read_info(done / f"shot_01_0{n}.mp4") for n in (1, 2, 3)]
+    assert [(i.frames, i.width, i.height) for i in shots] == [
+        (13, 128, 96), (8, 128, 96), (13, 128, 96),
+    ]  # fmt: skip
+    assert (done / "Tale finished_00001_.mp4").is_file()
+    assert (done / "Tale finished_00001_.otio").is_file()
+    assert sorted(p.name for p in (made / "bank").iterdir()) == bank
+    assert set(before) < set(keys(host))
+
+
+@pytest.mark.parametrize("codec", ["h264", "prores"])
+def test_parts_give_what_the_whole_shot_gives(host, made, codec):
+    closed = {"codec": codec, "timeline": "otio"}
+    host.run(finishing("loop/Tale", scale=1.5, **closed))
+    done = folder_of(host, name="Tale finished")
+    whole = [decoded(done / f"shot_01_0{n}.mp4") for n in (1, 2, 3)]
+    graph = finishing("loop/Tale", at_once=4, scale=1.5, **closed)
+    graph["open"]["inputs"] |= {"redo_shots": "1-3", "redo_take": 7}
+    host.run(graph)
+    parts = [decoded(done / f"shot_01_0{n}.mp4") for n in (1, 2, 3)]
+    assert [len(frames) for frames in parts] == [len(frames) for frames in whole]
+    if codec == "h264":
+        assert parts == whole
+    for one, other in zip(chain(*parts), chain(*whole), strict=True):  # halves of floats between
+        pair = [np.frombuffer(frame, np.uint8).astype(int) for frame in (one, other)]
+        assert abs(pair[0] - pair[1]).mean() < 0.5
+    assert list((host.base / "temp").glob("storymem_parts_*")) == []
+
+
+def test_another_take_is_finished_again_and_no_other(host, made, log):
+    host.run(finishing("loop/Tale"))
+    before = keys(host)
+    again = {"redo_shots": "3", "redo_take": 2}
+    host.run(loop_graph(story(3, cuts=CUTS), log, opened=again, closed=PRORES))
+    assert ran(log) == [3]
+    host.run(finishing("loop/Tale"))
+    assert len(keys(host)) == len(before) + 2  # the new take, and what was made of it
+
+
+def test_story_shots_gives_one_shot_or_a_part_of_it(host, made):
+    graph = {
+        "shots": {
+            "class_type": "StoryMemStoryShots",
+            "inputs": {
+                "folder": "loop/Tale", "index": 2, "first_frame": 2, "frame_count": 3,
+                "overlap": True,
+            },
+        },
+        **{
+            f"r{slot}": {
+                "class_type": "StoryMemTestRecord",
+                "inputs": {"value": ["shots", slot], "key": key},
+            }
+            for slot, key in enumerate(("frames", "fps", "name", "count"))
+        },
+    }  # fmt: skip
+    out = host.run(graph)
+    assert out["frames"].shape == (3, 48, 64, 3)
+    assert (out["fps"], out["name"], out["count"]) == (16.0, "shot_01_02", 3)
+    for change, told in (
+        ({"index": 4}, "index is 4, but 'Tale' has 3 shots"),
+        ({"first_frame": 13}, "has frames 0 to 12"),
+        ({"folder": "../elsewhere"}, "inside the output folder"),
+    ):
+        graph["shots"]["inputs"] |= change
+        with pytest.raises(RuntimeError, match=told):
+            host.run(graph)
