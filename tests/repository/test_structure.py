@@ -271,7 +271,7 @@ ORDER = (
     "nodes/loop nodes/board nodes/evaluate",
     "nodes/memory nodes/sampling nodes/write",
     "nodes/page",
-    "nodes/story nodes/tiny",
+    "nodes/story nodes/story_shots nodes/tiny",
     "nodes/host",
     "nodes/types",
     "storymem/training storymem/tiny",
