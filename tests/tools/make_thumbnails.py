@@ -310,6 +310,17 @@ def tiny_cpu() -> Card:
     return card
 
 
+def finish() -> Card:
+    """A shot, and the same one larger and in a row that becomes a film."""
+    card = Card("Finish a story", "upscale shot by shot, timeline for editors")
+    for i in range(3):
+        y = 84 + 96 * i
+        card.frame(shot(i + 1), 40, y, 110, 80, edge=TEAL)
+        card.wire((150, y + 40), (214, 225), GOLD)
+    card.frame(shot(2), 214, 98, 254, 218, edge=GOLD, width=6)
+    return card
+
+
 CARDS = {
     "storymem_story": story,
     "storymem_reference_images": references,
@@ -319,6 +330,7 @@ CARDS = {
     "storymem_rehearse": rehearse,
     "storymem_low_vram": low_vram,
     "storymem_tiny_cpu": tiny_cpu,
+    "storymem_finish": finish,
 }
 
 

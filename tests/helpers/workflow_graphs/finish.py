@@ -5,7 +5,6 @@ from __future__ import annotations
 from helpers.workflow_files import Builder
 
 PREFIX = "storymem_tiny_cpu"
-BYPASSED = 4
 NOTE = """# Finish a story
 
 Every shot of a finished story goes through the nodes of group 3, and is joined to a new film \
@@ -14,8 +13,8 @@ beside the old one, with a timeline for editing programs. The story's memory is 
 1. Queue `storymem_tiny_cpu` first, or type the folder of a story of your own into *folder* of \
 *Story Shots*, and the folder that it is in as *filename_prefix* of *Shot Loop Open*.
 2. Put between *Story Shots* and *Shot Loop Close* whatever works on images: *Upscale Image (using \
-Model)* (here, bypassed), *Frame Interpolation* of newer ComfyUI versions, grain, colour. No models \
-are needed as it is.
+Model)*, *Frame Interpolation* (ComfyUI 0.33 has it), grain, colour. *Upscale Image By* needs no \
+model.
 3. Queue. The results are in `output/storymem_tiny_cpu/Bomo and Fipi finished/`.
 
 - Only shots that have another take or another edit than last time are worked on again.
@@ -57,15 +56,8 @@ def finish_graph(info: dict) -> dict:
         index=(start, "shot_number"),
         frame_count=16,
     )
-    model = column.add("UpscaleModelLoader", mode=BYPASSED)
-    upscale = column.add(
-        "ImageUpscaleWithModel",
-        mode=BYPASSED,
-        upscale_model=(model, "UPSCALE_MODEL"),
-        image=(shot, "frames"),
-    )
     scale = column.add(
-        "ImageScaleBy", image=(upscale, "IMAGE"), upscale_method="lanczos", scale_by=2.0
+        "ImageScaleBy", image=(shot, "frames"), upscale_method="lanczos", scale_by=2.0
     )
     graph.group("3  What is done with each shot", column.nodes, "#6b8e23")
 
