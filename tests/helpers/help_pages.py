@@ -17,8 +17,8 @@ WORDS = {
         "host": "{}, from the host's list", "files": "{} or a file", "join": ", ",
         "row": "- `{}`{} ({}): {}", "either": "{}, optional", "type": {
             "MODEL": "model", "CONDITIONING": "conditioning", "VAE": "VAE", "IMAGE": "image",
-            "LATENT": "latent", "NOISE": "noise", "VIDEO": "video", "INT": "number",
-            "FLOAT": "number", "STRING": "text", "BOOLEAN": "on or off", "CLIP": "CLIP",
+            "AUDIO": "audio", "LATENT": "latent", "NOISE": "noise", "VIDEO": "video",
+            "INT": "number", "FLOAT": "number", "STRING": "text", "BOOLEAN": "on or off", "CLIP": "CLIP",
         },
     },
     "zh": {
@@ -26,7 +26,7 @@ WORDS = {
         "text": "文本", "range": "{}，{} 到 {}",
         "host": "{}，取自 ComfyUI 的列表", "files": "{} 或文件", "join": "、",
         "row": "- `{}`{}（{}）：{}", "either": "{}，可选", "type": {
-            "MODEL": "模型", "CONDITIONING": "条件", "VAE": "VAE", "IMAGE": "图像",
+            "MODEL": "模型", "CONDITIONING": "条件", "VAE": "VAE", "IMAGE": "图像", "AUDIO": "音频",
             "LATENT": "潜空间", "NOISE": "噪波", "VIDEO": "视频", "INT": "数字",
             "FLOAT": "数字", "STRING": "文本", "BOOLEAN": "开或关", "CLIP": "CLIP",
         },

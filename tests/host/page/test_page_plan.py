@@ -267,7 +267,8 @@ def test_every_reason_of_the_server_is_understood(page, host):
         changed.changed("the title (without one, the script's file name)", "A", "B"),
         *(changed.changed(what, 1, 2) for what in (
             "its negative prompt", "how it begins", "its place in the story", "its length",
-            "its lora_strength", "its LoRAs", "the character description", "max_frames of the memory bank",
+            "its lora_strength", "its LoRAs", "the character description",
+            "max_frames of the memory bank",
             f"steps of {node}",
         )),
         f"{changed.changed(f'seed of {node}', 7, 8)}"
