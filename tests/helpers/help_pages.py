@@ -18,7 +18,8 @@ WORDS = {
         "row": "- `{}`{} ({}): {}", "either": "{}, optional", "type": {
             "MODEL": "model", "CONDITIONING": "conditioning", "VAE": "VAE", "IMAGE": "image",
             "AUDIO": "audio", "LATENT": "latent", "NOISE": "noise", "VIDEO": "video",
-            "INT": "number", "FLOAT": "number", "STRING": "text", "BOOLEAN": "on or off", "CLIP": "CLIP",
+            "INT": "number", "FLOAT": "number", "STRING": "text", "BOOLEAN": "on or off",
+            "CLIP": "CLIP",
         },
     },
     "zh": {
