@@ -236,7 +236,9 @@ class ShotLoopOpen(io.ComfyNode):
             else start_pictures.from_batch(require_images(images, name), story, name)
             for name, images in (("start_images", start_images), (END_IMAGES, end_images))
         )  # fmt: skip
-        flow = loop_run.Flow(story, bank, settings, begins, count, draft, ends, clip)
+        flow = loop_run.Flow(
+            story, bank, settings, begins, count, draft, end_images=ends, opening=clip
+        )
         return io.NodeOutput(flow, *silent)
 
 
