@@ -267,6 +267,22 @@ def rehearse() -> Card:
     return card
 
 
+def sound() -> Card:
+    card = Card("A story with sound", "music, voices and a sound for each shot")
+    for i in range(3):
+        card.frame(shot(i), 30 + 156 * i, 74, 140, 104, edge=INK)
+    loud = np.random.default_rng(5)
+    for row, (middle, height, colour) in enumerate(((246, 40, TEAL), (342, 34, GOLD))):
+        for x in range(34, 480, 7):
+            swell = abs(np.sin((x - 30) / (156 if row == 0 else 450) * np.pi))
+            half = max(2.0, height * swell * loud.uniform(0.35, 1.0))
+            line = [v * FINE for v in (x, middle - half, x, middle + half)]
+            card.draw.line(line, fill=colour, width=4 * FINE)
+    for x in (178, 334):
+        card.draw.line([v * FINE for v in (x, 196, x, 296)], fill=PALE, width=FINE)
+    return card
+
+
 def low_vram() -> Card:
     card = Card("On a small card", "fp8 or GGUF, 640x368, tiles")
     board = [v * FINE for v in (30, 78, 482, 372)]
@@ -328,6 +344,7 @@ CARDS = {
     "storymem_core_loop": core_loop,
     "storymem_4_steps": four_steps,
     "storymem_rehearse": rehearse,
+    "storymem_sound": sound,
     "storymem_low_vram": low_vram,
     "storymem_tiny_cpu": tiny_cpu,
     "storymem_finish": finish,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from helpers.workflow_files import MUTED, Builder
 
 from .parts import NEGATIVE, STORY, wan_unet
@@ -48,6 +50,8 @@ def add_film(
     preview: bool = True,
     prefix: str = "storymem",
     draft: dict | None = None,
+    story: str = STORY,
+    sound: Callable[[Builder, dict], dict] | None = None,
 ) -> dict:
     """Groups 2 to 5, from Load Story to the film; the nodes by name.
 
@@ -63,9 +67,12 @@ def add_film(
         prefix: folder in the output folder, of this graph alone: a draft never changes what another
             graph of the same story shows.
         draft: widgets of Draft Settings, for a film that begins with its draft's frames.
+        story: the script.
+        sound: adds the nodes of a film's sound, given the graph and Shot Loop Open; gives the
+            inputs of Shot Loop Close.
     """
     column = graph.column(420, width=440)
-    script = column.add("StoryMemLoadStory", rows={"script": 18, "character": 4}, script=STORY)
+    script = column.add("StoryMemLoadStory", rows={"script": 18, "character": 4}, script=story)
     bank_inputs = add_references(graph, column) if references else {}
     memory = column.add("StoryMemMemoryBank", widgets=bank, **bank_inputs)
     opening, loop_inputs = memory, {}
@@ -133,12 +140,14 @@ def add_film(
     )
     graph.group("4  What is remembered", column.nodes, "#6b8e23")
 
+    heard = sound(graph, start) if sound else {}
     column = graph.column(2200, width=460)
     close = column.add(
         "StoryMemShotLoopClose",
         flow=(start, "flow"),
         frames=(frames, "IMAGE"),
         bank=(remember, "bank"),
+        **heard,
     )
     column.y += 320  # the node shows the film
     if preview:

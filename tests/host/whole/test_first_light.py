@@ -14,8 +14,10 @@ from helpers.host_server import Server
 from helpers.not_empty import not_empty
 from helpers.server_base import serving, shipped_base
 from helpers.shared_data import STBENCH
+from helpers.sounds import clicks_in
 from helpers.tiny_workflows import LENGTH, make_tiny
 from helpers.workflow_files import to_api
+from storymem.sound.files import has_sound, read_sound
 
 PACK = Path(__file__).resolve().parents[3]
 OWN_SCRIPT = {
@@ -141,6 +143,31 @@ def test_the_workflow_that_rehearses_drafts_first_and_films_from_its_draft(serve
     assert [path.stat().st_mtime_ns for path in draft] == before
     work = json.loads((output / "Rehearsed" / "story.json").read_text())["shots"]
     assert work["01_01"]["work"]["memory"] == 2, "the first shot sees Mara and Pip of the draft"
+
+
+@pytest.mark.http
+def test_the_workflow_with_sound_makes_one_for_each_shot_and_music(server, tmp_path):
+    """With stand-ins for what the sound model samples; the words are the workflow's own."""
+    script = "[title: Heard]\nA cat sits.\n---\n[continue]\nIt runs."
+    prompt = shipped(server, "storymem_sound", script=script)
+    (close,) = [n for n in prompt.values() if n["class_type"] == "StoryMemShotLoopClose"]
+    (words,) = [i for i, n in prompt.items() if n["class_type"] == "StringConcatenate"]
+    (start,) = [i for i, n in prompt.items() if n["class_type"] == "StoryMemShotLoopOpen"]
+    voice, music = close["inputs"]["shot_audio"][0], close["inputs"]["audio"][0]
+    assert {prompt[n]["class_type"] for n in (voice, music)} == {"VAEDecodeAudio"}
+    log = tmp_path / "log"
+    heard = {"number": [start, 6], "said": [words, 0], "click": 6, "level": 0.9, "silent": ""}
+    prompt[voice] = {"class_type": "StoryMemTestVoice", "inputs": {**heard, "log": str(log)}}
+    tone = {"seconds": 1.0, "hertz": 440.0, "level": 0.5}
+    prompt[music] = {"class_type": "StoryMemTestTone", "inputs": tone}
+    server.run(prompt)
+    said = log.read_text().splitlines()
+    assert [line.split(":", 1)[1].strip() for line in said] == ["A cat sits.", "It runs."]
+    folder = server.base / "output" / "storymem_sound" / "Heard"
+    assert count_frames(folder / "Heard_00001_.mp4") == 2 * LENGTH - 1
+    sound = read_sound(folder / "Heard_00001_.mp4")
+    assert clicks_in(sound, above=0.4) == pytest.approx([6 * 3000, (LENGTH + 6) * 3000], abs=1)
+    assert has_sound(folder / "shot_01_02.mp4")
 
 
 @pytest.mark.http

@@ -131,7 +131,7 @@ def test_every_workflow_writes_to_a_folder_of_its_own():
             if node["type"] in ("StoryMemShotLoopOpen", "StoryMemBeginStory"):
                 own = "storymem" if path.stem == "storymem_story" else path.stem
                 prefixes[path.stem] = own in node["widgets_values"]
-    assert len(prefixes) == 9
+    assert len(prefixes) == 10
     assert all(prefixes.values())
 
 
