@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..sound.files import is_sound_name
+
 FIELD_NAMES = {
     "dialog": "dialogue",
     "dialogues": "dialogue",
@@ -13,9 +15,13 @@ FIELD_NAMES = {
 }
 
 
+DESCRIBED = "audio_description"  # of a shot whose audio is words; nothing reads it
+
+
 def with_field_names(data: Mapping) -> Mapping:
     """A JSON script, with the fields of its scenes and shots under the names that are read; one
-    that is there under both names stays as it is."""
+    that is there under both names stays as it is. What models write of a shot's sound in words
+    (``"audio": "soft wind"``) names no file."""
     scenes = data.get("scenes")
     if not isinstance(scenes, list) or not any(map(_is_odd, scenes)):
         return data
@@ -25,8 +31,15 @@ def with_field_names(data: Mapping) -> Mapping:
 def _is_odd(scene: object) -> bool:
     shots = scene.get("video_prompts") if isinstance(scene, Mapping) else None
     parts = [scene, *(shots if isinstance(shots, list) else ())]
-    return any(isinstance(part, Mapping) and not FIELD_NAMES.keys().isdisjoint(part)
-               for part in parts)  # fmt: skip
+    return any(
+        isinstance(part, Mapping)
+        and not (FIELD_NAMES.keys().isdisjoint(part) and not _is_described(part.get("audio")))
+        for part in parts
+    )
+
+
+def _is_described(audio: object) -> bool:
+    return isinstance(audio, str) and " " in audio.strip() and not is_sound_name(audio.strip())
 
 
 def _scene(scene: object) -> object:
@@ -42,5 +55,6 @@ def _renamed(fields: Mapping) -> dict:
     found = {}
     for key, value in fields.items():
         name = FIELD_NAMES.get(key, key)
+        name = DESCRIBED if name == "audio" and _is_described(value) else name
         found[key if name in fields or name in found else name] = value
     return found

@@ -242,3 +242,15 @@ def test_equal_sounds_of_a_scenes_shots_come_back():
 def test_a_line_is_one_line():
     lines = read_dialogue([{"who": "Mara\nJones", "says": "One.\n Two."}])
     assert lines == (Line("Mara Jones", "One. Two."),)
+
+
+def test_a_sound_in_words_names_no_file():
+    shots = [{"prompt": "a", "audio": "soft wind"}, {"prompt": "b", "audio": "soft wind.wav"}]
+    story = load_story({"shots": [*shots, {"prompt": "c", "audio": "wind"}]})
+    assert [shot.audio for shot in story.shots] == ["", "soft wind.wav", "wind"]
+    assert any("ignored: audio_description" in warning for warning in story.warnings)
+    text = json.dumps({"shots": shots})
+    assert_comes_back(text)
+    assert '"audio_description": "soft wind"' in write_script(read_script(text), "json")
+    scene = {"video_prompts": ["a"], "cut": [True], "audio": "soft wind"}
+    assert load_story({"scenes": [scene]}).shots[0].audio == ""
