@@ -7,6 +7,7 @@ from itertools import chain
 import numpy as np
 import pytest
 
+from helpers.finishing import finishing
 from helpers.loop_graphs import decoded, loop_graph, one_wire, ran, story
 
 PRORES = {"codec": "prores", "timeline": "otio"}
@@ -18,41 +19,6 @@ pytestmark = pytest.mark.usefixtures("fresh")
 
 def folder_of(host, prefix="loop", name="Tale"):
     return host.base / "output" / prefix / name
-
-
-def finishing(folder: str, *, at_once=0, scale=2.0, **closed) -> dict:
-    """Story Shots -> Open -> Story Shots -> Upscale -> Close, as in storymem_finish."""
-    return {
-        "all": {
-            "class_type": "StoryMemStoryShots",
-            "inputs": {"folder": folder, "index": 0, "frame_count": 0},
-        },
-        "open": {
-            "class_type": "StoryMemShotLoopOpen",
-            "inputs": {"story": ["all", 4], "continuity": "cut", "filename_prefix": "loop"},
-        },
-        "shots": {
-            "class_type": "StoryMemStoryShots",
-            "inputs": {"folder": ["all", 5], "index": ["open", 6], "frame_count": at_once},
-        },
-        "scale": {
-            "class_type": "ImageScaleBy",
-            "inputs": {
-                "image": ["shots", 0], "upscale_method": "bicubic", "scale_by": scale,
-            },
-        },
-        "close": {
-            "class_type": "StoryMemShotLoopClose",
-            "inputs": {
-                "flow": ["open", 0], "frames": ["scale", 0], "bank": ["open", 2],
-                "fps": ["all", 1], **closed,
-            },
-        },
-        "folder": {
-            "class_type": "StoryMemTestRecord",
-            "inputs": {"value": ["close", 2], "key": "folder"},
-        },
-    }  # fmt: skip
 
 
 @pytest.fixture
