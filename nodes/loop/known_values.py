@@ -7,6 +7,7 @@ Nothing is written, no model is loaded, and no other pack's node is run.
 from __future__ import annotations
 
 import inspect
+import os
 
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker, is_link
@@ -31,12 +32,14 @@ QUICK = frozenset({
     "CaseConverter", "EmptyImage", "ImageBatch", "ImageCrop", "ImageCropV2",
     "ImageFlip", "ImageFromBatch", "ImageInvert", "ImageRotate", "ImageScale", "ImageScaleBy",
     "ImageScaleToMaxDimension", "ImageScaleToTotalPixels", "ImageStitch", "LoadImage",
-    "LoadImageOutput", "PrimitiveBoolean", "PrimitiveFloat", "PrimitiveInt", "PrimitiveString",
-    "PrimitiveStringMultiline", "RepeatImageBatch", "ResizeAndPadImage", "StringConcatenate",
-    "StringReplace", "StringSubstring", "StringTrim",
+    "LoadImageOutput", "LoadVideo", "PrimitiveBoolean", "PrimitiveFloat", "PrimitiveInt",
+    "PrimitiveString", "PrimitiveStringMultiline", "RepeatImageBatch", "ResizeAndPadImage",
+    "StringConcatenate", "StringReplace", "StringSubstring", "StringTrim",
 })  # fmt: skip
 OF_HOST = ("nodes", "comfy_extras")
 RELEVANT = "relevant"
+VIDEO_FRAMES = "GetVideoComponents"  # of the host: decodes a whole video
+LARGEST_VIDEO = 16 * 2**20  # bytes of a file that is decoded for a look ahead
 START_IMAGES = "StoryMemLoadStartImages"
 
 
@@ -113,6 +116,8 @@ class KnownValues:
         kind = self.dynprompt.get_node(node_id)["class_type"]
         if kind in OWN:
             return await OWN[kind](self, node_id)
+        if kind == VIDEO_FRAMES and _is_of_host(kind):
+            return await self._frames(node_id)
         if kind in QUICK and _is_of_host(kind):
             return await _run(kind, await self.inputs(node_id))
         return await self._held(node_id)
@@ -126,6 +131,17 @@ class KnownValues:
         if any(isinstance(value, ExecutionBlocker) for value in values):
             raise self._not_known(node_id)
         return values
+
+    async def _frames(self, node_id: str) -> list:
+        """A video's frames: as the host holds them, else decoded, where the file is short."""
+        try:
+            return await self._held(node_id)
+        except NotKnownError:
+            inputs = await self.inputs(node_id)
+            source = inputs["video"].get_stream_source()
+            if not isinstance(source, str) or os.path.getsize(source) > LARGEST_VIDEO:
+                raise
+        return await _run(VIDEO_FRAMES, inputs)
 
     def _not_known(self, node_id: str, because: str = "computed") -> NotKnownError:
         shown = self.dynprompt.get_display_node_id(node_id)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from helpers.keyframe_graphs import node
 from helpers.loop_graphs import lines_of, loop_graph, one_wire, ran, story
-from helpers.plan_ahead import ask_plan, checker
+from helpers.plan_ahead import ask_plan, checker, forget_all
+from storymem.files.video import write_video
 
 pytestmark = pytest.mark.usefixtures("fresh")
 CONTINUED = {"cuts": [False, False, True]}
@@ -71,6 +73,26 @@ def test_the_first_shot_continues_from_the_clip(host, log, check):
     other = check(with_clip(loop_graph(script, log), colour=0xFF0000))
     assert other.made[0] == 1
     assert "the clip that the story begins from changed" in other.shot(1)["reasons"]
+
+
+def test_a_video_file_is_known_before_the_run(host, log, check):
+    write_video(
+        host.base / "input" / "clip.mp4", (np.full((48, 64, 3), 20 * i, np.uint8) for i in range(9))
+    )
+    graph = loop_graph(story(2, cuts=[False, False]), log)
+    graph["file"] = node("LoadVideo", file="clip.mp4")
+    graph["clip"] = node("GetVideoComponents", video=["file", 0])
+    graph["open"]["inputs"]["opening_frames"] = ["clip", 0]
+    assert check(graph).made == [1, 2]
+    assert check(graph).made == []
+    known = host.pack("nodes.loop.known_values")
+    forget_all(host)
+    assert ask_plan(host, graph)["summary"] == "nothing to make, 2 shots finished"
+    largest, known.LARGEST_VIDEO = known.LARGEST_VIDEO, 10
+    asked = ask_plan(host, graph)
+    known.LARGEST_VIDEO = largest
+    assert [(one["node"], one["input"]) for one in asked["unknown"]] == [("clip", "opening_frames")]
+    assert {shot["state"] for shot in asked["shots"]} == {"unknown"}
 
 
 def test_what_does_not_go_together_is_told_before_the_first_shot(host, log, caplog):
