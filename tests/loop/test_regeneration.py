@@ -18,6 +18,8 @@ from helpers.fakes import noise_image
 from helpers.not_empty import not_empty
 from storymem.files.hashing import digest_of
 from storymem.loop.begin import bank_after, begin_shot, load_result
+from storymem.loop.opening_clip import OpeningClip
+from storymem.loop.opening_memory import Chosen, remember_clip
 from storymem.loop.plan import Loop, LoopSettings
 from storymem.loop.reuse import describe_result, moved_results
 from storymem.loop.shot_loras import LoraFiles, LoraMark
@@ -80,6 +82,7 @@ def body(loop, step, begun) -> tuple[torch.Tensor, MemoryFrame]:
     seen += [[Picture(frame).digest for frame in given]]
     seen += [None if start is None else Picture(start).digest]
     seen += [loop.loras.key_of(shot)]  # as a node that applies them would
+    seen += [] if plan.end is None else ["end", plan.end.digest]
     seen += ["weights"] if loop.story.prompt_weights and has_weights(plan.prompt) else []
     seed = int(digest_of(seen)[:8], 16)
     frames = torch.rand(12, 8, 8, 3, generator=torch.Generator().manual_seed(seed))
@@ -610,6 +613,43 @@ def test_start_images(loop):
 
     assert made_after(loop, beginning(s5=1)) == [5, 6]
     assert made_after(beginning(s5=1), beginning(s5=2)) == [5, 6]
+
+
+def test_end_images(loop):
+    def ending(seed, shot=5):
+        return replace(loop, end_images={shot - 1: Picture(noise_image(seed, 8, 8))})
+
+    assert made_after(loop, ending(1)) == [5, 6]
+    assert made_after(ending(1), ending(2)) == [5, 6]
+    assert made_after(ending(1), loop) == [5, 6]
+
+
+def opened(loop, seed, **settings):
+    """The loop whose story begins from a clip, and continues it."""
+    frames = torch.stack([noise_image(100 * seed + i, 8, 8) for i in range(6)])
+    story = tale(cuts=(False, *CUTS[1:]))
+    return replace(loop, story=story, opening=OpeningClip(frames, **settings))
+
+
+def test_opening_frames(loop):
+    assert made_after(loop, opened(loop, 1)) == ALL
+    assert made_after(opened(loop, 1), opened(loop, 2)) == ALL
+
+
+def test_opening_frames_that_no_shot_continues_from(loop):
+    for story in (tale(), tale(cuts=[True] * 6)):
+        cut = replace(loop, story=story)
+        assert made_after(cut, replace(opened(loop, 1), story=story)) == []
+
+
+def test_opening_in_film(loop):
+    assert made_after(opened(loop, 1), opened(loop, 1, is_in_film=True)) == []
+
+
+def test_remember_opening(loop):
+    clip = opened(loop, 1, is_remembered=True)
+    bank = remember_clip(loop.bank, clip.opening, [Chosen(2)])
+    assert made_after(opened(loop, 1), replace(clip, bank=bank)) == ALL
 
 
 def promoted(loop, shot, seed, **words):
