@@ -216,7 +216,7 @@ class StoryRun:
         disk = check_disk(self.loop.store, needed, undecided=undecided)
         logger.info(
             "%s: %s%s%s",
-            self.loop.story.name, summarise_steps(steps), disk, self.clock.tell(),
+            _name_of(self.loop), summarise_steps(steps), disk, self.clock.tell(),
         )  # fmt: skip
         self._claim = StoryClaim(out, digest_of([way_of(self.loop, steps), self.settings.fps]))
         for folder in (out, out / BANK_FOLDER):
@@ -375,3 +375,9 @@ class StoryRun:
     def _describe_body(self, recipe: Recipe) -> str:
         settings = self.settings.of_pass
         return describe_body(settings, self.engine, self.models, self.start_pixels, recipe)
+
+
+def _name_of(loop: Loop) -> str:
+    """The story, and which pass of it is made before the film."""
+    made = loop.settings.pass_name
+    return loop.story.name if made == FILM else f"{loop.story.name}, {made}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def files(folder: Path) -> dict[str, tuple]:
     return {str(p.relative_to(folder)): (p.read_bytes(), p.stat().st_mtime_ns) for p in paths}
 
 
-def test_a_draft_and_the_film_stand_side_by_side(runs, tmp_path):
+def test_a_draft_and_the_film_stand_side_by_side(runs, tmp_path, caplog):
     few = ("--pass", "draft", "--draft-steps", "2", "--draft-size", "0.5")
     assert runs(*few) == [(2, 1.0, 32, 16, 3)] * 3
     draft = files(tmp_path / "tale.draft")
@@ -69,7 +70,9 @@ def test_a_draft_and_the_film_stand_side_by_side(runs, tmp_path):
     assert files(tmp_path / "tale.draft") == draft
     assert set(passes_of(tmp_path / "tale")) == {"film", "draft"}
     film = files(tmp_path / "tale")
-    assert runs(*few) == []
+    with caplog.at_level(logging.INFO, logger="storymem.headless.runner"):
+        assert runs(*few) == []
+    assert "tale, draft: " in caplog.text  # the first line says which pass it is
     assert runs(*few, "--steps", "4", "--cfg", "5") == [], "the film's recipe is not the draft's"
     assert len(runs(*few[:2], "--draft-steps", "1", "--sampler", "euler")) == 3
     assert files(tmp_path / "tale") == film
