@@ -75,7 +75,9 @@ def test_the_choice_is_shown_and_changed_by_click(page, rehearsed):
         "(id) => app.graph.getNodeById(id).widgets.find((one) => one.name === 'edits').value",
         rehearsed,
     )
-    assert set(json.loads(edits)) == {"drop", "keep"}
+    clicks = json.loads(edits)
+    assert set(clicks) == {"drop", "keep", "pin"}
+    assert clicks["pin"] == clicks["keep"]  # pinned, as what was chosen
 
 
 def test_clicks_on_it_go_to_a_memory_bank_that_feeds_it(page, rehearsed):

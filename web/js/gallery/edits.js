@@ -119,6 +119,13 @@ export function pinnedIfKept(edits, frame) {
     : names(edits.pin, frame.digest);
 }
 
+const NEXT_BEST = /^from .+ shot \d+, frame \d+: not /; // of Rehearsal Memory, beside what it chose
+
+/** Whether a frame is pinned once it is restored: what Rehearsal Memory might have chosen is, as what it chose. */
+export function pinnedIfRestored(edits, frame) {
+  return pinnedIfKept(edits, frame) || NEXT_BEST.test(frame.reason ?? "");
+}
+
 /** "" when nothing changes for the frame, else pin, unpin, drop, restore or both. */
 export function pending(edits, frame) {
   const now = applied(frame);

@@ -118,7 +118,7 @@ export class Gallery {
       case "unpin": return this.write(edit.want(edits, frame, { ...next, pinned: false }));
       case "drop": return this.write(edit.want(edits, frame, { ...next, kept: false }));
       case "restore": {
-        const pinned = edit.pinnedIfKept(edits, frame);
+        const pinned = edit.pinnedIfRestored(edits, frame);
         return this.write(edit.want(edits, frame, { kept: true, pinned }));
       }
       case "name": {
