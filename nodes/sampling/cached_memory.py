@@ -49,15 +49,21 @@ class _Pass:
             if self.rows is not None:
                 self.kept.keep(block, k[self.rows, : self.tokens], v[self.rows, : self.tokens])
             return self._attend(function, q, k, v, heads, *args, **kwargs)
-        keys, values = self.kept.take(block, k)
-        k = torch.cat([keys.expand(len(k), -1, -1), k], dim=1)
-        v = torch.cat([values.expand(len(v), -1, -1), v], dim=1)
+        keys, values = (_for_all(a, len(k)) for a in self.kept.take(block, k))
+        k, v = torch.cat([keys, k], dim=1), torch.cat([values, v], dim=1)
         return self._attend(function, q, k, v, heads, *args, **kwargs)
 
     def _attend(self, function, q, k, v, heads, *args, **kwargs):
         if self.inner is None:
             return function(q, k, v, heads, *args, **kwargs)
         return self.inner(function, q, k, v, heads, *args, **kwargs)
+
+
+def _for_all(kept: torch.Tensor, rows: int) -> torch.Tensor:
+    """The prompt's own, ``[b, L, C]`` of a batch of ``b`` shots, for each part of ``rows``."""
+    if len(kept) == 1:
+        return kept.expand(rows, -1, -1)
+    return kept.repeat(rows // len(kept), 1, 1)
 
 
 class CachedMemory:

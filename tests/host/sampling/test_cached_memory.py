@@ -175,6 +175,28 @@ def test_a_sampler_that_evaluates_between_steps_reads_what_is_kept(m2v):
     assert 0 < rel_l2(cached, exact) < 0.2
 
 
+def test_two_shots_of_a_batch_read_each_their_own(m2v):
+    import comfy.sample
+    import comfy.samplers
+
+    positive, negative, latent, _, count = m2v.condition(bank=m2v.bank(2))
+    node = m2v.node("sampling.model_patch", "M2VModelPatch")
+    model = node.execute(m2v.high, count, 5, "cached", "0").result[0]
+    euler, sigmas = comfy.samplers.sampler_object("euler"), torch.tensor([0.99, 0.9, 0.7, 0.5])
+    shape = (2, *latent["samples"].shape[1:])
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+    def play(noise):
+        return comfy.sample.sample_custom(
+            model, noise, 3.0, euler, sigmas, positive, negative, torch.zeros_like(noise),
+            disable_pbar=True, seed=1,
+        )  # fmt: skip
+
+    with torch.inference_mode():
+        both, alone = play(noise), torch.cat([play(noise[:1]), play(noise[1:])])
+    assert rel_l2(both, alone) < BOUND
+
+
 def test_without_memory_there_is_nothing_to_keep(m2v):
     given = {"bank": None, "start_image": m2v.images(1), "steps": 4}
     assert torch.equal(m2v.sample(**given, memory_refresh="cached"), m2v.sample(**given))
