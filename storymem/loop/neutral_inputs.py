@@ -111,7 +111,7 @@ OF_SOUND = frozenset(
 NEVER_COUNT: dict[str, frozenset[str]] = {
     "StoryMemStoryShots": frozenset({"frame_count"}),
     "StoryMemFinishShot": frozenset({"shot_audio"}),
-    "StoryMemJoinStory": OF_SOUND,
+    "StoryMemJoinStory": OF_SOUND - {"shot_audio"},
     "StoryMemShotLoopClose": OF_SOUND,
     "StoryMemEvaluateStory": frozenset({"download"}),
     "StoryMemLoadEmbedder": frozenset({"download"}),

@@ -9,6 +9,7 @@ import pytest
 from helpers.browser import find_chromium
 from helpers.loop_graphs import story
 from helpers.lora_graphs import write_style
+from helpers.not_empty import not_empty
 from helpers.story_page import look
 
 pytestmark = [
@@ -163,5 +164,5 @@ def test_loras_of_a_shot_are_typed_or_chosen(page):
         (scene,) = page.script()["scenes"]
         assert scene["loras"] == [[{"name": "ink", "strength": 0.5}], [rain]]
     finally:
-        for path in folder.glob("*.safetensors"):
+        for path in not_empty(folder.glob("*.safetensors")):
             path.unlink()
