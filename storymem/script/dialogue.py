@@ -22,7 +22,6 @@ _WHO = ("who", "speaker", "character", "name", "role", "person", "voice")
 _SAYS = ("says", "text", "line", "dialogue", "dialog", "speech", "words", "content", "said", "say")
 _DELIVERY = re.compile(r"(?P<who>.*?\S)\s*(?P<how>[(（][^()（）]*[)）])")  # Mara (whispering)
 _QUOTES = (('"', '"'), ("“", "”"), ("„", "“"), ("«", "»"), ("「", "」"), ("『", "』"))
-_BREAK = re.compile(r"\s*\n\s*")
 _MARKS = re.compile(r"(?:[-*•–—][ \t]+)?(?P<bold>\*\*)?")  # of a list, or bold
 _TITLE = re.compile(r"\b\w{1,4}\.")  # Dr. Smith
 _NO_NAME = re.compile(r"[\n\"“”„«»!?….,;，。；！？、/\\<>=]")
@@ -135,9 +134,11 @@ def _read_text(line: str) -> Line:
 def _is_name(who: str, rest: str) -> bool:
     """Whether what stands before a colon names a speaker; ``rest`` begins with the colon."""
     who = who.strip().removeprefix("@")
+    if not 0 < len(who) <= LONGEST_LABEL or not who[0].isalpha():
+        return False
     delivery = _DELIVERY.fullmatch(who)
     words = (delivery["who"] if delivery else who).split()
-    if not who or len(who) > LONGEST_LABEL or len(words) > MOST_WORDS or not who[0].isalpha():
+    if len(words) > MOST_WORDS:
         return False
     if _NO_NAME.search(_TITLE.sub("", " ".join(words))) or words[0].lower() in NOBODY:
         return False
@@ -150,9 +151,13 @@ def _is_name(who: str, rest: str) -> bool:
     return len(words) == 1 or not who[0].islower()
 
 
+def _on_one_line(text: str) -> str:
+    return " ".join(filter(None, map(str.strip, text.split("\n"))))
+
+
 def _bare(text: str) -> str:
     """What is said, without the quotes around all of it, on one line."""
-    text = _BREAK.sub(" ", text.strip())
+    text = _on_one_line(text)
     for begin, end in _QUOTES:
         inside = text[1:-1]
         if len(text) > 2 and text[0] == begin and text[-1] == end and begin not in inside:
@@ -162,7 +167,7 @@ def _bare(text: str) -> str:
 
 def _read_entry(entry: object) -> list[Line]:
     if isinstance(entry, str):
-        found = [_read_text(_BREAK.sub(" ", entry.strip()))]
+        found = [_read_text(_on_one_line(entry))]
     elif isinstance(entry, Line):
         found = [entry]
     elif isinstance(entry, Mapping):
@@ -191,7 +196,7 @@ def _read_object(entry: Mapping) -> list[Line]:
         if more.get("who", "") is None:  # nobody is named
             del more["who"]
         extra = json.dumps(more, ensure_ascii=False) if more else ""
-        return [Line(_BREAK.sub(" ", name), _bare(entry[says[0]]), extra)]
+        return [Line(_on_one_line(name), _bare(entry[says[0]]), extra)]
     is_short = not says and not {*_WHO, *_SAYS}.intersection(entry)
     if is_short and entry and all(isinstance(text, str) for text in entry.values()):
         return [

@@ -255,7 +255,7 @@ def split_tags(part: str) -> tuple[dict[str, str], str, list[str]]:
             if sign != "=":
                 odd.append(line)
             break
-        if name == "dialogue" and sign != "=" and name in tags:
+        if name == "dialogue" and sign != "=" and type(tags.get(name)) is str:
             value = f"{tags[name]}\n{value}"  # a tag for each line that is said
         tags[name] = Exact(value) if sign == "=" else value
         read += 1

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import string
+import time
 
 import pytest
 
-from storymem.script.dialogue import Line, read_dialogue, spoken, with_names, written
+from storymem.script.dialogue import DialogueError, Line, read_dialogue, spoken, with_names, written
 from storymem.script.fields import ScriptError
 from storymem.script.reader import load_story
 from storymem.script.rows import FORMATS, check_written, read_script, write_script
@@ -124,6 +126,13 @@ def test_plain_text_has_a_tag_for_each_line():
     assert [str(line) for line in shot.dialogue] == ["Mara: Hello.", "Pip: Hi."]
     assert (shot.audio, shot.subtitle, shot.length) == ("a/b.wav", "Hello!", LENGTH_OF_AUDIO)
     assert write_script(read_script(text), "plain") == text
+
+
+def test_of_an_exact_tag_and_another_one_the_last_counts():
+    exact, short = '[dialogue = ["Mara: A."]]', "[dialogue: Pip: B.]"
+    for tags, said in (((exact, short), "B."), ((short, exact), "A."), ((short, short), "B.\nB.")):
+        shot = load_story("\n".join([*tags, "They meet.", "---", "x"])).shots[0]
+        assert (spoken(shot.dialogue), shot.prompt) == (said, "They meet.")
 
 
 @pytest.mark.parametrize("name", ["dialog", "dialogues", "Dialogue"])
@@ -254,3 +263,13 @@ def test_a_sound_in_words_names_no_file():
     assert '"audio_description": "soft wind"' in write_script(read_script(text), "json")
     scene = {"video_prompts": ["a"], "cut": [True], "audio": "soft wind"}
     assert load_story({"scenes": [scene]}).shots[0].audio == ""
+
+
+@pytest.mark.parametrize("piece", [" ", "(", "a ", "*", "a:", "\n", "“", "( a", ": "])
+def test_long_dialogues_of_any_kind_are_read_at_once(piece):
+    text = "a" + piece * 200_000 + "b: c"
+    began = time.process_time()
+    for value in (text, [text], [{"who": text, "says": "x"}], [{"says": text}], {"says": text}):
+        with contextlib.suppress(DialogueError):
+            with_names(read_dialogue(value), ["a"])
+    assert time.process_time() - began < 5  # a pattern that tries all ways takes minutes
