@@ -12,6 +12,7 @@ from ..files.disk import check_out
 from ..files.images import find_pictures
 from ..film.finished_story import read_script
 from ..headless import parallel
+from ..headless.heard import find_sounds
 from ..loop.plan import LoopSettings
 from ..sampling.start_images import from_folder
 from ..script.numbers import parse_ranges
@@ -159,6 +160,7 @@ def _check_scripts(options: argparse.Namespace) -> None:
                 f"{script} names end images, which the compared systems do not share; take them "
                 "out of the script"
             )
+        find_sounds(story, script.parent)
         if options.start_images:
             from_folder(_start_images(options, script), story)
         if options.references:

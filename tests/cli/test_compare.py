@@ -218,6 +218,8 @@ def test_a_comparison_that_cannot_work_makes_nothing(scripts, tmp_path, models, 
     broken, referring = tmp_path / "broken.json", tmp_path / "referring.txt"
     beginning = tmp_path / "beginning.txt"
     beginning.write_text("[start_image: cat.png]\nthe cat sits\n")
+    mewing = tmp_path / "mewing.txt"
+    mewing.write_text("[audio: mew.wav]\nthe cat sits\n")
     broken.write_text("{")
     referring.write_text("[reference_images: cat.png]\nthe cat sits\n")
     wrong = {
@@ -230,6 +232,7 @@ def test_a_comparison_that_cannot_work_makes_nothing(scripts, tmp_path, models, 
         "cannot be read as a script": ([scripts[0], broken], *viclip),
         "systems without memory cannot see": ([scripts[0], referring], *viclip),
         "names start images": ([scripts[0], beginning], *viclip),
+        "names the sound 'mew.wav', but there is no file": ([scripts[0], mewing], *viclip),
         "lacks a picture for 3 of the 3": (
             scripts, *viclip, "--systems", "two_stage", "--start-images", tmp_path
         ),
