@@ -109,16 +109,14 @@ def impossible_loras(wires: Wires, steps: Sequence[Step]) -> tuple[str, str] | N
     """The node that applies LoRAs, and why it cannot apply those of a shot that is planned."""
     if not wires.lora_nodes:
         return None
-    shots: dict[ShotLora, list[int]] = {}
-    for step in steps:
-        for entry in step.plan.shot.loras if step.record is None else ():
-            shots.setdefault(entry, []).append(step.plan.shot.index + 1)
-    lines = []
-    for entry, numbers in shots.items():
-        try:
-            host_loras.files_of((entry,))
-        except ValueError as error:
-            lines.append(f"the LoRAs of {of_shots(numbers)} cannot be applied: {error}")
+    shots = [s.plan.shot for s in steps if s.record is None and s.plan.shot.loras]
+    single: dict[tuple, list[int]] = {}
+    whole: dict[tuple, list[int]] = {}  # lists, whose LoRAs must not be one file
+    for shot in shots:
+        for entry in shot.loras:
+            single.setdefault((entry,), []).append(shot.index + 1)
+        whole.setdefault(shot.loras, []).append(shot.index + 1)
+    lines = _faults(single) or _faults(whole)
     return (wires.lora_nodes[0], "\n".join(lines)) if lines else None
 
 
@@ -157,6 +155,17 @@ def lora_notices(wires: Wires, steps: Sequence[Step]) -> Iterator[Notice]:
 
 
 # --- inside --------------------------------------------------------------------------------------
+
+
+def _faults(lists: dict[tuple[ShotLora, ...], list[int]]) -> list[str]:
+    """Why LoRAs of some shots, by their numbers, cannot be applied."""
+    lines = []
+    for loras, numbers in lists.items():
+        try:
+            host_loras.files_of(loras)
+        except ValueError as error:
+            lines.append(f"the LoRAs of {of_shots(numbers)} cannot be applied: {error}")
+    return lines
 
 
 def _mark(entry: ShotLora) -> LoraMark | None:

@@ -15,7 +15,7 @@ import nodes
 from ...storymem.files.messages import listed, shown
 from ...storymem.files.weights_file import SAFETENSORS, read_outline
 from ...storymem.sampling.lora_kinds import fault_of_wan_lora
-from ...storymem.sampling.lora_names import FoundLora, find_lora
+from ...storymem.sampling.lora_names import FoundLora, check_once, find_lora
 from ...storymem.sampling.lora_release import released
 from ...storymem.script.loras import ShotLora
 from ..host.folders import shortens_host_paths
@@ -99,8 +99,9 @@ def files_of(loras: tuple[ShotLora, ...]) -> dict[str, list[Applied]]:
         ValueError: for a name that means no file, or several, and a file that is no Wan LoRA.
     """
     found: dict[str, list[Applied]] = {"high": [], "low": []}
-    for entry in loras:
-        files = find_files(entry)
+    meant = {entry: find_files(entry) for entry in loras}
+    check_once(meant)
+    for entry, files in meant.items():
         for expert, file, strength in (
             ("high", files.high, entry.high),
             ("low", files.low, entry.low),

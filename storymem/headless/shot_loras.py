@@ -12,7 +12,7 @@ import torch
 from ..files.packages import explain_missing
 from ..loop.plan import Step
 from ..loop.shot_loras import LoraFiles, LoraMark, of_shots
-from ..sampling.lora_names import FoundLora, LoraNameError, find_lora
+from ..sampling.lora_names import FoundLora, LoraNameError, check_once, find_lora
 from ..script.loras import EXTENSIONS, ShotLora
 from ..script.story import Shot, Story
 from .adapters import check_extra_lora
@@ -86,6 +86,9 @@ class StoryLoras:
                 raise ValueError(f"the LoRAs of {of_shots(of)} cannot be applied: {fault}")
             for file in self._found[entry].files:
                 check_extra_lora(self._folder / file, config)
+        for step in steps:
+            if step.record is None:
+                check_once({entry: self._found[entry] for entry in step.plan.shot.loras})
         notes = [note for entry in shots if (note := self._found[entry].note)]
         return [*notes, FOR_TEXT] if has_t2v and any(1 in of for of in shots.values()) else notes
 

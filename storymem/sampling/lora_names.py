@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..files.messages import listed, shown
@@ -64,6 +64,19 @@ def find_lora(entry: ShotLora, files: Sequence[str]) -> FoundLora:
             f"{listed(near, NEAR, 100)}"
         )
     raise LoraNameError(f"there is no LoRA {shown(name, 100)} in the loras folder")
+
+
+def check_once(found: Mapping[ShotLora, FoundLora]) -> None:
+    """Raise LoraNameError when two LoRAs of a shot are one file on an expert."""
+    names: dict[tuple[str, str], str] = {}
+    for entry, files in found.items():
+        for expert, file in (("high", files.high), ("low", files.low)):
+            other = names.setdefault((expert, file), entry.name) if file else entry.name
+            if other != entry.name:
+                raise LoraNameError(
+                    f"{shown(other, 100)} and {shown(entry.name, 100)} are one file, "
+                    f"{shown(file, 100)}, which would be applied twice; write one of them"
+                )
 
 
 def offered_names(files: Iterable[str]) -> list[str]:

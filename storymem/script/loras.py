@@ -92,7 +92,11 @@ def read_loras(value: object) -> tuple[ShotLora, ...]:
     if isinstance(value, Levels):
         found: dict[str, ShotLora] = {}
         for level in value:
-            found |= {entry.key: entry for entry in read_loras(level)}
+            own = {entry.key: entry for entry in read_loras(level)}
+            for key in [key for key in found if any(_is_one_name(key, other) for other in own)]:
+                if key not in own:  # else it keeps its place
+                    del found[key]
+            found |= own
         return tuple(entry for entry in found.values() if entry.has_effect)
     once: dict[str, ShotLora] = {}
     for entry in _read(value):
@@ -114,6 +118,11 @@ def written(entries: Iterable[ShotLora]) -> str:
 
 
 # --- inside --------------------------------------------------------------------------------------
+
+
+def _is_one_name(key: str, other: str) -> bool:
+    """Whether two names may mean one LoRA: ``ink`` and ``styles/ink``."""
+    return key == other or key.endswith(f"/{other}") or other.endswith(f"/{key}")
 
 
 def _read(value: object) -> list[ShotLora]:

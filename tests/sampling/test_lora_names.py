@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from storymem.sampling.lora_names import LoraNameError, find_lora, near_names, offered_names
+from storymem.sampling.lora_names import (
+    LoraNameError,
+    check_once,
+    find_lora,
+    near_names,
+    offered_names,
+)
 from storymem.script.loras import ShotLora
 
 FILES = [
@@ -91,6 +97,18 @@ def test_a_name_of_several_files_is_refused(name):
 def test_a_name_of_no_file_is_refused(name):
     with pytest.raises(LoraNameError, match="there is no LoRA"):
         files_of(name)
+
+
+def test_one_file_under_two_names_is_refused():
+    def check(*entries):
+        check_once({entry: find_lora(entry, FILES) for entry in entries})
+
+    check(ShotLora("ink"), ShotLora("rain"), ShotLora("film_noir"))
+    check(ShotLora("ink", 1, 0), ShotLora("styles/ink", 0, 1))  # each on its expert
+    with pytest.raises(LoraNameError, match="'ink' and 'styles/ink' are one file"):
+        check(ShotLora("ink"), ShotLora("styles/ink"))
+    with pytest.raises(LoraNameError, match="'rain' and 'rain_high_noise' are one file"):
+        check(ShotLora("rain"), ShotLora("rain_high_noise"))
 
 
 def test_near_names_are_told():

@@ -91,6 +91,15 @@ def test_a_shot_adds_to_its_scene_and_wins():
     )
 
 
+@pytest.mark.parametrize(("scene", "shot"), [("styles/ink", "ink"), ("ink", "styles/ink.pt")])
+def test_a_name_with_its_folder_and_without_is_one_name(scene, shot):
+    assert read_loras(Levels([scene, {"name": shot, "strength": 0}])) == ()
+    assert read_loras(Levels([[scene, "pink"], f"{shot}:0.5"])) == (
+        ShotLora("pink"),
+        ShotLora(shot, 0.5, 0.5),
+    )
+
+
 def test_strength_zero_removes_what_the_scene_has():
     assert read_loras(Levels(["film_noir:0.8, rain", {"name": "rain", "strength": 0}])) == (NOIR,)
 

@@ -110,6 +110,7 @@ def test_a_draft_has_them_too(run, files):
         ("backbone_high_noise", "is a StoryMem LoRA, which has a scale of its own"),
         ("flux_style", "it is a LoRA for Flux"),
         ("twin", "may be any of"),
+        ("ink, rain, styles/rain_low_noise", "are one file"),
         ("other_names", "does not know the names of its weights"),
         ("of_5b", "it is a LoRA for Wan 2.2 5B"),
     ],
@@ -151,7 +152,9 @@ def test_loras_that_nothing_applies_are_told(host, run):
     said = ask_plan(host, plain(script(None, "ink", "nothing_there")))
     assert "the script has LoRAs for shots 2, 3" in said["notices"]["open"]
     assert not said["error"]
-    assert "open" not in ask_plan(host, shots_with_loras(None, "ink"))["notices"]
+    said = ask_plan(host, shots_with_loras(None, "ink"))["notices"]
+    assert "open" not in said
+    assert "no LoRA is on the way" in said["sampler"]  # of StoryMem, which this node is not
 
 
 def test_half_a_pair_and_an_expert_left_out_are_told(host, run, files):

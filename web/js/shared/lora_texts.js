@@ -13,6 +13,8 @@ export const LORA_NOTICES = [
   ["there is no LoRA {name} in the loras folder", "loras 文件夹里没有 LoRA {name}"],
   ["{name} may be any of {files}; write which one, with its folder and its ending",
     "{name} 可能是以下任何一个：{files}；请写明是哪一个，连同文件夹和扩展名"],
+  ["{one} and {other} are one file, {file}, which would be applied twice; write one of them",
+    "{one} 和 {other} 是同一个文件 {file}，会被应用两次；请只写其中一个"],
   ["{file} is a StoryMem LoRA, which has a scale of its own: choose it on Load StoryMem LoRA, and set lora_strength of the shot",
     "{file} 是 StoryMem LoRA，有自己的缩放：请在“加载 StoryMem LoRA”中选择它，并在镜头中设置 lora_strength"],
   ["{file} cannot be used: ComfyUI's LoRA loader does not know the names of its weights; choose the file that is made for ComfyUI",
