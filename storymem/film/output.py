@@ -243,8 +243,7 @@ class StoryExport:
                 size, sha256 = film.stat().st_size, checksum(film)
                 version = replace(version, is_copied=is_copied, size=size, sha256=sha256)
                 joined = True
-            before = len(clips) - len(chosen)
-            put_for_editors(self, chosen, clips[before:], fades[before:], put, metadata)
+            put_for_editors(self, chosen, clips, fades, put, metadata)
         return put
 
     def _put_film(

@@ -36,6 +36,7 @@ from .manifest import (
     write_manifest,
     write_script_copy,
 )
+from .masters import masters_of_film
 from .output import BANK_FOLDER, StoryExport, VideoOptions
 from .subtitle_files import VTT, is_own_vtt
 from .versions import (
@@ -327,7 +328,8 @@ def remove_films(folder: Path, films: Iterable[ListedFilm], *, forgets: bool = F
 
 
 def film_files(folder: Path, version: FilmVersion) -> list[Path]:
-    """The film of a version and its subtitles, as far as they lie there as they were written."""
+    """The film of a version, its subtitles and masters, as far as they lie there as they were
+    written."""
     film, files = folder / version.file, []
     if is_unchanged(folder, version):
         files.append(film)
@@ -337,6 +339,7 @@ def film_files(folder: Path, version: FilmVersion) -> list[Path]:
             files.append(subtitles)
     if is_own_vtt(film.with_suffix(VTT)):
         files.append(film.with_suffix(VTT))
+    files += masters_of_film(folder, read_manifest(folder), version.file)
     return files
 
 

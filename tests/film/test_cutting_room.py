@@ -18,12 +18,14 @@ from storymem.files.codecs import CODECS, find_codec
 from storymem.files.video import read_frames, read_info, write_video
 from storymem.film import cutting_room
 from storymem.film.folder import claim_folder
+from storymem.film.head import FilmHead
 from storymem.film.manifest import read_manifest
 from storymem.film.masters import read_masters
 from storymem.film.output import StoryExport, VideoOptions
 from storymem.film.timeline import nominal_rate, read_timeline, split_fade
 from storymem.film.timeline_files import export_timeline, timeline_text, to_otio
 from storymem.loop.begin import begin_shot, load_result
+from storymem.loop.opening_clip import OpeningClip
 from storymem.loop.plan import Loop, LoopSettings
 from storymem.loop.shot_store import ShotStore
 from storymem.loop.shots import finish_shot, list_steps
@@ -42,14 +44,24 @@ def tale(cuts=CUTS, seed=1):
     return load_story({"story_name": "Tale", "story_overview": "she walks", "scenes": [scene]})
 
 
-def make(output, options, *, story=None, frames=9, continuity="last_five_frames", size=(64, 80)):
+def make(
+    output,
+    options,
+    *,
+    story=None,
+    frames=9,
+    continuity="last_five_frames",
+    size=(64, 80),
+    opening=None,
+):
     """A story as the nodes make it; its folder and film."""
     story = story or tale()
     settings = LoopSettings(continuity=continuity)
     loop = Loop(story, settings, MemoryBank(), "body", ShotStore(output / ".storymem"))
     folder = claim_folder(output, "p", story)
     steps, before = list_steps(loop, read_manifest(folder)), None
-    shown = StoryExport(folder, story, loop.settings, options)
+    head = FilmHead(opening, loop.store.root) if opening else None
+    shown = StoryExport(folder, story, loop.settings, options, head=head)
     for step in steps:
         if step.record is None:
             begun = begin_shot(loop, step, before)
@@ -195,6 +207,15 @@ def test_a_shot_that_left_the_script_takes_its_master_along(tmp_path):
     folder, _ = make(tmp_path, VideoOptions(codec="prores"), story=tale(CUTS[:3]))
     names = [p.name for p in (folder / "masters").glob("shot_*")]
     assert sorted(names) == ["shot_01_01.mov", "shot_01_02.mov", "shot_01_03.mov"]
+
+
+def test_a_film_that_is_removed_takes_its_master_along(tmp_path):
+    folder, first = make(tmp_path, VideoOptions(codec="prores"))
+    _, second = make(tmp_path, VideoOptions(codec="prores", fade_frames=2))
+    assert first.name != second.name
+    assert program.main(["films", str(folder), "--clean", "--keep", "1", "--yes"]) == 0
+    names = [p.name for p in (folder / "masters").glob("Tale_*")]
+    assert names == [f"{second.stem}.mov"]
 
 
 def test_story_json_from_elsewhere_names_no_file_outside_of_the_masters():
@@ -400,6 +421,20 @@ def test_a_film_is_exported_by_command_line_later(tmp_path, capsys, caplog):
     assert "SMPTE timecode" in caplog.text
     assert program.main(["export", str(tmp_path / "nothing")]) == 2
     assert "story.json" in caplog.text
+
+
+def test_a_clip_at_the_films_head_is_the_first_one(tmp_path):
+    frames = torch.stack([torch.full((64, 80, 3), 40 + 10 * i) for i in range(5)]).byte()
+    options = VideoOptions(fade_frames=3, codec="prores", timeline="fcpxml")
+    folder, film = make(tmp_path, options, opening=OpeningClip(frames, is_in_film=True))
+    timeline = read_timeline(folder)
+    assert [clip.path for clip in timeline.clips][:2] == [
+        "masters/opening.mov", "masters/shot_01_01.mov"
+    ]  # fmt: skip
+    assert timeline.duration == read_info(film).frames
+    assert broken_rules(film.with_suffix(".fcpxml").read_text()) == []
+    master = read_info(folder / "masters" / f"{film.stem}.mov")
+    assert master.frames == timeline.duration
 
 
 def test_a_timeline_without_a_store_still_has_its_times(tmp_path):
