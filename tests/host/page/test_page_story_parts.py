@@ -9,7 +9,6 @@ import pytest
 from helpers.browser import find_chromium
 from helpers.loop_graphs import story
 from helpers.lora_graphs import write_style
-from helpers.not_empty import not_empty
 from helpers.story_page import look
 
 pytestmark = [
@@ -141,8 +140,8 @@ def test_nothing_is_split_off_where_nothing_stands(page):
 
 def test_loras_of_a_shot_are_typed_or_chosen(page):
     folder = page.server.base / "models" / "loras"
-    for name in ("ink", "rain_high_noise", "rain_low_noise"):
-        write_style(folder / f"{name}.safetensors")
+    names = ("ink", "rain_high_noise", "rain_low_noise")
+    paths = [write_style(folder / f"{name}.safetensors") for name in names]
     try:
         scene = {"loras": [["ink:0.5"], None], "cut": [True, True]}
         page.load(json.dumps({"scenes": [{"video_prompts": ["She walks.", "It rains."], **scene}]}))
@@ -164,5 +163,5 @@ def test_loras_of_a_shot_are_typed_or_chosen(page):
         (scene,) = page.script()["scenes"]
         assert scene["loras"] == [[{"name": "ink", "strength": 0.5}], [rain]]
     finally:
-        for path in not_empty(folder.glob("*.safetensors")):
+        for path in paths:
             path.unlink()
