@@ -234,6 +234,19 @@ def test_what_is_kept_is_as_large_as_is_said_and_goes_with_its_shape(
     assert asked[3][0] == 2 * asked[0][0]
 
 
+def test_without_a_place_every_step_is_exact(module, refresh, monkeypatch, caplog):
+    monkeypatch.setattr(module, "place_for", lambda *_: module.Place.NOWHERE)
+    cached, model, x = module.CachedMemory(MEMORY, refresh(True)), Model(), latent()
+    with caplog.at_level("INFO"):
+        for sigma in SIGMAS:
+            given = options_at(sigma)
+            assert evaluate(cached, model, x, given)[0]
+            assert model.seen[-1][1] is given
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first == "StoryMem: the memory's keys and values (0.0 GiB) are kept nowhere"
+    assert "neither the card nor the host's memory has room" in second
+
+
 def test_another_schedule_is_another_run(module, refresh):
     cached, model, x = module.CachedMemory(MEMORY, refresh(True, (0, 2, 9))), Model(), latent()
     ran = [evaluate(cached, model, x, options_at(sigma))[0] for sigma in (0.9, 0.6, 0.3)]

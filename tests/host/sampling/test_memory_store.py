@@ -170,6 +170,7 @@ def test_fp8_keeps_each_token_as_exactly_as_its_size_allows(store, dtype):
     kept = store.KeptMemory(1, store.Place.FP8, CPU)
     kept.keep(0, keys, keys)
     assert [values.element_size() for values, _ in kept._pairs[0]] == [1, 1]
+    assert [scale.numel() for _, scale in kept._pairs[0]] == [4, 4]  # one a token
     for found in kept.take(0, keys):
         assert found.dtype == dtype
         assert torch.equal(found[..., 0], keys[..., 0])
