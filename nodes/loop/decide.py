@@ -8,6 +8,7 @@ from pathlib import Path
 import folder_paths
 import torch
 
+from ...storymem.files.codecs import CODECS, H264
 from ...storymem.files.video import FRAME_RATE
 from ...storymem.film.earlier_films import FoundFilm, find_film
 from ...storymem.film.folder import story_folder
@@ -96,7 +97,9 @@ def decide(flow: Flow, body: str, lora_place: str = "", *, writes: bool = True) 
 
 def disk_needed(graph: LoopGraph, steps: list[Step]) -> int:
     """Bytes that the shots to be made will take, generously."""
-    sizes = (graph.largest("width"), graph.largest("height"), graph.largest("length"))
+    found = (graph.largest("width"), graph.largest("height"), graph.largest("length"))
+    sizes = (size or usual for size, usual in zip(found, USUAL_SIZE, strict=True))
+    codec = graph.node(graph.close_id)["inputs"].get("codec", H264)
     return estimate_bytes(
-        steps, *(size or usual for size, usual in zip(sizes, USUAL_SIZE, strict=True))
+        steps, *sizes, codec if isinstance(codec, str) and codec in CODECS else H264
     )

@@ -212,7 +212,8 @@ class StoryRun:
             self._judges()
         check_out(out, "the story")
         undecided = sum(step.is_undecided for step in steps)
-        needed = estimate_bytes(steps, made.width, made.height, made.length)
+        size = (made.width, made.height, made.length)
+        needed = estimate_bytes(steps, *size, self.heard.codec)
         disk = check_disk(self.loop.store, needed, undecided=undecided)
         logger.info(
             "%s: %s%s%s",

@@ -382,6 +382,7 @@ def test_the_disk_is_estimated_and_checked(loop):
     needed = estimate_bytes(steps, 832, 480, 81)
     assert 20e6 < needed < 200e6  # four shots: a few MB of video and eleven pictures each
     assert estimate_bytes(steps[:1], 832, 480, 81) == pytest.approx(needed / 4, rel=0.01)
+    assert estimate_bytes(steps, 832, 480, 81, "ffv1") > 8 * needed
     assert "MB needed" in check_disk(loop.store, needed, free=needed + SPARE_BYTES)
     with pytest.raises(ValueError, match="too full for this story: about"):
         check_disk(loop.store, needed, free=needed + SPARE_BYTES - 1)
