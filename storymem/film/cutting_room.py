@@ -9,6 +9,7 @@ from pathlib import Path
 from ..files.codecs import H264, find_codec
 from ..files.disk import explain_write_errors
 from ..files.video import as_rate
+from .film_track import put_track
 from .masters import FOLDER, OPENING, MasterOf, Masters
 from .openings import keep_opening
 from .timeline_files import check_timeline, export_timeline
@@ -60,6 +61,12 @@ def put_for_editors(
         writer = Masters(folder, export.story, options.codec, options.fps, options.crf, metadata)
         with explain_write_errors("the masters", folder / FOLDER):
             for note in writer.put(shots, fades, film):
+                export.shot_files.tell(note, note)
+    frames = sum(clip.frames for clip in clips) - sum(fades)
+    track = export.sound and export.sound.laid(frames, options.fps)
+    if track and (options.master or options.timeline != "none"):
+        with explain_write_errors("the film's track", folder / FOLDER):
+            if note := put_track(folder, film.name, track):
                 export.shot_files.tell(note, note)
     if options.timeline != "none":
         with explain_write_errors("the timeline", folder):

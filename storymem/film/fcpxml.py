@@ -68,8 +68,8 @@ def fcpxml_text(timeline: Timeline) -> str:
         if track:
             made = _connect(element, track, clip, "Sound of the film", 0, timeline.duration, "-2",
                             timeline)  # fmt: skip
-            if any(other.has_audio for other in timeline.clips):
-                made.set("enabled", "0")  # it is both, mixed
+            if timeline.is_mixed:
+                made.set("enabled", "0")
         ElementTree.SubElement(
             element, "marker", start=_seconds(clip.first, timeline),
             duration=_seconds(1, timeline), value=clip.label, note=_clean(clip.info["prompt"]),

@@ -81,11 +81,15 @@ class FilmSound:
             sound = sounds[i]
             return None if sound is None else sound.read(fps).gained(self.shot_gain)
 
-        length, track = samples_of_frames(sum(counts) - sum(fades), fps), self.track
-        if track is not None:
-            how = {"gain": self.gain, "fade_in": self.fade_in, "fade_out": self.fade_out}
-            track = lay_track(track, length, **how)
+        track = self.laid(sum(counts) - sum(fades), fps)
         return Meter(mix_under(join_sounds(counts, fades, sound_of, fps=fps), track))
+
+    def laid(self, frames: int, fps: float) -> Sound | None:
+        """The track as it is heard under a film of so many frames; ``None`` where there is none."""
+        if self.track is None:
+            return None
+        how = {"gain": self.gain, "fade_in": self.fade_in, "fade_out": self.fade_out}
+        return lay_track(self.track, samples_of_frames(frames, fps), **how)
 
     def write_shot(self, step: Step, target: Path, fps: float) -> bool:
         """Write the film of a finished shot with its sound; ``False`` when it has none."""

@@ -150,7 +150,7 @@ class Masters:
             with changing(self.folder):
                 table = read_masters(read_manifest(self.folder))
                 if os.path.lexists(path) and not _is_ours(self.place, name, table.get(name)):
-                    aside = _put_aside(path)
+                    aside = put_aside(path)
                     notes.append(f"{FOLDER}/{name} was changed: it is kept as '{aside}'")
                 # First in the table: after a crash in between, what lies there counts as changed.
                 self._keep({**table, name: wanted})
@@ -196,13 +196,13 @@ def find_master(folder: Path, manifest: Mapping, stem: str, sha256: str) -> Shot
     for codec in reversed(CODECS.values()):
         name = f"{stem}{codec.suffix}"
         known, path = table.get(name), folder / FOLDER / name
-        if known and known.codec == codec.name and known.of == sha256 and _is_file(path):
+        if known and known.codec == codec.name and known.of == sha256 and is_plain_file(path):
             return ShotMaster(path, known.head)
     return None
 
 
 def masters_of_film(folder: Path, manifest: Mapping, film: str) -> list[Path]:
-    """The masters of a film, as they were written.
+    """The masters of a film, as they were written, and its track.
 
     Args:
         film: name of the story video.
@@ -210,16 +210,28 @@ def masters_of_film(folder: Path, manifest: Mapping, film: str) -> list[Path]:
     names = [f"{Path(film).stem}{suffix}" for suffix in SUFFIXES]
     table = read_masters(manifest)
     place = folder / FOLDER
-    return [place / name for name in names if name in table and _is_ours(place, name, table[name])]
+    found = [place / n for n in names if n in table and _is_ours(place, n, table[n])]
+    track = place / track_name(film)
+    return [*found, track] if is_plain_file(track) else found
 
 
-def _is_file(path: Path) -> bool:
+def track_name(film: str) -> str:
+    """Name of the file with the track under a film.
+
+    Args:
+        film: name of the story video.
+    """
+    return f"{Path(film).stem} track.wav"
+
+
+def is_plain_file(path: Path) -> bool:
+    """Whether a file of the folder is there, and neither it nor the folder is a link."""
     return path.is_file() and not path.is_symlink() and not path.parent.is_symlink()
 
 
 def _is_ours(place: Path, name: str, known: Mastered | None) -> bool:
     path = place / name
-    return known is not None and _is_file(path) and checksum(path) == known.sha256
+    return known is not None and is_plain_file(path) and checksum(path) == known.sha256
 
 
 def _is_name(name: object) -> bool:
@@ -241,7 +253,7 @@ def _checked(entry: Mapping) -> Mastered | None:
     return Mastered(entry["source"], entry["sha256"], entry["codec"], of, head)
 
 
-def _put_aside(path: Path) -> str:
+def put_aside(path: Path) -> str:
     """Give a file a name of its own, which is returned."""
     for number in range(1, MOST_ASIDE):
         aside = path.with_name(f"{path.stem} changed {number}{path.suffix}")

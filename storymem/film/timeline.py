@@ -23,6 +23,7 @@ from ..loop.take_names import take_name
 from ..script.reader import load_story
 from ..script.story import Shot, Story
 from .edited_shots import Edit
+from .film_track import find_track
 from .finished_story import read_script
 from .folder import STORES
 from .manifest import MANIFEST, find_script, read_manifest
@@ -84,6 +85,11 @@ class Timeline:
     film: str = ""  # name of the story video
     track: str = ""  # a sound file under the whole film, relative; empty for none
     info: Mapping = field(default_factory=dict)
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether ``track`` has the sounds of the shots as well, which have tracks of their own."""
+        return self.track == self.film and any(clip.has_audio for clip in self.clips)
 
     @property
     def duration(self) -> int:
@@ -260,8 +266,11 @@ def _has_audio(path: Path) -> bool:
 
 
 def _track(folder: Path, version: FilmVersion) -> str:
-    """The film's own track: the sound of the story video, where it has any."""
+    """The film's own track; where no file has it, the sound of the story video, which is all that
+    is heard."""
     path = folder / version.file
+    if is_plain_name(version.file) and (own := find_track(folder, version.file)):
+        return own
     is_there = is_plain_name(version.file) and path.is_file()
     return version.file if is_there and _has_audio(path) else ""
 

@@ -161,5 +161,5 @@ def _film_track(timeline: Timeline, rate: float):
     span = _span(0, timeline.duration, rate)
     reference = otio.schema.ExternalReference(quote(timeline.track), span)
     track.append(otio.schema.Clip("Sound of the film", reference, span))
-    track.enabled = not any(clip.has_audio for clip in timeline.clips)  # it is both, mixed
+    track.enabled = not timeline.is_mixed
     return track

@@ -17,6 +17,7 @@ from storymem import __main__ as program
 from storymem.files.codecs import CODECS, find_codec
 from storymem.files.video import read_frames, read_info, write_video
 from storymem.film import cutting_room
+from storymem.film.film_sound import FilmSound
 from storymem.film.folder import claim_folder
 from storymem.film.head import FilmHead
 from storymem.film.manifest import read_manifest
@@ -32,6 +33,8 @@ from storymem.loop.shots import finish_shot, list_steps
 from storymem.memory.bank import MemoryBank
 from storymem.memory.frame import MemoryFrame
 from storymem.script.reader import load_story
+from storymem.sound.files import read_sound, write_sound
+from storymem.sound.sound import FILM_RATE, Sound
 
 otio = pytest.importorskip("opentimelineio")
 
@@ -53,6 +56,7 @@ def make(
     continuity="last_five_frames",
     size=(64, 80),
     opening=None,
+    sound=None,
 ):
     """A story as the nodes make it; its folder and film."""
     story = story or tale()
@@ -61,7 +65,7 @@ def make(
     folder = claim_folder(output, "p", story)
     steps, before = list_steps(loop, read_manifest(folder)), None
     head = FilmHead(opening, loop.store.root) if opening else None
-    shown = StoryExport(folder, story, loop.settings, options, head=head)
+    shown = StoryExport(folder, story, loop.settings, options, head=head, sound=sound)
     for step in steps:
         if step.record is None:
             begun = begin_shot(loop, step, before)
@@ -346,6 +350,38 @@ def test_sound_comes_as_tracks(tmp_path):
     assert [t.enabled for t in to_otio(replace(timeline, track=film.name)).audio_tracks()] == [
         True, False,
     ]  # fmt: skip
+
+
+def test_the_track_under_a_film_is_a_file_of_its_own(tmp_path):
+    """Music alone, as it is heard: a timeline's editor lays other voices over it."""
+    music = Sound(np.linspace(-0.9, 0.9, 2 * 96_000, dtype=np.float32).reshape(2, -1), FILM_RATE)
+    options = VideoOptions(timeline="otio")
+    folder, film = make(tmp_path, options, sound=FilmSound(music, gain=-6.0, fade_out=0.5))
+    name = f"masters/{film.stem} track.wav"
+    frames = read_info(film).frames
+    laid = FilmSound(music, gain=-6.0, fade_out=0.5).laid(frames, 16)
+    assert read_sound(folder / name).digest == laid.digest
+    assert laid.length == frames * 3000
+    timeline = read_timeline(folder)
+    assert (timeline.track, timeline.is_mixed) == (name, False)
+    heard = replace(timeline, clips=tuple(replace(c, has_audio=True) for c in timeline.clips))
+    assert not heard.is_mixed
+    assert replace(heard, track=film.name).is_mixed
+    *_, track = to_otio(heard).audio_tracks()
+    (clip,) = track
+    assert (track.enabled, clip.media_reference.target_url) == (True, name.replace(" ", "%20"))
+    assert clip.duration().value == frames
+    assert broken_rules(timeline_text(heard, "fcpxml")) == []
+    written = (folder / name).stat().st_mtime_ns
+    make(tmp_path, options, sound=FilmSound(music, gain=-6.0, fade_out=0.5))
+    assert (folder / name).stat().st_mtime_ns == written
+    write_sound(folder / name, music)  # an artist's change is kept
+    make(tmp_path, options, sound=FilmSound(music, gain=-6.0, fade_out=0.5))
+    assert read_sound(folder / name).digest == laid.digest
+    assert read_sound(folder / f"masters/{film.stem} track changed 1.wav").digest == music.digest
+    _, louder = make(tmp_path, options, sound=FilmSound(music))
+    assert read_timeline(folder).track == f"masters/{louder.stem} track.wav"
+    assert louder.stem != film.stem
 
 
 @pytest.mark.parametrize("fps", [16, 24, 23.976, 32])
