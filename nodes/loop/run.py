@@ -113,6 +113,8 @@ class LoopRun:
         ways = [asdict(self.options), asdict(self.loop.settings), self.loop.body, self.script_mark]
         if self.sound:
             ways.append(self.sound.describe([self.sound.of(step) for step in self.steps]))
+        if head := head_of(self.loop):
+            ways.append(["head", head.clip.digest])
         return digest_of([str(self.folder), shots, *ways])
 
     @property
