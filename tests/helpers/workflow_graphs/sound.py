@@ -116,7 +116,7 @@ def add_sound(graph: Builder, start: dict) -> dict:
         delimiter=" ",
     )
     of_shot = sounding(column, (words, "STRING"), empty, SECONDS_OF_A_SHOT)
-    graph.group("8  Sound of each shot (runs once per finished shot)", column.nodes, "#6b8e23")
+    graph.group("8  Sound of one shot (once per shot)", column.nodes, "#6b8e23")
     return {
         "shot_audio": (of_shot, "AUDIO"),
         "audio": (music, "AUDIO"),
