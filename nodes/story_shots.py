@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..storymem.film.finished_shots import describe_shots, finishing_story, read_part, shot_at
 from ..storymem.film.timeline import read_timeline
+from ..storymem.sound.files import read_sound
 from .host.folders import find_story, shortens_host_paths
 from .types import Story
 
@@ -90,6 +92,11 @@ class StoryShots(io.ComfyNode):
                 io.String.Output(
                     display_name="folder", tooltip="The folder, for another Story Shots."
                 ),
+                io.Audio.Output(
+                    display_name="audio",
+                    tooltip="The whole sound of the shot, for Shot Loop Close's shot_audio; "
+                    "nothing for a silent one.",
+                ),
             ],
         )
 
@@ -108,13 +115,17 @@ class StoryShots(io.ComfyNode):
         place = find_story(folder)
         timeline = read_timeline(place, with_memory=False)
         story = finishing_story(place)
-        frames, name = ExecutionBlocker(None), ""
+        frames, name, audio = ExecutionBlocker(None), "", ExecutionBlocker(None)
         if index:
             clip = shot_at(timeline, index)
             name = f"shot_{clip.label}"
             frames = read_part(place, clip, first_frame, frame_count, overlap=overlap)
+            if clip.has_audio:
+                sound = read_sound(place / (clip.audio_path or clip.path))
+                waveform = torch.from_numpy(sound.samples.copy())[None]
+                audio = {"waveform": waveform, "sample_rate": sound.rate}
         count = len(timeline.clips)
-        return io.NodeOutput(frames, float(timeline.rate), name, count, story, folder)
+        return io.NodeOutput(frames, float(timeline.rate), name, count, story, folder, audio)
 
 
 NODES = [StoryShots]

@@ -67,6 +67,7 @@ def finish_graph(info: dict) -> dict:
         flow=(start, "flow"),
         frames=(scale, "IMAGE"),
         bank=(start, "bank"),
+        shot_audio=(shot, "audio"),
         fps=(whole, "fps"),
         timeline="otio",
     )

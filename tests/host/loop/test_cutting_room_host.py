@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 
+import av
 import numpy as np
 import pytest
 
@@ -56,8 +57,6 @@ def test_masters_of_new_shots_hold_the_frames_that_repeat(made):
     [({"timeline": "edl"}, "SMPTE timecode, which knows no 16"), ({"codec": "h265"}, "libx265")],
 )
 def test_what_cannot_be_written_is_told_before_the_first_shot(host, log, monkeypatch, closed, told):
-    import av
-
     known = av.Codec
 
     def without(name, mode):
@@ -116,6 +115,31 @@ def test_parts_give_what_the_whole_shot_gives(host, made, codec, suffix):
     most = 0 if codec == "h264" else 1  # between the parts and a master are half floats
     assert all(abs(a - b).max() <= most for a, b in zip(pixels(), whole, strict=True))
     assert list((host.base / "temp").glob("storymem_parts_*")) == []
+
+
+def test_the_sound_of_a_shot_goes_along(host, made, log):
+    path = made / "shot_01_03.mp4"
+    frames = [np.frombuffer(f, np.uint8).reshape(48, 64, 3) for f in decoded(path)]
+    with av.open(str(path), "w", format="mp4") as container:  # as an editing program gives it back
+        video = container.add_stream("libx264", rate=16)
+        video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
+        sound = container.add_stream("aac", rate=48000, layout="stereo")
+        for pixels in frames:
+            container.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(video.encode(None))
+        noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 39000)).astype(np.float32)
+        samples = av.AudioFrame.from_ndarray(noise, "fltp", "stereo")
+        samples.rate = 48000
+        container.mux(sound.encode(samples))
+        container.mux(sound.encode(None))
+    host.run(loop_graph(story(3, cuts=CUTS), log, closed=PRORES))
+    host.run(finishing("loop/Tale", at_once=4, shot_audio=["shots", 6]))
+    done = folder_of(host, name="Tale finished")
+    heard = []
+    for n in (1, 2, 3):
+        with av.open(str(done / f"shot_01_0{n}.mp4")) as container:
+            heard.append(len(container.streams.audio))
+    assert heard == [0, 0, 1]
 
 
 def test_another_take_is_finished_again_and_no_other(host, made, log):
