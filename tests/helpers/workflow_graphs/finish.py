@@ -19,7 +19,7 @@ model.
 
 - Only shots that have another take or another edit than last time are worked on again.
 - *frame_count* 16: each shot goes through in parts of 16 frames, so that a shot upscaled four \
-times takes 1 GB of memory and not 6. 0 is whole shots.
+times takes 3 GB of memory and not 6. 0 is whole shots.
 - Interpolation that doubles the frames: take the wire off *fps* of *Shot Loop Close* and give it \
 twice the number.
 - *codec* prores or h265 (*Shot Loop Close*): masters of 10 bits in the folder `masters`, which \
