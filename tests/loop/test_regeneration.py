@@ -197,6 +197,30 @@ def with_loras(loop, story, place="between loader and sampler", **files):
     return replace(loop, story=story, loras=LoraFiles(place, marks))
 
 
+def test_what_is_heard_and_read(loop):
+    said = {
+        "audio": only(2, "wind.wav"),
+        "dialogue": only(3, "Mara: Go."),
+        "subtitle": only(4, "x"),
+    }
+    assert made_after(loop, replace(loop, story=tale(**said))) == []
+    assert made_after(replace(loop, story=tale(**said)), loop) == []
+
+
+def test_a_length_of_audio(loop):
+    def lasting(frames: int, name: str = "wind.wav"):
+        story = tale(length=only(5, "audio"), audio=only(5, name))
+        return replace(loop, story=story, sound_frames={4: frames})
+
+    before = lasting(20)
+    (plan,) = [step.plan for step in list_steps(before, {"shots": {}}) if step.plan.shot.index == 4]
+    assert plan.shot.length == 21, "the next 4n+1 that holds them, and one of the shot before"
+    assert made_after(before, lasting(18)) == []
+    assert made_after(before, lasting(20, "rain.wav")) == []
+    assert made_after(before, lasting(30)) == [5, 6]
+    assert made_after(before, replace(loop, story=tale(length=only(5, 21)))) == []
+
+
 def test_loras(loop):
     before = with_loras(loop, tale())
     assert made_after(before, with_loras(loop, tale(loras=only(6, ["ink:0.5"])))) == [6]

@@ -67,6 +67,7 @@ def test_the_script_from_a_file(host, log):
         {"transition": "cross_fade", "fade_frames": 3},
         {"subtitles": False},
         {"prompt_subtitles": True},
+        {"codec": "ffv1", "timeline": "otio", "audio_gain": -6.0, "shot_audio_gain": 3.0},
     ],
 )
 def test_everything_on_shot_loop_close(host, log, closed):
