@@ -200,8 +200,9 @@ def _check_promote(value, where: str) -> tuple[Promoted, ...]:
 
 
 def _check_loras(value, where: str) -> tuple[ShotLora, ...]:
+    """What a shot has: of strength 0 is what no longer comes to it."""
     try:
-        return read_loras(value)
+        return tuple(entry for entry in read_loras(value) if entry.has_effect)
     except LoraError as error:
         raise ScriptError(f"{where} {error}") from None
 

@@ -144,6 +144,14 @@ def test_plain_text_has_loras_as_a_tag():
     assert "[loras: film_noir:0.8, rain:0.5]\n" in text
 
 
+@pytest.mark.parametrize("script", [
+    "[loras: gone:0]\none",
+    {"scenes": [{"video_prompts": ["one"], "cut": [True], "loras": "gone:0"}]},
+])  # fmt: skip
+def test_a_shot_that_has_only_what_is_taken_away_is_one_without_loras(script):
+    assert load_story(script).shots[0].loras == ()
+
+
 def test_a_name_that_no_line_can_hold_is_written_exactly():
     odd = (ShotLora("a, b]", 0.5, 0.5),)
     assert written(odd) == ""
