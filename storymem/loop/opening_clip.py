@@ -6,11 +6,13 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 
 from ..files.images import to_uint8
 from ..files.messages import counted
 from ..memory.picture import Picture
+from .shot_store import TAIL_FRAMES
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,12 @@ class OpeningClip:
         """
         if not len(images):
             raise ValueError("opening_frames holds no frame; connect a clip, or nothing")
-        return cls(to_uint8(images, "opening_frames"), **settings)
+        if not any(settings.values()):  # no more than its last frames is used
+            images = images[-TAIL_FRAMES:]
+        frames = torch.empty((*images.shape[:3], 3), dtype=torch.uint8)
+        for frame, image in zip(frames, images, strict=True):  # long clips are large as floats
+            frame.copy_(to_uint8(image, "opening_frames"))
+        return cls(frames, **settings)
 
     @property
     def is_whole_needed(self) -> bool:
@@ -42,7 +49,10 @@ class OpeningClip:
     def digest(self) -> str:
         """SHA-256 of all frames and their size."""
         size = "x".join(map(str, self.frames.shape))
-        return hashlib.sha256(f"{size}:".encode() + self.frames.numpy().tobytes()).hexdigest()
+        digest = hashlib.sha256(f"{size}:".encode())
+        for frame in self.frames:
+            digest.update(np.ascontiguousarray(frame.numpy()))
+        return digest.hexdigest()
 
     def last(self, count: int) -> torch.Tensor:
         """The frames that a shot continues from, ``uint8 [count, H, W, 3]``.

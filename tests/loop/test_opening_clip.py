@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -187,6 +188,19 @@ def test_a_clip_of_nothing_is_refused():
     made = OpeningClip.of_images(torch.full((2, 8, 8, 3), 0.5), is_in_film=True)
     assert made.frames.dtype == torch.uint8
     assert (made.is_in_film, made.is_remembered) == (True, False)
+
+
+def test_of_a_long_clip_only_what_is_used_is_kept():
+    images = torch.stack([noise_image(i) for i in range(9)]).float() / 255
+    images[0] = float("nan")  # nobody looks at it
+    assert len(OpeningClip.of_images(images).frames) == 5
+    images[0] = 0.5
+    whole = OpeningClip.of_images(images, is_remembered=True)
+    assert torch.equal(OpeningClip.of_images(images).frames, whole.frames[-5:])
+    pixels = whole.frames.numpy()
+    assert whole.frames.shape == images.shape
+    text = "x".join(map(str, pixels.shape)).encode() + b":" + pixels.tobytes()
+    assert whole.digest == hashlib.sha256(text).hexdigest()  # that of choices on disk
 
 
 # --- its keyframes --------------------------------------------------------------------------------
