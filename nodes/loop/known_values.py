@@ -14,6 +14,7 @@ from comfy_execution.graph_utils import ExecutionBlocker, is_link
 
 import nodes
 
+from ...storymem.files.video import read_info
 from ...storymem.sampling.start_images import as_batch, from_folder
 from ...storymem.script.story import Story
 from ..host import executor as host_cache
@@ -40,6 +41,8 @@ OF_HOST = ("nodes", "comfy_extras")
 RELEVANT = "relevant"
 VIDEO_FRAMES = "GetVideoComponents"  # of the host: decodes a whole video
 LARGEST_VIDEO = 16 * 2**20  # bytes of a file that is decoded for a look ahead
+BYTES_OF_A_PIXEL = 3 * 4  # three floats
+LARGEST_FRAMES = 2**30  # bytes of its frames: 14 seconds at 832x480
 START_IMAGES = "StoryMemLoadStartImages"
 
 
@@ -138,8 +141,7 @@ class KnownValues:
             return await self._held(node_id)
         except NotKnownError:
             inputs = await self.inputs(node_id)
-            source = inputs["video"].get_stream_source()
-            if not isinstance(source, str) or os.path.getsize(source) > LARGEST_VIDEO:
+            if not _is_short(inputs["video"].get_stream_source()):
                 raise
         return await _run(VIDEO_FRAMES, inputs)
 
@@ -202,6 +204,17 @@ OWN = {
     "StoryMemSaveMemoryBank": KnownValues._saved_bank,
     "StoryMemRehearsal": KnownValues._rehearsal,
 }
+
+
+def _is_short(source: object) -> bool:
+    """Whether the frames of a video are few enough to be decoded for a look ahead."""
+    if not isinstance(source, str) or os.path.getsize(source) > LARGEST_VIDEO:
+        return False
+    try:
+        info = read_info(source)
+    except ValueError:
+        return False
+    return info.frames * info.width * info.height * BYTES_OF_A_PIXEL <= LARGEST_FRAMES
 
 
 def _is_of_host(kind: str) -> bool:

@@ -75,7 +75,8 @@ def test_the_first_shot_continues_from_the_clip(host, log, check):
     assert "the clip that the story begins from changed" in other.shot(1)["reasons"]
 
 
-def test_a_video_file_is_known_before_the_run(host, log, check):
+@pytest.mark.parametrize("limit", ["LARGEST_VIDEO", "LARGEST_FRAMES"])  # small files may be long
+def test_a_video_file_is_known_before_the_run(host, log, check, monkeypatch, limit):
     write_video(
         host.base / "input" / "clip.mp4", (np.full((48, 64, 3), 20 * i, np.uint8) for i in range(9))
     )
@@ -88,9 +89,8 @@ def test_a_video_file_is_known_before_the_run(host, log, check):
     known = host.pack("nodes.loop.known_values")
     forget_all(host)
     assert ask_plan(host, graph)["summary"] == "nothing to make, 2 shots finished"
-    largest, known.LARGEST_VIDEO = known.LARGEST_VIDEO, 10
+    monkeypatch.setattr(known, limit, 10)
     asked = ask_plan(host, graph)
-    known.LARGEST_VIDEO = largest
     assert [(one["node"], one["input"]) for one in asked["unknown"]] == [("clip", "opening_frames")]
     assert {shot["state"] for shot in asked["shots"]} == {"unknown"}
 
