@@ -273,7 +273,8 @@ def test_every_reason_of_the_server_is_understood(page, host):
         )),
         f"{changed.changed(f'seed of {node}', 7, 8)}"
         " (its control after generate is 'randomize', not 'fixed')",
-        "its reference images or its start image changed",
+        "its reference images or its start image changed", "its end image changed",
+        "the clip that the story begins from changed",
         "its LoRAs are applied at another place of the loop", "a file of its LoRAs changed",
         "parentheses in its text are read as text now",
         "parentheses in its text are read as weights now",
