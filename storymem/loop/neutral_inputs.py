@@ -19,7 +19,6 @@ NEUTRAL: dict[str, dict[str, object]] = {
         "opening_in_film": False,
     },
     "StoryMemEvaluateStory": {"aesthetic_every": 1, "partial": False},
-    "StoryMemFinishShot": {"codec": "h264"},
     "StoryMemJoinStory": {
         "fps": 16.0,
         "prompt_subtitles": False,
@@ -110,7 +109,7 @@ OF_SOUND = frozenset(
 )
 NEVER_COUNT: dict[str, frozenset[str]] = {
     "StoryMemStoryShots": frozenset({"frame_count"}),
-    "StoryMemFinishShot": frozenset({"shot_audio"}),
+    "StoryMemFinishShot": frozenset({"shot_audio", "codec"}),
     "StoryMemJoinStory": OF_SOUND - {"shot_audio"},
     "StoryMemShotLoopClose": OF_SOUND,
     "StoryMemEvaluateStory": frozenset({"download"}),

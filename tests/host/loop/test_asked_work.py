@@ -29,7 +29,11 @@ def asked(host):
 
 
 def test_every_shipped_loop_says_its_size_and_steps(prompts, asked):
-    loops = {name: json.loads(text) for name, text in prompts.items() if CLOSE in text}
+    loops = {
+        name: json.loads(text)
+        for name, text in prompts.items()
+        if CLOSE in text and SAMPLER in text
+    }
     assert len(loops) >= 5
     for name, prompt in loops.items():
         work, sees_memory = asked(prompt)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-import keyword
 import shutil
 import sys
 
@@ -107,10 +106,10 @@ def test_a_node_that_was_saved_without_its_optional_inputs_is_the_same_body(host
 def test_a_node_computes_the_same_without_an_input_as_at_its_neutral_value(host, kind):
     node = pack_nodes(sys.modules[host._pack])[kind]
     parameters = inspect.signature(node.execute).parameters
-    named = {name for name in NEUTRAL[kind] if not keyword.iskeyword(name)}
+    named = NEUTRAL[kind].keys() & parameters.keys()
     without = {name: parameters[name].default for name in named}
     assert without == {name: NEUTRAL[kind][name] for name in named}
-    assert NEUTRAL[kind].keys() - named <= {"pass"}
+    assert NEUTRAL[kind].keys() - named <= {"pass", "remember_opening", "opening_in_film"}
 
 
 def test_a_loop_without_the_input_pass_makes_the_film(host):
@@ -118,6 +117,16 @@ def test_a_loop_without_the_input_pass_makes_the_film(host):
     draft = host.pack("storymem.loop.passes").DRAFT
     assert chosen_pass({}, draft) is None
     assert chosen_pass({"pass": NEUTRAL["StoryMemShotLoopOpen"]["pass"]}, draft) is None
+
+
+@pytest.mark.parametrize("kind", ["StoryMemShotLoopOpen", "StoryMemBeginStory"])
+def test_a_loop_without_the_inputs_of_a_clip_has_none_to_remember_or_show(host, kind):
+    chosen_clip = host.pack("nodes.loop.opening_inputs").chosen_clip
+    clip = chosen_clip({"opening_frames": torch.zeros(2, 8, 8, 3)})
+    assert (clip.is_remembered, clip.is_in_film) == (
+        NEUTRAL[kind]["remember_opening"], NEUTRAL[kind]["opening_in_film"],
+    )  # fmt: skip
+    assert chosen_clip({name: True for name in ("remember_opening", "opening_in_film")}) is None
 
 
 # --- LoRAs whose scale earlier versions did not know ----------------------------------------------
