@@ -12,7 +12,7 @@ from ...storymem.files.messages import shown
 from ...storymem.files.video import FRAME_RATE
 from ...storymem.loop.audio_length import frames_of_sounds, needs_sounds, seconds_of
 from ...storymem.script.story import LENGTH_OF_AUDIO, Shot, Story
-from ...storymem.sound.files import read_sound_info
+from ...storymem.sound.shot_sound import check_sound_file
 from ..host.folders import find_inside
 from .wires import links_of
 
@@ -59,7 +59,7 @@ def check_sounds(story: Story) -> None:
         checked.add(shot.audio)
         path = find_sound(shot)
         try:
-            read_sound_info(path)
+            check_sound_file(path)
         except ValueError as error:
             raise ValueError(
                 f"{shot} names the sound {shown(shot.audio)}, which cannot be used: {error}"

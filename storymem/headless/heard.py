@@ -13,7 +13,8 @@ from ..film.film_sound import FilmSound
 from ..film.output import VideoOptions
 from ..loop.audio_length import frames_of_sounds, needs_sounds, seconds_of
 from ..script.story import LENGTH_OF_AUDIO, Story
-from ..sound.files import for_film, read_sound, read_sound_info
+from ..sound.files import for_film, read_sound
+from ..sound.shot_sound import check_sound_file
 from ..sound.sound import Sound
 
 SUBTITLES = ("script", "prompts", "none")  # the first writes none where the script says nothing
@@ -59,7 +60,7 @@ def find_sounds(story: Story, folder: Path) -> dict[int, Path]:
                 "there or correct the name"
             )
         try:
-            read_sound_info(path)
+            check_sound_file(path)
         except ValueError as error:
             raise ValueError(
                 f"{shot} names the sound {shown(shot.audio)}, which cannot be used: {error}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -99,38 +100,26 @@ def read_sound(path: str | Path, ending: str = "") -> Sound:
     Raises:
         ValueError: when it is no sound file, holds none, or is longer than four hours.
     """
-    import av
-
-    parts, length, resampler = [], 0, None
-    try:
-        with _open(path, ending) as container:
-            stream = _stream_of(container, path)
-            rate = stream.codec_context.sample_rate
-            most = LONGEST_MINUTES * 60 * rate
-            is_many = stream.codec_context.channels > FILM_CHANNELS
-            layout = "stereo" if is_many else stream.codec_context.layout.name
-            for frame in container.decode(stream):
-                if resampler is None:
-                    start = _start_of(frame, rate)
-                    resampler = av.AudioResampler("fltp", layout, rate)
-                frame.pts = None  # gaps in a file's times are no silence
-                for part in resampler.resample(frame):
-                    parts.append(part.to_ndarray())
-                    length += part.samples
-                if length > most:
-                    raise ValueError(
-                        f"{path} is longer than {LONGEST_MINUTES} minutes, more than a film's "
-                        "sound can be"
-                    )
-            for part in resampler.resample(None) if resampler else ():
-                parts.append(part.to_ndarray())
-    except (av.error.FFmpegError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as a sound: {reason_of(error)}") from error
+    parts = [*_decoded(path, ending)]
+    start, rate = parts.pop()
     if not parts:
         raise ValueError(f"{path} has a sound track without a single sample")
-    samples = np.concatenate(parts, 1).astype(np.float32, copy=False)
-    sound = Sound(np.ascontiguousarray(samples), rate)
+    sound = Sound(np.concatenate(parts, 1), rate)
     return sound.cut(-start, sound.length + start) if start > 0 else sound
+
+
+def check_sound(path: str | Path) -> None:
+    """Decode a file to its end as ``read_sound`` does, and keep nothing of it: what is damaged
+    further on is not seen in a file's head.
+
+    Raises:
+        ValueError: as ``read_sound``.
+    """
+    parts = _decoded(path)
+    if not isinstance(next(parts), np.ndarray):
+        raise ValueError(f"{path} has a sound track without a single sample")
+    for _ in parts:
+        pass
 
 
 def write_sound(path: str | Path, sound: Sound) -> None:
@@ -178,6 +167,7 @@ def resampled(sound: Sound, rate: int = FILM_RATE) -> Sound:
         parts += [part.to_ndarray() for part in resampler.resample(frame)]
     parts += [part.to_ndarray() for part in resampler.resample(None)]
     wanted = round(Fraction(sound.length * rate, sound.rate))
+    parts.append(np.zeros((sound.channels, 0), np.float32))  # of a few samples nothing may come
     return Sound(np.concatenate(parts, 1).astype(np.float32, copy=False), rate).cut(0, wanted)
 
 
@@ -191,6 +181,45 @@ def for_film(sound: Sound) -> Sound:
 
 
 # --- inside ----------------------------------------------------------------------------------
+
+
+def _decoded(path, ending: str = "") -> Iterator[np.ndarray | tuple[int, int]]:
+    """A track's samples ``float32 [channels, samples]`` in parts; at last the samples of silence
+    before them, and how many make a second."""
+    import av
+
+    length, start, resampler = 0, 0, None
+    try:
+        with _open(path, ending) as container:
+            stream = _stream_of(container, path)
+            rate = stream.codec_context.sample_rate
+            most = LONGEST_MINUTES * 60 * rate
+            is_many = stream.codec_context.channels > FILM_CHANNELS
+            layout = "stereo" if is_many else stream.codec_context.layout.name
+            for frame in container.decode(stream):
+                if resampler is None:
+                    start = _start_of(frame, rate)
+                    resampler = av.AudioResampler("fltp", layout, rate)
+                frame.pts = None  # gaps in a file's times are no silence
+                for part in resampler.resample(frame):
+                    yield _finite(part.to_ndarray(), path)
+                    length += part.samples
+                if length > most:
+                    raise ValueError(
+                        f"{path} is longer than {LONGEST_MINUTES} minutes, more than a film's "
+                        "sound can be"
+                    )
+            for part in resampler.resample(None) if resampler else ():
+                yield _finite(part.to_ndarray(), path)
+    except (av.error.FFmpegError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as a sound: {reason_of(error)}") from error
+    yield start, rate
+
+
+def _finite(samples: np.ndarray, path) -> np.ndarray:
+    if not np.isfinite(samples).all():
+        raise ValueError(f"{path} has samples that are no finite numbers")
+    return samples.astype(np.float32, copy=False)
 
 
 def _open(path, ending: str = ""):

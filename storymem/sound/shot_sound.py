@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..files.hashing import checksum
-from .files import for_film, read_sound
+from .files import check_sound, for_film, read_sound
 from .sound import Sound, samples_of_frames
 
 
@@ -39,6 +39,22 @@ def file_sound(path: Path) -> ShotSound:
     """
     status = path.stat()
     return ShotSound(path, _digest(path, status.st_size, status.st_mtime_ns))
+
+
+def check_sound_file(path: Path) -> None:
+    """Tell of a sound file that cannot be read to its end; once for each version of it.
+
+    Raises:
+        OSError: when it is not there.
+        ValueError: when it is no sound that can be read.
+    """
+    status = path.stat()
+    _check(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _check(path: Path, size: int, time: int) -> None:
+    check_sound(path)
 
 
 @lru_cache(maxsize=4096)

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from helpers.sounds import click_track, clicks_in, noise, tone
-from storymem.sound.files import for_film, read_sound, read_sound_info, resampled, write_sound
+from storymem.sound.files import (
+    check_sound,
+    for_film,
+    read_sound,
+    read_sound_info,
+    resampled,
+    write_sound,
+)
 from storymem.sound.join import join_sounds
 from storymem.sound.sound import Sound, follow, mix, samples_of_frames, silence
 from storymem.sound.track import Meter, lay_track, mix_under
@@ -104,6 +111,23 @@ def test_a_click_stays_where_it_is_at_another_rate(rate):
     expected = [round(round(p * rate) / rate * 48_000) for p in places]
     assert len(found) == 3
     assert np.abs(np.subtract(found, expected)).max() <= 1
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 40])
+def test_a_sound_of_a_few_samples_has_its_length_at_another_rate(length):
+    short = Sound(np.full((1, length), 0.5, np.float32), 44_100)
+    assert for_film(short).samples.shape == (2, round(length * 48_000 / 44_100))
+
+
+def test_a_file_that_is_damaged_further_on_is_told_by_its_name(tmp_path):
+    write_sound(tmp_path / "a.wav", noise(16_000, channels=1, rate=16_000))
+    check_sound(tmp_path / "a.wav")
+    whole = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(whole[:-4] + np.float32("nan").tobytes())
+    for read in (check_sound, read_sound):
+        with pytest.raises(ValueError, match=r"a\.wav has samples that are no finite numbers"):
+            read(tmp_path / "a.wav")
+    assert read_sound_info(tmp_path / "a.wav").seconds == 1
 
 
 def test_one_channel_is_heard_on_both_sides_at_its_own_level():

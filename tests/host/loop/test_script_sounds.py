@@ -58,7 +58,11 @@ def test_shots_last_as_long_as_their_sounds(host, log):
 @pytest.mark.parametrize("build", [loop_graph, lambda script, log: one_wire(script, log, 2)])
 def test_a_sound_that_cannot_be_used_is_told_before_the_first_shot(host, log, build):
     (host.base / "input" / "noise.wav").write_text("no sound")
+    put_tone(host, "cut_off.wav", 48_000)
+    damaged = host.base / "input" / "voices" / "cut_off.wav"
+    damaged.write_bytes(damaged.read_bytes()[:-4] + b"\x00\x00\xc0\x7f")  # not a number
     for script, told in (
+        (story(2, audio=[None, "voices/cut_off.wav"]), "names the sound 'voices/cut_off.wav', whi"),
         (story(2, audio=[None, "away.wav"]), "shot 2 .* names the sound 'away.wav', which is not"),
         (story(2, audio=[None, "../../x.wav"]), "names the sound '../../x.wav', which is not in"),
         (story(2, audio=[None, "noise.wav"]), "names the sound 'noise.wav', which cannot be used"),
