@@ -206,7 +206,7 @@ class LoopGraph:
             is_lora = node["class_type"] == LORA  # it tells of files, too: their scale counts
             fingerprint = None if is_about_files else await fingerprint_of(node_id)
             fingerprint = False if is_lora else fingerprint
-            if _is_nan(fingerprint):
+            if is_nan(fingerprint):
                 logger.warning(
                     "StoryMem: %s reports a change on every run, so no finished shot can be "
                     "reused; take it out of the loop or fix its seed",
@@ -389,7 +389,8 @@ def _is_output(dynprompt, node_id: str) -> bool:
     return getattr(kind, "OUTPUT_NODE", False) is True
 
 
-def _is_nan(value) -> bool:
+def is_nan(value: object) -> bool:
+    """Whether a node's fingerprint says that it gives something else in every run."""
     if isinstance(value, list | tuple):
-        return any(_is_nan(item) for item in value)
+        return any(is_nan(item) for item in value)
     return isinstance(value, float) and math.isnan(value)

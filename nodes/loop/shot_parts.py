@@ -10,6 +10,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 from comfy_execution.graph_utils import is_link
 
+from ...storymem.files.codecs import H264
 from ...storymem.film.finished_shots import shot_at
 from ...storymem.film.timeline import read_timeline
 from ...storymem.loop.shots import join_parts
@@ -138,7 +139,7 @@ class LoopPart(io.ComfyNode):
         is_last = p == len(sizes) - 1
         drop = 0 if is_last else count_to_drop(size[0] + 1, size[0], made.shape[0])
         if p == 0:
-            is_deep = this.options.codec != "h264"
+            is_deep = this.options.codec != H264  # frames for a master of 10 bits
             this.parts.files[i] = PixelFile(is_deep=is_deep)
         file = this.parts.files[i]
         file.append(made[: made.shape[0] - drop])

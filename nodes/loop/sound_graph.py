@@ -20,7 +20,7 @@ import nodes
 from ...storymem.files.hashing import digest_of
 from ...storymem.loop.neutral_inputs import inputs_that_count
 from ..host import executor as host_cache
-from .graph import CLOSE, FLOW_SLOT, OPEN, LoopGraph, files_of
+from .graph import CLOSE, FLOW_SLOT, OPEN, LoopGraph, files_of, is_nan
 from .wires import links_of, name_of
 
 SOUND = "shot_audio"  # input of Close and of Finish Shot
@@ -103,7 +103,7 @@ class SoundGraph:
         for node_id in self.dependencies:
             node = self.graph.node(node_id)
             told = False if node["class_type"] == CLOSE else await fingerprint_of(node_id)
-            if _is_nan(told):
+            if is_nan(told):
                 logger.warning(
                     "StoryMem: %s reports a change on every run, so every shot's sound is made "
                     "again; fix its seed",
@@ -234,9 +234,3 @@ def _mark(path: str) -> list[int]:
 
 def _gives_latents(kind: str) -> bool:
     return "LATENT" in (getattr(nodes.NODE_CLASS_MAPPINGS[kind], "RETURN_TYPES", None) or ())
-
-
-def _is_nan(value) -> bool:
-    if isinstance(value, list | tuple):
-        return any(_is_nan(item) for item in value)
-    return isinstance(value, float) and value != value

@@ -2,8 +2,7 @@
 unrolled by hand.
 
 The state goes Begin Story -> Next Shot / Finish Shot -> ... -> Join Story. Finish Shot asks for
-frames only
-when the shot is not on disk yet, so that finished shots run nothing.
+frames only when the shot is not on disk yet, so that finished shots run nothing.
 """
 
 from __future__ import annotations
