@@ -24,6 +24,8 @@ EXACT_IN_A_BROWSER = 2**53
 MAX_SHOTS = 5000
 LONGEST_NUMBER = 1000  # digits; longer ones are told as the text that they are
 WHOLE = ("seed", "length")
+# Fields that the script's reader keeps otherwise than they are typed.
+TIDIED = ("reference_images", "start_image", "end_image", "audio", "subtitle")
 
 
 def view_script(script: Script) -> dict:
@@ -145,6 +147,8 @@ def _field(key: str, value):
         return _loras(value)
     if key in WHOLE:
         return _whole(value)
+    if key in TIDIED:
+        return _tidied(key, value)
     if key == "lora_strength" and isinstance(value, (int, str)) and not isinstance(value, bool):
         try:
             return float(value)  # a browser writes 1.0 as 1
@@ -187,6 +191,14 @@ def _loras(value):
         return [entry.as_json() for entry in read_loras(value) if entry.has_effect] or None
     except LoraError:
         return value
+
+
+def _tidied(key: str, value):
+    try:
+        value = SHOT_FIELDS[key].check(value, key)
+    except ScriptError:
+        return value
+    return (list(value) if isinstance(value, tuple) else value) or None
 
 
 def _lora_text(value) -> str:

@@ -160,3 +160,20 @@ def test_what_is_no_view_is_refused(change, words):
     view = {**deepcopy(seen()), **change}
     with pytest.raises(ScriptError, match=words):
         script_of_view(view)
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "kept"),
+    [
+        ("subtitle", "Hello \n", "Hello"), ("subtitle", " ", None), ("audio", "\n", None),
+        ("start_image", "my\\new.png", "my/new.png"), ("end_image", "a.png ", "a.png"),
+        ("reference_images", ["a\\b.png"], ["a/b.png"]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("form", ["json", "plain"])
+def test_blanks_that_are_typed_do_not_keep_a_script_from_being_written(form, name, typed, kept):
+    view = view_script(read_script("she walks"))
+    view["shots"][0][name] = typed
+    script = script_of_view(view)
+    assert script.rows[0].fields.get(name) == kept
+    check_written(script, write_script(script, form))
