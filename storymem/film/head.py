@@ -11,7 +11,7 @@ import numpy as np
 from ..files.disk import explain_write_errors, replacing
 from ..files.hashing import digest_of
 from ..files.images import to_uint8
-from ..files.video import DEFAULT_CRF, FRAME_RATE, write_video
+from ..files.video import DEFAULT_CRF, FRAME_RATE, read_info, write_video
 from ..loop.opening_clip import OpeningClip
 from ..loop.opening_memory import FOLDER
 from ..loop.plan import Loop
@@ -26,7 +26,8 @@ class FilmHead:
     store: Path  # the shot store's root: its files outlive the film
 
     def video(self, width: int, height: int, crf: int = DEFAULT_CRF) -> Path:
-        """The clip in the size of the film's shots, pixels, encoded as shots are; written once.
+        """The clip in the size of the film's shots, pixels, encoded as shots are; written once,
+        and again where its file was damaged.
 
         Of the same ``crf`` as the shots, it is joined to them without encoding them again.
 
@@ -37,13 +38,19 @@ class FilmHead:
         """
         name = digest_of([self.clip.digest, width, height, crf])
         path = self.store / FOLDER / f"{name}.mp4"
-        if not path.is_file():
+        if not self._is_whole(path):
             with explain_write_errors("the clip at the film's head", path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with replacing(path) as unfinished:
                     frames = self._sized(width, height)
                     write_video(unfinished, frames, fps=FRAME_RATE, crf=crf)
         return path
+
+    def _is_whole(self, path: Path) -> bool:
+        try:
+            return read_info(path).frames == len(self.clip.frames)
+        except ValueError:
+            return False
 
     def _sized(self, width: int, height: int) -> Iterator[np.ndarray]:
         for frame in self.clip.frames:

@@ -305,6 +305,16 @@ def test_the_clip_stands_at_the_films_head(loop, tmp_path):
     assert again == film, "the same film stays"
 
 
+def test_a_damaged_clip_at_the_head_is_written_again(loop):
+    head = FilmHead(clip_of(is_in_film=True), loop.store.root)
+    path = head.video(16, 16)
+    whole = path.read_bytes()
+    for damaged in (whole[:1000], b""):
+        path.write_bytes(damaged)
+        assert head.video(16, 16) == path
+        assert path.read_bytes() == whole
+
+
 def test_subtitles_begin_after_the_clip_and_a_cut_fades_from_it(loop, tmp_path):
     cut = replace(loop, story=load_story(CUT, default_name="Tale"))
     cut = replace(cut, opening=clip_of(16, is_in_film=True))
