@@ -27,6 +27,7 @@ from ...storymem.film.folder_lock import StoryClaim
 from ...storymem.film.head import head_of
 from ...storymem.film.held_files import held_notes
 from ...storymem.film.manifest import prompt_marks
+from ...storymem.film.masters import FOLDER as MASTERS
 from ...storymem.film.output import StoryExport, VideoOptions
 from ...storymem.film.restore import keep_other
 from ...storymem.film.shot_files import find_edits
@@ -356,7 +357,7 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
 def _prepare(folder: Path, loop: Loop, steps: list[Step]) -> None:
     """Make the story's folder ready for a run: no leftovers, the script, what moved."""
     loop.store.remove_unfinished()
-    for place in (folder.parent, folder):
+    for place in (folder.parent, folder, folder / MASTERS):
         remove_unfinished(place)
     with explain_write_errors("the script", folder):
         keep_other(folder, loop.story)

@@ -25,6 +25,7 @@ from ...storymem.film.earlier_films import begin_film, find_film, notices_of
 from ...storymem.film.folder import claim_folder, story_folder
 from ...storymem.film.folder_lock import StoryClaim
 from ...storymem.film.head import head_of
+from ...storymem.film.masters import FOLDER as MASTERS
 from ...storymem.film.output import StoryExport, VideoOptions
 from ...storymem.film.repair import repair_folder
 from ...storymem.film.restore import keep_other
@@ -319,7 +320,8 @@ class JoinStory(io.ComfyNode):
         mark = digest_of([[step.record.key for step in state.steps], fps])
         claim = StoryClaim(folder, mark)
         try:
-            remove_unfinished(folder)
+            for place in (folder, folder / MASTERS):
+                remove_unfinished(place)
             with explain_write_errors("the script", folder):
                 keep_other(folder, story)
                 begin_film(folder, story, state.steps)

@@ -19,6 +19,7 @@ from ..film.cutting_room import check_options
 from ..film.earlier_films import begin_film, find_film, notices_of
 from ..film.folder_lock import StoryClaim
 from ..film.head import head_of
+from ..film.masters import FOLDER as MASTERS
 from ..film.output import BANK_FOLDER, StoryExport
 from ..film.passes import PASS
 from ..film.promote import with_promotions
@@ -220,7 +221,7 @@ class StoryRun:
             _name_of(self.loop), summarise_steps(steps), disk, self.clock.tell(),
         )  # fmt: skip
         self._claim = StoryClaim(out, digest_of([way_of(self.loop, steps), self.settings.fps]))
-        for folder in (out, out / BANK_FOLDER):
+        for folder in (out, out / BANK_FOLDER, out / MASTERS):
             remove_unfinished(folder)
         self.loop.store.remove_unfinished()
         notices = notices_of(film, out, self.loop.story, has_title_folder=False)
