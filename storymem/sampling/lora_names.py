@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..files.messages import listed, shown
+from ..files.names import composed
 from ..script.loras import ShotLora, plain_name
 
 NEAR = 3  # names in an error
@@ -114,6 +115,11 @@ def _slashed(file: str) -> str:
     return file.replace("\\", "/")
 
 
+def _folded(name: str) -> str:
+    """A name however its case is, and however its accents are encoded."""
+    return composed(name).casefold()
+
+
 def _one(name: str, files: Iterable[str], is_whole: bool) -> str:
     """The file of a name; empty for none."""
     has_extension = plain_name(name) != name
@@ -121,7 +127,7 @@ def _one(name: str, files: Iterable[str], is_whole: bool) -> str:
     def written(file: str) -> str:
         return _slashed(file) if has_extension else plain_name(_slashed(file))
 
-    for fold in (str, str.casefold):
+    for fold in (str, _folded):
         wanted = fold(name)
         found = [
             file
@@ -218,5 +224,5 @@ def _stem(plain: str) -> str:
 
 def _key(name: str) -> str:
     """A name without case, and with one sign for all that stands between its words."""
-    parts = (_GAPS.sub("_", part).strip("_").casefold() for part in name.split("/"))
+    parts = (_GAPS.sub("_", part).strip("_") for part in _folded(name).split("/"))
     return "/".join(part for part in parts if part)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from ..files.json_text import JsonError, parse_json
 from ..files.messages import shown
+from ..files.names import composed
 
 USUAL = 1.0
 MOST_STRENGTH = 100.0  # in either direction: what the host's LoRA loaders take
@@ -54,7 +55,7 @@ class ShotLora(NamedTuple):
     @property
     def key(self) -> str:
         """The same for every way to write the name of one LoRA."""
-        return plain_name(self.name).casefold()
+        return composed(plain_name(self.name)).casefold()
 
     @property
     def has_effect(self) -> bool:

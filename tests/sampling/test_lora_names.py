@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
 from storymem.sampling.lora_names import (
@@ -11,7 +13,7 @@ from storymem.sampling.lora_names import (
     near_names,
     offered_names,
 )
-from storymem.script.loras import ShotLora
+from storymem.script.loras import Levels, ShotLora, read_loras
 
 FILES = [
     "film_noir.safetensors",
@@ -130,3 +132,13 @@ def test_pairs_are_offered_once():
 @pytest.mark.parametrize("name", offered_names(FILES))
 def test_every_name_that_is_offered_means_something(name):
     assert any(files_of(name))
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])  # of keyboards, and of a Mac's files
+def test_an_accent_is_the_same_however_it_is_encoded(form):
+    files = [unicodedata.normalize("NFD", name) for name in ("dé/été.safetensors",
+             "lumière_high_noise.safetensors", "lumière_low_noise.safetensors")]  # fmt: skip
+    for name in ("été", "dé/Été", "lumière"):
+        assert find_lora(ShotLora(unicodedata.normalize(form, name)), files).high
+    taken_away = ShotLora(unicodedata.normalize(form, "été"), 0, 0).as_json()
+    assert read_loras(Levels([unicodedata.normalize("NFD", "été"), taken_away])) == ()
