@@ -31,11 +31,12 @@ from ...storymem.selection.algorithm import MAX_KEYFRAMES_PER_SHOT, SIMILARITY_T
 from ..host.folders import shortens_host_paths
 from ..host.store import STORE_FOLDER
 from ..types import Bank, Keyframes, State
-from .graph import files_of
+from .graph import CLOSE, files_of
 from .wires import links_of, name_of
 
 SELECT = "StoryMemKeyframeSelect"
 OF_SHOT = ("frames", "bank", "shot")  # inputs of Keyframe Select that a clip has others for
+OF_FILM = (CLOSE, "StoryMemJoinStory")  # what comes after them is another story's
 _WAITING: WeakKeyDictionary = WeakKeyDictionary()  # by prompt, then by name
 
 
@@ -134,14 +135,16 @@ class ClipChoice:
         )  # fmt: skip
 
     def _is_after(self, node_id: str) -> bool:
+        """Whether a node is of the story's shots: after its beginning, and not after its film."""
         waiting, seen = [node_id], set()
         while waiting:
             here = waiting.pop()
             if here == self.begin_id:
                 return True
-            if here not in seen:
+            node = self.dynprompt.get_node(here)
+            if here not in seen and node["class_type"] not in OF_FILM:
                 seen.add(here)
-                waiting += [one for _, one, _ in links_of(self.dynprompt.get_node(here))]
+                waiting += [one for _, one, _ in links_of(node)]
         return False
 
 

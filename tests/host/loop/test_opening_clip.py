@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from helpers.keyframe_graphs import node
-from helpers.loop_graphs import lines_of, loop_graph, one_wire, ran, story
+from helpers.loop_graphs import lines_of, loop_graph, one_wire, ran, renamed, story
 from helpers.plan_ahead import ask_plan, checker, forget_all
 from storymem.files.video import write_video
 
@@ -152,3 +152,17 @@ def test_a_clips_keyframes_begin_the_memory_on_one_wire(host, log):
     assert ask_plan(host, graph, "begin")["summary"] == "nothing to make, 1 shot finished"
     host.run(graph)
     assert ran(log) == []
+
+
+def test_a_clip_is_judged_as_the_shots_of_its_own_story(host, log):
+    """And not as those of a story that goes on with this one's memory, whatever its nodes' ids."""
+    from comfy_execution.graph import DynamicPrompt
+
+    graph = remembering(with_clip(loop_graph(story(1), log), remember_opening=True))
+    later = renamed(remembering(loop_graph(story(1, name="Next"), log)), "_")
+    later["open_"]["inputs"]["bank"] = ["close", 1]
+    later["a"] = later.pop("select_")
+    later["remember_"]["inputs"]["keyframes"] = ["a", 0]
+    module = host.pack("nodes.loop.opening_choice")
+    choice = module.ClipChoice(DynamicPrompt({**graph, **later}), "open", None, None)
+    assert choice.selector == "select"
