@@ -140,7 +140,7 @@ def test_nothing_is_split_off_where_nothing_stands(page):
 
 def test_loras_of_a_shot_are_typed_or_chosen(page):
     folder = page.server.base / "models" / "loras"
-    names = ("ink", "rain_high_noise", "rain_low_noise")
+    names = ("ink", "rain_high_noise", "rain_low_noise", "Mara, young")
     paths = [write_style(folder / f"{name}.safetensors") for name in names]
     try:
         scene = {"loras": [["ink:0.5"], None], "cut": [True, True]}
@@ -157,6 +157,10 @@ def test_loras_of_a_shot_are_typed_or_chosen(page):
         choice.select_option("ink")
         assert (field.input_value(), choice.input_value()) == ("rain, ink", "")
         look(page, "editor-loras")
+        choice.select_option("Mara, young")  # a name that no line can hold
+        assert field.input_value() == '["rain, ink",{"name":"Mara, young"}]'
+        choice.select_option("ink")
+        assert field.input_value().endswith(',{"name":"Mara, young"},{"name":"ink"}]')
         field.fill("rain:0.8:0.4")
         page.save()
         rain = {"name": "rain", "strength_high": 0.8, "strength_low": 0.4}
