@@ -6,8 +6,13 @@ import torch
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..storymem.film.finished_shots import describe_shots, finishing_story, read_part, shot_at
-from ..storymem.film.timeline import read_timeline
+from ..storymem.film.finished_shots import (
+    describe_shots,
+    finishing_story,
+    read_part,
+    read_shots,
+    shot_at,
+)
 from ..storymem.sound.files import read_sound
 from .host.folders import find_story, shortens_host_paths
 from .types import Story
@@ -113,7 +118,7 @@ class StoryShots(io.ComfyNode):
     @shortens_host_paths
     def execute(cls, folder, index, first_frame=0, frame_count=0, overlap=False) -> io.NodeOutput:
         place = find_story(folder)
-        timeline = read_timeline(place, with_memory=False)
+        timeline = read_shots(place)
         story = finishing_story(place)
         frames, name, audio = ExecutionBlocker(None), "", ExecutionBlocker(None)
         if index:

@@ -11,8 +11,7 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import is_link
 
 from ...storymem.files.codecs import H264
-from ...storymem.film.finished_shots import shot_at
-from ...storymem.film.timeline import read_timeline
+from ...storymem.film.finished_shots import read_shots, shot_at
 from ...storymem.loop.shots import join_parts
 from ..host import executor as host_cache
 from ..host.folders import find_story, shortens_host_paths
@@ -45,7 +44,7 @@ async def find_parts(run: loop_run.LoopRun) -> Parts:
                 "Story Shots works in parts (frame_count), so its folder must be known before the "
                 f"loop, but it comes from {error}; type the folder"
             ) from error
-        timeline = read_timeline(find_story(folder), with_memory=False)
+        timeline = read_shots(find_story(folder))
         index = inputs["index"]
         if is_link(index) and list(index) != [graph.open_id, SHOT_NUMBER]:
             raise ValueError(

@@ -5,6 +5,7 @@ a story of their own, so that what becomes of them is kept apart from the origin
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..files.messages import count_shots, reason_of
 from ..files.video import open_video, to_pixels
 from ..script.reader import load_story
 from ..script.story import Shot, Story
+from .masters import OPENING
 from .timeline import Timeline, TimelineClip, film_story, read_timeline
 
 FINISHED = "finished"  # ends the title of a story that was worked on further
@@ -22,16 +24,26 @@ KEPT = ("audio", "subtitle")  # fields of a script that still hold
 MAX_SEED_BITS = 52  # a number that every page can hold
 
 
-def finishing_story(folder: Path) -> Story:
-    """The story in ``folder`` as one of its own: same shots and cuts, no memory, no wishes. The
-    seed of each shot stands for what it is made of: another take of it is another shot here.
+def read_shots(folder: Path) -> Timeline:
+    """A film's shots: its timeline without a clip of the artist's at its head.
 
     Raises:
         ValueError: when ``folder`` holds no finished film.
     """
     timeline = read_timeline(folder, with_memory=False)
+    return replace(timeline, clips=tuple(c for c in timeline.clips if c.label != OPENING))
+
+
+def finishing_story(folder: Path) -> Story:
+    """The story in ``folder`` as one of its own: same shots and cuts, no memory, no wishes. The
+    seed of each shot stands for what it is made of: another take of it is another shot here. The
+    first one begins with a cut, for what it went on from is no shot of this story.
+
+    Raises:
+        ValueError: when ``folder`` holds no finished film.
+    """
+    by_label = {clip.label: clip for clip in read_shots(folder).clips}
     story = film_story(folder)
-    by_label = {clip.label: clip for clip in timeline.clips}
     shots = [shot for shot in story.shots if shot.label in by_label]
     scenes: dict[int, list[Shot]] = {}
     for shot in shots:
@@ -43,7 +55,7 @@ def finishing_story(folder: Path) -> Story:
             {
                 "scene_num": number,
                 "video_prompts": [shot.prompt for shot in there],
-                "cut": [shot.cut for shot in there],
+                "cut": [shot.cut or shot is shots[0] for shot in there],
                 "seed": [_seed_of(by_label[shot.label]) for shot in there],
                 **_kept_fields(there),
             }
@@ -110,8 +122,7 @@ def read_part(
 
 def describe_shots(folder: Path) -> str:
     """A text that changes when a shot of a story's film does."""
-    timeline = read_timeline(folder, with_memory=False)
-    return digest_of([[clip.path, clip.head, _mark(clip)] for clip in timeline.clips])
+    return digest_of([[clip.path, clip.head, _mark(clip)] for clip in read_shots(folder).clips])
 
 
 # --- inside ----------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from storymem.files.codecs import CODECS, find_codec
 from storymem.files.video import read_frames, read_info, write_video
 from storymem.film import cutting_room
 from storymem.film.film_sound import FilmSound
+from storymem.film.finished_shots import finishing_story, read_part, read_shots, shot_at
 from storymem.film.folder import claim_folder
 from storymem.film.head import FilmHead
 from storymem.film.manifest import read_manifest
@@ -471,6 +472,17 @@ def test_a_clip_at_the_films_head_is_the_first_one(tmp_path):
     assert broken_rules(film.with_suffix(".fcpxml").read_text()) == []
     master = read_info(folder / "masters" / f"{film.stem}.mov")
     assert master.frames == timeline.duration
+
+
+def test_a_story_that_goes_on_from_a_clip_is_finished_shot_by_shot_without_it(tmp_path):
+    frames = torch.stack([torch.full((64, 80, 3), 40 + 10 * i) for i in range(5)]).byte()
+    clip = OpeningClip(frames, is_in_film=True)
+    story = tale((False, *CUTS[1:]))
+    folder, _ = make(tmp_path, VideoOptions(timeline="otio"), story=story, opening=clip)
+    shots = read_shots(folder)
+    assert [shot.label for shot in shots.clips] == ["01_01", "01_02", "01_03", "01_04"]
+    assert len(read_part(folder, shot_at(shots, 1))) == 9
+    assert [shot.cut for shot in finishing_story(folder).shots] == [True, *CUTS[1:]]
 
 
 def test_a_timeline_without_a_store_still_has_its_times(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.finishing import finishing
 from helpers.keyframe_graphs import node
 from helpers.loop_graphs import lines_of, loop_graph, one_wire, ran, renamed, story
 from helpers.plan_ahead import ask_plan, checker, forget_all
@@ -73,6 +74,15 @@ def test_the_first_shot_continues_from_the_clip(host, log, check):
     other = check(with_clip(loop_graph(script, log), colour=0xFF0000))
     assert other.made[0] == 1
     assert "the clip that the story begins from changed" in other.shot(1)["reasons"]
+
+
+def test_a_story_that_began_from_a_clip_is_finished_shot_by_shot(host, log):
+    host.run(with_clip(loop_graph(story(3, **CONTINUED), log), opening_in_film=True))
+    ran(log)
+    host.run(finishing("loop/Tale", at_once=4))
+    folder = host.base / "output" / "loop" / "Tale finished"
+    assert [frames_of(folder / f"shot_01_0{i}.mp4") for i in (1, 2, 3)] == [8, 8, 13]
+    assert frames_of(folder / "Tale finished_00001_.mp4") == 29
 
 
 @pytest.mark.parametrize("limit", ["LARGEST_VIDEO", "LARGEST_FRAMES"])  # small files may be long
