@@ -213,7 +213,7 @@ def is_running(pid: int) -> bool:
         return True  # signal 0 would end the process there; age decides instead
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # a number that no process can have
         return False
     except PermissionError:
         pass

@@ -255,6 +255,12 @@ def test_what_a_killed_process_was_writing_is_swept_and_what_others_write_is_not
     assert hidden(tmp_path) == []
 
 
+def test_a_number_that_no_process_can_have_is_of_none_that_is_at_work(tmp_path):
+    (tmp_path / f".Film.mp4.{disk.host_mark()}-9999999999-0123456789ab.part").write_bytes(b"half")
+    remove_unfinished(tmp_path)
+    assert hidden(tmp_path) == []
+
+
 def test_what_is_being_written_is_never_swept(tmp_path):
     """By any thread, while two processes look for leftovers all the time."""
 
