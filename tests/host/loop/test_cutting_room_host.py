@@ -10,6 +10,7 @@ import pytest
 
 from helpers.finishing import finishing
 from helpers.loop_graphs import decoded, loop_graph, one_wire, ran, story
+from storymem.files.disk import host_mark
 
 PRORES = {"codec": "prores", "timeline": "otio"}
 CUTS = [True, False, True]
@@ -42,6 +43,16 @@ def test_codec_and_timeline_make_no_shot_again(host, log):
     folder = folder_of(host)
     assert (folder / "masters" / "shot_01_02.mkv").is_file()
     assert (folder / "Tale_00001_.fcpxml").is_file()
+
+
+@pytest.mark.parametrize("wires", [False, True])
+def test_what_a_killed_process_left_of_a_master_goes(host, log, wires):
+    graph = one_wire(story(1), log, 1) if wires else loop_graph(story(1), log)
+    left = folder_of(host, "wire" if wires else "loop") / "masters"
+    left.mkdir(parents=True)
+    (left / f".Tale_00001_.mov.{host_mark()}-{2**31 - 1}-{'0' * 12}.part").write_bytes(b"half")
+    host.run(graph)
+    assert list(left.iterdir()) == []
 
 
 def test_masters_of_new_shots_hold_the_frames_that_repeat(made):
