@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from comfy_api.latest import io
+from comfy_execution.graph_utils import is_link
 
 from ...storymem.files.codecs import CODECS, H264
+from ...storymem.files.video import FRAME_RATE
+from ...storymem.film.cutting_room import check_options
+from ...storymem.film.output import VideoOptions
 from ...storymem.film.timeline_files import KINDS
 
 NO_TIMELINE = KINDS[0]
+
+
+def check_joined(inputs: Mapping) -> None:
+    """Whether what a Join Story is set to can be written; what comes over a wire is not known yet.
+
+    Raises:
+        ValueError: as ``check_options``.
+    """
+    told = {"fps": float(FRAME_RATE), "codec": H264, "timeline": NO_TIMELINE}
+    told = {name: inputs.get(name, usual) for name, usual in told.items()}
+    if not any(map(is_link, told.values())):
+        check_options(VideoOptions(**told))
 
 
 def codec_input():

@@ -29,7 +29,7 @@ from .known_values import KnownValues, NotKnownError
 from .look_facts import ANY_CLIP, BANK, Looked, RefusedPlanError, answer_of, not_chosen
 from .opening_choice import ClipChoice
 from .opening_inputs import CLIP, chosen_clip
-from .script_sounds import joined_rate
+from .script_sounds import joined_rate, joins_of
 from .state_nodes import with_loras
 from .wires import links_of
 from .wiring import impossible_shot, loop_notices
@@ -84,7 +84,7 @@ async def look_at_wire(dynprompt, begin_id: str, workflow: object) -> dict:
         inputs["continuity"], inputs["filename_prefix"], inputs.get("negative", ""),
         draft=chosen_pass(inputs, inputs.get("draft")),
     )  # fmt: skip
-    fps = joined_rate(dynprompt, begin_id, inputs["story"])
+    fps = joined_rate(joins_of(dynprompt, begin_id), inputs["story"])
     state, film, folder = begin_state(inputs["story"], settings, bank, clip, fps=fps, writes=False)
     finishes = finishes_of(dynprompt, begin_id)
     if not finishes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import folder_paths
@@ -78,27 +79,33 @@ def sound_frames(story: Story, fps: float) -> dict[int, int]:
     return frames_of_sounds(story, {s.index: seconds_of(find_sound(s)) for s in shots}, fps)
 
 
-def joined_rate(dynprompt, begin_id: str, story: Story) -> float:
+def joins_of(dynprompt, begin_id: str) -> list[dict]:
+    """Inputs of each Join Story that comes after a Begin Story."""
+    users: dict[str, list[str]] = {}
+    for node_id in dynprompt.all_node_ids():
+        for _, source, _ in links_of(dynprompt.get_node(node_id)):
+            users.setdefault(source, []).append(node_id)
+    waiting, seen, joins = [begin_id], {begin_id}, []
+    while waiting:
+        for user in users.get(waiting.pop(), []):
+            node = dynprompt.get_node(user)
+            if node["class_type"] == JOIN_STORY:
+                joins.append(node["inputs"])
+            if user not in seen:
+                seen.add(user)
+                waiting.append(user)
+    return joins
+
+
+def joined_rate(joins: Sequence[Mapping], story: Story) -> float:
     """The rate that the Join Story after a Begin Story is set to; the usual one where none is.
 
     Raises:
         ValueError: when shots are as long as their sounds, and the rate comes over a wire.
     """
-    users: dict[str, list[str]] = {}
-    for node_id in dynprompt.all_node_ids():
-        for _, source, _ in links_of(dynprompt.get_node(node_id)):
-            users.setdefault(source, []).append(node_id)
-    waiting, seen, rates = [begin_id], {begin_id}, []
-    while waiting:
-        for user in users.get(waiting.pop(), []):
-            node = dynprompt.get_node(user)
-            if node["class_type"] == JOIN_STORY:
-                rates.append(node["inputs"].get("fps", FRAME_RATE))
-            if user not in seen:
-                seen.add(user)
-                waiting.append(user)
     if not needs_sounds(story):
         return float(FRAME_RATE)
+    rates = [inputs.get("fps", FRAME_RATE) for inputs in joins]
     if any(is_link(rate) for rate in rates):
         raise ValueError(
             "fps of Join Story comes over a wire, but shots with length: audio need it before the "

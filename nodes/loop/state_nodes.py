@@ -46,14 +46,14 @@ from . import references as loop_references
 from .begin_state import begin_state
 from .body_names import body_names
 from .clock import begin_one_wire, finish_one_wire
-from .cutting_inputs import NO_TIMELINE, codec_input, timeline_input
+from .cutting_inputs import NO_TIMELINE, check_joined, codec_input, timeline_input
 from .draft_settings import chosen_pass, pass_inputs
 from .expansion import body_outputs, body_values
 from .notices import tell
 from .opening_choice import ClipChoice
 from .opening_inputs import chosen_clip, opening_inputs
 from .progress import workflow_id
-from .script_sounds import joined_rate, prompt_subtitles_input
+from .script_sounds import joined_rate, joins_of, prompt_subtitles_input
 from .shot_loras import read_loras
 from .sound_graph import read_sound_graph
 from .sound_inputs import SoundSettings, film_sound, shot_sound_input, track_inputs
@@ -143,7 +143,10 @@ class BeginStory(io.ComfyNode):
 
     @classmethod
     def _begin(cls, story, settings, bank, clip) -> io.NodeOutput:
-        fps = joined_rate(cls.hidden.dynprompt, cls.hidden.unique_id, story)
+        joins = joins_of(cls.hidden.dynprompt, cls.hidden.unique_id)
+        for join in joins:
+            check_joined(join)
+        fps = joined_rate(joins, story)
         state, film, folder = begin_state(story, settings, bank, clip, fps=fps)
         store, made = state.loop.store, settings.pass_name
         notices = [*notices_of(film, folder, story), *state.loop.notes]

@@ -76,8 +76,11 @@ def test_what_cannot_be_written_is_told_before_the_first_shot(host, log, monkeyp
         return known(name, mode)
 
     monkeypatch.setattr(av, "Codec", without)
-    with pytest.raises(RuntimeError, match=told):
-        host.run(loop_graph(story(2), log, closed=closed))
+    wired = one_wire(story(2), log, 2)
+    wired["join"]["inputs"].update(closed)
+    for graph in (loop_graph(story(2), log, closed=closed), wired):
+        with pytest.raises(RuntimeError, match=told):
+            host.run(graph)
     assert ran(log) == []
 
 
