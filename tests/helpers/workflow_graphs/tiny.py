@@ -130,7 +130,7 @@ def tiny_graph(info: dict) -> dict:
         bank=(remember, "bank"),
     )
     # The node shows the film, as high as it is wide, what is told, and while it runs a button.
-    column.y += 660
+    column.y += 560
     column.add("StoryMemPreviewMemoryBank", bank=(close, "bank"))
     graph.group("5  The film", column.nodes, "#a1309b")
 
