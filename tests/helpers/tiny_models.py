@@ -127,7 +127,8 @@ def write_plain_lora(path: Path, *, seed: int = 0, rank: int = 4, layers: int = 
 
 
 def write_shipped_names(models: Path) -> None:
-    """Tiny twins under the file names of the shipped workflows (the text encoder has none)."""
+    """Tiny twins under the file names of the shipped workflows, or names alone: the text encoders
+    and the model of the music have no twins."""
     for kind, channels in (("i2v", I2V_CHANNELS), ("t2v", T2V_CHANNELS)):
         for seed, noise in enumerate(("high", "low"), start=1):
             name = f"wan2.2_{kind}_{noise}_noise_14B_fp8_scaled.safetensors"
@@ -137,6 +138,10 @@ def write_shipped_names(models: Path) -> None:
         name = f"wan2.2_i2v_lightx2v_4steps_lora_v1_{noise}_noise.safetensors"
         write_plain_lora(models / "loras" / name, seed=seed)
     write_vae(models / "vae" / "wan_2.1_vae.safetensors", seed=5)
-    encoder = models / "text_encoders" / "umt5_xxl_fp8_e4m3fn_scaled.safetensors"
-    encoder.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"placeholder": torch.zeros(1)}, str(encoder))
+    for folder, name in (
+        ("text_encoders", "umt5_xxl_fp8_e4m3fn_scaled"), ("text_encoders", "t5-base"),
+        ("checkpoints", "stable-audio-open-1.0"),
+    ):  # fmt: skip
+        path = models / folder / f"{name}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"placeholder": torch.zeros(1)}, str(path))
