@@ -59,7 +59,7 @@ NO_PIXELS = {
     "storymem/loop/time_left.py", "storymem/loop/seen.py",
     "storymem/tiny/files.py", "storymem/models/weights.py",
     "storymem/files/weights_file.py", "storymem/sampling/lora_kinds.py",
-    "nodes/sampling/host_loras.py",
+    "nodes/sampling/host_loras.py", "storymem/files/names.py",
     "storymem/files/packages.py", "nodes/host/once.py",
     # Which files there are, and whether one can be used.
     "storymem/loop/shot_loras.py", "storymem/headless/identity.py",

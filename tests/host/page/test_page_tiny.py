@@ -46,7 +46,7 @@ def server(base_folder, tmp_path_factory, host):
 @pytest.fixture(scope="module")
 def shared(server, tmp_path_factory):
     """The page with the finished story in it."""
-    with open_page(server.port, width=2400, height=1250) as page:
+    with open_page(server.port, width=2400, height=1500) as page:
         tiny = TinyPage(server, page, tmp_path_factory.mktemp("log") / "log")
         tiny.open_template()
         tiny.shorten()
