@@ -87,7 +87,9 @@ CASES = {
         "clip": Writer(*[script_of()] * 2)}, (1, 2), module="write"),
 }  # fmt: skip
 # Loop nodes are covered below and by tests/loop/test_frames_in_place.py.
-IN_LOOPS = {"StoryMemShotLoopOpen", "StoryMemShotLoopClose", "StoryMemFinishShot"}
+IN_LOOPS = {
+    "StoryMemShotLoopOpen", "StoryMemShotLoopClose", "StoryMemFinishShot", "StoryMemBeginStory",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
