@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from pathlib import Path
 
 
@@ -167,7 +168,9 @@ def renamed(graph: dict, suffix: str) -> dict:
 
 def hold(log: Path, number: int) -> None:
     """Keep the bodies with this log waiting from that shot on, until ``release``."""
-    Path(f"{log}.hold").write_text(str(number))
+    written = Path(f"{log}.hold.new")
+    written.write_text(str(number))
+    written.replace(f"{log}.hold")  # in one go: a body that waits reads it all the time
 
 
 def release(log: Path) -> None:
@@ -204,9 +207,17 @@ def decoded(path) -> list[bytes]:
 
 
 def lines_of(log: Path) -> list[str]:
-    lines = log.read_text().splitlines() if log.exists() else []
-    log.unlink(missing_ok=True)
-    return lines
+    """The log's lines, taken away: a line that is written meanwhile is in the next answer."""
+    taken = log.with_name(f"{log.name}.taken")
+    try:
+        log.replace(taken)
+    except FileNotFoundError:
+        return []
+    end = time.monotonic() + 1  # for who had opened it, and writes now
+    while not (text := taken.read_text()).endswith("\n") and time.monotonic() < end:
+        time.sleep(0.005)
+    taken.unlink()
+    return text.splitlines()
 
 
 OTHER_GRAPH = {
