@@ -93,7 +93,7 @@ NEUTRAL: dict[str, dict[str, object]] = {
         "dialogue": (),
         "subtitle": "",
     },
-    "ShotPlan": {"draft": None, "end": None},
+    "ShotPlan": {"draft": None, "end": None, "begin": 0},
     "RunSettings": {},
     "Recipe": {
         "scheduler": "simple",

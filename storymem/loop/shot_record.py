@@ -15,7 +15,7 @@ from ..files.names import is_digest, is_plain_name
 from ..memory.bank import MemoryBank
 from ..memory.edits import BankEdits
 from ..memory.frame import MemoryFrame
-from ..memory.frame_fields import DROPPED_EDITS, KEPT_EDITS, check_frame, is_count
+from ..memory.frame_fields import DROPPED_EDITS, KEPT_EDITS, WHEN_SET, check_frame, is_count
 from ..memory.policies import POLICIES
 
 RECORD_FORMAT = 1
@@ -52,6 +52,9 @@ def describe_bank(bank: MemoryBank) -> dict:
         provenance = {f.name: getattr(frame, f.name) for f in fields(frame) if f.name != "picture"}
         for name in ("edited", "prompt"):  # as before there were these: a hash of it finds shots
             if not provenance[name]:
+                del provenance[name]
+        for name, unset in WHEN_SET.items():
+            if provenance[name] == unset:
                 del provenance[name]
         return {"sha256": frame.digest, **provenance}
 

@@ -99,6 +99,14 @@ class MemoryBank:
         """The frames the next shot sees, oldest first."""
         return tuple(self.frames[i] for i in self.used_indices())
 
+    def memories(self) -> tuple[tuple[MemoryFrame, ...], tuple[MemoryFrame, ...]]:
+        """The frames the next shot sees, for the high-noise expert and for the low-noise one, in
+        the bank's order; the same ones unless each expert has a memory of its own."""
+        used = self.used()
+        high = tuple(frame for frame in used if frame.pool != "low")
+        low = tuple(frame for frame in used if frame.pool != "high")
+        return high, low
+
     def remember(
         self, frames: Iterable[MemoryFrame], *, dropped: Iterable[MemoryFrame] = ()
     ) -> MemoryBank:

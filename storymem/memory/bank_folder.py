@@ -39,7 +39,15 @@ from ..files.names import is_plain_name
 from .bank import MemoryBank
 from .edits import BankEdits
 from .frame import REFERENCE_SHOT, MemoryFrame
-from .frame_fields import DROPPED_EDITS, FIELDS, KEPT_EDITS, LARGEST, check_frame, is_count
+from .frame_fields import (
+    DROPPED_EDITS,
+    FIELDS,
+    KEPT_EDITS,
+    LARGEST,
+    check_frame,
+    is_count,
+    told_fields,
+)
 from .released_results import keyframes_only, released_places
 
 BANK_FILE = "bank.json"
@@ -143,7 +151,7 @@ def _named(frames: tuple[MemoryFrame, ...]) -> dict[str, MemoryFrame]:
 
 def _to_json(bank: MemoryBank, kept: dict, dropped: dict, forgotten: dict) -> str:
     def entry(name: str, frame: MemoryFrame) -> dict:
-        provenance = {key: getattr(frame, key) for key in FIELDS}
+        provenance = told_fields(frame)
         for key in ("score", "similarity"):  # JSON has no NaN
             if provenance[key] is not None and not math.isfinite(provenance[key]):
                 provenance[key] = None

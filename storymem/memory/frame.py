@@ -33,6 +33,9 @@ class MemoryFrame:
     name: str = ""  # the artist's own label, may be empty
     prompt: str = ""  # of the shot that it is from, which may have moved or changed since
     edited: str = ""  # what a click did to it: pin, unpin, drop or keep (see BankEdits)
+    # Pixel frames from the story's begin, as made: those that repeat the shot before count again.
+    moment: int | None = None  # None: not known, or from outside the story
+    pool: str = ""  # of which expert's memory, where each has its own: high or low; empty: of both
 
     def __post_init__(self) -> None:
         if not isinstance(self.picture, Picture):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ..files.json_text import is_finite
 from ..files.messages import is_unicode, shown
+from .frame import MemoryFrame
 
 LARGEST = 999_999  # number of a shot, a frame or a place
 TEXTS = ("story", "scorer", "reason", "name", "prompt", "edited")
@@ -17,7 +18,18 @@ FIELDS = {  # name in a file and in MemoryFrame -> accepted types
     "score": (int, float, type(None)),
     "similarity": (int, float, type(None)),
     "pinned": (bool,),
+    "moment": (int, type(None)),
+    "pool": (str,),
 }
+WHEN_SET = {"moment": None, "pool": ""}  # written where they say something: most frames have none
+POOLS = ("", "high", "low")
+LATEST = LARGEST * 1000  # moment of a frame: a story's frames, many times over
+
+
+def told_fields(frame: MemoryFrame) -> dict[str, object]:
+    """What a file says of a frame beside its picture."""
+    told = {field: getattr(frame, field) for field in FIELDS}
+    return {k: v for k, v in told.items() if k not in WHEN_SET or v != WHEN_SET[k]}
 
 
 def check_field(where: str, field: str, value: object, *, may_be_nan: bool = False) -> None:
@@ -33,6 +45,10 @@ def check_field(where: str, field: str, value: object, *, may_be_nan: bool = Fal
         raise ValueError(f"{where} has the wrong type ({shown(value)})")
     if field in ("shot", "frame") and not -LARGEST <= value <= LARGEST:
         raise ValueError(f"{where} must be at most {LARGEST}, but it is {shown(value)}")
+    if field == "moment" and value is not None and not -LATEST <= value <= LATEST:
+        raise ValueError(f"{where} must be at most {LATEST}, but it is {shown(value)}")
+    if field == "pool" and value not in POOLS:
+        raise ValueError(f"{where} must be high, low or empty, but it is {shown(value)}")
     is_score = field in ("score", "similarity") and value is not None
     if is_score and not is_finite(value) and not (may_be_nan and isinstance(value, float)):
         raise ValueError(f"{where} must be a plain number, but it is {shown(value)}")

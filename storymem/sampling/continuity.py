@@ -28,6 +28,9 @@ class ShotPlan:
     draft: Draft | None = None  # what the pass before the film sets; None: the film
     # The picture that it ends with, if it has one; compared by the loop's key alone.
     end: Picture | None = field(default=None, compare=False, repr=False)
+    # When its first frame happens: pixel frames from the story's begin, as made (repeated frames
+    # of continued shots count again). Where memory stands in real time; no part of any key.
+    begin: int = field(default=0, compare=False, repr=False)
 
     @property
     def overlap_frames(self) -> int:

@@ -303,7 +303,7 @@ def test_clicks_survive_a_finished_shot(tmp_path):
 
 
 def test_a_bank_without_clicks_is_described_as_it_was_before_there_were_any():
-    later = ("picture", "edited", "prompt")
+    later = ("picture", "edited", "prompt", "moment", "pool")
     known = [field.name for field in fields(MemoryFrame) if field.name not in later]
     for entry in describe_bank(bank())["frames"]:
         assert sorted(entry) == sorted(["sha256", *known])

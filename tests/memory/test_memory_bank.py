@@ -222,3 +222,14 @@ def test_all_changes_at_once_count_from_the_bank_as_it_was_shown():
 def test_pinning_more_than_fits_is_an_error_when_it_is_asked_for():
     with pytest.raises(ValueError, match="3 frames are pinned but only max_frames = 2"):
         bank_of(3, max_frames=2).edit(pin=[0, 1, 2])
+
+
+def test_each_expert_may_have_a_memory_of_its_own():
+    images = [torch.full((1, 1, 3), i, dtype=torch.uint8) for i in range(4)]
+    pools = ("", "high", "low", "")
+    frames = [
+        MemoryFrame(x, shot=i, pool=p) for i, (x, p) in enumerate(zip(images, pools, strict=True))
+    ]
+    high, low = MemoryBank(tuple(frames)).memories()
+    assert [f.shot for f in high] == [0, 1, 3]
+    assert [f.shot for f in low] == [0, 2, 3]

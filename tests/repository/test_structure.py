@@ -296,7 +296,12 @@ KEPT_PATHS = {  # other people's scripts import these
         "window",
     },
     "keyframes": {"KeyframeSelection", "choose_keyframes", "drop_known", "select_keyframes"},
-    "rope": {"MEMORY_ROPE_SHIFT", "temporal_positions"},
+    "rope": {
+        "MEMORY_ROPE_SHIFT",
+        "query_positions",
+        "real_time_positions",
+        "temporal_positions",
+    },
 }
 
 
