@@ -9,5 +9,6 @@ Keyframes = io.Custom("STORYMEM_KEYFRAMES")  # storymem.selection.keyframes.Keyf
 Embedder = io.Custom("STORYMEM_EMBEDDER")  # storymem.memory.embedders.Embedder
 Scorer = io.Custom("STORYMEM_SCORER")  # storymem.selection.scorers.Scorer
 Flow = io.Custom("STORYMEM_FLOW")  # from Shot Loop Open to its Close; the loop's settings
+Positions = io.Custom("STORYMEM_POSITIONS")  # storymem.sampling.memory_layout.MemoryLayout
 Draft = io.Custom("STORYMEM_DRAFT")  # storymem.sampling.draft.Draft: settings of a pass
 State = io.Custom("STORYMEM_STATE")  # storymem.loop.state.LoopState: the one loop-carried value

@@ -13,27 +13,33 @@ from ...storymem.sampling.conditioning import (
     ShotEncoder,
     draw_memory_noise,
 )
+from ...storymem.sampling.methods import MEMENTO, METHODS, STORYMEM
 from ...storymem.sampling.request import ShotRequest, request_shot
+from ...storymem.sampling.shot_layout import seen_memories, shot_layouts
 from ..host.folders import shortens_host_paths
 from ..host.tensors import require_images
 from ..host.wan_models import require_vae
+from ..types import Positions
 from .inputs import (
     check_typed_size,
     continuity_input,
     end_image_input,
+    method_input,
     seed_input,
     shot_inputs,
     size_inputs,
 )
 
+EXPERTS = ("high", "low")
 MEMORY_FRAMES_KEY = "storymem_memory_frames"  # in a conditioning; the host passes it by
 LATENTS = LatentCache()  # bounded; entries die with their VAE
 
 
 def request_from_inputs(
-    *, bank, previous_frames, start_image, end_image=None, **settings
+    *, bank, previous_frames, start_image, end_image=None, method=STORYMEM, shot=None, **settings
 ) -> ShotRequest:
     """The shot that a node's inputs ask for; see ``request_shot``."""
+    memory, memory_low = seen_memories(bank, method, shot)
     if previous_frames is not None:
         previous_frames = require_images(previous_frames, "previous_frames")
     if start_image is not None:
@@ -41,7 +47,9 @@ def request_from_inputs(
     if end_image is not None:
         end_image = require_images(end_image, "end_image")
     return request_shot(
-        memory=() if bank is None else bank.used(),
+        memory=memory,
+        memory_low=memory_low,
+        shot=shot,
         previous_frames=previous_frames,
         start_image=start_image,
         end_image=end_image,
@@ -61,10 +69,14 @@ def encoder_of(vae) -> ShotEncoder:
     return ShotEncoder(vae.encode, LATENTS, owner, variant)
 
 
-def condition_on_memory(positive, negative, vae, request: ShotRequest):
-    """Both conditionings with memory and given frames: ``(positive, negative, memory_frames)``."""
+def condition_on_memory(positive, negative, vae, request: ShotRequest, memory=None):
+    """Both conditionings with memory and given frames: ``(positive, negative, memory_frames)``.
+
+    Args:
+        memory: of the expert that they are for; ``None``: the request's.
+    """
     shot = encoder_of(vae).condition(
-        request.memory,
+        request.memory if memory is None else memory,
         request.given,
         width=request.width,
         height=request.height,
@@ -149,6 +161,20 @@ class M2VConditioning(io.ComfyNode):
                 seed_input(),
                 continuity_input(),
                 end_image_input(),
+                method_input(
+                    "auto leaves that to M2V Model Patch. storymem: the bank's order. memento: in "
+                    "order of time."
+                ),
+                io.Combo.Input(
+                    "expert",
+                    options=list(EXPERTS),
+                    default=EXPERTS[0],
+                    optional=True,
+                    advanced=True,
+                    tooltip="Of a bank with a memory for each expert (Choose Memory): whose memory "
+                    "this is. Use one M2V Conditioning for each model then, with one sampler for "
+                    "each, or M2V Sampler.",
+                ),
             ],
             outputs=[
                 io.Conditioning.Output(
@@ -167,6 +193,11 @@ class M2VConditioning(io.ComfyNode):
                     "memory_frames",
                     tooltip="Latent frames of memory: for M2V Model Patch, and TrimVideoLatent's "
                     "trim_amount after sampling.",
+                ),
+                Positions.Output(
+                    "memory_positions",
+                    display_name="memory_positions",
+                    tooltip="Where each memory frame stands in time: for M2V Model Patch.",
                 ),
             ],
         )
@@ -193,6 +224,8 @@ class M2VConditioning(io.ComfyNode):
         previous_frames=None,
         start_image=None,
         end_image=None,
+        method=METHODS[0],
+        expert=EXPERTS[0],
     ):
         require_vae(vae)
         request = request_from_inputs(
@@ -207,11 +240,16 @@ class M2VConditioning(io.ComfyNode):
             size_rule=size_rule,
             seed=seed,
             continuity=continuity,
+            method=method,
         )
-        positive, negative, frames = condition_on_memory(positive, negative, vae, request)
+        is_low = expert == EXPERTS[1]
+        memory = request.memory_low if is_low else None
+        positive, negative, frames = condition_on_memory(positive, negative, vae, request, memory)
         latent = {"samples": empty_latent(request, frames)}
         noise = MemoryNoise(request.seed, frames)
-        return io.NodeOutput(positive, negative, latent, noise, frames)
+        # M2V Model Patch knows the model: until then the moments count.
+        layouts = shot_layouts(request, MEMENTO, shot)
+        return io.NodeOutput(positive, negative, latent, noise, frames, layouts[is_low])
 
 
 NODES = [M2VConditioning]

@@ -93,10 +93,11 @@ class TwoExpertGuider(comfy.samplers.CFGGuider):
         self.low = _LowNoiseGuider(model_low)
         self.boundary = boundary
 
-    def set_conds(self, positive, negative):
-        """The same conditionings for both experts."""
+    def set_conds(self, positive, negative, low=None):
+        """The same conditionings for both experts, or ``low``, a pair of its own, for the low-noise
+        one: as long on the time axis, and with another memory."""
         super().set_conds(positive, negative)
-        self.low.set_conds(positive, negative)
+        self.low.set_conds(*(low or (positive, negative)))
 
     def set_cfg(self, cfg, cfg_low=None):
         """The guidance scale of both experts; the low-noise one may have its own, ``cfg_low``."""

@@ -7,12 +7,18 @@ from comfy_api.latest import io
 from ...storymem.sampling.conditioning import check_size
 from ...storymem.sampling.continuity import CONTINUITY_CHOICES
 from ...storymem.sampling.memory_refresh import EXACT, MEMORY_REFRESH
+from ...storymem.sampling.methods import METHODS
 from ...storymem.sampling.recipe import Recipe
 from ...storymem.sampling.request import SIZE_RULES
 from ..types import Bank, Shot
 
 LARGEST = 16384  # pixels, and frames
 RELEASED = Recipe()
+OF_SAMPLING = (
+    "auto: those of the LoRA that Load Story LoRA put on the model. storymem: memory stands in "
+    "fixed steps before the shot (rope_shift). memento: each frame stands where it happened in the "
+    "story."
+)
 
 
 def shot_inputs() -> list:
@@ -153,6 +159,30 @@ def cfg_low_input():
         "cfg of the low-noise expert. 0: the same as cfg.",
         optional=True,
         advanced=True,
+    )
+
+
+def cfg_cut_input():
+    """The cfg of shots that begin with a cut, where they have one of their own."""
+    return _cfg(
+        "cfg_cut",
+        RELEASED.cfg_cut,
+        "cfg of both experts for shots that begin with a cut. Memento's recipe is cfg 3.5 and "
+        "cfg_cut 5. 0: the same as cfg. A first shot of the T2V pair keeps cfg.",
+        optional=True,
+        advanced=True,
+    )
+
+
+def method_input(choices: str = OF_SAMPLING):
+    """Which memory model the shot is sampled with; ``choices`` says what each does here."""
+    return io.Combo.Input(
+        "method",
+        options=list(METHODS),
+        default=METHODS[0],
+        optional=True,
+        advanced=True,
+        tooltip=f"Which memory model's rules hold. {choices}",
     )
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from comfy.patcher_extension import WrappersMP
 from comfy_api.latest import io
 
+from ...storymem.sampling.memory_layout import MemoryLayout, storymem_layout
 from ...storymem.sampling.memory_refresh import EVERY_STEP, EXACT, Refresh
-from ...storymem.sampling.rope import (
-    MEMORY_ROPE_SHIFT,
-    check_memory_span,
-    encode_with_memory,
-    original_encode,
-)
+from ...storymem.sampling.methods import MEMENTO, METHODS, choose_method
+from ...storymem.sampling.rope import MEMORY_ROPE_SHIFT, encode_at, original_encode
 from ..host.attention import forget_cudnn, prefer_cudnn
 from ..host.wan_models import (
     I2V_CHANNELS,
@@ -22,9 +20,11 @@ from ..host.wan_models import (
     refuse_context_windows,
     require_wan,
 )
+from ..types import Positions
 from .cached_memory import cache_memory, forget_cached
 from .conditioning import MEMORY_FRAMES_KEY
-from .inputs import refresh_inputs
+from .inputs import method_input, refresh_inputs
+from .method import method_of
 
 ROPE_ENCODE = "diffusion_model.rope_encode"
 WRAPPER_KEY = "storymem_m2v"
@@ -33,26 +33,60 @@ WRAPPER_KEY = "storymem_m2v"
 def patch_memory_positions(
     model, memory_frames: int, rope_shift: int = MEMORY_ROPE_SHIFT, refresh: Refresh = EVERY_STEP
 ):
-    """A clone of ``model`` that expects ``memory_frames`` latent frames before the shot.
+    """``place_memory`` by StoryMem's rule."""
+    return place_memory(model, storymem_layout(memory_frames, rope_shift), refresh)
+
+
+def place_memory(model, layout: MemoryLayout, refresh: Refresh = EVERY_STEP):
+    """A clone of ``model`` that expects what ``layout`` says before the shot.
 
     What an earlier patch put on the model is taken off first; without memory frames that is all.
     ``refresh`` says in which steps memory runs along.
     """
-    check_memory_span(memory_frames, rope_shift)
     patched = without_memory_positions(model)
-    if memory_frames == 0:
+    if layout.frames == 0:
         return patched
     patched = model.clone() if patched is model else patched
     original = patched.get_model_object(ROPE_ENCODE)
     original = original_encode(original) or original  # of another patcher that has it loaded
-    patched.add_object_patch(ROPE_ENCODE, encode_with_memory(original, memory_frames, rope_shift))
+    patched.add_object_patch(ROPE_ENCODE, encode_at(original, layout.all_positions))
     patched.add_wrapper_with_key(
-        WrappersMP.OUTER_SAMPLE, WRAPPER_KEY, check_before_sampling(memory_frames)
+        WrappersMP.OUTER_SAMPLE, WRAPPER_KEY, check_before_sampling(layout.frames)
     )
     prefer_cudnn(patched)
     if refresh.is_cached:
-        cache_memory(patched, memory_frames, refresh)
+        cache_memory(patched, layout.memory_frames, refresh)
     return patched
+
+
+def layout_for(
+    model, method: str, positions: MemoryLayout | None, memory_frames: int, rope_shift: int
+) -> MemoryLayout:
+    """What stands before the shot, by the method of a model and what M2V Conditioning says.
+
+    Raises:
+        ValueError: for Memento without the moments of its memory, for numbers that do not agree,
+            and for an identity frame with StoryMem.
+    """
+    method = choose_method(method, method_of(model))
+    if positions is not None and memory_frames not in (0, positions.frames):
+        raise ValueError(
+            f"memory_positions has {positions.frames} frames before the shot, but memory_frames is "
+            f"{memory_frames}; connect both from the same M2V Conditioning"
+        )
+    if method == MEMENTO:
+        if positions is None and memory_frames:
+            raise ValueError(
+                "Memento places each memory frame where it happened, but memory_positions is not "
+                "connected; connect memory_positions of M2V Conditioning"
+            )
+        return replace(positions or MemoryLayout(), method=MEMENTO)
+    if positions is not None and positions.has_identity:
+        raise ValueError(
+            "M2V Conditioning has an identity frame, which only Memento has, but the model's LoRA "
+            "is StoryMem's; disconnect identity_positive, or set method to memento"
+        )
+    return storymem_layout(memory_frames if positions is None else positions.frames, rope_shift)
 
 
 def without_memory_positions(model):
@@ -165,6 +199,14 @@ class M2VModelPatch(io.ComfyNode):
                     "the shot.",
                 ),
                 *refresh_inputs(),
+                method_input(),
+                Positions.Input(
+                    "memory_positions",
+                    optional=True,
+                    advanced=True,
+                    tooltip="Where each memory frame stands in time, from M2V Conditioning. "
+                    "Memento needs it; StoryMem goes by memory_frames and rope_shift.",
+                ),
             ],
             outputs=[io.Model.Output(tooltip="A patched copy; the original is unchanged.")],
         )
@@ -172,14 +214,16 @@ class M2VModelPatch(io.ComfyNode):
     @classmethod
     def execute(
         cls, model, memory_frames, rope_shift=MEMORY_ROPE_SHIFT, memory_refresh=EXACT,
-        refresh_steps="",
+        refresh_steps="", method=METHODS[0], memory_positions=None,
     ):  # fmt: skip
         refresh = Refresh.of(memory_refresh, refresh_steps)
         # From text alone there is no memory: a switch between both pairs may lead here.
-        from_text = (T2V_CHANNELS,) if memory_frames == 0 else ()
+        frames = memory_frames if memory_positions is None else memory_positions.frames
+        from_text = (T2V_CHANNELS,) if frames == 0 else ()
         require_wan(model, "model", I2V_CHANNELS, *from_text)
         refuse_context_windows(model.model_options, "model")
-        return io.NodeOutput(patch_memory_positions(model, memory_frames, rope_shift, refresh))
+        layout = layout_for(model, method, memory_positions, memory_frames, rope_shift)
+        return io.NodeOutput(place_memory(model, layout, refresh))
 
 
 NODES = [M2VModelPatch]

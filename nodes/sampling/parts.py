@@ -23,7 +23,8 @@ from .inputs import (
     steps_input,
 )
 from .model_patch import require_memory_positions
-from .sampler import check_pair, make_guider, own_shift
+from .sampler import check_pair, own_shift
+from .shot_run import make_guider
 from .unipc_sampler import sampler_object
 
 CATEGORY = "StoryMem/advanced"

@@ -8,13 +8,13 @@ import comfy.model_management
 import comfy.model_sampling
 import comfy.samplers
 import comfy.utils
-import latent_preview
 import torch
 from comfy_api.latest import io
 
-from ...storymem.sampling.memory_refresh import EVERY_STEP, EXACT, Refresh
+from ...storymem.sampling.memory_refresh import EXACT
+from ...storymem.sampling.methods import METHODS, choose_method
 from ...storymem.sampling.recipe import Recipe, odd_pair
-from ...storymem.sampling.request import ShotRequest
+from ...storymem.sampling.shot_layout import shot_layouts
 from ...storymem.sampling.unipc import SAMPLER, SCHEDULER, released_sigmas
 from ..host.folders import shortens_host_paths
 from ..host.wan_models import (
@@ -28,22 +28,20 @@ from ..host.wan_models import (
 )
 from ..page.node_notice import tell_node
 from .conditioning import (
-    MemoryNoise,
-    condition_on_memory,
-    empty_latent,
     request_from_inputs,
 )
 from .draft_pass import of_pass
-from .expert_guider import TwoExpertGuider, require_same_sampling
 from .inputs import (
     RELEASED,
     boundary_input,
+    cfg_cut_input,
     cfg_input,
     cfg_low_input,
     check_typed_size,
     continuity_input,
     denoise_input,
     end_image_input,
+    method_input,
     refresh_inputs,
     seed_input,
     shift_input,
@@ -51,8 +49,8 @@ from .inputs import (
     size_inputs,
     steps_input,
 )
-from .model_patch import patch_memory_positions
-from .unipc_sampler import sampler_object
+from .method import require_same_method
+from .shot_run import Seen, patch_shift, sample_shot, see_memory
 
 log = logging.getLogger(__name__)
 
@@ -74,30 +72,6 @@ def check_models(model_high, model_low, t2v_high, t2v_low) -> None:
     if t2v_high is None and t2v_low is not None:
         raise ValueError("t2v_low is connected without t2v_high; connect both, or t2v_high alone")
     check_pair(t2v_high, t2v_low, "t2v_high", "t2v_low", T2V_CHANNELS)
-
-
-def prepare_model(
-    model, memory_frames: int, rope_shift: int, shift: float, refresh: Refresh = EVERY_STEP
-):
-    """A clone of the model with memory positions and the schedule's shift."""
-    model = patch_memory_positions(model, memory_frames, rope_shift, refresh)
-    return patch_shift(model, shift) if shift > 0 else model
-
-
-def patch_shift(model, shift: float):
-    """What the stock ModelSamplingSD3 node does: flow sampling with this shift."""
-
-    class ShiftedFlow(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
-        pass
-
-    patched = model.clone()
-    original = patched.get_model_object("model_sampling")
-    sampling = ShiftedFlow(patched.model.model_config)
-    sampling.set_parameters(shift=shift, multiplier=1000)
-    if hasattr(original, "noise_scale") and hasattr(sampling, "set_noise_scale"):
-        sampling.set_noise_scale(original.noise_scale)
-    patched.add_object_patch("model_sampling", sampling)
-    return patched
 
 
 def schedule(model, scheduler: str, steps: int, denoise: float) -> torch.Tensor:
@@ -146,56 +120,6 @@ def shot_sigmas(model, recipe: Recipe) -> torch.Tensor:
             f"is {recipe.steps}), which gives noise; raise steps, or set sampler_name to euler"
         )
     return sigmas
-
-
-def make_guider(model_high, model_low, positive, negative, recipe: Recipe):
-    """The stock guider for one model, else one that routes by sigma."""
-    if model_low is None:
-        guider = comfy.samplers.CFGGuider(model_high)
-        guider.set_cfg(recipe.cfg)
-    else:
-        require_same_sampling(model_high, model_low)
-        guider = TwoExpertGuider(model_high, model_low, recipe.boundary)
-        guider.set_cfg(recipe.guidance(high=True), recipe.guidance(high=False))
-    guider.set_conds(positive, negative)
-    return guider
-
-
-def shot_callback(model, steps: int, memory_frames: int):
-    """The host's progress and preview, shown the shot and not a memory frame."""
-    report = latent_preview.prepare_callback(model, steps)
-
-    def callback(step, x0, x, total_steps):
-        report(step, x0[:, :, memory_frames:], x, total_steps)
-
-    return callback
-
-
-def sample_shot(
-    models, positive, negative, request: ShotRequest, memory_frames: int, sigmas, recipe: Recipe
-):
-    """Run the sampler over memory and shot; the shot's latent ``[1, 16, F, h, w]``."""
-    refresh = recipe.refresh(len(sigmas) - 1)
-    high, low = (
-        None
-        if model is None
-        else prepare_model(model, memory_frames, recipe.rope_shift, recipe.shift, refresh)
-        for model in models
-    )
-    latent = empty_latent(request, memory_frames)
-    noise = MemoryNoise(request.seed, memory_frames).generate_noise({"samples": latent})
-    guider = make_guider(high, low, positive, negative, recipe)
-    samples = guider.sample(
-        noise,
-        latent,
-        sampler_object(recipe.sampler),
-        sigmas,
-        callback=shot_callback(high, len(sigmas) - 1, memory_frames),
-        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
-        seed=request.seed,
-    )
-    samples = samples.to(comfy.model_management.intermediate_device())
-    return samples[:, :, memory_frames:].contiguous()  # memory comes off once, here
 
 
 class M2VSampler(io.ComfyNode):
@@ -287,6 +211,8 @@ class M2VSampler(io.ComfyNode):
                 ),
                 *refresh_inputs(),
                 end_image_input(),
+                method_input(),
+                cfg_cut_input(),
             ],
             outputs=[
                 io.Latent.Output(
@@ -308,14 +234,15 @@ class M2VSampler(io.ComfyNode):
         t2v_low=None, bank=None, shot=None, previous_frames=None, start_image=None,
         cfg_low=RELEASED.cfg_low, shift=RELEASED.shift, boundary=RELEASED.boundary,
         denoise=RELEASED.denoise, rope_shift=RELEASED.rope_shift, memory_refresh=EXACT,
-        refresh_steps="", end_image=None,
+        refresh_steps="", end_image=None, method=METHODS[0], cfg_cut=RELEASED.cfg_cut,
     ):  # fmt: skip
         recipe = Recipe(
-            steps=steps, cfg=cfg, cfg_low=cfg_low, shift=shift, boundary=boundary,
+            steps=steps, cfg=cfg, cfg_low=cfg_low, cfg_cut=cfg_cut, shift=shift, boundary=boundary,
             sampler=sampler_name, rope_shift=rope_shift, scheduler=scheduler, denoise=denoise,
             memory_refresh=memory_refresh, refresh_steps=refresh_steps,
         )  # fmt: skip
         check_models(model_high, model_low, t2v_high, t2v_low)
+        method = choose_method(method, require_same_method(model_high, model_low))
         hidden = getattr(cls, "hidden", None)
         tell_node(hidden, odd_pair(sampler_name, scheduler) or "")
         require_vae(vae)
@@ -325,10 +252,10 @@ class M2VSampler(io.ComfyNode):
             bank=bank, shot=shot, previous_frames=previous_frames, start_image=start_image,
             end_image=end_image,
             width=width, height=height, length=length, size_rule=size_rule, seed=seed,
-            continuity=continuity,
+            continuity=continuity, method=method,
         )  # fmt: skip
         from_text = t2v_high is not None and request.is_from_text
-        models, memory_frames = (t2v_high, t2v_low) if from_text else (model_high, model_low), 0
+        models = (t2v_high, t2v_low) if from_text else (model_high, model_low)
         draft, prompt = shot and shot.draft, getattr(hidden, "dynprompt", None)
         recipe, models = of_pass(draft, recipe, models, prompt)
         if from_text and recipe != recipe.for_text():
@@ -339,12 +266,13 @@ class M2VSampler(io.ComfyNode):
                 recipe.describe_text_shot(),
             )
         sigmas = shot_sigmas(models[0], recipe)
-        if not from_text:
-            positive, negative, memory_frames = condition_on_memory(
-                positive, negative, vae, request
-            )
-        samples = sample_shot(models, positive, negative, request, memory_frames, sigmas, recipe)
-        return io.NodeOutput({"samples": samples})
+        if from_text:
+            seen = (Seen(positive, negative),) * 2
+        else:
+            recipe = recipe.for_beginning(is_cut=request.is_cut)
+            layouts = shot_layouts(request, method, shot, rope_shift=rope_shift)
+            seen = see_memory(positive, negative, vae, request, layouts)
+        return io.NodeOutput({"samples": sample_shot(models, seen, request, sigmas, recipe)})
 
 
 NODES = [M2VSampler]

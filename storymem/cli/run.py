@@ -238,7 +238,7 @@ def _pair(high: Path | None, low: Path | None, name: str) -> tuple[Path, Path] |
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
-    names = ("steps", "cfg", "cfg_low", "shift", "boundary", "sampler", "rope_shift",
+    names = ("steps", "cfg", "cfg_low", "cfg_cut", "shift", "boundary", "sampler", "rope_shift",
              "memory_refresh", "refresh_steps")  # fmt: skip
     recipe = Recipe(
         **{name: getattr(options, name) for name in names},

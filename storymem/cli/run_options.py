@@ -157,6 +157,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=released.cfg_low,
         help="cfg of the low-noise expert; 0: the same as --cfg",
     )
+    add(
+        "--cfg-cut",
+        type=float,
+        default=released.cfg_cut,
+        help="cfg of both experts for shots that begin with a cut (Memento: 5); 0: the same as "
+        "those that continue",
+    )
     add("--shift", type=float, default=released.shift)
     add("--boundary", type=float, default=released.boundary)
     add("--sampler", default=released.sampler, choices=SAMPLERS)

@@ -36,7 +36,9 @@ NEUTRAL: dict[str, dict[str, object]] = {
         "rope_shift": 5,
         "memory_refresh": "exact",
         "refresh_steps": "",
+        "method": "auto",
     },
+    "StoryMemM2VConditioning": {"method": "auto", "expert": "high"},
     "StoryMemM2VSampler": {
         "cfg_low": 0.0,
         "shift": 4.0,
@@ -45,6 +47,8 @@ NEUTRAL: dict[str, dict[str, object]] = {
         "rope_shift": 5,
         "memory_refresh": "exact",
         "refresh_steps": "",
+        "method": "auto",
+        "cfg_cut": 0.0,
     },
     "StoryMemMemoryBank": {"edits": "", "policy": "window", "reference_names": ""},
     "StoryMemRehearsal": {
@@ -100,6 +104,7 @@ NEUTRAL: dict[str, dict[str, object]] = {
         "denoise": 1.0,
         "memory_refresh": "exact",
         "refresh_steps": "",
+        "cfg_cut": 0.0,
     },
     "SelectionModels": {},
 }

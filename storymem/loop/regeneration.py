@@ -33,7 +33,17 @@ MEMORY = {  # a fact of a record -> how the artist knows it
 # How changes of what a pass overrides begin.
 OF_PASS = tuple(
     f"{n} of "
-    for n in ("steps", "cfg", "cfg_low", "width", "height", "sampler_name", "scheduler", "shift")
+    for n in (
+        "steps",
+        "cfg",
+        "cfg_low",
+        "cfg_cut",
+        "width",
+        "height",
+        "sampler_name",
+        "scheduler",
+        "shift",
+    )
 )
 UNTOLD = "of something that was not written down when it was made (by an earlier version)"
 UNTOLD_BODY = (

@@ -33,6 +33,9 @@ PARTS = {
         (
             "storymem/sampling/conditioning.py",
             "storymem/sampling/rope.py",
+            "storymem/sampling/methods.py",
+            "storymem/sampling/memory_layout.py",
+            "storymem/sampling/shot_layout.py",
             "storymem/sampling/request.py",
             "storymem/sampling/recipe.py",
             "storymem/sampling/draft.py",
@@ -49,6 +52,8 @@ PARTS = {
         1,
         (
             "nodes/sampling/sampler.py",
+            "nodes/sampling/shot_run.py",
+            "nodes/sampling/method.py",
             "nodes/sampling/unipc_sampler.py",
             "nodes/sampling/draft_pass.py",
             "nodes/sampling/parts.py",

@@ -85,7 +85,7 @@ class Draft:
         if _is_whole(inputs.get("steps")) and self.is_faster(inputs["steps"]):
             found["steps"] = self.steps
             if self.cfg:
-                found |= {"cfg": self.cfg, "cfg_low": 0.0}
+                found |= {"cfg": self.cfg, "cfg_low": 0.0, "cfg_cut": 0.0}
             if self.has_lora:
                 found |= OF_DISTILLED
         return {name: value for name, value in found.items() if inputs.get(name) != value}

@@ -44,6 +44,7 @@ class Recipe:
     denoise: float = 1.0  # share of the schedule that runs
     memory_refresh: str = EXACT  # or cached: memory runs along in few steps
     refresh_steps: str = ""  # of cached, counted from each expert's first; empty: the library's
+    cfg_cut: float = 0.0  # of shots that begin with a cut; 0: the same as cfg
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -54,8 +55,9 @@ class Recipe:
             )
         if not 0 <= self.boundary <= 1:
             raise ValueError(f"boundary must be from 0 to 1, but it is {self.boundary}")
-        if not all(0 <= cfg < math.inf for cfg in (self.cfg, self.cfg_low)):
-            raise ValueError(f"cfg must be 0 or more, but it is {self.cfg} and {self.cfg_low}")
+        for name in ("cfg", "cfg_low", "cfg_cut"):
+            if not 0 <= (cfg := getattr(self, name)) < math.inf:
+                raise ValueError(f"{name} must be 0 or more, but it is {cfg}")
         check_memory_span(0, self.rope_shift)
         Refresh.of(self.memory_refresh, self.refresh_steps)
 
@@ -66,6 +68,13 @@ class Recipe:
     def guidance(self, *, high: bool) -> float:
         """The cfg of one of the experts."""
         return self.cfg if high or self.cfg_low == 0 else self.cfg_low
+
+    def for_beginning(self, *, is_cut: bool) -> Recipe:
+        """The recipe of a shot by how it begins: one that begins with a cut may have a cfg of its
+        own, which holds for both experts (Memento's 5 beside 3.5)."""
+        if not is_cut or self.cfg_cut == 0:
+            return self
+        return replace(self, cfg=self.cfg_cut, cfg_low=0.0)
 
     def for_text(self, boundary: float = T2V_BOUNDARY) -> Recipe:
         """The recipe of a first shot that the T2V experts make from text alone.

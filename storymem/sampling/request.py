@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from ..memory.frame import MemoryFrame
+from ..script.continuity import Mode
 from .conditioning import (
     LATENT_CHANNELS,
     TIME_STRIDE,
@@ -36,6 +37,13 @@ class ShotRequest:
     length: int  # pixel frames, given ones included
     seed: int
     end: torch.Tensor | None = None  # [1, H, W, 3]: the shot's last frame
+    memory_low: tuple[MemoryFrame, ...] | None = None  # of the low-noise expert, if it has its own
+    mode: Mode = "m2v"  # how it begins
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it begins with a cut, and not with frames of the shot before."""
+        return self.mode == "m2v"
 
     @property
     def latent_shape(self) -> list[int]:
@@ -62,11 +70,13 @@ def request_shot(
     seed: int,
     continuity: str = "auto",
     end_image: torch.Tensor | None = None,
+    memory_low: Sequence[MemoryFrame] | None = None,
 ) -> ShotRequest:
     """Check what a shot is made from, and settle mode, size, length and seed.
 
     Args:
         memory: the frames that the shot sees.
+        memory_low: those that the low-noise expert sees, where it has a memory of its own.
         shot: the shot of a story; its length, seed and continuity win, and a pass before the film
             has a size and a length of its own. ``None``: one by itself.
         previous_frames: ``[T, H, W, 3]``, the end of the shot before.
@@ -113,7 +123,27 @@ def request_shot(
         source = frames[0] if frames is not None else memory[0].image
         height, width = fit_size(source.shape[0], source.shape[1], width * height)
     seed = shot.seed(seed) if shot is not None else seed
-    return ShotRequest(tuple(memory), given, width, height, length, seed, end)
+    memory, memory_low = of_one_length(tuple(memory), memory_low and tuple(memory_low))
+    return ShotRequest(
+        memory, given, width, height, length, seed, end, memory_low=memory_low, mode=mode
+    )
+
+
+def of_one_length(
+    high: tuple[MemoryFrame, ...], low: tuple[MemoryFrame, ...] | None
+) -> tuple[tuple[MemoryFrame, ...], tuple[MemoryFrame, ...] | None]:
+    """The memories of both experts, the longer one without its oldest frames: one run samples both,
+    and what stands before the shot must be as long. Pinned frames stay."""
+    if low is None or low == high:
+        return high, None
+    count = min(len(high), len(low))
+    return _newest(high, count), _newest(low, count)
+
+
+def _newest(frames: tuple[MemoryFrame, ...], count: int) -> tuple[MemoryFrame, ...]:
+    by_age = sorted(range(len(frames)), key=lambda i: (frames[i].pinned, i))
+    kept = set(by_age[len(frames) - count :])
+    return tuple(frame for i, frame in enumerate(frames) if i in kept)
 
 
 def end_frame(

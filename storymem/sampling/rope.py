@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 
@@ -51,13 +52,26 @@ def check_reach(memory_frames: int, rope_shift: int, shot_frames: int, positions
 
 
 def encode_with_memory(original: Callable, memory_frames: int, rope_shift: int) -> Callable:
-    """``rope_encode`` with memory at ``-M*S, ..., -S`` and the shot from 0.
+    """``rope_encode`` with memory at ``-M*S, ..., -S`` and the shot from 0."""
+    return encode_at(original, [-rope_shift * i for i in range(memory_frames, 0, -1)])
 
-    M and S are closed over: read from ``transformer_options`` they would go stale under
-    torch.compile, which guards closures but not that dict. The original is called for both parts,
-    so that its own scaling, and patches of other packs, apply to memory and shot alike.
+
+def encode_at(original: Callable, positions: Sequence[int]) -> Callable:
+    """``rope_encode`` with the frames before the shot at ``positions`` and the shot from 0.
+
+    The positions are closed over: read from ``transformer_options`` they would go stale under
+    torch.compile, which guards closures but not that dict. The original is called for all parts,
+    so that its own scaling, and patches of other packs, apply to memory and shot alike: once for
+    positions at equal steps, which are a grid of it, else once for each frame.
     """
-    span = (memory_frames - 1) * rope_shift + 1  # a grid from first to last memory position
+    positions, memory_frames = tuple(positions), len(positions)
+    steps = {after - before for before, after in pairwise(positions)}
+    if len(steps) > 1:
+        grids = [(first, 1, 1) for first in positions]  # where it begins, its span, its frames
+    else:
+        grids = (
+            [(positions[0], positions[-1] - positions[0] + 1, memory_frames)] if positions else []
+        )
 
     def rope_encode(t, h, w, t_start=0, steps_t=None, **kwargs):
         if memory_frames == 0 or t_start or steps_t is not None or kwargs.get("source_id"):
@@ -74,10 +88,13 @@ def encode_with_memory(original: Callable, memory_frames: int, rope_shift: int) 
                 "Conditioning"
             )
         options = (kwargs.get("transformer_options") or {}).get("rope_options") or {}
-        first = -memory_frames * rope_shift * options.get("scale_t", 1.0)
-        memory = original(span, h, w, t_start=first, steps_t=memory_frames, **kwargs)
+        scale = options.get("scale_t", 1.0)
+        memory = [
+            original(span, h, w, t_start=first * scale, steps_t=frames, **kwargs)
+            for first, span, frames in grids
+        ]
         shot = original(t - memory_frames, h, w, **kwargs)
-        return torch.cat([memory, shot], dim=1)  # tokens: memory first
+        return torch.cat([*memory, shot], dim=1)  # tokens: memory first
 
     rope_encode.storymem_original = original
     return rope_encode

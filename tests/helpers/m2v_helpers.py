@@ -93,6 +93,10 @@ class M2V:
 
     def condition(self, **changes) -> tuple:
         """M2V Conditioning: positive, negative, latent, noise, memory_frames."""
+        return self.condition_in_time(**changes)[:5]
+
+    def condition_in_time(self, **changes) -> tuple:
+        """The same, and memory_positions."""
         inputs = {
             "positive": self.pos,
             "negative": self.neg,

@@ -56,6 +56,7 @@ LIMITS = {  # what each setting may be at the most and the least, and what is ju
     "boundary": ([0, 0.5, 1], [-0.1, 1.1, math.nan]),
     "cfg": ([0, 0.5, 1e9], [-0.1, math.inf, math.nan]),
     "cfg_low": ([0, 0.5, 1e9], [-0.1, math.inf, math.nan]),
+    "cfg_cut": ([0, 0.5, 1e9], [-0.1, math.inf, math.nan]),
     "rope_shift": ([0, 1, 100], [-1, 0.5]),
 }
 
@@ -66,7 +67,7 @@ def test_a_recipe_that_no_sampler_can_work_with_is_refused(name):
     for value in allowed:
         assert getattr(Recipe(**{name: value}), name) == value
     for value in wrong:
-        with pytest.raises(ValueError, match=f"^{name.removesuffix('_low')} must be .*{value}"):
+        with pytest.raises(ValueError, match=f"^{name} must be .*{value}"):
             Recipe(**{name: value})
 
 
@@ -120,3 +121,14 @@ def test_half_of_the_released_pair_is_told(sampler, scheduler, words):
         assert told is None
     else:
         assert re.search(words, told)
+
+
+def test_a_cut_may_have_a_cfg_of_its_own():
+    recipe = Recipe(cfg=3.5, cfg_low=2.0, cfg_cut=5.0)
+    assert recipe.for_beginning(is_cut=False) is recipe
+    cut = recipe.for_beginning(is_cut=True)
+    assert (cut.guidance(high=True), cut.guidance(high=False)) == (5.0, 5.0)
+    plain = Recipe(cfg=1.0)
+    assert plain.for_beginning(is_cut=True) is plain
+    with pytest.raises(ValueError, match="cfg_cut must be 0 or more"):
+        Recipe(cfg_cut=-1)

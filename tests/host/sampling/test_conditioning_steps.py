@@ -32,11 +32,14 @@ def asked(module, monkeypatch):
 
 
 def test_a_shot_is_asked_for_with_what_is_connected(asked):
-    nothing = {"memory": (), "previous_frames": None, "start_image": None, "end_image": None}
+    pictures = dict.fromkeys(("previous_frames", "start_image", "end_image"))
+    nothing = {"memory": (), "memory_low": None, "shot": None, **pictures}
     assert asked() == nothing
     assert asked(width=48, seed=3) == nothing | {"width": 48, "seed": 3}
-    used = [object()]
-    assert asked(bank=SimpleNamespace(used=lambda: used))["memory"] is used
+    used, others = (object(),), (object(),)
+    found = asked(bank=SimpleNamespace(memories=lambda: (used, used)), shot="shot")
+    assert (found["memory"], found["memory_low"], found["shot"]) == (used, None, "shot")
+    assert asked(bank=SimpleNamespace(memories=lambda: (used, others)))["memory_low"] == others
 
 
 @pytest.mark.parametrize("name", ["previous_frames", "start_image", "end_image"])
@@ -44,7 +47,8 @@ def test_pictures_are_looked_at_and_scaled_by_the_name_of_their_input(asked, nam
     bytes_ = torch.full((2, 8, 8, 3), 255, dtype=torch.uint8)
     found = asked(**{name: bytes_})
     assert torch.equal(found[name], torch.ones(2, 8, 8, 3))
-    assert [v for k, v in found.items() if k not in (name, "memory")] == [None] * 2
+    rest = set(found) - {name, "memory", "memory_low", "shot"}
+    assert [found[other] for other in rest] == [None] * 2
     with pytest.raises(ValueError, match=f"^{name} must be an IMAGE"):
         asked(**{name: torch.zeros(8, 8)})
 
@@ -207,15 +211,18 @@ def test_the_node_hands_on_all_that_it_is_given(module, monkeypatch, more):
     note("request_from_inputs", request)
     note("condition_on_memory", ("positive with", "negative with", 4))
     note("empty_latent", "latent")
+    note("shot_layouts", ("of high", "of low"))
     node = module.M2VConditioning
     made = node.execute(positive="pos", negative="neg", vae="vae", **SHOT, **more).result
     assert seen == [
         ("require_vae", ("vae",), {}),
-        ("request_from_inputs", (), {**SHOT, **(more or dict.fromkeys(MORE))}),
-        ("condition_on_memory", ("pos", "neg", "vae", request), {}),
+        ("request_from_inputs", (), {**SHOT, **(more or dict.fromkeys(MORE)), "method": "auto"}),
+        ("condition_on_memory", ("pos", "neg", "vae", request, None), {}),
         ("empty_latent", (request, 4), {}),
+        ("shot_layouts", (request, "memento", more.get("shot")), {}),
     ]
-    positive, negative, latent, noise, frames = made
+    positive, negative, latent, noise, frames, positions = made
+    assert positions == "of high"
     assert (positive, negative, latent, frames) == (
         "positive with", "negative with", {"samples": "latent"}, 4,
     )  # fmt: skip

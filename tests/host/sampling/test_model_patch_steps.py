@@ -24,14 +24,18 @@ def noted(module, monkeypatch):
     seen = []
     for name in ("prefer_cudnn", "forget_cudnn"):
         monkeypatch.setattr(module, name, lambda model, n=name: seen.append((n, model)))
-    real = module.encode_with_memory
+    real = module.encode_at
 
     def encode(*arguments):
         seen.append(("encode", *arguments))
         return real(*arguments)
 
-    monkeypatch.setattr(module, "encode_with_memory", encode)
+    monkeypatch.setattr(module, "encode_at", encode)
     return seen
+
+
+def places(memory: int, shift: int) -> tuple[int, ...]:
+    return tuple(-shift * i for i in range(memory, 0, -1))
 
 
 def ours(module, model) -> list:
@@ -50,7 +54,7 @@ def test_a_patched_copy_has_our_positions_our_look_and_our_kernel(module, noted,
     patched = module.patch_memory_positions(model, memory, shift)
     assert patched is not model
     assert is_bare(module, model)
-    assert noted == [("encode", own, memory, shift), ("prefer_cudnn", patched)]
+    assert noted == [("encode", own, places(memory, shift)), ("prefer_cudnn", patched)]
     assert list(patched.object_patches) == [ROPE]
     assert module.original_encode(patched.object_patches[ROPE]) == own
     (look,) = ours(module, patched)
@@ -64,7 +68,7 @@ def test_frames_are_five_apart_unless_said_otherwise(module, noted):
     model = bare_wan()
     module.patch_memory_positions(model, 2)
     module.M2VModelPatch.execute(model, 2)
-    assert [call[2:] for call in noted if call[0] == "encode"] == [(2, 5)] * 2
+    assert [call[2] for call in noted if call[0] == "encode"] == [(-10, -5)] * 2
 
 
 @pytest.mark.parametrize("wrong", [(-1, 5), (1.5, 5), (2, -1), (0, -1)])
@@ -80,7 +84,7 @@ def test_a_patch_of_an_earlier_node_is_replaced_and_stays_on_its_own_model(modul
     second = module.patch_memory_positions(first, 3, 4)
     own = model.get_model_object(ROPE)
     assert [call for call in noted if call[0] == "encode"] == [
-        ("encode", own, 2, 5), ("encode", own, 3, 4)
+        ("encode", own, (-10, -5)), ("encode", own, (-12, -8, -4))
     ]  # fmt: skip
     assert len(ours(module, first)) == len(ours(module, second)) == 1
     assert ours(module, first) != ours(module, second)
@@ -92,10 +96,10 @@ def test_positions_that_another_copy_has_loaded_are_not_wrapped_twice(module, no
     model = bare_wan()
     own = model.get_model_object(ROPE)
     inner = model.get_model_object("diffusion_model")
-    inner.rope_encode = module.encode_with_memory(own, 2, 5)
+    inner.rope_encode = module.encode_at(own, (-10, -5))
     noted.clear()
     module.patch_memory_positions(model, 3, 5)
-    assert noted[0] == ("encode", own, 3, 5)
+    assert noted[0] == ("encode", own, (-15, -10, -5))
     patched = module.patch_memory_positions(model, 3, 5)
     patched.object_patches.clear()  # as the host does with what it has put on the module
     assert module.without_memory_positions(patched).object_patches == {}
@@ -224,7 +228,7 @@ def test_context_windows_are_told_before_sampling(module):
 def test_the_node_patches_its_model(module, noted):
     model = bare_wan()
     (patched,) = module.M2VModelPatch.execute(model, 3, 4).result
-    assert noted[0] == ("encode", model.get_model_object(ROPE), 3, 4)
+    assert noted[0] == ("encode", model.get_model_object(ROPE), (-12, -8, -4))
     assert len(ours(module, patched)) == 1
     assert module.M2VModelPatch.execute(model, 0, 4).result[0] is model
 

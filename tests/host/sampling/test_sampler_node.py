@@ -34,12 +34,13 @@ class Node:
 
             monkeypatch.setattr(module, name, step)
 
-        request = SimpleNamespace(name="request")
+        request = SimpleNamespace(name="request", is_cut=False)
         note("check_models", lambda _: None)
         note("require_vae", lambda _: None)
         note("tell_node", lambda _: None)
         note("request_from_inputs", lambda _: self.requested(request))
-        note("condition_on_memory", lambda _: ("positive with", "negative with", 4))
+        note("shot_layouts", lambda _: "layouts")
+        note("see_memory", lambda _: "seen")
         note("shot_sigmas", lambda _: "sigmas")
         note("sample_shot", lambda _: "samples")
 
@@ -72,17 +73,19 @@ def test_the_node_hands_on_all_that_it_is_given(node):
     assert node.run(**SETTINGS, **more, **node.t2v) == {"samples": "samples"}
     assert node.order == [
         "check_models", "tell_node", "require_vae", "request_from_inputs", "shot_sigmas",
-        "condition_on_memory", "sample_shot",
+        "shot_layouts", "see_memory", "sample_shot",
     ], "all is looked at before anything is encoded"  # fmt: skip
-    assert node.seen["request_from_inputs"] == ((), {**SHOT, **more})
+    assert node.seen["request_from_inputs"] == ((), {**SHOT, **more, "method": "storymem"})
     high, low = node.models.values()
     assert node.seen["check_models"] == ((high, low, *node.t2v.values()), {})
     assert node.seen["require_vae"] == (("vae",), {})
     recipe = node.module.Recipe(**RECIPE)
     assert node.seen["shot_sigmas"] == ((high, recipe), {})
-    asked = (node.positive, node.negative, "vae", node.request)
-    assert node.seen["condition_on_memory"] == (asked, {})
-    sampled = ((high, low), "positive with", "negative with", node.request, 4, "sigmas", recipe)
+    placed = ((node.request, "storymem", more["shot"]), {"rope_shift": RECIPE["rope_shift"]})
+    assert node.seen["shot_layouts"] == placed
+    asked = (node.positive, node.negative, "vae", node.request, "layouts")
+    assert node.seen["see_memory"] == (asked, {})
+    sampled = ((high, low), "seen", node.request, "sigmas", recipe)
     assert node.seen["sample_shot"] == (sampled, {})
 
 
@@ -90,7 +93,7 @@ def test_what_is_not_connected_or_typed_is_the_released_recipe(node):
     node.models.pop("model_low")
     node.run(steps=40, cfg=3.5, sampler_name="storymem_unipc", scheduler="storymem")
     nothing = dict.fromkeys(("bank", "shot", "previous_frames", "start_image", "end_image"))
-    asked = {**SHOT, **nothing, "continuity": "auto"}
+    asked = {**SHOT, **nothing, "continuity": "auto", "method": "storymem"}
     assert node.seen["request_from_inputs"] == ((), asked)
     assert node.seen["check_models"] == ((node.models["model_high"], None, None, None), {})
     ((models, *_, recipe), _) = node.seen["sample_shot"]
@@ -109,13 +112,16 @@ def test_a_shot_from_text_is_the_t2v_pairs_where_there_is_one(node, caplog, is_f
     if is_from_text and has_pair:
         assert models == tuple(node.t2v.values())
         text = node.module.Recipe(**RECIPE | {"shift": 12.0, "boundary": 0.875})
-        assert rest == [node.positive, node.negative, node.request, 0, "sigmas", text]
+        (one, other), *rest = rest
+        assert one is other
+        assert (one.positive, one.negative, one.layout.frames) == (node.positive, node.negative, 0)
+        assert rest == [node.request, "sigmas", text]
         assert node.seen["shot_sigmas"] == ((node.t2v["t2v_high"], text), {})
-        assert "condition_on_memory" not in node.order
+        assert "see_memory" not in node.order
         assert caplog.text.count("made from text by the T2V pair with shift 12") == 1
     else:
         assert models == tuple(node.models.values())
-        assert rest == ["positive with", "negative with", node.request, 4, "sigmas", own]
+        assert rest == ["seen", node.request, "sigmas", own]
         assert node.seen["shot_sigmas"] == ((node.models["model_high"], own), {})
         assert "T2V pair" not in caplog.text
 

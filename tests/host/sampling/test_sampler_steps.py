@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from helpers.bare_wan import I2V, T2V, bare_wan, prompt
+from storymem.sampling.memory_layout import storymem_layout
 from storymem.sampling.recipe import Recipe
 from storymem.sampling.unipc import released_sigmas
 
@@ -15,6 +16,11 @@ from storymem.sampling.unipc import released_sigmas
 @pytest.fixture(scope="module")
 def module(host):
     return host.pack("nodes.sampling.sampler")
+
+
+@pytest.fixture(scope="module")
+def run(host):
+    return host.pack("nodes.sampling.shot_run")
 
 
 @pytest.fixture(scope="module")
@@ -103,12 +109,12 @@ class Scaled(NoScale):
     ids=["Wan", "with a scale of noise", "with a scale in its configuration"],
 )
 @pytest.mark.parametrize("shift", [0.5, 4.0, 12.0])
-def test_a_shift_is_set_as_the_stock_node_sets_it(module, change, shift):
+def test_a_shift_is_set_as_the_stock_node_sets_it(run, change, shift):
     from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
     model = change()
     before = sampling_of(model)
-    ours, stock = module.patch_shift(model, shift), ModelSamplingSD3().patch(model, shift)[0]
+    ours, stock = run.patch_shift(model, shift), ModelSamplingSD3().patch(model, shift)[0]
     assert sampling_of(model) is before, "the artist's model keeps its own"
     found, wanted = sampling_of(ours), sampling_of(stock)
     assert [kind.__name__ for kind in type(found).__mro__[1:]] == [
@@ -120,7 +126,7 @@ def test_a_shift_is_set_as_the_stock_node_sets_it(module, change, shift):
 
 
 @pytest.mark.parametrize("original", [NoScale(), Scaled()])
-def test_a_host_that_knows_no_scale_of_noise_is_enough(module, monkeypatch, original):
+def test_a_host_that_knows_no_scale_of_noise_is_enough(run, monkeypatch, original):
     import comfy.model_sampling
 
     class Flow(torch.nn.Module):  # as ComfyUI had it
@@ -131,22 +137,23 @@ def test_a_host_that_knows_no_scale_of_noise_is_enough(module, monkeypatch, orig
             self.given = (shift, multiplier)
 
     monkeypatch.setattr(comfy.model_sampling, "ModelSamplingDiscreteFlow", Flow)
-    assert sampling_of(module.patch_shift(with_sampling(original), 3.0)).given == (3.0, 1000)
+    assert sampling_of(run.patch_shift(with_sampling(original), 3.0)).given == (3.0, 1000)
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.5, 4.0])
 @pytest.mark.parametrize("memory", [0, 3])
-def test_a_model_is_prepared_with_its_memory_and_shift(module, monkeypatch, i2v, memory, shift):
+def test_a_model_is_prepared_with_its_memory_and_shift(run, monkeypatch, i2v, memory, shift):
     asked = []
 
     def patch(*arguments):
         asked.append(arguments)
         return i2v.clone()
 
-    monkeypatch.setattr(module, "patch_memory_positions", patch)
-    made = module.prepare_model(i2v, memory, 7, shift)
-    assert [call[:3] for call in asked] == [(i2v, memory, 7)]
-    assert not asked[0][3].is_cached
+    monkeypatch.setattr(run, "place_memory", patch)
+    layout = storymem_layout(memory, 7)
+    made = run.prepare_model(i2v, layout, shift)
+    assert [call[:2] for call in asked] == [(i2v, layout)]
+    assert not asked[0][2].is_cached
     assert made is not i2v
     assert sampling_of(made).shift == (shift or sampling_of(i2v).shift)
     assert ("model_sampling" in made.object_patches) == bool(shift)
@@ -154,10 +161,10 @@ def test_a_model_is_prepared_with_its_memory_and_shift(module, monkeypatch, i2v,
 
 @pytest.mark.parametrize("denoise", [1.0, 0.8, 0.5, 0.3])
 @pytest.mark.parametrize("steps", [1, 4, 7])
-def test_schedules_are_those_of_the_stock_node_and_of_the_release(module, i2v, steps, denoise):
+def test_schedules_are_those_of_the_stock_node_and_of_the_release(module, run, i2v, steps, denoise):
     from comfy_extras.nodes_custom_sampler import BasicScheduler
 
-    model = module.patch_shift(i2v, 5.0)
+    model = run.patch_shift(i2v, 5.0)
     for name in ("simple", "beta"):
         stock = BasicScheduler.execute(model, name, steps, denoise).result[0]
         assert torch.equal(module.schedule(model, name, steps, denoise), stock)
@@ -188,9 +195,11 @@ def test_the_models_own_shift_is_a_number_or_told_to_be_missing(module):
 
 @pytest.mark.parametrize("scheduler", ["simple", "storymem"])
 @pytest.mark.parametrize(("shift", "effective"), [(0.0, 8.0), (0.5, 0.5), (5.0, 5.0)])
-def test_a_shot_has_the_recipes_shift_or_the_models_own(module, i2v, scheduler, shift, effective):
+def test_a_shot_has_the_recipes_shift_or_the_models_own(
+    module, run, i2v, scheduler, shift, effective
+):
     recipe = Recipe(steps=4, shift=shift, scheduler=scheduler, denoise=0.5)
-    wanted = module.schedule(module.patch_shift(i2v, effective), scheduler, 4, 0.5)
+    wanted = module.schedule(run.patch_shift(i2v, effective), scheduler, 4, 0.5)
     assert torch.equal(module.shot_sigmas(i2v, recipe), wanted)
     assert sampling_of(i2v).shift == 8.0
 
@@ -224,29 +233,29 @@ def conds_of(guider) -> list:
     return [guider.original_conds[name][0]["cross_attn"] for name in ("positive", "negative")]
 
 
-def test_one_expert_has_the_stock_guider_and_two_have_ours(module, i2v):
+def test_one_expert_has_the_stock_guider_and_two_have_ours(run, i2v):
     import comfy.samplers
 
     positive, negative = prompt(), prompt()
     recipe = Recipe(cfg=3.0, cfg_low=2.0, boundary=0.8)
-    one = module.make_guider(i2v, None, positive, negative, recipe)
+    one = run.make_guider(i2v, None, positive, negative, recipe)
     assert type(one) is comfy.samplers.CFGGuider
     assert (one.model_patcher, one.cfg) == (i2v, 3.0)
     low = bare_wan()
-    two = module.make_guider(i2v, low, positive, negative, recipe)
+    two = run.make_guider(i2v, low, positive, negative, recipe)
     assert (two.model_patcher, two.low.model_patcher, two.boundary) == (i2v, low, 0.8)
     assert (two.cfg, two.low.cfg) == (3.0, 2.0)
-    same = module.make_guider(i2v, low, positive, negative, Recipe(cfg=3.0))
+    same = run.make_guider(i2v, low, positive, negative, Recipe(cfg=3.0))
     assert (same.cfg, same.low.cfg, same.boundary) == (3.0, 3.0, 0.9)
     for guider in (one, two, two.low):
         for found, given in zip(conds_of(guider), (positive, negative), strict=True):
             assert found is given[0][0]
     with pytest.raises(ValueError, match=r"sample differently: shift 8\.0 and 5\.0"):
-        module.make_guider(i2v, module.patch_shift(low, 5.0), positive, negative, recipe)
+        run.make_guider(i2v, run.patch_shift(low, 5.0), positive, negative, recipe)
 
 
 @pytest.mark.parametrize("memory", [0, 2])
-def test_progress_is_the_hosts_with_the_shot_alone_to_look_at(module, monkeypatch, i2v, memory):
+def test_progress_is_the_hosts_with_the_shot_alone_to_look_at(run, monkeypatch, i2v, memory):
     import latent_preview
 
     made, told = [], []
@@ -256,7 +265,7 @@ def test_progress_is_the_hosts_with_the_shot_alone_to_look_at(module, monkeypatc
         return lambda *step: told.append(step)
 
     monkeypatch.setattr(latent_preview, "prepare_callback", prepare)
-    report = module.shot_callback(i2v, 6, memory)
+    report = run.shot_callback(i2v, 6, memory)
     x0, x = torch.arange(5.0).view(1, 1, 5, 1, 1), object()
     assert report(3, x0, x, 6) is None
     assert made == [(i2v, 6)]
@@ -277,7 +286,7 @@ class Moved(torch.Tensor):
 @pytest.mark.parametrize("memory", [0, 2])
 @pytest.mark.parametrize("has_low", [True, False])
 def test_a_shot_is_sampled_with_its_memory_and_handed_on_without(
-    module, monkeypatch, i2v, memory, has_low, shown
+    run, monkeypatch, i2v, memory, has_low, shown
 ):
     import comfy.model_management
     import comfy.utils
@@ -301,22 +310,23 @@ def test_a_shot_is_sampled_with_its_memory_and_handed_on_without(
         return SimpleNamespace(sample=sample)
 
     device = torch.device("cpu")
-    monkeypatch.setattr(module, "prepare_model", prepare)
-    monkeypatch.setattr(module, "make_guider", guider)
-    monkeypatch.setattr(module, "shot_callback", lambda *arguments: arguments)
+    monkeypatch.setattr(run, "prepare_model", prepare)
+    monkeypatch.setattr(run, "make_guider", guider)
+    monkeypatch.setattr(run, "shot_callback", lambda *arguments: arguments)
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_ENABLED", shown)
     monkeypatch.setattr(comfy.model_management, "intermediate_device", lambda: device)
-    found = module.sample_shot(models, "pos", "neg", request, memory, sigmas, recipe)
+    seen_by = run.Seen("pos", "neg", storymem_layout(memory, 3))
+    found = run.sample_shot(models, (seen_by, seen_by), request, sigmas, recipe)
 
     there = [model for model in models if model is not None]
-    assert [call[:4] for call in seen.prepared] == [(model, memory, 3, 6.0) for model in there]
-    assert {call[4] for call in seen.prepared} == {recipe.refresh(2)}
+    assert [call[:3] for call in seen.prepared] == [(m, seen_by.layout, 6.0) for m in there]
+    assert {call[3] for call in seen.prepared} == {recipe.refresh(2)}
     names = ["prepared 1", "prepared 2" if has_low else None]
-    assert seen.guided == (*names, "pos", "neg", recipe)
+    assert seen.guided == (*names, "pos", "neg", recipe, None)
     noise, latent, sampler, given = seen.arguments
     assert latent.shape == (1, 16, memory + 3, 4, 6)
     assert not latent.any()
-    own = module.MemoryNoise(11, memory).generate_noise({"samples": latent})
+    own = run.MemoryNoise(11, memory).generate_noise({"samples": latent})
     assert torch.equal(noise, own)
     assert sampler.sampler_function.__name__ == "sample_euler"
     assert given is sigmas
