@@ -45,7 +45,8 @@ _MAKERS = {
 }  # fmt: skip
 _KIND = re.compile(r"torch (\w+Storage|b?float\w+|u?int\w+|bool|complex\w+)")
 _MORE = "it holds more than tensors"
-NESTED = ("state_dict", "model")  # where checkpoints keep their tensors
+# Where checkpoints keep their tensors; the last two are of Memento's training.
+NESTED = ("state_dict", "model", "trainable_state_dict", "lora_state_dict")
 OLD_PICKLES = 5  # one after the other in a checkpoint that is no zip file
 DEEPEST = 4  # such levels; a pickle may hold itself
 

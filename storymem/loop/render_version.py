@@ -77,6 +77,8 @@ PARTS = {
             "storymem/sampling/lora_file.py",
             "storymem/sampling/lora_release.py",
             "storymem/sampling/lora_scale.py",
+            "storymem/sampling/query_weights.py",
+            "storymem/sampling/methods.py",
         ),
     ),
     # In the keys of shots that have LoRAs of their own, and in no others: ``LoraFiles``.

@@ -1,4 +1,4 @@
-"""StoryMem LoRA files: every key layout they come in, and the scale they were trained with.
+"""Memory LoRA files: every key layout they come in, and the scale they were trained with.
 
 The released pair is rank 128, alpha 128, ``use_rslora``: the scale is alpha / sqrt(rank) = 11.31. A
 loader that reads alpha / rank applies it eleven times too weak, without any error. The release's
@@ -25,7 +25,10 @@ TARGETS = (  # of every block, in each expert: 10 x 40 blocks = 400 modules
     "ffn.0",
     "ffn.2",
 )
-PREFIXES = ("base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer.")
+PREFIXES = (
+    "base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer.",
+    "low_noise_model.", "high_noise_model.",  # of Memento's training, which holds both experts
+)  # fmt: skip
 LONGEST_KEY = 90  # characters of a weight's name in an error
 LISTED = 6  # names shown in an error before "and N more"
 LARGEST_WEIGHT = 1e6  # far beyond what training leaves; products stay finite in float32
@@ -175,12 +178,7 @@ def check_tensor(slot: str, key: str, tensor: torch.Tensor, name: str) -> None:
     if slot == "alpha":
         _check_alpha(key, tensor, name)
         return
-    if not tensor.is_floating_point():
-        raise ValueError(
-            f"{name}: {key} holds {_kind(tensor)}, where weights are fractions (float16, bfloat16, "
-            "float32); quantised files and those for other programs cannot be used: download the "
-            "original"
-        )
+    _check_fractions(key, tensor, name)
     if tensor.ndim != 2:
         raise ValueError(
             f"{name}: {key} should be a matrix, but has shape {shape}; use a file made for the "
@@ -188,6 +186,14 @@ def check_tensor(slot: str, key: str, tensor: torch.Tensor, name: str) -> None:
         )
     if tensor.numel() == 0:
         raise ValueError(f"{name}: {key} is empty (rank 0, shape {shape}); download it again")
+    check_numbers(key, tensor, name)
+
+
+def check_numbers(key: str, tensor: torch.Tensor, name: str) -> None:
+    """Raise ValueError for a weight that is not made of finite fractions of a usual size."""
+    _check_fractions(key, tensor, name)
+    if tensor.numel() == 0:
+        raise ValueError(f"{name}: {key} is empty (shape {list(tensor.shape)}); download it again")
     if tensor.is_meta:  # a header read before the weights: there are no numbers yet
         return
     wide = _wide(tensor, key, name)
@@ -196,6 +202,15 @@ def check_tensor(slot: str, key: str, tensor: torch.Tensor, name: str) -> None:
         raise ValueError(
             f"{name}: {key} holds values beyond {LARGEST_WEIGHT:g}, which would spoil every shot; "
             "download the file again"
+        )
+
+
+def _check_fractions(key: str, tensor: torch.Tensor, name: str) -> None:
+    if not tensor.is_floating_point():
+        raise ValueError(
+            f"{name}: {key} holds {_kind(tensor)}, where weights are fractions (float16, bfloat16, "
+            "float32); quantised files and those for other programs cannot be used: download the "
+            "original"
         )
 
 
@@ -243,14 +258,23 @@ def _kind(tensor: torch.Tensor) -> str:
     return {"bool": "true and false", "complex64": "complex numbers"}.get(kind, f"{kind} numbers")
 
 
-def content_digest(modules: Mapping[str, LoraModule]) -> str:
-    """The same for the same weights, whatever the file's name, date, layout or format."""
+def content_digest(
+    modules: Mapping[str, LoraModule], query: Mapping[str, torch.Tensor] | None = None
+) -> str:
+    """The same for the same weights, whatever the file's name, date, layout or format.
+
+    Args:
+        query: weights of Memento's keyframe query, for a file that holds one.
+    """
     digest = hashlib.sha256()
     for module in sorted(modules):
         pair = modules[module]
         for tensor in (pair.down, pair.up):
             digest.update(f"{module} {tensor.dtype} {list(tensor.shape)} {pair.alpha}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+    for key, tensor in sorted((query or {}).items()):
+        digest.update(f"keyframe_query {key} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
     return digest.hexdigest()
 
 

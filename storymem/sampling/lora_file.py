@@ -1,39 +1,129 @@
-"""StoryMem LoRA files with all that is known of their scale, and what an update made of it."""
+"""LoRA files of memory models with all that is known of them, and what an update made of it.
+
+A file is StoryMem's or Memento's by what it holds: beside its LoRA, Memento's has a keyframe query.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
+from ..files.messages import listed
 from ..files.weights_file import SAFETENSORS, read_metadata, read_outline, read_state_dict
-from .lora import LoraModule, read_lora
+from .lora import LoraModule, check_lora, content_digest, read_lora
 from .lora_scale import LORA_ALPHA, storymem_scale
+from .methods import MEMENTO, STORYMEM
+from .query_weights import QUERIES, check_query, split_query
+
+TITLES = {STORYMEM: "StoryMem", MEMENTO: "Memento"}
+LICENCES = {MEMENTO: "Apache-2.0 by its pages"}  # of files that say nothing of it themselves
+
+
+@dataclass(frozen=True)
+class MemoryLora:
+    """What a file holds: low-rank pairs by the checkpoint's names, and Memento's keyframe query."""
+
+    modules: Mapping[str, LoraModule]
+    query: Mapping[str, torch.Tensor] | None = None  # by their names in it
+
+    @property
+    def method(self) -> str:
+        """The memory model that the file was trained for: ``storymem`` or ``memento``."""
+        return STORYMEM if self.query is None else MEMENTO
+
+    @property
+    def digest(self) -> str:
+        """The same for the same weights, whatever the file's name, date, layout or format."""
+        return content_digest(self.modules, self.query)
+
+    def check(
+        self, weights: Mapping[str, tuple[int, ...] | None], width: int, name: str = "the file"
+    ) -> None:
+        """Raise ValueError unless the file fits a model.
+
+        Args:
+            weights: as in ``check_lora``.
+            width: of the model, 5120 in Wan 2.2 A14B.
+        """
+        check_lora(self.modules, weights, name)
+        if self.query is not None:
+            check_query(self.query, width, name)
+
+
+def describe_method(method: str) -> str:
+    """``method: Memento; its licence: Apache-2.0 by its pages``."""
+    licence = LICENCES.get(method)
+    return f"method: {TITLES[method]}" + (f"; its licence: {licence}" if licence else "")
 
 
 def load_lora(
     path: Path, name: str | None = None, *, is_outline: bool = False
 ) -> dict[str, LoraModule]:
-    """LoRA modules of a ``.safetensors`` or ``.pth`` file, by the checkpoint's names.
+    """The low-rank pairs alone of a file, as ``load_memory_lora`` reads them."""
+    return dict(load_memory_lora(path, name, is_outline=is_outline).modules)
+
+
+def load_memory_lora(
+    path: Path, name: str | None = None, *, is_outline: bool = False
+) -> MemoryLora:
+    """What a ``.safetensors`` or ``.pth`` file of StoryMem or Memento holds.
 
     Args:
         name: of the file, in errors.
-        is_outline: take only the header of a ``.safetensors`` file: matrices are on the meta
-            device, and their numbers are not looked at.
+        is_outline: take only the names and shapes, and all of what is no matrix: matrices are on
+            the meta device, and their numbers are not looked at.
 
     Raises:
         ValueError: when the file cannot be read, or is no LoRA.
     """
+    name = name or path.name
     has_header = path.suffix.lower() in SAFETENSORS
     state = read_outline(path) if is_outline and has_header else read_state_dict(path)
-    modules = read_lora(state, name or path.name)
-    if any(pair.alpha is not None or not pair.is_peft for pair in modules.values()):
-        return modules
-    ranks = {pair.rank for pair in modules.values()}
-    rank = ranks.pop() if len(ranks) == 1 else 0
-    stated = storymem_scale(path, read_metadata(path) if has_header else {}, rank)
-    return {module: replace(pair, stated=stated) for module, pair in modules.items()}
+    if is_outline:
+        state = {key: _outlined(tensor) for key, tensor in state.items()}
+    pairs, query = split_query(state, name)
+    modules = read_lora(pairs, name)
+    if query:
+        if not modules:
+            raise ValueError(
+                f"{name} holds Memento's keyframe query but no LoRA; choose the file that has both"
+            )
+        check_query(query, _width_of(query), name)
+    if all(pair.alpha is None and pair.is_peft for pair in modules.values()):
+        ranks = {pair.rank for pair in modules.values()}
+        rank = ranks.pop() if len(ranks) == 1 else 0
+        stated = storymem_scale(path, read_metadata(path) if has_header else {}, rank)
+        modules = {module: replace(pair, stated=stated) for module, pair in modules.items()}
+    return MemoryLora(modules, query or None)
+
+
+def one_method(files: Mapping[str, MemoryLora]) -> str:
+    """The method of all ``files``, by the expert that each is for.
+
+    Raises:
+        ValueError: for files of both.
+    """
+    found = {file.method for file in files.values()}
+    if len(found) > 1:
+        told = listed([f"{expert}: {TITLES[file.method]}" for expert, file in files.items()], 4)
+        raise ValueError(
+            f"the two experts have LoRAs of two memory models ({told}); load both files of "
+            "StoryMem, or both of Memento"
+        )
+    return found.pop() if found else STORYMEM
+
+
+def _outlined(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to("meta") if tensor.ndim > 1 else tensor
+
+
+def _width_of(query: Mapping[str, torch.Tensor]) -> int:
+    """The width that a query's own weights agree on, or should."""
+    return query[QUERIES].shape[-1] if QUERIES in query and query[QUERIES].ndim else 0
 
 
 def scale_change(modules: Mapping[str, LoraModule], choice: str) -> str:

@@ -1,7 +1,9 @@
 """The names under which the released LoRA files are known, and which files they mean.
 
-They come as ``Wan2.2-MI2V-A14B/backbone_high_noise.safetensors``; a browser drops the folder, and
-this pack's workflows say ``storymem_mi2v_high_noise.safetensors``.
+StoryMem's come as ``Wan2.2-MI2V-A14B/backbone_high_noise.safetensors``; a browser drops the
+folder, and this pack's workflows say ``storymem_mi2v_high_noise.safetensors``. Memento's have the
+same names in a folder of its own, ``Memento/backbone_high_noise.pth``, or, beside others, are
+called ``memento_high_noise.safetensors``.
 """
 
 from __future__ import annotations
@@ -13,12 +15,18 @@ from dataclasses import dataclass
 _FILE = r"\.(?:safetensors|pth)$"
 _FOLDER = re.compile(rf"(?i)(?:^|/)Wan2\.2-(mi2v|mm2v)-A14B/backbone_(high|low)_noise{_FILE}")
 _WORKFLOW = re.compile(rf"(?i)(?:^|/)storymem_(mi2v|mm2v)_(high|low)_noise{_FILE}")
+MEMENTO = "memento"
+_MEMENTO = re.compile(
+    rf"(?i)(?:(?:^|/)[^/]*memento[^/]*/(?:[^/]+/)*backbone_(high|low)_noise{_FILE}"
+    rf"|(?:^|/)memento_(?:backbone_)?(high|low)_noise{_FILE})"
+)
 _BARE = re.compile(rf"(?i)^(?:StoryMem/)?backbone_(high|low)_noise{_FILE}")
 
 
 @dataclass(frozen=True)
 class Released:
-    """A released file: ``mi2v``, ``mm2v`` or, when its name does not tell, empty; high or low."""
+    """A released file: ``mi2v``, ``mm2v``, ``memento`` or, when its name does not tell, empty; high
+    or low."""
 
     family: str
     noise: str
@@ -32,6 +40,8 @@ def released(name: str) -> Released | None:
     name = name.replace("\\", "/")
     if told := _FOLDER.search(name) or _WORKFLOW.search(name):
         return Released(told[1].lower(), told[2].lower())
+    if told := _MEMENTO.search(name):
+        return Released(MEMENTO, (told[1] or told[2]).lower())
     bare = _BARE.search(name)
     return Released("", bare[1].lower()) if bare else None
 
@@ -52,7 +62,7 @@ def find_released(asked: str, names: Sequence[str]) -> str | None:
     known = {name: what for name in names if (what := released(name))}
     same = [name for name, what in known.items() if what == wanted]
     if not wanted.family:  # of one family only, or else nobody knows which is meant
-        families = {what.family for what in known.values()} - {""}
+        families = {what.family for what in known.values()} - {"", MEMENTO}
         if not same and len(families) == 1:
             wanted = Released(families.pop(), wanted.noise)
             same = [name for name, what in known.items() if what == wanted]

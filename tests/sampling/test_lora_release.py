@@ -9,6 +9,8 @@ from storymem.sampling.lora_release import Released, find_released, released
 MI2V = "Wan2.2-MI2V-A14B/backbone_high_noise.safetensors"
 MM2V = "Wan2.2-MM2V-A14B/backbone_high_noise.safetensors"
 SHIPPED = "storymem_mi2v_high_noise.safetensors"
+MEMENTO = "Memento/backbone_high_noise.pth"
+SHIPPED_MEMENTO = "memento_high_noise.safetensors"
 BARE = "backbone_high_noise.safetensors"
 
 
@@ -21,6 +23,15 @@ BARE = "backbone_high_noise.safetensors"
         (f"wan/{SHIPPED}", Released("mi2v", "high")),
         (BARE, Released("", "high")),
         (f"StoryMem/{BARE}", Released("", "high")),
+        (MEMENTO, Released("memento", "high")),
+        (
+            "ernie-research\\Memento\\checkpoints\\backbone_low_noise.pth",
+            Released("memento", "low"),
+        ),
+        (f"Memento/{MM2V}", Released("mm2v", "high")),  # the name next to the file says more
+        (f"wan/{SHIPPED_MEMENTO}", Released("memento", "high")),
+        ("memento_backbone_low_noise.pth", Released("memento", "low")),
+        ("moment_of_memento_high_noise.safetensors", None),
         (f"mine/{BARE}", None),  # what training leaves has the same name
         ("storymem_mi2v_mm2v_high_noise.safetensors", None),
         ("backbone_high_noise.safetensors.part", None),
@@ -46,6 +57,13 @@ def test_what_a_name_tells(name, what):
         (SHIPPED, [f"mine/{BARE}"], None),
         (BARE, [MM2V], MM2V),
         (BARE, [MM2V, MI2V], None),  # no telling which
+        (BARE, [MM2V, MEMENTO], MM2V),  # as before there was another method
+        (BARE, [MEMENTO], None),
+        (SHIPPED_MEMENTO, [MI2V, MEMENTO], MEMENTO),
+        (MEMENTO, [MI2V, SHIPPED_MEMENTO], SHIPPED_MEMENTO),
+        (SHIPPED, [MEMENTO], None),
+        (MEMENTO, [MI2V], None),
+        (MEMENTO, [BARE, MI2V], BARE),
         ("other.safetensors", [MI2V, BARE], None),
         ("sub/other.safetensors", ["sub\\other.safetensors"], "sub\\other.safetensors"),
     ],
