@@ -28,9 +28,10 @@ BARE = re.compile(
     re.IGNORECASE,
 )
 STRONG = 5.0  # a strength that makes up for the scale which a stock loader does not know
-TRAINED = re.compile(r"story[\W_]*mem|(?<![a-z\d])m[im]?2v(?![a-z\d])", re.IGNORECASE)
+TRAINED = re.compile(r"story[\W_]*mem|memento|(?<![a-z\d])m[im]?2v(?![a-z\d])", re.IGNORECASE)
 RELEASED_FILE = re.compile(  # under its own name, or the one that the README gives it
-    r"backbone_(?:high|low)_noise|(?:^|[\\/])storymem_m[im]2v_(?:high|low)_noise\.safetensors$",
+    r"backbone_(?:high|low)_noise"
+    r"|(?:^|[\\/])(?:storymem_m[im]2v|memento)_(?:high|low)_noise\.safetensors$",
     re.IGNORECASE,
 )
 MODES = {
@@ -129,7 +130,7 @@ def _pairs(wires: Wires) -> Iterator[Notice]:
 
 
 def _chosen(wires: Wires) -> Iterator[Notice]:
-    """Load StoryMem LoRA with nothing chosen, or with the files in each other's place."""
+    """Load Story LoRA with nothing chosen, or with the files in each other's place."""
     for node_id in wires.of_kind(LORA):
         values = wires.inputs(node_id)
         files = {noise: values.get(f"lora_{noise}", NONE) for noise in ("high", "low")}
@@ -139,7 +140,7 @@ def _chosen(wires: Wires) -> Iterator[Notice]:
             yield wires.notice(
                 node_id,
                 "no LoRA is chosen, so the models know nothing of memory; choose the two files of "
-                "Wan2.2-MI2V-A14B or Wan2.2-MM2V-A14B",
+                "Wan2.2-MI2V-A14B or Wan2.2-MM2V-A14B, or of Memento",
             )
         for noise in empty if len(empty) == 1 and all(linked.values()) else ():
             yield wires.notice(
@@ -180,8 +181,8 @@ def _weak(wires: Wires) -> Iterator[Notice]:
             if RELEASED_FILE.search(name) and abs(strength) < STRONG:
                 yield wires.notice(
                     node_id,
-                    f"{shown(name)} looks like a released StoryMem LoRA, which this loader applies "
-                    "eleven times too weak; use Load StoryMem LoRA",
+                    f"{shown(name)} looks like a released StoryMem or Memento LoRA, which this "
+                    "loader applies eleven times too weak; use Load Story LoRA",
                 )
 
 
@@ -219,7 +220,7 @@ def _missing(wires: Wires, loop: Loop) -> Iterator[Notice]:
                     yield wires.notice(
                         node_id,
                         f"no LoRA is on the way from {wires.name(loader[0])} to {name}, and "
-                        "without the StoryMem LoRA Wan knows nothing of memory; put Load StoryMem "
+                        "without the StoryMem LoRA Wan knows nothing of memory; put Load Story "
                         "LoRA between them",
                     )
 

@@ -21,7 +21,7 @@ def scale_inputs(values: Mapping[str, object]) -> dict[str, str]:
     """For a shot's key: the scale of files that earlier versions applied at another one.
 
     Args:
-        values: inputs of a Load StoryMem LoRA.
+        values: inputs of a Load Story LoRA.
     """
     found = ((name, scale_change(modules, scale)) for name, modules, scale in _files(values))
     return {f"{SCALE_OF}{name}": change for name, change in found if change}

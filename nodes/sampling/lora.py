@@ -1,4 +1,4 @@
-"""Load StoryMem LoRA: the M2V pair on both experts, at the scale it was trained with."""
+"""Load Story LoRA: a pair of StoryMem or Memento on both experts, at its trained scale."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from ...storymem.sampling.lora import (
-    SCALES,
-    LoraModule,
-    check_lora,
-    content_digest,
-    describe_scale,
-    target_modules,
+from ...storymem.sampling.lora import SCALES, describe_scale, target_modules
+from ...storymem.sampling.lora_file import (
+    TITLES,
+    assumed,
+    describe_method,
+    load_memory_lora,
 )
-from ...storymem.sampling.lora_file import assumed, load_lora
 from ...storymem.sampling.lora_release import find_released
 from ...storymem.sampling.lora_scale import PEFT_CONFIG
 from ..host.folders import shortens_host_paths
@@ -28,20 +26,11 @@ from ..host.models import told_as
 from ..host.wan_models import I2V_CHANNELS, require_pair, require_wan
 from ..page.node_notice import tell_node
 from ..types import Shot
+from .memory_method import ATTACHMENT, UNUSED, LoraFile, require_same_method
 
 log = logging.getLogger(__name__)
 
 NONE = "none"
-ATTACHMENT = "storymem_lora"  # on the patched model: the files that are in it already
-
-
-class LoraFile:
-    """A read file; kept alive by the models it is in, so that a loop reads and hashes it once."""
-
-    def __init__(self, name: str, modules: dict[str, LoraModule]):
-        self.name = name
-        self.modules = modules
-        self.digest = content_digest(modules)
 
 
 _FILES: WeakValueDictionary[tuple, LoraFile] = WeakValueDictionary()
@@ -67,7 +56,7 @@ def load_file(name: str) -> LoraFile:
     file = _FILES.get(key)
     if file is None:
         with told_as(path, name):
-            file = LoraFile(name, load_lora(Path(path), name))
+            file = LoraFile(name, load_memory_lora(Path(path), name))
         _FILES[key] = file
     return file
 
@@ -92,13 +81,20 @@ def apply_lora(model, file: LoraFile, strength: float, scale: str, model_name: s
     if twin is not None:
         alias = "" if twin == file.name else f" (as {twin}, which holds the same weights)"
         raise ValueError(
-            f"{file.name} is already in {model_name}{alias}; remove one Load StoryMem LoRA, or it "
+            f"{file.name} is already in {model_name}{alias}; remove one Load Story LoRA, or it "
             "would be applied twice"
         )
+    for other in applied:
+        if other.content.method != file.content.method:
+            kinds = [f"{TITLES[one.content.method]}'s {one.name}" for one in (other, file)]
+            raise ValueError(
+                f"{model_name} would get two memory models, {kinds[0]} and {kinds[1]}; remove one "
+                "Load Story LoRA"
+            )
     diffusion_model = model.get_model_object("diffusion_model")
     targets = target_modules(len(diffusion_model.blocks))
     shapes = {target: _weight_shape(diffusion_model, target) for target in targets}
-    check_lora(file.modules, shapes, file.name)
+    file.content.check(shapes, diffusion_model.dim, file.name)
     state = {}
     for target, pair in file.modules.items():
         state[f"{target}.lora_down.weight"] = pair.down
@@ -138,7 +134,13 @@ def warn_if_swapped(name: str, expert: str) -> str:
 
 def load_pair(model_high, model_low, names: dict[str, str], strength: float, scale: str):
     """Both experts with their files, and in words what was done and what is doubtful; a model
-    without a file goes through as it is."""
+    without a file goes through as it is.
+
+    At strength 0 nothing is applied, but Memento's file still tells the method and chooses frames.
+
+    Raises:
+        ValueError: for a file that cannot be read or does not fit, and for experts of two methods.
+    """
     models, report, doubts = {"high": model_high, "low": model_low}, [], []
     for expert, name in names.items():
         if name == NONE:
@@ -147,6 +149,7 @@ def load_pair(model_high, model_low, names: dict[str, str], strength: float, sca
             raise ValueError(f"lora_{expert} is {name}, but model_{expert} is not connected")
         if strength == 0:
             report.append(f"model_{expert}: {name} not applied, strength 0")
+            models[expert] = _unused(models[expert], find_name(name) or name, f"model_{expert}")
             continue
         name = find_name(name) or name
         models[expert], line = apply_lora(
@@ -158,7 +161,27 @@ def load_pair(model_high, model_low, names: dict[str, str], strength: float, sca
             told.append(f"lora_{expert}: {guess}")
         report += [line, *told]
         doubts += told
-    return models["high"], models["low"], "\n".join(report) or "no LoRA chosen", "\n".join(doubts)
+    method = require_same_method(models["high"], models["low"])
+    report.append(describe_method(method) if report else "no LoRA chosen")
+    return models["high"], models["low"], "\n".join(report), "\n".join(doubts)
+
+
+def _unused(model, name: str, model_name: str):
+    """``model``, told of a file of Memento that stays out of its weights; itself for all others.
+
+    Of a file that is not read for anything else, an error would be about nothing.
+    """
+    try:
+        path = Path(folder_paths.get_full_path_or_raise("loras", name))
+        if load_memory_lora(path, name, is_outline=True).query is None:
+            return model
+        file = load_file(name)
+    except (OSError, ValueError) as error:
+        log.warning("StoryMem: %s: %s was not read: %s", model_name, name, error)
+        return model
+    told = model.clone()
+    told.set_attachments(UNUSED, (file,))
+    return told
 
 
 class LoadLoRA(io.ComfyNode):
@@ -167,13 +190,23 @@ class LoadLoRA(io.ComfyNode):
         files = [NONE, *folder_paths.get_filename_list("loras")]
         return io.Schema(
             node_id="StoryMemLoadLoRA",
-            display_name="Load StoryMem LoRA",
+            display_name="Load Story LoRA",
             category="StoryMem",
-            search_aliases=["M2V LoRA", "MI2V", "MM2V", "backbone_high_noise", "rslora"],
+            search_aliases=[
+                "Load StoryMem LoRA",
+                "StoryMem LoRA",
+                "Memento",
+                "M2V LoRA",
+                "MI2V",
+                "MM2V",
+                "backbone_high_noise",
+                "rslora",
+            ],
             description=(
-                "Puts the StoryMem LoRA pair on both experts at the scale it was trained with "
-                "(11.3 for the released files; stock loaders apply them eleven times too weak). "
-                "Other LoRAs go before or after with the stock loaders."
+                "Puts a LoRA pair of StoryMem or Memento on both experts at the scale it was "
+                "trained with (11.3 for the released files; stock loaders apply them eleven times "
+                "too weak). The files tell which of the two memory models it is. Other LoRAs go "
+                "before or after with the stock loaders."
             ),
             inputs=[
                 io.Model.Input("model_high", tooltip="Wan 2.2 I2V A14B, high noise."),
@@ -182,7 +215,8 @@ class LoadLoRA(io.ComfyNode):
                     "lora_high",
                     options=files,
                     default=NONE,
-                    tooltip="backbone_high_noise of Wan2.2-MI2V-A14B or Wan2.2-MM2V-A14B.",
+                    tooltip="backbone_high_noise of Wan2.2-MI2V-A14B or Wan2.2-MM2V-A14B "
+                    "(StoryMem), or of Memento.",
                 ),
                 io.Combo.Input(
                     "lora_low",
@@ -220,7 +254,7 @@ class LoadLoRA(io.ComfyNode):
                 io.Model.Output("high", display_name="model_high", tooltip="A copy with the LoRA."),
                 io.Model.Output("low", display_name="model_low", tooltip="A copy with the LoRA."),
                 io.String.Output(
-                    "report", tooltip="What was applied: modules, rank, scale and strength."
+                    "report", tooltip="What was applied: modules, rank, scale, strength and method."
                 ),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt, io.Hidden.extra_pnginfo],
@@ -238,7 +272,8 @@ class LoadLoRA(io.ComfyNode):
             if name not in (None, NONE) and not find_name(name):
                 return (
                     f"{input_name}: {name} is not in models/loras; the released files are found "
-                    "there under their own names (Wan2.2-MI2V-A14B/backbone_high_noise.safetensors)"
+                    "there under their own names (Wan2.2-MI2V-A14B/backbone_high_noise.safetensors "
+                    "or Memento/backbone_high_noise.pth)"
                 )
         return True
 

@@ -72,8 +72,8 @@ def _fault(path: str, file: str, versions: tuple) -> str:
     name = shown(file, 100)
     if released(file) or Path(file).stem in ("backbone_high_noise", "backbone_low_noise"):
         return (
-            f"{name} is a StoryMem LoRA, which has a scale of its own: choose it on Load StoryMem "
-            "LoRA, and set lora_strength of the shot"
+            f"{name} is the LoRA of a memory model, which has a scale of its own: choose it on "
+            "Load Story LoRA, and set lora_strength of the shot"
         )
     if not path.lower().endswith(SAFETENSORS):
         return ""  # read whole, or not at all: told when it is applied
@@ -183,7 +183,7 @@ class ApplyShotLoRAs(io.ComfyNode):
             category="StoryMem/story",
             search_aliases=["per-shot LoRA", "scene LoRA", "style per shot", "分镜 LoRA", "风格"],
             description="Puts the LoRAs that the script names for a shot (its loras field) on both "
-            "experts, as copies: after the model loaders and Load StoryMem LoRA, before M2V "
+            "experts, as copies: after the model loaders and Load Story LoRA, before M2V "
             "Sampler or M2V Model Patch. A shot without any gets the models as they are. Changing "
             "a shot's list regenerates that shot, and later ones only as far as they see it.",
             inputs=[

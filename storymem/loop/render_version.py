@@ -73,6 +73,8 @@ PARTS = {
         1,
         (
             "nodes/sampling/lora.py",
+            "nodes/sampling/memory_method.py",
+            "storymem/selection/keyframe_query.py",
             "storymem/sampling/lora.py",
             "storymem/sampling/lora_file.py",
             "storymem/sampling/lora_release.py",

@@ -122,7 +122,7 @@ MISTAKES = [
         "the LoRAs in each other's place", lambda g: _swap(g, LORA, "lora_high", "lora_low"),
         LORA, "swap the two files", False,
     ),
-    Mistake("no Load StoryMem LoRA", _no_lora_node, SAMPLER, "put Load StoryMem LoRA", False),
+    Mistake("no Load Story LoRA", _no_lora_node, SAMPLER, "put Load Story LoRA", False),
     Mistake(
         "LoRAs of another method",
         lambda g: g.set(

@@ -23,7 +23,7 @@ its best keyframes are put into the memory.
 *continuity* to `cut` for a cut.
 - **shot**: only inside a *Shot Loop*; its length, seed and continuity then win.
 
-The models come from outside: both experts with the StoryMem LoRA (*Load StoryMem LoRA*). \
+The models come from outside: both experts with the StoryMem LoRA (*Load Story LoRA*). \
 **t2v_high**, **t2v_low**: Wan2.2 T2V without that LoRA, for a shot with an empty memory.
 """
 STORY_NOTE = """# StoryMem Story

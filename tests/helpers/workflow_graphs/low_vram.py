@@ -65,7 +65,7 @@ not installed would open as a red box.
 [Wan2.2-I2V-A14B-HighNoise-Q4_K_M.gguf]({GGUF}/HighNoise/Wan2.2-I2V-A14B-HighNoise-Q4_K_M.gguf)
    - [Wan2.2-I2V-A14B-LowNoise-Q4_K_M.gguf]({GGUF}/LowNoise/Wan2.2-I2V-A14B-LowNoise-Q4_K_M.gguf)
 3. Add two *Unet Loader (GGUF)* nodes, choose one file in each, and connect their MODEL outputs \
-to *model_high* and *model_low* of *Load StoryMem LoRA*, in place of the two *Load Diffusion \
+to *model_high* and *model_low* of *Load Story LoRA*, in place of the two *Load Diffusion \
 Model* nodes. Delete those.
 
 Everything behind stays as it is: LoRAs, sampler, loop. Q5_K_M or Q6_K look better where they \

@@ -94,7 +94,7 @@ def model_note(t2v: bool, *, lightning: bool = False) -> str:
         "",
         "The two StoryMem files come as `backbone_high_noise.safetensors` and "
         "`backbone_low_noise.safetensors` in the folder `Wan2.2-MI2V-A14B`. Nothing need be "
-        "renamed: *Load StoryMem LoRA* finds them in `models/loras` with that folder, without it, "
+        "renamed: *Load Story LoRA* finds them in `models/loras` with that folder, without it, "
         "or under the names above. `Wan2.2-MI2V-A14B` continues a shot from its last frame; for "
         "*last_five_frames* take the `Wan2.2-MM2V-A14B` pair instead, and keep the folders' names, "
         "because the files of both pairs are called the same.",

@@ -20,7 +20,7 @@ shows somebody else.
 - Set *rope_shift* of *M2V Sampler* to 0 or 1: the shot takes memory for its own beginning.
 - Set *pass* of *Shot Loop Open* to draft: the story in 6 steps, in a folder of its own.
 - The words of this world are in the tooltip of *Tiny Text Encoder*. With real Wan models use \
-*CLIP Text Encode* in its place, and *Load StoryMem LoRA*: see `storymem_story`.
+*CLIP Text Encode* in its place, and *Load Story LoRA*: see `storymem_story`.
 
 The shots, the film and the memory are in `output/storymem_tiny_cpu/Bomo and Fipi/`.
 """

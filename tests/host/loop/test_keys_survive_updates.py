@@ -151,7 +151,7 @@ def loras(host):
 
 
 def lora_line(host, **inputs) -> list:
-    """What the key of a loop with that Load StoryMem LoRA holds of it."""
+    """What the key of a loop with that Load Story LoRA holds of it."""
     text = body_text(host, with_node("StoryMemLoadLoRA", inputs))
     (line,) = [line for line in json.loads(text)[1] if line[0] == "StoryMemLoadLoRA"]
     return line

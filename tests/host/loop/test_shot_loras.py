@@ -107,7 +107,7 @@ def test_a_draft_has_them_too(run, files):
     [
         ("inc", "the LoRAs of shot 2 cannot be applied: there is no LoRA 'inc'"),
         ("inc", "near it are ink"),
-        ("backbone_high_noise", "is a StoryMem LoRA, which has a scale of its own"),
+        ("backbone_high_noise", "is the LoRA of a memory model, which has a scale of its own"),
         ("flux_style", "it is a LoRA for Flux"),
         ("twin", "may be any of"),
         ("ink, rain, styles/rain_low_noise", "are one file"),

@@ -175,7 +175,7 @@ def test_models_without_a_lora(prompt, notices):
     lora = prompt[of(prompt, LORA)]["inputs"]
     for name in ("model_high", "model_low"):
         inputs(prompt, SAMPLER)[name] = lora[name]
-    assert "put Load StoryMem LoRA between" in notices(prompt)[SAMPLER]
+    assert "put Load Story LoRA between" in notices(prompt)[SAMPLER]
     assert notices(prompt, max_frames=0) == {}, "without memory none is needed"
     for name in ("model_high", "model_low"):
         noise = name.removeprefix("model_")

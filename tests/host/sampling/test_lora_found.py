@@ -1,4 +1,4 @@
-"""Load StoryMem LoRA finds the released files under the names that they are downloaded with."""
+"""Load Story LoRA finds the released files under the names that they are downloaded with."""
 
 from __future__ import annotations
 

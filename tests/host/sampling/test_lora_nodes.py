@@ -1,4 +1,4 @@
-"""Load StoryMem LoRA in a real host, judged by what PEFT makes of the same adapter."""
+"""Load Story LoRA in a real host, judged by what PEFT makes of the same adapter."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from helpers.keyframe_queries import tiny_query
 from helpers.m2v_helpers import M2V, rel_l2
 from storymem.sampling.lora import target_modules
 
@@ -436,3 +437,86 @@ def test_without_a_page_nothing_is_sent(host, m2v, adapters, told, monkeypatch):
     for found in (None, server):
         monkeypatch.setattr(host.pack("nodes.page.node_notice"), "find_server", lambda f=found: f)
         assert told.notices(m2v, monkeypatch) == []
+
+
+# --- Memento -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def memento(m2v, adapters, loras_folder):
+    """Files with a keyframe query beside the LoRA, as its release and its training leave them."""
+    for seed, expert in enumerate(("high", "low")):
+        query = tiny_query(seed, width=256)
+        state = {**adapters[expert][0], **{f"keyframe_query.{k}": v for k, v in query.items()}}
+        state = {f"{expert}_noise_model.{key}": value for key, value in state.items()}
+        folder = loras_folder / "Memento"
+        folder.mkdir(exist_ok=True)
+        torch.save({"trainable_state_dict": state}, folder / f"backbone_{expert}_noise.pth")
+    names = {
+        f"lora_{expert}": os.path.join("Memento", f"backbone_{expert}_noise.pth")
+        for expert in ("high", "low")
+    }
+    return names, lambda **changes: load(m2v, **{**names, **changes})
+
+
+def test_mementos_files_are_applied_alike_and_the_models_carry_their_queries(
+    m2v, adapters, memento
+):
+    method = m2v.host.pack("nodes.sampling.memory_method")
+    high, low, report = memento[1]()
+    assert_equal_to_peft(effective(high), adapters["high"][1])
+    assert report.splitlines()[-1] == "method: Memento; its licence: Apache-2.0 by its pages"
+    for seed, model in enumerate((high, low)):
+        assert method.method_of(model) == "memento"
+        query = method.query_of(model.clone())
+        assert torch.equal(query.weights["queries"], tiny_query(seed, width=256)["queries"])
+        assert query.heads == 2
+    assert method.require_same_method(high, low) == "memento"
+    assert method.require_same_method(high) == "memento"
+
+
+def test_storymems_files_tell_storymem(m2v, adapters):
+    method = m2v.host.pack("nodes.sampling.memory_method")
+    high, low, report = load(m2v)
+    assert "method: StoryMem" in report.splitlines()
+    for model in (high, low, m2v.high):
+        assert method.method_of(model) == "storymem"
+        assert method.query_of(model) is None
+    assert method.require_same_method(high, low) == "storymem"
+
+
+def test_one_expert_of_each_is_refused(m2v, adapters, memento):
+    names, load_memento = memento
+    with pytest.raises(ValueError, match=r"two memory models \(model_high: Memento, model_low: St"):
+        load(m2v, lora_high=names["lora_high"])
+    high, _, _ = load_memento(lora_low="none")
+    _, low, _ = load(m2v, lora_high="none")
+    with pytest.raises(ValueError, match="load both files of StoryMem, or both of Memento"):
+        m2v.host.pack("nodes.sampling.memory_method").require_same_method(high, low)
+    with pytest.raises(ValueError, match=r"model_high would get two memory models, Memento's"):
+        load(m2v, model_high=high, lora_low="none")
+
+
+def test_an_expert_without_a_lora_goes_with_either(m2v, adapters, memento):
+    high, low, _ = memento[1](lora_low="none")
+    assert low is m2v.low
+    assert m2v.host.pack("nodes.sampling.memory_method").require_same_method(high, low) == "memento"
+
+
+def test_strength_0_takes_the_lora_away_and_not_the_method(m2v, adapters, memento):
+    method = m2v.host.pack("nodes.sampling.memory_method")
+    high, low, report = memento[1](strength=0.0)
+    assert high.patches == {}
+    assert method.method_of(high) == method.method_of(low) == "memento"
+    assert "not applied, strength 0" in report
+    again, _, _ = memento[1](model_high=high, lora_low="none")  # and may be applied after it
+    assert_equal_to_peft(effective(again), adapters["high"][1])
+    plain, _, _ = load(m2v, strength=0.0)
+    assert plain is m2v.high
+
+
+def test_a_query_for_another_width_is_refused(m2v, adapters, loras_folder):
+    state = {f"keyframe_query.{k}": v for k, v in tiny_query(width=128).items()}
+    save_file({**adapters["high"][0], **state}, loras_folder / "narrow_high.safetensors")
+    with pytest.raises(ValueError, match="keyframe query was made for another model"):
+        load(m2v, lora_high="narrow_high.safetensors", lora_low="none")

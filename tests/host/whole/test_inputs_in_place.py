@@ -76,7 +76,7 @@ CASES = {
     # It holds what it is given, as the host's own guiders do.
     "M2V Guider": Case("StoryMemM2VGuider", {**{k: v for k, v in EXPERTS.items() if k != "vae"},
         "cfg": 3.5}, (), module="sampling.parts"),
-    "Load StoryMem LoRA": Case("StoryMemLoadLoRA", {"model_high": ["high", 0],
+    "Load Story LoRA": Case("StoryMemLoadLoRA", {"model_high": ["high", 0],
         "model_low": ["low", 0], "lora_high": LORA, "lora_low": LORA,
         "strength": 1.0, "scale": "rslora"}, (0, 1), module="sampling.lora"),
     "Apply Shot LoRAs": Case("StoryMemApplyShotLoRAs", {"model_high": ["high", 0],

@@ -17,7 +17,7 @@ PERMANENT_IDS = {
     "StoryMemM2VSampler": "M2V Sampler",
     "StoryMemM2VConditioning": "M2V Conditioning",
     "StoryMemM2VModelPatch": "M2V Model Patch",
-    "StoryMemLoadLoRA": "Load StoryMem LoRA",
+    "StoryMemLoadLoRA": "Load Story LoRA",
     "StoryMemShotLoopOpen": "Shot Loop Open",
     "StoryMemShotLoopClose": "Shot Loop Close",
     "StoryMemPreviewMemoryBank": "Preview Memory Bank",

@@ -1,4 +1,4 @@
-/** Load StoryMem LoRA in a workflow from elsewhere: the released files have many names. */
+/** Load Story LoRA in a workflow from elsewhere: the released files have many names. */
 import { app } from "../../../../scripts/app.js";
 import { everyNode, holderOf, kindOf } from "../shared/graph.js";
 import { post } from "../shared/server.js";
