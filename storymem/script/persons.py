@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ..files.messages import listed
 from .cast import MAX_NAMES
-from .fields import LONGEST_NAME, check_names
+from .fields import LONGEST_NAME, check_names, check_words
 
 TARGET = "reconstruct_target"
 _LINE = re.compile(rf"\s*\[([^\[\]\n]{{1,{LONGEST_NAME}}})\][ \t]*[:：]?(.*)")
@@ -42,6 +42,19 @@ def cast_of(data: Mapping) -> tuple[str, ...]:
     people = _people(cast) if isinstance(cast, list) else []
     names = tuple(person.name for person in people) or check_names(cast, "cast")
     return tuple(dict.fromkeys((*names, *(person.name for person in _target(data)))))
+
+
+def target_of(data: Mapping) -> str:
+    """What ``reconstruct_target`` says, a line for each person; empty where it names none. Text
+    stays as it is written, but for what is around it."""
+    value = data.get(TARGET)
+    people = _target(data)
+    if isinstance(value, list) and all(isinstance(line, str) for line in value):
+        value = "\n".join(value)
+    if not people or isinstance(value, str):
+        return check_words(value, TARGET).strip() if people else ""
+    lines = (f"[{person.name}] {person.words}".strip() for person in people)
+    return check_words("\n".join(lines), TARGET)
 
 
 def is_read(key: str, data: Mapping) -> bool:

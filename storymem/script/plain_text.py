@@ -16,7 +16,9 @@ Lines in square brackets at the top of a block are tags::
 
 ``[character]`` marks the first block as the text that is put before every prompt, ``[continue]``
 a shot without a cut, ``[scene]`` a new scene (``[scene: 7]`` says its number). The fields of a JSON
-script may be given as ``[seed: 7]``; ``[cast: Mara, Pip]`` in the first block names who is in it.
+script may be given as ``[seed: 7]``; ``[cast: Mara, Pip]`` in the first block names who is in it,
+and ``[reconstruct_target: [Person A] a girl with red hair]`` says it in Memento's way, a tag for
+each person.
 
 What a line cannot hold is given exactly, as JSON after an equals sign: ``[overview = "..."]``,
 ``[prompt = "text with\\n---\\nlines"]``, ``[reference_images = ["a, b.png"]]``.
@@ -41,7 +43,7 @@ from .fields import (
     check_text,
     without_id,
 )
-from .persons import is_read
+from .persons import TARGET, is_read
 from .story import LENGTH_OF_AUDIO
 
 SEPARATOR = re.compile(r"^[ \t]*-{3,}[ \t]*$", re.MULTILINE)
@@ -65,7 +67,8 @@ LEADING_TAG = re.compile(
     re.IGNORECASE,
 )
 TAG_NAME = re.compile(r"[A-Za-z_]+")
-FLAGS = ("continue", "cut", "scene", "cast")
+FLAGS = ("continue", "cut", "scene", "cast", TARGET)
+BY_LINES = ("dialogue", TARGET)  # a tag for each line
 STORY_TAGS = ("overview", "story_more")
 SHOT_TAGS = ("prompt", "more", "scene_more")
 MORE_TAGS = ("more", "scene_more", "story_more")  # objects with the fields that nothing reads
@@ -136,6 +139,8 @@ def parse_plain(text: str) -> PlainScript:
         script.more.update(values.pop("story_more", {}))
         if "cast" in values:
             script.more["cast"] = [name.strip() for name in values.pop("cast").split(",")]
+        if TARGET in values:
+            script.more[TARGET] = values.pop(TARGET)
         if "character" in values:
             _read_character(script, values, body, position)
             continue
@@ -255,8 +260,8 @@ def split_tags(part: str) -> tuple[dict[str, str], str, list[str]]:
             if sign != "=":
                 odd.append(line)
             break
-        if name == "dialogue" and sign != "=" and type(tags.get(name)) is str:
-            value = f"{tags[name]}\n{value}"  # a tag for each line that is said
+        if name in BY_LINES and sign != "=" and type(tags.get(name)) is str:
+            value = f"{tags[name]}\n{value}"
         tags[name] = Exact(value) if sign == "=" else value
         read += 1
         if rest:  # the prompt, on the tag's own line

@@ -32,7 +32,7 @@ from .fields import (
     without_id,
 )
 from .loras import Levels
-from .persons import cast_of, is_read, persons_of, tell_unused, unused
+from .persons import cast_of, is_read, persons_of, target_of, tell_unused, unused
 from .plain_text import parse_plain
 from .readings import find_doubts
 from .remembered import tell_unknown
@@ -112,7 +112,7 @@ def _from_plain(text: str, source: str, default_name: str, character: str) -> St
     name = script.title or default_name
     warnings = [*find_doubts(text).warnings, *script.warnings]
     story = _story(name, shots, script.overview, script.character, source, warnings)
-    story = replace(story, cast=cast_of(script.more))
+    story = replace(story, cast=cast_of(script.more), reconstruct=target_of(script.more))
     return _with_persons_told(story, script.more, character)
 
 
@@ -158,7 +158,8 @@ def _from_json(data: Mapping, source: str, default_name: str) -> Story:
             values["row"] = row_id(own)
             shots.append(_shot(len(shots), number, counts[number], prompt, cut, values, place))
         warnings += tell_shared(scene, prompts, where)
-    return replace(_story(name, shots, overview, character, source, warnings), cast=cast)
+    story = _story(name, shots, overview, character, source, warnings)
+    return replace(story, cast=cast, reconstruct=target_of(data))
 
 
 def _with_persons_told(story: Story, data: Mapping, character: str) -> Story:

@@ -15,6 +15,7 @@ from ..files.messages import reason_of, shown
 from . import dialogue as dialogues
 from . import loras, promoted
 from .fields import SHOT_FIELDS, STORY_FIELDS, ScriptError
+from .persons import TARGET
 from .plain_text import SEPARATOR, parse_plain, split_tags
 from .reader import SCENE_FIELDS, load_story
 from .readings import Doubts, find_doubts
@@ -158,8 +159,9 @@ def _json(script: Script) -> str:
         data["story_overview"] = script.overview
     if script.character:
         data["character"] = script.character
-    if "cast" in script.more:
-        data["cast"] = script.more["cast"]  # before what nothing reads, in both formats
+    for key in ("cast", TARGET):  # before what nothing reads, in both formats
+        if key in script.more:
+            data[key] = script.more[key]
     data.update(script.more)
     data["scenes"] = [_scene(rows) for rows in _scenes(script)]
     return json.dumps(data, ensure_ascii=False, indent=2)
@@ -202,6 +204,9 @@ def _plain(script: Script, careful: bool = False) -> str:
     if cast.startswith("[cast: "):
         head.append(cast)
         del more["cast"]
+    if target := _target_tags(more.get(TARGET)):
+        head += target
+        del more[TARGET]
     if more:
         head.append(_exact("story_more", more))
     if script.character:
@@ -260,6 +265,15 @@ def _tag(key: str, value) -> str:
     if whole and reads_back and is_plain(f"{line}\na"):  # not the end of thoughts, say
         return line
     return _exact(key, value)
+
+
+def _target_tags(value) -> list[str]:
+    """A tag for each person; none where those would not read back."""
+    lines = value.split("\n") if isinstance(value, str) else []
+    tags = [f"[{TARGET}: {line}]" for line in lines]
+    text = "\n".join(tags)
+    reads_back = split_tags(text) == ({TARGET: value}, "", []) and is_plain(f"{text}\na")
+    return tags if reads_back and all(map(str.isprintable, tags)) else []
 
 
 def _remembered(value) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ..files.messages import counted, listed, short
+from .captions import describe_within, has_captions
 from .cast import MAX_NAMES, handles_of, named_in, names_of, speak_names
 from .dialogue import Line, spoken
 from .loras import ShotLora
@@ -70,6 +71,7 @@ class Story:
     warnings: tuple[str, ...] = ()  # what was read but not understood
     cast: tuple[str, ...] = ()  # names, as the script lists them (see storymem.script.cast)
     prompt_weights: bool = False  # whether parentheses are meant as weights
+    reconstruct: str = ""  # who is in it, a line for each: the text of Memento's identity frame
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -95,9 +97,24 @@ class Story:
         return speak_names(text, self._handles)
 
     def prompt_of(self, shot: Shot) -> str:
-        """The prompt to encode: the character description, then the shot's own prompt."""
+        """The whole prompt: the character description, then the shot's own prompt. By it finished
+        shots are known, and all parts of it stand in :meth:`encoded`."""
         prompt = self.spoken(shot.prompt)
         return f"{self._described}\n{prompt}" if self.character else prompt
+
+    def encoded(self, prompt: str) -> str:
+        """What :meth:`prompt_of` gives as the text encoder gets it: a prompt in Memento's form
+        begins with its global caption, which then has the character description in it."""
+        if not self.character or not prompt.startswith(begins := f"{self._described}\n"):
+            return prompt
+        own = prompt.removeprefix(begins)
+        return describe_within(own, self._described) if has_captions(own) else prompt
+
+    @property
+    def reconstruct_prompt(self) -> str:
+        """The text of Memento's identity frame, as it is encoded; empty where the script has
+        none."""
+        return self.spoken(self.reconstruct)
 
     def said(self, shot: Shot) -> str:
         """What is said in a shot, for a voice: a line for each, with the names of those whom it
