@@ -159,6 +159,7 @@ class KeyframeSelect(io.ComfyNode):
                 threshold=threshold,
                 max_keyframes=max_keyframes,
                 known_threshold=known_threshold,
+                begin=shot.begin + shot.overlap_frames if shot else None,
             )
         picture = decision_picture(keyframes)[None].float() / 255
         return io.NodeOutput(keyframes, as_images(keyframes.frames), picture)

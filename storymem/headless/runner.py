@@ -314,6 +314,7 @@ class StoryRun:
             shot=step.plan.shot.index,
             threshold=self.settings.threshold,
             max_keyframes=self.settings.max_keyframes,
+            begin=step.plan.begin + step.plan.overlap_frames,
         )
         if scorer is not None:
             scorer.release()

@@ -12,6 +12,7 @@ from ..memory.bank import MemoryBank
 from ..memory.picture import Picture
 from .cache_keys import shot_key
 from .given_edits import check_edits, given_tail
+from .moments import begin_of, with_moments
 from .plan import Begun, Loop, Step
 from .run_memory import bank_of_run, begin_memory, with_settings
 from .shot_memory import with_names
@@ -31,10 +32,11 @@ def begin_shot(loop: Loop, step: Step, before: ShotResult | None) -> Begun:
     """
     shot, wanted = step.plan.shot, step.plan.overlap_frames
     memory = begin_memory(loop, shot, before.bank if before else loop.bank)
-    memory = replace(memory, bank=with_names(memory.bank, loop.story))
+    bank = with_moments(with_names(memory.bank, loop.story), loop, step)
+    memory, begin = replace(memory, bank=bank), begin_of(step)
     if not wanted:
         key = step.key or shot_key(step.own, memory, [])
-        return Begun(key, memory, None, *_find_result(loop, step, key))
+        return Begun(key, memory, None, *_find_result(loop, step, key), begin)
     check_edits(loop, [step])
     if before is None:
         tail = loop.opening.last(wanted)
@@ -47,7 +49,7 @@ def begin_shot(loop: Loop, step: Step, before: ShotResult | None) -> Begun:
         )
     given = torch.from_numpy(tail.numpy() / np.float32(255))
     key = step.key or shot_key(step.own, memory, [Picture(frame).digest for frame in tail])
-    return Begun(key, memory, given, *_find_result(loop, step, key))
+    return Begun(key, memory, given, *_find_result(loop, step, key), begin)
 
 
 def load_result(loop: Loop, record: Record) -> ShotResult:
@@ -67,7 +69,7 @@ def bank_after(loop: Loop, step: Step) -> MemoryBank:
         DamagedError: when a picture is missing or altered.
     """
     bank = (step.result or load_result(loop, step.record)).bank
-    bank = with_settings(loop, bank, step.plan.shot.index + 1)
+    bank = with_moments(with_settings(loop, bank, step.plan.shot.index + 1), loop, step)
     if step.seen is not None and not step.reason:
         bank = replace(bank, seen=step.seen)
     return with_names(bank, loop.story)

@@ -44,7 +44,7 @@ def own_key(loop: Loop, plan: ShotPlan) -> str:
     described = asdict(replace(plan, end=None))
     for name in NO_PIXELS:
         del described["shot"][name]
-    for name in ("has_start", "end"):
+    for name in ("has_start", "end", "begin"):
         del described[name]
     described["shot"] = inputs_that_count("Shot", described["shot"])
     if plan.draft:  # how many frames it may see counts by those that it does see

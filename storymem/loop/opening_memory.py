@@ -85,6 +85,7 @@ def remember_clip(bank: MemoryBank, clip: OpeningClip, chosen: Sequence[Chosen])
             scorer=one.scorer,
             similarity=one.similarity,
             reason=f"frame {one.frame} of the clip that the story begins from: {one.reason}",
+            moment=one.frame - len(clip.frames),
         )
         for i, one in enumerate(chosen)
     ]

@@ -36,6 +36,7 @@ class Begun:
     given: torch.Tensor | None = None  # float [n, H, W, 3] that it continues from; None after a cut
     record: Record | None = None
     result: ShotResult | None = None  # of ``record``
+    begin: int = 0  # the moment of its first frame: see ``storymem.loop.moments``
 
     @property
     def bank(self) -> MemoryBank:
@@ -126,6 +127,7 @@ class Step:
 
     def begin(self, begun: Begun) -> None:
         """Write down what is known now that its turn has come."""
+        self.plan = replace(self.plan, begin=begun.begin)
         self.key, self.seen = begun.key, begun.memory.bank.seen
         self.saw = tuple(frame.digest for frame in begun.memory.frames)
         self.record, self.result = begun.record, begun.result

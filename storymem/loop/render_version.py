@@ -145,6 +145,7 @@ PARTS = {
             "storymem/loop/run_memory.py::bank_of_run",
             "storymem/loop/run_memory.py::begin_memory",
             "storymem/loop/draft_memory.py",
+            "storymem/loop/moments.py",
             "storymem/loop/shot_memory.py::shot_memory",
             "storymem/loop/run_memory.py::with_settings",
         ),

@@ -41,7 +41,10 @@ def bank_at_start(loop: Loop, shot: Shot, bank: MemoryBank) -> MemoryBank:
         for i, name in enumerate(shot.references)
     ]
     first = -len(shot.references) - len(promoted)
-    extra += [replace(frame, shot=shot.index, frame=first + i) for i, frame in enumerate(promoted)]
+    extra += [
+        replace(frame, shot=shot.index, frame=first + i, moment=None)
+        for i, frame in enumerate(promoted)
+    ]
     extra = [frame for frame in extra if frame.digest not in known]
     return bank.remember(extra) if extra else bank
 

@@ -21,7 +21,7 @@ from ..script.story import Shot, Story
 
 WINDOW = POLICIES[0]
 ROOM_FOR_ALL = "there was room for all"
-PROVENANCE = ("story", "shot", "frame", "score", "scorer", "reason", "name", "prompt")
+PROVENANCE = ("story", "shot", "frame", "score", "scorer", "reason", "name", "prompt", "moment")
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,6 +24,7 @@ from .begin import load_result
 from .cache_keys import own_key, shot_key, telling_facts
 from .draft_memory import hold_still, remember_still
 from .given_edits import check_edits, given_digests
+from .moments import with_moments
 from .plan import Loop, Step, plan_in
 from .reuse import is_held, latest_results
 from .run_memory import bank_of_run, begin_memory, pin_facts
@@ -141,6 +142,7 @@ def finish_shot(
     if step.plan.draft and step.plan.draft.is_stills:
         bank = remember_still(bank, frames, loop.story.name, shot)
         frames = hold_still(frames, shot.length or length or USUAL_LENGTH)
+    bank = with_moments(bank, loop, step, after=frames.shape[0])
     options = {"crf": crf, "metadata": metadata, "head": frames[:given]}
     return loop.store.commit(step.key, frames[given:], bank, facts, **options)
 

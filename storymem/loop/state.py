@@ -85,7 +85,7 @@ class LoopState:
             tail = self.loop.store.load_tail(self.steps[-1].record)
             before = ShotResult(self.bank, tail)
         begun = begin_shot(self.loop, step, before)
-        return step.plan, begun.bank, begun.given
+        return replace(step.plan, begin=begun.begin), begun.bank, begun.given
 
     def find(self, body: str) -> Record | None:
         """The finished record of the next shot, when it was made before."""

@@ -114,11 +114,12 @@ def moments_of(frames: Sequence[MemoryFrame], story: str | None = None) -> tuple
     story's begin in their order, one latent frame apart, the last of them right before it.
 
     Args:
-        story: the story whose moments count; ``None``: those of any.
+        story: the story whose moments count, beside those of the clip that it begins from;
+            ``None``: those of any.
     """
 
     def is_known(frame: MemoryFrame) -> bool:
-        return frame.moment is not None and story in (None, frame.story)
+        return frame.moment is not None and (story is None or frame.story in ("", story))
 
     left = sum(not is_known(frame) for frame in frames)
     earliest = min((frame.moment for frame in frames if is_known(frame)), default=0)

@@ -95,11 +95,16 @@ def choose_keyframes(
     threshold: float = SIMILARITY_THRESHOLD,
     max_keyframes: int = MAX_KEYFRAMES_PER_SHOT,
     known_threshold: float = KNOWN_THRESHOLD,
+    begin: int | None = None,
 ) -> Keyframes:
     """The keyframes of one shot, ``images`` float ``[T, H, W, 3]`` in [0, 1] or uint8.
 
     Embeddings and scores are computed once per frame, and scores only for frames that the
     algorithm asks for. ``threshold`` is a cosine of ``embedder``; 0.9 is for CLIP ViT-B/32.
+
+    Args:
+        begin: the moment of the first of ``images``, where that is known (see
+            :class:`MemoryFrame`).
 
     Raises:
         ValueError: for frames with NaN, or that are not images.
@@ -126,6 +131,7 @@ def choose_keyframes(
             scorer=scorer.name if scorer else "",
             similarity=to_anchor.get(i),
             reason=reason,
+            moment=None if begin is None else begin + i,
         )
 
     candidates = [
