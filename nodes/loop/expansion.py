@@ -10,6 +10,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ...storymem.files.hashing import digest_of
 from ...storymem.loop.shot_record import describe_bank
+from ...storymem.script.captions import split_captions
 from ...storymem.script.prompt_weights import escape_weights
 from ..host.folders import shortens_host_paths
 from ..page import bank_ui
@@ -51,16 +52,28 @@ def body_outputs() -> list:
             "text-to-speech node whose sound goes to shot_audio. In a shot where nothing is said "
             "the nodes after it do not run.",
         ),
+        io.String.Output(
+            display_name="global_prompt",
+            tooltip="Who is in the shot: the part of a prompt before 'shot caption:', without "
+            "'global caption:' (Memento's form), for CLIP Text Encode and Choose Memory's "
+            "global_positive. The whole prompt where it does not have both.",
+        ),
+        io.String.Output(
+            display_name="reconstruct_prompt",
+            tooltip="What everybody looks like: the script's reconstruct_target, for CLIP Text "
+            "Encode and identity_positive. Empty where the script has none.",
+        ),
     ]
 
 
 def body_values(story, plan, bank, previous_frames, start_image=None) -> tuple:
-    shot = plan.shot
-    texts = (plan.prompt, shot.negative or "")
+    shot, prompt = plan.shot, story.encoded(plan.prompt)
+    texts = (prompt, shot.negative or "", split_captions(prompt)[0], story.reconstruct_prompt)
     if not story.prompt_weights:
         texts = tuple(map(escape_weights, texts))
     said = story.said(shot) or ExecutionBlocker(None)  # no voice is silence
-    return plan, bank, previous_frames, *texts, shot.index + 1, start_image, said
+    values = (plan, bank, previous_frames, *texts[:2], shot.index + 1, start_image, said)
+    return *values, *texts[2:]
 
 
 def expand(run: loop_run.LoopRun) -> tuple[dict, list]:

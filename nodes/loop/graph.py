@@ -23,10 +23,10 @@ from ...storymem.sampling.draft import Draft
 from ...storymem.sampling.lora_release import released
 from ..host import executor as host_cache
 from ..sampling.lora import find_path
-from .dialogue_wire import dialogue_marks
 from .draft_settings import lora_path
 from .lora_scales import LORA, scale_inputs
 from .shot_loras import WithoutShotLoras, lora_place
+from .text_wires import text_marks
 from .wires import Wires, inputs_of_pass, links_of, name_of, upstream
 
 OPEN, CLOSE = "StoryMemShotLoopOpen", "StoryMemShotLoopClose"
@@ -222,7 +222,7 @@ class LoopGraph:
         close = self.node(self.close_id)["inputs"]
         outputs = [[numbers[close[name][0]], close[name][1]] for name in BODY_INPUTS]
         files = sorted([os.path.basename(path), stat] for path, stat in self.files().items())
-        described = [outputs, lines, files, *dialogue_marks(map(self.node, numbers), self.open_id)]
+        described = [outputs, lines, files, *text_marks(map(self.node, numbers), self.open_id)]
         return json.dumps(described, sort_keys=True, ensure_ascii=False, default=digest_of)
 
     def largest(self, *names: str) -> int:

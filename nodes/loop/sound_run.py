@@ -41,6 +41,7 @@ from .sound_graph import (
     read_sound_graph,
 )
 from .sound_inputs import SoundSettings, film_sound
+from .text_wires import GLOBAL_SLOT, RECONSTRUCT_SLOT
 
 logger = logging.getLogger(__name__)
 KEY_FORMAT = 1
@@ -102,6 +103,8 @@ class SoundMaker:
             NEGATIVE_SLOT: lambda: [shot.negative, bool(story.prompt_weights)],
             NUMBER_SLOT: lambda: shot.index,
             SAID_SLOT: lambda: story.said(shot),
+            GLOBAL_SLOT: lambda: [plan.prompt, bool(story.prompt_weights)],
+            RECONSTRUCT_SLOT: lambda: [story.reconstruct, bool(story.prompt_weights)],
         }
         values = [[slot, told[slot]()] for slot in self.graph.slots if slot in told]
         return digest_of([KEY_FORMAT, step.record.key, self.body, values, self._overlap(i)])

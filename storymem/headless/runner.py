@@ -251,7 +251,8 @@ class StoryRun:
         todo = [step.plan for step in steps if step.record is None]
         try:
             if todo:
-                texts = [text for plan in todo for text in (plan.prompt, plan.shot.negative)]
+                spoken = self.loop.story.encoded
+                texts = [t for p in todo for t in (spoken(p.prompt), p.shot.negative)]
                 self.engine.encode_texts(texts)
             return self._make_all(steps)
         except ValueError as error:
@@ -352,7 +353,7 @@ class StoryRun:
         memory_frames = len(request.memory)
         inputs = ShotInputs(
             noise=draw_noise(request.seed, memory_frames, *request.latent_shape[2:]),
-            positive=engine.text(step.plan.prompt),
+            positive=engine.text(self.loop.story.encoded(step.plan.prompt)),
             negative=engine.text(step.plan.shot.negative),
             condition=condition,
             memory_frames=memory_frames,

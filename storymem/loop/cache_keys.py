@@ -35,6 +35,7 @@ NO_PIXELS = (
     "subtitle",
 )  # fmt: skip
 READS_DIALOGUE = "reads dialogue"  # in the text of a body whose pictures depend on what is said
+READS_RECONSTRUCT = "reads reconstruct_target"  # likewise: on what everybody looks like
 OPENING_FACT = "opening"  # digests of the clip's frames that the first shot continues from
 END = "end "  # begins what ``shot_pictures`` says of a picture that a shot ends with
 
@@ -56,6 +57,8 @@ def own_key(loop: Loop, plan: ShotPlan) -> str:
         described["text"] = "plain"
     if READS_DIALOGUE in loop.body:
         described["dialogue"] = spoken(plan.shot.dialogue)
+    if READS_RECONSTRUCT in loop.body:
+        described["reconstruct"] = loop.story.reconstruct_prompt
     return digest_of(["shot", described, shot_pictures(loop, plan), loop.body])
 
 

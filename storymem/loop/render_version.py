@@ -155,6 +155,7 @@ PARTS = {
         1,
         (
             "nodes/loop/expansion.py::body_values",
+            "storymem/script/captions.py",
             "storymem/script/prompt_weights.py",
             "storymem/loop/begin.py::begin_shot",
             "storymem/loop/given_edits.py::given_tail",
