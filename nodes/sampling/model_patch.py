@@ -24,7 +24,7 @@ from ..types import Positions
 from .cached_memory import cache_memory, forget_cached
 from .conditioning import MEMORY_FRAMES_KEY
 from .inputs import method_input, refresh_inputs
-from .method import method_of
+from .memory_method import method_of
 
 ROPE_ENCODE = "diffusion_model.rope_encode"
 WRAPPER_KEY = "storymem_m2v"

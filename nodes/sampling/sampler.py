@@ -49,7 +49,7 @@ from .inputs import (
     size_inputs,
     steps_input,
 )
-from .method import require_same_method
+from .memory_method import require_same_method
 from .shot_run import Seen, patch_shift, sample_shot, see_memory
 
 log = logging.getLogger(__name__)

@@ -53,7 +53,6 @@ PARTS = {
         (
             "nodes/sampling/sampler.py",
             "nodes/sampling/shot_run.py",
-            "nodes/sampling/method.py",
             "nodes/sampling/unipc_sampler.py",
             "nodes/sampling/draft_pass.py",
             "nodes/sampling/parts.py",
