@@ -1,0 +1,215 @@
+"""An identity frame before the memory (Memento): its text, its attention, in the host's Wan.
+
+The frame is the latent's first one. Its text travels in the conditioning among the values that the
+host hands to the model by itself (``model_conds``), so that areas, hooks, batches and several
+devices need nothing of ours. A wrapper of one evaluation, outside of what torch.compile sees, puts
+that text behind the prompt; the host's attention hook then splits every block's two attentions.
+
+    positive = with_identity_text(positive, identity_positive)     # conditioning
+    patch_identity(cloned_model, layout)                           # M2V Model Patch
+    forget_identity(cloned_model)
+    check_identity("positive", cond, layout)                       # before a run
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+import comfy.conds
+import node_helpers
+import torch
+from comfy.patcher_extension import WrappersMP
+
+from ...storymem.sampling.split_attention import split_cross_attention, split_self_attention
+from ..host.attention import OVERRIDE
+
+WRAPPER_KEY = "storymem_identity_frame"
+COMPILE_KEY = "torch.compile"  # the host's own wrapper
+IDENTITY_TEXT = "storymem_identity_text"  # among the values that the host hands to the model
+SPLIT_ATTENTION = "storymem_split_attention"  # in transformer_options: an identity frame is there
+TEXT_LENGTH = 512  # tokens, to which Wan's texts are padded with zeros
+SELF, CROSS = 0, 1  # the order of a block's two attentions
+logger = logging.getLogger(__name__)
+
+
+def with_identity_text(conditioning, identity):
+    """A conditioning whose identity frame reads the text of ``identity``, another conditioning.
+
+    Raises:
+        ValueError: when ``identity`` holds no text, or several.
+    """
+    if len(identity) != 1 or identity[0][0] is None:
+        raise ValueError(
+            f"the identity text must be one encoded text, but it has {len(identity)} parts; connect "
+            "one CLIP Text Encode to it, without combining or scheduling"
+        )
+    text = identity[0][0]
+    text = torch.nn.functional.pad(text, (0, 0, 0, max(0, TEXT_LENGTH - text.shape[1])))
+    made = []
+    for _, options in conditioning:
+        made.append(
+            {**options.get("model_conds", {}), IDENTITY_TEXT: comfy.conds.CONDRegular(text)}
+        )
+    copies = node_helpers.conditioning_set_values(conditioning, {})
+    for (_, options), model_conds in zip(copies, made, strict=True):
+        options["model_conds"] = model_conds
+    return copies
+
+
+def has_identity_text(cond: dict) -> bool:
+    """Whether a conditioning's options, or a guider's cond, bring the identity frame's text."""
+    return IDENTITY_TEXT in cond.get("model_conds", {})
+
+
+def check_identity(name: str, cond: dict, layout) -> None:
+    """Raise ValueError unless a guider's cond and the model agree on an identity frame."""
+    if has_identity_text(cond) == layout.has_identity:
+        return
+    if layout.has_identity:
+        raise ValueError(
+            f"{name} has no text for the identity frame, but M2V Model Patch expects one; connect "
+            "identity_positive and identity_negative to the M2V Conditioning that feeds the guider"
+        )
+    raise ValueError(
+        f"{name} comes with an identity frame, but the model has no split attention for it; "
+        "connect memory_positions of the same M2V Conditioning to M2V Model Patch"
+    )
+
+
+class _Pass:
+    """The attention of one evaluation of the model."""
+
+    def __init__(self, identity: int, memory: int, tokens: int, texts: tuple[int, int], inner):
+        self.identity, self.memory, self.tokens = identity, memory, tokens
+        self.prompt, self.text = texts
+        self._inner = inner  # another's attention override
+        self.calls: Counter[int] = Counter()  # of each block
+
+    def __call__(self, function, q, k, v, heads, *args, **kwargs):
+        block = (kwargs.get("transformer_options") or {}).get("block_index", -1)
+        which = self.calls[block]
+        self.calls[block] += 1
+
+        def attend(q, k, v):
+            if self._inner is None:
+                return function(q, k, v, heads, *args, **kwargs)
+            return self._inner(function, q, k, v, heads, *args, **kwargs)
+
+        self._check(block, which, q, k, kwargs)
+        if which == SELF:
+            return split_self_attention(attend, q, k, v, identity=self.identity, memory=self.memory)
+        return split_cross_attention(attend, q, k, v, identity=self.identity, prompt=self.prompt)
+
+    def _check(self, block: int, which: int, q, k, kwargs: dict) -> None:
+        keys = {SELF: self.tokens, CROSS: self.prompt + self.text}.get(which)
+        is_plain = q.ndim == 3 and kwargs.get("mask") is None and not kwargs.get("skip_reshape")
+        if block < 0 or not is_plain or q.shape[1] != self.tokens or k.shape[1] != keys:
+            raise ValueError(
+                "another node computes this model's attention in its own way (normalised attention "
+                "guidance, other frames beside the shot, or an attention patch), which cannot be "
+                "split for an identity frame; take that node off, or leave identity_positive and "
+                "identity_negative unconnected"
+            )
+
+
+class SplitAttention:
+    """The wrapper of one expert's evaluations, with ``memory`` latent frames after the first."""
+
+    def __init__(self, memory: int):
+        self.memory = memory
+        self._has_split = False  # in this run
+        self._is_told = False
+
+    def forget(self) -> None:
+        """A run begins, or is over."""
+        self._has_split = False
+
+    def __call__(
+        self, executor, x, t, c_concat=None, c_crossattn=None, control=None,
+        transformer_options=None, **kwargs,
+    ):  # fmt: skip
+        """As the host's ``apply_model``."""
+        options = {} if transformer_options is None else transformer_options
+        text = kwargs.pop(IDENTITY_TEXT, None)
+        if text is None or c_crossattn is None:
+            raise ValueError(
+                "a prompt has no text for the identity frame; connect identity_positive and "
+                "identity_negative to M2V Conditioning, and its outputs alone to the guider"
+            )
+        model = executor.class_obj.diffusion_model
+        _, height, width = model.patch_size
+        frame = -(-x.shape[3] // height) * -(-x.shape[4] // width)
+        one = _Pass(
+            frame, self.memory * frame, x.shape[2] * frame,
+            (c_crossattn.shape[1], text.shape[1]), options.get(OVERRIDE),
+        )  # fmt: skip
+        texts = torch.cat([c_crossattn, text.to(c_crossattn)], dim=1)
+        options = {**options, OVERRIDE: one, SPLIT_ATTENTION: True}
+        with self._uncompiled(model, options):
+            out = executor(x, t, c_concat, texts, control, options, **kwargs)
+        self._check(one.calls)
+        return out
+
+    def _check(self, calls: Counter) -> None:
+        """Raise ValueError when attention did not come through the hook. Others may skip blocks,
+        or a whole evaluation after the first, for speed or guidance."""
+        if (not calls and not self._has_split) or any(count != 2 for count in calls.values()):
+            raise ValueError(
+                "another node replaces this model's attention, so that it cannot be split for an "
+                "identity frame; take that node off (SageAttention: use one that sets the host's "
+                "attention hook, or start ComfyUI with --use-sage-attention), or leave "
+                "identity_positive and identity_negative unconnected"
+            )
+        self._has_split = True
+
+    def _uncompiled(self, model, options: dict):
+        """A context in which torch.compile is not used: what it compiled knows nothing of the
+        split, and the host takes its guards on our options away."""
+        if not _is_compiled(model, options):
+            return contextlib.nullcontext()
+        if not hasattr(torch.compiler, "set_stance"):
+            raise ValueError(
+                f"torch.compile cannot run an identity frame with PyTorch {torch.__version__}; take "
+                "the compile node off, or update PyTorch to 2.6"
+            )
+        if not self._is_told:
+            self._is_told = True
+            logger.info("StoryMem: the model runs without torch.compile, for its identity frame")
+        return torch.compiler.set_stance("force_eager")
+
+
+def _is_compiled(model, options: dict) -> bool:
+    wrappers = options.get("wrappers", {}).get(WrappersMP.APPLY_MODEL, {})
+    parts = (model, *model.blocks)
+    return bool(wrappers.get(COMPILE_KEY)) or any(hasattr(part, "_orig_mod") for part in parts)
+
+
+def patch_identity(model, layout) -> None:
+    """Split the attention of a *cloned* model, if ``layout`` has an identity frame."""
+    if not layout.has_identity:
+        return
+    split = SplitAttention(len(layout.positions))
+    model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, WRAPPER_KEY, _run(split))
+    model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, WRAPPER_KEY, split)
+
+
+def forget_identity(model) -> None:
+    """Take ``patch_identity`` back from a *cloned* model."""
+    for kind in (WrappersMP.OUTER_SAMPLE, WrappersMP.APPLY_MODEL):
+        model.remove_wrappers_with_key(kind, WRAPPER_KEY)
+
+
+def _run(split: SplitAttention) -> Callable:
+    """A wrapper of a sampler's run: each finds out anew whether attention is split."""
+
+    def run(executor, *args, **kwargs):
+        split.forget()
+        try:
+            return executor(*args, **kwargs)
+        finally:
+            split.forget()
+
+    return run
