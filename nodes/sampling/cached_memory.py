@@ -26,6 +26,7 @@ from .memory_store import KeptMemory, Place, place_for
 WRAPPER_KEY = "storymem_cached_memory"
 LATENT, MASK = 16, 4  # channels of a Wan latent, and of the mask before the condition's latent
 CONDITIONAL = 0  # in the host's cond_or_uncond
+SPLIT_ATTENTION = "storymem_split_attention"  # in transformer_options: there is an identity frame
 logger = logging.getLogger(__name__)
 
 
@@ -166,6 +167,8 @@ class CachedMemory:
         """Why memory must run along in every step; empty when it need not."""
         if torch.compiler.is_compiling():
             return "torch.compile runs the model"
+        if options.get(SPLIT_ATTENTION):
+            return "memory reads an identity frame, which every step changes"
         if options.get("sample_sigmas") is None or options.get("sigmas") is None:
             return "the sampler does not say at which noise level it is"
         if len(set(options["sigmas"].flatten().tolist())) > 1:

@@ -25,11 +25,11 @@ from comfy.patcher_extension import WrappersMP
 
 from ...storymem.sampling.split_attention import split_cross_attention, split_self_attention
 from ..host.attention import OVERRIDE
+from .cached_memory import SPLIT_ATTENTION
 
 WRAPPER_KEY = "storymem_identity_frame"
 COMPILE_KEY = "torch.compile"  # the host's own wrapper
 IDENTITY_TEXT = "storymem_identity_text"  # among the values that the host hands to the model
-SPLIT_ATTENTION = "storymem_split_attention"  # in transformer_options: an identity frame is there
 TEXT_LENGTH = 512  # tokens, to which Wan's texts are padded with zeros
 SELF, CROSS = 0, 1  # the order of a block's two attentions
 logger = logging.getLogger(__name__)
@@ -43,19 +43,15 @@ def with_identity_text(conditioning, identity):
     """
     if len(identity) != 1 or identity[0][0] is None:
         raise ValueError(
-            f"the identity text must be one encoded text, but it has {len(identity)} parts; connect "
-            "one CLIP Text Encode to it, without combining or scheduling"
+            f"the identity frame's text must be one encoded text, but it has {len(identity)} "
+            "parts; connect one CLIP Text Encode to it, without combining or scheduling"
         )
     text = identity[0][0]
     text = torch.nn.functional.pad(text, (0, 0, 0, max(0, TEXT_LENGTH - text.shape[1])))
-    made = []
-    for _, options in conditioning:
-        made.append(
-            {**options.get("model_conds", {}), IDENTITY_TEXT: comfy.conds.CONDRegular(text)}
-        )
     copies = node_helpers.conditioning_set_values(conditioning, {})
-    for (_, options), model_conds in zip(copies, made, strict=True):
-        options["model_conds"] = model_conds
+    for _, options in copies:
+        known = options.get("model_conds", {})
+        options["model_conds"] = {**known, IDENTITY_TEXT: comfy.conds.CONDRegular(text)}
     return copies
 
 
@@ -172,8 +168,8 @@ class SplitAttention:
             return contextlib.nullcontext()
         if not hasattr(torch.compiler, "set_stance"):
             raise ValueError(
-                f"torch.compile cannot run an identity frame with PyTorch {torch.__version__}; take "
-                "the compile node off, or update PyTorch to 2.6"
+                f"torch.compile cannot run an identity frame with PyTorch {torch.__version__}; "
+                "take the compile node off, or update PyTorch to 2.6"
             )
         if not self._is_told:
             self._is_told = True
@@ -191,7 +187,7 @@ def patch_identity(model, layout) -> None:
     """Split the attention of a *cloned* model, if ``layout`` has an identity frame."""
     if not layout.has_identity:
         return
-    split = SplitAttention(len(layout.positions))
+    split = SplitAttention(layout.memory_frames)
     model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, WRAPPER_KEY, _run(split))
     model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, WRAPPER_KEY, split)
 

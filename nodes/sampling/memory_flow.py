@@ -83,10 +83,9 @@ class MemoryFlow:
 
 def keep_on_flow(model, layout) -> None:
     """Let a *cloned* model have its memory on the flow in every step, if ``layout`` says so."""
-    memory = len(layout.positions)
-    if not layout.is_kept or memory == 0:
+    if not layout.is_kept:
         return
-    flow = MemoryFlow(int(layout.has_identity), memory)
+    flow = MemoryFlow(int(layout.has_identity), layout.memory_frames)
     model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, WRAPPER_KEY, _run(flow))
     model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, WRAPPER_KEY, flow)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -113,7 +114,8 @@ class ShotConditioning:
     """``latents [1, 16, M+F, h, w]`` (raw) and ``mask``, 1 where known.
 
     The mask is ``[1, 1, M+F, h, w]`` where the four channels of every latent frame are alike, and
-    ``[1, 4, M+F, h, w]`` for a shot whose last frame is given.
+    ``[1, 4, M+F, h, w]`` for a shot whose last frame is given. ``memory_frames`` is M, what stands
+    before the shot: an identity frame counts.
     """
 
     latents: torch.Tensor
@@ -145,6 +147,7 @@ class ShotEncoder:
         height: int,
         length: int,
         end: torch.Tensor | None = None,
+        has_identity: bool = False,
     ) -> ShotConditioning:
         """Condition a shot on memory frames, on its first frames and on its last one.
 
@@ -156,6 +159,9 @@ class ShotEncoder:
         that the VAE encodes, all between being grey. Of the last latent frame, which holds the
         video's last four pixel frames, the mask's channels are unknown, unknown, unknown, known:
         as Wan's first-last-frame conditioning has it. Memory stands before all of that, unchanged.
+
+        ``has_identity``: a frame before the memory that the model invents too, which shows the cast
+        (Memento). Its latent is one grey frame's, encoded alone, and unknown.
         """
         check_size(width, height, length)
         given_count = 0 if given is None else given.shape[0]
@@ -168,6 +174,9 @@ class ShotEncoder:
                 f"length is {length} frames, which leaves no room for a last frame beside the first"
             )
         parts = [self._memory(frame, width, height) for frame in memory]
+        if has_identity:
+            parts.insert(0, self._grey(width, height, 1))
+        before = len(parts)
         if given is None and end is None:
             parts.append(self._grey(width, height, length))
         else:
@@ -180,11 +189,11 @@ class ShotEncoder:
         latents = torch.cat([part.cpu().float() for part in parts], dim=2)
         mask = torch.zeros(1, 1, *latents.shape[2:])
         known = latent_frames(given_count) if given_count else 0
-        mask[:, :, : len(memory) + known] = 1
+        mask[:, :, int(has_identity) : before + known] = 1
         if end is not None:
             mask = mask.repeat(1, TIME_STRIDE, 1, 1, 1)
             mask[:, -1, -1] = 1  # of the last four pixel frames, the last
-        return ShotConditioning(latents, mask, len(memory))
+        return ShotConditioning(latents, mask, before)
 
     def _memory(self, frame: MemoryFrame, width: int, height: int) -> torch.Tensor:
         key = ("frame", frame.digest, width, height, *self._variant)
@@ -243,3 +252,22 @@ def draw_memory_noise(
         return torch.stack(frames, dim=1)
 
     return torch.stack([draw_row(row) for row in (range(batch) if rows is None else rows)])
+
+
+def draw_noise_before(
+    seed: int,
+    memory_frames: int,
+    shape: Sequence[int],
+    rows: Sequence[int] | None = None,
+    *,
+    has_identity: bool = False,
+) -> torch.Tensor:
+    """Noise of all that stands before the shot, ``[B, C, M, h, w]``; M counts the identity frame.
+
+    It is drawn apart from the memory's, which is the same with and without it.
+    """
+    memory = draw_memory_noise(seed, memory_frames - has_identity, shape, rows)
+    if not has_identity:
+        return memory
+    apart = zlib.crc32(f"storymem identity noise {seed}".encode())
+    return torch.cat([draw_memory_noise(apart, 1, shape, rows), memory], dim=2)

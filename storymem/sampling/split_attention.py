@@ -31,13 +31,14 @@ def split_self_attention(
     """Self-attention in two passes, ``[B, L, C]``.
 
     Args:
-        identity: tokens of the identity frame, at least one.
+        identity: tokens of the identity frame. Without any, memory still has two passes: the
+            release does so on one card, and not on several.
         memory: tokens of the memory; with 0 identity frame and shot each see only themselves.
 
     Raises:
         ValueError: when no token of a shot would be left, or q and k are of different lengths.
     """
-    _check(q, k, identity, memory)
+    _check(q, identity, memory)
     if q.shape[1] != k.shape[1]:
         raise ValueError(
             f"self-attention has {q.shape[1]} queries and {k.shape[1]} keys; beside an identity "
@@ -71,7 +72,7 @@ def split_cross_attention(
     Raises:
         ValueError: when there is no text behind the prompt, or no token of a shot.
     """
-    _check(q, q, identity, 0)
+    _check(q, identity, 0)
     if not 0 < prompt < k.shape[1]:
         raise ValueError(
             f"the texts have {k.shape[1]} tokens, of which {prompt} are the prompt's; the identity "
@@ -82,9 +83,9 @@ def split_cross_attention(
     return torch.cat([first, others], dim=1)
 
 
-def _check(q: torch.Tensor, k: torch.Tensor, identity: int, memory: int) -> None:
-    if identity < 1 or memory < 0 or identity + memory >= min(q.shape[1], k.shape[1]):
+def _check(q: torch.Tensor, identity: int, memory: int) -> None:
+    if min(identity, memory) < 0 or not 0 < identity + memory < q.shape[1]:
         raise ValueError(
             f"{identity} tokens of an identity frame and {memory} of memory do not stand before a "
-            f"shot in {min(q.shape[1], k.shape[1])} tokens"
+            f"shot in {q.shape[1]} tokens"
         )

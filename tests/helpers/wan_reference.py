@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 
@@ -17,8 +18,38 @@ FREQ_DIM = 256  # of the timestep's sinusoids
 PATCH = 2  # height and width; 1 in time
 
 
+@dataclass(frozen=True)
+class Split:
+    """Who reads whom when the first frames are an identity frame and memory: as matrices.
+
+    A token's result is the mean over the groups that it stands in; in each it reads all others.
+    """
+
+    memory: int  # latent frames after the identity frame
+    identity: int = 1  # latent frames; 0: memory reads itself, and is read by the shot
+
+    def groups(self, frames: int) -> torch.Tensor:
+        """``[2, frames]``: who stands in the first group, and in the second."""
+        frame = torch.arange(frames)
+        before = self.identity + self.memory
+        return torch.stack([frame < before, frame >= self.identity])
+
+    def combine(self, results: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
+        """``results [2, heads, tokens, d]`` of each group, as one."""
+        weights = groups.double() / groups.sum(0)
+        return (results * weights[:, None, :, None]).sum(0)
+
+    def reads_identity_text(self, frames: int) -> torch.Tensor:
+        """``[frames]``: whether a frame reads the identity text, and not the prompt."""
+        return torch.arange(frames) < self.identity
+
+
 class WanReference:
-    """``WanReference(state)(x, t, context, positions)``: the velocity ``[1, 16, F, h, w]``."""
+    """``WanReference(state)(x, t, context, positions)``: the velocity ``[1, 16, F, h, w]``.
+
+    With ``split=Split(memory)`` self-attention is Memento's, with ``identity_text`` its first frame
+    reads a text of its own.
+    """
 
     def __init__(self, state: Mapping[str, torch.Tensor]):
         self.state = {key: value.double() for key, value in state.items()}
@@ -27,28 +58,56 @@ class WanReference:
     def _linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
         return x @ self.state[f"{name}.weight"].T + self.state[f"{name}.bias"]
 
-    def _attention(self, name, x, source, rotation=None) -> torch.Tensor:
-        """Softmax(q k^T / sqrt(d)) v per head; q and k are RMS-normed over all heads at once."""
+    def _heads(self, name, x, source):
+        """q, k and v ``[heads, tokens, d]``; q and k are RMS-normed over all heads at once."""
         q = _rms(self._linear(f"{name}.q", x), self.state[f"{name}.norm_q.weight"])
         k = _rms(self._linear(f"{name}.k", source), self.state[f"{name}.norm_k.weight"])
         v = self._linear(f"{name}.v", source)
-        q, k, v = (a.unflatten(-1, (-1, HEAD_DIM)).transpose(0, 1) for a in (q, k, v))
+        return tuple(a.unflatten(-1, (-1, HEAD_DIM)).transpose(0, 1) for a in (q, k, v))
+
+    def _attention(self, name, x, source, rotation=None) -> torch.Tensor:
+        """Softmax(q k^T / sqrt(d)) v per head."""
+        q, k, v = self._heads(name, x, source)
         if rotation is not None:
             q, k = _rotate(q, rotation), _rotate(k, rotation)
         scores = (q @ k.transpose(-1, -2) / math.sqrt(HEAD_DIM)).softmax(-1)
         return self._linear(f"{name}.o", (scores @ v).transpose(0, 1).flatten(1))
 
-    def _block(self, name, x, context, rotation, time) -> torch.Tensor:
+    def _split_self(self, name, x, rotation, split: Split, per_frame: int) -> torch.Tensor:
+        """Self-attention within the groups of ``split``."""
+        q, k, v = self._heads(name, x, x)
+        scores = _rotate(q, rotation) @ _rotate(k, rotation).transpose(-1, -2)
+        groups = split.groups(len(x) // per_frame).repeat_interleave(per_frame, dim=1)
+        shut = (~groups).double() * -1e30  # who is not read
+        results = (scores / math.sqrt(HEAD_DIM) + shut[:, None, None]).softmax(-1) @ v
+        return self._linear(f"{name}.o", split.combine(results, groups).transpose(0, 1).flatten(1))
+
+    def _split_cross(self, name, x, prompt, identity, split: Split, per_frame: int):
+        """Cross-attention of the two kinds of tokens, each to its text."""
+        is_own = split.reads_identity_text(len(x) // per_frame).repeat_interleave(per_frame)
+        own, others = (self._attention(name, x, text) for text in (identity, prompt))
+        return torch.where(is_own[:, None], own, others)
+
+    def _block(self, name, x, texts, rotation, time, split, per_frame) -> torch.Tensor:
         shift1, scale1, gate1, shift2, scale2, gate2 = self.state[f"{name}.modulation"][0] + time
         y = _layer_norm(x) * (1 + scale1) + shift1
-        x = x + gate1 * self._attention(f"{name}.self_attn", y, y, rotation)
+        if split is None:
+            x = x + gate1 * self._attention(f"{name}.self_attn", y, y, rotation)
+        else:
+            y = self._split_self(f"{name}.self_attn", y, rotation, split, per_frame)
+            x = x + gate1 * y
         y = _layer_norm(x) * self.state[f"{name}.norm3.weight"] + self.state[f"{name}.norm3.bias"]
-        x = x + self._attention(f"{name}.cross_attn", y, context)
+        if len(texts) == 1:
+            x = x + self._attention(f"{name}.cross_attn", y, *texts)
+        else:
+            x = x + self._split_cross(f"{name}.cross_attn", y, *texts, split, per_frame)
         y = _layer_norm(x) * (1 + scale2) + shift2
         return x + gate2 * self._linear(f"{name}.ffn.2", _gelu(self._linear(f"{name}.ffn.0", y)))
 
-    def __call__(self, x, t: float, context, positions) -> torch.Tensor:
-        """``x [1, C, F, h, w]``, ``context [1, L, 4096]``, ``positions [F]`` in time."""
+    def __call__(
+        self, x, t: float, context, positions, *, split: Split | None = None, identity_text=None
+    ) -> torch.Tensor:
+        """``x [1, C, F, h, w]``, texts ``[1, L, 4096]``, ``positions [F]`` in time."""
         _, channels, frames, height, width = x.shape
         rows, columns = height // PATCH, width // PATCH
         patches = (
@@ -66,12 +125,16 @@ class WanReference:
         time = self._linear("time_embedding.2", _silu(self._linear("time_embedding.0", time)))
         modulation = self._linear("time_projection.1", _silu(time)).reshape(6, -1)
 
-        text = _gelu(self._linear("text_embedding.0", context[0].double()))
-        text = self._linear("text_embedding.2", text)
+        texts = []
+        for one in (context,) if identity_text is None else (context, identity_text):
+            text = _gelu(self._linear("text_embedding.0", one[0].double()))
+            texts.append(self._linear("text_embedding.2", text))
 
         rotation = _rotation(positions.double(), rows, columns)
         for block in range(self.blocks):
-            tokens = self._block(f"blocks.{block}", tokens, text, rotation, modulation)
+            tokens = self._block(
+                f"blocks.{block}", tokens, texts, rotation, modulation, split, rows * columns
+            )
 
         shift, scale = self.state["head.modulation"][0] + time
         out = self._linear("head.head", _layer_norm(tokens) * (1 + scale) + shift)

@@ -13,6 +13,8 @@ from storymem.sampling.conditioning import (
     LatentCache,
     ShotEncoder,
     check_size,
+    draw_memory_noise,
+    draw_noise_before,
     fit_size,
     resize_frames,
 )
@@ -216,3 +218,27 @@ def test_kept_latents_hold_no_graph_of_the_vae():
     owner, cache = Owner(), LatentCache()
     kept = cache.get(owner, ("a",), lambda: torch.ones(2, requires_grad=True) * 2)
     assert not kept.requires_grad
+
+
+def test_an_identity_frame_is_grey_by_itself_first_and_unknown():
+    memory, encode = [MemoryFrame.from_pixels(even(1.0)[0])], Recorder()
+    shot = condition(encode, memory, even(0.25), has_identity=True)
+    assert shot.memory_frames == 2
+    assert shot.latents[0, 0, :, 0, 0].tolist() == [0.5, 1, 0.25, 0.5, 0.5]
+    assert shot.mask[0, 0, :, 0, 0].tolist() == [0, 1, 1, 0, 0]
+    assert [len(video) for video in encode.videos].count(1) == 2
+    without = condition(Recorder(), memory, even(0.25))
+    assert torch.equal(shot.latents[:, :, 1:], without.latents)
+    assert torch.equal(shot.mask[:, :, 1:], without.mask)
+
+
+def test_noise_of_the_memory_is_the_same_beside_an_identity_frame():
+    shape = (2, 16, 4, 6)
+    memory = draw_memory_noise(7, 3, shape)
+    beside = draw_noise_before(7, 4, shape, has_identity=True)
+    assert torch.equal(beside[:, :, 1:], memory)
+    assert torch.equal(draw_noise_before(7, 3, shape), memory)
+    first = beside[:, :, :1]
+    assert not any(torch.equal(first, memory[:, :, i : i + 1]) for i in range(3))
+    assert torch.equal(draw_noise_before(7, 1, shape, has_identity=True), first)
+    assert torch.equal(draw_noise_before(7, 1, (1, *shape[1:]), has_identity=True), first[:1])
