@@ -109,6 +109,7 @@ def noise(case: Case) -> torch.Tensor:
     return _normal(f"noise {case.name}", (1, CHANNELS, frames, ROWS, COLUMNS))
 
 
+@lru_cache
 def text(name: str, *, padded: bool = True) -> torch.Tensor:
     """The embedding of one of ``WORDS``: ``[1, L, 4096]``, zeros after its words."""
     words = _normal(f"text {name}", (1, WORDS[name], TEXT))

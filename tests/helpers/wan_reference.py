@@ -53,10 +53,21 @@ class WanReference:
 
     def __init__(self, state: Mapping[str, torch.Tensor]):
         self.state = {key: value.double() for key, value in state.items()}
+        self._texts: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self.blocks = 1 + max(int(k.split(".")[1]) for k in state if k.startswith("blocks."))
 
     def _linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
         return x @ self.state[f"{name}.weight"].T + self.state[f"{name}.bias"]
+
+    def _text(self, embedding) -> torch.Tensor:
+        """``[1, L, 4096]`` as the blocks read it; computed once for each of the last."""
+        if id(embedding) not in self._texts:
+            while len(self._texts) > 3:
+                self._texts.pop(next(iter(self._texts)))
+            text = _gelu(self._linear("text_embedding.0", embedding[0].double()))
+            text = self._linear("text_embedding.2", text)
+            self._texts[id(embedding)] = embedding, text  # kept, so that no other gets its number
+        return self._texts[id(embedding)][1]
 
     def _heads(self, name, x, source):
         """q, k and v ``[heads, tokens, d]``; q and k are RMS-normed over all heads at once."""
@@ -125,10 +136,9 @@ class WanReference:
         time = self._linear("time_embedding.2", _silu(self._linear("time_embedding.0", time)))
         modulation = self._linear("time_projection.1", _silu(time)).reshape(6, -1)
 
-        texts = []
-        for one in (context,) if identity_text is None else (context, identity_text):
-            text = _gelu(self._linear("text_embedding.0", one[0].double()))
-            texts.append(self._linear("text_embedding.2", text))
+        texts = [self._text(context)]
+        if identity_text is not None:
+            texts.append(self._text(identity_text))
 
         rotation = _rotation(positions.double(), rows, columns)
         for block in range(self.blocks):
