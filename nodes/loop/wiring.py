@@ -13,6 +13,7 @@ from ...storymem.loop.plan import Loop, Step
 from ...storymem.memory.edits import BankEdits
 from ...storymem.sampling.conditioning import latent_frames
 from ...storymem.script.continuity import MODE_OF_CONTINUITY
+from ...storymem.selection.even import EVEN, EVEN_FRAMES
 from .end_images import end_notices, impossible_end
 from .experts import expert_notices
 from .graph import LoopGraph
@@ -240,12 +241,31 @@ def _keyframes(wires: Wires) -> Iterator[Notice]:
                 "shot is not connected, so frames that repeat the shot before are remembered "
                 f"again; connect the shot of {wires.name(wires.open_id)}",
             )
-        if wires.source(node_id, "bank") is None:
+        selection = wires.inputs(node_id).get("selection")
+        if selection == EVEN:
+            yield from _even_frames(wires, node_id)
+        if wires.source(node_id, "bank") is None and selection != EVEN:
             yield wires.notice(
                 node_id,
                 "bank is not connected, so a shot's keyframes may be ones that the memory has "
                 f"already; connect the bank of {wires.name(wires.open_id)}",
             )
+
+
+def _even_frames(wires: Wires, node_id: str) -> Iterator[Notice]:
+    frames = wires.inputs(node_id).get("max_keyframes")
+    if isinstance(frames, int) and frames != EVEN_FRAMES:
+        yield wires.notice(
+            node_id,
+            f"selection is even and max_keyframes {frames}, but Memento chooses from {EVEN_FRAMES} "
+            f"frames of each shot; set max_keyframes to {EVEN_FRAMES}",
+        )
+    if wires.source(node_id, "scorer") is not None:
+        yield wires.notice(
+            node_id,
+            "selection is even, so the scorer is not asked and frames of any quality are kept; "
+            "put Aesthetic Filter after it, or disconnect the scorer",
+        )
 
 
 def _start_images(wires: Wires, loop: Loop) -> Iterator[Notice]:

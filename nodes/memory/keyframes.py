@@ -14,6 +14,7 @@ from ...storymem.selection.algorithm import (
     MAX_KEYFRAMES_PER_SHOT,
     SIMILARITY_THRESHOLD,
 )
+from ...storymem.selection.even import EVEN, SELECTIONS, SEMANTIC, choose_evenly
 from ...storymem.selection.keyframes import choose_keyframes
 from ...storymem.selection.preprocess import resize_frame
 from ...storymem.views.contact_sheet import decision_picture
@@ -116,6 +117,17 @@ class KeyframeSelect(io.ComfyNode):
                     tooltip="A keyframe is dropped as already known when its cosine similarity to "
                     "any frame of the bank is above this. 1 keeps all. The paper uses 0.9.",
                 ),
+                io.Combo.Input(
+                    "selection",
+                    options=list(SELECTIONS),
+                    default=SEMANTIC,
+                    optional=True,
+                    advanced=True,
+                    tooltip="semantic: frames that differ from each other and from the memory "
+                    "(the paper). even: max_keyframes frames at equal distances, whatever they "
+                    "show, for Choose Memory to choose from; Memento uses 8. Embedder, scorer and "
+                    "thresholds do not count then.",
+                ),
             ],
             outputs=[
                 Keyframes.Output(display_name="keyframes", tooltip=KEYFRAMES_TOOLTIP),
@@ -143,8 +155,21 @@ class KeyframeSelect(io.ComfyNode):
         bank=None,
         shot=None,
         known_threshold=KNOWN_THRESHOLD,
+        selection=SEMANTIC,
     ):
-        frames = skip_given_frames(require_images(frames, "frames"), shot)
+        frames = require_images(frames, "frames")
+        made, frames = frames, skip_given_frames(frames, shot)
+        if selection == EVEN:
+            keyframes = choose_evenly(
+                made,
+                frames=max_keyframes,
+                story=shot.story if shot else "",
+                shot=shot.shot.index if shot else next_shot(bank),
+                overlap=shot.overlap_frames if shot else 0,
+                begin=shot.begin if shot else None,
+            )
+            picture = decision_picture(keyframes)[None].float() / 255
+            return io.NodeOutput(keyframes, as_images(keyframes.frames), picture)
         embedder = embedder or LayoutEmbedder()
         if note := embedder.threshold_note(threshold):
             warn_once_per_run(logger, note)

@@ -25,7 +25,7 @@ NEUTRAL: dict[str, dict[str, object]] = {
         "codec": "h264",
         "timeline": "none",
     },
-    "StoryMemKeyframeSelect": {"known_threshold": 0.9},
+    "StoryMemKeyframeSelect": {"known_threshold": 0.9, "selection": "semantic"},
     "StoryMemLoadEmbedder": {"activation": "auto"},
     "StoryMemLoadLoRA": {"scale": "auto"},
     "StoryMemLoadMemoryBank": {"policy": "window"},

@@ -105,6 +105,7 @@ PARTS = {
             "nodes/host/models.py::HostModel",
             "nodes/memory/known_embedders.py",
             "storymem/selection/keyframes.py",
+            "storymem/selection/even.py",
             "storymem/selection/algorithm.py",
             "storymem/selection/scorers.py",
             "storymem/memory/embedders.py",

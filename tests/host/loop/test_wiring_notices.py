@@ -316,3 +316,16 @@ def test_a_shot_that_comes_short_is_told_once(host, prompt, caplog):
     run._check_length(80, shot)
     assert caplog.text.count("81 frames of shot 1") == 1
     assert [(n.node_id, "97 were asked for" in n.text) for n in run.notices] == [(close, True)]
+
+
+def test_even_keyframes_are_eight_and_ask_no_scorer(prompt, notices):
+    select = inputs(prompt, "StoryMemKeyframeSelect")
+    select |= {"selection": "even", "max_keyframes": 8}
+    for name in ("bank", "scorer"):
+        select.pop(name, None)
+    assert "StoryMemKeyframeSelect" not in notices(prompt)
+    select["max_keyframes"] = 3
+    assert "Memento chooses from 8 frames" in notices(prompt)["StoryMemKeyframeSelect"]
+    select["max_keyframes"] = 8
+    select["scorer"] = [of(prompt, SAMPLER), 0]
+    assert "the scorer is not asked" in notices(prompt)["StoryMemKeyframeSelect"]
