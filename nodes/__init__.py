@@ -32,6 +32,7 @@ from .page import (
     write_routes,
 )
 from .sampling import (
+    choose_memory,
     conditioning,
     lora,
     lora_route,
@@ -53,6 +54,7 @@ MODULES = (
     embedders,
     keyframes,
     aesthetic_filter,
+    choose_memory,
     conditioning,
     model_patch,
     sampler,

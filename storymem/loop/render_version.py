@@ -73,13 +73,23 @@ PARTS = {
         (
             "nodes/sampling/lora.py",
             "nodes/sampling/memory_method.py",
-            "storymem/selection/keyframe_query.py",
             "storymem/sampling/lora.py",
             "storymem/sampling/lora_file.py",
             "storymem/sampling/lora_release.py",
             "storymem/sampling/lora_scale.py",
             "storymem/sampling/query_weights.py",
             "storymem/sampling/methods.py",
+        ),
+    ),
+    # Which frames Memento's experts choose for a shot.
+    "choice": Part(
+        1,
+        (
+            "nodes/sampling/choose_memory.py",
+            "nodes/sampling/memory_method.py::query_of",
+            "storymem/selection/keyframe_query.py",
+            "storymem/loop/memory_choice.py",
+            "storymem/sampling/memory_layout.py",
         ),
     ),
     # In the keys of shots that have LoRAs of their own, and in no others: ``LoraFiles``.
@@ -215,6 +225,7 @@ PARTS_OF_NODES = {
     "StoryMemM2VConditioning": ("conditioning", "sampling"),
     "StoryMemM2VModelPatch": ("conditioning", "sampling"),
     "StoryMemLoadLoRA": ("lora",),
+    "StoryMemChooseMemory": ("choice",),
     "StoryMemApplyShotLoRAs": ("shot loras",),
     "StoryMemMatchColor": ("colour",),
     "StoryMemKeyframeSelect": ("selection",),

@@ -12,8 +12,9 @@ from ..memory.edits_from import edits_at
 from ..memory.frame import MemoryFrame
 from ..script.story import Shot
 from .draft_memory import begin_draft_memory
+from .memory_choice import CHOOSES
 from .plan import Loop
-from .shot_memory import PROVENANCE, WINDOW, ShotMemory, shot_memory
+from .shot_memory import PROVENANCE, WINDOW, ShotMemory, shot_memory, whole_pool
 
 
 def begin_memory(loop: Loop, shot: Shot, bank: MemoryBank) -> ShotMemory:
@@ -21,6 +22,8 @@ def begin_memory(loop: Loop, shot: Shot, bank: MemoryBank) -> ShotMemory:
     bank = bank_at_start(loop, shot, with_settings(loop, bank, shot.index))
     if loop.settings.draft is not None:
         return begin_draft_memory(loop, shot, bank)
+    if CHOOSES in loop.body:
+        return whole_pool(bank, loop.story)
     return shot_memory(bank, loop.story, shot, embedder=loop.embedder)
 
 

@@ -38,6 +38,9 @@ def seen_by(store: ShotStore, record: Record) -> SeenMemory:
     """
     after = store.outline(record)
     bank = _as_it_began(after, record.facts)
+    if after.scored:
+        bank = _with_gone(bank)
+        return SeenMemory(_chosen(bank, _choice(bank, bank.scored)), True)
     choice = _choice(bank, after.seen)
     said = _said(record.facts)
     if said is None:
@@ -62,6 +65,15 @@ def _as_it_began(bank: MemoryBank, facts: Mapping) -> MemoryBank:
         tuple(frame for frame in part if not is_own(frame)) for part in (bank.frames, bank.dropped)
     )
     return replace(bank, frames=frames, dropped=dropped, choice=None)
+
+
+def _with_gone(bank: MemoryBank) -> MemoryBank:
+    """``bank`` with what Choose Memory took out of it for the shot, among what it left in."""
+    known = {frame.digest for frame in bank.frames}
+    back = [f for f in bank.dropped if f.digest in bank.scored and f.digest not in known]
+    frames = tuple(sorted((*bank.frames, *back), key=lambda frame: frame.order))
+    dropped = tuple(frame for frame in bank.dropped if frame not in back)
+    return replace(bank, frames=frames, dropped=dropped)
 
 
 def _choice(bank: MemoryBank, seen: Mapping[str, str]) -> Choice:

@@ -31,6 +31,7 @@ class ShotMemory:
     bank: MemoryBank  # as the shot's nodes get it; ``bank.used()`` are the frames seen
     indices: tuple[int, ...]  # into ``bank.frames``, oldest first
     reasons: Mapping[int, str] = field(default_factory=dict)  # by index: why each is seen
+    is_pool: bool = False  # whether the shot's nodes choose from it by themselves
 
     @property
     def frames(self) -> tuple[MemoryFrame, ...]:
@@ -40,7 +41,12 @@ class ShotMemory:
     def digests(self) -> list[list[str]]:
         """Of the frames that the sampler gets, and of all in the bank, with which new keyframes are
         compared: all that a shot's pixels and what is kept of it depend on."""
-        return [[f.digest for f in self.frames], [f.digest for f in self.bank.frames]]
+        seen, known = ([f.digest for f in part] for part in (self.frames, self.bank.frames))
+        if not self.is_pool:
+            return [seen, known]
+        # A choice depends on more than who the frames are.
+        own = [f"{f.digest} {f.pool or 'both'}{' pinned' * f.pinned}" for f in self.bank.frames]
+        return [seen, known, own]
 
 
 def shot_memory(
@@ -58,7 +64,7 @@ def shot_memory(
         ValueError: for the policy ``relevant`` without an embedder that reads texts, and for more
             pinned frames than places.
     """
-    bank = replace(bank, weights=heavy_and_light(bank, story))
+    bank = replace(bank, weights=heavy_and_light(bank, story), scored={})
     if bank.policy == WINDOW and not has_to_choose(bank):
         bank = replace(bank, choice=None, seen={})
         indices = bank.used_indices()
@@ -77,6 +83,18 @@ def shot_memory(
     seen = _by_digest(bank, left_out) | _by_digest(bank, choice.reasons)
     bank = replace(bank, choice=choice, seen=seen)
     return ShotMemory(bank, choice.indices, choice.reasons)
+
+
+def whole_pool(bank: MemoryBank, story: Story) -> ShotMemory:
+    """The whole bank, for a shot with Choose Memory, which chooses from all of it.
+
+    Raises:
+        ValueError: for more pinned frames than a shot may see.
+    """
+    bank.pinned_indices()
+    weights = heavy_and_light(bank, story)
+    bank = replace(bank, choice=None, seen={}, scored={}, weights=weights)
+    return ShotMemory(bank, tuple(range(len(bank.frames))), is_pool=True)
 
 
 def describe_settings(bank: MemoryBank) -> list:

@@ -84,6 +84,7 @@ def read_bank(record: Record, read: Callable[[Mapping], object]) -> MemoryBank:
             edits=BankEdits.of(kept, dropped),
             policy=entry.get("policy", POLICIES[0]),
             seen=entry.get("seen", {}),
+            scored=entry.get("scored", {}),
         )
     except DamagedError:
         raise
@@ -95,12 +96,10 @@ def _check_bank(entry: Mapping) -> None:
     """Raise ValueError for values that no bank has: a record may be anybody's by its checksum."""
     for frame in (*entry["frames"], *entry["dropped"]):
         check_frame("a frame", frame, (*KEPT_EDITS, *DROPPED_EDITS), may_be_nan=True)
-    seen = entry.get("seen", {})
+    told = [pair for name in ("seen", "scored") for pair in entry.get(name, {}).items()]
     if not (is_count(entry["max_frames"]) and is_count(entry["sink"])):
         raise ValueError("its window has no size")
-    if not all(
-        isinstance(text, str) and is_unicode(text) for pair in seen.items() for text in pair
-    ):
+    if not all(isinstance(text, str) and is_unicode(text) for pair in told for text in pair):
         raise ValueError("what its last shot saw is no text")
 
 
@@ -135,7 +134,8 @@ def write_record(
 
 def _describe_view(bank: MemoryBank) -> dict:
     """What the shot saw and by which policy, for the gallery; the window tells by itself."""
-    return {"policy": bank.policy, "seen": dict(bank.seen)} if bank.seen else {}
+    seen = {"policy": bank.policy, "seen": dict(bank.seen)} if bank.seen else {}
+    return seen | ({"scored": dict(bank.scored)} if bank.scored else {})
 
 
 def read_record(folder: Path, key: str) -> Record:

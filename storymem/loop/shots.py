@@ -240,7 +240,8 @@ def lock_warnings(loop: Loop, steps: Sequence[Step]) -> list[str]:
 def _remembers_otherwise(loop: Loop, step: Step) -> bool:
     """Whether a finished shot would see frames that the memory it was made with does not have."""
     try:
-        kept = {frame.digest for frame in loop.store.outline(step.record).frames}
+        left = loop.store.outline(step.record)
+        kept = {frame.digest for frame in left.frames} | set(left.scored)
     except DamagedError:  # told when its pictures are read
         return False
     if not kept:

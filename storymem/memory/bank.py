@@ -29,7 +29,9 @@ class MemoryBank:
     bank was handed to; ``seen`` what the last shot saw under a policy other than the window, with
     reasons, and what was left out of it (see ``LEFT_OUT``); ``shows`` whom the prompts and file
     names say that each frame shows; ``weights`` what the script says that frames weigh, where it is
-    not what all others do.
+    not what all others do. ``scored`` is of :mod:`storymem.loop.memory_choice`: what the experts
+    made of each frame of their pools, for the shot that this bank was handed to or has left;
+    those that went begin with ``LEFT_OUT``.
     """
 
     frames: tuple[MemoryFrame, ...] = ()
@@ -44,6 +46,7 @@ class MemoryBank:
     seen: Mapping[str, str] = field(default_factory=dict)  # digest -> reason
     shows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # digest -> names
     weights: Mapping[str, int] = field(default_factory=dict)  # digest -> weight, unless neutral
+    scored: Mapping[str, str] = field(default_factory=dict)  # digest -> what Choose Memory said
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:

@@ -21,6 +21,8 @@ def roles_refer_to(bank: MemoryBank) -> str:
     """
     if bank.choice is not None:
         return "this"
+    if bank.scored:
+        return "last"
     if not has_to_choose(bank):
         return "next"
     return "last" if bank.seen else "open"
@@ -30,7 +32,7 @@ def seen_reasons(bank: MemoryBank) -> Mapping[str, str]:
     """Why the shot that the roles tell of sees a frame, by digest; the window needs no reasons."""
     if bank.choice is not None:
         return {bank.frames[i].digest: why for i, why in bank.choice.reasons.items()}
-    told = bank.seen if has_to_choose(bank) else {}
+    told = _told(bank)
     return {digest: why for digest, why in told.items() if not why.startswith(LEFT_OUT)}
 
 
@@ -40,8 +42,13 @@ def left_out_reasons(bank: MemoryBank) -> Mapping[str, str]:
     if bank.choice is not None:
         told = {bank.frames[i].digest: why for i, why in bank.choice.left_out.items()}
         return {digest: why for digest, why in told.items() if digest not in seen}
-    told = bank.seen if has_to_choose(bank) else {}
+    told = _told(bank)
     return {digest: why[len(LEFT_OUT) :] for digest, why in told.items() if digest not in seen}
+
+
+def _told(bank: MemoryBank) -> Mapping[str, str]:
+    """What the last shot saw or left out, with reasons; empty for the window."""
+    return bank.scored or (bank.seen if has_to_choose(bank) else {})
 
 
 def frame_roles(bank: MemoryBank) -> tuple[str, ...]:
@@ -49,7 +56,7 @@ def frame_roles(bank: MemoryBank) -> tuple[str, ...]:
 
     The window knows sink, window, pinned and waiting. Other policies choose by the prompt: seen
     instead of window, and open as long as it cannot be known. A pinned frame that was left out
-    waits.
+    waits. Of a bank that Choose Memory chose from, a frame that came since is open.
     """
     tell = roles_refer_to(bank)
     used = set(bank.used_indices())
@@ -68,7 +75,9 @@ def frame_roles(bank: MemoryBank) -> tuple[str, ...]:
         if tell == "open":
             return "sink" if i < sink and bank.policy == "relevant" else "open"
         why = reasons.get(frame.digest)
-        return "waiting" if why is None else "sink" if why.startswith("sink") else "seen"
+        if why is None:
+            return "open" if bank.scored else "waiting"
+        return "sink" if why.startswith("sink") else "seen"
 
     return tuple(role(i, frame) for i, frame in enumerate(bank.frames))
 

@@ -195,6 +195,12 @@ class ShotEncoder:
             mask[:, -1, -1] = 1  # of the last four pixel frames, the last
         return ShotConditioning(latents, mask, before)
 
+    def memory(self, frames: Sequence[MemoryFrame], width: int, height: int) -> torch.Tensor:
+        """Raw latents of memory frames, ``[1, 16, M, h, w]``; each is encoded by itself, once."""
+        check_size(width, height, 1)
+        parts = [self._memory(frame, width, height).cpu().float() for frame in frames]
+        return torch.cat(parts, dim=2)
+
     def _memory(self, frame: MemoryFrame, width: int, height: int) -> torch.Tensor:
         key = ("frame", frame.digest, width, height, *self._variant)
         return self._cache.get(

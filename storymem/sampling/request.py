@@ -57,6 +57,33 @@ class ShotRequest:
         return not self.memory and self.given is None and self.end is None
 
 
+def memory_size(
+    memory: Sequence[MemoryFrame],
+    shot: ShotPlan | None,
+    *,
+    width: int,
+    height: int,
+    size_rule: str,
+) -> tuple[int, int]:
+    """``(width, height)`` at which a shot's memory is encoded, where nothing else of it is known.
+
+    As ``request_shot`` has it. Under ``memory_aspect`` a shot that continues has the aspect of the
+    one before it, which is that of the newest frame of the story.
+
+    Raises:
+        ValueError: for a size that no shot can have.
+    """
+    if shot is not None and shot.draft is not None:
+        width, height = shot.draft.size_of(width, height)
+    check_size(width, height, 1)
+    if size_rule == "memory_aspect" and memory:
+        own = [frame for frame in memory if not frame.is_reference]
+        continues = shot is not None and shot.overlap_frames and own
+        source = (own[-1] if continues else memory[0]).image
+        height, width = fit_size(source.shape[0], source.shape[1], width * height)
+    return width, height
+
+
 def request_shot(
     *,
     memory: Sequence[MemoryFrame],

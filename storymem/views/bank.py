@@ -32,7 +32,8 @@ def view_bank(bank: MemoryBank) -> dict:
     ``number`` counts from 1, as on the contact sheet; ``shot`` from 0, -1 for a reference picture;
     ``seen`` is why the shot of ``tell`` sees the frame, empty when it does not; ``left_out`` why it
     was left out of that one; ``label`` whom the artist wrote that it shows (null: nothing),
-    ``shows`` whom its file or prompt names. ``edits`` are the clicks that the bank was made with,
+    ``shows`` whom its file or prompt names; ``pool`` (where it says something) the only expert
+    that has the frame, high or low. ``edits`` are the clicks that the bank was made with,
     as Memory Bank has them, those that hold from a shot on included.
     """
     roles, reasons, left_out = frame_roles(bank), seen_reasons(bank), left_out_reasons(bank)
@@ -91,6 +92,7 @@ def _view(frame: MemoryFrame, role: str, index: int) -> dict:
         "reason": frame.why[:MAX_TEXT],
         "pinned": frame.pinned,
         "name": frame.name[:MAX_TEXT],
+        **({"pool": frame.pool} if frame.pool else {}),
     }
 
 

@@ -38,7 +38,7 @@ def view_seen(store: ShotStore, story: Story, key: str) -> dict | None:
     bank = with_names(seen.bank, story)
     shown = view_bank(bank)
     places = {index + 1: place for place, index in enumerate(bank.used_indices(), 1)}
-    in_view = "window" if bank.policy == WINDOW else "seen"
+    in_view = "window" if bank.policy == WINDOW and not bank.scored else "seen"
     for frame in shown["frames"]:
         frame["position"] = places.get(frame["number"], 0)
         if not frame["position"]:
