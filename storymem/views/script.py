@@ -15,6 +15,7 @@ from ..script.dialogue import written as dialogue_lines
 from ..script.fields import SHOT_FIELDS, ScriptError
 from ..script.loras import LoraError, read_loras
 from ..script.loras import written as lora_line
+from ..script.persons import TARGET
 from ..script.promoted import PromoteError, as_object, read_promote
 from ..script.promoted import written as promote_line
 from ..script.remembered import RememberError, read_remembered, written
@@ -29,14 +30,17 @@ TIDIED = ("reference_images", "start_image", "end_image", "audio", "subtitle")
 
 
 def view_script(script: Script) -> dict:
-    """``name``, ``cast``, ``overview``, ``character``, ``extra``, ``format`` and ``shots``.
+    """``name``, ``cast``, ``target``, ``overview``, ``character``, ``extra``, ``format`` and
+    ``shots``.
 
     ``cast`` is names with commas between, ``None`` where the script says more of its cast than such
-    a text holds. It stands in ``extra`` as well, as the script has it.
+    a text holds. ``target`` is the text of ``reconstruct_target``, ``None`` where that is no text.
+    Both stand in ``extra`` as well, as the script has them.
     """
     return {
         "name": script.name,
         "cast": _cast_as_text(script.more.get("cast")),
+        "target": _target_as_text(script.more.get(TARGET)),
         "overview": script.overview,
         "character": script.character,
         "extra": _as_text(script.more),
@@ -61,6 +65,7 @@ def script_of_view(view: Mapping) -> Script:
     rows = tuple(_row(shot, i) for i, shot in enumerate(shots))
     form = view.get("format") or "json"
     more = _with_cast(_of_text(view.get("extra"), "the story"), view.get("cast"))
+    more = _with_target(more, view.get("target"))
     return Script(rows, **texts, more=more, format=form)
 
 
@@ -77,6 +82,25 @@ def _with_cast(more: dict, text: object) -> dict:
     names = [name.strip() for name in text.split(",") if name.strip()]
     others = {key: value for key, value in more.items() if key != "cast"}
     return {"cast": names, **others} if names else others
+
+
+def _target_as_text(target: object) -> str | None:
+    return target if isinstance(target, str) else "" if target is None else None
+
+
+def _with_target(more: dict, text: object) -> dict:
+    """``more`` with the ``reconstruct_target`` that was typed, if that is another one; a browser
+    makes one line end of all kinds."""
+    was = _target_as_text(more.get(TARGET))
+    if (
+        not isinstance(text, str)
+        or was is None
+        or text == "\n".join(was.splitlines())
+        or text == was
+    ):
+        return more
+    others = {key: value for key, value in more.items() if key != TARGET}
+    return {TARGET: text, **others} if text.strip() else others
 
 
 def _view_row(row: Row) -> dict:

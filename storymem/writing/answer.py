@@ -15,6 +15,7 @@ from ..files.messages import counted, listed, shown
 from ..script.cast import named_in
 from ..script.dialogue import read_dialogue
 from ..script.fields import ScriptError
+from ..script.persons import is_read
 from ..script.reader import load_story
 from ..script.remembered import read_remembered, tell_unknown
 from ..script.rows import Row, Script, check_written, read_script, write_script
@@ -149,9 +150,11 @@ def _harmless(script: Script) -> tuple[Script, list[str]]:
         row, fields = keep_told(row)
         rows.append(row)
         gone += fields
-    gone += [key for key in script.more if key != "cast"]
+    kept = {key: value for key, value in script.more.items() if is_read(key, script.more)}
+    gone += [key for key in script.more if key != "cast" and key not in kept]
     names = list(load_story(write_script(script, "json"), quiet=True).cast)
-    script = replace(script, rows=tuple(rows), more={"cast": names} if names else {}, format="json")
+    more = {"cast": names, **kept} if names else kept
+    script = replace(script, rows=tuple(rows), more=more, format="json")
     told = f"left out of the answer: {listed(map(shown, dict.fromkeys(gone)), 6)}"
     return script, [told] if gone else []
 
@@ -160,7 +163,8 @@ def _with_cast(script: Script, wish: Wish) -> Script:
     names = {role.name.casefold(): role.name for role in wish.cast}
     for name in script.more.get("cast", ()):
         names.setdefault(name.casefold(), name)
-    return replace(script, more={"cast": list(names.values())} if names else {})
+    others = {key: value for key, value in script.more.items() if key != "cast"}
+    return replace(script, more={"cast": list(names.values()), **others} if names else others)
 
 
 def _with_pictures(script: Script, wish: Wish) -> Script:

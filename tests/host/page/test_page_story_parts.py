@@ -169,3 +169,70 @@ def test_loras_of_a_shot_are_typed_or_chosen(page):
     finally:
         for path in paths:
             path.unlink()
+
+
+WHO, DOG = "[Person A]: a girl with red hair", "[Animal B]: a dog"
+
+
+def test_a_prompt_in_mementos_form_is_edited_in_parts(page):
+    odd = f" global caption:{WHO} ;;\nshot caption:  She runs.\r\n"
+    prompts = [odd, f"global caption: {WHO}; shot caption: She sits. She waits.", "It rains."]
+    target = "[Person A] a girl\r\n[Animal B] a dog"
+    scenes = [{"scene_num": 1, "video_prompts": prompts, "cut": [True] * 3}]
+    whole = {"story_name": "Two", "reconstruct_target": target, "scenes": scenes}
+    page.load(json.dumps(whole))
+    page.edit_table()
+    of_story = page.page.locator(".sm-editor [data-head=target]")
+    assert of_story.input_value() == target.replace("\r", "")
+    for row in ("01_01", "01_02", "01_03"):
+        press(page, row, "more")
+
+    def field(row: str, name: str):
+        return page.page.locator(f".sm-editor [data-label='{row}'] [data-field={name}]")
+
+    assert field("01_01", "global_caption").input_value() == f"{WHO} ;"
+    assert field("01_01", "shot_caption").input_value() == "She runs.\n"
+    assert field("01_03", "global_caption").input_value() == ""
+    assert field("01_03", "shot_caption").is_hidden()
+    look(page, "editor-captions")
+    page.press("Control+s")  # nothing was changed, and nothing is
+    page.page.wait_for_selector("dialog.sm-editor", state="detached")
+    assert page.script() == whole
+
+    page.edit_table()
+    for row in ("01_01", "01_02", "01_03"):
+        press(page, row, "more")
+    field("01_01", "shot_caption").fill("She falls.")
+    field("01_02", "global_caption").press("End")
+    page.page.keyboard.type(" and")
+    page.page.keyboard.type(" a hat ")
+    assert field("01_02", "global_caption").input_value() == f"{WHO} and a hat "
+    field("01_03", "global_caption").fill(WHO)
+    field("01_03", "global_caption").fill("")
+    assert page.column("prompt")[2] == "It rains."
+    field("01_03", "global_caption").fill(DOG)
+    assert field("01_03", "shot_caption").input_value() == "It rains."
+    of_story.fill("[Animal B] a dog")
+    put_cursor(page, "01_02", "She waits")
+    page.press("Alt+Shift+Enter")
+    put_cursor(page, "01_03", "hat; shot")
+    page.press("Alt+Shift+Enter")  # both shots need who is there
+    assert "Put the cursor between two words" in page.message()
+    hat = f"global caption: {WHO} and a hat; shot caption: "
+    expected = [
+        odd.replace("She runs.\r\n", "She falls."), f"{hat}She sits.", f"{hat}She waits.",
+        f"global caption: {DOG}; shot caption: It rains.",
+    ]  # fmt: skip
+    assert page.column("prompt") == expected
+    put_cursor(page, "01_03", "She waits")
+    page.press("Alt+Shift+Backspace")
+    together = f"global caption: {WHO} and a hat, {DOG}; shot caption: She waits. It rains."
+    assert page.column("prompt") == [*expected[:2], together]
+    assert page.page.evaluate(CURSOR)[1] == "It rains."
+    put_cursor(page, "01_02", "She sits")
+    page.press("Alt+Shift+Backspace", "Control+z", "Control+z")
+    assert page.column("prompt") == expected
+    page.save()
+    saved = page.script()
+    assert saved["reconstruct_target"] == "[Animal B] a dog"
+    assert saved["scenes"][0]["video_prompts"] == expected

@@ -13,7 +13,7 @@ import { StoryTable } from "./table.js";
 import { Timeline } from "./timeline.js";
 import { openWriting } from "./write.js";
 
-const HEADS = ["name", "cast", "character", "overview"];
+const HEADS = ["name", "cast", "character", "target", "overview"];
 // Nothing that is done in the dialog is meant for the canvas below it.
 const KEPT = ["keyup", "keypress", "copy", "paste", "cut", "pointerdown", "wheel", "contextmenu", "drop", "dragover"];
 
@@ -55,6 +55,7 @@ export class StoryControls {
       cast: head("cast", "input", { type: "text", autocomplete: "off" }),
       character: head("character", "textarea", { rows: 2 }),
       overview: head("overview", "textarea", { rows: 2 }),
+      target: head("target", "textarea", { rows: 2, placeholder: t("story.target.hint") }),
     };
     this.format = h("select", { "aria-label": t("story.format"), title: t("story.format.long") },
       h("option", { value: "json" }, "JSON"), h("option", { value: "plain" }, t("story.plain")));
@@ -194,6 +195,7 @@ export class StoryControls {
       if (control.value !== text.replace(/\r\n?/g, "\n")) control.value = text;
     }
     this.heads.cast.querySelector("input").readOnly = story.cast === null; // it holds more than names
+    this.heads.target.querySelector("textarea").readOnly = story.target === null; // it is no text
     this.heads.name.querySelector("input").placeholder = defaultName;
     this.format.value = story.format;
   }

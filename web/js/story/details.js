@@ -3,6 +3,7 @@ import { h } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
 import { thumbnailUrl } from "../shared/input_pictures.js";
 import { t } from "../shared/texts.js";
+import { hasCaptions } from "./captions.js";
 import { loraField } from "./lora_field.js";
 import { pickPictures } from "./picker.js";
 import { buildSoundFields } from "./sound_fields.js";
@@ -74,7 +75,9 @@ export function buildDetails(setPictures, tell) {
   const [start, end] = [one("start_image"), one("end_image")];
   const sound = buildSoundFields((name) => setPictures("audio", [name]), tell);
   const extra = h("output", { class: "sm-extra" });
-  const element = h("div", { class: "sm-more" },
+  const ofShot = area("shot_caption");
+  const captions = h("div", { class: "sm-of-captions" }, area("global_caption"), ofShot);
+  const element = h("div", { class: "sm-more" }, captions,
     area("negative_prompt"), area("first_frame_prompt"),
     h("div", { class: "sm-short" }, named("continuity", choice),
       line("lora_strength", { inputmode: "decimal", placeholder: t("story.auto") }), extra),
@@ -91,6 +94,7 @@ export function buildDetails(setPictures, tell) {
     start.show(row.start_image ? [row.start_image] : []);
     end.show(row.end_image ? [row.end_image] : []);
     sound.show(row);
+    ofShot.hidden = !hasCaptions(row.prompt);
   };
   return { element, extra, show };
 }

@@ -1,8 +1,9 @@
 /**
  * A story while it is edited: plain values, changed by making new ones, so that undo is a list.
  *
- * A story is `{name, cast, overview, character, extra, format, rows, text}`; `cast` is names with
- * commas between, `null` where the script says more of them; `text` is the exact script when it is known. A row is what the server calls a shot, with an `id` that stays. Scenes are runs
+ * A story is `{name, cast, target, overview, character, extra, format, rows, text}`; `cast` is names with
+ * commas between, `null` where the script says more of them, `target` Memento's reconstruct_target, `null`
+ * where that is no text; `text` is the exact script when it is known. A row is what the server calls a shot, with an `id` that stays. Scenes are runs
  * of rows: the row that `starts` one holds its number and the fields that nothing reads.
  */
 
@@ -20,17 +21,17 @@ export function newRow(values = {}) {
 
 /** The server's answer as a story. */
 export function storyOf(answer) {
-  const { name, cast, overview, character, extra, format, text } = answer;
+  const { name, cast, target, overview, character, extra, format, text } = answer;
   const rows = answer.shots.map(({ label, number, state, video, who, ...row }) => newRow(row));
-  return { name, cast, overview, character, extra, format, rows, text };
+  return { name, cast, target, overview, character, extra, format, rows, text };
 }
 
 /** What the server writes a script from. Fields that say nothing are left out: of a long story they
  * are more than what the server takes in one piece leaves room for. */
 export function viewOf(story) {
-  const { name, cast, overview, character, extra, format, rows } = story;
+  const { name, cast, target, overview, character, extra, format, rows } = story;
   const shots = rows.map(({ id, ...row }) => Object.fromEntries(Object.entries(row).filter(saysSomething)));
-  return { name, cast, overview, character, extra, format, shots };
+  return { name, cast, target, overview, character, extra, format, shots };
 }
 
 function saysSomething([name, value]) {

@@ -1,4 +1,5 @@
 /** One shot made of two in the story editor, and two of one; see model.js for stories and rows. */
+import { captionOf, hasCaptions, withCaption } from "./captions.js";
 import { isOfSound, joinedSound, withoutSound } from "./parts_sound.js";
 import { addRow, dropRow, newId, removeRow, setRow } from "./model.js";
 
@@ -26,8 +27,11 @@ export function splitRow(story, id, place) {
   const at = placeIn(row.prompt, place);
   const [prompt, rest] = [row.prompt.slice(0, at).trimEnd(), row.prompt.slice(at).trimStart()];
   if (!prompt || !rest) return null;
+  const isInParts = hasCaptions(row.prompt);
+  if (isInParts && !(hasCaptions(prompt) && captionOf(prompt, "shot_caption"))) return null; // both shots need who is there
   const { id: _, starts, scene_extra, ...values } = row;
-  const own = { prompt: rest, cut: false, lock: false, use_take: null, start_image: "", promote: "", first_frame_prompt: "", extra: newId(row.extra),
+  const then = isInParts ? withCaption(row.prompt, "shot_caption", rest) : rest;
+  const own = { prompt: then, cut: false, lock: false, use_take: null, start_image: "", promote: "", first_frame_prompt: "", extra: newId(row.extra),
     ...withoutSound(row) };
   return addRow(setRow(story, id, { prompt, end_image: "" }), id, { ...values, ...own });
 }
@@ -57,6 +61,12 @@ export function joinRow(story, id) {
 }
 
 function joined(prompt, rest) {
+  if (hasCaptions(prompt) && hasCaptions(rest)) {
+    const [one, other] = [prompt, rest].map((text) => captionOf(text, "global_caption"));
+    const whole = one.trim() === other.trim() ? one : [one, other].filter(Boolean).join(", ");
+    const start = withCaption(prompt, "global_caption", whole).trimEnd();
+    return joined(start, captionOf(rest, "shot_caption"));
+  }
   const [first, second] = [prompt.trimEnd(), rest.trimStart()];
   const space = !first || !second || isWide(first.at(-1)) || isWide(second[0]) ? "" : " ";
   return [first + space + second, (first + space).replace(/\r\n/g, "\n").length];

@@ -3,15 +3,16 @@ import { h, setText } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
 import { filesOf } from "../shared/input_pictures.js";
 import { posterOf } from "./api.js";
+import { CAPTIONS, withCaption } from "./captions.js";
 import { buildDetails } from "./details.js";
 import { uploadAll } from "./picker.js";
 import { RowPlayer } from "./player.js";
 import { RowList } from "./row_list.js";
+import { isShown, ONE_FILE, textOf, valueOf } from "./row_values.js";
 import { stateTexts, t } from "../shared/texts.js";
 import { exactTime } from "../shared/time_left.js";
 
 const DRAG_TYPE = "application/x-storymem-shot";
-const ONE_FILE = ["start_image", "end_image", "audio"]; // fields that hold the name of one file
 const MORE_FIELDS = ["negative_prompt", "first_frame_prompt", "continuity", "lora_strength", "loras", "reference_images", "start_image", "end_image", "remember", "promote", "audio", "dialogue", "subtitle"];
 const KEYS_WITH_SHIFT = { Enter: "split", Backspace: "join", Delete: "join" };
 const LEFT_OUT = "sm-left-out"; // not `hidden`: to take 200 rows from the layout takes 80 ms
@@ -153,8 +154,7 @@ export class StoryTable {
         if (control.checked !== Boolean(row[name])) control.checked = Boolean(row[name]);
         continue;
       }
-      // Spaces and empty lines that mean nothing stay while the artist types on.
-      if (isSame(valueOf(name, control.value), row[name])) continue;
+      if (isShown(row, name, control.value)) continue;
       const text = textOf(row, name);
       // What a browser makes of line ends is not a change: the row keeps its own.
       if (control.value !== text.replace(/\r\n?/g, "\n")) control.value = text;
@@ -230,7 +230,9 @@ export class StoryTable {
     if ((event.type === "input") !== isText) return; // of both events, the one that tells each change once
     const value = event.target.type === "checkbox" ? event.target.checked : valueOf(name, event.target.value);
     if (name === "scene" && !Number.isInteger(value)) return;
-    this.act("field", id, { name, value });
+    if (!CAPTIONS.includes(name)) return void this.act("field", id, { name, value });
+    const { prompt } = this.parts.get(id).row;
+    this.act("field", id, { name: "prompt", value: withCaption(prompt, name, value) });
   }
 
   clicked(event) {
@@ -371,23 +373,6 @@ function blankRow() {
 function idOf(element) {
   const id = element.closest?.("li[data-id]")?.dataset.id;
   return id ? Number(id) : null;
-}
-
-function textOf(row, name) {
-  if (name === "reference_images") return row.reference_images.join("\n");
-  return row[name] == null ? "" : String(row[name]);
-}
-
-function valueOf(name, text) {
-  if (["prompt", "first_frame_prompt", "dialogue", "subtitle"].includes(name)) return text;
-  if ([...ONE_FILE, "remember", "promote", "loras"].includes(name)) return text.trim();
-  if (name === "reference_images") return text.split("\n").map((line) => line.trim()).filter(Boolean);
-  if (name === "scene") return /^\d{1,6}$/.test(text.trim()) ? Number(text) : NaN;
-  return text.trim() === "" ? null : text;
-}
-
-function isSame(one, other) {
-  return one === other || JSON.stringify(one) === JSON.stringify(other);
 }
 
 function namesIn(extra) {
