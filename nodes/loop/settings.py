@@ -24,6 +24,7 @@ OTHER_VAE = re.compile(
 USED_ONLY_BY_WIRE = {
     "StoryMemKeyframeSelect": "the keyframes are",
     "StoryMemAestheticFilter": "what it keeps is",
+    "StoryMemChooseMemory": "the memory that it chooses is",
     "StoryMemMatchColor": "the matched frames are",
 }
 

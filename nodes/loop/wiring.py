@@ -14,6 +14,7 @@ from ...storymem.memory.edits import BankEdits
 from ...storymem.sampling.conditioning import latent_frames
 from ...storymem.script.continuity import MODE_OF_CONTINUITY
 from ...storymem.selection.even import EVEN, EVEN_FRAMES
+from .choice_notices import CHOOSE, choice_notices
 from .end_images import end_notices, impossible_end
 from .experts import expert_notices
 from .graph import LoopGraph
@@ -27,7 +28,7 @@ from .wires import SAMPLERS, Notice, Wires
 MEMORY_BANK, REMEMBER = "StoryMemMemoryBank", "StoryMemRemember"
 SELECT, MATCH_COLOR = "StoryMemKeyframeSelect", "StoryMemMatchColor"
 # How a bank goes on from one node to the next, by kind: nothing else hands one on unchanged.
-CARRIERS = ("StoryMemEditMemoryBank", "StoryMemSaveMemoryBank")
+CARRIERS = ("StoryMemEditMemoryBank", "StoryMemSaveMemoryBank", CHOOSE)
 PICTURES = ("images", "images_2", "images_3", "images_4")
 # Stock nodes that take frames off (of pixels, and of latents), and what says how many: the first
 # that stays and how many stay, or how many go.
@@ -54,6 +55,7 @@ def loop_notices(wires: Wires, close_id: str, loop: Loop, steps: Sequence[Step])
         *_shots(wires),
         *_prompts(wires),
         *_keyframes(wires),
+        *choice_notices(wires),
         *_start_images(wires, loop),
         *end_notices(wires, loop),
         *_cutters(wires, close_id),

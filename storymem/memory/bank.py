@@ -10,7 +10,7 @@ import torch
 
 from ..files.messages import counted, shown
 from .edits import NO_EDITS, BankEdits
-from .frame import MemoryFrame
+from .frame import REFERENCE_SHOT, MemoryFrame
 from .policies import MAX_MEMORY_FRAMES, POLICIES, SINK_FRAMES, Choice, window
 
 LEFT_OUT = "waits: "  # begins the reason of a frame that a policy left out
@@ -116,13 +116,13 @@ class MemoryBank:
         """A new bank with ``frames`` added, in order of (shot, frame).
 
         Of the dropped frames the last ``MAX_DROPPED`` stay to be looked at, and all that a click
-        dropped, which could not come back otherwise.
+        dropped, which could not come back otherwise, as well as the artist's references.
         """
         merged = tuple(sorted((*self.frames, *frames), key=lambda frame: frame.order))
         bank = self._changed(frames=merged, dropped=(*self.dropped, *dropped))
         if self.edits.names_frames:
             bank = bank.with_edits(self.edits)
-        turned_down = [frame for frame in bank.dropped if frame.edited != "drop"]
+        turned_down = [f for f in bank.dropped if f.edited != "drop" and f.shot != REFERENCE_SHOT]
         forgotten = {id(frame) for frame in turned_down[:-MAX_DROPPED]}
         return replace(bank, dropped=tuple(f for f in bank.dropped if id(f) not in forgotten))
 

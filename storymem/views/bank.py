@@ -17,6 +17,7 @@ from ..memory.roles import (
 )
 
 MAX_TEXT = 400  # characters of a reason or name: they come from files as well
+LEARNED = "learned"  # in the place of a policy, where Choose Memory chose
 DECIMALS = 4  # of scores and similarities
 
 
@@ -52,7 +53,7 @@ def view_bank(bank: MemoryBank) -> dict:
     return {
         "max_frames": bank.max_frames,
         "sink": bank.sink,
-        "policy": bank.policy,
+        "policy": LEARNED if bank.scored else bank.policy,
         "tell": roles_refer_to(bank),
         "count": len(bank.frames),
         "frames": [view(bank.frames[i], roles[i], i) for i in shown_indices(roles)],

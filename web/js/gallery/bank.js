@@ -4,6 +4,7 @@ import { h } from "../shared/dom.js";
 import { t } from "../shared/texts.js";
 import { readEdits } from "./edits.js";
 import { whyFromDraft } from "./from_draft.js";
+import { whyGone, whyScored } from "./scored.js";
 
 export { PICTURE_ENDINGS, isPicture, upload } from "../shared/input_pictures.js";
 
@@ -25,6 +26,7 @@ const REASONS = [ // of the memory's policies, as the server words them
 ];
 const LIGHT = "weight 0 gives way first";
 const OTHERS = /^shows nobody in the shot, only (.+)$/; // why a policy left a frame out
+const POOLS = ["high", "low"]; // whose memory a frame is in, where it is in one only
 const EDITS = ["", "pin", "unpin", "drop", "keep"];
 const DIGEST = /^[0-9a-f]{64}$/;
 
@@ -73,6 +75,7 @@ function readFrames(list, tell, policy) {
       similarity: Number.isFinite(f.similarity) ? f.similarity : null,
       reason: text(f.reason),
       pinned: f.pinned === true,
+      pool: POOLS.includes(f.pool) ? f.pool : "",
       name: text(f.name),
       seen: text(f.seen),
       left_out: text(f.left_out),
@@ -129,7 +132,7 @@ function whyOf(reason) {
     const match = pattern.exec(reason);
     if (match) return t(key, { what: match[1], weight: match[2] });
   }
-  return reason;
+  return whyScored(reason) ?? reason;
 }
 
 /** Why the shot that is told of does not see a frame that it has room for, or that is pinned. */
@@ -140,7 +143,7 @@ function leftOut(frame) {
   }
   const what = OTHERS.exec(frame.left_out)?.[1];
   const light = frame.left_out === LIGHT ? t("why.light") : frame.left_out;
-  const reason = what ? t("why.others", { what }) : light;
+  const reason = what ? t("why.others", { what }) : whyScored(light) ?? light;
   return t(`fact.left_out.${frame.pinned ? "pinned." : ""}${frame.tell}`, { reason });
 }
 
@@ -153,13 +156,14 @@ export function factsOf(frame, pendingKind = "", who = { label: frame.label, isN
     t(frame.tell === "shot"
       ? [`role.${frame.role}.shot`, `role.${frame.role}.long`]
       : [`role.${frame.role}.${frame.policy}`, `role.${frame.role}.${frame.tell}`, `role.${frame.role}.long`]),
+    frame.pool ? t(`fact.pool.${frame.pool}`) : "",
     names ? t(who.label === null ? "fact.who" : "fact.who.own", { names }) : "",
     frame.isReference ? "" : frame.name,
     frame.score === null
       ? ""
       : t("fact.score", { scorer: frame.scorer || t("fact.scorer"), value: frame.score.toFixed(3) }),
     frame.similarity === null ? "" : t("fact.similarity", { value: frame.similarity.toFixed(3) }),
-    frame.reason ? t("fact.reason", { reason: whyFromDraft(frame.reason) }) : "",
+    frame.reason ? t("fact.reason", { reason: whyGone(frame.reason) ?? whyFromDraft(frame.reason) }) : "",
     frame.seen ? t(`fact.seen.${frame.tell}`, { reason: whyOf(frame.seen) }) : "",
     leftOut(frame),
     pendingKind && from ? t("next.from", { shot: from, change: t(`next.from.${pendingKind}`) }) : "",

@@ -1,13 +1,15 @@
 /**
- * The memory gallery on Memory Bank, Rehearsal Memory, Remember and Preview Memory Bank: what the story
- * remembers, and what the artist changes in it. Changes are kept in the `edits` of the Memory Bank that
+ * The memory gallery on Memory Bank, Rehearsal Memory, Choose Memory, Remember and Preview Memory Bank: what
+ * the story remembers, and what the artist changes in it. Changes are kept in the `edits` of the Memory Bank that
  * feeds a bank, else in those of its Rehearsal Memory.
  */
 import { api } from "../../../../scripts/api.js";
 import { app } from "../../../../scripts/app.js";
 import { watchRuns } from "../loop/missed_runs.js";
 import { soon, useStyles } from "../shared/dom.js";
-import { MEMORY_BANK, PREVIEW_BANK, PROMPT_ENDS, REHEARSAL, REMEMBER, everyNode, kindOf } from "../shared/graph.js";
+import {
+  CHOOSE_MEMORY, MEMORY_BANK, PREVIEW_BANK, PROMPT_ENDS, REHEARSAL, REMEMBER, everyNode, kindOf,
+} from "../shared/graph.js";
 import { chain } from "../shared/host.js";
 import { opensSeen } from "../shared/seen.js";
 import { whenRead } from "../story/extension.js";
@@ -45,7 +47,7 @@ app.registerExtension({
   },
 
   nodeCreated(node) {
-    if (![MEMORY_BANK, REHEARSAL, REMEMBER, PREVIEW_BANK].includes(kindOf(node))) return;
+    if (![MEMORY_BANK, REHEARSAL, CHOOSE_MEMORY, REMEMBER, PREVIEW_BANK].includes(kindOf(node))) return;
     const gallery = new Gallery(node);
     Object.defineProperty(node, "storymemGallery", { value: gallery, configurable: true });
     if (kindOf(node) === PREVIEW_BANK) hideSheet(node);

@@ -212,7 +212,7 @@ export class GalleryView {
     card.element.dataset.pending = pending;
     const role = t(`role.${frame.role}`);
     card.role.textContent = frame.position ? t("seen.position", { position: frame.position, role }) : role;
-    card.place.textContent = placeOf(frame);
+    card.place.textContent = frame.pool ? `${placeOf(frame)} · ${t(`pool.${frame.pool}`)}` : placeOf(frame);
     card.next.textContent = next ?? (pending ? t(`next.${pending}`) : "");
     card.who.textContent = whoIsOn(frame, who.label);
     card.who.dataset.state = who.isNew ? "new" : who.label === null ? "known" : "own";

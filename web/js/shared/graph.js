@@ -1,6 +1,7 @@
 /** The host's graph: its nodes, and what feeds them. */
 import { nodesOf, rootGraph } from "./host.js";
 
+export const CHOOSE_MEMORY = "StoryMemChooseMemory";
 export const LOAD_STORY = "StoryMemLoadStory";
 export const LOOP_OPEN = "StoryMemShotLoopOpen";
 export const LOOP_CLOSE = "StoryMemShotLoopClose";

@@ -10,6 +10,7 @@ import { PASS_TEXTS } from "./pass_texts.js";
 import { LORA_TEXTS } from "./lora_texts.js";
 import { PROMOTE_TEXTS } from "./promote_texts.js";
 import { REMEMBER_TEXTS } from "./remember_texts.js";
+import { SCORED_TEXTS } from "./scored_texts.js";
 import { SOUND_TEXTS } from "./sound_texts.js";
 import { WRITE_TEXTS } from "./write_texts.js";
 
@@ -23,6 +24,7 @@ export const STORY_TEXTS = {
     ...SEEN_TEXTS.en,
     ...PASS_TEXTS.en,
     ...REMEMBER_TEXTS.en,
+    ...SCORED_TEXTS.en,
     ...WRITE_TEXTS.en,
     ...LORA_TEXTS.en,
     ...PROMOTE_TEXTS.en,
@@ -189,6 +191,7 @@ export const STORY_TEXTS = {
     ...SEEN_TEXTS.zh,
     ...PASS_TEXTS.zh,
     ...REMEMBER_TEXTS.zh,
+    ...SCORED_TEXTS.zh,
     ...WRITE_TEXTS.zh,
     ...LORA_TEXTS.zh,
     ...PROMOTE_TEXTS.zh,
