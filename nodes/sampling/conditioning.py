@@ -11,19 +11,25 @@ from comfy_api.latest import io
 from ...storymem.sampling.conditioning import (
     LatentCache,
     ShotEncoder,
-    draw_memory_noise,
+    draw_noise_before,
 )
 from ...storymem.sampling.methods import MEMENTO, METHODS, STORYMEM
 from ...storymem.sampling.request import ShotRequest, request_shot
-from ...storymem.sampling.shot_layout import seen_memories, shot_layouts
+from ...storymem.sampling.shot_layout import (
+    check_identity_method,
+    seen_memories,
+    shot_layouts,
+)
 from ..host.folders import shortens_host_paths
 from ..host.tensors import require_images
 from ..host.wan_models import require_vae
 from ..types import Positions
+from .identity_frame import identity_texts, with_identity_text
 from .inputs import (
     check_typed_size,
     continuity_input,
     end_image_input,
+    identity_inputs,
     method_input,
     seed_input,
     shot_inputs,
@@ -69,11 +75,12 @@ def encoder_of(vae) -> ShotEncoder:
     return ShotEncoder(vae.encode, LATENTS, owner, variant)
 
 
-def condition_on_memory(positive, negative, vae, request: ShotRequest, memory=None):
+def condition_on_memory(positive, negative, vae, request: ShotRequest, memory=None, identity=None):
     """Both conditionings with memory and given frames: ``(positive, negative, memory_frames)``.
 
     Args:
         memory: of the expert that they are for; ``None``: the request's.
+        identity: the identity frame's two texts (``identity_texts``); ``None``: no such frame.
     """
     shot = encoder_of(vae).condition(
         request.memory if memory is None else memory,
@@ -82,6 +89,7 @@ def condition_on_memory(positive, negative, vae, request: ShotRequest, memory=No
         height=request.height,
         length=request.length,
         end=request.end,
+        has_identity=identity is not None,
     )
     values = {
         "concat_latent_image": shot.latents,  # raw: the host normalises
@@ -90,6 +98,8 @@ def condition_on_memory(positive, negative, vae, request: ShotRequest, memory=No
     }
     positive = node_helpers.conditioning_set_values(positive, values)
     negative = node_helpers.conditioning_set_values(negative, values)
+    if identity is not None:
+        positive, negative = map(with_identity_text, (positive, negative), identity)
     return positive, negative, shot.memory_frames
 
 
@@ -100,9 +110,10 @@ class MemoryNoise:
     again by itself (the latent's ``batch_index``), as the host has it.
     """
 
-    def __init__(self, seed: int, memory_frames: int):
+    def __init__(self, seed: int, memory_frames: int, has_identity: bool = False):
         self.seed = seed
         self.memory_frames = memory_frames
+        self.has_identity = has_identity
 
     def generate_noise(self, input_latent: dict) -> torch.Tensor:
         """Noise ``[B, C, M+F, h, w]`` for a latent of that shape: memory's first, then the shot's.
@@ -119,8 +130,12 @@ class MemoryNoise:
             )
         rows = input_latent.get("batch_index")
         shot = comfy.sample.prepare_noise(samples[:, :, self.memory_frames :], self.seed, rows)
-        memory = draw_memory_noise(
-            self.seed, self.memory_frames, (batch, channels, height, width), rows
+        memory = draw_noise_before(
+            self.seed,
+            self.memory_frames,
+            (batch, channels, height, width),
+            rows,
+            has_identity=self.has_identity,
         )
         return torch.cat([memory.to(shot), shot], dim=2)
 
@@ -175,6 +190,7 @@ class M2VConditioning(io.ComfyNode):
                     "this is. Use one M2V Conditioning for each model then, with one sampler for "
                     "each, or M2V Sampler.",
                 ),
+                *identity_inputs(),
             ],
             outputs=[
                 io.Conditioning.Output(
@@ -226,8 +242,13 @@ class M2VConditioning(io.ComfyNode):
         end_image=None,
         method=METHODS[0],
         expert=EXPERTS[0],
+        identity_positive=None,
+        identity_negative=None,
     ):
         require_vae(vae)
+        identity = identity_texts(identity_positive, identity_negative)
+        if method != METHODS[0]:
+            check_identity_method(method, has_identity=identity is not None)
         request = request_from_inputs(
             bank=bank,
             shot=shot,
@@ -244,11 +265,13 @@ class M2VConditioning(io.ComfyNode):
         )
         is_low = expert == EXPERTS[1]
         memory = request.memory_low if is_low else None
-        positive, negative, frames = condition_on_memory(positive, negative, vae, request, memory)
+        positive, negative, frames = condition_on_memory(
+            positive, negative, vae, request, memory, identity
+        )
         latent = {"samples": empty_latent(request, frames)}
-        noise = MemoryNoise(request.seed, frames)
+        noise = MemoryNoise(request.seed, frames, identity is not None)
         # M2V Model Patch knows the model: until then the moments count.
-        layouts = shot_layouts(request, MEMENTO, shot)
+        layouts = shot_layouts(request, MEMENTO, shot, has_identity=identity is not None)
         return io.NodeOutput(positive, negative, latent, noise, frames, layouts[is_low])
 
 

@@ -5,10 +5,11 @@ host hands to the model by itself (``model_conds``), so that areas, hooks, batch
 devices need nothing of ours. A wrapper of one evaluation, outside of what torch.compile sees, puts
 that text behind the prompt; the host's attention hook then splits every block's two attentions.
 
-    positive = with_identity_text(positive, identity_positive)     # conditioning
-    patch_identity(cloned_model, layout)                           # M2V Model Patch
+    texts = identity_texts(identity_positive, identity_negative)  # None: no identity frame
+    positive = with_identity_text(positive, texts[0])
+    patch_identity(cloned_model, layout)
     forget_identity(cloned_model)
-    check_identity("positive", cond, layout)                       # before a run
+    check_identity("positive", cond, layout.has_identity)  # before a run
 """
 
 from __future__ import annotations
@@ -35,19 +36,40 @@ SELF, CROSS = 0, 1  # the order of a block's two attentions
 logger = logging.getLogger(__name__)
 
 
-def with_identity_text(conditioning, identity):
-    """A conditioning whose identity frame reads the text of ``identity``, another conditioning.
+def identity_texts(positive, negative) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """The texts ``[1, L, 4096]`` of both inputs, each padded with zeros to 512 tokens; ``None``
+    without an identity frame: for a script without a text for it, both are the empty one.
 
     Raises:
-        ValueError: when ``identity`` holds no text, or several.
+        ValueError: when only one is connected, or one holds no text, or several.
     """
-    if len(identity) != 1 or identity[0][0] is None:
+    if positive is None and negative is None:
+        return None
+    if positive is None or negative is None:
+        missing = "identity_positive" if positive is None else "identity_negative"
         raise ValueError(
-            f"the identity frame's text must be one encoded text, but it has {len(identity)} "
-            "parts; connect one CLIP Text Encode to it, without combining or scheduling"
+            f"{missing} is not connected; an identity frame needs both: the persons' looks as "
+            "identity_positive, and an empty text as identity_negative"
         )
-    text = identity[0][0]
-    text = torch.nn.functional.pad(text, (0, 0, 0, max(0, TEXT_LENGTH - text.shape[1])))
+    found = _text_of("identity_positive", positive), _text_of("identity_negative", negative)
+    if found[0].shape == found[1].shape and torch.equal(*found):
+        logger.info("StoryMem: no identity frame: both of its texts are the same")
+        return None
+    return found
+
+
+def _text_of(name: str, conditioning) -> torch.Tensor:
+    if len(conditioning) != 1 or conditioning[0][0] is None:
+        raise ValueError(
+            f"{name} must be one encoded text, but it has {len(conditioning)} parts; connect one "
+            "CLIP Text Encode to it, without combining or scheduling"
+        )
+    text = conditioning[0][0]
+    return torch.nn.functional.pad(text, (0, 0, 0, max(0, TEXT_LENGTH - text.shape[1])))
+
+
+def with_identity_text(conditioning, text: torch.Tensor):
+    """A conditioning whose identity frame reads ``text [1, L, 4096]``."""
     copies = node_helpers.conditioning_set_values(conditioning, {})
     for _, options in copies:
         known = options.get("model_conds", {})
@@ -60,11 +82,11 @@ def has_identity_text(cond: dict) -> bool:
     return IDENTITY_TEXT in cond.get("model_conds", {})
 
 
-def check_identity(name: str, cond: dict, layout) -> None:
+def check_identity(name: str, cond: dict, has_identity: bool) -> None:
     """Raise ValueError unless a guider's cond and the model agree on an identity frame."""
-    if has_identity_text(cond) == layout.has_identity:
+    if has_identity_text(cond) == has_identity:
         return
-    if layout.has_identity:
+    if has_identity:
         raise ValueError(
             f"{name} has no text for the identity frame, but M2V Model Patch expects one; connect "
             "identity_positive and identity_negative to the M2V Conditioning that feeds the guider"

@@ -186,6 +186,26 @@ def method_input(choices: str = OF_SAMPLING):
     )
 
 
+def identity_inputs() -> list:
+    """The identity frame's text, with and without guidance."""
+    return [
+        io.Conditioning.Input(
+            "identity_positive",
+            optional=True,
+            tooltip="Memento only: the encoded looks of the story's persons, one line each "
+            "(reconstruct_prompt of Shot Loop Open). One more frame is then sampled along, which "
+            "becomes a picture of them and gives memory a look at all of them. Needs "
+            "identity_negative too. Not used for a first shot of the T2V pair.",
+        ),
+        io.Conditioning.Input(
+            "identity_negative",
+            optional=True,
+            tooltip="Memento only: an empty text, encoded. The same text in both, such as an empty "
+            "reconstruct_prompt: no identity frame.",
+        ),
+    ]
+
+
 def _cfg(name: str, default: float, tooltip: str, **kwargs):
     return io.Float.Input(
         name,

@@ -23,7 +23,9 @@ from ..host.wan_models import (
 from ..types import Positions
 from .cached_memory import cache_memory, forget_cached
 from .conditioning import MEMORY_FRAMES_KEY
+from .identity_frame import check_identity, forget_identity, patch_identity
 from .inputs import method_input, refresh_inputs
+from .memory_flow import forget_flow, keep_on_flow
 from .memory_method import method_of
 
 ROPE_ENCODE = "diffusion_model.rope_encode"
@@ -51,11 +53,15 @@ def place_memory(model, layout: MemoryLayout, refresh: Refresh = EVERY_STEP):
     original = original_encode(original) or original  # of another patcher that has it loaded
     patched.add_object_patch(ROPE_ENCODE, encode_at(original, layout.all_positions))
     patched.add_wrapper_with_key(
-        WrappersMP.OUTER_SAMPLE, WRAPPER_KEY, check_before_sampling(layout.frames)
+        WrappersMP.OUTER_SAMPLE,
+        WRAPPER_KEY,
+        check_before_sampling(layout.frames, layout.has_identity),
     )
     prefer_cudnn(patched)
     if refresh.is_cached:
         cache_memory(patched, layout.memory_frames, refresh)
+    patch_identity(patched, layout)
+    keep_on_flow(patched, layout)
     return patched
 
 
@@ -112,10 +118,12 @@ def without_memory_positions(model):
         restored.add_object_patch(ROPE_ENCODE, original)  # another pack's, put on before ours
     forget_cudnn(restored)
     forget_cached(restored)
+    forget_identity(restored)
+    forget_flow(restored)
     return restored
 
 
-def check_before_sampling(memory_frames: int) -> Callable:
+def check_before_sampling(memory_frames: int, has_identity: bool = False) -> Callable:
     """A sampling wrapper that refuses what would run without an error and give a wrong shot."""
 
     def check(executor, noise, *args, **kwargs):
@@ -132,6 +140,7 @@ def check_before_sampling(memory_frames: int) -> Callable:
             for name, conds in guider.conds.items():
                 for cond in conds:
                     _check_cond(name, cond, frames, memory_frames)
+                    check_identity(name, cond, has_identity)
         return executor(noise, *args, **kwargs)
 
     return check

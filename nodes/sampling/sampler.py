@@ -10,11 +10,12 @@ import comfy.samplers
 import comfy.utils
 import torch
 from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker
 
 from ...storymem.sampling.memory_refresh import EXACT
 from ...storymem.sampling.methods import METHODS, choose_method
 from ...storymem.sampling.recipe import Recipe, odd_pair
-from ...storymem.sampling.shot_layout import shot_layouts
+from ...storymem.sampling.shot_layout import check_identity_method, shot_layouts
 from ...storymem.sampling.unipc import SAMPLER, SCHEDULER, released_sigmas
 from ..host.folders import shortens_host_paths
 from ..host.wan_models import (
@@ -31,6 +32,7 @@ from .conditioning import (
     request_from_inputs,
 )
 from .draft_pass import of_pass
+from .identity_frame import identity_texts
 from .inputs import (
     RELEASED,
     boundary_input,
@@ -41,6 +43,7 @@ from .inputs import (
     continuity_input,
     denoise_input,
     end_image_input,
+    identity_inputs,
     method_input,
     refresh_inputs,
     seed_input,
@@ -213,11 +216,18 @@ class M2VSampler(io.ComfyNode):
                 end_image_input(),
                 method_input(),
                 cfg_cut_input(),
+                *identity_inputs(),
             ],
             outputs=[
                 io.Latent.Output(
                     "samples", display_name="samples", tooltip="The shot alone: decode it as it is."
-                )
+                ),
+                io.Latent.Output(
+                    "identity",
+                    display_name="identity",
+                    tooltip="The identity frame alone: decoded, it is the model's own picture of "
+                    "the persons. Nothing without one.",
+                ),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt, io.Hidden.extra_pnginfo],
         )
@@ -235,6 +245,7 @@ class M2VSampler(io.ComfyNode):
         cfg_low=RELEASED.cfg_low, shift=RELEASED.shift, boundary=RELEASED.boundary,
         denoise=RELEASED.denoise, rope_shift=RELEASED.rope_shift, memory_refresh=EXACT,
         refresh_steps="", end_image=None, method=METHODS[0], cfg_cut=RELEASED.cfg_cut,
+        identity_positive=None, identity_negative=None,
     ):  # fmt: skip
         recipe = Recipe(
             steps=steps, cfg=cfg, cfg_low=cfg_low, cfg_cut=cfg_cut, shift=shift, boundary=boundary,
@@ -248,6 +259,8 @@ class M2VSampler(io.ComfyNode):
         require_vae(vae)
         for name, conditioning in (("positive", positive), ("negative", negative)):
             require_text(conditioning, model_high, name)
+        identity = identity_texts(identity_positive, identity_negative)
+        check_identity_method(method, has_identity=identity is not None)
         request = request_from_inputs(
             bank=bank, shot=shot, previous_frames=previous_frames, start_image=start_image,
             end_image=end_image,
@@ -270,9 +283,13 @@ class M2VSampler(io.ComfyNode):
             seen = (Seen(positive, negative),) * 2
         else:
             recipe = recipe.for_beginning(is_cut=request.is_cut)
-            layouts = shot_layouts(request, method, shot, rope_shift=rope_shift)
-            seen = see_memory(positive, negative, vae, request, layouts)
-        return io.NodeOutput({"samples": sample_shot(models, seen, request, sigmas, recipe)})
+            layouts = shot_layouts(
+                request, method, shot, rope_shift=rope_shift, has_identity=identity is not None
+            )
+            seen = see_memory(positive, negative, vae, request, layouts, identity)
+        samples, portrait = sample_shot(models, seen, request, sigmas, recipe)
+        portrait = ExecutionBlocker(None) if portrait is None else {"samples": portrait}
+        return io.NodeOutput({"samples": samples}, portrait)
 
 
 NODES = [M2VSampler]

@@ -82,7 +82,8 @@ def shot_callback(model, steps: int, memory_frames: int):
 
 
 def sample_shot(models, seen: tuple[Seen, Seen], request: ShotRequest, sigmas, recipe: Recipe):
-    """Run the sampler over memory and shot; the shot's latent ``[1, 16, F, h, w]``.
+    """Run the sampler over memory and shot: the latents of the shot ``[1, 16, F, h, w]`` and of the
+    identity frame ``[1, 16, 1, h, w]``, ``None`` without one.
 
     ``seen`` is what each expert samples from: one thing, or a memory for each of one length.
     """
@@ -92,9 +93,10 @@ def sample_shot(models, seen: tuple[Seen, Seen], request: ShotRequest, sigmas, r
         for model, one in zip(models, seen, strict=True)
     )
     of_high, of_low = seen
-    frames = of_high.layout.frames
+    frames, has_identity = of_high.layout.frames, of_high.layout.has_identity
     latent = empty_latent(request, frames)
-    noise = MemoryNoise(request.seed, frames).generate_noise({"samples": latent})
+    noise = MemoryNoise(request.seed, frames, has_identity)
+    noise = noise.generate_noise({"samples": latent})
     of_low = None if of_low is of_high else (of_low.positive, of_low.negative)
     guider = make_guider(high, low, of_high.positive, of_high.negative, recipe, of_low)
     samples = guider.sample(
@@ -107,14 +109,18 @@ def sample_shot(models, seen: tuple[Seen, Seen], request: ShotRequest, sigmas, r
         seed=request.seed,
     )
     samples = samples.to(comfy.model_management.intermediate_device())
-    return samples[:, :, frames:].contiguous()  # memory comes off once, here
+    identity = samples[:, :, :1].contiguous() if has_identity else None
+    return samples[:, :, frames:].contiguous(), identity  # memory comes off once, here
 
 
-def see_memory(positive, negative, vae, request: ShotRequest, layouts) -> tuple[Seen, Seen]:
-    """What each expert samples from, by its memory and where that stands."""
+def see_memory(
+    positive, negative, vae, request: ShotRequest, layouts, identity=None
+) -> tuple[Seen, Seen]:
+    """What each expert samples from, by its memory and where that stands; ``identity`` are the
+    texts of an identity frame."""
     memories = (None,) if request.memory_low is None else (None, request.memory_low)
     seen = [
-        Seen(*condition_on_memory(positive, negative, vae, request, memory)[:2], layout)
+        Seen(*condition_on_memory(positive, negative, vae, request, memory, identity)[:2], layout)
         for memory, layout in zip(memories, layouts, strict=False)
     ]
     return seen[0], seen[-1]

@@ -55,11 +55,7 @@ def shot_layouts(
     Raises:
         ValueError: for an identity frame with StoryMem, which has none.
     """
-    if has_identity and method != MEMENTO:
-        raise ValueError(
-            "identity_positive is connected, but only Memento has an identity frame, and the "
-            f"method is {method}; load Memento's LoRA, set method to memento, or disconnect it"
-        )
+    check_identity_method(method, has_identity=has_identity)
     memories = (
         request.memory,
         request.memory if request.memory_low is None else request.memory_low,
@@ -71,6 +67,15 @@ def shot_layouts(
         memento_layout(moments_of(memory, _story(shot)), begin, has_identity=has_identity)
         for memory in memories
     )
+
+
+def check_identity_method(method: str, *, has_identity: bool) -> None:
+    """Raise ValueError for an identity frame with StoryMem, which has none."""
+    if has_identity and method != MEMENTO:
+        raise ValueError(
+            "identity_positive is connected, but only Memento has an identity frame, and the "
+            f"method is {method}; load Memento's LoRA, set method to memento, or disconnect it"
+        )
 
 
 def _story(shot: ShotPlan | None) -> str | None:

@@ -134,7 +134,7 @@ def test_both_prompts_are_told_of_memory_and_known_frames(module, monkeypatch):
     request = SimpleNamespace(memory="memory", given="given", end="end", **size)
     positive, negative = prompt(), [[torch.ones(1, 7, 4096), {"own": 1}]]
     *made, frames = module.condition_on_memory(positive, negative, "vae", request)
-    assert seen == ["vae", (("memory", "given"), {**size, "end": "end"})]
+    assert seen == ["vae", (("memory", "given"), {**size, "end": "end", "has_identity": False})]
     assert frames == 2
     for ((text, values),), ((given, own),) in zip(made, (positive, negative), strict=True):
         assert text is given
@@ -217,16 +217,16 @@ def test_the_node_hands_on_all_that_it_is_given(module, monkeypatch, more):
     assert seen == [
         ("require_vae", ("vae",), {}),
         ("request_from_inputs", (), {**SHOT, **(more or dict.fromkeys(MORE)), "method": "auto"}),
-        ("condition_on_memory", ("pos", "neg", "vae", request, None), {}),
+        ("condition_on_memory", ("pos", "neg", "vae", request, None, None), {}),
         ("empty_latent", (request, 4), {}),
-        ("shot_layouts", (request, "memento", more.get("shot")), {}),
+        ("shot_layouts", (request, "memento", more.get("shot")), {"has_identity": False}),
     ]
     positive, negative, latent, noise, frames, positions = made
     assert positions == "of high"
     assert (positive, negative, latent, frames) == (
         "positive with", "negative with", {"samples": "latent"}, 4,
     )  # fmt: skip
-    assert (noise.seed, noise.memory_frames) == (77, 4)
+    assert (noise.seed, noise.memory_frames, noise.has_identity) == (77, 4, False)
 
 
 SIZES = [

@@ -24,7 +24,7 @@ class Node:
     def __init__(self, module, monkeypatch, i2v, t2v):
         self.module, self.models = module, {"model_high": i2v, "model_low": i2v.clone()}
         self.t2v = {"t2v_high": t2v, "t2v_low": t2v.clone()}
-        self.is_from_text, self.seen, self.order = False, {}, []
+        self.is_from_text, self.seen, self.order, self.portrait = False, {}, [], None
 
         def note(name, result):
             def step(*arguments, **named):
@@ -42,7 +42,7 @@ class Node:
         note("shot_layouts", lambda _: "layouts")
         note("see_memory", lambda _: "seen")
         note("shot_sigmas", lambda _: "sigmas")
-        note("sample_shot", lambda _: "samples")
+        note("sample_shot", lambda _: ("samples", self.portrait))
 
     def requested(self, request):
         request.is_from_text = self.is_from_text
@@ -81,9 +81,9 @@ def test_the_node_hands_on_all_that_it_is_given(node):
     assert node.seen["require_vae"] == (("vae",), {})
     recipe = node.module.Recipe(**RECIPE)
     assert node.seen["shot_sigmas"] == ((high, recipe), {})
-    placed = ((node.request, "storymem", more["shot"]), {"rope_shift": RECIPE["rope_shift"]})
-    assert node.seen["shot_layouts"] == placed
-    asked = (node.positive, node.negative, "vae", node.request, "layouts")
+    placed = {"rope_shift": RECIPE["rope_shift"], "has_identity": False}
+    assert node.seen["shot_layouts"] == ((node.request, "storymem", more["shot"]), placed)
+    asked = (node.positive, node.negative, "vae", node.request, "layouts", None)
     assert node.seen["see_memory"] == (asked, {})
     sampled = ((high, low), "seen", node.request, "sigmas", recipe)
     assert node.seen["sample_shot"] == (sampled, {})

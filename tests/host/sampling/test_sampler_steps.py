@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -284,9 +285,10 @@ class Moved(torch.Tensor):
 
 @pytest.mark.parametrize("shown", [True, False])
 @pytest.mark.parametrize("memory", [0, 2])
+@pytest.mark.parametrize("has_identity", [True, False])
 @pytest.mark.parametrize("has_low", [True, False])
 def test_a_shot_is_sampled_with_its_memory_and_handed_on_without(
-    run, monkeypatch, i2v, memory, has_low, shown
+    run, monkeypatch, i2v, memory, has_low, has_identity, shown
 ):
     import comfy.model_management
     import comfy.utils
@@ -295,7 +297,8 @@ def test_a_shot_is_sampled_with_its_memory_and_handed_on_without(
     recipe = Recipe(steps=2, rope_shift=3, shift=6.0, sampler="euler")
     models, seen = (i2v, bare_wan() if has_low else None), SimpleNamespace(prepared=[])
     sigmas = torch.tensor([1.0, 0.5, 0.0])
-    made = torch.arange(16.0 * (memory + 3) * 24).view(1, 16, memory + 3, 4, 6).as_subclass(Moved)
+    before = memory + has_identity
+    made = torch.arange(16.0 * (before + 3) * 24).view(1, 16, before + 3, 4, 6).as_subclass(Moved)
 
     def prepare(*arguments):
         seen.prepared.append(arguments)
@@ -315,8 +318,9 @@ def test_a_shot_is_sampled_with_its_memory_and_handed_on_without(
     monkeypatch.setattr(run, "shot_callback", lambda *arguments: arguments)
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_ENABLED", shown)
     monkeypatch.setattr(comfy.model_management, "intermediate_device", lambda: device)
-    seen_by = run.Seen("pos", "neg", storymem_layout(memory, 3))
-    found = run.sample_shot(models, (seen_by, seen_by), request, sigmas, recipe)
+    layout = replace(storymem_layout(memory, 3), has_identity=has_identity)
+    seen_by = run.Seen("pos", "neg", layout)
+    found, portrait = run.sample_shot(models, (seen_by, seen_by), request, sigmas, recipe)
 
     there = [model for model in models if model is not None]
     assert [call[:3] for call in seen.prepared] == [(m, seen_by.layout, 6.0) for m in there]
@@ -324,15 +328,20 @@ def test_a_shot_is_sampled_with_its_memory_and_handed_on_without(
     names = ["prepared 1", "prepared 2" if has_low else None]
     assert seen.guided == (*names, "pos", "neg", recipe, None)
     noise, latent, sampler, given = seen.arguments
-    assert latent.shape == (1, 16, memory + 3, 4, 6)
+    assert latent.shape == (1, 16, before + 3, 4, 6)
     assert not latent.any()
-    own = run.MemoryNoise(11, memory).generate_noise({"samples": latent})
+    own = run.MemoryNoise(11, before, has_identity).generate_noise({"samples": latent})
     assert torch.equal(noise, own)
     assert sampler.sampler_function.__name__ == "sample_euler"
     assert given is sigmas
     assert seen.named == {
-        "callback": ("prepared 1", 2, memory), "disable_pbar": not shown, "seed": 11,
+        "callback": ("prepared 1", 2, before), "disable_pbar": not shown, "seed": 11,
     }  # fmt: skip
     assert made.moved_to is device
-    assert torch.equal(found, made.as_subclass(torch.Tensor)[:, :, memory:])
+    assert torch.equal(found, made.as_subclass(torch.Tensor)[:, :, before:])
     assert found.is_contiguous()
+    if has_identity:
+        assert torch.equal(portrait, made.as_subclass(torch.Tensor)[:, :, :1])
+        assert portrait.is_contiguous()
+    else:
+        assert portrait is None
