@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 WIDTH, HEADS, CHANNELS = 32, 2, 16
 CASES = {  # memory frames, queries, global queries, positions in latent frames from the shot
@@ -40,6 +42,19 @@ def tiny_query(
         for part in ("norm_q", "norm_k"):
             state[f"{attention}.{part}.weight"] = 1 + numbers(width, size=0.2)
     return state
+
+
+def write_memento_lora(path: Path, *, seed: int = 0) -> Path:
+    """A LoRA file as Memento's training leaves it, for the tiny DiT of 256."""
+    from helpers.tiny_models import write_lora
+
+    plain = write_lora(path.with_suffix(".plain.safetensors"), seed=seed)
+    state = load_file(plain)
+    plain.unlink()
+    query = tiny_query(seed, width=256, queries=6)
+    state |= {f"base_model.model.keyframe_query.{name}": value for name, value in query.items()}
+    torch.save({"trainable_state_dict": state, "global_step": 1}, path)
+    return path
 
 
 def case_inputs(name: str) -> dict:
