@@ -18,6 +18,7 @@ from helpers.fakes import noise_image
 from helpers.not_empty import not_empty
 from storymem.files.hashing import digest_of
 from storymem.loop.begin import bank_after, begin_shot, load_result
+from storymem.loop.cache_keys import READS_RECONSTRUCT
 from storymem.loop.opening_clip import OpeningClip
 from storymem.loop.opening_memory import Chosen, remember_clip
 from storymem.loop.plan import Loop, LoopSettings
@@ -205,6 +206,14 @@ def test_what_is_heard_and_read(loop):
     }
     assert made_after(loop, replace(loop, story=tale(**said))) == []
     assert made_after(replace(loop, story=tale(**said)), loop) == []
+
+
+def test_the_persons_of_the_story(loop):
+    of = [replace(loop, story=replace(loop.story, reconstruct=f"[Person A] {x}")) for x in "ab"]
+    assert made_after(*of) == []
+    assert made_after(loop, of[0]) == []
+    reads = [replace(one, body=f'["body", "{READS_RECONSTRUCT}"]') for one in of]
+    assert made_after(*reads) == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_length_of_audio(loop):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -161,3 +162,14 @@ def test_the_target_counts_in_the_keys_of_those_pictures_alone_that_are_made_of_
     assert key("body") == key("body", **other)
     reads = f'["body", "{READS_RECONSTRUCT}"]'
     assert key(reads) != key(reads, **other)
+
+
+def test_the_example_of_the_manual_is_in_this_form():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "scripts.md").read_text("utf-8")
+    example = page.split("```json\n")[1].split("```")[0]
+    story = load_story(example, quiet=True)
+    assert story.warnings == ()
+    assert story.cast == ("Person A", "Animal B")
+    assert [story.who(shot) for shot in story.shots] == [("Person A",), ("Person A", "Animal B")]
+    assert all(has_captions(shot.prompt) for shot in story.shots)
+    assert json.loads(write_script(read_script(example), "json")) == json.loads(example)
