@@ -16,6 +16,7 @@ from ..film.take_uses import find_unused, find_uses, remove_take, remove_unused
 from ..loop.shot_store import ShotStore
 from ..loop.take_names import find_key, take_name
 from ..loop.takes import Take, read_takes, takes_of
+from ..script.captions import split_captions
 from ..script.fields import TAKE
 from ..script.story import Story
 from .listing import tell
@@ -78,7 +79,7 @@ def _list(store: ShotStore, story: Story, takes: list[Take], number: int) -> lis
     for shot, takes in zip(story.shots, found, strict=True):
         if number and shot.index != number - 1:
             continue
-        lines.append(f"shot {shot.index + 1} ({shot.label})  {short(shot.prompt, 60)}")
+        lines.append(f"shot {shot.index + 1} ({shot.label})  {short(shot.words, 60)}")
         for take in takes:
             seed = take.facts.get("seed")
             when = datetime.fromtimestamp(take.when, timezone.utc).isoformat()
@@ -86,7 +87,7 @@ def _list(store: ShotStore, story: Story, takes: list[Take], number: int) -> lis
             parts.append(said_size(take.size))
             parts += [] if seed is None else [f"seed {seed}"]
             if take.prompt and take.prompt != shot.prompt:
-                parts.append(f"made for '{short(take.prompt, 40)}'")
+                parts.append(f"made for '{short(split_captions(take.prompt)[1], 40)}'")
             if users := uses.of(take.key):
                 parts.append(f"used by {listed(users, MOST_USERS)}")
             lines.append("  " + "  ".join(parts))

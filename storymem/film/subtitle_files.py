@@ -41,7 +41,7 @@ def cue_of(story: Story, shot: Shot, first: int, last: int, *, prompts: bool) ->
         prompts: show the prompt of a shot that says nothing else.
     """
     if shot.subtitle or not shot.dialogue:
-        text = story.spoken(shot.subtitle) or (shot.prompt if prompts else "")
+        text = story.spoken(shot.subtitle) or (shot.words if prompts else "")
         lines = _lines(text)
         return Cue(first, last, lines) if lines else None
     said = zip(shot.dialogue, story.said(shot).split("\n"), strict=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ..files.messages import counted, listed, short
-from .captions import describe_within, has_captions
+from .captions import describe_within, has_captions, split_captions
 from .cast import MAX_NAMES, handles_of, named_in, names_of, speak_names
 from .dialogue import Line, spoken
 from .loras import ShotLora
@@ -54,8 +54,13 @@ class Shot:
         """Scene and shot as file names and reports show them: ``02_05``."""
         return f"{self.scene:02d}_{self.number:02d}"
 
+    @property
+    def words(self) -> str:
+        """What happens in it, for people: of a prompt with captions, the shot's own."""
+        return split_captions(self.prompt)[1] or self.prompt
+
     def __str__(self) -> str:
-        beginning = short(self.prompt, 80)
+        beginning = short(self.words, 80)
         return f"shot {self.index + 1} (scene {self.scene}, shot {self.number}: '{beginning}')"
 
 

@@ -14,6 +14,7 @@ from ..film.passes import film_folder, passes_of
 from ..film.shown_shots import ShownShot, shown_shots
 from ..loop.shot_store import ShotStore
 from ..memory.frame import MemoryFrame
+from ..script.captions import split_captions
 from ..script.promoted import SOURCES
 from ..script.story import Story
 
@@ -50,7 +51,10 @@ def view_draft(
     answer: dict = {
         "passes": list(passes),
         "source": source,
-        "shots": [{"number": n, "words": short(s.prompt, WORDS)} for n, s in shots.items()],
+        "shots": [
+            {"number": n, "words": short(split_captions(s.prompt)[1], WORDS)}
+            for n, s in shots.items()
+        ],
         "shot": number,
         "frames": [],
         "damaged": "",

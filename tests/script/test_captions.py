@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from storymem.film.subtitle_files import cue_of
 from storymem.loop.cache_keys import READS_RECONSTRUCT, own_key
 from storymem.loop.plan import Loop, LoopSettings, plan_in
 from storymem.loop.shot_store import ShotStore
@@ -173,3 +174,12 @@ def test_the_example_of_the_manual_is_in_this_form():
     assert [story.who(shot) for shot in story.shots] == [("Person A",), ("Person A", "Animal B")]
     assert all(has_captions(shot.prompt) for shot in story.shots)
     assert json.loads(write_script(read_script(example), "json")) == json.loads(example)
+
+
+def test_people_read_what_happens_in_a_shot():
+    shot, other = load_story(MEMENTO, quiet=True).shots
+    assert shot.words == "[Person A] runs; she falls."
+    assert str(other) == "shot 2 (scene 1, shot 2: '[Person A] sits; she falls.')"
+    assert cue_of(load_story(MEMENTO, quiet=True), shot, 0, 16, prompts=True).lines == (shot.words,)
+    assert Shot(0, 1, 1, "global caption: a; shot caption:", True).words.startswith("global")
+    assert Shot(0, 1, 1, "A sea.", True).words == "A sea."

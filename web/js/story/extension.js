@@ -8,6 +8,7 @@ import { icon } from "../shared/icons.js";
 import { heardSoFar, isEnded, isFinished, latestRun, runOf, whenProgress } from "../shared/runs.js";
 import { openSeen } from "../shared/seen.js";
 import { eachSecond, exactTime } from "../shared/time_left.js";
+import { captionOf } from "./captions.js";
 import { StoryDialog } from "./dialog.js";
 import { labelsOf } from "./model.js";
 import { NO_FILE, askedBy, loopPass, readStory, timeOf } from "./api.js";
@@ -45,7 +46,7 @@ class Line {
     const play = hasVideo ? `\n${t("player.line")}` : "";
     this.element.title = `${label} ${word}\n${made}${named}${prompt.slice(0, 600)}${play}`;
     this.element.classList.toggle("sm-can-play", hasVideo);
-    setText(this.beginning, prompt.slice(0, 120));
+    setText(this.beginning, captionOf(prompt, "shot_caption").slice(0, 120));
     setText(this.word, word);
   }
 }

@@ -4,6 +4,7 @@ import { icon } from "../shared/icons.js";
 import { addressOf, mutedVideo, release } from "../shared/player.js";
 import { language, t } from "../shared/texts.js";
 import { posterOf } from "./api.js";
+import { captionOf } from "./captions.js";
 
 const FRAME = 1 / 16; // seconds
 const KEPT = ["keyup", "keypress", "copy", "paste", "cut", "pointerdown", "wheel", "contextmenu", "drop", "dragover"];
@@ -76,7 +77,7 @@ export class TakesDialog {
     this.free = button("free", null, () => this.choose(null));
     this.element = h("dialog", { class: "sm-editor sm-takes", "aria-labelledby": "sm-takes-title" },
       h("header", {}, h("h2", { id: "sm-takes-title" }, t("take.title", shot)),
-        h("span", { class: "sm-summary sm-words" }, shot.prompt.slice(0, 120)), h("div", { class: "sm-space" }),
+        h("span", { class: "sm-summary sm-words" }, captionOf(shot.prompt, "shot_caption").slice(0, 120)), h("div", { class: "sm-space" }),
         this.roll, this.free, button("delete", null, () => this.remove()), button("clean", null, () => this.clean()),
         button("close", "close", () => this.close(), { class: "sm-close" })),
       h("div", { class: "sm-both" }, this.list, h("div", { class: "sm-stages" }, ...this.stages.map(({ element }) => element))),
