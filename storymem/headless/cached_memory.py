@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..sampling.memory_refresh import RefreshClock, refresh_schedule
-from .positions import set_memory_frames
+from .positions import shot_alone
 
 OFF, KEEPS, READS = "off", "keeps", "reads"
 
@@ -159,12 +159,8 @@ class ShotCache:
             with kept.keeping(tokens) if kind == "cond" else nullcontext():
                 yield
             return
-        set_memory_frames(expert, 0)
-        try:
-            with kept.reading():
-                yield
-        finally:
-            set_memory_frames(expert, self.memory_frames)
+        with shot_alone(expert), kept.reading():
+            yield
 
     def free(self) -> None:
         """Let go of everything: the shot is finished, or was stopped."""
@@ -172,8 +168,10 @@ class ShotCache:
             kept.free()
 
 
-def why_exact(experts: Sequence[nn.Module]) -> str:
+def why_exact(experts: Sequence[nn.Module], *, has_identity: bool = False) -> str:
     """Why memory must run along in every step; empty when it need not."""
+    if has_identity:
+        return "the identity frame is denoised with it"
     for expert in experts:
         if getattr(expert, "_parallel_config", None) is not None:
             return "a shot's frames are shared by several GPUs"

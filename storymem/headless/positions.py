@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
+from ..sampling.memory_layout import MemoryLayout
 from ..sampling.rope import MEMORY_ROPE_SHIFT, check_memory_span, check_reach, temporal_positions
 
 
@@ -13,7 +17,8 @@ class MemoryRotaryEmbed(nn.Module):
 
     Same tables, same output: ``(cos, sin)``, each ``[1, tokens, 1, head_dim]``. A negative position
     needs no table of its own: cos is even and sin is odd. S is fixed when it is built;
-    ``memory_frames`` is a plain attribute, set once per shot: compiled graphs are guarded on it.
+    ``memory_frames`` and ``layout`` are plain attributes, set once per shot: compiled graphs are
+    guarded on them. A layout says where every frame before the shot stands, in place of S.
     """
 
     def __init__(self, original: nn.Module, rope_shift: int = MEMORY_ROPE_SHIFT):
@@ -22,6 +27,7 @@ class MemoryRotaryEmbed(nn.Module):
         self.original = original  # its buffers move along with the model
         self.rope_shift = int(rope_shift)
         self.memory_frames = 0
+        self.layout: MemoryLayout | None = None
 
     def forward(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Rotary tables of ``hidden_states [B, C, M+F, h, w]`` (latent sizes)."""
@@ -32,9 +38,31 @@ class MemoryRotaryEmbed(nn.Module):
             for size, patch in zip((frames, height, width), table.patch_size, strict=True)
         )
         shot_frames = frames - self.memory_frames
-        check_reach(self.memory_frames, self.rope_shift, shot_frames, table.max_seq_len)
-        positions = temporal_positions(self.memory_frames, shot_frames, offset=self.rope_shift)
+        if self.layout is None:
+            check_reach(self.memory_frames, self.rope_shift, shot_frames, table.max_seq_len)
+            positions = temporal_positions(self.memory_frames, shot_frames, offset=self.rope_shift)
+        else:
+            before = self.layout.all_positions
+            check_positions(before, shot_frames, table.max_seq_len)
+            positions = self.layout.with_shot(shot_frames)
         return rotary_tables(table, positions[None].long(), height, width)
+
+
+def check_positions(before: Sequence[int], shot_frames: int, positions: int) -> None:
+    """Raise ValueError when a model's table of ``positions`` ends before memory or shot do.
+
+    Args:
+        before: the temporal positions of the frames in front of the shot.
+    """
+    for reached, what in (
+        (max((abs(position) for position in before), default=0), "memory frames"),
+        (shot_frames - 1, f"{shot_frames} latent frames of a shot"),
+    ):
+        if reached >= positions:
+            raise ValueError(
+                f"{what} reach position {reached}, but the model's table ends at {positions - 1}; "
+                "use a model with more positions, or a shorter shot"
+            )
 
 
 def rotary_tables(
@@ -78,13 +106,39 @@ def install_memory_positions(
 
 
 def set_memory_frames(transformer: nn.Module, memory_frames: int) -> None:
-    """How many of the latent frames at the start of the next calls are memory.
+    """How many of the latent frames at the start of the next calls are memory, S apart.
 
     Raises:
         ValueError: when the transformer has no memory positions but frames of memory.
     """
-    if isinstance(transformer.rope, MemoryRotaryEmbed):
-        check_memory_span(memory_frames, transformer.rope.rope_shift)
-        transformer.rope.memory_frames = memory_frames
-    elif memory_frames:
+    _set(transformer, memory_frames, None)
+
+
+@contextmanager
+def shot_alone(transformer: nn.Module) -> Iterator[None]:
+    """Calls whose latent holds the shot without what stands before it."""
+    rope = transformer.rope
+    frames, layout = rope.memory_frames, rope.layout
+    rope.memory_frames, rope.layout = 0, None
+    try:
+        yield
+    finally:
+        rope.memory_frames, rope.layout = frames, layout
+
+
+def set_memory_layout(transformer: nn.Module, layout: MemoryLayout) -> None:
+    """Where the latent frames in front of the shot stand in the next calls.
+
+    Raises:
+        ValueError: when the transformer has no memory positions but frames of memory.
+    """
+    _set(transformer, layout.frames, layout)
+
+
+def _set(transformer: nn.Module, frames: int, layout: MemoryLayout | None) -> None:
+    rope = transformer.rope
+    if isinstance(rope, MemoryRotaryEmbed):
+        check_memory_span(frames, rope.rope_shift)
+        rope.memory_frames, rope.layout = frames, layout
+    elif frames:
         raise ValueError("this transformer has no memory positions: install_memory_positions first")

@@ -189,6 +189,7 @@ PARTS = {
             "storymem/headless/extra_lora.py",
             "storymem/headless/lora_places.py",
             "storymem/headless/positions.py",
+            "storymem/headless/identity_frame.py",
             "storymem/headless/cached_memory.py",
             "storymem/headless/parallel.py",
             "storymem/headless/judges.py",
