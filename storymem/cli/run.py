@@ -300,11 +300,22 @@ def _opening(options: argparse.Namespace, story: Story) -> MemoryBank:
     return opening_bank(options, story, _bank(options), ShotStore(folder / STORE_FOLDER))
 
 
+def _reconstruct(options: argparse.Namespace, story: Story) -> str:
+    """The text of the identity frame; empty without."""
+    if options.reconstruct and not story.reconstruct_prompt:
+        raise ValueError(
+            "--reconstruct draws what the script's reconstruct_target says, but the script has "
+            "none; write who is in the story there, a line for each, or leave --reconstruct away"
+        )
+    return story.reconstruct_prompt if options.reconstruct else ""
+
+
 def _work(options: argparse.Namespace, story: Story, engine: Engine) -> StoryRun:
     has_memory = options.memory == "on"
     settings = RunSettings(
         out=options.out,
         has_memory=has_memory,
+        reconstruct=_reconstruct(options, story),
         loop=LoopSettings(
             continuity=options.continuity if has_memory else "cut",
             keep_later=not has_memory,  # no shot depends on another one
@@ -318,8 +329,8 @@ def _work(options: argparse.Namespace, story: Story, engine: Engine) -> StoryRun
         **{
             name: getattr(options, name)
             for name in (
-                "width", "height", "length", "size_rule", "seed", "lora_strength", "threshold",
-                "max_keyframes", "start_image", "fps", "resume",
+                "width", "height", "length", "size_rule", "seed", "lora_strength", "method",
+                "selection", "threshold", "max_keyframes", "start_image", "fps", "resume",
             )
         },
     )  # fmt: skip

@@ -14,8 +14,10 @@ from ..headless.sampling import SAMPLERS
 from ..memory.policies import MAX_MEMORY_FRAMES, POLICIES, SINK_FRAMES
 from ..sampling.continuity import OVERLAP_FRAMES
 from ..sampling.memory_refresh import MEMORY_REFRESH
+from ..sampling.methods import METHODS
 from ..sampling.recipe import NEGATIVE_PROMPT, Recipe
 from ..sampling.request import SIZE_RULES
+from ..selection.even import SELECTIONS
 from ..tiny import demo
 from ..tiny import files as tiny_files
 from .opening_options import add_opening_options
@@ -52,7 +54,7 @@ OPTION_OF = {
         name: f"--{name.replace('_', '-')}"
         for name in (
             "start_shot", "end_shot", "max_frames", "max_keyframes", "rope_shift", "size_rule",
-            "lora_strength",
+            "lora_strength", "cfg_low", "cfg_cut",
         )
     },
 }  # fmt: skip
@@ -81,9 +83,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         f"'{demo.LOOKS[0]}' '{demo.LOOKS[1]}'")  # fmt: skip
     add("--t2v", type=Path, help="folder of Wan2.2-T2V-A14B-Diffusers: generates a first shot that "
         "has no reference, start image or memory")  # fmt: skip
-    add("--lora", type=Path, help="StoryMem LoRA folder, such as Wan2.2-MI2V-A14B")
+    add("--lora", type=Path, help="folder of a memory LoRA: StoryMem's, such as "
+        "Wan2.2-MI2V-A14B, or Memento's")  # fmt: skip
     add("--lora-high", type=Path, help="or the high-noise file alone")
     add("--lora-low", type=Path, help="with the low-noise file")
+    add("--method", default=METHODS[0], choices=METHODS,
+        help="memory model that shots are sampled with; auto: the one of the LoRA")  # fmt: skip
     add("--lora-scale", default="auto", choices=("auto", "rslora", "standard"),
         help="auto takes alpha/sqrt(rank) for files in the release's format")  # fmt: skip
     add("--lora-strength", type=float, default=1.0, help="1.0 is the trained strength")
@@ -141,6 +146,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="which frames a shot sees when there are more than --max-frames: the first and the "
         "latest (the paper), those related to the prompt (needs --embedder clip), those that show "
         "who appears, or the same without those that show only others")  # fmt: skip
+    add("--reconstruct", action="store_true", help="Memento's identity frame: the script's "
+        "reconstruct_target is drawn along with every shot, and saved beside it")  # fmt: skip
+    add("--selection", default=SELECTIONS[0], choices=SELECTIONS,
+        help="how a shot's keyframes are picked; semantic: as in the paper; even: 8, evenly spaced "
+        "(Memento), of which its LoRA chooses for each shot")  # fmt: skip
     add("--threshold", type=float, default=0.9, help="similarity below which a frame is new")
     add("--max-keyframes", type=int, default=3, help="keyframes per shot")
 

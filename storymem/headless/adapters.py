@@ -1,10 +1,11 @@
-"""StoryMem LoRA on diffusers' Wan, through peft and with the scale it was trained with."""
+"""A memory model's LoRA on diffusers' Wan, through peft and with the scale of its training."""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from ..sampling.lora import (
     describe_scale,
     target_modules,
 )
-from ..sampling.lora_file import assumed, load_lora, scale_change
+from ..sampling.lora_file import MemoryLora, assumed, load_lora, load_memory_lora, scale_change
 from .extra_lora import load_extra_lora, put_on
 from .lora_places import DIFFUSERS_NAMES, places_of, places_of_config
 
@@ -55,7 +56,8 @@ def find_lora_files(place: Path) -> tuple[Path, Path]:
         if file is None:
             raise ValueError(
                 f"{place} holds no {name}.safetensors; pass a folder such as Wan2.2-MI2V-A14B of "
-                "the StoryMem release, or both files with --lora-high and --lora-low"
+                "the StoryMem release, one of Memento's, or both files with --lora-high and "
+                "--lora-low"
             )
         found.append(file)
     return found[0], found[1]
@@ -70,27 +72,41 @@ def read_lora_file(path: Path) -> dict[str, LoraModule]:
     return load_lora(path)
 
 
+def outline_of(path: Path) -> MemoryLora:
+    """The names and shapes of what a file holds. Of a ``.safetensors`` file only the header is
+    read; others are read whole, which takes seconds, and once.
+
+    Raises:
+        ValueError: when the file cannot be read, naming it.
+    """
+    return _outline(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _outline(path: Path, _changed: int) -> MemoryLora:
+    return load_memory_lora(path, is_outline=True)
+
+
 def check_lora_file(path: Path, config: Mapping, scale: str = "auto") -> None:
     """Raise ValueError unless the file fits a transformer of this config.
 
-    Of a ``.safetensors`` file only the header is read; others are read whole, which takes seconds.
     What must be assumed about the scale is told.
     """
-    modules = load_lora(path, is_outline=True)
+    lora = outline_of(path)
     dim = config["num_attention_heads"] * config["attention_head_dim"]
     sizes = {"ffn.0": (config["ffn_dim"], dim), "ffn.2": (dim, config["ffn_dim"])}
     wanted = {
         module: sizes.get(module.split(".", 2)[2], (dim, dim))
         for module in target_modules(config["num_layers"])
     }
-    check_lora(modules, wanted, path.name)
-    if told := assumed(modules, scale, path.name):
+    lora.check(wanted, dim, path.name)
+    if told := assumed(lora.modules, scale, path.name):
         logger.warning("%s", told)
 
 
 def scale_changes(paths: Iterable[Path], scale: str) -> dict[str, str]:
     """What a shot's key says of LoRA files that earlier versions applied at another scale."""
-    found = {path.name: scale_change(load_lora(path, is_outline=True), scale) for path in paths}
+    found = {path.name: scale_change(outline_of(path).modules, scale) for path in paths}
     return {name: change for name, change in found.items() if change}
 
 

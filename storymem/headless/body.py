@@ -9,8 +9,10 @@ from pathlib import Path
 
 import torch
 
+from ..loop.memory_choice import CHOOSES
 from ..loop.neutral_inputs import inputs_that_count
 from ..loop.render_version import render_versions
+from ..sampling.methods import MEMENTO, METHODS, choose_method
 from ..sampling.recipe import Recipe
 from .adapters import scale_changes
 from .engine import Engine
@@ -32,6 +34,9 @@ def describe_body(
     described, files = asdict(settings), engine.files
     for name in ("out", "resume", "loop", "fps", "crf", "start_image"):
         del described[name]
+    of_files = files.method()
+    if choose_method(settings.method, of_files) == of_files:  # the files count anyway
+        described["method"] = METHODS[0]
     weights = {
         "i2v": identify_weights(files.i2v),
         "t2v": identify_weights(files.t2v),
@@ -58,6 +63,8 @@ def describe_body(
         "dtype": str(engine.placement.dtype),
         "code": render_versions(engine.render_parts),
     }
+    if files.has_query() and choose_method(settings.method, of_files) == MEMENTO:
+        body["choice"] = CHOOSES
     if changes := scale_changes(files.lora or (), files.lora_scale):
         body["scale_of_lora"] = changes
     return json.dumps(body, sort_keys=True, default=str)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +13,17 @@ from ..files.messages import counted
 from ..files.packages import explain_missing
 from ..loop.render_version import HEADLESS
 from ..sampling.conditioning import PATCH, LatentCache, ShotEncoder
+from ..sampling.lora_file import load_memory_lora, one_method
+from ..sampling.methods import MEMENTO
 from ..sampling.recipe import T2V_BOUNDARY, Recipe
+from ..selection.keyframe_query import KeyframeQuery, QueryScores
 from . import parallel
 from .adapters import (
     add_extra_lora,
     add_lora,
     check_extra_lora,
     check_lora_file,
-    read_lora_file,
+    outline_of,
     set_lora_strength,
 )
 from .extra_lora import identity_note
@@ -69,6 +72,7 @@ class ModelFiles:
                 raise ValueError(f"there is no LoRA file at {path}; check the path")
         for path in self.lora or ():
             check_lora_file(path, read_config(self.i2v, "transformer"), self.lora_scale)
+        self.method()
         for path in dict.fromkeys(self.extra_lora or ()):
             check_extra_lora(path, read_config(self.i2v, "transformer"))
         if not (self.i2v / "transformer_2").is_dir():
@@ -84,6 +88,21 @@ class ModelFiles:
                 import peft  # noqa: F401
             except ImportError as error:
                 raise ValueError(explain_missing(["peft"])) from error
+
+    def method(self) -> str:
+        """The memory model that the LoRA files are of: ``storymem``, also without any, or
+        ``memento``.
+
+        Raises:
+            ValueError: for one file of each.
+        """
+        has_low = self.lora and (self.i2v / "transformer_2").is_dir()
+        files = (self.lora or ())[: 1 + bool(has_low)]
+        return one_method({name: outline_of(f) for name, f in zip(NOISE, files, strict=False)})
+
+    def has_query(self) -> bool:
+        """Whether the LoRA files can choose a shot's memory."""
+        return bool(self.lora) and self.method() == MEMENTO
 
     def extra_loras(self) -> list[tuple[Path, str]]:
         """The other LoRAs, each with what a shot's key says of how it is read."""
@@ -119,6 +138,7 @@ class Engine:
         self._kind = ""
         self._experts: tuple[torch.nn.Module, ...] = ()
         self._pipeline = None
+        self._queries: list[KeyframeQuery | None] = []
         self._adapters = ShotAdapters()
 
     # --- used by the process that drives ---------------------------------------------------
@@ -145,6 +165,44 @@ class Engine:
         """The library's encoder of memory and given frames, with its cache."""
         return ShotEncoder(self.vae.encode, self._latents, self.vae.module)
 
+    def experts_of_choice(self) -> tuple[str, ...]:
+        """The experts that choose memory: ``high`` and ``low``, or ``high`` for both."""
+        return NOISE if (self.files.i2v / "transformer_2").is_dir() else NOISE[:1]
+
+    def score_memory(
+        self,
+        expert: str,
+        memory: torch.Tensor,
+        positions: Sequence[int],
+        prompt: str,
+        global_prompt: str,
+    ) -> QueryScores:
+        """What the keyframe query of the ``high``- or ``low``-noise expert says of memory frames.
+
+        Args:
+            memory: ``[M, 16, h, w]``, normalised.
+            positions: of the frames, see ``query_positions``.
+            prompt: the whole prompt; ``global_prompt``: the story's part of it.
+        """
+        self._ready()
+        which = NOISE.index(expert)
+        embedder = self._experts[which].condition_embedder.text_embedder
+        place = next(embedder.parameters())  # where it is, also while the expert is offloaded
+
+        @torch.no_grad()
+        def embed(text: str) -> torch.Tensor:
+            return embedder(self.text(text).to(place.device, place.dtype))[0].float()
+
+        device = self.placement.device
+        texts = (embed(text).to(device) for text in (prompt, global_prompt))
+        return self._queries[which].score(memory.to(device), positions, *texts)
+
+    def _ready(self) -> None:
+        """Load the I2V experts, in all processes together."""
+        if self._kind != "i2v" and parallel.world_size() > 1:
+            parallel.send(("i2v", None, 1.0, self.recipe))
+        self._load("i2v")
+
     def sample(
         self,
         kind: str,
@@ -152,31 +210,38 @@ class Engine:
         *,
         lora_strength: float = 1.0,
         loras: tuple[OnExpert, OnExpert] = NO_LORAS,
+        is_cut: bool = False,
         on_step: Callable[[int, int], None] | None = None,
+        on_identity: Callable[[torch.Tensor], None] | None = None,
     ) -> torch.Tensor:
         """Latents of a shot by the ``i2v`` or ``t2v`` experts, by all processes together.
 
         Args:
             loras: what the shot alone has on the I2V experts.
+            is_cut: whether the shot begins with a cut.
+            on_identity: gets the identity frame's latents ``[1, 16, 1, h, w]``, if there is one.
         """
+        recipe = self.recipe.for_beginning(is_cut=is_cut and kind == "i2v")
         if parallel.world_size() > 1:
-            parallel.send((kind, inputs, lora_strength, self.recipe, loras))
-        return self.take_part(kind, inputs, lora_strength, self.recipe, loras, on_step)
+            parallel.send((kind, inputs, lora_strength, recipe, loras))
+        return self.take_part(kind, inputs, lora_strength, recipe, loras, on_step, on_identity)
 
     # --- used by every process -------------------------------------------------------------
 
     def take_part(
         self,
         kind: str,
-        inputs: ShotInputs,
+        inputs: ShotInputs | None,
         lora_strength: float,
         recipe: Recipe,
         loras: tuple[OnExpert, OnExpert] = NO_LORAS,
         on_step: Callable[[int, int], None] | None = None,
-    ) -> torch.Tensor:
+        on_identity: Callable[[torch.Tensor], None] | None = None,
+    ) -> torch.Tensor | None:
         """This process's share of ``sample``; the others get the job from process 0.
 
-        The T2V experts work with their own shift and boundary (``Recipe.for_text``).
+        The T2V experts work with their own shift and boundary (``Recipe.for_text``). Without inputs
+        the experts are loaded, and that is all.
 
         Returns:
             The shot's latents ``[1, 16, F, h, w]``, normalised, on the CPU.
@@ -185,6 +250,8 @@ class Engine:
             ValueError: when they hold NaN or infinite values.
         """
         experts = self._load(kind)
+        if inputs is None:
+            return None
         if kind == "t2v":
             recipe = recipe.for_text(self.files.t2v_boundary())
             logger.info("%s", recipe.describe_text_shot())
@@ -194,7 +261,10 @@ class Engine:
             if parallel.world_size() > 1:
                 _, _, frames, height, width = inputs.noise.shape
                 parallel.fit_split(expert, frames * (height // PATCH) * (width // PATCH))
-        latents = denoise(experts, inputs, recipe, device=self.placement.device, on_step=on_step)
+        latents = denoise(
+            experts, inputs, recipe,
+            device=self.placement.device, on_step=on_step, on_identity=on_identity,
+        )  # fmt: skip
         self._pipeline.maybe_free_model_hooks()
         return latents
 
@@ -220,13 +290,15 @@ class Engine:
 
     def _prepare(self, experts: tuple[torch.nn.Module, ...]) -> None:
         """Memory positions and LoRA on the I2V experts."""
+        self._queries = []
         for i, expert in enumerate(experts):
             install_memory_positions(expert, rope_shift=self.recipe.rope_shift)
             if self.files.lora:
                 path = self.files.lora[i]
-                report = add_lora(
-                    expert, read_lora_file(path), name=path.name, scale=self.files.lora_scale
-                )
+                lora, heads = load_memory_lora(path), expert.config.num_attention_heads
+                self._queries.append(lora.query and KeyframeQuery(lora.query, heads))
+                scale = self.files.lora_scale
+                report = add_lora(expert, lora.modules, name=path.name, scale=scale)
                 logger.info("%s (%s noise): %s", path.name, NOISE[i], report)
             if self.files.extra_lora:
                 path = self.files.extra_lora[i]

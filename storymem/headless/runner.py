@@ -33,29 +33,32 @@ from ..loop.opening_clip import OpeningClip
 from ..loop.passes import FILM
 from ..loop.plan import Loop, LoopSettings, Step
 from ..loop.regeneration import find_regenerations, regeneration_lines
-from ..loop.shot_memory import ShotMemory
 from ..loop.shot_store import ShotResult, ShotStore
 from ..loop.shots import finish_shot, list_steps, lock_warnings, summarise_steps, way_of
 from ..memory.bank import MemoryBank
 from ..memory.picture import Picture
 from ..memory.policies import memory_warnings
 from ..sampling.conditioning import check_size
+from ..sampling.continuity import ShotPlan
+from ..sampling.methods import MEMENTO, METHODS
 from ..sampling.recipe import Recipe
-from ..sampling.request import (
-    SIZE_RULES,
-    request_shot,
-)
+from ..sampling.request import SIZE_RULES, ShotRequest
+from ..script.captions import split_captions
 from ..script.fields import MAX_SEED
 from ..script.story import Story
-from ..selection.keyframes import choose_keyframes
+from ..selection.even import SELECTIONS, SEMANTIC
 from .body import describe_body
 from .clock import start_clock
 from .earlier_sampler import keep_sampler
 from .engine import Engine
 from .heard import Heard
 from .judges import SelectionModels
+from .memory_choice import choose_for_shot
+from .method import method_of_run
 from .opening import remember_opening
-from .sampling import ShotInputs, draw_noise, lay_out_condition
+from .portrait import save_portrait
+from .remember import remember_shot
+from .shot_inputs import NOTHING, inputs_of, request_of
 from .shot_loras import StoryLoras
 from .step_checks import check_steps
 
@@ -75,6 +78,9 @@ class RunSettings:
     size_rule: str = "exact"
     seed: int = 0  # base; a shot uses base + its index, or its own
     lora_strength: float = 1.0  # of shots whose script says none
+    method: str = METHODS[0]
+    reconstruct: str = ""  # text of Memento's identity frame; empty for none
+    selection: str = SELECTIONS[0]
     threshold: float = 0.9
     max_keyframes: int = 3
     start_image: Path | None = None  # begins the first shot
@@ -140,9 +146,16 @@ class StoryRun:
         opening: OpeningClip | None = None,
     ):
         settings.check()
-        if settings.has_memory:
+        is_remembered = opening is not None and opening.is_remembered
+        is_judged = settings.selection == SEMANTIC or is_remembered or bank.policy == "relevant"
+        self._is_judged = settings.has_memory and is_judged
+        if self._is_judged:
             models.check()
         self.settings, self.engine, self.models = settings, engine, models
+        self.method = method_of_run(settings, engine.files)
+        self.has_choice = (
+            settings.has_memory and self.method == MEMENTO and engine.files.has_query()
+        )
         self.progress, self.heard = progress, heard or Heard()
         check_options(self.heard.video_options(settings.fps, settings.crf))
         self._may_keep_sampler = may_keep_sampler
@@ -153,7 +166,7 @@ class StoryRun:
         self._claim: StoryClaim | None = None  # from the plan to the end of the run
         embedder, store = None, ShotStore(settings.out / STORE_FOLDER)
         body = self._describe_body(engine.recipe)
-        if opening is not None and opening.is_remembered:
+        if is_remembered:
             bank = remember_opening(opening, bank, store, body, self._judges)
         if bank.policy == "relevant":  # its first use tells whether it reads texts
             embedder = self._judges()[0]
@@ -209,7 +222,7 @@ class StoryRun:
         check_steps(self, steps)
         self.clock = start_clock(self.loop, steps, made, self.engine, film.shots)
         todo = any(step.record is None for step in steps)
-        if todo and self.settings.has_memory:
+        if todo and self._is_judged:
             self._judges()
         check_out(out, "the story")
         undecided = sum(step.is_undecided for step in steps)
@@ -232,7 +245,7 @@ class StoryRun:
         notices += regeneration_lines([one for one in found if not one.is_edited], steps)
         bank = self.loop.bank
         notices += memory_warnings(bank.max_frames, bank.sink, bank.policy)
-        if todo and self._judging is not None:
+        if todo and self._judging is not None and self.settings.selection == SEMANTIC:
             notices += filter(None, [self._judging[0].threshold_note(self.settings.threshold)])
         for notice in notices:
             logger.warning("%s", notice)
@@ -251,15 +264,24 @@ class StoryRun:
         todo = [step.plan for step in steps if step.record is None]
         try:
             if todo:
-                spoken = self.loop.story.encoded
-                texts = [t for p in todo for t in (spoken(p.prompt), p.shot.negative)]
-                self.engine.encode_texts(texts)
+                self.engine.encode_texts(self._texts(todo))
             return self._make_all(steps)
         except ValueError as error:
             raise ShotFailed(str(error)) from error
         finally:
             if self._claim:
                 self._claim.release()
+
+    def _texts(self, todo: list[ShotPlan]) -> list[str]:
+        """All that is encoded for these shots."""
+        prompts = [self.prompt_of(plan) for plan in todo]
+        texts = [text for pair in zip(prompts, todo, strict=True) for text in
+                 (pair[0], pair[1].shot.negative)]  # fmt: skip
+        if self.settings.reconstruct:
+            texts += [self.settings.reconstruct, NOTHING]
+        if self.has_choice:
+            texts += [split_captions(prompt)[0] for prompt in prompts]
+        return texts
 
     def _make_all(self, steps: list[Step]) -> Path:
         out, story = self.settings.out, self.loop.story
@@ -286,10 +308,14 @@ class StoryRun:
         if step.record is not None:  # found now that it is known what it sees
             return
         bank = begun.bank
-        self.clock.begin(step, len(begun.memory.frames))
-        frames = self._sample(step, begun.memory, begun.given)
+        if self.has_choice:
+            prompt = self.prompt_of(step.plan)
+            bank = choose_for_shot(self.engine, self.settings, bank, step.plan, prompt)
+        request = self._request(step, bank, begun.given)
+        self.clock.begin(step, len(request.memory))
+        frames = self._sample(step, request)
         if self.settings.has_memory:
-            bank = self._remember(step, frames, bank)
+            bank = remember_shot(self.settings, self._judging, step.plan, frames, bank)
         work = self.clock.finish(step, frames.shape)
         step.record, step.result = finish_shot(
             self.loop, step, frames, bank, crf=self.settings.crf, work=work,
@@ -303,71 +329,39 @@ class StoryRun:
             self._judging = self.models.load(self.engine.placement.device)
         return self._judging
 
-    def _remember(self, step: Step, frames: torch.Tensor, bank: MemoryBank) -> MemoryBank:
-        """The bank with the shot's keyframes."""
-        embedder, scorer = self._judging
-        keyframes = choose_keyframes(
-            frames[step.plan.overlap_frames :],
-            embedder,
-            scorer=scorer,
-            bank=bank,
-            story=self.loop.story.name,
-            shot=step.plan.shot.index,
-            threshold=self.settings.threshold,
-            max_keyframes=self.settings.max_keyframes,
-            begin=step.plan.begin + step.plan.overlap_frames,
-        )
-        if scorer is not None:
-            scorer.release()
-        return bank.remember(keyframes.frames, dropped=keyframes.rejected)
+    def prompt_of(self, plan: ShotPlan) -> str:
+        """What is encoded for a shot."""
+        return self.loop.story.encoded(plan.prompt)
 
-    def _sample(
-        self, step: Step, remembered: ShotMemory, previous: torch.Tensor | None
-    ) -> torch.Tensor:
-        """Frames ``[T, H, W, 3]`` of the shot, repeated ones included."""
+    def _request(self, step: Step, bank: MemoryBank, previous: torch.Tensor | None) -> ShotRequest:
+        """What is asked of the models for a shot that sees ``bank``."""
         own = self.loop.start_images.get(step.plan.shot.index)
-        request = request_shot(
-            memory=remembered.frames,
-            shot=step.plan,
-            previous_frames=previous,
-            start_image=self.start_pixels if own is None else own[None].float() / 255,
-            width=self.settings.width,
-            height=self.settings.height,
-            length=self.settings.length,
-            size_rule=self.settings.size_rule,
-            seed=self.settings.seed,
+        start = self.start_pixels if own is None else own[None].float() / 255
+        return request_of(
+            self.settings, step.plan, bank, self.method, previous=previous, start=start
         )
-        engine = self.engine
-        is_t2v = engine.files.t2v is not None and request.is_from_text
-        condition = None
-        if not is_t2v:
-            conditioning = engine.encoder().condition(
-                request.memory,
-                request.given,
-                width=request.width,
-                height=request.height,
-                length=request.length,
-                end=request.end,
-            )
-            condition = lay_out_condition(conditioning, engine.vae.normalise)
-        memory_frames = len(request.memory)
-        inputs = ShotInputs(
-            noise=draw_noise(request.seed, memory_frames, *request.latent_shape[2:]),
-            positive=engine.text(self.loop.story.encoded(step.plan.prompt)),
-            negative=engine.text(step.plan.shot.negative),
-            condition=condition,
-            memory_frames=memory_frames,
+
+    def _sample(self, step: Step, request: ShotRequest) -> torch.Tensor:
+        """Frames ``[T, H, W, 3]`` of the shot, repeated ones included."""
+        engine, plan = self.engine, step.plan
+        kind, inputs = inputs_of(
+            engine, plan, request, self.method, self.prompt_of(plan), self.settings.reconstruct
         )
         engine.vae.free()
-        strength = step.plan.shot.lora_strength
+        portraits: list[torch.Tensor] = []
+        strength = plan.shot.lora_strength
         latents = engine.sample(
-            "t2v" if is_t2v else "i2v",
+            kind,
             inputs,
             lora_strength=self.settings.lora_strength if strength is None else strength,
-            loras=self._loras.of(step.plan.shot),
+            loras=self._loras.of(plan.shot),
+            is_cut=request.is_cut,
             on_step=lambda done, total: self.progress and self.progress(step, done, total),
+            on_identity=portraits.append,
         )
         frames = engine.vae.decode(latents)
+        for portrait in portraits:
+            save_portrait(self.settings.out, plan.shot, engine.vae.decode(portrait)[0])
         engine.vae.free()
         return frames
 

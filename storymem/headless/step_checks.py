@@ -5,8 +5,11 @@ from __future__ import annotations
 from ..files.messages import counted
 from ..loop.plan import Step
 from ..sampling.conditioning import check_size, latent_frames
+from ..sampling.memory_layout import IDENTITY_POSITION
+from ..sampling.methods import MEMENTO
 from ..sampling.request import SHORTEST_WITH_END, too_short_to_end
 from ..sampling.rope import check_reach
+from .positions import check_positions
 
 
 def check_steps(run, steps: list[Step]) -> None:
@@ -60,5 +63,8 @@ def _check_positions(run, step: Step) -> None:
     bank = run.loop.bank
     most = len(bank.frames) + step.plan.shot.index * run.settings.max_keyframes
     most = min(most, bank.max_frames) if run.settings.has_memory else 0
-    files, shift = run.engine.files, run.engine.recipe.rope_shift
-    check_reach(most, shift, latent_frames(run.length_of(step)), files.positions())
+    positions, frames = run.engine.files.positions(), latent_frames(run.length_of(step))
+    if run.method == MEMENTO:
+        check_positions([IDENTITY_POSITION], frames, positions)  # no frame stands farther away
+    else:
+        check_reach(most, run.engine.recipe.rope_shift, frames, positions)

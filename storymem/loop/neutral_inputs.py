@@ -98,7 +98,7 @@ NEUTRAL: dict[str, dict[str, object]] = {
         "subtitle": "",
     },
     "ShotPlan": {"draft": None, "end": None, "begin": 0},
-    "RunSettings": {},
+    "RunSettings": {"method": "auto", "reconstruct": "", "selection": "semantic"},
     "Recipe": {
         "scheduler": "simple",
         "denoise": 1.0,

@@ -247,7 +247,7 @@ def test_what_is_wrong_is_told_before_anything_is_loaded(
         "threshold must be a number": lambda: run(script, out, i2v, "--threshold", "nan"),
         "--max-keyframes must be 1 or more": lambda: run(script, out, i2v, "--max-keyframes", "0"),
         "--lora-strength must be a number": lambda: run(script, out, i2v, "--lora-strength", "inf"),
-        "cfg must be 0 or more": lambda: run(script, out, i2v, "--cfg-low", "nan"),
+        "--cfg-low must be 0 or more": lambda: run(script, out, i2v, "--cfg-low", "nan"),
         "shift must be 0 or more": lambda: run(script, out, i2v, "--shift", "nan"),
         "--rope-shift must be a whole number": lambda: run(script, out, i2v, "--rope-shift", "-1"),
         "seed must be between 0": lambda: run(script, out, i2v, "--seed", "-1"),

@@ -50,6 +50,7 @@ NO_PIXELS = {
     "nodes/host/file_marks.py", "nodes/host/folders.py", "nodes/host/executor.py",
     "nodes/page/bank_ui.py", "nodes/page/node_notice.py", "nodes/types.py",
     "nodes/host/wan_models.py", "storymem/headless/wan_folders.py", "nodes/sampling/inputs.py",
+    "storymem/headless/portrait.py",
     "storymem/memory/bank_folder.py", "storymem/memory/picture.py",
     "storymem/files/json_text.py", "storymem/files/messages.py", "storymem/tiny/known_words.py",
     "storymem/script/numbers.py",
