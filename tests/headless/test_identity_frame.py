@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import replace
 
 import pytest
@@ -12,7 +11,7 @@ import torch
 pytest.importorskip("diffusers")
 
 from helpers.tiny_diffusers import tiny_transformer
-from helpers.wan_reference import WanReference, _rms, _rotate
+from helpers.wan_reference import Split, WanReference
 from storymem.headless.identity_frame import install_split, split_of
 from storymem.headless.positions import install_memory_positions, set_memory_layout
 from storymem.headless.sampling import (
@@ -25,7 +24,6 @@ from storymem.sampling.memory_layout import MemoryLayout, memento_layout
 from storymem.sampling.recipe import Recipe
 
 SHOT, HEIGHT, WIDTH, PROMPT, IDENTITY = 3, 4, 6, 512, 7
-TOKENS = (HEIGHT // 2) * (WIDTH // 2)  # of a latent frame
 HOST_NAMES = {
     "condition_embedder.time_embedder.linear_1": "time_embedding.0",
     "condition_embedder.time_embedder.linear_2": "time_embedding.2",
@@ -58,38 +56,6 @@ def weights_of(model) -> dict[str, torch.Tensor]:
     return found
 
 
-class Memento(WanReference):
-    """The same equations with an identity frame of ``identity`` tokens and ``memory`` behind it:
-    each pass has a matrix of who reads whom."""
-
-    identity = memory = 0
-
-    def _attention(self, name, x, source, rotation=None):
-        if not self.identity:
-            return super()._attention(name, x, source, rotation)
-        q = _rms(self._linear(f"{name}.q", x), self.state[f"{name}.norm_q.weight"])
-        k = _rms(self._linear(f"{name}.k", source), self.state[f"{name}.norm_k.weight"])
-        v = self._linear(f"{name}.v", source)
-        q, k, v = (a.unflatten(-1, (-1, 128)).transpose(0, 1) for a in (q, k, v))
-        if rotation is not None:
-            q, k = _rotate(q, rotation), _rotate(k, rotation)
-        scores = q @ k.transpose(-1, -2) / math.sqrt(128)
-        token, key = torch.arange(q.shape[1])[:, None], torch.arange(k.shape[1])[None]
-        first, both = self.identity, self.identity + self.memory
-        if rotation is None:
-            passes = [(token < first) == (key >= PROMPT)]
-            share = torch.ones(len(token), 1, 1)
-        else:
-            passes = [(token < both) & (key < both), (token >= first) & (key >= first)]
-            share = torch.cat([(token < both), (token >= first)], 1).double()
-            share = (share / share.sum(1, keepdim=True))[..., None]
-        out = 0
-        for allowed, part in zip(passes, share.unbind(1), strict=True):
-            seen = scores.masked_fill(~allowed, -math.inf).softmax(-1).nan_to_num(0.0)
-            out = out + part * (seen @ v)
-        return self._linear(f"{name}.o", out.transpose(0, 1).flatten(1))
-
-
 def random(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
@@ -112,7 +78,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def reference(model):
-    return Memento(weights_of(model))
+    return WanReference(weights_of(model))
 
 
 def forward(model, layout, x, text):
@@ -121,12 +87,12 @@ def forward(model, layout, x, text):
         return model(x, torch.tensor([700.0]), text, return_dict=False)[0]
 
 
-def expected(reference, layout, x, text, **changes):
-    reference.identity = TOKENS * layout.has_identity
-    reference.memory = TOKENS * layout.memory_frames
-    for name, value in changes.items():
-        setattr(reference, name, value)
-    return reference(x, 700.0, text, layout.with_shot(SHOT))
+def expected(reference, layout, x, text, *, is_split=True):
+    return reference(
+        x, 700.0, text[:, :PROMPT], layout.with_shot(SHOT),
+        split=Split(layout.memory_frames) if layout.has_identity and is_split else None,
+        identity_text=text[:, PROMPT:] if layout.has_identity and is_split else None,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("has_identity", [False, True])
@@ -138,7 +104,7 @@ def test_a_forward_equals_the_equations(model, reference, memory, has_identity):
     ours = forward(model, layout, x, text)
     assert distance(ours, expected(reference, layout, x, text)) < 1e-5
     if has_identity:
-        whole = expected(reference, layout, x, text, identity=0)
+        whole = expected(reference, layout, x, text, is_split=False)
         assert distance(ours[:, :, layout.frames :], whole[:, :, layout.frames :]) > 1e-4
 
 
@@ -221,9 +187,7 @@ def experts():
 def by_hand(experts):
     """Euler over both experts in float64: the shot's latents, and the identity frame's."""
     given = inputs()
-    references = [Memento(weights_of(expert)) for expert in experts]
-    for reference in references:
-        reference.identity, reference.memory = TOKENS, MEMORY * TOKENS
+    references = [WanReference(weights_of(expert)) for expert in experts]
     levels = [*(make_scheduler(RECIPE).timesteps.double() / 1000).tolist(), 0.0]
     x = noise = given.noise.double()
     for now, after in itertools.pairwise(levels):
@@ -235,8 +199,10 @@ def by_hand(experts):
         whole = torch.cat([x, condition], 1)
         positions = given.layouts[which].with_shot(SHOT)
         cond, other = (
-            references[which](whole, now * 1000, torch.cat(texts, 1), positions)
-            for texts in (
+            references[which](
+                whole, now * 1000, prompt, positions, split=Split(MEMORY), identity_text=identity
+            )
+            for prompt, identity in (
                 (given.positive, given.identity),
                 (given.negative, given.identity_negative),
             )
