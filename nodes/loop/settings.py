@@ -24,7 +24,7 @@ OTHER_VAE = re.compile(
 USED_ONLY_BY_WIRE = {
     "StoryMemKeyframeSelect": "the keyframes are",
     "StoryMemAestheticFilter": "what it keeps is",
-    "StoryMemChooseMemory": "the memory that it chooses is",
+    "StoryMemChooseMemory": "the chosen memory is",
     "StoryMemMatchColor": "the matched frames are",
 }
 

@@ -18,6 +18,7 @@ NEUTRAL: dict[str, dict[str, object]] = {
         "remember_opening": False,
         "opening_in_film": False,
     },
+    "StoryMemChooseMemory": {"size_rule": "exact"},
     "StoryMemEvaluateStory": {"aesthetic_every": 1, "partial": False},
     "StoryMemJoinStory": {
         "fps": 16.0,

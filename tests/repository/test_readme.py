@@ -50,7 +50,11 @@ def test_both_have_the_same_chapters_tables_and_blocks_of_code():
 
 def test_both_link_to_the_same_places():
     links = [
-        sorted(link for link in LINK.findall(prose(path)) if not link.startswith(("#", "README")))
+        sorted(
+            link.replace(".zh-CN", "")  # a page that is there in both languages
+            for link in LINK.findall(prose(path))
+            if not link.startswith(("#", "README"))
+        )
         for path in (ENGLISH, CHINESE)
     ]
     assert links[0] == links[1]

@@ -46,7 +46,9 @@ TOLD = {  # where the sentences are: in these functions, or in the whole file
     "storymem/loop/opening.py": (), "storymem/loop/opening_clip.py": (),
 }  # fmt: skip
 PARTS = {  # what is in the middle of a sentence
-    "USED_ONLY_BY_WIRE[kind]": ["the keyframes are", "what it keeps is", "the matched frames are"],
+    "USED_ONLY_BY_WIRE[kind]": [
+        "the keyframes are", "what it keeps is", "the chosen memory is", "the matched frames are",
+    ],
     "_what_stays(found.manifest)": ["", "its film stays as tale_0001.mp4, "],
     "title": ["", " of that title"],
     "verb": ["is", "belongs to"],

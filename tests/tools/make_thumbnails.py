@@ -267,6 +267,19 @@ def rehearse() -> Card:
     return card
 
 
+def memento() -> Card:
+    card = Card("A story with Memento", "it chooses what each shot remembers")
+    for i, number in enumerate((0, 1, 2, 3, 0, 2)):
+        x, y = 24 + 118 * (i % 2), 74 + 108 * (i // 2)
+        chosen = i in (0, 3, 5)
+        if chosen:
+            card.wire((x + 104, y + 46), (300, 210), GOLD, 3)
+        card.frame(shot(number), x, y, 104, 92, edge=GOLD if chosen else "#39414f", width=4)
+    card.frame(shot(1), 300, 130, 188, 160, edge=TEAL, width=4)
+    card.frame(portrait("mara"), 412, 300, 76, 76, edge=GOLD, width=3)
+    return card
+
+
 def sound() -> Card:
     card = Card("A story with sound", "music, voices and a sound for each shot")
     for i in range(3):
@@ -342,6 +355,7 @@ CARDS = {
     "storymem_reference_images": references,
     "storymem_two_shots": two_shots,
     "storymem_core_loop": core_loop,
+    "memento_story": memento,
     "storymem_4_steps": four_steps,
     "storymem_rehearse": rehearse,
     "storymem_sound": sound,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from helpers.workflow_blueprints import Blueprint
 
 from .film import add_film
-from .parts import NEGATIVE, add_models, model_note, negative_note
+from .memento import SETTINGS, STORY, memento_note
+from .parts import NEGATIVE, add_models, memento_lora, model_note, negative_note
 
 SAMPLING = ("steps", "cfg", "shift")
 METHOD = ("sampler_name", "scheduler")
@@ -35,6 +38,16 @@ change only what is missing is made.
 Everything is the workflow *storymem_story*; connect a portrait or two to **images** and the \
 story begins from your own characters, or Wan2.2 T2V (**t2v_high**, **t2v_low**) for a first shot \
 from text alone. The list of shots, how far the story is and its memory show on the outside.
+"""
+
+
+MEMENTO_NOTE = """# Memento Story
+
+The whole story in one node, with Memento's memory: write the script outside, in Memento's form, \
+queue, and the film is in `output/<filename_prefix>/<story>/`, shot by shot. Finished shots are \
+kept: after a stop or a change only what is missing is made.
+
+Everything is the workflow *memento_story*.
 """
 
 
@@ -92,17 +105,32 @@ def shot_blueprint(info: dict) -> dict:
     return graph.file()
 
 
-def story_blueprint(info: dict) -> dict:
+def story_blueprint(info: dict, *, memento: bool = False) -> dict:
+    about = (
+        "A whole story with Memento's memory: a script in its form in, film out, shot by shot."
+        if memento
+        else "A whole story: script in, film out, shot by shot, with the same characters "
+        "from the first shot to the last. Connect portraits to images to begin from your own."
+    )
     graph = Blueprint(
         info,
-        "StoryMem Story",
-        description="A whole story: script in, film out, shot by shot, with the same characters "
-        "from the first shot to the last. Connect portraits to images to begin from your own.",
-        aliases=["storymem", "story", "film", "multi-shot", "consistent characters"],
+        "Memento Story" if memento else "StoryMem Story",
+        description=about,
+        aliases=[
+            *(["memento"] if memento else []),
+            *("storymem", "story", "film", "multi-shot", "consistent characters"),
+        ],
     )
     graph.displays = 340  # pixels: the story's summary, its progress and its memory
-    parts = add_models(graph)
-    nodes = add_film(graph, parts, preview=False)
+    if memento:
+        parts = add_models(graph, lora=memento_lora)
+        nodes = add_film(
+            graph, parts, preview=False, memento=True, sampler=SETTINGS, story=STORY,
+            prefix="memento",
+        )  # fmt: skip
+    else:
+        parts = add_models(graph)
+        nodes = add_film(graph, parts, preview=False)
     graph.show(nodes["memory"], "images")
     for name in T2V:
         graph.show(nodes["sampler"], name)
@@ -110,9 +138,9 @@ def story_blueprint(info: dict) -> dict:
         graph.show(nodes["script"], name)
     for name in ("negative", "filename_prefix", "continuity", *REDO):
         graph.show(nodes["open"], name)
-    for name in (*SIZE, "seed", *SAMPLING):
+    for name in (*SIZE, "seed", *SAMPLING, *(["cfg_cut"] if memento else [])):
         graph.show(nodes["sampler"], name)
-    for name in ("max_frames", "policy"):
+    for name in ("max_frames",) if memento else ("max_frames", "policy"):
         graph.show(nodes["memory"], name)
     graph.lend(nodes["sampler"], *METHOD)
     high, low, lora = parts["nodes"]["high"], parts["nodes"]["low"], parts["nodes"]["lora"]
@@ -124,10 +152,16 @@ def story_blueprint(info: dict) -> dict:
     graph.show(parts["vae"][0], "vae_name")
     for name in ("video", "bank", "folder"):
         graph.give(nodes["close"], name)
-    graph.note((0, -480), (900, 340), "StoryMem Story", STORY_NOTE)
-    graph.note((940, -480), (900, 340), "Model files", model_note(t2v=True))
+    title, note = ("Memento Story", MEMENTO_NOTE) if memento else ("StoryMem Story", STORY_NOTE)
+    graph.note((0, -480), (900, 340), title, note)
+    files = memento_note() if memento else model_note(t2v=True)
+    graph.note((940, -480), (900, 340), "Model files", files)
     negative_note(graph, (1880, -480), 340)
     return graph.file()
 
 
-BLUEPRINTS = {"StoryMem Shot": shot_blueprint, "StoryMem Story": story_blueprint}
+BLUEPRINTS = {
+    "Memento Story": partial(story_blueprint, memento=True),
+    "StoryMem Shot": shot_blueprint,
+    "StoryMem Story": story_blueprint,
+}

@@ -52,6 +52,7 @@ def add_film(
     draft: dict | None = None,
     story: str = STORY,
     sound: Callable[[Builder, dict], dict] | None = None,
+    memento: bool = False,
 ) -> dict:
     """Groups 2 to 5, from Load Story to the film; the nodes by name.
 
@@ -70,6 +71,7 @@ def add_film(
         story: the script.
         sound: adds the nodes of a film's sound, given the graph and Shot Loop Open; gives the
             inputs of Shot Loop Close.
+        memento: let Memento choose each shot's memory, and show it the cast.
     """
     column = graph.column(420, width=440)
     script = column.add("StoryMemLoadStory", rows={"script": 18, "character": 4}, script=story)
@@ -106,7 +108,38 @@ def add_film(
             ("negative", "Negative prompt", "negative"),
         )
     }
+    if memento:
+        prompts |= {
+            name: column.add(
+                "CLIPTextEncode", title=title, clip=parts["clip"], text=(start, output)
+            )
+            for name, title, output in (
+                ("global_positive", "Global caption of this shot", "global_prompt"),
+                ("identity_positive", "The cast: reconstruct_target", "reconstruct_prompt"),
+            )
+        }
+        prompts["identity_negative"] = column.add(
+            "CLIPTextEncode", title="No text", clip=parts["clip"], text=""
+        )
     body = graph.column(1340, width=360)
+    remembered = (start, "bank")
+    if memento:
+        chosen = body.add(
+            "StoryMemChooseMemory",
+            model_high=parts["model_high"],
+            model_low=parts["model_low"],
+            bank=(start, "bank"),
+            shot=(start, "shot"),
+            vae=parts["vae"],
+            positive=(prompts["positive"], "CONDITIONING"),
+            global_positive=(prompts["global_positive"], "CONDITIONING"),
+        )
+        body.y += 260  # the node shows what it chose
+        remembered = (chosen, "bank")
+        sampler_inputs |= {
+            name: (prompts[name], "CONDITIONING")
+            for name in ("identity_positive", "identity_negative")
+        }
     shot = body.add(
         "StoryMemM2VSampler",
         model_high=parts["model_high"],
@@ -114,7 +147,7 @@ def add_film(
         positive=(prompts["positive"], "CONDITIONING"),
         negative=(prompts["negative"], "CONDITIONING"),
         vae=parts["vae"],
-        bank=(start, "bank"),
+        bank=remembered,
         shot=(start, "shot"),
         previous_frames=(start, "previous_frames"),
         widgets=sampler,
@@ -125,19 +158,21 @@ def add_film(
     graph.group("3  One shot (this part runs once per shot)", [*column.nodes, *body.nodes])
 
     column = graph.column(1780)
-    embedder = column.add("StoryMemLoadEmbedder", embedder="no_weights")
-    scorer = column.add("StoryMemLoadScorer", scorer="sharpness")
+    if memento:
+        judges = {"selection": "even", "max_keyframes": 8}
+    else:
+        judges = {
+            "embedder": (column.add("StoryMemLoadEmbedder", embedder="no_weights"), "embedder"),
+            "scorer": (column.add("StoryMemLoadScorer", scorer="sharpness"), "scorer"),
+        }
     keyframes = column.add(
         "StoryMemKeyframeSelect",
-        embedder=(embedder, "embedder"),
-        scorer=(scorer, "scorer"),
         frames=(frames, "IMAGE"),
-        bank=(start, "bank"),
+        bank=remembered,
         shot=(start, "shot"),
+        **judges,
     )
-    remember = column.add(
-        "StoryMemRemember", bank=(start, "bank"), keyframes=(keyframes, "keyframes")
-    )
+    remember = column.add("StoryMemRemember", bank=remembered, keyframes=(keyframes, "keyframes"))
     graph.group("4  What is remembered", column.nodes, "#6b8e23")
 
     heard = sound(graph, start) if sound else {}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from helpers.workflow_files import Builder
 from storymem.sampling.recipe import NEGATIVE_PROMPT
 
 WAN = "https://huggingface.co/Comfy-Org/Wan_2.2_ComfyUI_Repackaged/resolve/main/split_files"
 WAN21 = "https://huggingface.co/Comfy-Org/Wan_2.1_ComfyUI_repackaged/resolve/main/split_files"
+MEMENTO = "https://huggingface.co/ernie-research/Memento/resolve/main"
 STORYMEM = "https://huggingface.co/Kevin-thu/StoryMem/resolve/main"
 NEGATIVE = NEGATIVE_PROMPT
 NEGATIVE_NOTE = """## The negative prompt
@@ -72,6 +76,13 @@ def lightning_lora(noise: str) -> dict:
     return model(name, f"{WAN}/loras/{name}", "loras")
 
 
+def model_table(rows: list[tuple[str, dict]]) -> str:
+    """Each file, its folder, where it comes from."""
+    lines = ["## Model files", "", "| what | file | folder |", "|---|---|---|"]
+    lines += [f"| {w} | [{m['name']}]({m['url']}) | `models/{m['directory']}` |" for w, m in rows]
+    return "\n".join(lines)
+
+
 def model_note(t2v: bool, *, lightning: bool = False) -> str:
     """The models table: each file, its folder, where it comes from."""
     rows = [
@@ -88,9 +99,8 @@ def model_note(t2v: bool, *, lightning: bool = False) -> str:
     if t2v:
         rows.append(("Optional: Wan2.2 T2V high noise", wan_unet("t2v", "high")))
         rows.append(("Optional: Wan2.2 T2V low noise", wan_unet("t2v", "low")))
-    lines = ["## Model files", "", "| what | file | folder |", "|---|---|---|"]
-    lines += [f"| {w} | [{m['name']}]({m['url']}) | `models/{m['directory']}` |" for w, m in rows]
-    lines += [
+    lines = [
+        model_table(rows),
         "",
         "The two StoryMem files come as `backbone_high_noise.safetensors` and "
         "`backbone_low_noise.safetensors` in the folder `Wan2.2-MI2V-A14B`. Nothing need be "
@@ -105,11 +115,22 @@ def model_note(t2v: bool, *, lightning: bool = False) -> str:
     return "\n".join(lines)
 
 
-def add_models(graph: Builder, *, lightning_mode: int | None = None) -> dict:
+def memento_lora(noise: str) -> dict:
+    return model(f"memento_{noise}_noise.pth", f"{MEMENTO}/backbone_{noise}_noise.pth", "loras")
+
+
+def add_models(
+    graph: Builder,
+    *,
+    lightning_mode: int | None = None,
+    lora: Callable[[str], dict] | None = None,
+) -> dict:
     """Loaders in the first column; the values that the rest of a graph needs.
 
-    ``lightning_mode``: the 4-step LoRA pair too, active (0) or bypassed.
+    ``lightning_mode``: the 4-step LoRA pair too, active (0) or bypassed. ``lora``: gives the file
+    of an expert; ``None``: StoryMem's.
     """
+    lora = lora or partial(storymem_lora, "mi2v")
     column = graph.column(0)
     unets = {
         noise: column.add(
@@ -121,15 +142,15 @@ def add_models(graph: Builder, *, lightning_mode: int | None = None) -> dict:
         )
         for noise in ("high", "low")
     }
-    lora = column.add(
+    pair = column.add(
         "StoryMemLoadLoRA",
-        models=[storymem_lora("mi2v", "high"), storymem_lora("mi2v", "low")],
+        models=[lora("high"), lora("low")],
         model_high=(unets["high"], "MODEL"),
         model_low=(unets["low"], "MODEL"),
-        lora_high=storymem_lora("mi2v", "high")["name"],
-        lora_low=storymem_lora("mi2v", "low")["name"],
+        lora_high=lora("high")["name"],
+        lora_low=lora("low")["name"],
     )
-    experts = {noise: (lora, f"model_{noise}") for noise in ("high", "low")}
+    experts = {noise: (pair, f"model_{noise}") for noise in ("high", "low")}
     if lightning_mode is not None:
         for noise, expert in experts.items():
             added = column.add(
@@ -157,7 +178,7 @@ def add_models(graph: Builder, *, lightning_mode: int | None = None) -> dict:
         "model_low": experts["low"],
         "clip": (clip, "CLIP"),
         "vae": (vae, "VAE"),
-        "nodes": {**unets, "lora": lora},
+        "nodes": {**unets, "lora": pair},
     }
 
 
