@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -188,6 +190,31 @@ def test_the_gallery_tells_who_chose_and_what_came_since():
     later = found.remember([frame(20), frame(21)])
     assert roles_refer_to(later) == "last"
     assert frame_roles(later)[-3:] == ("seen", "open", "open")
+
+
+def test_the_page_reads_what_the_experts_said():
+    """``scored.js`` words them: its patterns are JavaScript's, which Python reads as well."""
+    page = Path(__file__).parents[2] / "web" / "js" / "gallery" / "scored.js"
+    source = page.read_text("utf-8")
+    score = re.search(r'const SCORE = "(.+)";', source)[1].replace("\\\\", "\\")
+    expert = re.search(r"const EXPERT = new RegExp\(`(.+)`\);", source)[1]
+    expert = re.compile(expert.replace("${SCORE}", score))
+    gone = re.compile(re.search(r"const GONE = /(.+)/;", source)[1])
+    frames = [frame(i, pool="high" if i < 2 else "", pinned=i == 4) for i in range(14)]
+    bank = MemoryBank(tuple(frames), max_frames=10)
+    pools = pools_of(bank, plan())
+    for local, begin in ((scores(14), plan()), (QueryScores((-0.5,) * 14, None), None)):
+        asked = {"high": local, "low": QueryScores(local.local[:12], None)}
+        found = keep_chosen(bank, begin, pools, asked)
+        assert found.dropped
+        told = [f.reason for f in found.dropped]
+        assert all(map(gone.match, told))
+        told = [gone.match(one)[2] for one in told] + list(found.choice.reasons.values())
+        parts = [part for one in told for part in one.split("; ")]
+        assert [part for part in parts if not expert.match(part)] == []
+    whole = bank_of(8)
+    found = keep_chosen(whole, plan(), pools_of(whole, plan()), {})
+    assert all(expert.match(part) for part in found.scored[frame(0).digest].split("; "))
 
 
 # --- in a loop -----------------------------------------------------------------------------------

@@ -150,6 +150,7 @@ function leftOut(frame) {
 /** Everything known about a frame, a line each; `from`: number of the shot that changes begin with. */
 export function factsOf(frame, pendingKind = "", who = { label: frame.label, isNew: false }, from = 0) {
   const names = whoIsOn(frame, who.label);
+  const gone = whyGone(frame.reason); // tells why it was left out, too
   return [
     `${placeOf(frame)} · ${t("fact.number", { number: frame.number })}`,
     frame.position ? t("fact.position", frame) : "",
@@ -163,9 +164,9 @@ export function factsOf(frame, pendingKind = "", who = { label: frame.label, isN
       ? ""
       : t("fact.score", { scorer: frame.scorer || t("fact.scorer"), value: frame.score.toFixed(3) }),
     frame.similarity === null ? "" : t("fact.similarity", { value: frame.similarity.toFixed(3) }),
-    frame.reason ? t("fact.reason", { reason: whyGone(frame.reason) ?? whyFromDraft(frame.reason) }) : "",
+    frame.reason ? t("fact.reason", { reason: gone ?? whyFromDraft(frame.reason) }) : "",
     frame.seen ? t(`fact.seen.${frame.tell}`, { reason: whyOf(frame.seen) }) : "",
-    leftOut(frame),
+    gone && frame.role === "dropped" ? "" : leftOut(frame),
     pendingKind && from ? t("next.from", { shot: from, change: t(`next.from.${pendingKind}`) }) : "",
     pendingKind && !from ? t(`pending.${pendingKind}`) : "",
     who.isNew ? t("pending.name") : "",
