@@ -12,8 +12,10 @@ from PIL import Image
 
 from helpers.fakes import noise_image
 from storymem.files.video import read_frames, read_info, write_video
+from storymem.film.output import BANK_FOLDER
 from storymem.headless import opening
 from storymem.headless.opening import read_clip
+from storymem.memory.bank_folder import load_bank
 
 GREYS = [20 * i + 10 for i in range(12)]
 
@@ -154,6 +156,14 @@ def test_a_clips_keyframes_begin_the_memory_and_shots_end_with_pictures(run, tmp
     assert len(first["saw"]) >= 1
     assert first["saw"] == first["start"]
     assert second["pictures"][0].startswith("end ")
+    bank = load_bank(tmp_path / "a" / BANK_FOLDER)
+    begins = {-1: None, 0: 0, 1: 9}  # two shots of nine frames, of which each has one repeated
+    for frame in bank.frames:
+        if frame.shot >= 0:
+            assert frame.moment == begins[frame.shot] + 1 + frame.frame
+        else:
+            assert frame.moment == int(frame.reason.split()[1]) - len(GREYS)
+    assert {frame.shot for frame in bank.frames} >= {-1, 0}
     keys = {label: shot["key"] for label, shot in shots_of(tmp_path / "a").items()}
     assert run(text, "a", "--opening", clip, "--opening-remember", "--resume")[0] == 0
     assert {label: shot["key"] for label, shot in shots_of(tmp_path / "a").items()} == keys

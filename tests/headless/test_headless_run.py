@@ -414,3 +414,16 @@ def test_parentheses_are_text(script, tmp_path, i2v, monkeypatch):
     script.write_text("a red dog (seen from 16:9)\n---\n\\(the\\) dog sits\n")
     assert run(script, tmp_path / "out", i2v) == 0
     assert encoded[::2] == ["a red dog (seen from 16:9)", "\\(the\\) dog sits"]
+
+
+def test_a_prompt_with_captions_begins_with_them(script, tmp_path, i2v, monkeypatch):
+    encoded = []
+    encode = engine_module.encode_texts
+    monkeypatch.setattr(
+        engine_module,
+        "encode_texts",
+        lambda files, place, texts: encoded.extend(texts) or encode(files, place, texts),
+    )
+    script.write_text("[character]\nTall.\n---\nglobal caption: a; shot caption: b\n---\nc\n")
+    assert run(script, tmp_path / "out", i2v) == 0
+    assert encoded[::2] == ["global caption: Tall; a; shot caption: b", "Tall.\nc"]

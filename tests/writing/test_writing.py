@@ -453,3 +453,13 @@ def test_what_is_said_is_rewritten_kept_and_taken_away():
     assert said(dialogue=[]) == said(dialogue=None) == []
     with pytest.raises(ScriptError, match="shot 1 of the answer: dialogue must be a list"):
         said(dialogue=5)
+
+
+def test_the_persons_of_an_answer_in_mementos_form_are_kept():
+    data = {**json.loads(speaking()), "reconstruct_target": "[Mara] a girl", "mood": "dark"}
+    written = read_answer(json.dumps(data), WISH)
+    assert written.story.reconstruct == load_story(written.text).reconstruct == "[Mara] a girl"
+    assert written.left_out == ("left out of the answer: 'mood'",)
+    nobody = read_answer(json.dumps({**data, "reconstruct_target": "a girl"}), WISH)
+    assert nobody.story.reconstruct == ""
+    assert "'reconstruct_target'" in nobody.left_out[0]
