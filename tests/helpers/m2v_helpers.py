@@ -77,6 +77,10 @@ class M2V:
 
     def sample(self, **changes) -> torch.Tensor:
         """M2V Sampler; ``changes`` are its inputs. The shot's latent."""
+        return self.sample_with_identity(**changes)[0]["samples"]
+
+    def sample_with_identity(self, **changes) -> tuple:
+        """The same: all of the node's outputs."""
         inputs = {
             "model_high": self.high,
             "model_low": self.low,
@@ -87,9 +91,7 @@ class M2V:
             **changes,
         }
         with torch.inference_mode():
-            return (
-                self.node("sampling.sampler", "M2VSampler").execute(**inputs).result[0]["samples"]
-            )
+            return self.node("sampling.sampler", "M2VSampler").execute(**inputs).result
 
     def condition(self, **changes) -> tuple:
         """M2V Conditioning: positive, negative, latent, noise, memory_frames."""

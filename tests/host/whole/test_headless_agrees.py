@@ -6,12 +6,17 @@ sampler. The library in between is the same; models, VAE, sampler loop and LoRA 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from helpers import tiny_diffusers
+from helpers.fakes import noise_image
 from helpers.m2v_helpers import DEFAULTS, M2V, rel_l2
 
 pytest.importorskip("diffusers")
@@ -19,6 +24,7 @@ pytest.importorskip("diffusers")
 from storymem.headless.adapters import add_lora, set_lora_strength
 from storymem.headless.models import Placement, WanVae
 from storymem.headless.positions import install_memory_positions
+from storymem.headless.runner import RunSettings
 from storymem.headless.sampling import (
     SCHEDULER_OF_SAMPLER,
     Recipe,
@@ -27,8 +33,11 @@ from storymem.headless.sampling import (
     draw_noise,
     lay_out_condition,
 )
+from storymem.headless.shot_inputs import inputs_of, request_of
 from storymem.sampling.conditioning import VAE_STRIDE, LatentCache, ShotEncoder, latent_frames
+from storymem.sampling.continuity import ShotPlan
 from storymem.sampling.lora import read_lora, target_modules
+from storymem.script.story import Shot
 
 WIDTH, HEIGHT, LENGTH, SEED = (DEFAULTS[key] for key in ("width", "height", "length", "seed"))
 STEPS = 6  # two by the high-noise expert and four by the low; 6 does not divide 1000
@@ -76,6 +85,15 @@ class Diffusers:
         settings = Recipe(**{"scheduler": SCHEDULER_OF_SAMPLER[recipe["sampler"]], **recipe})
         return denoise(experts or self.experts(rope_shift=settings.rope_shift), inputs, settings)
 
+    files = SimpleNamespace(t2v=None)  # as an engine of the runner
+
+    def encoder(self):
+        return ShotEncoder(self.vae.encode, LatentCache(), self.vae.module)
+
+    def text(self, text):
+        return {"a cat": self.texts[0], None: self.texts[1], "who": self.texts[1], "":
+                self.texts[0]}[text]  # fmt: skip
+
     def noise(self, memory_frames):
         frames = latent_frames(LENGTH)
         return draw_noise(SEED, memory_frames, frames, HEIGHT // VAE_STRIDE, WIDTH // VAE_STRIDE)
@@ -119,6 +137,64 @@ def test_the_shots_latents_agree(m2v, diffusers, case, record_property):
     headless = in_nodes(diffusers.sample(bank, previous, **case), diffusers)
     record_property("rel_l2", rel_l2(headless, nodes))
     assert rel_l2(headless, nodes) < 1e-4
+
+
+def pools(frame) -> list:
+    """Eight remembered frames for each expert, of which two are for both."""
+    return [
+        frame(
+            noise_image(i, 48, 64), story="tale", shot=i // 8, frame=i % 8, moment=13 * i,
+            pool="" if i < 2 else "high" if i < 8 else "low",
+        )
+        for i in range(14)
+    ]  # fmt: skip
+
+
+MEMENTO_CASES = {
+    "an identity frame alone": {"memory": 0, "reconstruct": "who"},
+    "a memory for each expert": {"memory": 14},
+    "a shot that continues": {"memory": 5, "given": 1},
+    "an identity frame and a cfg for cuts": {
+        "memory": 14, "reconstruct": "who", "cfg_cut": 5.0, "cfg_low": 2.0,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MEMENTO_CASES.values(), ids=MEMENTO_CASES)
+def test_mementos_latents_agree(m2v, diffusers, case, record_property):
+    case = dict(case)
+    count, given = case.pop("memory"), case.pop("given", 0)
+    reconstruct = case.pop("reconstruct", "")
+    previous = m2v.images(given) if given else None
+    mode, continuity = {0: ("m2v", "cut"), 1: ("mi2v", "last_frame")}[given]
+
+    def bank(module):
+        frames = pools(module("storymem.memory.frame").MemoryFrame)[:count]
+        return module("storymem.memory.bank").MemoryBank(tuple(frames), max_frames=14)
+
+    shot = replace(m2v.shot(index=3, mode=mode, cut=not given), begin=175)
+    texts = {"identity_positive": m2v.neg, "identity_negative": m2v.pos} if reconstruct else {}
+    how = {"shot": shot, "previous_frames": previous, "continuity": continuity, "steps": STEPS}
+    nodes = m2v.sample_with_identity(
+        bank=bank(m2v.host.pack), method="memento", **how, **texts, **case
+    )
+    plan = ShotPlan(
+        Shot(3, 1, 4, "a cat", not given), story="tale", prompt="a cat", mode=mode, begin=175
+    )
+    settings = RunSettings(Path("out"), width=WIDTH, height=HEIGHT, length=LENGTH, seed=SEED)
+    request = request_of(
+        settings, plan, bank(import_module), "memento", previous=previous, start=None
+    )
+    _, inputs = inputs_of(diffusers, plan, request, "memento", "a cat", reconstruct)
+    recipe = Recipe(steps=STEPS, sampler="euler", scheduler="simple", **case)
+    recipe, portraits = recipe.for_beginning(is_cut=request.is_cut), []
+    latent = denoise(diffusers.experts(), inputs, recipe, on_identity=portraits.append)
+    headless = in_nodes(latent, diffusers)
+    record_property("rel_l2", rel_l2(headless, nodes[0]["samples"]))
+    assert rel_l2(headless, nodes[0]["samples"]) < 1e-4
+    assert len(portraits) == bool(reconstruct)
+    for portrait in portraits:
+        assert rel_l2(in_nodes(portrait, diffusers), nodes[1]["samples"]) < 1e-4
 
 
 def test_the_first_shot_from_text_agrees(m2v, diffusers):
