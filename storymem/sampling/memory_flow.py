@@ -3,6 +3,10 @@
 In training a memory frame was always ``(1 - sigma) * clean + sigma * noise``. A sampler would carry
 it along the model's own velocity, which leads elsewhere. Memento's release therefore writes the
 exact value into the latent in each step; StoryMem's does not.
+
+One difference is kept: the release's first step overwrites the noise itself, in which a thousandth
+is the clean memory from then on. Here the noise that was drawn counts in every step
+(tests/sampling/test_memento_run.py has both).
 """
 
 from __future__ import annotations

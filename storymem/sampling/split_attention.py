@@ -6,6 +6,9 @@ the two is averaged. So the shot never reads the identity frame itself, only mem
 cross-attention the identity frame reads its own text, which stands behind the prompt, and all other
 tokens the prompt.
 
+Without an identity frame the release splits self-attention on one card (memory alone, then memory
+and shot) and not on several, as its scripts run it. We split nothing then.
+
 ``attend(q, k, v)`` is plain attention, ``[B, L, C]`` each, heads side by side in C; q and k are
 normed and rotated already.
 """

@@ -14,8 +14,10 @@ import torch
 
 from helpers import memento_run as run
 from helpers import released_run
+from helpers.loop_graphs import story
 from helpers.m2v_helpers import DEFAULTS, M2V, rel_l2
 from helpers.memento_shot import TEXTS, bank_of, patched, shot_of
+from helpers.pass_graphs import sampled as looped
 
 NEARLY = 1e-4  # what the noise is mixed with
 CASES = [case for case in run.CASES if case.has_identity or not case.is_split]
@@ -160,3 +162,35 @@ def test_without_an_identity_frame_there_is_no_portrait(m2v):
     pair = {"t2v_high": m2v.t2v_high, "t2v_low": m2v.t2v_low}
     _, of_text = sampled(m2v, **pair)  # the first shot, from text alone
     assert isinstance(of_text, ExecutionBlocker)
+
+
+def test_a_loop_shows_the_portrait_of_each_shot_that_has_one(m2v, tmp_path, monkeypatch):
+    """Preview Image in the loop's body; the first shot, of the T2V pair, has no portrait."""
+    import folder_paths
+
+    host = m2v.host
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path))
+    graph = looped(story(2, cuts=[True, True]), steps=2, cfg=1.0, method="memento")
+    graph["cast"] = {
+        "class_type": "CLIPTextEncode", "inputs": {"clip": ["clip", 0], "text": "a red hat"},
+    }  # fmt: skip
+    graph["sampler"]["inputs"] |= {
+        "identity_positive": ["cast", 0], "identity_negative": ["neg", 0],
+    }  # fmt: skip
+    for expert in ("high", "low"):
+        graph[f"t2v_{expert}"] = {
+            "class_type": "UNETLoader",
+            "inputs": {"unet_name": f"tiny_t2v_{expert}.safetensors", "weight_dtype": "default"},
+        }
+        graph["sampler"]["inputs"][f"t2v_{expert}"] = [f"t2v_{expert}", 0]
+    graph["portrait"] = {
+        "class_type": "VAEDecode", "inputs": {"samples": ["sampler", 1], "vae": ["vae", 0]},
+    }  # fmt: skip
+    graph["preview"] = {"class_type": "PreviewImage", "inputs": {"images": ["portrait", 0]}}
+    host.run(graph, extra_data={"client_id": "test"})
+    shown = [
+        data["output"]["images"]
+        for event, data in host.messages
+        if event == "executed" and data["display_node"] == "preview"
+    ]
+    assert [len(images) for images in shown] == [1]
