@@ -134,7 +134,7 @@ class LoopRun:
         begun = begin_shot(self.loop, step, self._before(i))
         step.begin(begun)
         if step.record is None:
-            self.clock.begin(step, len(begun.memory.frames))
+            self.clock.begin(step, begun.memory.sampled_frames)
             send_progress(self, "shot", i)
         else:
             self._show(i)

@@ -21,7 +21,8 @@ def begin_memory(loop: Loop, shot: Shot, bank: MemoryBank) -> ShotMemory:
     """What a shot of a run sees, by the bank that the shot before it left, or the story's first."""
     bank = bank_at_start(loop, shot, with_settings(loop, bank, shot.index))
     if loop.settings.draft is not None:
-        return begin_draft_memory(loop, shot, bank)
+        memory = begin_draft_memory(loop, shot, bank)
+        return replace(memory, is_pool=CHOOSES in loop.body)
     if CHOOSES in loop.body:
         return whole_pool(bank, loop.story)
     return shot_memory(bank, loop.story, shot, embedder=loop.embedder)

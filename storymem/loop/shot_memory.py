@@ -18,6 +18,7 @@ from ..memory.policies import BY_NAMES, POLICIES
 from ..memory.retrieval import choose_frames, frames_to_names, has_to_choose
 from ..memory.weights import heavy_and_light
 from ..script.story import Shot, Story
+from ..selection.keyframe_query import POOL_FRAMES
 
 WINDOW = POLICIES[0]
 ROOM_FOR_ALL = "there was room for all"
@@ -37,6 +38,12 @@ class ShotMemory:
     def frames(self) -> tuple[MemoryFrame, ...]:
         """The frames that the sampler gets, oldest first."""
         return tuple(self.bank.frames[i] for i in self.indices)
+
+    @property
+    def sampled_frames(self) -> int:
+        """How many frames the sampler gets, as far as that is known before any are chosen."""
+        most = min(POOL_FRAMES, self.bank.max_frames) if self.is_pool else len(self.indices)
+        return min(most, len(self.indices))
 
     def digests(self) -> list[list[str]]:
         """Of the frames that the sampler gets, and of all in the bank, with which new keyframes are

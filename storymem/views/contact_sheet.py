@@ -81,9 +81,10 @@ def _bank_rows(canvas: _Canvas, bank: MemoryBank) -> None:
     counts["places"], counts["frames"] = bank.max_frames, counted(counts["all"], "frame")
     if bank.policy == "entities_only":
         counts["places"] = f"at most {min(bank.max_frames, len(bank))}"
+    chosen = "chosen by Choose Memory" if bank.scored else f"policy {bank.policy}"
     canvas.heading(
         f"Memory bank: {SEES[tell].format(**counts)} (max_frames {bank.max_frames}, "
-        f"opening_frames {bank.sink}, policy {bank.policy}); {len(bank.dropped)} dropped"
+        f"opening_frames {bank.sink}, {chosen}); {len(bank.dropped)} dropped"
     )
     shot = "this shot" if tell == "this" else f"the {'last' if tell == 'last' else 'next'} shot"
     always = ", always seen" if tell == "next" or bank.policy == "relevant" else ""
