@@ -1,13 +1,19 @@
 /** A prompt in Memento's form, `global caption: who is there; shot caption: what happens`, in parts. */
 
-const FORM = /^(\s*global caption:\s*)([^]*?)(\s*;?\s*shot caption:\s*)([^]*)$/;
+const GLOBAL = /^\s*global caption:\s*/;
+const SHOT = "shot caption:";
 
 export const CAPTIONS = ["global_caption", "shot_caption"];
 
 /** The parts of a prompt, `null` for one that has none; all of them together are the prompt. */
 function partsOf(prompt) {
-  const found = FORM.exec(prompt);
-  return found && { begins: found[1], whole: found[2], between: found[3], shot: found[4] };
+  const begins = GLOBAL.exec(prompt)?.[0] ?? "";
+  const at = begins ? prompt.indexOf(SHOT, begins.length) : -1;
+  if (at < 0) return null;
+  const whole = prompt.slice(begins.length, at).trimEnd().replace(/;$/, "").trimEnd();
+  const shot = prompt.slice(at + SHOT.length).trimStart();
+  const between = prompt.slice(begins.length + whole.length, prompt.length - shot.length);
+  return { begins, whole, between, shot };
 }
 
 /** What a field of `CAPTIONS` shows of a prompt; one in another form is the shot's as a whole. */
@@ -19,7 +25,7 @@ export function captionOf(prompt, name) {
 
 /** Whether a prompt has both parts. */
 export function hasCaptions(prompt) {
-  return FORM.test(prompt);
+  return partsOf(prompt) !== null;
 }
 
 /** The prompt with another text in a field of `CAPTIONS`. What stands around it stays as it is; a
