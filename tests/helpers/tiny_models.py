@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from helpers.keyframe_queries import write_memento_lora
+
 I2V_CHANNELS = 36  # 16 noisy + 4 mask + 16 conditioning
 T2V_CHANNELS = 16
 
@@ -135,6 +137,7 @@ def write_shipped_names(models: Path) -> None:
             write_dit(models / "diffusion_models" / name, in_channels=channels, seed=seed)
     for seed, noise in enumerate(("high", "low"), start=1):
         write_lora(models / "loras" / f"storymem_mi2v_{noise}_noise.safetensors", seed=seed)
+        write_memento_lora(models / "loras" / f"memento_{noise}_noise.pth", seed=seed)
         name = f"wan2.2_i2v_lightx2v_4steps_lora_v1_{noise}_noise.safetensors"
         write_plain_lora(models / "loras" / name, seed=seed)
     write_vae(models / "vae" / "wan_2.1_vae.safetensors", seed=5)

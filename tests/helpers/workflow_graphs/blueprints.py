@@ -126,7 +126,7 @@ def story_blueprint(info: dict, *, memento: bool = False) -> dict:
         parts = add_models(graph, lora=memento_lora)
         nodes = add_film(
             graph, parts, preview=False, memento=True, sampler=SETTINGS, story=STORY,
-            prefix="memento",
+            prefix="memento_story",
         )  # fmt: skip
     else:
         parts = add_models(graph)

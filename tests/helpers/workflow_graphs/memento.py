@@ -88,7 +88,9 @@ def memento_note() -> str:
 def memento_graph(info: dict) -> dict:
     graph = Builder(info, "memento_story")
     parts = add_models(graph, lora=memento_lora)
-    add_film(graph, parts, t2v=True, sampler=SETTINGS, prefix="memento", story=STORY, memento=True)
+    add_film(
+        graph, parts, t2v=True, sampler=SETTINGS, prefix="memento_story", story=STORY, memento=True
+    )
     graph.note((0, -620), (900, 480), "A story with Memento", TITLE_NOTE)
     graph.note((940, -620), (760, 480), "What differs", SETTINGS_NOTE)
     graph.note((1740, -620), (900, 480), "Model files", memento_note())

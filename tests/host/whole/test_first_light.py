@@ -171,6 +171,23 @@ def test_the_workflow_with_sound_makes_one_for_each_shot_and_music(server, tmp_p
 
 
 @pytest.mark.http
+def test_the_memento_workflow_films_with_a_memory_that_each_expert_chose(server):
+    server.run(shipped(server, "memento_story"))
+    folder = server.base / "output" / "memento_story" / "The Orchard Letter"
+    shots = {path.name: count_frames(path) for path in not_empty(folder.glob("shot_*.mp4"))}
+    lengths = [LENGTH, LENGTH - 1, LENGTH, LENGTH]
+    assert shots == dict(zip([f"shot_01_0{i}.mp4" for i in range(1, 5)], lengths, strict=True))
+    work = json.loads((folder / "story.json").read_text())["shots"]
+    assert [work[name]["work"]["memory"] for name in sorted(work)] == [0, 8, 8, 8]
+    bank = json.loads((folder / "bank" / "bank.json").read_text())
+    kept = [frame for frame in bank["frames"] if frame["shot"] < 3]
+    for pool in ("high", "low"):  # eight of each expert, and what the last shot left
+        assert sum(frame.get("pool", pool) == pool for frame in kept) == 8
+    assert {frame["moment"] < 3 * LENGTH for frame in kept} == {True}
+    assert len(bank["frames"]) == len(kept) + 8
+
+
+@pytest.mark.http
 def test_a_whole_story_runs_inside_its_blueprint_and_goes_on_where_it_changed(server):
     def film(last: str) -> list[int]:
         script = f"[title: Inside]\nA cat sits.\n---\n[continue]\n{last}"

@@ -135,7 +135,7 @@ def test_every_workflow_writes_to_a_folder_of_its_own():
             if node["type"] in ("StoryMemShotLoopOpen", "StoryMemBeginStory"):
                 own = OWN_FOLDERS.get(path.stem, path.stem)
                 prefixes[path.stem] = own in node["widgets_values"]
-    assert len(prefixes) == 11
+    assert len(prefixes) == 12
     assert all(prefixes.values())
 
 
@@ -200,7 +200,7 @@ def test_a_workflow_opens_whole_in_the_hosts_own_page(path, page, object_info):
 def test_the_template_browser_shows_each_workflow_with_its_picture(page):
     page.get_by_text("Templates", exact=True).first.click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_placeholder("Search").fill("storymem")
+    dialog.get_by_placeholder("Search").fill("story")
     for path in TEMPLATES:
         picture = dialog.locator(f'img[alt="{path.stem}"]')
         picture.scroll_into_view_if_needed()
