@@ -21,7 +21,7 @@ FIRST, SECOND = "yellow belly circle hat", "red plain square cone"
 # In place of the template's values, so that a shot takes few seconds and one memory frame decides.
 CHANGES = {
     "StoryMemLoadStory": {"script": script("Page", *SHOTS)},
-    "StoryMemM2VSampler": {"steps": 4},
+    "StoryMemM2VSampler": {"steps": 4, "length": 9},
     "StoryMemMemoryBank": {"max_frames": 1, "sink": 1, "pin_references": False},
     "StoryMemShotLoopOpen": {"filename_prefix": "tiny"},
 }
