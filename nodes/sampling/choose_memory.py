@@ -28,7 +28,7 @@ from .inputs import check_typed_size, size_inputs
 from .memory_method import query_of, require_same_method
 
 WINDOW = POLICIES[0]
-COPIES = 6  # of all memory tokens that are there at once: tokens, keys, values, keys turned
+COPIES = 8  # of a frame's tokens that are there at once: as they are, keys, values, turned ones
 
 
 def queries_of(models: dict) -> dict[str, KeyframeQuery]:
@@ -76,8 +76,8 @@ def score_pool(
         texts: the prompt and the global caption, as ``text_of`` gives them.
     """
     device = model.load_device
-    tokens = latents[0, 0].numel() // 4
-    needed = (COPIES * tokens + 4 * query.width) * query.width * 4  # bytes; and one weight at once
+    tokens = latents[0, 0, 0].numel() // 4  # of one frame
+    needed = (COPIES * tokens + 4 * query.width) * query.width * 4  # bytes; and weights of four
     # The whole model, which the sampler needs next: its LoRAs may change the text's embedding.
     management.load_models_gpu([model], memory_required=needed)
     embedding = model.get_model_object("diffusion_model").text_embedding

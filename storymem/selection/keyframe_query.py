@@ -9,7 +9,7 @@ of arXiv 2606.14667; the equations are the released code's, written anew.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -101,20 +101,7 @@ class KeyframeQuery:
             others = others + self._attend("query_to_text", others, global_prompt.to(memory))
             queries = torch.cat([queries, others])
 
-        # patches: [M, D, rows, columns] -> [M rows columns, D]
-        weight, bias = (self._tensor(f"memory_patcher.{p}", memory) for p in ("weight", "bias"))
-        patches = F.conv2d(memory, weight[:, :, 0], bias, stride=_PATCH[1:])
-        rows, columns = patches.shape[-2:]
-        tokens = rearrange(patches, "m d r c -> (m r c) d")
-        turns = self._turns(positions, rows, columns, memory)
-
-        name = "query_to_visual"
-        keys = self._linear(f"{name}.k", tokens)
-        seen = self._attend(name, queries, tokens, keys, turns)
-        asked = self._heads(self._linear(f"{name}.q", queries + seen))
-        met = asked @ _turned(self._heads(keys), turns).transpose(-2, -1)
-        scores = (met / math.sqrt(self.width / self.heads)).mean(0)  # [K + G, M rows columns]
-        scores = rearrange(scores, "k (m t) -> k m t", m=len(memory)).mean(-1)
+        scores = self._met(queries, memory, self._turns(positions, memory))  # [K + G, M]
         if not scores.isfinite().all():
             raise ValueError(
                 "the keyframe query's scores are not finite numbers; a picture of the memory, a "
@@ -125,6 +112,43 @@ class KeyframeQuery:
         if self.has_global:
             whole_story = tuple(scores[count:].mean(0).tolist())
         return QueryScores(tuple(local.tolist()), whole_story)
+
+    def _met(
+        self, queries: torch.Tensor, memory: torch.Tensor, turns: torch.Tensor
+    ) -> torch.Tensor:
+        """How well each query meets each frame, [K, M], once it has seen all of them.
+
+        Frame by frame, so that the tokens of one are there at a time, and not those of all.
+        """
+        name, size = "query_to_visual", math.sqrt(self.width / self.heads)
+        to_keys, to_values = (self._layer(f"{name}.{part}", memory) for part in "kv")
+        weight, bias = (self._tensor(f"memory_patcher.{p}", memory) for p in ("weight", "bias"))
+
+        def frames():
+            """Tokens [T, D] of each frame, and their rotation."""
+            for latent, turn in zip(memory, turns, strict=True):
+                patches = F.conv2d(latent[None], weight[:, :, 0], bias, stride=_PATCH[1:])
+                yield rearrange(patches, "1 d r c -> (r c) d"), turn
+
+        asked = self._heads(self._normed(f"{name}.norm_q", self._linear(f"{name}.q", queries)))
+        heeded = [
+            asked @ _turned(self._heads(self._normed(f"{name}.norm_k", to_keys(tokens))), turn)
+            for tokens, turn in frames()
+        ]
+        shares = (torch.stack(heeded) / size).transpose(0, 2)  # [M, n, K, T] -> [K, n, M, T]
+        shares = shares.flatten(2).softmax(-1).unflatten(2, shares.shape[2:]).transpose(0, 2)
+        seen = sum(
+            share @ self._heads(to_values(tokens))
+            for share, (tokens, _) in zip(shares, frames(), strict=True)
+        )
+        queries = queries + self._linear(f"{name}.o", rearrange(seen, "n k d -> k (n d)"))
+
+        asked = self._heads(self._linear(f"{name}.q", queries))  # and neither side is normed now
+        met = [
+            (asked @ _turned(self._heads(to_keys(tokens)), turn)).mean((0, -1)) / size
+            for tokens, turn in frames()
+        ]
+        return torch.stack(met, dim=-1)
 
     def _check(self, memory, positions, prompt, global_prompt) -> None:
         if memory.ndim != 4 or memory.shape[1] != 16 or not len(memory):
@@ -141,7 +165,11 @@ class KeyframeQuery:
         return self.weights[name].to(like.device, like.dtype)
 
     def _linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
-        return F.linear(x, self._tensor(f"{name}.weight", x), self._tensor(f"{name}.bias", x))
+        return self._layer(name, x)(x)
+
+    def _layer(self, name: str, like: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+        weight, bias = (self._tensor(f"{name}.{part}", like) for part in ("weight", "bias"))
+        return lambda x: F.linear(x, weight, bias)
 
     def _heads(self, x: torch.Tensor) -> torch.Tensor:
         return rearrange(x, "l (n d) -> n l d", n=self.heads)
@@ -151,19 +179,17 @@ class KeyframeQuery:
         length = x.square().mean(-1, keepdim=True)
         return x * torch.rsqrt(length + _EPS) * self._tensor(f"{name}.weight", x)
 
-    def _attend(self, name, queries, context, keys=None, turns=None) -> torch.Tensor:
-        """Cross-attention of Wan: [K, D] of ``queries`` over [L, D] of ``context``."""
-        keys = self._linear(f"{name}.k", context) if keys is None else keys
+    def _attend(self, name: str, queries: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """Cross-attention of Wan: [K, D] of ``queries`` over [L, D] of ``text``."""
         asked = self._heads(self._normed(f"{name}.norm_q", self._linear(f"{name}.q", queries)))
-        keys = self._heads(self._normed(f"{name}.norm_k", keys))
-        if turns is not None:
-            keys = _turned(keys, turns)
-        values = self._heads(self._linear(f"{name}.v", context))
+        keys = self._heads(self._normed(f"{name}.norm_k", self._linear(f"{name}.k", text)))
+        values = self._heads(self._linear(f"{name}.v", text))
         found = F.scaled_dot_product_attention(asked[None], keys[None], values[None])[0]
         return self._linear(f"{name}.o", rearrange(found, "n l d -> l (n d)"))
 
-    def _turns(self, positions, rows: int, columns: int, like: torch.Tensor) -> torch.Tensor:
-        """Rotation of each token by time, row and column: complex [M rows columns, d / 2]."""
+    def _turns(self, positions: Sequence[int], memory: torch.Tensor) -> torch.Tensor:
+        """Rotation of each token by time, row and column: complex [M, rows columns, d / 2]."""
+        rows, columns = memory.shape[2] // _PATCH[1], memory.shape[3] // _PATCH[2]
         pairs = self.width // self.heads // 2
         of_space = pairs // 3
         axes = (
@@ -183,9 +209,9 @@ class KeyframeQuery:
                 of_columns[None, None].expand(shape),
             ],
             dim=-1,
-        ).flatten(0, 2)
-        kind = torch.complex128 if like.dtype is torch.float64 else torch.complex64
-        return torch.polar(torch.ones_like(angles), angles).to(like.device, kind)
+        ).flatten(1, 2)
+        kind = torch.complex128 if memory.dtype is torch.float64 else torch.complex64
+        return torch.polar(torch.ones_like(angles), angles).to(memory.device, kind)
 
 
 def choose(
@@ -229,6 +255,6 @@ def _best(scores: Sequence[float] | None, indices: Sequence[int], count: int) ->
 
 
 def _turned(keys: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
-    """Keys [n, L, d], neighbouring numbers as pairs, turned by complex [L, d / 2]."""
+    """Keys [n, T, d], neighbouring numbers as pairs, turned by complex [T, d / 2]; [n, d, T]."""
     pairs = torch.view_as_complex(rearrange(keys, "n l (d two) -> n l d two", two=2).contiguous())
-    return torch.view_as_real(pairs * turns).flatten(-2)
+    return torch.view_as_real(pairs * turns).flatten(-2).transpose(-2, -1)
