@@ -242,3 +242,16 @@ def test_noise_of_the_memory_is_the_same_beside_an_identity_frame():
     assert not any(torch.equal(first, memory[:, :, i : i + 1]) for i in range(3))
     assert torch.equal(draw_noise_before(7, 1, shape, has_identity=True), first)
     assert torch.equal(draw_noise_before(7, 1, (1, *shape[1:]), has_identity=True), first[:1])
+
+
+def test_memory_alone_is_encoded_frame_by_frame_and_once_for_a_shot_that_sees_it_later():
+    memory = [MemoryFrame.from_pixels(even(v)[0]) for v in (0.0, 0.2, 1.0)]
+    encode, cache, owner = Recorder(), LatentCache(), Recorder()
+    encoder = ShotEncoder(encode, cache, owner)
+    latents = encoder.memory(memory, WIDTH, HEIGHT)
+    assert latents.shape == (1, 16, 3, HEIGHT // 8, WIDTH // 8)
+    assert latents[0, 0, :, 0, 0].tolist() == pytest.approx([0, 0.2, 1])
+    assert [len(video) for video in encode.videos] == [1, 1, 1]
+    shot = condition(encode, memory[1:], cache=cache, owner=owner)
+    assert torch.equal(shot.latents[:, :, :2], latents[:, :, 1:])
+    assert [len(video) for video in encode.videos] == [1, 1, 1, 9]  # and the grey of the shot

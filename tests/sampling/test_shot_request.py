@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import torch
@@ -10,7 +10,8 @@ import torch
 from helpers.fakes import noise_image
 from storymem.memory.frame import MemoryFrame
 from storymem.sampling.continuity import ShotPlan
-from storymem.sampling.request import SIZE_RULES, request_shot
+from storymem.sampling.draft import Draft
+from storymem.sampling.request import SIZE_RULES, memory_size, request_shot
 from storymem.script.reader import load_story
 from storymem.script.story import Shot
 
@@ -163,3 +164,20 @@ def test_more_than_ten_memory_frames_are_used():
 def test_what_does_not_fit_together_is_told(changes, message):
     with pytest.raises(ValueError, match=message):
         ask(**changes)
+
+
+def test_memory_that_is_chosen_from_is_encoded_at_the_size_of_the_shot():
+    """As ``request_shot`` has it, so that nothing is encoded twice."""
+    portrait = MemoryFrame(noise_image(1, 64, 16))  # the artist's, of another aspect
+    film = [MemoryFrame(noise_image(i, 16, 32), shot=0, frame=i) for i in range(2)]
+    for rule in SIZE_RULES:
+        for shot, given in ((plan(0), None), (plan(1, "mi2v"), PREVIOUS)):
+            for frames in ((), film, [portrait, *film]):
+                size = {"width": 64, "height": 32, "size_rule": rule}
+                asked = ask(memory=frames, shot=shot, previous_frames=given, **size)
+                found = memory_size(frames, shot, **size)
+                assert found == (asked.width, asked.height) or not frames, (rule, shot, frames)
+    drafted = replace(plan(0), draft=Draft(size=0.5))
+    assert memory_size(film, drafted, width=64, height=32, size_rule="exact") == (32, 16)
+    with pytest.raises(ValueError, match="width must be a multiple of 16"):
+        memory_size(film, None, width=65, height=32, size_rule="exact")
