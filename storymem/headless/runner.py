@@ -33,6 +33,7 @@ from ..loop.opening_clip import OpeningClip
 from ..loop.passes import FILM
 from ..loop.plan import Loop, LoopSettings, Step
 from ..loop.regeneration import find_regenerations, regeneration_lines
+from ..loop.shot_memory import WINDOW
 from ..loop.shot_store import ShotResult, ShotStore
 from ..loop.shots import finish_shot, list_steps, lock_warnings, summarise_steps, way_of
 from ..memory.bank import MemoryBank
@@ -56,7 +57,7 @@ from .judges import SelectionModels
 from .memory_choice import choose_for_shot
 from .method import method_of_run
 from .opening import remember_opening
-from .portrait import save_portrait
+from .portrait import remove_portrait, save_portrait
 from .remember import remember_shot
 from .shot_inputs import NOTHING, inputs_of, request_of
 from .shot_loras import StoryLoras
@@ -247,6 +248,11 @@ class StoryRun:
         notices += memory_warnings(bank.max_frames, bank.sink, bank.policy)
         if todo and self._judging is not None and self.settings.selection == SEMANTIC:
             notices += filter(None, [self._judging[0].threshold_note(self.settings.threshold)])
+        if todo and self.has_choice and bank.policy != WINDOW:
+            notices.append(
+                f"--policy is {bank.policy}, but Memento's keyframe query chooses the memory; "
+                "leave --policy away, or pass --method storymem"
+            )
         for notice in notices:
             logger.warning("%s", notice)
         with explain_write_errors("the story", out):
@@ -360,8 +366,10 @@ class StoryRun:
             on_identity=portraits.append,
         )
         frames = engine.vae.decode(latents)
-        for portrait in portraits:
-            save_portrait(self.settings.out, plan.shot, engine.vae.decode(portrait)[0])
+        if portraits:
+            save_portrait(self.settings.out, plan.shot, engine.vae.decode(portraits[0])[0])
+        else:
+            remove_portrait(self.settings.out, plan.shot)
         engine.vae.free()
         return frames
 

@@ -103,7 +103,9 @@ class Watch:
 
 
 @pytest.mark.slow
-def test_a_story_is_made_with_a_memory_for_each_expert(script, tmp_path, i2v, loras, monkeypatch):
+def test_a_story_is_made_with_a_memory_for_each_expert(
+    script, tmp_path, i2v, loras, monkeypatch, caplog
+):
     watch, out = Watch(monkeypatch, fails_at=4), tmp_path / "out"
     lora = ("--lora", loras[0].parent, "--reconstruct")
     assert run(script, out, i2v, *lora) == 3
@@ -150,6 +152,15 @@ def test_a_story_is_made_with_a_memory_for_each_expert(script, tmp_path, i2v, lo
 
     assert run(script, out, i2v, *lora, "--resume") == 0  # and finds all that is finished
     assert len(watch.shots) == 4
+
+    # Without an identity frame it is another film, and has no portraits.
+    assert run(script, out, i2v, "--lora", lora[1], "--policy", "entities", "--resume",
+               "--end-shot", "1") == 0  # fmt: skip
+    assert (watch.shots[4].memory_frames, watch.shots[4].identity) == (0, None)
+    assert sorted(path.name for path in out.glob("*_identity.png")) == [
+        f"shot_01_0{number}_identity.png" for number in (2, 3, 4)
+    ]
+    assert "--policy is entities, but Memento's keyframe query chooses" in caplog.text
 
 
 def test_what_does_not_go_together_is_told_before_the_first_shot(
