@@ -104,6 +104,7 @@ class Server:
 
     def _launch(self, arguments: list[str]) -> subprocess.Popen | warm_start.WarmProcess:
         env = {**os.environ, **self.env}
+        env.pop(warm_start.ALLOCATOR, None)
         if self.forked and warm_start.can_fork(arguments, self.env):
             return warm_start.start(arguments, self.checkout, self.log_path, env)
         command = [sys.executable, "main.py", *arguments]

@@ -34,6 +34,7 @@ LIBRARIES = (
     "transformers.models.clip.tokenization_clip", "transformers.models.qwen2.tokenization_qwen2",
     "transformers.models.t5.tokenization_t5",
 )  # fmt: skip
+ALLOCATOR = "GLIBC_TUNABLES"  # .ci/run sets it for speed; a host's memory is watched as it is
 
 
 class WarmProcess:
@@ -93,6 +94,7 @@ def start(arguments: list[str], folder: Path, log: Path, env: dict) -> WarmProce
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env={name: value for name, value in os.environ.items() if name != ALLOCATOR},
         )
     order = {"arguments": arguments, "folder": str(folder), "log": str(log), "env": env}
     _source.stdin.write(f"{json.dumps(order)}\n")
