@@ -23,7 +23,14 @@ def test_each_row_has_its_own_noise_level():
 
 
 def test_noise_is_found_again():
-    clean, noise = torch.randn(2, 1, 16, 2, 4, 6, generator=torch.Generator().manual_seed(0))
-    sigma = torch.tensor([0.3])
+    clean, noise = torch.randn(2, 2, 16, 2, 4, 6, generator=torch.Generator().manual_seed(0))
+    sigma = torch.tensor([0.3, 0.8])
     found = noise_on_flow(on_flow(clean, noise, sigma), clean, sigma)
     assert torch.allclose(found, noise, atol=1e-5)
+
+
+def test_both_are_of_the_latents_own_kind():
+    """A noise level in float32 leaves latents in half precision."""
+    clean, noise = memory(4.0).half(), memory(-4.0).half()
+    moved = on_flow(clean, noise, torch.tensor([0.5]))
+    assert moved.dtype == noise_on_flow(moved, clean, torch.tensor([0.5])).dtype == torch.half

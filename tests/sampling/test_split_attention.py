@@ -39,6 +39,11 @@ def test_memory_is_the_mean_of_both_passes():
     assert memory.unique(dim=0).tolist() == [pytest.approx(wanted)]
 
 
+def test_a_single_token_of_memory_is_a_mean_too():
+    memory = self_attention(memory=1)[IDENTITY]
+    assert memory.tolist() == pytest.approx([2 / 3 / 2, (1 / 3 + 1 / 5) / 2, 4 / 5 / 2])
+
+
 def test_without_memory_both_see_only_themselves():
     out = self_attention(memory=0)
     assert out[:IDENTITY].tolist() == [[1, 0, 0]] * IDENTITY
@@ -61,6 +66,30 @@ def test_queries_keys_and_values_stay_together():
     assert torch.equal(out[:, -SHOT:], alone[:, -SHOT:])
     first = IDENTITY + MEMORY
     assert torch.equal(out[:, :IDENTITY], attend(q[:, :first], k[:, :first], v[:, :first])[:, :2])
+
+
+def test_queries_read_the_keys_of_their_own_text():
+    q, k, v = torch.randn(3, 2, TOKENS, 8, generator=torch.Generator().manual_seed(0))
+
+    def attend(q, k, v):
+        return (q @ k.transpose(1, 2)).softmax(-1) @ v
+
+    out = split_cross_attention(attend, q, k, v, identity=1, prompt=1)
+    assert torch.equal(out[:, :1], attend(q[:, :1], k[:, 1:], v[:, 1:]))
+    assert torch.equal(out[:, 1:], attend(q[:, 1:], k[:, :1], v[:, :1]))
+
+
+def test_an_identity_frame_of_one_token_may_stand_alone():
+    v = marked(1, 0, SHOT)
+    out = split_self_attention(mean_of_all, v, v, v, identity=1, memory=0)
+    assert torch.equal(out, v)
+
+
+@pytest.mark.parametrize("identity", [0, TOKENS, -1])
+def test_texts_for_no_identity_frame_or_for_no_shot_are_refused(identity):
+    v = marked(IDENTITY, MEMORY, SHOT)
+    with pytest.raises(ValueError, match=f"{identity} tokens of an identity frame and 0 of memory"):
+        split_cross_attention(mean_of_all, v, v, v, identity=identity, prompt=5)
 
 
 def test_each_kind_of_token_reads_its_own_text():

@@ -29,6 +29,7 @@ class Model:
 
     def __call__(self, x, t, c_concat, *args, **kwargs):
         self.x, self.more = x, (args, kwargs)
+        self.t, self.known = float(t.max()), float(c_concat.max())
         return self.out
 
 
@@ -56,12 +57,32 @@ def test_memory_alone_is_set_to_its_noise_level_and_comes_out_clean(flow):
     assert (frames(x), frames(model.out)) == ([3] * FRAMES, [7] * FRAMES)  # both another's
 
 
-def test_noise_is_scaled_as_the_host_scales_it(module, flow):
-    sampling = SimpleNamespace(noise_scale=2.0)
+def test_each_part_of_a_batch_holds_every_row_of_it(flow):
+    """Two prompts evaluated together, of two shots at noise levels of their own."""
+    rows = torch.tensor([1.0, 2.0]).view(2, 1, 1, 1, 1)
+    flow.begin(rows.expand(2, *SHAPE[1:]))
+    model = Model()
+    model.out = torch.zeros(4, *SHAPE[1:])
+    clean = condition(0.0).expand(4, -1, -1, -1, -1)
+    flow(model, torch.zeros_like(model.out), torch.tensor([0.5, 1.0] * 2), clean)
+    assert model.x[:, 0, FIRST, 0, 0].tolist() == [0.5, 2.0, 0.5, 2.0]
+    flow.begin(torch.zeros(2, *SHAPE[1:]))
+    x = rows.repeat(2, 1, 1, 1, 1).expand(4, *SHAPE[1:])
+    flow(model, x, torch.tensor([0.5, 1.0] * 2), clean)
+    flow(model, x, torch.tensor([0.25, 0.5] * 2), clean)
+    assert model.x[:, 0, FIRST, 0, 0].tolist() == [0.5, 1.0, 0.5, 1.0]
+    with pytest.raises(ValueError, match="has to be whole"):
+        flow(model, x[:3], at(0.5), clean[:3])
+
+
+@pytest.mark.parametrize("scale", [{"noise_scale": 2.0}, {}])
+def test_noise_is_scaled_as_the_host_scales_it(module, flow, scale):
+    sampling = SimpleNamespace(**scale)
     patcher = SimpleNamespace(get_model_object=lambda name: sampling)
     seen = []
 
-    def sample(noise, latent):
+    def sample(noise, latent, seed):
+        assert (latent, seed) == ("latent", 7)
         model = Model()
         flow(model, torch.zeros(SHAPE), at(1.0), condition(4.0))
         seen.append(frames(model.x))
@@ -69,11 +90,16 @@ def test_noise_is_scaled_as_the_host_scales_it(module, flow):
 
     sample.class_obj = SimpleNamespace(model_patcher=patcher)
     with pytest.raises(RuntimeError, match="interrupted"):
-        module._run(flow)(sample, torch.full(SHAPE, -1.0), "latent")
-    assert seen == [[0, -2, -2, 0, 0]]
+        module._run(flow)(sample, noise=torch.full(SHAPE, -1.0), latent="latent", seed=7)
+    with pytest.raises(RuntimeError, match="interrupted"):
+        module._run(flow)(sample, torch.full(SHAPE, -1.0), "latent", seed=7)
+    level = -scale.get("noise_scale", 1.0)
+    assert seen == [[0, level, level, 0, 0]] * 2
     model = Model()  # the run is over, however it ended
-    out = flow(model, torch.zeros(SHAPE), at(0.5), condition(4.0))
+    out = flow(model, torch.zeros(SHAPE), at(0.5), condition(4.0), "text", more=1)
     assert (frames(model.x), frames(out)) == ([0] * FRAMES, [7] * FRAMES)
+    assert model.more == (("text",), {"more": 1})
+    assert (model.t, model.known) == (0.5, 4.0)
 
 
 def test_without_noise_the_first_latent_says_what_it_was(flow):
