@@ -45,6 +45,7 @@ from .sampling import ShotInputs, check_recipe, denoise
 from .shot_loras import OnExpert, ShotAdapters
 
 NO_LORAS: tuple[OnExpert, OnExpert] = ((), ())
+ONLY_LOAD = "load i2v"  # a job of all processes without a shot
 NOISE = ("high", "low")  # of the experts, in words
 logger = logging.getLogger(__name__)
 
@@ -200,7 +201,7 @@ class Engine:
     def _ready(self) -> None:
         """Load the I2V experts, in all processes together."""
         if self._kind != "i2v" and parallel.world_size() > 1:
-            parallel.send(("i2v", None, 1.0, self.recipe))
+            parallel.send((ONLY_LOAD, None, 1.0, self.recipe))
         self._load("i2v")
 
     def sample(
@@ -240,8 +241,8 @@ class Engine:
     ) -> torch.Tensor | None:
         """This process's share of ``sample``; the others get the job from process 0.
 
-        The T2V experts work with their own shift and boundary (``Recipe.for_text``). Without inputs
-        the experts are loaded, and that is all.
+        The T2V experts work with their own shift and boundary (``Recipe.for_text``). Of the kind
+        ``ONLY_LOAD`` the I2V experts are loaded, and that is all.
 
         Returns:
             The shot's latents ``[1, 16, F, h, w]``, normalised, on the CPU.
@@ -249,9 +250,10 @@ class Engine:
         Raises:
             ValueError: when they hold NaN or infinite values.
         """
-        experts = self._load(kind)
-        if inputs is None:
+        if kind == ONLY_LOAD:
+            self._load("i2v")
             return None
+        experts = self._load(kind)
         if kind == "t2v":
             recipe = recipe.for_text(self.files.t2v_boundary())
             logger.info("%s", recipe.describe_text_shot())
