@@ -42,6 +42,7 @@ TOLD = {  # where the sentences are: in these functions, or in the whole file
     "storymem/film/shown_shots.py": ("read_frame", "_first", "shown_shots"),
     "storymem/views/draft_frames.py": (),
     "nodes/memory/rehearsal.py": ("make_rehearsal", "pass_folder"),
+    "nodes/loop/choice_notices.py": (), "nodes/sampling/choose_memory.py": ("execute",),
     "nodes/loop/end_images.py": (), "storymem/sampling/request.py": ("too_short_to_end",),
     "storymem/loop/opening.py": (), "storymem/loop/opening_clip.py": (),
 }  # fmt: skip
