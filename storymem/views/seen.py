@@ -25,8 +25,9 @@ def view_seen(store: ShotStore, story: Story, key: str) -> dict | None:
     """What the shot of a record saw.
 
     As :func:`storymem.views.bank.view_bank` with ``tell`` ``shot``; ``position`` is a frame's place
-    among those that the sampler got, from 1, and 0 when it was not seen; ``is_sure`` whether the
-    record itself says which were. ``None`` for a record that is missing or damaged.
+    among those that the sampler got (that its expert got, where each has a memory of its own), from
+    1, and 0 when it was not seen; ``is_sure`` whether the record itself says which were. ``None``
+    for a record that is missing or damaged.
     """
     record = store.find(key)
     try:
@@ -37,7 +38,8 @@ def view_seen(store: ShotStore, story: Story, key: str) -> dict | None:
         return None
     bank = with_names(seen.bank, story)
     shown = view_bank(bank)
-    places = {index + 1: place for place, index in enumerate(bank.used_indices(), 1)}
+    order = {id(f): i for part in reversed(bank.memories()) for i, f in enumerate(part, 1)}
+    places = {index + 1: order[id(bank.frames[index])] for index in bank.used_indices()}
     in_view = "window" if bank.policy == WINDOW and not bank.scored else "seen"
     for frame in shown["frames"]:
         frame["position"] = places.get(frame["number"], 0)

@@ -310,6 +310,11 @@ def test_a_shots_record_tells_what_each_expert_saw(tmp_path):
     shown = view_seen(run.loop.store, run.loop.story, step.record.key)
     roles = {one["role"] for one in shown["frames"]}
     assert roles == {"seen", "waiting"}  # what went stands among them, with its scores
+    places = {one["digest"]: one["position"] for one in shown["frames"] if one["position"]}
+    for frame in (*high, *low):
+        expert = run.saw[2][frame.pool == "low"]
+        assert places[frame.digest] == expert.index(frame.digest) + 1
+    assert max(places.values()) == 8
     gone = next(one for one in shown["frames"] if one["role"] == "waiting")
     assert gone["left_out"].startswith("high: left out, local ")
     assert len(shown["frames"]) == len(run.banks[1].frames)

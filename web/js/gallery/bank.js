@@ -150,7 +150,8 @@ function leftOut(frame) {
 /** Everything known about a frame, a line each; `from`: number of the shot that changes begin with. */
 export function factsOf(frame, pendingKind = "", who = { label: frame.label, isNew: false }, from = 0) {
   const names = whoIsOn(frame, who.label);
-  const gone = whyGone(frame.reason); // tells why it was left out, too
+  const gone = whyGone(frame.reason); // says the same as `left_out` of the shot that it went in
+  const isTold = gone && frame.left_out && frame.role !== "dropped";
   return [
     `${placeOf(frame)} · ${t("fact.number", { number: frame.number })}`,
     frame.position ? t("fact.position", frame) : "",
@@ -164,7 +165,7 @@ export function factsOf(frame, pendingKind = "", who = { label: frame.label, isN
       ? ""
       : t("fact.score", { scorer: frame.scorer || t("fact.scorer"), value: frame.score.toFixed(3) }),
     frame.similarity === null ? "" : t("fact.similarity", { value: frame.similarity.toFixed(3) }),
-    frame.reason ? t("fact.reason", { reason: gone ?? whyFromDraft(frame.reason) }) : "",
+    frame.reason && !isTold ? t("fact.reason", { reason: gone ?? whyFromDraft(frame.reason) }) : "",
     frame.seen ? t(`fact.seen.${frame.tell}`, { reason: whyOf(frame.seen) }) : "",
     gone && frame.role === "dropped" ? "" : leftOut(frame),
     pendingKind && from ? t("next.from", { shot: from, change: t(`next.from.${pendingKind}`) }) : "",
