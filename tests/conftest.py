@@ -15,10 +15,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 PACK = Path(__file__).resolve().parent.parent
 if "PYTEST_XDIST_WORKER" in os.environ:  # the processes share the processor, and servers inherit it
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How long one example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def load_package(name: str, folder: Path) -> None:

@@ -85,14 +85,16 @@ class Draft:
         if _is_whole(inputs.get("steps")) and self.is_faster(inputs["steps"]):
             found["steps"] = self.steps
             if self.cfg:
-                found |= {"cfg": self.cfg, "cfg_low": 0.0, "cfg_cut": 0.0}
+                found |= {"cfg": self.cfg, "cfg_low": 0.0}
+                if inputs.get("cfg_cut", 0.0) != 0.0:
+                    found["cfg_cut"] = 0.0
             if self.has_lora:
                 found |= OF_DISTILLED
         return {name: value for name, value in found.items() if inputs.get(name) != value}
 
     def recipe_of(self, recipe: Recipe) -> Recipe:
         """How a shot of this pass is sampled, by the film's own recipe; see ``overrides``."""
-        found = self.overrides({"steps": recipe.steps})
+        found = self.overrides({"steps": recipe.steps, "cfg_cut": recipe.cfg_cut})
         names = {name: SAMPLER_FIELDS.get(name, name) for name in found}
         return replace(recipe, **{names[name]: value for name, value in found.items()})
 

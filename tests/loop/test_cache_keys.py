@@ -353,7 +353,7 @@ def test_every_take_of_every_shot_has_a_seed_of_its_own(loop):
 def headless_body(tmp_path, monkeypatch, policy="relevant", parts=render_version.HEADLESS) -> dict:
     files = SimpleNamespace(
         i2v=tmp_path, t2v=None, vae=None, lora=None, extra_loras=list, lora_scale=2.0,
-        vae_tiling=True,
+        vae_tiling=True, method=lambda: "storymem", has_query=lambda: False,
     )  # fmt: skip
     placement = SimpleNamespace(dtype=torch.float32, device=torch.device("cpu"))
     engine = SimpleNamespace(files=files, placement=placement, recipe=Recipe(), render_parts=parts)

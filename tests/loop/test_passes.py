@@ -16,6 +16,7 @@ from storymem.loop.passes import (
     pass_name,
     rehearsal_draft,
 )
+from storymem.sampling.recipe import Recipe
 
 FILM = {
     "width": 832,
@@ -40,6 +41,13 @@ def test_a_draft_has_few_steps_half_the_pixels_and_the_films_length():
     assert DRAFT.overrides(FILM) == {
         "width": 576, "height": 336, "steps": 4, "cfg": 1.0, "cfg_low": 0.0
     }  # fmt: skip
+
+
+def test_a_draft_has_one_cfg_for_cuts_and_for_what_continues():
+    assert DRAFT.overrides(FILM | {"cfg_cut": 5.0})["cfg_cut"] == 0.0
+    assert "cfg_cut" not in DRAFT.overrides(FILM | {"cfg_cut": 0.0})
+    made = DRAFT.recipe_of(Recipe(cfg_cut=5.0)).for_beginning(is_cut=True)
+    assert (made.cfg, made.guidance(high=False)) == (1.0, 1.0)
 
 
 def test_a_still_is_one_frame_of_the_films_own_steps():
