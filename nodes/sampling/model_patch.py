@@ -10,7 +10,7 @@ from comfy_api.latest import io
 
 from ...storymem.sampling.memory_layout import MemoryLayout, storymem_layout
 from ...storymem.sampling.memory_refresh import EVERY_STEP, EXACT, Refresh
-from ...storymem.sampling.methods import MEMENTO, METHODS, choose_method
+from ...storymem.sampling.methods import MEMENTO, METHODS, choose_told
 from ...storymem.sampling.rope import MEMORY_ROPE_SHIFT, encode_at, original_encode
 from ..host.attention import forget_cudnn, prefer_cudnn
 from ..host.wan_models import (
@@ -74,7 +74,7 @@ def layout_for(
         ValueError: for Memento without the moments of its memory, for numbers that do not agree,
             and for an identity frame with StoryMem.
     """
-    method = choose_method(method, method_of(model))
+    method = choose_told(method, method_of(model))
     if positions is not None and memory_frames not in (0, positions.frames):
         raise ValueError(
             f"memory_positions has {positions.frames} frames before the shot, but memory_frames is "

@@ -13,7 +13,7 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ...storymem.sampling.memory_refresh import EXACT
-from ...storymem.sampling.methods import METHODS, choose_method
+from ...storymem.sampling.methods import METHODS, choose_told
 from ...storymem.sampling.recipe import Recipe, odd_pair
 from ...storymem.sampling.shot_layout import check_identity_method, shot_layouts
 from ...storymem.sampling.unipc import SAMPLER, SCHEDULER, released_sigmas
@@ -253,7 +253,7 @@ class M2VSampler(io.ComfyNode):
             memory_refresh=memory_refresh, refresh_steps=refresh_steps,
         )  # fmt: skip
         check_models(model_high, model_low, t2v_high, t2v_low)
-        method = choose_method(method, require_same_method(model_high, model_low))
+        method = choose_told(method, require_same_method(model_high, model_low))
         hidden = getattr(cls, "hidden", None)
         tell_node(hidden, odd_pair(sampler_name, scheduler) or "")
         require_vae(vae)

@@ -14,7 +14,7 @@ from storymem.sampling.memory_layout import (
     moments_of,
     storymem_layout,
 )
-from storymem.sampling.methods import choose_method
+from storymem.sampling.methods import choose_method, choose_told
 
 
 def frame(moment=None, story="s"):
@@ -80,6 +80,14 @@ def test_the_identity_frame_stands_first_and_farthest():
     assert not memento_layout([], 0, has_identity=True).is_kept
     with pytest.raises(ValueError, match="whole"):
         MemoryLayout((-1.5,))
+
+
+def test_a_method_that_is_not_the_models_is_told_in_the_log(caplog):
+    with caplog.at_level("INFO"):
+        assert choose_told("auto", "memento") == choose_told("memento", "memento") == "memento"
+        assert caplog.text == ""
+        assert choose_told("storymem", "memento") == "storymem"
+    assert "method is storymem, though the LoRA on the model is not of it" in caplog.text
 
 
 def test_the_method_is_the_models_unless_the_artist_chooses():
