@@ -29,8 +29,8 @@ STEPS, BOUNDARY = 40, 0.9
 MEMORY = (0, 3, 5, 10)
 
 
-def load_pack():
-    """The pack's modules by name, without its nodes, which want a whole host."""
+def load_pack(*more: str):
+    """The pack's modules by name, and ``more``, without its nodes, which want a whole host."""
     for name, folder in (("pack", PACK), ("pack.nodes", PACK / "nodes")):
         module = types.ModuleType(name)
         module.__path__ = [str(folder)]
@@ -42,6 +42,7 @@ def load_pack():
         "storymem.sampling.memory_refresh",
         "storymem.sampling.rope",
         "storymem.sampling.unipc",
+        *more,
     )
     return types.SimpleNamespace(
         **{name.rpartition(".")[2]: importlib.import_module(f"pack.{name}") for name in names}
