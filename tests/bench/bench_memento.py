@@ -211,7 +211,7 @@ def choosing(bench: Bench) -> None:
     _, first, peak = bench.meter.first(score)
     later = statistics.median(bench.meter.once(score) for _ in range(5))
     tokens = height * line // 4 * POOL
-    asked = (bench.pack.choose_memory.COPIES * tokens + 4 * width) * width * 4
+    asked = (bench.pack.choose_memory.COPIES * tokens // POOL + 4 * width) * width * 4
     tell(choosing=POOL, tokens=tokens, first=round(first, 3), seconds=round(later, 3),
          peak_gib=round(peak, 2), asked_of_the_host_gib=round(asked / 2**30, 2))  # fmt: skip
 
@@ -230,6 +230,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--shots", action="store_true", help="whole shots of 40 steps")
     parser.add_argument("--only-shots", action="store_true", help="nothing but whole shots")
+    parser.add_argument("--only-choosing", action="store_true", help="nothing but the choice")
     parser.add_argument("--cases", nargs="+", default=("none", "cached_in_host", "identity"))
     parser.add_argument("--steps", type=int, help="of whole shots, in place of 40")
     parser.add_argument("--profile", action="store_true", help="kernels of two forwards by kind")
@@ -251,6 +252,7 @@ def main() -> None:
     with torch.inference_mode():
         if not options.only_shots:
             choosing(bench)
+        if not (options.only_shots or options.only_choosing):
             single_forwards(bench, options.rounds)
         if options.profile and is_gpu:
             print_profile(bench)
