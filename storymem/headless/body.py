@@ -12,12 +12,13 @@ import torch
 from ..loop.memory_choice import CHOOSES
 from ..loop.neutral_inputs import inputs_that_count
 from ..loop.render_version import render_versions
-from ..sampling.methods import MEMENTO, METHODS, choose_method
+from ..sampling.methods import METHODS, choose_method
 from ..sampling.recipe import Recipe
 from .adapters import scale_changes
 from .engine import Engine
 from .identity import identify_weights
 from .judges import SelectionModels
+from .method import chooses_memory
 
 
 def describe_body(
@@ -34,7 +35,7 @@ def describe_body(
     described, files = asdict(settings), engine.files
     for name in ("out", "resume", "loop", "fps", "crf", "start_image"):
         del described[name]
-    of_files = files.method()
+    has_choice, of_files = chooses_memory(settings, files), files.method()
     if choose_method(settings.method, of_files) == of_files:  # the files count anyway
         described["method"] = METHODS[0]
     weights = {
@@ -61,9 +62,9 @@ def describe_body(
         "judges": inputs_that_count("SelectionModels", models),
         "start_image": start,
         "dtype": str(engine.placement.dtype),
-        "code": render_versions(engine.render_parts),
+        "code": render_versions((*engine.render_parts, *(["choice"] if has_choice else []))),
     }
-    if files.has_query() and choose_method(settings.method, of_files) == MEMENTO:
+    if has_choice:
         body["choice"] = CHOOSES
     if changes := scale_changes(files.lora or (), files.lora_scale):
         body["scale_of_lora"] = changes

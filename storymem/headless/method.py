@@ -12,6 +12,17 @@ logger = logging.getLogger(__name__)
 TITLES = {"storymem": "StoryMem", "memento": "Memento"}
 
 
+def chooses_memory(settings, files) -> bool:
+    """Whether Memento's keyframe queries choose what shots remember.
+
+    Args:
+        settings: a ``RunSettings``.
+        files: a ``ModelFiles``.
+    """
+    method = choose_method(settings.method, files.method())
+    return settings.has_memory and method == MEMENTO and files.has_query()
+
+
 def method_of_run(settings, files) -> str:
     """``storymem`` or ``memento``; one that the LoRA files do not call for is told.
 

@@ -41,7 +41,7 @@ from ..memory.picture import Picture
 from ..memory.policies import memory_warnings
 from ..sampling.conditioning import check_size
 from ..sampling.continuity import ShotPlan
-from ..sampling.methods import MEMENTO, METHODS
+from ..sampling.methods import METHODS
 from ..sampling.recipe import Recipe
 from ..sampling.request import SIZE_RULES, ShotRequest
 from ..script.captions import split_captions
@@ -55,7 +55,7 @@ from .engine import Engine
 from .heard import Heard
 from .judges import SelectionModels
 from .memory_choice import choose_for_shot
-from .method import method_of_run
+from .method import chooses_memory, method_of_run
 from .opening import remember_opening
 from .portrait import remove_portrait, save_portrait
 from .remember import remember_shot
@@ -154,9 +154,7 @@ class StoryRun:
             models.check()
         self.settings, self.engine, self.models = settings, engine, models
         self.method = method_of_run(settings, engine.files)
-        self.has_choice = (
-            settings.has_memory and self.method == MEMENTO and engine.files.has_query()
-        )
+        self.has_choice = chooses_memory(settings, engine.files)
         self.progress, self.heard = progress, heard or Heard()
         check_options(self.heard.video_options(settings.fps, settings.crf))
         self._may_keep_sampler = may_keep_sampler

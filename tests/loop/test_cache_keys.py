@@ -20,6 +20,7 @@ from storymem.headless.judges import SelectionModels
 from storymem.headless.runner import RunSettings, StoryRun
 from storymem.loop import render_version
 from storymem.loop.cache_keys import is_plain_text, own_key, shot_key, shot_pictures, telling_facts
+from storymem.loop.memory_choice import CHOOSES
 from storymem.loop.neutral_inputs import NEUTRAL
 from storymem.loop.plan import Loop, LoopSettings, Step, plan_shot
 from storymem.loop.render_version import PARTS, PARTS_OF_NODES, Part
@@ -350,10 +351,13 @@ def test_every_take_of_every_shot_has_a_seed_of_its_own(loop):
 # --- what made it, in words ---------------------------------------------------------------------
 
 
-def headless_body(tmp_path, monkeypatch, policy="relevant", parts=render_version.HEADLESS) -> dict:
+def headless_body(
+    tmp_path, monkeypatch, policy="relevant", parts=render_version.HEADLESS, method="storymem"
+) -> dict:
     files = SimpleNamespace(
+        method=lambda: method, has_query=lambda: method == "memento",
         i2v=tmp_path, t2v=None, vae=None, lora=None, extra_loras=list, lora_scale=2.0,
-        vae_tiling=True, method=lambda: "storymem", has_query=lambda: False,
+        vae_tiling=True,
     )  # fmt: skip
     placement = SimpleNamespace(dtype=torch.float32, device=torch.device("cpu"))
     engine = SimpleNamespace(files=files, placement=placement, recipe=Recipe(), render_parts=parts)
@@ -378,6 +382,15 @@ def test_the_versions_of_the_code_are_in_the_keys_of_headless_runs(tmp_path, mon
         assert part in headless_body(tmp_path, monkeypatch, policy)["code"]
     monkeypatch.setitem(render_version.PARTS, "colour", Part(9, ()))  # no part of such runs
     assert "colour" not in headless_body(tmp_path, monkeypatch, policy)["code"]
+
+
+def test_a_choice_by_mementos_query_is_in_the_keys_of_its_own_films_alone(tmp_path, monkeypatch):
+    plain = headless_body(tmp_path, monkeypatch, "window")
+    monkeypatch.setitem(render_version.PARTS, "choice", Part(9, ()))
+    assert headless_body(tmp_path, monkeypatch, "window") == plain
+    chosen = headless_body(tmp_path, monkeypatch, "window", method="memento")
+    assert (chosen["choice"], chosen["code"]["choice"]) == (CHOOSES, 9)
+    assert not {"method", "reconstruct", "selection"} & set(plain["settings"])
 
 
 def test_every_node_counts_the_parts_that_its_code_belongs_to():
