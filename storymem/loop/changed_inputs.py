@@ -106,8 +106,9 @@ def _settings_changes(old: Mapping, new: Mapping) -> list[str]:
 
 def _graph_changes(old: list, new: list, names: BodyNames) -> list[str]:
     (old_versions, old_text), (new_versions, new_text) = old, new
-    old_ends, old_lines, old_files = parse_json(old_text)
-    new_ends, new_lines, new_files = parse_json(new_text)
+    # Behind these stand marks of what is read, if anything: whoever reads it differs, too.
+    old_ends, old_lines, old_files, *_ = parse_json(old_text)
+    new_ends, new_lines, new_files, *_ = parse_json(new_text)
     kinds = [[kind for kind, _, _ in lines] for lines in (old_lines, new_lines)]
     pairs = _pairs(*kinds)
     places = {i: j for i, j in pairs} | {"open": "open"}

@@ -12,6 +12,7 @@ from helpers.fakes import noise_image
 from helpers.not_empty import not_empty
 from storymem.files.hashing import digest_of
 from storymem.loop.begin import begin_shot, load_result
+from storymem.loop.cache_keys import READS_DIALOGUE, READS_RECONSTRUCT
 from storymem.loop.changed_inputs import UPDATED, BodyNames, body_changes, changed
 from storymem.loop.plan import Loop, LoopSettings
 from storymem.loop.regeneration import (
@@ -35,9 +36,9 @@ def node(kind="Sampler", fingerprint="None", **inputs) -> list:
     return [kind, fingerprint, inputs]
 
 
-def graph_body(*nodes, files=(), versions=(), ends=([0, 0], [0, 1])) -> str:
+def graph_body(*nodes, files=(), versions=(), ends=([0, 0], [0, 1]), marks=()) -> str:
     """As nodes describe what makes a shot."""
-    text = json.dumps([list(ends), list(nodes), [list(file) for file in files]])
+    text = json.dumps([list(ends), list(nodes), [list(file) for file in files], *marks])
     return json.dumps([dict(versions), text])
 
 
@@ -53,6 +54,13 @@ def test_a_widget_is_named_with_both_values():
     other = node(seed=917, steps=40, model=["#", 1, 0])
     found = said(graph_body(SAMPLER, LOADER), graph_body(other, LOADER), "'M2V Sampler'")
     assert found == ["seed of 'M2V Sampler' changed from 42 to 917"]
+
+
+def test_a_widget_is_named_in_a_body_that_reads_more_of_the_script_than_prompts():
+    marks = [READS_DIALOGUE, READS_RECONSTRUCT]
+    other = node(seed=917, steps=40, model=["#", 1, 0])
+    bodies = [graph_body(one, LOADER, marks=marks) for one in (SAMPLER, other)]
+    assert said(*bodies, "'S'") == ["seed of 'S' changed from 42 to 917"]
 
 
 def test_a_seed_that_moves_by_itself_says_so():
