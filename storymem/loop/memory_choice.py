@@ -136,7 +136,8 @@ def _chosen(bank: MemoryBank, pool: Pool, scores: QueryScores | None) -> dict[in
         found = [Chosen(i, PINNED if i in fixed else WHOLE) for i in range(len(pool.indices))]
     else:
         found = choose(scores.local, scores.whole_story, most=places, fixed=fixed)
-    return {pool.indices[one.index]: one.part for one in found}
+    # Pins leave the global places free, and may so bring more than the artist lets a shot see.
+    return {pool.indices[one.index]: one.part for one in found[: bank.max_frames]}
 
 
 def _shortened(chosen: dict[int, str], count: int) -> dict[int, str]:

@@ -18,7 +18,7 @@ from ..memory.policies import BY_NAMES, POLICIES
 from ..memory.retrieval import choose_frames, frames_to_names, has_to_choose
 from ..memory.weights import heavy_and_light
 from ..script.story import Shot, Story
-from ..selection.keyframe_query import POOL_FRAMES
+from ..selection.keyframe_query import GLOBAL_FRAMES, POOL_FRAMES
 
 WINDOW = POLICIES[0]
 ROOM_FOR_ALL = "there was room for all"
@@ -42,8 +42,11 @@ class ShotMemory:
     @property
     def sampled_frames(self) -> int:
         """How many frames the sampler gets, as far as that is known before any are chosen."""
-        most = min(POOL_FRAMES, self.bank.max_frames) if self.is_pool else len(self.indices)
-        return min(most, len(self.indices))
+        if not self.is_pool:
+            return len(self.indices)
+        pinned = sum(frame.pinned for frame in self.bank.frames)
+        most = max(POOL_FRAMES, pinned + GLOBAL_FRAMES)  # pins take local places first
+        return min(most, self.bank.max_frames, len(self.indices))
 
     def digests(self) -> list[list[str]]:
         """Of the frames that the sampler gets, and of all in the bank, with which new keyframes are
@@ -93,7 +96,8 @@ def shot_memory(
 
 
 def whole_pool(bank: MemoryBank, story: Story) -> ShotMemory:
-    """The whole bank, for a shot with Choose Memory, which chooses from all of it.
+    """The whole bank, for a shot with Choose Memory, which chooses from all of it; nothing where
+    shots see nothing.
 
     Raises:
         ValueError: for more pinned frames than a shot may see.
@@ -101,7 +105,8 @@ def whole_pool(bank: MemoryBank, story: Story) -> ShotMemory:
     bank.pinned_indices()
     weights = heavy_and_light(bank, story)
     bank = replace(bank, choice=None, seen={}, scored={}, weights=weights)
-    return ShotMemory(bank, tuple(range(len(bank.frames))), is_pool=True)
+    indices = range(len(bank.frames)) if bank.max_frames else ()
+    return ShotMemory(bank, tuple(indices), is_pool=True)
 
 
 def describe_settings(bank: MemoryBank) -> list:

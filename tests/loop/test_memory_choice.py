@@ -23,6 +23,7 @@ from storymem.loop.memory_choice import (
 )
 from storymem.loop.plan import Loop, LoopSettings
 from storymem.loop.seen import seen_by
+from storymem.loop.shot_memory import whole_pool
 from storymem.loop.shot_store import ShotStore
 from storymem.loop.shots import finish_shot, list_steps, lock_warnings
 from storymem.memory.bank import MemoryBank, start_bank
@@ -126,6 +127,24 @@ def test_pinned_frames_are_in_both_pools_and_never_go():
     too_many = replace(bank, max_frames=1)
     with pytest.raises(ValueError, match="2 frames are pinned but only max_frames = 1"):
         keep_chosen(too_many, plan(), pools, {e: scores(12) for e in EXPERTS})
+
+
+def test_a_shot_never_sees_more_than_max_frames_however_many_are_pinned():
+    """Pins leave the global places free: seven of them and two others are more than eight."""
+    frames = tuple(frame(i, pinned=i < 7) for i in range(12))
+    for max_frames, count in ((10, 9), (8, 8), (7, 7)):
+        bank = MemoryBank(frames, max_frames=max_frames)
+        asked = {e: scores(12, [11], [8, 10]) for e in EXPERTS}
+        found = keep_chosen(bank, plan(), pools_of(bank, plan()), asked)
+        wanted = [*range(7), 8, 10][:count]
+        assert [numbers(part) for part in found.memories()] == [wanted] * 2
+        assert whole_pool(bank, load_story("a cat")).sampled_frames == count
+
+
+def test_a_shot_that_sees_nothing_is_told_as_such():
+    memory = whole_pool(MemoryBank((frame(0), frame(1)), max_frames=0), load_story("a cat"))
+    assert (memory.frames, memory.sampled_frames) == ((), 0)
+    assert len(memory.digests()[1]) == 2  # new keyframes are still compared with all
 
 
 def test_both_experts_get_the_same_number_of_frames():
