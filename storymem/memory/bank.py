@@ -180,8 +180,19 @@ class MemoryBank:
         if wrong := [i for i in restore if not 0 <= i < count]:
             raise ValueError(f"there is no dropped frame {wrong[0] + 1}: {count} were dropped")
         edited = edited.restore(restore)
+        if self.choice is not None and self.scored:
+            edited = self._still_chosen(edited)
         edited.used_indices()
         return edited
+
+    def _still_chosen(self, edited: MemoryBank) -> MemoryBank:
+        """``edited``, of what the experts chose for a shot: it sees all of that, and no window."""
+        gone = {d: why for d, why in self.scored.items() if why.startswith(LEFT_OUT)}
+        chosen = {d: why for d, why in self.scored.items() if d not in gone}
+        told = {frame.digest: chosen.get(frame.digest, frame.why) for frame in edited.frames}
+        reasons = {i: told[frame.digest] for i, frame in enumerate(edited.frames)}
+        choice = Choice(tuple(reasons), reasons)
+        return replace(edited, choice=choice, scored=gone | told)
 
     def _changed(self, **changes) -> MemoryBank:
         """A new bank with other frames, for which nothing is chosen yet."""

@@ -147,6 +147,22 @@ def test_a_shot_that_sees_nothing_is_told_as_such():
     assert len(memory.digests()[1]) == 2  # new keyframes are still compared with all
 
 
+def test_what_was_chosen_is_seen_whole_after_edits_of_it():
+    """Edit Memory Bank behind Choose Memory: no window over what both experts chose."""
+    bank, pools = bank_of(16), pools_of(bank_of(16), plan())
+    asked = {"high": scores(16, range(6), [6, 7]), "low": scores(16, range(8, 14), [14, 15])}
+    found = keep_chosen(bank, plan(), pools, asked)
+    assert len(found.frames) == 16 > found.max_frames
+    assert [numbers(part) for part in found.edit().memories()] == [[*range(8)], [*range(8, 16)]]
+    edited = found.edit(pin=[1], forget=[4])
+    assert [numbers(part) for part in edited.memories()] == [[0, 1, 2, 3, 5, 6, 7], [*range(8, 16)]]
+    assert frame(4).digest not in edited.scored
+    back = edited.edit(restore=[0])
+    assert [4 in numbers(part) for part in back.memories()] == [True, False]
+    assert back.scored[frame(4).digest] == "kept by hand"
+    assert back.remember([frame(17)]).choice is None  # the next shot's is another choice
+
+
 def test_both_experts_get_the_same_number_of_frames():
     """A click took two frames from one of them: the other gives up its global choices."""
     bank = replace(bank_of(12), frames=tuple(frame(i, pool="high" if i > 5 else "")
