@@ -36,6 +36,7 @@ NO_PIXELS = (
 )  # fmt: skip
 READS_DIALOGUE = "reads dialogue"  # in the text of a body whose pictures depend on what is said
 READS_RECONSTRUCT = "reads reconstruct_target"  # likewise: on what everybody looks like
+DIALOGUE_FACT, RECONSTRUCT_FACT = "dialogue", "reconstruct"  # these texts, in key and record
 OPENING_FACT = "opening"  # digests of the clip's frames that the first shot continues from
 END = "end "  # begins what ``shot_pictures`` says of a picture that a shot ends with
 
@@ -55,11 +56,18 @@ def own_key(loop: Loop, plan: ShotPlan) -> str:
         described["loras"] = loras
     if is_plain_text(loop, plan):
         described["text"] = "plain"
-    if READS_DIALOGUE in loop.body:
-        described["dialogue"] = spoken(plan.shot.dialogue)
-    if READS_RECONSTRUCT in loop.body:
-        described["reconstruct"] = loop.story.reconstruct_prompt
+    described |= _read_texts(loop, plan)
     return digest_of(["shot", described, shot_pictures(loop, plan), loop.body])
+
+
+def _read_texts(loop: Loop, plan: ShotPlan) -> dict[str, str]:
+    """What nodes read of the script beside prompts, by the fact's name."""
+    read = {}
+    if READS_DIALOGUE in loop.body:
+        read[DIALOGUE_FACT] = spoken(plan.shot.dialogue)
+    if READS_RECONSTRUCT in loop.body:
+        read[RECONSTRUCT_FACT] = loop.story.reconstruct_prompt
+    return read
 
 
 def shot_pictures(loop: Loop, plan: ShotPlan) -> list[str]:
@@ -108,6 +116,7 @@ def telling_facts(loop: Loop, plan: ShotPlan) -> dict:
     if given := opening_digests(loop, plan):
         facts[OPENING_FACT] = given
     facts |= loop.loras.facts_of(shot)
+    facts |= _read_texts(loop, plan)
     if loop.story.remembers:
         facts["memory"]["remember"] = digest_of([shot.remember for shot in loop.story.shots])
     return facts | ({"text": "plain"} if is_plain_text(loop, plan) else {})

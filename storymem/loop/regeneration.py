@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from ..files.hashing import digest_of
 from ..files.messages import listed
 from ..script.cast import strip_mentions
-from .cache_keys import END, OPENING_FACT, telling_facts
+from .cache_keys import DIALOGUE_FACT, END, OPENING_FACT, RECONSTRUCT_FACT, telling_facts
 from .changed_inputs import BodyNames, body_changes, changed
 from .passes import DRAFT_FACT
 from .plan import Loop, Step
@@ -30,6 +30,7 @@ MEMORY = {  # a fact of a record -> how the artist knows it
     "clicks": "what was kept, dropped or pinned in the memory gallery",
     "pins": "which pictures of the memory bank are pinned",
 }
+TEXTS = {DIALOGUE_FACT: "its dialogue", RECONSTRUCT_FACT: "everybody's looks (reconstruct_target)"}
 # How changes of what a pass overrides begin.
 OF_PASS = tuple(
     f"{n} of "
@@ -157,6 +158,9 @@ def _shot_changes(loop: Loop, step: Step, facts: Mapping) -> list[str]:
     for name in ("length", "lora_strength"):
         if facts.get(name, now[name]) != now[name]:
             found.append(changed(f"its {name}", facts[name], now[name]))
+    for name, label in TEXTS.items():
+        if name in facts and name in now and facts[name] != now[name]:
+            found.append(changed(label, facts[name], now[name]))
     found += lora_changes(facts, now)
     found += _picture_changes(facts.get("pictures", now["pictures"]), now["pictures"])
     if "memory" in facts and facts.get("text") != now.get("text"):

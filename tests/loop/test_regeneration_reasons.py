@@ -10,6 +10,7 @@ import pytest
 
 from helpers.fakes import noise_image
 from storymem.files.hashing import digest_of
+from storymem.loop.cache_keys import READS_DIALOGUE, READS_RECONSTRUCT
 from storymem.loop.changed_inputs import BodyNames
 from storymem.loop.plan import Loop, LoopSettings, Step
 from storymem.loop.regeneration import (
@@ -23,6 +24,7 @@ from storymem.memory.bank import MemoryBank
 from storymem.memory.edits import BankEdits
 from storymem.memory.frame import MemoryFrame
 from storymem.sampling.continuity import ShotPlan
+from storymem.script.dialogue import read_dialogue
 from storymem.script.story import Shot, Story
 
 OLD, NOW = "ab" * 32, "cd" * 32  # keys
@@ -100,6 +102,27 @@ def why(facts: dict, step=None, **changes) -> tuple[str, ...]:
 )
 def test_each_part_of_a_shot_is_told_with_both_values(facts, reason):
     assert why(facts) == (reason,)
+
+
+@pytest.mark.parametrize(
+    ("mark", "facts", "reason"),
+    [
+        (READS_DIALOGUE, {"dialogue": "Stay."}, "its dialogue changed from 'Stay.' to 'Go.'"),
+        (READS_DIALOGUE, {"reconstruct": "[Person A] tall"}, UNTOLD),
+        (
+            READS_RECONSTRUCT,
+            {"reconstruct": "[Person A] tall"},
+            "everybody's looks (reconstruct_target) changed from '[Person A] tall' to "
+            "'[Person A] old'",
+        ),
+        (READS_RECONSTRUCT, {}, UNTOLD),
+    ],
+)
+def test_a_text_that_nodes_read_beside_the_prompt_is_told(mark, facts, reason):
+    body = f'["body", "{mark}"]'
+    story = Story("Sea", (SHOT,), character="Mara is tall.", reconstruct="[Person A] old")
+    step = step_of(shot=replace(SHOT, dialogue=read_dialogue("Go.")))
+    assert why({**facts, "body": digest_of(body)}, step, body=body, story=story) == (reason,)
 
 
 def test_what_stayed_is_not_told():

@@ -268,6 +268,7 @@ def test_every_reason_of_the_server_is_understood(page, host):
         *(changed.changed(what, 1, 2) for what in (
             "its negative prompt", "how it begins", "its place in the story", "its length",
             "its lora_strength", "its LoRAs", "the character description",
+            *regeneration.TEXTS.values(),
             "max_frames of the memory bank",
             f"steps of {node}",
         )),

@@ -13,6 +13,8 @@ const WHAT = { // the beginnings of "... changed from a to b"
   "its lora_strength": "lora",
   "its LoRAs": "loras",
   "its end image": "end",
+  "its dialogue": "dialogue",
+  "everybody's looks (reconstruct_target)": "reconstruct",
   "the clip that the story begins from": "opening",
   "what was kept, dropped or pinned in the memory gallery": "clicks",
   "which pictures of the memory bank are pinned": "pins",
