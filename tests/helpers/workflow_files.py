@@ -15,7 +15,9 @@ MUTED, BYPASSED = 2, 4
 SUBGRAPH_INPUTS, SUBGRAPH_OUTPUTS = -10, -20  # as nodes of a subgraph, where links begin and end
 TITLE, ROW, TEXT_ROWS = 30, 26, 5
 GALLERY = 216  # pictures of the memory that the page shows inside these nodes
-SHOW_MEMORY = ("StoryMemMemoryBank", "StoryMemRemember", "StoryMemPreviewMemoryBank")
+SHOW_MEMORY = (
+    "StoryMemMemoryBank", "StoryMemRemember", "StoryMemPreviewMemoryBank", "StoryMemChooseMemory",
+)  # fmt: skip
 
 
 def _inputs_of(description: dict) -> list[tuple[str, object, dict]]:

@@ -134,7 +134,6 @@ def add_film(
             positive=(prompts["positive"], "CONDITIONING"),
             global_positive=(prompts["global_positive"], "CONDITIONING"),
         )
-        body.y += 260  # the node shows what it chose
         remembered = (chosen, "bank")
         sampler_inputs |= {
             name: (prompts[name], "CONDITIONING")

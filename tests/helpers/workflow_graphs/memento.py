@@ -29,8 +29,8 @@ letter slowly, and smiles. Shallow depth of field.
 SETTINGS = {"shift": 5.0, "cfg": 3.5, "cfg_cut": 5.0}
 TITLE_NOTE = """# A story with Memento
 
-[Memento](https://arxiv.org/abs/2606.14667) is another memory model on the same Wan2.2. Its LoRA \
-may be used commercially; StoryMem's may not.
+[Memento](https://arxiv.org/abs/2606.14667) is another memory model on the same Wan2.2. By its \
+pages its LoRA may be used commercially; StoryMem's may not.
 
 1. Load the model files (table on the right) and choose them in group 1. *Load Story LoRA* knows \
 whose files they are, and everything after it follows.
@@ -39,8 +39,8 @@ who that is, ...; shot caption: what happens.` A line `[reconstruct_target: [Per
 each person goes on top. Memento's own JSON scripts work as they are.
 3. Queue. *Keyframe Select* takes 8 frames of each shot, *Choose Memory* keeps the 8 that matter \
 most for the next one: for each expert its own, what is not chosen is gone. It shows which, and why.
-4. The *identity* output of *M2V Sampler* is the model's own portrait of the cast: put a VAE \
-Decode and a Preview Image after it to see whom it remembers.
+4. To see whom the model remembers, put a VAE Decode and a Preview Image after *identity* of *M2V \
+Sampler*: its own portrait of the cast, of every shot that the run makes.
 """
 SETTINGS_NOTE = """## What differs from StoryMem, and why
 
@@ -54,7 +54,8 @@ SETTINGS_NOTE = """## What differs from StoryMem, and why
 | identity_positive | reconstruct_target | - | a frame of the cast that memory looks at |
 | identity_negative | empty text | - | as its released run has it |
 
-Without persons in the script take the two identity texts and *No text* away.
+A script without `reconstruct_target` makes no portrait; nothing need be unplugged. Nor does a \
+first shot by the T2V pair.
 
 **Checked here:** that every step computes what Memento's released code computes, on small random \
 models. **Not checked:** its real weights, how its films look, and what its authors say of it \
