@@ -245,6 +245,23 @@ def test_of_many_frames_that_were_not_seen_the_latest_are_shown_first(story):
         story.page.unroute("**/storymem/seen")
 
 
+def test_shots_in_mementos_form_are_told_apart_by_what_happens_in_them(story):
+    told = story.page.evaluate(
+        """() => {
+            const { seen } = app.graph.getNodeById(2).storymemGallery;
+            const { answer, shots } = seen;
+            const prompt = `global caption: ${"[Person A]: tall ".repeat(9)}; shot caption: Rain.`;
+            seen.answer = { ...answer, shots: shots.map((shot) => ({ ...shot, prompt })) };
+            seen.refill();
+            const told = seen.select.options[2].text;
+            seen.answer = answer;
+            seen.refill();
+            return told;
+        }"""
+    )
+    assert told == "2: Rain."
+
+
 def test_it_works_after_a_reload_and_in_nodes_two_light_and_chinese(story):
     page = story.page
     page.evaluate(

@@ -2,6 +2,7 @@
 import { api } from "../../../../scripts/api.js";
 import { h } from "../shared/dom.js";
 import { askedBy } from "../story/api.js";
+import { captionOf } from "../story/captions.js";
 import { lastRead } from "../story/extension.js";
 import { t } from "../shared/texts.js";
 import { readBank } from "./bank.js";
@@ -62,7 +63,8 @@ export class SeenShots {
     if (this.filled !== words) {
       this.filled = words;
       const options = shots.map(({ label, prompt, record }, i) => h("option", { value: label }, t(
-        record ? "seen.option" : "seen.option.not_made", { number: i + 1, prompt: prompt.slice(0, MAX_PROMPT) },
+        record ? "seen.option" : "seen.option.not_made",
+        { number: i + 1, prompt: captionOf(prompt, "shot_caption").slice(0, MAX_PROMPT) },
       )));
       this.select.replaceChildren(...(this.hasNow ? [h("option", { value: NOW }, t("seen.now"))] : []), ...options);
     }
