@@ -32,6 +32,17 @@ def third(m2v, **changes):
     return replace(m2v.shot(index=2, **changes), begin=BEGIN)
 
 
+def with_memory(latent: dict, drawn, positive, model, sigma: float) -> dict:
+    """What a sampler left at ``sigma``, with the memory of another conditioning in its place: on
+    the way from the noise that was drawn, as a sampler hands its latents on."""
+    frames = drawn.shape[2]
+    clean = model.process_latent_in(positive[0][1]["concat_latent_image"][:, :, :frames])
+    samples = latent["samples"].clone()
+    noisy = (1 - sigma) * clean + sigma * drawn
+    samples[:, :, :frames] = model.process_latent_out(noisy / (1 - sigma))
+    return {**latent, "samples": samples}
+
+
 def in_parts(m2v, bank, shot, cfg: float = 3.5) -> torch.Tensor:
     """The shot in two stock stages, each with the memory of its own expert."""
     from comfy_extras.nodes_custom_sampler import (
@@ -54,8 +65,11 @@ def in_parts(m2v, bank, shot, cfg: float = 3.5) -> torch.Tensor:
         patched = node.execute(model, frames, method="memento", memory_positions=places).result[0]
         patched = shift(patched, 5.0)
         if sigmas is None:
-            latent = empty
+            latent, drawn = empty, noise.generate_noise(empty)[:, :, :frames]
             sigmas = m2v.node("sampling.sampler", "schedule")(patched, "simple", 4, 1.0)
+        else:
+            latent = with_memory(latent, drawn, positive, patched.model, split)
+        split = float(sigmas[int((sigmas >= 0.9).sum())])
         part = SplitSigmas.execute(sigmas, int((sigmas >= 0.9).sum())).result[is_low]
         guider = CFGGuider.execute(patched, positive, negative, cfg).result[0]
         source = silent if is_low else noise
