@@ -45,7 +45,7 @@ def method_of_run(settings, files) -> str:
         if method != MEMENTO:
             raise ValueError(
                 "--reconstruct makes Memento's identity frame, which StoryMem does not have; pass "
-                "Memento's LoRA files, or leave --reconstruct away"
+                "Memento's LoRA files or --method memento, or leave --reconstruct away"
             )
         if parallel.world_size() > 1:
             raise ValueError(NEEDS_ONE_GPU)
