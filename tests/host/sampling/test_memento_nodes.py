@@ -56,7 +56,7 @@ def in_parts(m2v, bank, shot, cfg: float = 3.5) -> torch.Tensor:
     shift = m2v.node("sampling.sampler", "patch_shift")
     kind = KSamplerSelect.execute("euler").result[0]
     silent = DisableNoise.execute().result[0]
-    latent = sigmas = None
+    latent = sigmas = of_high = drawn = None
     for is_low, (name, model) in enumerate((("high", m2v.high), ("low", m2v.low))):
         positive, negative, empty, noise, frames, places = m2v.condition_in_time(
             bank=bank, shot=shot, method="memento", expert=name
@@ -68,9 +68,10 @@ def in_parts(m2v, bank, shot, cfg: float = 3.5) -> torch.Tensor:
             latent, drawn = empty, noise.generate_noise(empty)[:, :, :frames]
             sigmas = m2v.node("sampling.sampler", "schedule")(patched, "simple", 4, 1.0)
         else:
+            split = float(sigmas[of_high])
             latent = with_memory(latent, drawn, positive, patched.model, split)
-        split = float(sigmas[int((sigmas >= 0.9).sum())])
-        part = SplitSigmas.execute(sigmas, int((sigmas >= 0.9).sum())).result[is_low]
+        of_high = int((sigmas >= 0.9).sum())
+        part = SplitSigmas.execute(sigmas, of_high).result[is_low]
         guider = CFGGuider.execute(patched, positive, negative, cfg).result[0]
         source = silent if is_low else noise
         with torch.inference_mode():
