@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from helpers.fakes import noise_image
 from helpers.keyframe_graphs import clip_of, detailed, node, record, scorer, select
+from helpers.keyframe_queries import write_memento_lora
 from helpers.m2v_helpers import DEFAULTS, M2V
 from helpers.writer import Writer, script_of
 from storymem.sampling.lora import target_modules
@@ -65,6 +66,14 @@ CASES = {
     "M2V Sampler, from text": Case("StoryMemM2VSampler", {**EXPERTS, **SIZES, **SAMPLING,
         "t2v_high": ["t2v_high", 0], "t2v_low": ["t2v_low", 0], "continuity": "cut"},
         module="sampling.sampler"),
+    "M2V Sampler, Memento": Case("StoryMemM2VSampler", {**EXPERTS, **SIZES, **SAMPLING, **MEMORY,
+        "method": "memento", "identity_positive": ["pos", 0],
+        "identity_negative": ["neg", 0]}, (0, 1),
+        module="sampling.sampler"),
+    "Choose Memory": Case("StoryMemChooseMemory", {"model_high": ["memento_high", 0],
+        "model_low": ["memento_low", 0], "bank": ["pool", 0], "vae": ["vae", 0],
+        "positive": ["pos", 0], "global_positive": ["neg", 0], "width": 48, "height": 32},
+        module="sampling.choose_memory"),
     # The encoded prompts go on in the conditioning, as from the host's own conditioning nodes.
     "M2V Conditioning": Case("StoryMemM2VConditioning", {"positive": ["pos", 0],
         "negative": ["neg", 0], "vae": ["vae", 0], **SIZES, **MEMORY}, (0, 1, 2),
@@ -86,6 +95,7 @@ CASES = {
         "language": "english", "dialogue": False, "seed": 0, "portraits": ["frames", 0],
         "clip": Writer(*[script_of()] * 2)}, (1, 2), module="write"),
 }  # fmt: skip
+UNKNOWN = SimpleNamespace(unique_id=None, dynprompt=None, extra_pnginfo=None)
 # Loop nodes are covered below and by tests/loop/test_frames_in_place.py.
 IN_LOOPS = {
     "StoryMemShotLoopOpen", "StoryMemShotLoopClose", "StoryMemFinishShot", "StoryMemBeginStory",
@@ -105,6 +115,12 @@ def m2v(host):
     save_file(state, host.base / "models" / "loras" / LORA)
     of_host = {f"diffusion_model.{name}": tensor for name, tensor in state.items()}
     save_file(of_host, host.base / "models" / "loras" / f"{Path(LORA).stem}_host.safetensors")
+    names = [f"memento_in_place_{noise}_noise.pth" for noise in ("high", "low")]
+    for seed, name in enumerate(names):
+        write_memento_lora(host.base / "models" / "loras" / name, seed=seed)
+    # At strength 0 the query counts, and the module that all share wears no patch.
+    load = loaded.node("sampling.lora", "LoadLoRA").execute
+    loaded.memento = load(loaded.high, *names, 0.0, model_low=loaded.low).result[:2]
     return loaded
 
 
@@ -112,7 +128,9 @@ def given(m2v) -> dict:
     rgba = torch.cat([m2v.images(2, seed=5), torch.full((2, 48, 64, 1), 0.5)], dim=-1)
     bank = m2v.host.pack("storymem.memory.bank").start_bank(list(m2v.images(2, seed=7)))
     read_loras = m2v.host.pack("storymem.script.loras").read_loras
+    pool = m2v.host.pack("storymem.memory.bank").start_bank(m2v.images(10, seed=9), pinned=False)
     return {
+        "pool": pool, "memento_high": m2v.memento[0], "memento_low": m2v.memento[1],
         "styled": m2v.shot(loras=read_loras("in_place_host:0.5")),
         "frames": detailed(1, 6, 48, 64), "more": m2v.images(3, seed=3, height=40), "rgba": rgba,
         "bytes": torch.stack([noise_image(i, 48, 64) for i in (1, 2, 3)]),
@@ -185,6 +203,7 @@ def call(m2v, case: Case, values: dict) -> dict:
     module = m2v.host.pack(f"nodes.{case.module}")
     kind = next(n for n in module.NODES if n.define_schema().node_id == case.kind)
     with torch.inference_mode():
+        kind = type(kind.__name__, (kind,), {"hidden": kind.hidden or UNKNOWN})
         return {f"out{i}": value for i, value in enumerate(kind.execute(**inputs).result)}
 
 
@@ -207,7 +226,7 @@ def test_inputs_stay_and_outputs_are_their_own(host, clips, m2v, name):
     outputs = {i: look(made[f"out{i}"]) for i in case.outputs if i not in case.passed}
     extras = {i: {key: look(value) for key, value in made[f"out{i}"][0][1].items()}
               for i in case.passed if "Conditioning" in name}  # fmt: skip
-    overwrite({key: value for key, value in values.items() if key != "bank"})
+    overwrite({key: value for key, value in values.items() if key not in ("bank", "pool")})
     for i, kept in outputs.items():
         assert changed(kept, look(made[f"out{i}"])) == [], f"output {i} is its own"
     for i, kept in extras.items():
