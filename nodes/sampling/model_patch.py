@@ -32,13 +32,6 @@ ROPE_ENCODE = "diffusion_model.rope_encode"
 WRAPPER_KEY = "storymem_m2v"
 
 
-def patch_memory_positions(
-    model, memory_frames: int, rope_shift: int = MEMORY_ROPE_SHIFT, refresh: Refresh = EVERY_STEP
-):
-    """``place_memory`` by StoryMem's rule."""
-    return place_memory(model, storymem_layout(memory_frames, rope_shift), refresh)
-
-
 def place_memory(model, layout: MemoryLayout, refresh: Refresh = EVERY_STEP):
     """A clone of ``model`` that expects what ``layout`` says before the shot.
 

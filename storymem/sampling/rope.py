@@ -51,11 +51,6 @@ def check_reach(memory_frames: int, rope_shift: int, shot_frames: int, positions
             )
 
 
-def encode_with_memory(original: Callable, memory_frames: int, rope_shift: int) -> Callable:
-    """``rope_encode`` with memory at ``-M*S, ..., -S`` and the shot from 0."""
-    return encode_at(original, [-rope_shift * i for i in range(memory_frames, 0, -1)])
-
-
 def encode_at(original: Callable, positions: Sequence[int]) -> Callable:
     """``rope_encode`` with the frames before the shot at ``positions`` and the shot from 0.
 
@@ -101,7 +96,7 @@ def encode_at(original: Callable, positions: Sequence[int]) -> Callable:
 
 
 def original_encode(encode: Callable) -> Callable | None:
-    """What ``encode_with_memory`` was given; None when ``encode`` is not what it returned."""
+    """What ``encode_at`` was given; None when ``encode`` is not what it returned."""
     if hasattr(encode, "__wrapped__"):  # functools.wraps copies our attribute to what wraps us
         return None
     return getattr(encode, "storymem_original", None)

@@ -88,7 +88,7 @@ class Run:
         if case == "none":
             return model
         plain = model.get_model_object("diffusion_model.rope_encode")
-        encode = self.pack.rope.encode_with_memory(plain, MEMORY, SHIFT)
+        encode = self.pack.rope.encode_at(plain, range(-MEMORY * SHIFT, 0, SHIFT))
         model.add_object_patch("diffusion_model.rope_encode", encode)
         self.pack.attention.prefer_cudnn(model)
         if case != "exact":

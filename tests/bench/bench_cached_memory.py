@@ -61,7 +61,9 @@ class Shot:
             1, TEXT_TOKENS, 4096, generator=generator, device=device, dtype=dtype
         )
         plain = type(model).rope_encode.__get__(model)
-        self.encode = pack.rope.encode_with_memory(plain, memory, SHIFT) if memory else plain
+        self.encode = (
+            pack.rope.encode_at(plain, range(-memory * SHIFT, 0, SHIFT)) if memory else plain
+        )
 
     def forward(self, sigma: float, levels, cached=None):
         """One evaluation; ``cached`` is the wrapper of the expert whose turn it is."""

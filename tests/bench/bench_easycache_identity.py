@@ -108,7 +108,7 @@ class HostPainter:
         prompt = [[text.encode(request.prompt)[None], cond]]
         if count:
             plain = model.get_model_object("diffusion_model.rope_encode")
-            encode = self.pack.rope.encode_with_memory(plain, count, rope_shift)
+            encode = self.pack.rope.encode_at(plain, range(-count * rope_shift, 0, rope_shift))
             model.add_object_patch("diffusion_model.rope_encode", encode)
         if self.case.startswith("easycache"):
             from comfy_extras.nodes_easycache import EasyCacheNode

@@ -256,7 +256,7 @@ class Case:
         self.context = random(1, TEXT_TOKENS, 4096)
         self.t = torch.tensor([900.0], device=device)
         self.plain = type(model).rope_encode.__get__(model)
-        self.patched = rope.encode_with_memory(self.plain, memory, SHIFT)
+        self.patched = rope.encode_at(self.plain, range(-memory * SHIFT, 0, SHIFT))
         positions = rope.temporal_positions(memory, size[0], offset=SHIFT)
         self.rotation = released_rotation(positions, self.rows, self.columns, 128).to(device)
 

@@ -7,9 +7,10 @@ import functools
 import pytest
 import torch
 
+from storymem.sampling.memory_layout import storymem_layout
 from storymem.sampling.rope import (
     check_reach,
-    encode_with_memory,
+    encode_at,
     original_encode,
     temporal_positions,
 )
@@ -92,7 +93,7 @@ class HostGrid:
 @pytest.mark.parametrize("scaling", [None, {}, {"scale_t": 0.5}, {"scale_t": 2.0, "shift_t": 7.0}])
 def test_a_patched_model_sees_the_positions_of_the_paper(memory, offset, scaling):
     """Scaled and moved as a whole by who scales and moves positions."""
-    encode = encode_with_memory(HostGrid(), memory, offset)
+    encode = encode_at(HostGrid(), storymem_layout(memory, offset).positions)
     given = {} if scaling is None else {"transformer_options": {"rope_options": scaling}}
     tokens = encode(memory + 4, 2, 3, dtype=torch.bfloat16, **given).reshape(memory + 4, 2, 3, 3)
     scaling = scaling or {}
@@ -107,7 +108,9 @@ def test_a_patched_model_sees_the_positions_of_the_paper(memory, offset, scaling
 
 def test_what_else_the_model_is_given_reaches_both_parts():
     grid = HostGrid()
-    encode_with_memory(grid, 2, 5)(6, 2, 2, device="cpu", transformer_options=None)
+    encode_at(grid, storymem_layout(2, 5).positions)(
+        6, 2, 2, device="cpu", transformer_options=None
+    )
     first, second = grid.calls
     assert (first["device"], second["device"]) == ("cpu", "cpu")
     assert (first["t"], first["t_start"], first["steps_t"]) == (6, -10, 2)
@@ -120,21 +123,21 @@ def test_what_else_the_model_is_given_reaches_both_parts():
 def test_a_part_of_another_kind_keeps_its_own_positions(asked):
     """Reference pictures and parts of a grid that others ask for are no shot."""
     patched, plain = HostGrid(), HostGrid()
-    tokens = encode_with_memory(patched, 2, 5)(6, 2, 2, **asked)
+    tokens = encode_at(patched, storymem_layout(2, 5).positions)(6, 2, 2, **asked)
     assert torch.equal(tokens, plain(6, 2, 2, **asked))
     assert patched.calls == plain.calls
 
 
 def test_without_memory_the_model_is_asked_as_ever():
     grid = HostGrid()
-    tokens = encode_with_memory(grid, 0, 5)(6, 2, 2, dtype=torch.bfloat16)
+    tokens = encode_at(grid, storymem_layout(0, 5).positions)(6, 2, 2, dtype=torch.bfloat16)
     assert tokens.dtype == torch.bfloat16
     assert [(call["t"], call["t_start"], call["steps_t"]) for call in grid.calls] == [(6, 0, None)]
 
 
 @pytest.mark.parametrize("frames", [1, 3])
 def test_a_latent_without_a_frame_beside_the_memory_is_refused(frames):
-    encode = encode_with_memory(HostGrid(), 3, 5)
+    encode = encode_at(HostGrid(), storymem_layout(3, 5).positions)
     with pytest.raises(ValueError, match=f"the latent has {frames} frames, .* expects 3 memory"):
         encode(frames, 2, 2)
     assert encode(4, 2, 2).shape == (1, 16, 3)
@@ -142,7 +145,7 @@ def test_a_latent_without_a_frame_beside_the_memory_is_refused(frames):
 
 def test_what_was_patched_is_found_again_but_not_below_another_patch():
     grid = HostGrid()
-    encode = encode_with_memory(grid, 3, 5)
+    encode = encode_at(grid, storymem_layout(3, 5).positions)
     assert original_encode(encode) is grid
     assert original_encode(grid) is None
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from helpers.m2v_helpers import M2V, rel_l2
 from helpers.wan_reference import WanReference
+from storymem.sampling.memory_layout import storymem_layout
 from storymem.sampling.rope import temporal_positions
 
 FRAMES, HEIGHT, WIDTH = 3, 4, 6  # latents of the shot
@@ -187,8 +188,8 @@ def test_a_sampler_without_memory_ignores_an_earlier_patch(m2v):
     models = {"model_high": m2v.patch(m2v.high, 2), "model_low": m2v.patch(m2v.low, 2)}
     assert torch.equal(m2v.sample(steps=2, **models), m2v.sample(steps=2))
     text = {"t2v_high": m2v.t2v_high, "t2v_low": m2v.t2v_low}
-    patch = m2v.node("sampling.model_patch", "patch_memory_positions")  # the node refuses T2V
-    patched = {name: patch(model, 2) for name, model in text.items()}
+    place = m2v.node("sampling.model_patch", "place_memory")  # the node refuses T2V
+    patched = {name: place(model, storymem_layout(2)) for name, model in text.items()}
     assert torch.equal(m2v.sample(steps=2, **patched), m2v.sample(steps=2, **text))
 
 

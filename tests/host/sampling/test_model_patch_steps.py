@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from helpers.bare_wan import I2V, T2V, bare_wan
+from storymem.sampling.memory_layout import storymem_layout
 
 ROPE = "diffusion_model.rope_encode"
 
@@ -38,6 +39,10 @@ def places(memory: int, shift: int) -> tuple[int, ...]:
     return tuple(-shift * i for i in range(memory, 0, -1))
 
 
+def placed(module, model, memory: int, shift: int = 5):
+    return module.place_memory(model, storymem_layout(memory, shift))
+
+
 def ours(module, model) -> list:
     return model.get_wrappers(module.WrappersMP.OUTER_SAMPLE, module.WRAPPER_KEY)
 
@@ -51,7 +56,7 @@ def is_bare(module, model) -> bool:
 def test_a_patched_copy_has_our_positions_our_look_and_our_kernel(module, noted, memory, shift):
     model = bare_wan()
     own = model.get_model_object(ROPE)
-    patched = module.patch_memory_positions(model, memory, shift)
+    patched = placed(module, model, memory, shift)
     assert patched is not model
     assert is_bare(module, model)
     assert noted == [("encode", own, places(memory, shift)), ("prefer_cudnn", patched)]
@@ -66,7 +71,7 @@ def test_a_patched_copy_has_our_positions_our_look_and_our_kernel(module, noted,
 
 def test_frames_are_five_apart_unless_said_otherwise(module, noted):
     model = bare_wan()
-    module.patch_memory_positions(model, 2)
+    placed(module, model, 2)
     module.M2VModelPatch.execute(model, 2)
     assert [call[2] for call in noted if call[0] == "encode"] == [(-10, -5)] * 2
 
@@ -75,13 +80,13 @@ def test_frames_are_five_apart_unless_said_otherwise(module, noted):
 def test_numbers_that_cannot_be_are_refused(module, wrong):
     name = "memory_frames" if wrong[0] not in (0, 2) else "rope_shift"
     with pytest.raises(ValueError, match=f"^{name} must be a whole number"):
-        module.patch_memory_positions(bare_wan(), *wrong)
+        placed(module, bare_wan(), *wrong)
 
 
 def test_a_patch_of_an_earlier_node_is_replaced_and_stays_on_its_own_model(module, noted):
     model = bare_wan()
-    first = module.patch_memory_positions(model, 2, 5)
-    second = module.patch_memory_positions(first, 3, 4)
+    first = placed(module, model, 2, 5)
+    second = placed(module, first, 3, 4)
     own = model.get_model_object(ROPE)
     assert [call for call in noted if call[0] == "encode"] == [
         ("encode", own, (-10, -5)), ("encode", own, (-12, -8, -4))
@@ -98,20 +103,20 @@ def test_positions_that_another_copy_has_loaded_are_not_wrapped_twice(module, no
     inner = model.get_model_object("diffusion_model")
     inner.rope_encode = module.encode_at(own, (-10, -5))
     noted.clear()
-    module.patch_memory_positions(model, 3, 5)
+    placed(module, model, 3, 5)
     assert noted[0] == ("encode", own, (-15, -10, -5))
-    patched = module.patch_memory_positions(model, 3, 5)
+    patched = placed(module, model, 3, 5)
     patched.object_patches.clear()  # as the host does with what it has put on the module
     assert module.without_memory_positions(patched).object_patches == {}
 
 
 def test_without_memory_an_earlier_patch_is_taken_off_a_copy(module, noted):
     model = bare_wan()
-    assert module.patch_memory_positions(model, 0) is model
+    assert placed(module, model, 0) is model
     assert module.without_memory_positions(model) is model
-    patched = module.patch_memory_positions(model, 2)
+    patched = placed(module, model, 2)
     noted.clear()
-    bare = module.patch_memory_positions(patched, 0)
+    bare = placed(module, patched, 0)
     assert is_bare(module, bare)
     assert not is_bare(module, patched)
     assert noted == [("forget_cudnn", bare)]
@@ -131,17 +136,17 @@ def theirs(model, wraps=None):
 
 def test_what_another_pack_put_on_before_ours_stays(module):
     below, encode = theirs(bare_wan())
-    bare = module.patch_memory_positions(module.patch_memory_positions(below, 2), 0)
+    bare = placed(module, placed(module, below, 2), 0)
     assert bare.object_patches == {ROPE: encode}
 
 
 @pytest.mark.parametrize("is_wrapped", [True, False])
 @pytest.mark.parametrize("memory", [0, 3])
 def test_what_another_pack_put_on_after_ours_is_told(module, is_wrapped, memory):
-    patched = module.patch_memory_positions(bare_wan(), 2)
+    patched = placed(module, bare_wan(), 2)
     above, _ = theirs(patched, patched.object_patches[ROPE] if is_wrapped else None)
     with pytest.raises(ValueError, match=r"^another node changed the model's positions"):
-        module.patch_memory_positions(above, memory)
+        placed(module, above, memory)
 
 
 def test_a_model_of_another_pack_with_positions_of_its_own_gets_them_back(module):
@@ -150,7 +155,7 @@ def test_a_model_of_another_pack_with_positions_of_its_own_gets_them_back(module
     inner.rope_encode = own = lambda *_, **__: None
     model = bare_wan()
     model.model.diffusion_model = inner
-    bare = module.patch_memory_positions(module.patch_memory_positions(model, 2), 0)
+    bare = placed(module, placed(module, model, 2), 0)
     assert bare.object_patches == {}
     assert bare.get_model_object(ROPE) is own
 
