@@ -17,13 +17,8 @@ M2V_SAMPLER = "StoryMemM2VSampler"
 SAMPLERS = (M2V_SAMPLER, "StoryMemM2VConditioning")  # that obey a draft's settings
 HEARD = ("StoryMemShotLoopClose", "StoryMemFinishShot", "StoryMemJoinStory")  # take a sound
 OPEN_SHOT = 1  # output of Shot Loop Open and Next Shot
-OF_RECIPE = (
-    "steps",
-    "cfg",
-    "cfg_low",
-    "cfg_cut",
-    *OF_DISTILLED,
-)  # which M2V Conditioning does not have
+# What M2V Conditioning does not have.
+OF_RECIPE = ("steps", "cfg", "cfg_low", "cfg_cut", *OF_DISTILLED)
 
 
 def links_of(node: dict) -> list[tuple[str, str, int]]:

@@ -186,7 +186,7 @@ def check_tensor(slot: str, key: str, tensor: torch.Tensor, name: str) -> None:
         )
     if tensor.numel() == 0:
         raise ValueError(f"{name}: {key} is empty (rank 0, shape {shape}); download it again")
-    check_numbers(key, tensor, name)
+    _check_values(key, tensor, name)
 
 
 def check_numbers(key: str, tensor: torch.Tensor, name: str) -> None:
@@ -194,6 +194,10 @@ def check_numbers(key: str, tensor: torch.Tensor, name: str) -> None:
     _check_fractions(key, tensor, name)
     if tensor.numel() == 0:
         raise ValueError(f"{name}: {key} is empty (shape {list(tensor.shape)}); download it again")
+    _check_values(key, tensor, name)
+
+
+def _check_values(key: str, tensor: torch.Tensor, name: str) -> None:
     if tensor.is_meta:  # a header read before the weights: there are no numbers yet
         return
     wide = _wide(tensor, key, name)

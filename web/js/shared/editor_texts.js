@@ -111,7 +111,7 @@ export const EDITOR_TEXTS = {
     "story.cast.long": "故事中的人名，用逗号分隔。提示词中的 @人名 指某个人，记忆据此区分人物",
     "story.cast.found": "已识别：{names}",
     "story.target": "人物样貌（Memento）",
-    "story.target.long": "reconstruct_target：每个人物的样貌，每人一行。其中的名字计入人物表，Memento 的身份帧由这段文字生成",
+    "story.target.long": "reconstruct_target：每个人物的样貌，每人一行。其中的名字计入人物表，Memento 的人物帧由这段文字生成",
     "story.target.hint": "[Person A] 红发女孩",
     "story.global_caption": "全局描述（global caption）",
     "story.global_caption.long": "Memento 的提示词写法：镜头中有谁、样貌如何，例如 [Person A]: 红发女孩。留空：提示词为一整段",
