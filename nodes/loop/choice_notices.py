@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...storymem.loop.memory_choice import CHOOSES
 from .wires import SAMPLERS, Notice, Wires
 
-CHOOSE, REMEMBER = "StoryMemChooseMemory", "StoryMemRemember"
+REMEMBER = "StoryMemRemember"
 
 
 def choice_notices(wires: Wires) -> Iterator[Notice]:
     """Of every Choose Memory: what it does not get, and who does not get what it chose."""
-    chooses = wires.of_kind(CHOOSE)
+    chooses = wires.of_kind(CHOOSES)
     for node_id in chooses:
         opened = wires.name(wires.open_id)
         if not wires.is_of_loop(node_id, "bank"):
@@ -53,4 +54,4 @@ def choice_notices(wires: Wires) -> Iterator[Notice]:
 
 
 def _is_chosen(wires: Wires, node_id: str) -> bool:
-    return any(wires.kind(here) == CHOOSE for here in wires.before(node_id, "bank"))
+    return any(wires.kind(here) == CHOOSES for here in wires.before(node_id, "bank"))

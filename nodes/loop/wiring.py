@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ...storymem.files.messages import count_shots, listed
+from ...storymem.loop.memory_choice import CHOOSES
 from ...storymem.loop.plan import Loop, Step
 from ...storymem.memory.edits import BankEdits
 from ...storymem.sampling.conditioning import latent_frames
 from ...storymem.script.continuity import MODE_OF_CONTINUITY
 from ...storymem.selection.even import EVEN, EVEN_FRAMES
-from .choice_notices import CHOOSE, choice_notices
+from .choice_notices import REMEMBER, choice_notices
 from .end_images import end_notices, impossible_end
 from .experts import expert_notices
 from .graph import LoopGraph
@@ -25,10 +26,10 @@ from .shot_loras import impossible_loras, lora_notices
 from .tiny_prompts import tiny_notices
 from .wires import SAMPLERS, Notice, Wires
 
-MEMORY_BANK, REMEMBER = "StoryMemMemoryBank", "StoryMemRemember"
+MEMORY_BANK = "StoryMemMemoryBank"
 SELECT, MATCH_COLOR = "StoryMemKeyframeSelect", "StoryMemMatchColor"
 # How a bank goes on from one node to the next, by kind: nothing else hands one on unchanged.
-CARRIERS = ("StoryMemEditMemoryBank", "StoryMemSaveMemoryBank", CHOOSE)
+CARRIERS = ("StoryMemEditMemoryBank", "StoryMemSaveMemoryBank", CHOOSES)
 PICTURES = ("images", "images_2", "images_3", "images_4")
 # Stock nodes that take frames off (of pixels, and of latents), and what says how many: the first
 # that stays and how many stay, or how many go.

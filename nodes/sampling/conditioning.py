@@ -8,6 +8,7 @@ import node_helpers
 import torch
 from comfy_api.latest import io
 
+from ...storymem.loop.memory_choice import EXPERTS
 from ...storymem.sampling.conditioning import (
     LatentCache,
     ShotEncoder,
@@ -36,7 +37,6 @@ from .inputs import (
     size_inputs,
 )
 
-EXPERTS = ("high", "low")
 MEMORY_FRAMES_KEY = "storymem_memory_frames"  # in a conditioning; the host passes it by
 LATENTS = LatentCache()  # bounded; entries die with their VAE
 

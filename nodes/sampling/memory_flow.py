@@ -14,9 +14,9 @@ import torch
 from comfy.patcher_extension import WrappersMP
 
 from ...storymem.sampling.memory_flow import noise_on_flow, on_flow
+from .cached_memory import LATENT, MASK
 
 WRAPPER_KEY = "storymem_memory_flow"
-LATENT, MASK = 16, 4  # channels of a Wan latent, and of the mask before the condition's latent
 
 
 class MemoryFlow:

@@ -12,6 +12,7 @@ import torch
 
 from ..sampling.conditioning import LATENT_CHANNELS, ShotConditioning, draw_noise_before
 from ..sampling.experts import is_high_noise
+from ..sampling.memory_flow import on_flow
 from ..sampling.memory_layout import MemoryLayout
 from ..sampling.recipe import SHIFT, Recipe
 from ..sampling.unipc import (
@@ -175,7 +176,8 @@ def keep_memory(
         sigma: noise level, 0 ... 1.
     """
     memory = slice(int(layout.has_identity), layout.frames)
-    moved = (1 - sigma) * clean[:, :, memory] + sigma * noise[:, :, memory]
+    level = torch.full((len(latents),), sigma)
+    moved = on_flow(clean[:, :, memory], noise[:, :, memory], level)
     before, shot = latents[:, :, : memory.start], latents[:, :, memory.stop :]
     return torch.cat([before, moved, shot], dim=2)
 

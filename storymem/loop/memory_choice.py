@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from ..memory.bank import LEFT_OUT, MemoryBank
 from ..memory.frame import MemoryFrame
 from ..memory.policies import Choice
+from ..sampling.conditioning import TIME_STRIDE
 from ..sampling.continuity import ShotPlan
-from ..sampling.memory_layout import TIME_STRIDE, moments_of, query_positions
+from ..sampling.memory_layout import moments_of, query_positions
 from ..selection.keyframe_query import PINNED, POOL_FRAMES, WHOLE, Chosen, QueryScores, choose
 
 HIGH, LOW = EXPERTS = ("high", "low")

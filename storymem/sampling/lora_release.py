@@ -12,10 +12,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .methods import MEMENTO
+
 _FILE = r"\.(?:safetensors|pth)$"
 _FOLDER = re.compile(rf"(?i)(?:^|/)Wan2\.2-(mi2v|mm2v)-A14B/backbone_(high|low)_noise{_FILE}")
 _WORKFLOW = re.compile(rf"(?i)(?:^|/)storymem_(mi2v|mm2v)_(high|low)_noise{_FILE}")
-MEMENTO = "memento"
 _MEMENTO = re.compile(
     rf"(?i)(?:(?:^|/)[^/]*memento[^/]*/(?:[^/]+/)*backbone_(high|low)_noise{_FILE}"
     rf"|(?:^|/)memento_(?:backbone_)?(high|low)_noise{_FILE})"

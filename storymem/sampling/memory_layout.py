@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 
 from ..memory.frame import MemoryFrame
+from .conditioning import TIME_STRIDE
 from .methods import MEMENTO, STORYMEM
 from .rope import MEMORY_ROPE_SHIFT, check_memory_span, temporal_positions
 
-TIME_STRIDE = 4  # pixel frames per latent frame
 FARTHEST = 512  # latent frames before the shot: the released table has 512 positions on each side
 IDENTITY_POSITION = -FARTHEST
 
