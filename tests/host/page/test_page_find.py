@@ -27,9 +27,19 @@ CHOSEN = """() => {
 }"""
 
 
-def open_bar(page, key: str, words: str, prompts=PROMPTS) -> None:
+PLANNED = """(count) => {
+    const rows = [...document.querySelectorAll(".sm-editor li[data-id]")];
+    const isPlanned = (row) => row.querySelector(".sm-plan-line")?.textContent;
+    return rows.length === count && rows.every(isPlanned);
+}"""
+
+
+def open_bar(page, key: str, words: str, prompts=PROMPTS, *, is_planned: bool = False) -> None:
+    """Type into the bar; ``is_planned``: once all rows have the plan's line, and their height."""
     page.load(story(name="Found", prompts=prompts, cuts=[True] * len(prompts)))
     page.edit_table()
+    if is_planned:
+        page.page.wait_for_function(PLANNED, arg=len(prompts))
     page.press(key)
     page.page.keyboard.type(words)
 
@@ -136,7 +146,7 @@ def test_what_is_found_follows_what_is_typed_and_moved(page):
 
 def test_a_place_far_down_in_a_long_prompt_comes_into_view(page):
     long = "\n".join([*["She walks on."] * 40, "There is a needle.", *["She walks on."] * 40])
-    open_bar(page, "Control+f", "needle", [*["a shot"] * 30, long])
+    open_bar(page, "Control+f", "needle", [*["a shot"] * 30, long], is_planned=True)
     seen = page.page.evaluate(
         """() => {
             const here = document.querySelector(".sm-here");
