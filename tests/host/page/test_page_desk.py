@@ -9,7 +9,8 @@ from itertools import count
 import pytest
 from PIL import Image
 
-from helpers.browser import eventually, settle, wait_for_text
+from helpers.browser import eventually, settle, wait_for_text, wait_until_ready
+from helpers.host_server import PACK
 from helpers.long_story import long_script, write_results
 from helpers.loop_graphs import story
 from helpers.story_page import look
@@ -28,6 +29,9 @@ NEW = """async (kind) => {
     const names = node.widgets?.filter((w) => w.name === "filename_prefix").map((w) => w.value);
     return names?.[0] ?? null;
 }"""
+SHEETS = """() => [...document.styleSheets]
+    .filter((sheet) => sheet.href?.includes("/renamed/css/") && sheet.cssRules.length)
+    .map((sheet) => sheet.href.split("/").at(-1))"""
 SELECTED = "() => Object.values(app.canvas.selected_nodes).map((node) => node.comfyClass)"
 VALUES = """() => Object.fromEntries(app.graph._nodes
     .find((n) => n.comfyClass === "StoryMemShotLoopOpen").widgets.map((w) => [w.name, w.value]))"""
@@ -347,3 +351,39 @@ def test_nodes_are_found_by_what_people_look_for(page, words, node):
     assert eventually(page.page, lambda: results.filter(has_text="Load Checkpoint").count() == 0)
     assert results.filter(has_text=node).count() > 0
     page.press("Escape")
+
+
+def test_nothing_is_shown_before_all_its_style_sheets_are_here(page):
+    """The page waits for them, however late they come, before it opens the first workflow."""
+    late = []
+
+    def answer(route) -> None:
+        late.append(route.request.url)
+        page.page.wait_for_timeout(300)
+        route.continue_()
+
+    page.page.route("**/css/*.css", answer)
+    try:
+        page.page.reload()
+        wait_until_ready(page.page)
+        found = page.page.evaluate(SHEETS)
+    finally:
+        page.page.unroute("**/css/*.css")
+    assert late
+    assert sorted(found) == sorted(file.name for file in (PACK / "web" / "css").glob("*.css"))
+
+
+def test_a_page_without_its_style_sheets_opens_nevertheless(page):
+    lost = []
+
+    def refuse(route) -> None:
+        lost.append(route.request.url)
+        route.abort()
+
+    page.page.route("**/css/*.css", refuse)
+    try:
+        page.page.reload()
+        wait_until_ready(page.page)
+    finally:
+        page.page.unroute("**/css/*.css")
+    assert len(lost) == 8

@@ -1,6 +1,5 @@
 /** Wires of the pack's own types have colours, in the classic canvas and, by desk.css, in Nodes 2.0. */
 import { app } from "../../../../scripts/app.js";
-import { useStyles } from "../shared/dom.js";
 
 // As in desk.css; each stands out against the host's dark and light canvas.
 const COLOURS = {
@@ -30,7 +29,6 @@ function colour(table) {
 app.registerExtension({
   name: "StoryMem.Colours",
   setup() {
-    useStyles("desk");
     const known = globalThis.LGraphCanvas ?? globalThis.LiteGraph?.LGraphCanvas;
     for (const table of [known?.link_type_colors, app.canvas?.default_connection_color_byType]) if (table) colour(table);
     app.canvas?.setDirty?.(true, true);

@@ -1,7 +1,7 @@
 /** The sidebar's list of the stories in the output folder: watch, edit, continue, and where they are. */
 import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
-import { h, setText, useStyles } from "../shared/dom.js";
+import { h, setText } from "../shared/dom.js";
 import { PROMPT_ENDS } from "../shared/graph.js";
 import { icon } from "../shared/icons.js";
 import { whenProgress } from "../shared/runs.js";
@@ -85,7 +85,6 @@ function dateOf(seconds) {
 /** The list in the sidebar, while it is open. */
 class Stories {
   constructor(element) {
-    useStyles("desk");
     this.items = new Map(); // folder -> Item
     this.most = AT_ONCE;
     this.filter = h("input", { type: "search", placeholder: t("desk.filter"), "aria-label": t("desk.filter"), oninput: () => this.draw() });

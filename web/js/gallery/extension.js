@@ -6,7 +6,7 @@
 import { api } from "../../../../scripts/api.js";
 import { app } from "../../../../scripts/app.js";
 import { watchRuns } from "../loop/missed_runs.js";
-import { soon, useStyles } from "../shared/dom.js";
+import { soon } from "../shared/dom.js";
 import {
   CHOOSE_MEMORY, MEMORY_BANK, PREVIEW_BANK, PROMPT_ENDS, REHEARSAL, REMEMBER, everyNode, kindOf,
 } from "../shared/graph.js";
@@ -31,7 +31,6 @@ app.registerExtension({
   name: "StoryMem.MemoryGallery",
 
   setup() {
-    useStyles("gallery");
     opensSeen(openSeen);
     api.addEventListener("executed", ({ detail }) => {
       const banks = detail?.output?.[PROPERTY];

@@ -1,5 +1,5 @@
 /** A dialog that shows what each shot of a story saw. */
-import { h, useStyles } from "../shared/dom.js";
+import { h } from "../shared/dom.js";
 import { t } from "../shared/texts.js";
 import { whenRead } from "../story/extension.js";
 import { enlarge } from "./lightbox.js";
@@ -12,7 +12,6 @@ import { GalleryView } from "./view.js";
  * is not the one that stands on the Load Story node `storyNode`.
  */
 export function openSeen({ storyNode, label = "", asked = null }) {
-  useStyles("gallery");
   const before = document.activeElement;
   const draw = () => view.draw(seen.model());
   const seen = new SeenShots({ story: () => storyNode, memory: () => memoryOf(storyNode), draw, asked });

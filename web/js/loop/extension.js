@@ -1,7 +1,7 @@
 /** On Shot Loop Open and Close: which shot is being made, how far the story is, and a way to stop. */
 import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
-import { h, setText, useStyles } from "../shared/dom.js";
+import { h, setText } from "../shared/dom.js";
 import { LOOP_CLOSE, LOOP_OPEN, PROMPT_ENDS, everyNode, isThere, kindOf, storyNodesOf } from "../shared/graph.js";
 import { icon } from "../shared/icons.js";
 import { openSeen } from "../shared/seen.js";
@@ -211,7 +211,6 @@ function letGo() {
 app.registerExtension({
   name: "StoryMem.Progress",
   setup() {
-    useStyles("story");
     api.addEventListener("storymem.progress", ({ detail }) => show(detail));
     api.addEventListener("execution_start", ({ detail }) => {
       runningPrompt = detail?.prompt_id ?? null;

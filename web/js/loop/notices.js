@@ -1,7 +1,7 @@
 /** On any node: what an artist should know of it before the first shot, and why it stopped a story. */
 import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
-import { h, setText, useStyles } from "../shared/dom.js";
+import { h, setText } from "../shared/dom.js";
 import { kindOf, nodeOfId } from "../shared/graph.js";
 import { rootGraph, shownTab } from "../shared/host.js";
 import { isOfThisPage, whenProgress } from "../shared/runs.js";
@@ -243,7 +243,6 @@ async function watchQueueing() {
 app.registerExtension({
   name: "StoryMem.Notices",
   setup() {
-    useStyles("story");
     api.addEventListener("storymem.notices", ({ detail }) => showNotices(detail));
     api.addEventListener("storymem.progress", ({ detail }) => workflows.set(detail.prompt_id, detail.workflow));
     api.addEventListener("execution_error", ({ detail }) => {

@@ -1,6 +1,6 @@
 /** "What will be made?" on the loop's nodes: the next run, before it is queued. */
 import { app } from "../../../../scripts/app.js";
-import { h, setText, useStyles } from "../shared/dom.js";
+import { h, setText } from "../shared/dom.js";
 import { LOAD_STORY, everyNode, kindOf } from "../shared/graph.js";
 import { icon } from "../shared/icons.js";
 import { t } from "../shared/texts.js";
@@ -13,8 +13,6 @@ let open = null; // the dialog that is shown
 
 class PlanDialog {
   constructor(loop) {
-    useStyles("story");
-    useStyles("plan");
     this.loop = loop;
     this.before = document.activeElement;
     this.summary = h("span", { class: "sm-plan-summary", role: "status" });

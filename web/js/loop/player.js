@@ -1,6 +1,6 @@
 /** On Shot Loop Open and Close: watch what is finished. On Close, the newest finished shot or the film. */
 import { api } from "../../../../scripts/api.js";
-import { h, setText, useStyles } from "../shared/dom.js";
+import { h, setText } from "../shared/dom.js";
 import { LOOP_CLOSE, everyNode, kindOf, storyNodesOf } from "../shared/graph.js";
 import { isShownByHost, nodesOf } from "../shared/host.js";
 import { icon } from "../shared/icons.js";
@@ -49,7 +49,6 @@ export class LoopWatch {
    * subgraph around that. */
   constructor(node, line) {
     Object.assign(this, { node, line, place: line.node });
-    useStyles("player");
     this.height = 0; // that the node's display needs more for the video
     this.toldShots = []; // by the events of a run whose script the page does not know
     this.isByHost = false; // the host is about to show the film of the run that just ended

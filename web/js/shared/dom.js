@@ -31,14 +31,6 @@ export function placeAfter(list, element, after) {
   else list.insertBefore(element, next);
 }
 
-/** Load a style sheet of this pack once, whatever its folder is called. */
-export function useStyles(name) {
-  const href = new URL(`../../css/${name}.css`, import.meta.url).href;
-  if (!document.head.querySelector(`link[href="${href}"]`)) {
-    document.head.append(h("link", { rel: "stylesheet", href }));
-  }
-}
-
 /** Run `task` once, soon, however often it is asked for. */
 export function soon(task) {
   let asked = false;

@@ -1,5 +1,5 @@
 /** The player over the page: the finished shots of a story, one after the other. */
-import { h, setText, useStyles } from "./dom.js";
+import { h, setText } from "./dom.js";
 import { icon } from "./icons.js";
 import { Player } from "./player.js";
 import { t } from "./texts.js";
@@ -12,7 +12,6 @@ let screen = null; // the one that is open
 
 class Screen {
   constructor(shots) {
-    useStyles("player");
     this.shots = shots;
     this.player = new Player(shots, (shown) => this.show(shown));
     const button = (name, mark, act) => h("button", {

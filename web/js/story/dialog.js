@@ -1,5 +1,5 @@
 /** The story editor: a dialog over the page with a table of shots, the script as text, and undo. */
-import { setText, useStyles } from "../shared/dom.js";
+import { setText } from "../shared/dom.js";
 import { confirmed } from "../shared/settings.js";
 import { StoryControls } from "./controls.js";
 import * as model from "./model.js";
@@ -29,8 +29,6 @@ export class StoryDialog {
     this.text = null; // the text tab's content when it is no story
     this.dropped = null; // such a text that was undone, and the story it was undone to
     this.reading = 0; // counts what is read, so that an answer to an older text is left aside
-    useStyles("story");
-    useStyles("editor");
     this.controls = new StoryControls(this);
     const { element, note, table } = this.controls;
     Object.assign(this, { element, table });

@@ -1,7 +1,7 @@
 /** On Load Story: a list of the shots with their states, and the story editor. */
 import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
-import { h, setText, useStyles } from "../shared/dom.js";
+import { h, setText } from "../shared/dom.js";
 import { LOAD_STORY, PROMPT_ENDS, everyNode, holderOf, isThere, kindOf, nodeOfId } from "../shared/graph.js";
 import { noteChange, showBadge } from "../shared/host.js";
 import { icon } from "../shared/icons.js";
@@ -328,8 +328,6 @@ app.registerExtension({
     return panel ? [{ content: t("story.edit"), callback: () => panel.edit() }] : [];
   },
   setup() {
-    useStyles("story");
-    useStyles("player");
     const readAll = () => everyPanel().forEach((panel) => panel.later());
     api.addEventListener("executed", ({ detail }) => {
       const panel = panels.get(nodeOfId(detail?.display_node ?? detail?.node));

@@ -1,5 +1,5 @@
 /** What the next run will make, before it is queued: in words, and over the editor's table. */
-import { h, setText, useStyles } from "../shared/dom.js";
+import { h, setText } from "../shared/dom.js";
 import { nodeOfId } from "../shared/graph.js";
 import { t } from "../shared/texts.js";
 import { serverText } from "../shared/server_text.js";
@@ -101,7 +101,6 @@ function shortened(parts) {
 /** The summary over the story editor's table, and a line in each of its rows. */
 export class StoryPlan {
   constructor(dialog, node) {
-    useStyles("plan");
     Object.assign(this, { dialog, node, lines: new Map(), plan: null, shots: new Map(), rows: new Map() });
     this.isComing = this.isOld = true; // what is said is of an earlier state, until the next answer
     this.text = h("span", { class: "sm-plan-summary", role: "status" });

@@ -1,5 +1,5 @@
 /** Takes of a shot: a list, and two of them side by side, in a dialog over the story editor. */
-import { h, setText, useStyles } from "../shared/dom.js";
+import { h, setText } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
 import { addressOf, mutedVideo, release } from "../shared/player.js";
 import { language, t } from "../shared/texts.js";
@@ -64,7 +64,6 @@ export class TakesDialog {
    */
   constructor(shot, does) {
     Object.assign(this, { shot, does, takes: [], active: null });
-    useStyles("takes");
     const button = (name, mark, act, extra = {}) => h("button", {
       type: "button", "data-act": name, title: t(`take.${name}.long`), "aria-label": t(`take.${name}`), onclick: act, ...extra,
     }, mark ? icon(mark) : null, h("span", {}, t(`take.${name}`)));

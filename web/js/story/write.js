@@ -1,5 +1,5 @@
 /** A dialog over the story editor in which a language model, asked elsewhere, writes: by copy and paste. */
-import { h, setText, useStyles } from "../shared/dom.js";
+import { h, setText } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
 import { post } from "../shared/server.js";
 import { serverText } from "../shared/server_text.js";
@@ -25,7 +25,6 @@ class Writing {
     if (typed.of !== dialog) Object.assign(typed, { of: dialog, instruction: "", answers: { ...typed.answers, rewrite: "" } });
     this.asked = 0;
     this.found = null; // what an answer is, as soon as it can be used
-    useStyles("write");
     const rows = dialog.history?.value.rows ?? [];
     const at = rows.findIndex((row) => row.id === id);
     this.way = at >= 0 && rows.some(({ prompt }) => prompt.trim()) ? "rewrite" : "idea";
