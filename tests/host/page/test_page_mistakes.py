@@ -96,16 +96,14 @@ def _running(server) -> list:
 
 
 def _what_is_missing(page, mistake: Mistake) -> str:
-    """What a page does not tell of a mistake; empty when it is all there."""
-
-    def told() -> bool:
-        seen = page.evaluate(TOLD)
-        words = " ".join(text for _, _, text in seen["notes"]) + seen["refused"] + seen["story"]
-        return mistake.words in words or ("finished" in dict(seen["heard"]))
-
-    eventually(page, told, seconds=30)
+    """What a page does not tell of a mistake, however long it is waited for; empty when it is all
+    there."""
+    eventually(page, lambda: not _missing(page.evaluate(TOLD), mistake), seconds=30)
     page.wait_for_timeout(100)
-    seen = page.evaluate(TOLD)
+    return _missing(page.evaluate(TOLD), mistake)
+
+
+def _missing(seen: dict, mistake: Mistake) -> str:
     before = list(takewhile(lambda event: event[0] != "finished", seen["heard"]))
     words = [text for _, text in before] + [seen["story"]]
     if len(before) < len(seen["heard"]) and not any(mistake.words in text for text in words):

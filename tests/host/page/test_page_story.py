@@ -158,16 +158,20 @@ def test_a_text_with_an_error_is_undone_and_comes_back(page):
     page.wait_for_message("4n+1")
     page.page.get_by_role("button", name="Undo").click()
     assert text.input_value() == "she walks"
+    assert page.focused()["act"] == "redo"  # Undo can do no more, and hands the keyboard on
     page.page.get_by_role("button", name="Redo").click()
     page.wait_for_message("4n+1")
     assert text.input_value() == "[length: 80]\na slip"
-    page.page.keyboard.down("Control")
-    for _ in range(4):  # held down, so that it repeats
-        page.page.keyboard.down("s")
-        page.page.wait_for_timeout(60)
-    page.wait_for_message("Save again")
-    page.page.keyboard.up("s")
-    page.page.keyboard.up("Control")
+    assert page.focused()["act"] == "undo"
+    try:
+        page.page.keyboard.down("Control")
+        for _ in range(4):  # held down, so that it repeats
+            page.page.keyboard.down("s")
+            page.page.wait_for_timeout(60)
+        page.wait_for_message("Save again")
+    finally:
+        page.page.keyboard.up("s")
+        page.page.keyboard.up("Control")
     page.close()
     assert page.widget("script") == "she walks"
 

@@ -1,6 +1,6 @@
 /** What each shot saw: a chooser of shots, and the memory of the chosen one for a gallery's view. */
 import { api } from "../../../../scripts/api.js";
-import { h } from "../shared/dom.js";
+import { h, switchOff } from "../shared/dom.js";
 import { askedBy } from "../story/api.js";
 import { captionOf } from "../story/captions.js";
 import { lastRead } from "../story/extension.js";
@@ -76,10 +76,7 @@ export class SeenShots {
     const chosen = this.isOn ? this.wanted || (this.shots[this.answer.shot]?.label ?? NOW) : NOW;
     if (this.select.value !== chosen) this.select.value = chosen;
     const at = this.select.selectedIndex;
-    this.back.disabled = at <= 0;
-    this.next.disabled = at < 0 || at >= this.select.options.length - 1;
-    const held = [this.back, this.next].find((button) => button === document.activeElement);
-    if (held?.disabled) this.select.focus();
+    switchOff([[this.back, at <= 0], [this.next, at < 0 || at >= this.select.options.length - 1]], () => this.select);
   }
 
   step(by) {

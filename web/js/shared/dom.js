@@ -31,6 +31,16 @@ export function placeAfter(list, element, after) {
   else list.insertBefore(element, next);
 }
 
+/**
+ * Switch controls on or off, `[control, isOff]` each. One that has the keyboard loses it as it is
+ * switched off, some browsers say so at once and some later: `next()` is who gets it.
+ */
+export function switchOff(controls, next) {
+  const held = document.activeElement;
+  for (const [control, isOff] of controls) control.disabled = isOff;
+  if (controls.some(([control, isOff]) => isOff && control === held)) next().focus();
+}
+
 /** Run `task` once, soon, however often it is asked for. */
 export function soon(task) {
   let asked = false;

@@ -1,5 +1,5 @@
 /** The controls of the story editor and its keys; what they do is the dialog's (dialog.js). */
-import { h } from "../shared/dom.js";
+import { h, switchOff } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
 import { watch } from "../shared/screen.js";
 import { t } from "../shared/texts.js";
@@ -171,8 +171,12 @@ export class StoryControls {
     this.focusTab();
   }
 
-  focusTab(name = this.tab) {
-    this.tabs.find((tab) => tab.dataset.tab === name).focus();
+  tabOf(name = this.tab) {
+    return this.tabs.find((tab) => tab.dataset.tab === name);
+  }
+
+  focusTab(name) {
+    this.tabOf(name).focus();
   }
 
   showTab(name) {
@@ -240,18 +244,13 @@ export class StoryControls {
   enable({ table, format, undo, redo }) {
     this.tabs[0].setAttribute("aria-disabled", String(!table));
     this.format.disabled = !format;
-    this.undoButton.disabled = !undo;
-    this.redoButton.disabled = !redo;
+    switchOff([[this.undoButton, !undo], [this.redoButton, !redo]],
+      () => [this.undoButton, this.redoButton].find((one) => !one.disabled) ?? this.tabOf());
   }
 
   /** Whether Save saves a script that has an error. */
   offerAnyway(isOffered) {
     this.saveButton.classList.toggle("sm-anyway", isOffered);
-  }
-
-  /** A button that can do no more would let the keyboard go. */
-  keepKeyboard(name) {
-    if (document.activeElement?.disabled) this[name === "undo" ? "redoButton" : "undoButton"].focus();
   }
 
   say(text, { isWrong = false } = {}) {

@@ -114,14 +114,12 @@ export class StoryDialog {
       this.dropped = null;
       this.showTab("text");
       this.refreshText();
-      this.controls.keepKeyboard(name);
       this.readText(this.text);
       return;
     } else if (!this.history[name]()) {
       return;
     }
     this.refresh(undefined, this.history.value.rows.findIndex((row, i) => row !== rows?.[i]));
-    this.controls.keepKeyboard(name);
     this.say(t(`story.${name}.done`));
   }
 

@@ -1,5 +1,5 @@
 /** A dialog over the story editor in which a shot takes over what a draft of the story made. */
-import { h, setText } from "../shared/dom.js";
+import { h, setText, switchOff } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
 import { post } from "../shared/server.js";
 import { serverText } from "../shared/server_text.js";
@@ -102,8 +102,10 @@ export class PromoteDialog {
   }
 
   allow(isRead) {
-    for (const control of this.ofFrame) control.disabled = this.frame < 0;
-    for (const control of this.ofShot) control.disabled = !isRead || !this.tiles.length;
+    switchOff([
+      ...this.ofFrame.map((control) => [control, this.frame < 0]),
+      ...this.ofShot.map((control) => [control, !isRead || !this.tiles.length]),
+    ], () => this.tiles[0] ?? this.shots);
   }
 
   async act(name) {
@@ -127,7 +129,7 @@ export class PromoteDialog {
   /** What the shot takes over now, each with a cross. */
   showNow() {
     const entries = this.text().split(",").map((part) => part.trim()).filter(Boolean);
-    this.nothing.disabled = !entries.length;
+    switchOff([[this.nothing, !entries.length]], () => this.tiles[0] ?? this.shots);
     const words = (entry) => entry.replace(/\s*#[0-9a-f]+$/, "");
     this.now.replaceChildren(...(entries.length ? entries.map((entry) => h("span", { class: "sm-chip" }, words(entry),
       h("button", { type: "button", "aria-label": t("promote.remove", { entry: words(entry) }), title: t("promote.remove", { entry: words(entry) }),

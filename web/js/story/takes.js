@@ -1,5 +1,5 @@
 /** Takes of a shot: a list, and two of them side by side, in a dialog over the story editor. */
-import { h, setText } from "../shared/dom.js";
+import { h, setText, switchOff } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
 import { addressOf, mutedVideo, release } from "../shared/player.js";
 import { language, t } from "../shared/texts.js";
@@ -164,11 +164,9 @@ export class TakesDialog {
       this.stages.forEach((stage, n) => { line.querySelector(`[data-at="${SIDES[n]}"]`).hidden = stage.take?.key !== take.key; });
     });
     for (const stage of this.stages) stage.use.setAttribute("aria-pressed", String(Boolean(stage.take) && isChosen(stage.take)));
-    this.free.disabled = !chosen;
     if (this.active) this.list.setAttribute("aria-activedescendant", `sm-take-${this.active.number}`);
     else this.list.removeAttribute("aria-activedescendant");
-    this.element.querySelector('[data-act="delete"]').disabled = !this.active;
-    if (document.activeElement?.disabled) this.list.focus(); // else keys would go nowhere
+    switchOff([[this.free, !chosen], [this.element.querySelector('[data-act="delete"]'), !this.active]], () => this.list);
   }
 
   /** Show a take on a side; one that stands on the other changes places with it. */
