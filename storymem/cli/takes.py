@@ -16,7 +16,7 @@ from ..film.take_uses import find_unused, find_uses, remove_take, remove_unused
 from ..loop.shot_store import ShotStore
 from ..loop.take_names import find_key, take_name
 from ..loop.takes import Take, read_takes, takes_of
-from ..script.captions import split_captions
+from ..script.captions import words_of
 from ..script.fields import TAKE
 from ..script.story import Story
 from .listing import tell
@@ -87,7 +87,7 @@ def _list(store: ShotStore, story: Story, takes: list[Take], number: int) -> lis
             parts.append(said_size(take.size))
             parts += [] if seed is None else [f"seed {seed}"]
             if take.prompt and take.prompt != shot.prompt:
-                parts.append(f"made for '{short(split_captions(take.prompt)[1], 40)}'")
+                parts.append(f"made for '{short(words_of(take.prompt), 40)}'")
             if users := uses.of(take.key):
                 parts.append(f"used by {listed(users, MOST_USERS)}")
             lines.append("  " + "  ".join(parts))

@@ -20,7 +20,7 @@ from ..loop.seen import seen_by
 from ..loop.shot_record import VIDEO_FILE, DamagedError
 from ..loop.shot_store import ShotStore, picture_path
 from ..loop.take_names import take_name
-from ..script.captions import split_captions
+from ..script.captions import words_of
 from ..script.reader import load_story
 from ..script.story import Shot, Story
 from .edited_shots import Edit
@@ -281,8 +281,8 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def _name(shot: Shot, info: Mapping) -> str:
-    words = split_captions(info["prompt"])[1]
-    return f"Scene {shot.scene} Shot {shot.number}: {short(words, NAME_LENGTH)}"
+    words = short(words_of(info["prompt"]), NAME_LENGTH)
+    return f"Scene {shot.scene} Shot {shot.number}: {words}"
 
 
 def _describe(story: Story, shot: Shot, key: str, facts: Mapping) -> dict:

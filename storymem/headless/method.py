@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 
+from ..sampling.lora_file import TITLES
 from ..sampling.methods import MEMENTO, choose_method
 from . import parallel
 from .identity_frame import NEEDS_ONE_GPU
 
 logger = logging.getLogger(__name__)
-TITLES = {"storymem": "StoryMem", "memento": "Memento"}
 
 
 def chooses_memory(settings, files) -> bool:

@@ -9,7 +9,13 @@ import torch
 from torch import nn
 
 from ..sampling.memory_layout import MemoryLayout
-from ..sampling.rope import MEMORY_ROPE_SHIFT, check_memory_span, check_reach, temporal_positions
+from ..sampling.rope import (
+    MEMORY_ROPE_SHIFT,
+    check_memory_span,
+    check_reach,
+    check_table,
+    temporal_positions,
+)
 
 
 class MemoryRotaryEmbed(nn.Module):
@@ -54,15 +60,9 @@ def check_positions(before: Sequence[int], shot_frames: int, positions: int) -> 
     Args:
         before: the temporal positions of the frames in front of the shot.
     """
-    for reached, what in (
-        (max((abs(position) for position in before), default=0), "memory frames"),
-        (shot_frames - 1, f"{shot_frames} latent frames of a shot"),
-    ):
-        if reached >= positions:
-            raise ValueError(
-                f"{what} reach position {reached}, but the model's table ends at {positions - 1}; "
-                "use a model with more positions, or a shorter shot"
-            )
+    farthest = max((abs(position) for position in before), default=0)
+    advice = "use a model with more positions, or a shorter shot"
+    check_table(positions, farthest, "memory frames", shot_frames, advice)
 
 
 def rotary_tables(

@@ -279,8 +279,9 @@ class StoryRun:
     def _texts(self, todo: list[ShotPlan]) -> list[str]:
         """All that is encoded for these shots."""
         prompts = [self.prompt_of(plan) for plan in todo]
-        texts = [text for pair in zip(prompts, todo, strict=True) for text in
-                 (pair[0], pair[1].shot.negative)]  # fmt: skip
+        texts = []
+        for prompt, plan in zip(prompts, todo, strict=True):
+            texts += [prompt, plan.shot.negative]
         if self.settings.reconstruct:
             texts += [self.settings.reconstruct, NOTHING]
         if self.has_choice:

@@ -40,14 +40,22 @@ def check_memory_span(memory_frames: int, offset: int) -> None:
 
 def check_reach(memory_frames: int, rope_shift: int, shot_frames: int, positions: int) -> None:
     """Raise ValueError when a model's table of ``positions`` ends before memory or shot do."""
-    for reached, what in (
-        (memory_frames * rope_shift, f"{memory_frames} memory frames {rope_shift} apart"),
+    farthest, what = memory_frames * rope_shift, f"{memory_frames} memory frames {rope_shift} apart"
+    advice = "use fewer memory frames, a smaller rope_shift or a shorter shot"
+    check_table(positions, farthest, what, shot_frames, advice)
+
+
+def check_table(positions: int, farthest: int, what: str, shot_frames: int, advice: str) -> None:
+    """Raise ValueError when a table of ``positions`` ends before the shot does, or before the
+    position that is ``farthest`` from it, which ``what`` is at."""
+    for reached, who in (
+        (farthest, what),
         (shot_frames - 1, f"{shot_frames} latent frames of a shot"),
     ):
         if reached >= positions:
             raise ValueError(
-                f"{what} reach position {reached}, but the model's table ends at {positions - 1}; "
-                "use fewer memory frames, a smaller rope_shift or a shorter shot"
+                f"{who} reach position {reached}, but the model's table ends at {positions - 1}; "
+                f"{advice}"
             )
 
 

@@ -22,6 +22,11 @@ def split_captions(prompt: str) -> tuple[str, str]:
     return whole, shot.strip()
 
 
+def words_of(prompt: str) -> str:
+    """What happens in a shot, for people: its own part of the prompt; all where that is empty."""
+    return split_captions(prompt)[1] or prompt
+
+
 def has_captions(prompt: str) -> bool:
     """Whether a prompt begins with its global part and goes on with the shot's."""
     return prompt.lstrip().startswith(GLOBAL) and SHOT in prompt

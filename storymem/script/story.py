@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ..files.messages import counted, listed, short
-from .captions import describe_within, has_captions, split_captions
+from .captions import describe_within, has_captions, words_of
 from .cast import MAX_NAMES, handles_of, named_in, names_of, speak_names
 from .dialogue import Line, spoken
 from .loras import ShotLora
@@ -57,7 +57,7 @@ class Shot:
     @property
     def words(self) -> str:
         """What happens in it, for people: of a prompt with captions, the shot's own."""
-        return split_captions(self.prompt)[1] or self.prompt
+        return words_of(self.prompt)
 
     def __str__(self) -> str:
         beginning = short(self.words, 80)

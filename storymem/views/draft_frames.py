@@ -14,7 +14,7 @@ from ..film.passes import film_folder, passes_of
 from ..film.shown_shots import ShownShot, shown_shots
 from ..loop.shot_store import ShotStore
 from ..memory.frame import MemoryFrame
-from ..script.captions import split_captions
+from ..script.captions import words_of
 from ..script.promoted import SOURCES
 from ..script.story import Story
 
@@ -52,8 +52,7 @@ def view_draft(
         "passes": list(passes),
         "source": source,
         "shots": [
-            {"number": n, "words": short(split_captions(s.prompt)[1], WORDS)}
-            for n, s in shots.items()
+            {"number": n, "words": short(words_of(s.prompt), WORDS)} for n, s in shots.items()
         ],
         "shot": number,
         "frames": [],

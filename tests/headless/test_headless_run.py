@@ -403,27 +403,26 @@ def test_shots_that_are_made_again_say_what_changed(script, tmp_path, i2v, caplo
     assert f"shots 1-3 are regenerated {words}" in caplog.text
 
 
-def test_parentheses_are_text(script, tmp_path, i2v, monkeypatch):
-    encoded = []
+@pytest.fixture
+def encoded(monkeypatch) -> list[str]:
+    """All texts that are encoded, in order."""
+    found = []
     encode = engine_module.encode_texts
     monkeypatch.setattr(
         engine_module,
         "encode_texts",
-        lambda files, place, texts: encoded.extend(texts) or encode(files, place, texts),
+        lambda files, place, texts: found.extend(texts) or encode(files, place, texts),
     )
+    return found
+
+
+def test_parentheses_are_text(script, tmp_path, i2v, encoded):
     script.write_text("a red dog (seen from 16:9)\n---\n\\(the\\) dog sits\n")
     assert run(script, tmp_path / "out", i2v) == 0
     assert encoded[::2] == ["a red dog (seen from 16:9)", "\\(the\\) dog sits"]
 
 
-def test_a_prompt_with_captions_begins_with_them(script, tmp_path, i2v, monkeypatch):
-    encoded = []
-    encode = engine_module.encode_texts
-    monkeypatch.setattr(
-        engine_module,
-        "encode_texts",
-        lambda files, place, texts: encoded.extend(texts) or encode(files, place, texts),
-    )
+def test_a_prompt_with_captions_begins_with_them(script, tmp_path, i2v, encoded):
     script.write_text("[character]\nTall.\n---\nglobal caption: a; shot caption: b\n---\nc\n")
     assert run(script, tmp_path / "out", i2v) == 0
     assert encoded[::2] == ["global caption: Tall; a; shot caption: b", "Tall.\nc"]

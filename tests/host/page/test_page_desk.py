@@ -353,37 +353,34 @@ def test_nodes_are_found_by_what_people_look_for(page, words, node):
     page.press("Escape")
 
 
+def reload(page, answer) -> list[str]:
+    """Load the page again, with ``answer`` for each style sheet; what was asked for."""
+    asked = []
+
+    def heard(route) -> None:
+        asked.append(route.request.url.split("/")[-1])
+        answer(route)
+
+    page.page.route("**/css/*.css", heard)
+    try:
+        page.page.reload()
+        wait_until_ready(page.page)
+    finally:
+        page.page.unroute("**/css/*.css")
+    return sorted(asked)
+
+
 def test_nothing_is_shown_before_all_its_style_sheets_are_here(page):
     """The page waits for them, however late they come, before it opens the first workflow."""
-    late = []
 
-    def answer(route) -> None:
-        late.append(route.request.url)
+    def late(route) -> None:
         page.page.wait_for_timeout(300)
         route.continue_()
 
-    page.page.route("**/css/*.css", answer)
-    try:
-        page.page.reload()
-        wait_until_ready(page.page)
-        found = page.page.evaluate(SHEETS)
-    finally:
-        page.page.unroute("**/css/*.css")
-    assert late
-    assert sorted(found) == sorted(file.name for file in (PACK / "web" / "css").glob("*.css"))
+    all_of_them = sorted(file.name for file in (PACK / "web" / "css").glob("*.css"))
+    assert reload(page, late) == all_of_them
+    assert sorted(page.page.evaluate(SHEETS)) == all_of_them
 
 
 def test_a_page_without_its_style_sheets_opens_nevertheless(page):
-    lost = []
-
-    def refuse(route) -> None:
-        lost.append(route.request.url)
-        route.abort()
-
-    page.page.route("**/css/*.css", refuse)
-    try:
-        page.page.reload()
-        wait_until_ready(page.page)
-    finally:
-        page.page.unroute("**/css/*.css")
-    assert len(lost) == 8
+    assert len(reload(page, lambda route: route.abort())) == 8

@@ -101,11 +101,14 @@ export class PromoteDialog {
     tile.tabIndex = 0;
   }
 
+  /** Who gets the keyboard of a control that is switched off. */
+  first = () => this.tiles[0] ?? this.shots;
+
   allow(isRead) {
     switchOff([
       ...this.ofFrame.map((control) => [control, this.frame < 0]),
       ...this.ofShot.map((control) => [control, !isRead || !this.tiles.length]),
-    ], () => this.tiles[0] ?? this.shots);
+    ], this.first);
   }
 
   async act(name) {
@@ -129,7 +132,7 @@ export class PromoteDialog {
   /** What the shot takes over now, each with a cross. */
   showNow() {
     const entries = this.text().split(",").map((part) => part.trim()).filter(Boolean);
-    switchOff([[this.nothing, !entries.length]], () => this.tiles[0] ?? this.shots);
+    switchOff([[this.nothing, !entries.length]], this.first);
     const words = (entry) => entry.replace(/\s*#[0-9a-f]+$/, "");
     this.now.replaceChildren(...(entries.length ? entries.map((entry) => h("span", { class: "sm-chip" }, words(entry),
       h("button", { type: "button", "aria-label": t("promote.remove", { entry: words(entry) }), title: t("promote.remove", { entry: words(entry) }),
