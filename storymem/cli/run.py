@@ -88,13 +88,15 @@ def run(options: argparse.Namespace) -> int:
     try:
         if parallel.rank() > 0:
             parallel.serve(lambda job: engine.take_part(*job))
-            return DONE
-        try:
-            return _drive(options, engine)
-        finally:
-            parallel.send(None)
+            code = DONE
+        else:
+            try:
+                code = _drive(options, engine)
+            finally:
+                parallel.send(None)
     finally:
         parallel.leave()
+    parallel.end(code)
 
 
 def _rehearse(options: argparse.Namespace) -> int:

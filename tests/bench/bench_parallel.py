@@ -217,6 +217,7 @@ def work(options: argparse.Namespace) -> None:
             other = denoise((expert,), moved, recipe, device=device)
             tell(case, floor=distance(other, latents))
     parallel.leave()
+    parallel.end(0)
 
 
 def launch(options: argparse.Namespace) -> int:

@@ -12,7 +12,8 @@ import pytest
 
 pytest.importorskip("diffusers")
 
-WORKER = Path(__file__).resolve().parents[1] / "helpers" / "parallel_worker.py"
+PACK = Path(__file__).resolve().parents[2]
+WORKER = PACK / "tests" / "helpers" / "parallel_worker.py"
 # memory, shot frames, latent height and width; tokens: 24 (even), 45 and 27 (not divisible by 2)
 SHAPES = [[2, 2, 4, 6], [2, 3, 6, 6], [0, 3, 6, 6]]
 
@@ -40,3 +41,19 @@ def test_two_processes_share_the_tokens_and_give_the_same_shot(results, index):
     assert found["tokens_here"] == (found["tokens"] + 1) // 2
     assert found["even"] == (found["tokens"] % 2 == 0)
     assert found["error"] < 1e-6
+
+
+def test_a_process_ends_with_its_code_whatever_python_would_still_tidy_up():
+    """As after a gloo thread that frees a tensor too late: here a handler that would abort."""
+    code = (
+        "import atexit, logging, os, sys\n"
+        "from storymem.headless import parallel\n"
+        "atexit.register(os.abort)\n"
+        "logging.basicConfig(stream=sys.stderr)\n"
+        "logging.warning('the film is there')\n"
+        "sys.stdout.write('all of it')\n"
+        "parallel.end(3)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=PACK, capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (3, "all of it")
+    assert "the film is there" in run.stderr

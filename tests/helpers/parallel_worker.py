@@ -93,6 +93,7 @@ def main(target: str, shapes: list) -> None:
     if parallel.rank() == 0:
         Path(target).write_text(json.dumps(results))
     parallel.leave()
+    parallel.end(0)
 
 
 if __name__ == "__main__":
