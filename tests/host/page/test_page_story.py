@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.browser import find_chromium, wait_for_draft, wait_for_text
+from helpers.browser import find_chromium, settle, wait_for_draft, wait_for_text
 from helpers.loop_graphs import story
 from helpers.story_page import look
 
@@ -242,10 +242,17 @@ ROWS_CHANGED = """async () => {
 }"""
 
 
+LINES_OF_THE_PLAN = """(count) => [...document.querySelectorAll(".sm-editor .sm-plan-line")]
+    .filter((line) => line.textContent).length === count"""
+
+
 def test_a_letter_in_one_of_two_hundred_shots_touches_no_other_row(page):
     page.load(story(200, name="Long", cuts=[True] * 200))
     page.wait_on_node(["waiting"] * 200)
     page.edit_table()
+    # What the next run will make comes into every row, some of them in each frame.
+    page.page.wait_for_function(LINES_OF_THE_PLAN, arg=200)
+    settle(page.page)
     assert len(page.rows()) == 200
     assert set(page.page.evaluate(ROWS_CHANGED)) <= {"01_151"}
     assert page.column("prompt")[150] == "shot number 151x"
