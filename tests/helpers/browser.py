@@ -39,7 +39,9 @@ HEAR = """async () => {
     const { api } = await import("/scripts/api.js");
     if (window.ended) return;
     window.ended = new Set();
-    api.addEventListener("execution_success", ({ detail }) => window.ended.add(detail.prompt_id));
+    for (const end of ["execution_success", "execution_error", "execution_interrupted"]) {
+        api.addEventListener(end, ({ detail }) => window.ended.add(detail.prompt_id));
+    }
 }"""
 SHOW_ALL = """() => {
     const nodes = window.app.graph._nodes;
@@ -129,8 +131,11 @@ def hear_ends(page) -> None:
 
 
 def wait_for_end(page, prompt_id: str) -> None:
-    """Wait until the page has heard, and drawn, all that a successful prompt told it."""
-    page.wait_for_function("(id) => window.ended.has(id)", arg=prompt_id)
+    """Wait until the page has heard, and drawn, all that a prompt told it.
+
+    One that was loaded again since ``hear_ends`` keeps no ends, and is not waited for.
+    """
+    page.wait_for_function("(id) => !window.ended || window.ended.has(id)", arg=prompt_id)
     settle(page)
 
 

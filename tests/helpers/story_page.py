@@ -7,7 +7,14 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 
-from helpers.browser import collect_errors, eventually, open_page, wait_until_ready
+from helpers.browser import (
+    collect_errors,
+    eventually,
+    hear_ends,
+    open_page,
+    wait_for_end,
+    wait_until_ready,
+)
 from helpers.gallery_page import SETTINGS
 from helpers.host_server import PACK, Server
 from helpers.loop_graphs import loop_graph, ran, release, story
@@ -103,6 +110,7 @@ class StoryPage:
     def queue(self) -> str:
         """Queue as the artist does; the prompt's id."""
         known = set(self.prompts())
+        hear_ends(self.page)
         self.page.evaluate("() => app.queuePrompt(0)")
         (prompt_id,) = eventually(self.page, lambda: set(self.prompts()) - known)
         return prompt_id
@@ -112,9 +120,15 @@ class StoryPage:
         entries = [*queue["queue_running"], *queue["queue_pending"]]
         return [*(self.server.get("/history") or {}), *(entry[1] for entry in entries)]
 
+    def wait(self, prompt_id: str) -> dict:
+        """Wait until a prompt ended and the page shows what it told; its history entry."""
+        entry = self.server.wait(prompt_id)
+        wait_for_end(self.page, prompt_id)
+        return entry
+
     def run(self) -> list[int]:
         """Queue and wait; the shots that were made."""
-        entry = self.server.wait(self.queue())
+        entry = self.wait(self.queue())
         assert entry["status"]["status_str"] == "success", entry["status"]["messages"]
         return ran(self.log)
 

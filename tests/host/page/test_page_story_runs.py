@@ -51,7 +51,7 @@ def test_the_editor_saves_and_runs_by_one_key_unless_the_script_has_an_error(pag
     known = set(page.prompts())
     page.press("Control+Enter")
     (prompt_id,) = eventually(page.page, lambda: set(page.prompts()) - known)
-    server.wait(prompt_id)
+    page.wait(prompt_id)
     assert ran(page.log) == [1, 2]
     assert page.script()["scenes"][0]["video_prompts"][0] == "shot number 1, changed"
     page.edit_table()

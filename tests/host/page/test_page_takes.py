@@ -190,7 +190,7 @@ def test_the_takes_of_a_story_without_any(page):
 def made_next(page, before: set[str]) -> list[int]:
     """The shots that a run made which the page queued by itself."""
     (prompt_id,) = eventually(page.page, lambda: set(page.prompts()) - before)
-    assert page.server.wait(prompt_id)["status"]["status_str"] == "success"
+    assert page.wait(prompt_id)["status"]["status_str"] == "success"
     return ran(page.log)
 
 
