@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from ..files.messages import listed
 from .cast import MAX_NAMES
@@ -30,6 +30,7 @@ class Person:
     words: str = ""
     pictures: tuple[str, ...] = ()
     is_whole: bool = True  # nothing else was said
+    is_of_target: bool = field(default=False, compare=False)  # told by ``reconstruct_target``
 
 
 def cast_of(data: Mapping) -> tuple[str, ...]:
@@ -92,9 +93,12 @@ def tell_unused(persons: list[Person]) -> list[str]:
         "pictures" * any(person.pictures for person in persons),
     ]
     what = " and ".join(filter(None, what))
+    identity = " (only Memento's identity frame reads reconstruct_target)"
     return [
-        f"the script gives the {what} of {names}, which no shot sees: put descriptions into the "
-        "prompts or into character, and pictures into reference_images"
+        f"the script gives the {what} of {names}, which no shot sees"
+        + identity * any(person.is_of_target for person in persons)
+        + ": put descriptions into the prompts or into character, and pictures into "
+        "reference_images"
     ]
 
 
@@ -103,7 +107,10 @@ def _plain(text: str) -> str:
 
 
 def _target(data: Mapping) -> list[Person]:
-    value = data.get(TARGET)
+    return [replace(person, is_of_target=True) for person in _people_of_target(data.get(TARGET))]
+
+
+def _people_of_target(value: object) -> list[Person]:
     if isinstance(value, list) and all(isinstance(line, str) for line in value):
         value = "\n".join(value)
     if not isinstance(value, str):

@@ -57,7 +57,10 @@ def test_what_is_no_list_of_persons_is_told_as_before():
 def test_a_description_that_no_shot_is_told_is_said_and_offered():
     data = {**MEMENTO, "scenes": [{"video_prompts": ["[Person A] runs."], "cut": [True]}]}
     story = load_story(data, quiet=True)
-    assert "gives the description of Person A, Person B, which no shot sees" in story.warnings[0]
+    assert (
+        "gives the description of Person A, Person B, which no shot sees (only Memento's identity "
+        "frame reads reconstruct_target): put descriptions into" in story.warnings[0]
+    )
     assert story.prompt_of(story.shots[0]) == "[Person A] runs."  # nothing is guessed
     (offer,) = find_offers(json.dumps(data))
     assert (offer.kind, offer.names) == ("persons", ("Person A", "Person B"))
