@@ -19,6 +19,7 @@ from ..storymem.metrics.report import (
 )
 from ..storymem.metrics.scores import MetricModels, measure_story
 from ..storymem.models.weights import CLIP_L14, LAION_LINEAR, VICLIP
+from .host.clip import clip_parts
 from .host.folders import find_story, shortens_host_paths
 from .host.models import HostModel, file_options, released_after, weights_path
 from .memory.scorers import L14_NAMES
@@ -56,7 +57,9 @@ def measure(film: StoryFilm, files: MetricFiles, features: str, every: int) -> M
         lent.append(HostModel(lambda: module, working_memory=WORKING_MEMORY))
         return lent[-1]
 
-    models: MetricModels = load_metric_models(files, features, wrap=wrap, every=every)
+    models: MetricModels = load_metric_models(
+        files, features, wrap=wrap, every=every, parts=clip_parts()
+    )
     bar = comfy.utils.ProgressBar(len(film.shots))
 
     def tell(done: int, total: int) -> None:

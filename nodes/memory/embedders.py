@@ -14,6 +14,7 @@ from ...storymem.models.clip_text import load_clip_text
 from ...storymem.models.clip_vision import ACTIVATIONS, ClipTower, load_clip
 from ...storymem.models.weights import CLIP_B32, WeightsSource
 from ...storymem.selection.algorithm import SIMILARITY_THRESHOLD
+from ..host.clip import clip_parts
 from ..host.folders import shortens_host_paths
 from ..host.models import HostModel, file_options, weights_path
 from ..host.once import warn_once_per_run
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 def open_tower(source: WeightsSource, name: str, patterns: tuple, *, activation: str, fetch: bool):
     """A CLIP image tower under the host's management, and what the file says about it."""
     path = weights_path(source, name, patterns, fetch=fetch)
-    tower: ClipTower = load_clip(path, activation=activation)
+    tower: ClipTower = load_clip(path, activation=activation, parts=clip_parts())
     return HostModel(lambda: tower.module, working_memory=CLIP_WORKING_MEMORY), tower, path
 
 
@@ -36,7 +37,7 @@ def text_model(path: str, tower: ClipTower) -> HostModel:
     """The text tower of the same file; it is read when a text is first compared with pictures."""
 
     def build():
-        if (module := load_clip_text(path, tower)) is None:
+        if (module := load_clip_text(path, tower, parts=clip_parts())) is None:
             raise ValueError(
                 f"{path} holds only an image tower, so it cannot compare pictures with words; "
                 "choose a whole CLIP ViT-B/32 file, such as OpenAI's ViT-B-32.pt"
@@ -53,7 +54,8 @@ def load_embedder(kind: str, clip_name: str, activation: str, fetch: bool) -> An
     model, tower, path = open_tower(
         CLIP_B32, clip_name, B32_NAMES, activation=activation, fetch=fetch
     )
-    words = text_model(path, tower)
+    words, token_ids = text_model(path, tower), clip_parts().token_ids
+    token_ids("")  # a package that is missing is told before any shot, not after the first
 
     def release():
         model.release()
@@ -64,6 +66,7 @@ def load_embedder(kind: str, clip_name: str, activation: str, fetch: bool) -> An
         tower.shape,
         openai=tower.openai,
         encode_tokens=words,
+        token_ids=token_ids,
         identity=tower.identity,
         release=release,
     )

@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 
 from ..film.finished_story import StoryFilm, frame_counts, place_in_shots, watch
+from ..models.clip_parts import OPEN_CLIP, TokenIds
 from ..models.clip_vision import ClipShape
 from ..models.laion import LaionScorer
 from ..models.viclip import (
@@ -64,6 +65,7 @@ class FilmFeatures:
     prefix = ""
     measures: tuple[str, ...] = ("global", "single_shot", "overall", "top10")  # its columns
     context = 0  # tokens of a text that it reads
+    token_ids: TokenIds = staticmethod(OPEN_CLIP.token_ids)
 
     def video(self, frames: Sequence[np.ndarray]) -> np.ndarray:
         """``[D]`` of 8 frames ``uint8 [H, W, 3]``, which may differ in size."""
@@ -82,14 +84,17 @@ class FilmFeatures:
 
     def is_cut(self, text: str) -> bool:
         """Whether ``text`` is longer than what it reads of it."""
-        return self.context > 0 and count_tokens(text) > self.context
+        return self.context > 0 and count_tokens(text, self.token_ids) > self.context
 
 
 class ViClipFeatures(FilmFeatures):
     """The paper's. ``encode_video([1, 8, 3, S, S])``, ``encode_text([N, L])`` are the model."""
 
-    def __init__(self, encode_video, encode_text, shape: ViClipShape, context: int):
-        self.name, self.context = shape.name, context
+    def __init__(
+        self, encode_video, encode_text, shape: ViClipShape, context: int,
+        token_ids: TokenIds = OPEN_CLIP.token_ids,
+    ):  # fmt: skip
+        self.name, self.context, self.token_ids = shape.name, context, token_ids
         self._video, self._text, self._image = encode_video, encode_text, shape.image
         self._known: dict[str, np.ndarray] = {}
 
@@ -100,7 +105,7 @@ class ViClipFeatures(FilmFeatures):
     def texts(self, texts):
         for text in texts:
             if text not in self._known:
-                tokens = tokenise([text], self.context)
+                tokens = tokenise([text], self.context, self.token_ids)
                 self._known[text] = unit(self._text(tokens), self.name)[0]
         return np.stack([self._known[text] for text in texts])
 
@@ -117,8 +122,12 @@ class FrameAverage(FilmFeatures):
 
     prefix = "clip_average_"
 
-    def __init__(self, encode_image, encode_text, image: int, context: int, label: str):
+    def __init__(
+        self, encode_image, encode_text, image: int, context: int, label: str,
+        token_ids: TokenIds = OPEN_CLIP.token_ids,
+    ):  # fmt: skip
         self.name, self.context = f"open_clip frame average ({label})", context
+        self.token_ids = token_ids
         self._encode, self._text, self._image = encode_image, encode_text, image
 
     def video(self, frames):
@@ -129,7 +138,7 @@ class FrameAverage(FilmFeatures):
     def texts(self, texts):
         if self._text is None:
             return None
-        return unit(self._text(tokenise(texts, self.context)), self.name)
+        return unit(self._text(tokenise(texts, self.context, self.token_ids)), self.name)
 
 
 def unit(features: torch.Tensor, name: str) -> np.ndarray:

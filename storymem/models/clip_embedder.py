@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from ..memory.embedders import Embedder
+from .clip_parts import OPEN_CLIP, TokenIds
 from .clip_text import embed_text
 from .clip_vision import ClipShape, squashed
 
@@ -15,7 +16,7 @@ class ClipEmbedder(Embedder):
     """CLIP image features. ``encode(pixels [N, 3, S, S]) -> [N, D]`` is the model.
 
     ``encode_tokens(tokens [N, 77]) -> [N, D]`` is the text tower of the same CLIP, where the file
-    has one.
+    has one; ``token_ids(text)`` gives a text's tokens.
     """
 
     def __init__(
@@ -25,13 +26,14 @@ class ClipEmbedder(Embedder):
         *,
         openai: bool = True,
         encode_tokens: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        token_ids: TokenIds = OPEN_CLIP.token_ids,
         identity: str = "",
         release: Callable[[], None] | None = None,
     ):
         super().__init__(release)
         self.identity = identity
         self._encode, self._image = encode, shape.image
-        self._encode_tokens = encode_tokens
+        self._encode_tokens, self._token_ids = encode_tokens, token_ids
         self.calibrated = shape.name == "ViT-B/32" and openai
         self.name = f"CLIP {shape.name}" + ("" if openai else " (not OpenAI's)")
 
@@ -41,4 +43,4 @@ class ClipEmbedder(Embedder):
     def _embed_text(self, text: str) -> torch.Tensor:
         if self._encode_tokens is None:
             return super()._embed_text(text)
-        return embed_text(self._encode_tokens, text)
+        return embed_text(self._encode_tokens, text, self._token_ids)

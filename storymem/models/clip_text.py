@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from ..files.messages import short
 from ..files.weights_file import read_state_dict
+from .clip_parts import OPEN_CLIP, ClipParts, TextSizes, TokenIds, rows_of
 from .clip_vision import ClipTower, encoder_blocks
 
 HEAD_WIDTH = 64  # channels of an attention head, in every CLIP text tower
@@ -49,72 +50,70 @@ def _from_transformers(state: dict, prefix: str) -> dict[str, torch.Tensor] | No
     return tower | encoder_blocks(state, prefix)
 
 
-def load_clip_text(path: str | Path, image: ClipTower) -> torch.nn.Module | None:
+def load_clip_text(
+    path: str | Path, image: ClipTower, *, parts: ClipParts = OPEN_CLIP
+) -> torch.nn.Module | None:
     """The text tower beside ``image``: ``module(tokens [N, 77]) -> features [N, D]``.
 
-    None when the file holds an image tower only, as many files in ``clip_vision`` do.
+    Its ``context_length`` says how many tokens it reads. None when the file holds an image tower
+    only, as many files in ``clip_vision`` do.
 
     Raises:
         ValueError: for a file that cannot be read, or a text tower that does not fit the image
             tower.
     """
-    from open_clip.transformer import QuickGELU, TextTransformer
-
     tower = text_tower(read_state_dict(path))
     if tower is None:
         return None
     try:
         vocabulary, width = tower["token_embedding.weight"].shape
-        layers = 1 + max(int(k.split(".")[2]) for k in tower if ".resblocks." in k)
-        is_quick = any(isinstance(module, QuickGELU) for module in image.module.modules())
-        module = TextTransformer(
-            context_length=tower["positional_embedding"].shape[0],
-            vocab_size=vocabulary,
+        sizes = TextSizes(
             width=width,
+            layers=1 + max(int(k.split(".")[2]) for k in tower if ".resblocks." in k),
             heads=max(1, width // HEAD_WIDTH),
-            layers=layers,
-            mlp_ratio=tower["transformer.resblocks.0.mlp.c_fc.bias"].shape[0] / width,
-            output_dim=tower["text_projection"].shape[1],
-            act_layer=QuickGELU if is_quick else torch.nn.GELU,
+            hidden=tower["transformer.resblocks.0.mlp.c_fc.bias"].shape[0],
+            features=tower["text_projection"].shape[1],
+            vocabulary=vocabulary,
+            context=tower["positional_embedding"].shape[0],
         )
-        module.load_state_dict(tower, strict=False)
-        missing = set(module.state_dict()) - set(tower) - {"attn_mask"}
+        if missing := sizes.names() - set(tower):
+            raise ValueError(f"it lacks {min(missing)}")
+        module = parts.text_tower({k: tower[k] for k in sizes.names()}, sizes, image.activation)
     except (KeyError, ValueError, RuntimeError) as error:
         reason = short(str(error), 300)
         raise ValueError(
             f"{path} cannot be used: its CLIP text tower is broken: {reason}"
         ) from None
-    if missing:
-        raise ValueError(f"{path} cannot be used: its CLIP text tower lacks {sorted(missing)[0]}")
-    if tower["text_projection"].shape[1] != image.shape.features:
+    if sizes.features != image.shape.features:
         raise ValueError(f"{path} cannot be used: its image and text towers do not fit together")
     return module.eval().requires_grad_(False)
 
 
-def embed_text(encode: Callable[[torch.Tensor], torch.Tensor], text: str) -> torch.Tensor:
+def embed_text(
+    encode: Callable[[torch.Tensor], torch.Tensor],
+    text: str,
+    token_ids: TokenIds = OPEN_CLIP.token_ids,
+) -> torch.Tensor:
     """Features ``[D]`` of a text of any length: the mean over parts that fit CLIP's 77 tokens."""
-    features = encode(tokenise(text)).float().cpu()
+    features = encode(tokenise(text, token_ids=token_ids)).float().cpu()
     return F.normalize(features, dim=-1).mean(0)
 
 
-def tokenise(text: str, context: int = 77) -> torch.Tensor:
+def tokenise(
+    text: str, context: int = 77, token_ids: TokenIds = OPEN_CLIP.token_ids
+) -> torch.Tensor:
     """CLIP tokens ``int64 [N, context]``: whole sentences, as many in a row as fit.
 
-    CLIP itself would cut a prompt off after its first 75 tokens.
+    CLIP itself would cut a prompt off after its first 75 tokens. ``token_ids`` gives
+    the tokens of a text.
     """
-    from open_clip.tokenizer import SimpleTokenizer
-
-    tokenizer = SimpleTokenizer()
     room = context - 2
     parts: list[list[int]] = [[]]
     for sentence in SENTENCE_END.split(text):
-        ids = tokenizer.encode(sentence)
+        ids = token_ids(sentence)
         for start in range(0, len(ids), room):  # a sentence that is longer is cut
             piece = ids[start : start + room]
             if len(parts[-1]) + len(piece) > room:
                 parts.append([])
             parts[-1] += piece
-    rows = torch.zeros(len(parts), context, dtype=torch.long)
-    for row, ids in zip(rows, parts, strict=True):
-        row[: len(ids) + 2] = torch.tensor([tokenizer.sot_token_id, *ids, tokenizer.eot_token_id])
-    return rows
+    return rows_of(parts, context)

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from einops import rearrange
 
 from ..files.messages import short
-from ..files.packages import pip_install
 from ..files.weights_file import read_state_dict
+from .clip_parts import OPEN_CLIP, ClipParts, ImageSizes
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -138,11 +138,14 @@ class ClipTower:
     module: torch.nn.Module
     shape: ClipShape
     openai: bool  # whether this can be OpenAI's training: the file's name claims nothing else
+    activation: str  # quick_gelu or gelu, of the text tower too
     identity: str = ""  # tells two trainings of one shape, or two activations, apart
 
 
-def load_clip(path: str | Path, *, activation: str = "auto") -> ClipTower:
-    """Read a CLIP image tower through open_clip.
+def load_clip(
+    path: str | Path, *, activation: str = "auto", parts: ClipParts = OPEN_CLIP
+) -> ClipTower:
+    """Read a CLIP image tower, its layers made by ``parts``.
 
     ``activation``: OpenAI's weights need quick_gelu, most others gelu; no layout records which.
     ``auto`` takes gelu when the file's name says LAION, DataComp or the like.
@@ -153,13 +156,7 @@ def load_clip(path: str | Path, *, activation: str = "auto") -> ClipTower:
     path = Path(path)
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {ACTIVATIONS}, but it is {activation!r}")
-    try:
-        from open_clip.transformer import QuickGELU, VisionTransformer
-    except ImportError as error:
-        raise ValueError(
-            "CLIP needs the package open_clip_torch; install it with: "
-            + pip_install("open_clip_torch")
-        ) from error
+    parts.check()
     openai = not OTHER_WEIGHTS.search(path.name)
     if activation == "auto":
         plain = openai or "quickgelu" in path.name.lower().replace("_", "").replace("-", "")
@@ -167,25 +164,23 @@ def load_clip(path: str | Path, *, activation: str = "auto") -> ClipTower:
     try:
         tower = image_tower(read_state_dict(path))
         shape = shape_of(tower)
-        with torch.device("meta"):  # the file's tensors become the module's: no second copy
-            module = VisionTransformer(
-                image_size=shape.image,
-                patch_size=shape.patch,
-                width=shape.width,
-                layers=shape.layers,
-                heads=HEADS_BY_WIDTH.get(shape.width, shape.width // 64),
-                mlp_ratio=tower["transformer.resblocks.0.mlp.c_fc.bias"].shape[0] / shape.width,
-                output_dim=shape.features,
-                act_layer=QuickGELU if activation == "quick_gelu" else torch.nn.GELU,
-            )
-        module.load_state_dict(tower, assign=True)
+        sizes = ImageSizes(
+            width=shape.width,
+            layers=shape.layers,
+            heads=HEADS_BY_WIDTH.get(shape.width, shape.width // 64),
+            hidden=tower["transformer.resblocks.0.mlp.c_fc.bias"].shape[0],
+            features=shape.features,
+            patch=shape.patch,
+            image=shape.image,
+        )
+        sample = tower["proj"].contiguous().numpy().tobytes()  # no two trainings share it
+        module = parts.image_tower(tower, sizes, activation)
     except (ValueError, KeyError, RuntimeError) as error:
         text = short(str(error), 400)  # torch lists every weight that is missing
         raise ValueError(text if str(path) in text else f"{path} cannot be used: {text}") from error
     logger.info("StoryMem: CLIP %s from %s, %s", shape.name, path.name, activation)
-    sample = tower["proj"].contiguous().numpy().tobytes()  # no two trainings share it
     identity = f"{activation} {hashlib.sha256(sample).hexdigest()[:16]}"
-    return ClipTower(module.eval().requires_grad_(False), shape, openai, identity)
+    return ClipTower(module.eval().requires_grad_(False), shape, openai, activation, identity)
 
 
 def normalise(pixels: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,8 +18,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
-from ..files.packages import pip_install
 from ..files.weights_file import read_state_dict
+from .clip_parts import OPEN_CLIP, TokenIds, rows_of
 from .clip_vision import normalise
 
 FRAMES = 8  # per clip, in VBench and in the released weights
@@ -257,26 +256,16 @@ def _count_blocks(state: Mapping[str, torch.Tensor]) -> int:
 # --- what goes in ------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=1)
-def _tokenizer():
-    try:
-        from open_clip.tokenizer import SimpleTokenizer
-    except ImportError as error:
-        raise ValueError(
-            "texts need the package open_clip_torch; install it with: "
-            + pip_install("open_clip_torch")
-        ) from error
-    return SimpleTokenizer()
-
-
-def tokenise(texts: Sequence[str], context: int) -> torch.Tensor:
+def tokenise(
+    texts: Sequence[str], context: int, token_ids: TokenIds = OPEN_CLIP.token_ids
+) -> torch.Tensor:
     """CLIP's tokens ``[N, context]``; a longer text is cut, its last token the end token."""
-    return _tokenizer()(list(texts), context_length=context)
+    return rows_of([token_ids(text) for text in texts], context)
 
 
-def count_tokens(text: str) -> int:
+def count_tokens(text: str, token_ids: TokenIds = OPEN_CLIP.token_ids) -> int:
     """How many tokens a text has, start and end included."""
-    return len(_tokenizer().encode(text)) + 2
+    return len(token_ids(text)) + 2
 
 
 def middle_frames(count: int, samples: int = FRAMES) -> list[int]:

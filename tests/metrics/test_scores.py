@@ -116,7 +116,7 @@ def test_viclip_sees_eight_frames_in_one_clip_and_reads_each_text_once(monkeypat
         asked.append(tokens)
         return torch.tensor([[float(len(tokens[0])), 1.0]])
 
-    monkeypatch.setattr(scores, "tokenise", lambda texts, context: [[context, *texts[0]]])
+    monkeypatch.setattr(scores, "tokenise", lambda texts, context, _: [[context, *texts[0]]])
     shape = ViClipShape(width=64, layers=1, patch=14, image=56, frames=8, features=5)
     clips = []
 
@@ -145,7 +145,7 @@ def test_viclip_sees_eight_frames_in_one_clip_and_reads_each_text_once(monkeypat
 
 
 def test_the_stand_in_is_the_mean_of_unit_vectors_made_a_unit_vector(monkeypatch):
-    monkeypatch.setattr(scores, "tokenise", lambda texts, context: (texts, context))
+    monkeypatch.setattr(scores, "tokenise", lambda texts, context, _: (texts, context))
 
     def encode_text(tokens):
         texts, context = tokens
@@ -164,7 +164,7 @@ def test_the_stand_in_is_the_mean_of_unit_vectors_made_a_unit_vector(monkeypatch
 
 
 def test_features_that_make_no_sense_are_told_with_what_gave_them(monkeypatch):
-    monkeypatch.setattr(scores, "tokenise", lambda texts, context: texts)
+    monkeypatch.setattr(scores, "tokenise", lambda texts, context, _: texts)
     shape = ViClipShape(width=64, layers=1, patch=14, image=56, frames=8, features=5)
     frames = [np.full((20, 30, 3), 255 * (i % 2), np.uint8) for i in range(8)]
 
@@ -190,7 +190,7 @@ def test_features_that_make_no_sense_are_told_with_what_gave_them(monkeypatch):
 
 
 def test_a_text_is_cut_where_it_has_more_tokens_than_are_read(monkeypatch):
-    monkeypatch.setattr(scores, "count_tokens", len)
+    monkeypatch.setattr(scores, "count_tokens", lambda text, _: len(text))
     features = FilmFeatures()
     assert not features.is_cut("any text at all")  # it says no limit
     features.context = 4
@@ -308,7 +308,7 @@ def test_a_prompt_is_told_as_cut_where_the_features_do_not_read_all_of_it(film, 
     class Short(PlainFeatures):
         context = len("shot number 1 of")
 
-    monkeypatch.setattr(scores, "count_tokens", lambda text: len(text.removesuffix(" tale")))
+    monkeypatch.setattr(scores, "count_tokens", lambda text, _: len(text.removesuffix(" tale")))
     for is_cut in (False, True):
         shots = measure_story(film, MetricModels(Short())).shots
         assert [shot.is_prompt_cut for shot in shots] == [is_cut] * 3

@@ -33,6 +33,8 @@ HOST_MODULES = {
 TRAINS_THE_TINY_MODEL = ("storymem/tiny/lab/fit.py", "storymem/tiny/lab/flow.py")  # its own files
 HEAVY_MODULES = (
     "open_clip",
+    "ftfy",
+    "tokenizers",
     "transformers",
     "diffusers",
     "peft",

@@ -88,11 +88,8 @@ def test_a_clip_file_in_the_models_folder_selects_keyframes(host, clips, models,
     squashed = host.pack("storymem.models.clip_vision").squashed(frames, 224)
     with torch.inference_mode():
         expected = torch.nn.functional.normalize(model.encode_image(squashed), dim=-1)
-    # The same weights in the same code, once through the host: no difference at all on a CPU.
-    found = values["embedder"].embed(frames)
-    if is_on_cpu():
-        assert torch.equal(found, expected)
-    assert (found - expected).abs().max() < 1e-5
+    # The host's classes beside open_clip's (measured: 1e-7).
+    assert (values["embedder"].embed(frames) - expected).abs().max() < 1e-6
 
 
 def test_extra_model_paths_are_searched(host, clips, models, tmp_path):
