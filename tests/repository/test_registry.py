@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import struct
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,12 +17,23 @@ from helpers.not_empty import not_empty
 tomllib = pytest.importorskip("tomllib")  # of Python 3.11
 
 PACK = Path(__file__).resolve().parents[2]
-RAW = "https://raw.githubusercontent.com/storymem/ComfyUI-StoryMem/main/"
+OWNER = "OWNER_TO_FILL_IN"  # the GitHub account that holds the repository
+PUBLISHER = "PUBLISHER_TO_FILL_IN"  # the publisher's id on registry.comfy.org
+MAY_PUBLISH = PACK / ".github" / "may_publish.py"
+RAW = "https://raw.githubusercontent.com/{}/ComfyUI-StoryMem/main/"
 
 
 @pytest.fixture(scope="module")
 def config() -> dict:
     return tomllib.loads((PACK / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def owner(config: dict) -> str:
+    """The account in the repository's address."""
+    address = re.fullmatch(
+        r"https://github\.com/([\w-]+)/ComfyUI-StoryMem", config["project"]["urls"]["Repository"]
+    )
+    return address[1]
 
 
 def png_size(path: Path) -> tuple[int, int]:
@@ -31,8 +44,9 @@ def png_size(path: Path) -> tuple[int, int]:
 
 def picture(config: dict, key: str) -> Path:
     url = config["tool"]["comfy"][key]
-    assert url.startswith(RAW)
-    return PACK / url.removeprefix(RAW)
+    raw = RAW.format(owner(config))
+    assert url.startswith(raw)
+    return PACK / url.removeprefix(raw)
 
 
 def test_the_registry_finds_every_field_it_asks_for(config):
@@ -75,8 +89,101 @@ def test_the_changelog_begins_with_this_version(config):
 def test_a_new_version_is_published_by_the_standard_action():
     text = (PACK / ".github" / "workflows" / "publish.yml").read_text(encoding="utf-8")
     assert "paths: [pyproject.toml]" in text
-    assert re.search(r"uses: Comfy-Org/publish-node-action@v\d", text)
+    assert re.search(
+        r"if: steps\.may\.outputs\.publish == 'yes'\n +uses: Comfy-Org/publish-node-action@v\d",
+        text,
+    )
+    assert "id: may\n" in text
+    assert text.count("uses: Comfy-Org") == 1
+    assert text.index("python .github/may_publish.py") < text.index("uses: Comfy-Org")
     assert "secrets.REGISTRY_ACCESS_TOKEN" in text
+
+
+def test_what_only_the_owner_knows_is_marked_in_pyproject_and_stands_nowhere_else(config):
+    """Once it is filled in, every address names one owner and no placeholder is left."""
+    values = [*config["project"]["urls"].values()]
+    values += [config["tool"]["comfy"][key] for key in ("Icon", "Banner")]
+    assert all(f"/{owner(config)}/ComfyUI-StoryMem" in value for value in values)
+    is_open = [owner(config) == OWNER, config["tool"]["comfy"]["PublisherId"] == PUBLISHER]
+    assert is_open in ([True, True], [False, False])
+    assert ("TO_FILL_IN" in str(config)) == is_open[0]
+    # No account's name can hold an underscore: nobody is named by mistake.
+    assert all("_" in placeholder for placeholder in (OWNER, PUBLISHER))
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=PACK, capture_output=True, check=False
+    ).stdout.split(b"\0")
+    here = re.compile(rb"TO_FILL_IN|github(?:usercontent)?\.com/[\w-]+/ComfyUI-StoryMem")
+    naming = {
+        name.decode() for name in tracked
+        if name and (PACK / name.decode()).is_file()
+        and here.search((PACK / name.decode()).read_bytes())
+    }  # fmt: skip
+    assert naming <= {
+        "pyproject.toml", ".github/may_publish.py", "tests/repository/test_registry.py",
+    }  # fmt: skip
+
+
+def asked(tmp_path: Path, text: str, **changes) -> tuple[int, str, str]:
+    """What may_publish.py answers: its exit code, its words, and what the workflow reads."""
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    changelog = changes.get("changelog", "# Changelog\n\n## 1.2.3\n")
+    (tmp_path / "CHANGELOG.md").write_text(changelog, encoding="utf-8")
+    (tmp_path / "before.toml").write_text(changes.get("before", ""), encoding="utf-8")
+    env = {
+        "GITHUB_REPOSITORY": changes.get("repository", "someone/ComfyUI-StoryMem"),
+        "GITHUB_EVENT_NAME": changes.get("event", "push"),
+        "GITHUB_OUTPUT": str(tmp_path / "output"),
+    }
+    (tmp_path / "output").write_text("")
+    run = subprocess.run(
+        [sys.executable, str(MAY_PUBLISH), "before.toml"],
+        cwd=tmp_path, env=os.environ | env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.stderr == ""
+    return run.returncode, run.stdout, (tmp_path / "output").read_text()
+
+
+@pytest.fixture
+def filled() -> str:
+    """pyproject.toml as its owner would fill it in, at version 1.2.3."""
+    text = (PACK / "pyproject.toml").read_text(encoding="utf-8")
+    text = text.replace(OWNER, "someone").replace(PUBLISHER, "some-publisher")
+    return re.sub(r'^version = ".*"', 'version = "1.2.3"', text, flags=re.MULTILINE)
+
+
+def test_nothing_is_published_while_a_placeholder_is_left(tmp_path, filled):
+    for left in (
+        filled.replace("some-publisher", PUBLISHER),
+        filled.replace("someone", OWNER),
+        filled.replace("someone/ComfyUI-StoryMem/main/docs/icon", f"{OWNER}/x/main/docs/icon"),
+    ):
+        code, words, output = asked(tmp_path, left, event="workflow_dispatch")
+        assert (code, output) == (1, "")
+        assert "::error::pyproject.toml is not filled in yet: " in words
+    assert "tool.comfy.Icon" in words
+
+
+def test_a_new_version_of_its_owner_is_published(tmp_path, filled):
+    assert asked(tmp_path, filled)[::2] == (0, "publish=yes\n")
+    older = filled.replace("1.2.3", "1.2.2")
+    assert asked(tmp_path, filled, before=older)[::2] == (0, "publish=yes\n")
+    again = {"before": filled, "event": "workflow_dispatch"}
+    assert asked(tmp_path, filled, **again)[::2] == (0, "publish=yes\n")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({"repository": "other/ComfyUI-StoryMem"}, 0, "a fork publishes nothing"),
+        ({"changelog": "## 1.2.2\n"}, 1, "CHANGELOG.md says nothing of 1.2.3"),
+        ({"changelog": "## 1.2.30\n"}, 1, "CHANGELOG.md says nothing of 1.2.3"),
+        ({"before": '[project]\nversion = "1.2.3"\n'}, 0, "1.2.3 is not a new version"),
+    ],
+)
+def test_what_is_not_to_be_published_is_told(tmp_path, filled, changes, code, words):
+    found = asked(tmp_path, filled, **changes)
+    assert found[::2] == (code, "")
+    assert words in found[1]
 
 
 def test_nothing_evaluates_text_as_code():
@@ -89,17 +196,3 @@ def test_nothing_evaluates_text_as_code():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id not in ("exec", "eval"), path
-
-
-def test_what_the_registry_leaves_out_is_needed_by_nothing_in_the_pack():
-    left_out = [
-        line
-        for line in (PACK / ".comfyignore").read_text(encoding="utf-8").splitlines()
-        if line and not line.startswith("#")
-    ]
-    assert {"tests/", ".github/"} <= set(left_out)
-    tracked = subprocess.run(
-        ["git", "ls-files", "nodes", "storymem", "web", "locales", "workflows", "subgraphs"],
-        cwd=PACK, capture_output=True, text=True, check=False,
-    ).stdout.splitlines()  # fmt: skip
-    assert [f for f in tracked if any(f.startswith(out.rstrip("*")) for out in left_out)] == []
