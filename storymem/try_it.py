@@ -175,6 +175,10 @@ def set_up(options: argparse.Namespace, requirements: list[Path], packages=TORCH
 
 def run_tests(options: argparse.Namespace, host: Path | None) -> int:
     requirements = [PACK / "tests" / "requirements.txt"]
+    if not requirements[0].is_file():
+        raise Stop(
+            REFUSED, f"{PACK} has no tests: an installed pack comes without; clone the repository"
+        )
     if host:
         requirements.insert(0, host / "requirements.txt")
     python = set_up(options, requirements)
@@ -298,7 +302,7 @@ class Page:
 
     def make(self, output: Path, script: Path | None = None) -> None:
         self.wait_for(lambda: self.ask("/system_stats"), START_SECONDS)
-        to_api = runpy.run_path(str(PACK / "tests" / "helpers" / "workflow_files.py"))["to_api"]
+        to_api = runpy.run_path(str(PACK / "storymem" / "files" / "workflow_file.py"))["to_api"]
         workflow = json.loads(WORKFLOW.read_text("utf-8"))
         prompt = to_api(workflow, self.ask("/object_info"))
         if script:

@@ -37,10 +37,11 @@ from bench_m2v import FULL, HOST, TINY
 from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # last: the host's nodes.py goes before
 from helpers import tiny_models
 from helpers.host_server import Server
 from helpers.hpsv3_files import weight_shapes
-from helpers.workflow_files import to_api
+from storymem.files.workflow_file import to_api
 
 PACK = Path(__file__).resolve().parents[2]
 GIB = 2**30

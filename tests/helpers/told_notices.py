@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from helpers.workflow_files import to_api
+from storymem.files.workflow_file import to_api
 
 PACK = Path(__file__).resolve().parents[2]
 SCRIPT = "[title: Tale]\nA cat sits.\n---\n[continue]\nIt runs.\n---\nA dog comes.\n"

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import uuid
 
-from helpers.workflow_files import (
-    ROW,
-    SUBGRAPH_INPUTS,
-    SUBGRAPH_OUTPUTS,
-    TITLE,
-    Builder,
-    widget_rows,
-)
+from helpers.workflow_files import ROW, TITLE, Builder
+from storymem.files.workflow_file import SUBGRAPH_INPUTS, SUBGRAPH_OUTPUTS, widget_rows
 
 OPTIONAL_SHAPE = 7  # how the front end draws an input that may stay empty
 TEXT_HEIGHT = 160

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from helpers.workflow_files import MUTED, Builder
+from helpers.workflow_files import Builder
+from storymem.files.workflow_file import MUTED
 
 from .parts import NEGATIVE, STORY, T5, VAE, model, negative_note, wan_unet
 

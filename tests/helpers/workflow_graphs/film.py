@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from helpers.workflow_files import MUTED, Builder
+from helpers.workflow_files import Builder
+from storymem.files.workflow_file import MUTED
 
 from .parts import NEGATIVE, STORY, wan_unet
 

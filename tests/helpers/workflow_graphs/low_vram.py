@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from helpers.workflow_files import BYPASSED, Builder
+from helpers.workflow_files import Builder
+from storymem.files.workflow_file import BYPASSED
 
 from .film import add_film
 from .parts import add_models, model_note, negative_note

@@ -15,7 +15,7 @@ from helpers.loop_graphs import begun, hold, loop_graph, ran, release, story
 from helpers.record_files import body_of
 from helpers.server_base import serving, shipped_base
 from helpers.tiny_workflows import make_tiny
-from helpers.workflow_files import to_api
+from storymem.files.workflow_file import to_api
 
 pytestmark = pytest.mark.http
 SCRIPT = "[title: Asked]\nA cat sits.\n---\n[continue]\nIt runs.\n---\nIt eats."

@@ -25,7 +25,7 @@ from helpers.told_notices import (
     schemas_of_host,
     told,
 )
-from helpers.workflow_files import to_api
+from storymem.files.workflow_file import to_api
 
 PACK = Path(__file__).resolve().parents[3]
 LOOPS = not_empty(

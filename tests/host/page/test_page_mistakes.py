@@ -12,7 +12,7 @@ from helpers.browser import eventually, find_chromium, open_page
 from helpers.gallery_page import prepare_base
 from helpers.mistakes import MISTAKES, OPEN, SAMPLER, SCRIPT, STORY, TYPED, Graph, Mistake
 from helpers.server_base import serving, with_shipped_names
-from helpers.workflow_files import to_api
+from storymem.files.workflow_file import to_api
 
 PACK = Path(__file__).resolve().parents[3]
 SMALL = {"width": 64, "height": 48, "length": 17, "steps": 3}

@@ -16,7 +16,7 @@ from helpers.server_base import serving, shipped_base
 from helpers.shared_data import STBENCH
 from helpers.sounds import clicks_in
 from helpers.tiny_workflows import LENGTH, make_tiny
-from helpers.workflow_files import to_api
+from storymem.files.workflow_file import to_api
 from storymem.sound.files import has_sound, read_sound
 
 PACK = Path(__file__).resolve().parents[3]

@@ -11,7 +11,7 @@ import pytest
 from helpers.node_schemas import WIDGETS, breaking_changes, for_artists, pack_nodes, saved_form
 from helpers.not_empty import not_empty
 from helpers.told_notices import schemas_of_host
-from helpers.workflow_files import to_api
+from storymem.files.workflow_file import to_api
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 RELEASED = not_empty((GOLDEN / "workflows").glob("*.json"))

@@ -15,7 +15,7 @@ from PIL import Image
 from helpers.browser import find_chromium, load_workflow, open_page
 from helpers.not_empty import not_empty
 from helpers.server_base import serving, shipped_base
-from helpers.workflow_files import to_api
+from storymem.files.workflow_file import to_api
 
 PACK = Path(__file__).resolve().parents[3]
 WORKFLOWS = not_empty((PACK / "workflows").rglob("*.json"))
