@@ -13,6 +13,7 @@ from comfy_execution.graph_utils import is_link
 
 from ...storymem.files.messages import shown
 from ...storymem.loop.plan import Loop, Step
+from ...storymem.sampling.noise_names import misplaced, noise_of
 from .lora_scales import LORA, NONE, assumptions
 from .wires import SAMPLERS, Notice, Wires
 
@@ -21,12 +22,6 @@ MODEL_INPUTS = {  # of what runs the model, by kind
     "StoryMemM2VModelPatch": ("model",),
 }
 FILE_WIDGETS = ("unet_name", "ckpt_name", "gguf_name", "model_name", "model")
-STATED = re.compile(r"(high|(?<![bfgs])low)[\W_]*noise", re.IGNORECASE)
-# A word that may mean anything: memory, quality, steps ... are not the noise.
-BARE = re.compile(
-    r"(?<![a-z])(high|low)(?![a-z])(?![\W_]*(?:v?ram|mem|res|q|step|rank|bit|poly|key|light|motion))",
-    re.IGNORECASE,
-)
 STRONG = 5.0  # a strength that makes up for the scale which a stock loader does not know
 TRAINED = re.compile(r"story[\W_]*mem|memento|(?<![a-z\d])m[im]?2v(?![a-z\d])", re.IGNORECASE)
 RELEASED_FILE = re.compile(  # under its own name, or the one that the README gives it
@@ -50,26 +45,6 @@ def expert_notices(wires: Wires, loop: Loop, steps: Sequence[Step]) -> list[Noti
         *_missing(wires, loop),
         *_of_other_mode(wires, steps),
     ]
-
-
-def noise_of(name: str) -> str:
-    """``high`` or ``low`` when a file's name says one of them for certain, else empty."""
-    for part in (re.split(r"[\\/]", name)[-1], name):
-        if found := {word.lower() for word in STATED.findall(part)}:
-            return found.pop() if len(found) == 1 else ""
-    return ""
-
-
-def misplaced(high: str, low: str) -> list[str]:
-    """Which of two files, ``high`` and ``low``, belong into the other one's place by their names.
-
-    A bare "low" says something only beside a bare "high": it may be anything's.
-    """
-    files = {"high": high, "low": low}
-    if wrong := [noise for noise, name in files.items() if noise_of(name) not in ("", noise)]:
-        return wrong
-    bare = [{word.lower() for word in BARE.findall(name)} for name in files.values()]
-    return list(files) if bare == [{"low"}, {"high"}] else []
 
 
 # --- inside ----------------------------------------------------------------------------------

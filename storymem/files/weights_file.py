@@ -153,7 +153,7 @@ def read_header(path: str | Path) -> dict[str, dict]:
         ValueError: for a file that is no such file, cut short, or longer than it should be.
     """
     path = Path(path)
-    size, beginning = _look_at(path)
+    size, beginning = look_at(path)
     if beginning.startswith(ZIP):
         raise WeightsError(path, "it holds a PyTorch checkpoint; rename it to end in .pt")
     if size < LENGTH_BYTES:
@@ -196,7 +196,7 @@ def load_pickled(path: str | Path, device: str = "cpu", *, is_mapped: bool = Fal
         ValueError: when it is damaged, or holds anything else.
     """
     path = Path(path)
-    _, beginning = _look_at(path)
+    _, beginning = look_at(path)
     if _is_torchscript(path, beginning):
         # Some versions of PyTorch would run it, whatever they are asked for.
         raise WeightsError(path, "it is a TorchScript archive, which holds code")
@@ -205,14 +205,15 @@ def load_pickled(path: str | Path, device: str = "cpu", *, is_mapped: bool = Fal
 
 def _unpickle(path: Path, beginning: bytes, device: str, *, is_mapped: bool = False) -> object:
     try:
-        if not all(map(_makes_tensors, _named_in(path, beginning))):
+        if not all(map(makes_tensors, _named_in(path, beginning))):
             raise pickle.UnpicklingError(_MORE)
         return torch.load(str(path), map_location=device, weights_only=True, mmap=is_mapped)
     except Exception as error:  # damaged bytes fail in any way
         raise unreadable(path, error) from None
 
 
-def _makes_tensors(name: str) -> bool:
+def makes_tensors(name: str) -> bool:
+    """Whether a pickle that imports ``module name`` may be read: it makes tensors and no more."""
     return name in _MAKERS or _KIND.fullmatch(name) is not None
 
 
@@ -250,7 +251,7 @@ def unreadable(path: str | Path, error: Exception) -> WeightsError:
 
 
 def _load_checkpoint(path: Path, device: str) -> object:
-    size, beginning = _look_at(path)
+    size, beginning = look_at(path)
     if _is_torchscript(path, beginning):
         try:
             return read_archive(path, device)
@@ -296,8 +297,8 @@ def _is_mapping(value: object) -> bool:
     return isinstance(value, Mapping)
 
 
-def _look_at(path: Path) -> tuple[int, bytes]:
-    """Size and first bytes.
+def look_at(path: Path) -> tuple[int, bytes]:
+    """Size and first bytes of a file of weights, as far as these tell.
 
     Raises:
         ValueError: for no file, and for what is plainly something else.

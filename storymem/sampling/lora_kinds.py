@@ -45,6 +45,11 @@ _WHOLE = (
 )
 
 
+def is_lora_part(name: str) -> bool:
+    """Whether a tensor of that name belongs to a change of weights, not to a model."""
+    return _LORA_PART.search(name) is not None
+
+
 def kind_of_file(shapes: Mapping[str, tuple[int, ...]]) -> str:
     """``a LoRA for SDXL``, ``a whole Wan model, not a LoRA``; empty when nothing tells.
 

@@ -15,7 +15,7 @@ COLOURS = 3
 _FILMED = 81  # frames of a film, to see what becomes of them
 
 # A part of the network -> what the model is; the first that is there.
-_PARTS = {
+WAN_PARTS = {
     "vace_patch_embedding": "Wan VACE",
     "control_adapter": "Wan Fun Camera",
     "casual_audio_encoder": "Wan 2.2 S2V",
@@ -34,7 +34,7 @@ _CLASSES = {  # the host's names, for those without a part of their own
     "WAN_Animate2": "Wan Animate 2",
     "WAN21_FlowRVS": "FlowRVS",
 }
-_BY_CHANNELS = {  # (in, out) of those that only these tell apart
+BY_CHANNELS = {  # (in, out) of those that only these tell apart
     (48, 48): "Wan 2.2 TI2V 5B",
     (48, 16): "Wan Fun Control",
     (52, 16): "Wan Fun Control",
@@ -60,7 +60,7 @@ def other_wan(network: object, channels: int, host_class: str = "") -> str | Non
         None for Wan 2.2 I2V and T2V, for Wan 2.1 T2V, which has their shape, and for everything
         that nothing speaks against.
     """
-    for part, what in _PARTS.items():
+    for part, what in WAN_PARTS.items():
         if getattr(network, part, None) is not None:
             return what
     for name in (host_class, type(network).__name__):
@@ -68,8 +68,8 @@ def other_wan(network: object, channels: int, host_class: str = "") -> str | Non
             return _CLASSES[name]
     sizes = (channels, getattr(network, "out_dim", None))
     image_part = getattr(network, _IMAGE_PART, None)
-    if sizes in _BY_CHANNELS or image_part is None:
-        return _BY_CHANNELS.get(sizes)
+    if sizes in BY_CHANNELS or image_part is None:
+        return BY_CHANNELS.get(sizes)
     is_of_two = getattr(image_part, "emb_pos", None) is not None  # first and last frame
     return "Wan 2.1 FLF2V" if is_of_two else "Wan 2.1 I2V"
 

@@ -278,7 +278,7 @@ ORDER = (
     "nodes/types",
     "storymem/training storymem/tiny",
     "storymem/headless storymem/views storymem/metrics",
-    "storymem/film",
+    "storymem/film storymem/setup",
     "storymem/loop storymem/models",
     "storymem/sampling storymem/selection",
     "storymem/memory storymem/writing",
