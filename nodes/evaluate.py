@@ -18,11 +18,10 @@ from ..storymem.metrics.report import (
     write_report,
 )
 from ..storymem.metrics.scores import MetricModels, measure_story
-from ..storymem.models.weights import CLIP_L14, LAION_LINEAR, VICLIP
+from ..storymem.models.weights import CLIP_L14, L14_NAMES, LAION_LINEAR, VICLIP
 from .host.clip import clip_parts
 from .host.folders import find_story, shortens_host_paths
 from .host.models import HostModel, file_options, released_after, weights_path
-from .memory.scorers import L14_NAMES
 
 VICLIP_NAMES = ("viclip",)
 LINEAR_NAMES = ("vitl14linear", "l14linear")

@@ -1,5 +1,5 @@
-"""``python -m storymem run | train | evaluate | compare | sheet | board | films | export | takes``:
-all that works without ComfyUI."""
+"""``python -m storymem run | train | evaluate | compare | sheet | board | films | export | takes |
+doctor``: all that works without ComfyUI."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ COMMANDS = {  # in a module of storymem/cli each
     "films": "Lists a story's films, restores one, removes old ones.",
     "export": "Writes a finished story's timeline for editing programs.",
     "takes": "Lists the takes of a story's shots, removes those that no film uses.",
+    "doctor": "Checks the setup: machine, model files, and what a workflow needs.",
 }
 NEEDED = dict.fromkeys(("run", "train", "compare"), (*IN_COMFYUI, *FOR_SHOTS))
+NEEDED["doctor"] = ("torch", "numpy", "PIL", "einops", "safetensors")  # it tells what else lacks
 
 
 def main(arguments: list[str] | None = None) -> int:

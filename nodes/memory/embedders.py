@@ -12,7 +12,7 @@ from ...storymem.memory.embedders import LayoutEmbedder
 from ...storymem.models.clip_embedder import ClipEmbedder
 from ...storymem.models.clip_text import load_clip_text
 from ...storymem.models.clip_vision import ACTIVATIONS, ClipTower, load_clip
-from ...storymem.models.weights import CLIP_B32, WeightsSource
+from ...storymem.models.weights import B32_NAMES, CLIP_B32, WeightsSource
 from ...storymem.selection.algorithm import SIMILARITY_THRESHOLD
 from ..host.clip import clip_parts
 from ..host.folders import shortens_host_paths
@@ -21,7 +21,6 @@ from ..host.once import warn_once_per_run
 from ..types import Embedder
 from .known_embedders import KNOWN
 
-B32_NAMES = ("vitb32", "vitbasepatch32")
 CLIP_WORKING_MEMORY = 512 * 1024**2  # a batch of 16 at 224 pixels in ViT-L/14, generously
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,14 @@ from comfy_api.latest import io
 
 from ...storymem.models.hpsv3 import Hpsv3Scorer, check_hpsv3, load_hpsv3
 from ...storymem.models.laion import LaionScorer, load_head
-from ...storymem.models.weights import CLIP_L14, HPSV3, LAION_HEAD
+from ...storymem.models.weights import (
+    CLIP_L14,
+    HPSV3,
+    HPSV3_NAMES,
+    L14_NAMES,
+    LAION_HEAD,
+    LAION_NAMES,
+)
 from ...storymem.selection.scorers import (
     HPSV3_THRESHOLD,
     LAION_THRESHOLD,
@@ -52,11 +59,6 @@ def open_hpsv3(path: str, *, threshold: float, precision: str) -> Hpsv3Scorer:
         lambda: hostable(load_hpsv3(path, dtype=dtype)), working_memory=WORKING_MEMORY
     )
     return Hpsv3Scorer(model, threshold=threshold, release=model.release)
-
-
-L14_NAMES = ("vitl14", "vitlargepatch14", "clipvitl")
-LAION_NAMES = ("l14linearmse", "vitl14linear", "aestheticpredictor", "laion")
-HPSV3_NAMES = ("hpsv3",)
 
 
 def load_scorer(kind: str, threshold: float, *, files: dict[str, str], precision: str, fetch: bool):

@@ -28,8 +28,13 @@ def estimate_bytes(
     if not todo:
         return 0
     frames = sum(step.plan.shot.length or length for step in todo)
+    return bytes_of_shots(len(todo), frames, width, height, codec)
+
+
+def bytes_of_shots(shots: int, frames: int, width: int, height: int, codec: str = H264) -> int:
+    """Disk that shots will take which have so many frames together (see ``estimate_bytes``)."""
     video = frames * width * height * (BYTES_PER_PIXEL + MASTER_BYTES_PER_PIXEL[codec])
-    pictures = len(todo) * PICTURES_PER_SHOT * width * height * PICTURE_BYTES_PER_PIXEL
+    pictures = shots * PICTURES_PER_SHOT * width * height * PICTURE_BYTES_PER_PIXEL
     return int(3 * video + pictures)  # the record, the visible copy, the story video
 
 

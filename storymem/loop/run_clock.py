@@ -61,7 +61,7 @@ class RunClock:
         self._machine, self._pace = machine, pace_of(loop.body, loop.settings.draft)
         self._timed = [*timed_results(shots.values())]
         if any(step.record is None for step in steps) and not self._knows_enough():
-            found = _newest_of_store(loop.store.root)
+            found = newest_of_store(loop.store.root)
             self._timed += [one for one in found if one not in self._timed]
         self._has_made = False
         self._took: float | None = None  # seconds, the shot that was finished last
@@ -204,7 +204,7 @@ def _newest_first(timed: Iterable[Timed | None]) -> list[Timed]:
 
 
 @harmless(())
-def _newest_of_store(root: Path) -> Sequence[Timed]:
+def newest_of_store(root: Path) -> Sequence[Timed]:
     """How long the latest shots of any story took, newest first. Looks at the date of every record
     and into a few of them, as far as it comes on a slow disk."""
     end = time.monotonic() + LONGEST_LOOK

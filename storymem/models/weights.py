@@ -84,6 +84,12 @@ HPSV3 = WeightsSource(
     url="https://huggingface.co/MizzenAI/HPSv3/resolve/main/HPSv3.safetensors",
 )
 
+# What each is called in a file's name without punctuation, best first.
+B32_NAMES = ("vitb32", "vitbasepatch32")
+L14_NAMES = ("vitl14", "vitlargepatch14", "clipvitl")
+LAION_NAMES = ("l14linearmse", "vitl14linear", "aestheticpredictor", "laion")
+HPSV3_NAMES = ("hpsv3",)
+
 
 def find_file(names: Iterable[str], patterns: Iterable[str]) -> str | None:
     """The first file name that, without punctuation, holds one of the patterns."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .machine import HostFacts, Places, look_at_machine
-from .model_files import FileKind, look_at_folders
+from . import fit, needs, packs, records
+from .kinds import FileKind
+from .machine import HostFacts, Places, cards_of, look_at_machine
+from .model_files import ModelFile, describe_files, find_files
 from .report import Finding, Report, Section
 
 
@@ -21,9 +23,9 @@ class CheckupInputs:
         host: what the host says of itself.
         output: folder of finished stories: its disk, and the shots' times.
         temp: folder of unfinished things.
+        custom_nodes: folders that packs of custom nodes are in.
         workflow: in the page's form or the API's.
-        node_types: classes that the host has, with their inputs as ``/object_info`` gives them;
-            None when nobody knows.
+        node_types: classes that the host has; None when nobody knows.
         known: kinds of files by ``(path, size, date)``, filled and used again by the caller.
         tell: called with files looked at and their number; what it raises ends the checkup.
         machine: the mark of this machine in records (``loop.time_left.machine_of``); empty when
@@ -34,8 +36,9 @@ class CheckupInputs:
     host: HostFacts | None = None
     output: Path | None = None
     temp: Path | None = None
+    custom_nodes: Sequence[Path] = ()
     workflow: Mapping | None = None
-    node_types: Mapping[str, Mapping] | None = None
+    node_types: Collection[str] | None = None
     known: dict[tuple, FileKind] | None = None
     tell: Callable[[int, int], None] | None = None
     machine: str = ""
@@ -44,13 +47,31 @@ class CheckupInputs:
 def check(inputs: CheckupInputs) -> Report:
     """Look at all of it. Nothing is loaded, sent, changed or run; a part that fails is told as an
     error and hides no other."""
-    places = {"output": inputs.output, "temp": inputs.temp}
-    parts: tuple[tuple[str, str, Callable[[], Section]], ...] = (
-        ("machine", "Machine", lambda: look_at_machine(
-            inputs.host, Places({name: p for name, p in places.items() if p}))),
-        ("files", "Model files", lambda: look_at_folders(
-            inputs.folders, known=inputs.known, tell=inputs.tell)),
-    )  # fmt: skip
+    files: list[ModelFile] = []
+
+    def look_at_files() -> Section:
+        files[:] = find_files(inputs.folders, known=inputs.known, tell=inputs.tell)
+        return describe_files(files)
+
+    places = {name: path for name, path in
+              (("output", inputs.output), ("temp", inputs.temp)) if path}  # fmt: skip
+    parts: list[tuple[str, str, Callable[[], Section]]] = [
+        ("machine", "Machine", lambda: look_at_machine(inputs.host, Places(places))),
+        ("files", "Model files", look_at_files),
+        (packs.KEY, packs.TITLE,
+         lambda: packs.look_at_packs(inputs.custom_nodes, inputs.host, files)),
+    ]  # fmt: skip
+    if inputs.workflow is not None:
+        parts += [
+            (needs.KEY, needs.TITLE,
+             lambda: needs.look_at_needs(inputs.workflow, inputs.node_types, files)),
+            (fit.KEY, fit.TITLE,
+             lambda: fit.look_at_fit(
+                 inputs.workflow, files, cards_of(inputs.host), inputs.output)),
+        ]  # fmt: skip
+    if inputs.output is not None:
+        parts.append((records.KEY, records.TITLE, lambda: records.look_at_records(
+            inputs.output, inputs.machine, inputs.workflow)))  # fmt: skip
     return Report(tuple(_guarded(*part) for part in parts))
 
 

@@ -42,13 +42,14 @@ class Finding:
         told = ", ".join(_plain(value) for value in self.private.values())
         return f"{said} [{told}]" if names and told else said
 
-    def as_dict(self) -> dict:
-        """For the page."""
+    def as_dict(self, *, names: bool = True) -> dict:
+        """For the page, or, without ``names``, for anybody."""
+        private = self.private if names else {}
         return {
             "level": self.level,
             "text": self.text,
             "values": dict(self.values),
-            "private": {name: _plain(value) for name, value in self.private.items()},
+            "private": {name: _plain(value) for name, value in private.items()},
         }
 
 
@@ -65,13 +66,13 @@ class Section:
         """The worst of its findings."""
         return max((f.level for f in self.findings), key=LEVELS.index, default=LEVELS[0])
 
-    def as_dict(self) -> dict:
-        """For the page."""
+    def as_dict(self, *, names: bool = True) -> dict:
+        """For the page, or, without ``names``, for anybody."""
         return {
             "key": self.key,
             "title": self.title,
             "level": self.level,
-            "findings": [finding.as_dict() for finding in self.findings],
+            "findings": [finding.as_dict(names=names) for finding in self.findings],
         }
 
 
@@ -99,11 +100,12 @@ class Report:
                 lines.append(f"  {MARKS[finding.level]:<8}{finding.sentence(names=names)}")
         return "\n".join(lines) + "\n"
 
-    def as_dict(self) -> dict:
-        """For the page: the sections, and the text that is pasted."""
+    def as_dict(self, *, names: bool = True) -> dict:
+        """For the page: the sections, and the text that is pasted. Without ``names``, for
+        anybody."""
         return {
             "level": self.level,
-            "sections": [section.as_dict() for section in self.sections],
+            "sections": [section.as_dict(names=names) for section in self.sections],
             "text": self.as_text(),
         }
 

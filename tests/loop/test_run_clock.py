@@ -309,7 +309,7 @@ def test_the_store_is_left_alone_when_it_is_not_needed(loop, clock, monkeypatch)
     run, steps = begun(loop, manifest)
     make(loop, run, steps, clock, [20.0] * 3, manifest)
     looked = []
-    monkeypatch.setattr(run_clock, "_newest_of_store", lambda root: looked.append(root) or [])
+    monkeypatch.setattr(run_clock, "newest_of_store", lambda root: looked.append(root) or [])
     begun(loop, manifest)
     assert looked == [], "all is finished"
     begun(replace(loop, story=tale(9)), manifest)

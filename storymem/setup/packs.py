@@ -1,0 +1,98 @@
+"""Packs of custom nodes beside this one: two copies of it, and those that change the same parts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from .machine import HostFacts
+from .model_files import ModelFile
+from .report import Finding, Section
+
+KEY, TITLE = "packs", "Custom nodes"
+OWN_NAME = re.compile(r'(?m)^\s*name\s*=\s*["\']comfyui-storymem["\']')
+LARGEST_PROJECT = 1 << 16  # bytes of a pyproject.toml
+SERVED = re.compile(r"[\w.-]+", re.ASCII)  # folder names of which the host serves web files
+GGUF_PACK = "comfyui-gguf"
+# Packs that replace parts of ComfyUI for all models, and which. By their own descriptions.
+REPLACES = {
+    "comfyui-multigpu": "which device models are loaded to",
+    "comfyui_multigpu": "which device models are loaded to",
+}
+
+
+def look_at_packs(
+    custom_nodes: Sequence[Path], host: HostFacts | None, files: Sequence[ModelFile] = ()
+) -> Section:
+    """Packs that are there twice, failed, are missing, or change parts that this one uses.
+
+    Args:
+        custom_nodes: the folders that packs are in.
+        host: what it loaded; None to go by the folders.
+        files: those of the model folders.
+    """
+    folders = [one for place in custom_nodes for one in _folders(place)]
+    names = {name.lower() for name in (host.packs if host and host.packs else
+                                       [one.name for one in folders])}  # fmt: skip
+    findings = [
+        *_copies(folders),
+        *_failed(host),
+        *(Finding("note", "{pack} replaces {what} in ComfyUI; when memory or speed is odd, try "
+                  "without it", {"pack": name, "what": what})
+          for name, what in REPLACES.items() if name in names),
+        *_gguf(names, files),
+    ]  # fmt: skip
+    if not any(finding.level in ("error", "warning") for finding in findings):
+        text = "{count} packs of custom nodes beside this one; no conflict is known"
+        findings.append(Finding("ok", text, {"count": max(0, len(names) - 1)}))
+    return Section(KEY, TITLE, tuple(findings))
+
+
+def _folders(place: Path) -> list[Path]:
+    try:
+        found = sorted(place.iterdir())
+    except OSError:
+        return []
+    return [one for one in found if one.is_dir() and not one.name.endswith(".disabled")
+            and one.name != "__pycache__" and not one.name.startswith(".")]  # fmt: skip
+
+
+def is_this_pack(folder: Path) -> bool:
+    """Whether a folder is a copy of this pack, by its ``pyproject.toml``."""
+    try:
+        with open(folder / "pyproject.toml", encoding="utf-8", errors="replace") as file:
+            return OWN_NAME.search(file.read(LARGEST_PROJECT)) is not None
+    except OSError:
+        return False
+
+
+def _copies(folders: Sequence[Path]) -> Iterator[Finding]:
+    own = {one.resolve(): one for one in folders if is_this_pack(one)}
+    if len(own) > 1:
+        text = "this pack is there {count} times: keep one, or nodes and pages of two versions mix"
+        private = {"folders": ", ".join(one.name for one in own.values())}
+        yield Finding("error", text, {"count": len(own)}, private)
+    for folder in own.values():
+        if SERVED.fullmatch(folder.name) is None:
+            text = (
+                "the folder of this pack has a name with a space or with letters outside a to z, "
+                "so ComfyUI cannot serve its pages: rename it to ComfyUI-StoryMem"
+            )
+            yield Finding("error", text, private={"folder": folder.name})
+
+
+def _failed(host: HostFacts | None) -> Iterator[Finding]:
+    if host and host.failed_packs:
+        text = (
+            "{count} packs of custom nodes could not be loaded: the log at ComfyUI's start says why"
+        )
+        private = {"packs": ", ".join(host.failed_packs)}
+        yield Finding("warning", text, {"count": len(host.failed_packs)}, private)
+
+
+def _gguf(names: set[str], files: Sequence[ModelFile]) -> Iterator[Finding]:
+    count = sum(file.kind.precision.startswith("GGUF") for file in files)
+    if count and not any(GGUF_PACK in name.replace("_", "-") for name in names):
+        text = "{count} GGUF files are there, which need the pack ComfyUI-GGUF"
+        yield Finding("note", text, {"count": count})
