@@ -11,11 +11,14 @@ from pathlib import Path
 
 from ..files.json_text import parse_json
 from ..files.messages import reason_of
+from ..files.packages import PACK
 from ..setup.checkup import CheckupInputs, check
 from ..setup.host_folders import EXTRA, HostFolders, folders_of, host_of
 from ..setup.report import Report
+from ..tiny.files import FILES, SHIPPED
 from .exit_codes import DONE, LACKING, REFUSED
 
+TINY = {kind: SHIPPED / kind for kind in FILES}  # which the nodes add to the host's folders
 LARGEST_WORKFLOW = 1 << 26  # bytes
 logger = logging.getLogger(__name__)
 
@@ -71,12 +74,18 @@ def _report(options: argparse.Namespace) -> Report:
         if folder is not None and not folder.is_dir():
             raise ValueError(f"{name} must be a folder, but there is none at {folder}")
     found = HostFolders()
+    if home is None and models is None and (PACK.parent.parent / "models").is_dir():
+        home = PACK.parent.parent  # this pack is among a ComfyUI's custom nodes
+    if options.workflow and home is None and models is None:
+        raise ValueError("--workflow needs --comfyui or --models, to look for its files")
     if home is not None:
         if not (home / "models").is_dir():
             raise ValueError(f"--comfyui must be ComfyUI's own folder, but {home} has no models")
         found = folders_of(home / "models", home / EXTRA)
     elif models is not None:
         found = folders_of(models)
+    for kind, place in TINY.items():
+        found.folders.setdefault(kind, []).append(place)
     inputs = CheckupInputs(
         folders=found.folders,
         host=host_of(home) if home else None,

@@ -192,8 +192,8 @@ class _Machine:
             memo[len(memo)] = stack[-1]
         elif step in ("GET", "BINGET", "LONG_BINGET"):
             stack.append(memo[argument])
-        elif step in ("GLOBAL", "STACK_GLOBAL"):
-            self._import(step, argument, stack)
+        elif step == "GLOBAL":  # the only way that torch's own reader of weights knows
+            self._import(str(argument), stack)
         elif step in _JOINED:
             _JOINED[step](stack)
         elif step in ("BINPERSID", "PERSID"):
@@ -208,11 +208,7 @@ class _Machine:
         elif step not in ("PROTO", "FRAME", "STOP"):
             raise OutlineError("it is written in an unusual way, which is not read here")
 
-    def _import(self, step: str, argument: object, stack: list) -> None:
-        if step == "STACK_GLOBAL":
-            name, module = stack.pop(), stack.pop()
-            argument = f"{module} {name}"
-        path = str(argument)
+    def _import(self, path: str, stack: list) -> None:
         is_own = path.startswith("__torch__") or path in _FIRST
         if not (is_own or makes_tensors(path)):
             self.foreign[path] = None
