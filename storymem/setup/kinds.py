@@ -18,6 +18,10 @@ from ..models.clip_vision import ClipShape
 from ..sampling.wan_kinds import BY_CHANNELS, I2V_CHANNELS, T2V_CHANNELS, VAE_CHANNELS, WAN_PARTS
 from .lora_files import is_lora, lora_kind
 
+NO_WORDS = "without its tokenizer (spiece_model), which ComfyUI's Load CLIP needs"
+WANS_OWN = "Wan's own layout, which ComfyUI's Load CLIP cannot read"
+DIFFUSERS = "diffusers' layout, which ComfyUI cannot read"
+UNREAD = (NO_WORDS, WANS_OWN, DIFFUSERS)
 A14B = (5120, 40)  # width and blocks of the 14B models
 SMALL = (1536, 30)  # of Wan 2.1 T2V 1.3B
 FIVE = (3072, 30)  # of Wan 2.2 TI2V 5B
@@ -79,6 +83,11 @@ class FileKind:
         """What the kind is called."""
         return TITLES[self.kind]
 
+    @property
+    def is_unread(self) -> bool:
+        """Whether ComfyUI's loaders cannot read the layout of the file."""
+        return any(detail in UNREAD for detail in self.details)
+
 
 def kind_of(outline: Outline) -> FileKind:
     """What a file is by its outline; a LoRA's scale needs the file itself (see ``lora_files``)."""
@@ -110,7 +119,7 @@ def _wan(shapes: Mapping) -> tuple[str, ...] | None:
     entry = None if prefix is None else shapes.get(f"{prefix}patch_embedding.weight")
     if not entry:
         return None
-    layout = () if is_native else ("diffusers' layout, which ComfyUI reads, too",)
+    layout = () if is_native else (DIFFUSERS,)
     width, channels = entry[0], math.prod(entry) // max(1, entry[0] * PATCH_AREA)
     blocks = _count(shapes, f"{prefix}blocks.")
     parts = {k.removeprefix(prefix).split(".")[0] for k in shapes if k.startswith(prefix)}
@@ -156,12 +165,12 @@ def _vae(shapes: Mapping) -> tuple[str, ...] | None:
         return _other_vae(shapes)
     entry = next((shapes[f"{prefix}{name}.weight"] for name in ("conv2", "post_quant_conv")
                   if f"{prefix}{name}.weight" in shapes), ())  # fmt: skip
-    channels = entry[0] if entry else 0
+    channels, layout = entry[0] if entry else 0, () if "head" in colours else (DIFFUSERS,)
     layers = shapes.get(f"{prefix}{colours}", (3,))[0]
     if channels == VAE_22_CHANNELS:
-        return ("vae_22",)
+        return ("vae_22", *layout)
     if channels == VAE_CHANNELS and layers == 3:
-        return ("vae_21",)
+        return ("vae_21", *layout)
     return ("vae_other", f"{channels} latent channels, {layers} colours")
 
 
@@ -186,7 +195,7 @@ def _text_encoder(shapes: Mapping) -> tuple[str, ...] | None:
     if "blocks.0.attn.q.weight" in shapes and "token_embedding.weight" in shapes:
         if shapes["token_embedding.weight"][0] != UMT5_WORDS:
             return ("t5",)
-        return ("umt5", "Wan's own layout, which ComfyUI's Load CLIP cannot read")
+        return ("umt5", WANS_OWN)
     prefix = _prefix(shapes, "encoder.block.0.layer.0.SelfAttention.q.weight")
     if prefix is None:
         return None
@@ -197,9 +206,6 @@ def _text_encoder(shapes: Mapping) -> tuple[str, ...] | None:
         return ("t5",)
     is_whole = "spiece_model" in shapes
     return ("umt5",) if is_whole else ("umt5", NO_WORDS)
-
-
-NO_WORDS = "without its tokenizer (spiece_model), which ComfyUI's Load CLIP needs"
 
 
 def _clip(shapes: Mapping) -> tuple[str, ...] | None:

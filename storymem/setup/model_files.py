@@ -228,7 +228,8 @@ def _finding(file: ModelFile) -> Finding:
     if told:
         text += " ({details})"
         values["details"] = ", ".join(told)
-    level = "note" if kind.kind in ("unknown", "other", "other_lora", "other_wan") else "ok"
+    is_odd = kind.kind in ("unknown", "other", "other_lora", "other_wan") or kind.is_unread
+    level = "note" if is_odd else "ok"
     return Finding(level, text, values, private)
 
 

@@ -10,7 +10,7 @@ from ..files.outline import ENDINGS
 from ..models.weights import B32_NAMES, HPSV3_NAMES, L14_NAMES, LAION_NAMES, find_file
 from ..sampling.lora_release import find_released
 from ..sampling.noise_names import misplaced, noise_of
-from .kinds import TITLES
+from .kinds import TITLES, UNREAD
 from .model_files import ModelFile
 from .report import Finding, Section
 from .workflow import MOST_STEPS, Node, Wire, WorkflowError, read_nodes
@@ -243,8 +243,8 @@ def _wires(nodes: Mapping[str, Node], files: Sequence[ModelFile]) -> Iterator[Fi
             continue
         values = {"place": _place(wanted, nodes), "kind": found.kind.title}
         private = {"file": wanted.name}
-        if found.kind.kind == "umt5" and (why := _unread(found)):
-            text = "the file of {place} cannot be read by ComfyUI: it is {why}"
+        if found.kind.kind in kinds and (why := _unread(found)):
+            text = "the file of {place} cannot be read there: {why}"
             yield Finding("error", text, values | {"why": why}, private)
         elif found.kind.kind == "wan_lora":
             text = "the file of {place} may be no memory LoRA: it is a {kind}"
@@ -262,7 +262,7 @@ def _wires(nodes: Mapping[str, Node], files: Sequence[ModelFile]) -> Iterator[Fi
 
 
 def _unread(file: ModelFile) -> str:
-    return next((d for d in file.kind.details if "cannot read" in d or "tokenizer" in d), "")
+    return next((detail for detail in file.kind.details if detail in UNREAD), "")
 
 
 def _pairs(nodes: Mapping[str, Node], files: Sequence[ModelFile]) -> Iterator[Finding]:

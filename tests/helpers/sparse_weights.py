@@ -51,6 +51,21 @@ def lora_shapes(
     return found
 
 
+def memento_shapes() -> dict[str, tuple[int, ...]]:
+    """Shapes of a LoRA of Memento: StoryMem's layers, and the keyframe query."""
+    found: dict[str, tuple[int, ...]] = {
+        "memory_patcher.weight": (5120, 16, 1, 2, 2), "memory_patcher.bias": (5120,),
+        "queries": (8, 5120),
+    }  # fmt: skip
+    for attention in ("query_to_text", "query_to_visual"):
+        for part in "qkvo":
+            found[f"{attention}.{part}.weight"] = (5120, 5120)
+            found[f"{attention}.{part}.bias"] = (5120,)
+        for part in ("norm_q", "norm_k"):
+            found[f"{attention}.{part}.weight"] = (5120,)
+    return lora_shapes() | {f"keyframe_query.{name}": shape for name, shape in found.items()}
+
+
 def write_gguf(
     path: Path,
     tensors: Mapping[str, tuple[tuple[int, ...], int, int]],

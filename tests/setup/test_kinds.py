@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from helpers.sparse_weights import lora_shapes, write_gguf, write_safetensors
+from helpers.sparse_weights import lora_shapes, memento_shapes, write_gguf, write_safetensors
 from storymem.setup.model_files import find_files, identify
 
 A14B = {"num_layers": 40, "num_attention_heads": 40, "attention_head_dim": 128, "ffn_dim": 13824}
@@ -228,21 +228,10 @@ def test_a_lora_that_this_package_trained_says_so_and_its_scale(tmp_path):
 
 
 def test_mementos_has_its_query_and_says_which_expert_when_its_names_do(tmp_path):
-    query = {
-        "keyframe_query.memory_patcher.weight": (5120, 16, 1, 2, 2),
-        "keyframe_query.memory_patcher.bias": (5120,), "keyframe_query.queries": (8, 5120),
-    }  # fmt: skip
-    for attention in ("query_to_text", "query_to_visual"):
-        for part in "qkvo":
-            query[f"keyframe_query.{attention}.{part}.weight"] = (5120, 5120)
-            query[f"keyframe_query.{attention}.{part}.bias"] = (5120,)
-        for part in ("norm_q", "norm_k"):
-            query[f"keyframe_query.{attention}.{part}.weight"] = (5120,)
-    plain = kind(tmp_path, {**lora_shapes(), **query})
+    whole = memento_shapes()
+    plain = kind(tmp_path, whole)
     assert (plain.kind, plain.details[0]) == ("memento_lora", "400 of 400 layers")
-    named = {
-        f"high_noise_model.{name}": shape for name, shape in {**lora_shapes(), **query}.items()
-    }
+    named = {f"high_noise_model.{name}": shape for name, shape in whole.items()}
     assert "high noise, by its content" in kind(tmp_path, named).details
 
 
