@@ -27,7 +27,7 @@ from .workflow import Node, Wire, WorkflowError, read_nodes
 
 GIB = 2**30
 BYTES_PER_TOKEN = 4.40 * GIB / 48_360  # of working memory, see above
-LEAST_BESIDE, ENOUGH_BESIDE = 2.6 * GIB, 3.2 * GIB  # free on the card beside it, see above
+LEAST_BESIDE, ENOUGH_BESIDE = 2.65 * GIB, 3.2 * GIB  # free on the card beside it, see above
 BESIDE_EXPERTS = 9.4 * GIB  # of main memory: 36 GiB that the measured process held, less its files
 LARGEST_SIDE, LARGEST_LENGTH, MOST_MEMORY = 8192, 10_000, 1000
 KEY, TITLE = "fit", "What will fit"

@@ -24,8 +24,8 @@ def look_at_records(output: Path, machine: str = "", workflow: object = None) ->
         machine: the mark of this machine; empty to take the records as they are.
         workflow: whose shots are estimated by them.
     """
-    stores = [place for place in (output / STORE, output, output.parent / STORE)
-              if (place / "shots").is_dir()]  # fmt: skip
+    above = [place / STORE for place in (output, *output.absolute().parents[:2])]
+    stores = [place for place in (*above, output) if (place / "shots").is_dir()]
     timed = [one for place in stores[:1] for one in newest_of_store(place)]
     if not timed:
         text = "no finished shot here says how long it took, so nothing is known yet"
