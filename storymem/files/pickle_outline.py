@@ -20,7 +20,7 @@ from .weights_file import DEEPEST as DEEPEST_NEST
 from .weights_file import NESTED, OLD_PICKLES, ZIP, makes_tensors
 
 MAX_BYTES = 64 * 2**20  # of all pickles of a file; 1300 tensors of a model take 0.2 MB
-MAX_STEPS = 4_000_000  # of its instructions
+MAX_STEPS = 1_000_000  # of its instructions
 STORAGES = {  # as safetensors calls what they hold -> bytes of one number
     "DoubleStorage": ("F64", 8), "FloatStorage": ("F32", 4), "HalfStorage": ("F16", 2),
     "BFloat16Storage": ("BF16", 2), "LongStorage": ("I64", 8), "IntStorage": ("I32", 4),

@@ -12,7 +12,7 @@ from .fit import asked_of
 from .report import Finding, Section
 from .workflow import WorkflowError, read_nodes
 
-STORE = ".storymem"  # in the output folder: finished shots
+STORES = (".storymem", ".shots")  # in an output folder: finished shots of the host, of --out
 KEY, TITLE = "records", "Minutes a shot"
 
 
@@ -24,7 +24,8 @@ def look_at_records(output: Path, machine: str = "", workflow: object = None) ->
         machine: the mark of this machine; empty to take the records as they are.
         workflow: whose shots are estimated by them.
     """
-    above = [place / STORE for place in (output, *output.absolute().parents[:2])]
+    places = (output, *output.absolute().parents[:2])
+    above = [place / store for place in places for store in STORES]
     stores = [place for place in (*above, output) if (place / "shots").is_dir()]
     timed = [one for place in stores[:1] for one in newest_of_store(place)]
     if not timed:

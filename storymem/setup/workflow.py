@@ -110,7 +110,7 @@ class _Page:
         """The nodes of one graph, and of those inside; ``given``: what its inputs are set to."""
         if depth > DEEPEST or len(self._found) > MOST_NODES:
             raise WorkflowError("its subgraphs are nested too deeply")
-        links = dict(_links(graph))
+        links = {link.id: link for link in _links(graph)}
         for node in graph["nodes"]:
             if not isinstance(node, Mapping) or node.get("mode") == MUTED:
                 continue
@@ -119,15 +119,14 @@ class _Page:
             for name, value in _settings(node):
                 inputs[name] = value
             for part in _parts(node, "inputs"):
-                link = links.get(part.get("link"))
+                number_of_link, name = part.get("link"), str(part.get("name"))
+                link = links.get(number_of_link) if isinstance(number_of_link, int | str) else None
                 if link is None:
                     continue
-                source, slot, carried = link
-                if source == SUBGRAPH_INPUTS:
-                    if slot in given:
-                        inputs[str(part.get("name"))] = given[slot]
-                    continue
-                inputs[str(part.get("name"))] = Wire(f"{above}{source}", slot, carried)
+                if link.source != SUBGRAPH_INPUTS:
+                    inputs[name] = Wire(f"{above}{link.source}", link.slot, link.type)
+                elif link.slot in given:
+                    inputs[name] = given[link.slot]
             if kind in self._subgraphs and node.get("mode") != BYPASSED:
                 self._enter(number, self._subgraphs[kind], node, inputs, depth)
             elif node.get("mode") == BYPASSED or kind in PAGE_ONLY:
@@ -145,12 +144,12 @@ class _Page:
         given = {slot: inputs[name] for slot, name in enumerate(names) if name in inputs}
         self._add(graph, f"{number}:", given, depth + 1)
         outputs = {}  # where what the subgraph gives comes from
-        for source, slot, carried, target, target_slot in _ends(graph):
-            if target == SUBGRAPH_OUTPUTS and source != SUBGRAPH_INPUTS:
-                outputs[target_slot] = Wire(f"{number}:{source}", slot, carried)
-        self._bypassed[number] = [
-            ("output", outputs.get(n)) for n in range(max(outputs, default=-1) + 1)
-        ]
+        for link in _links(graph):
+            is_end = link.target == SUBGRAPH_OUTPUTS and 0 <= link.target_slot < MOST_NODES
+            if is_end and link.source != SUBGRAPH_INPUTS:
+                outputs[link.target_slot] = Wire(f"{number}:{link.source}", link.slot, link.type)
+        count = max(outputs, default=-1) + 1
+        self._bypassed[number] = [("output", outputs.get(slot)) for slot in range(count)]
 
     def _through(self, wire: Wire) -> Wire:
         """Where a wire comes from, past nodes that are bypassed and out of subgraphs."""
@@ -174,23 +173,34 @@ def _parts(holder: Mapping, name: str) -> list[Mapping]:
     return [p for p in parts if isinstance(p, Mapping)] if isinstance(parts, list) else []
 
 
-def _ends(graph: Mapping) -> Iterator[tuple]:
-    for link in graph.get("links") or ():
-        match link:
-            case [_, source, slot, target, target_slot, carried, *_]:
-                yield source, slot, str(carried), target, target_slot
-            case {"origin_id": source, "origin_slot": slot, "target_id": target,
-                  "target_slot": target_slot}:  # fmt: skip
-                yield source, slot, str(link.get("type", "")), target, target_slot
+@dataclass(frozen=True)
+class _Link:
+    """A link as the page keeps it; ids are numbers or texts."""
+
+    id: object
+    source: object
+    slot: int
+    target: object
+    target_slot: int
+    type: str
 
 
-def _links(graph: Mapping) -> Iterator[tuple[object, tuple]]:
-    for link in graph.get("links") or ():
+def _links(graph: Mapping) -> Iterator[_Link]:
+    links = graph.get("links")
+    for link in links if isinstance(links, list) else ():
         match link:
-            case [number, source, slot, _, _, carried, *_]:
-                yield number, (source, slot, str(carried))
-            case {"id": number, "origin_id": source, "origin_slot": slot}:
-                yield number, (source, slot, str(link.get("type", "")))
+            case [
+                int() | str() as number, int() | str() as source, int(slot),
+                int() | str() as target, int(target_slot), carried, *_,
+            ]:  # fmt: skip
+                yield _Link(number, source, slot, target, target_slot, str(carried))
+            case {
+                "id": int() | str() as number,
+                "origin_id": int() | str() as source, "origin_slot": int(slot),
+                "target_id": int() | str() as target, "target_slot": int(target_slot),
+            }:  # fmt: skip
+                carried = str(link.get("type", ""))
+                yield _Link(number, source, slot, target, target_slot, carried)
 
 
 def _settings(node: Mapping) -> Iterator[tuple[str, object]]:
