@@ -14,7 +14,7 @@ from ..files.messages import reason_of
 from ..files.packages import PACK
 from ..setup.checkup import CheckupInputs, check
 from ..setup.host_folders import EXTRA, HostFolders, folders_of, host_of
-from ..setup.report import Report
+from ..setup.report import Finding, Report
 from ..tiny.files import FILES, SHIPPED
 from .exit_codes import DONE, LACKING, REFUSED
 
@@ -84,6 +84,11 @@ def _report(options: argparse.Namespace) -> Report:
         found = folders_of(home / "models", home / EXTRA)
     elif models is not None:
         found = folders_of(models)
+    else:
+        text = (
+            "no model folder was named, so only the tiny model is seen: give --comfyui or --models"
+        )
+        found.findings.append(Finding("note", text))
     for kind, place in TINY.items():
         found.folders.setdefault(kind, []).append(place)
     inputs = CheckupInputs(

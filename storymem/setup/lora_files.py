@@ -19,6 +19,7 @@ from ..sampling.query_weights import split_query
 
 BLOCKS = 40  # of Wan 14B
 LAYERS = BLOCKS * len(TARGETS)  # that a memory LoRA changes: 400
+WHOLE = f"{LAYERS} of {LAYERS} layers"
 RELEASED_RANK = int(LORA_ALPHA)
 FEW_STEPS = re.compile(r"lightx2v|lightning|distill|causvid|fusionx|\d[\W_]*steps?", re.IGNORECASE)
 _PAIR = re.compile(r"(.+)\.(?:lora_A|lora_down)(?:\.default)?(?:\.weight)?$")

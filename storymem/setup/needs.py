@@ -11,6 +11,7 @@ from ..models.weights import B32_NAMES, HPSV3_NAMES, L14_NAMES, LAION_NAMES, fin
 from ..sampling.lora_release import find_released
 from ..sampling.noise_names import misplaced, noise_of
 from .kinds import TITLES, UNREAD
+from .lora_files import WHOLE
 from .model_files import ModelFile
 from .report import Finding, Section
 from .workflow import MOST_STEPS, Node, Wire, WorkflowError, read_nodes
@@ -248,7 +249,8 @@ def _wires(nodes: Mapping[str, Node], files: Sequence[ModelFile]) -> Iterator[Fi
             yield Finding("error", text, values | {"why": why}, private)
         elif found.kind.kind == "wan_lora":
             text = "the file of {place} may be no memory LoRA: it is a {kind}"
-            yield Finding("warning", text, values, private)
+            is_whole = WHOLE in found.kind.details  # as a repacked one has
+            yield Finding("note" if is_whole else "warning", text, values, private)
         elif found.kind.kind not in kinds:
             told = ", ".join(
                 TITLES[one] for one in sorted(kinds - {"unknown", "tiny", "vae_small"})

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from helpers.sparse_weights import lora_shapes, memento_shapes, write_gguf, write_safetensors
-from storymem.setup.model_files import find_files, identify
+from storymem.setup.model_files import find_files, identify, look_at_folders
 
 A14B = {"num_layers": 40, "num_attention_heads": 40, "attention_head_dim": 128, "ffn_dim": 13824}
 
@@ -284,8 +284,9 @@ def test_a_model_in_several_files_is_one_and_a_missing_shard_is_told(tmp_path):
     (found,) = find_files({"diffusion_models": [tmp_path]})
     assert (found.kind.kind, found.kind.details[-1]) == ("i2v_a14b", "in 2 files")
     (tmp_path / "m-00002-of-00002.safetensors").unlink()
-    (found,) = find_files({"diffusion_models": [tmp_path]})
-    assert "1 of the 2 files" in found.kind.problem
+    (found,) = look_at_folders({"diffusion_models": [tmp_path]}).findings
+    assert found.level == "warning"
+    assert "1 of the 2 files" in found.sentence()
 
 
 def test_folders_with_links_in_a_circle_and_folders_named_like_files_come_to_an_end(tmp_path):
