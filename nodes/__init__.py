@@ -27,6 +27,7 @@ from .page import (
     library_routes,
     promote_routes,
     seen_routes,
+    setup_routes,
     story_routes,
     take_routes,
     write_routes,
@@ -87,6 +88,7 @@ PAGE_MODULES = (
     board_routes,
     promote_routes,
     lora_route,
+    setup_routes,
 )
 
 

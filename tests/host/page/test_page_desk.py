@@ -383,4 +383,4 @@ def test_nothing_is_shown_before_all_its_style_sheets_are_here(page):
 
 
 def test_a_page_without_its_style_sheets_opens_nevertheless(page):
-    assert len(reload(page, lambda route: route.abort())) == 8
+    assert len(reload(page, lambda route: route.abort())) == 9

@@ -10,6 +10,7 @@ import { language, t } from "../shared/texts.js";
 import { posterOf } from "../story/api.js";
 import { FILM, nameOfPass } from "../story/passes.js";
 import { say } from "./host_dialogs.js";
+import { checkSetup } from "./setup.js";
 import { ACTS } from "./story_acts.js";
 
 const AT_ONCE = 30; // stories that come into the list together; more when its end is seen
@@ -89,13 +90,14 @@ class Stories {
     this.most = AT_ONCE;
     this.filter = h("input", { type: "search", placeholder: t("desk.filter"), "aria-label": t("desk.filter"), oninput: () => this.draw() });
     this.refresh = h("button", { type: "button", "data-act": "refresh", title: t("desk.refresh.long"), onclick: () => this.read() }, t("desk.refresh"));
+    this.setup = h("button", { type: "button", "data-act": "setup", title: t("setup.title.long"), "aria-label": t("setup.title"), onclick: checkSetup }, icon("setup"));
     this.message = h("p", { class: "sm-none", role: "status", hidden: true });
     this.list = h("ul", { "aria-label": t("desk.stories.long") });
     this.end = h("li", { class: "sm-end", "aria-hidden": "true" });
     // Of a busy page several come at once; the last one is what is seen now.
     this.sight = new IntersectionObserver((seen) => { if (seen.at(-1).isIntersecting) this.more(); });
     this.element = h("section", { class: "sm-stories" }, h("h2", {}, t("desk.stories")),
-      h("div", { class: "sm-bar" }, this.filter, this.refresh), this.message, this.list);
+      h("div", { class: "sm-bar" }, this.filter, this.refresh, this.setup), this.message, this.list);
     // Nothing that is typed here is meant for the canvas.
     for (const kind of ["keydown", "keyup", "paste", "copy"]) this.element.addEventListener(kind, keepTyped);
     element.replaceChildren(this.element);

@@ -2,7 +2,7 @@
 import { app } from "../../../../scripts/app.js";
 import { h } from "../shared/dom.js";
 
-const SHEETS = ["desk", "editor", "gallery", "plan", "player", "story", "takes", "write"];
+const SHEETS = ["desk", "editor", "gallery", "plan", "player", "setup", "story", "takes", "write"];
 
 function load(name) {
   const href = new URL(`../../css/${name}.css`, import.meta.url).href; // whatever the pack's folder is called

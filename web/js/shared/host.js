@@ -80,6 +80,18 @@ function drawBadgeOf(node) {
   };
 }
 
+/** The version of the page that is shown, which may be another than the installed package's. */
+export function frontEndVersion() {
+  return String(window.__COMFYUI_FRONTEND_VERSION__ ?? "");
+}
+
+/** Names of files that the host did not find in its lists when it refused the last prompt. */
+export function missingFiles() {
+  const errors = Object.values(app.lastNodeErrors ?? {}).flatMap((node) => node.errors ?? []);
+  const unlisted = errors.filter(({ type }) => type === "value_not_in_list").map(({ extra_info: asked }) => asked?.received_value);
+  return [...new Set(unlisted.filter((value) => typeof value === "string" && /\.\w+$/.test(value)))];
+}
+
 const watching = new Set(); // who is told of changes of the workflow
 
 /** `listener()` is called after a change of the workflow, by the artist or by this pack; the end of it. */

@@ -11,6 +11,7 @@ import { LORA_TEXTS } from "./lora_texts.js";
 import { PROMOTE_TEXTS } from "./promote_texts.js";
 import { REMEMBER_TEXTS } from "./remember_texts.js";
 import { SCORED_TEXTS } from "./scored_texts.js";
+import { SETUP_TEXTS } from "./setup_texts.js";
 import { SOUND_TEXTS } from "./sound_texts.js";
 import { WRITE_TEXTS } from "./write_texts.js";
 
@@ -28,6 +29,7 @@ export const STORY_TEXTS = {
     ...WRITE_TEXTS.en,
     ...LORA_TEXTS.en,
     ...PROMOTE_TEXTS.en,
+    ...SETUP_TEXTS.en,
     ...SOUND_TEXTS.en,
     "story.edit": "Edit story",
     "story.edit.long": "Open the story editor: shots as a table",
@@ -195,6 +197,7 @@ export const STORY_TEXTS = {
     ...WRITE_TEXTS.zh,
     ...LORA_TEXTS.zh,
     ...PROMOTE_TEXTS.zh,
+    ...SETUP_TEXTS.zh,
     ...SOUND_TEXTS.zh,
     "story.edit": "编辑故事",
     "story.edit.long": "打开故事编辑器：以表格显示镜头",
