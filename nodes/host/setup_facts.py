@@ -6,7 +6,7 @@ import argparse
 import enum
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import comfy.cli_args
@@ -89,13 +89,13 @@ def failed_packs() -> tuple[str, ...]:
 
 
 def _packs() -> Iterator[Path]:
-    for root in folder_paths.get_folder_paths("custom_nodes"):
+    for root in pack_folders():
         try:
             names = sorted(os.listdir(root))
         except OSError:  # a folder that is set and not there
             continue
         for name in names:
-            place = Path(root, name)
+            place = root / name
             if name != "__pycache__" and (place.is_dir() or place.suffix == ".py"):
                 yield place
 
@@ -115,22 +115,11 @@ def model_folders() -> dict[str, list[Path]]:
     return {kind: [Path(root) for root in folder_paths.get_folder_paths(kind)] for kind in kinds}
 
 
-class NodeTypes(Mapping):
-    """The nodes that the host has, with their inputs, as ``/object_info`` gives them.
+def pack_folders() -> list[Path]:
+    """The folders that packs of custom nodes are in."""
+    return [Path(root) for root in folder_paths.get_folder_paths("custom_nodes")]
 
-    Each is asked when it is looked up: thousands of nodes of other packs list their files then.
-    """
 
-    def __getitem__(self, name: str) -> Mapping:
-        node = host_nodes.NODE_CLASS_MAPPINGS[name]
-        describe = getattr(node, "GET_NODE_INFO_V1", None)
-        return describe() if describe else {"input": node.INPUT_TYPES()}
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(host_nodes.NODE_CLASS_MAPPINGS)
-
-    def __len__(self) -> int:
-        return len(host_nodes.NODE_CLASS_MAPPINGS)
-
-    def __contains__(self, name: object) -> bool:
-        return name in host_nodes.NODE_CLASS_MAPPINGS
+def node_types() -> frozenset[str]:
+    """Classes of all nodes that the host has."""
+    return frozenset(host_nodes.NODE_CLASS_MAPPINGS)

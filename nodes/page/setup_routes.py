@@ -19,7 +19,7 @@ from ...storymem.setup.report import Finding, Report, Section
 from ..host.folders import short_places
 from ..host.machine import machine
 from ..host.server import read_json
-from ..host.setup_facts import NodeTypes, host_facts, model_folders
+from ..host.setup_facts import host_facts, model_folders, node_types, pack_folders
 from .story_routes import text_of
 
 VERSION = re.compile(r"[\w.+-]{1,40}")  # of the page, as it is told in the report
@@ -86,8 +86,9 @@ def _look(front_end: str, workflow: Mapping | None, known: dict, tell) -> dict:
         host=_asked(lambda: host_facts(page), None, faults),
         output=Path(folder_paths.get_output_directory()),
         temp=Path(folder_paths.get_temp_directory()),
+        custom_nodes=_asked(pack_folders, (), faults),
         workflow=workflow,
-        node_types=NodeTypes(),
+        node_types=_asked(node_types, None, faults),
         known=known,
         tell=tell,
         machine=machine(),

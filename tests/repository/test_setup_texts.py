@@ -8,8 +8,8 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
+from types import UnionType
 
 import pytest
 
@@ -20,12 +20,15 @@ SHARED = ROOT / "web" / "js" / "shared"
 SETUP = not_empty((ROOT / "storymem" / "setup").glob("*.py"))
 ROUTES = ROOT / "nodes" / "page" / "setup_routes.py"
 WORDS_FROM = [  # what stands in values: why a file or a workflow cannot be read, and what a file is
-    *SETUP, ROOT / "storymem" / "files" / "outline.py", ROOT / "storymem" / "sampling" / "lora_kinds.py",
-]  # fmt: skip
-SCRIPTS = (
-    "setup_words", "setup_told_texts", "server_text", "notice_texts", "told_texts",
-    "continue_texts", "lora_texts",
-)  # fmt: skip
+    *(path for path in SETUP if path.name != "report.py"),  # what programmers are told
+    ROOT / "storymem" / "sampling" / "lora_kinds.py",
+]
+REASONS = [  # as ...Error(reason) and ...Error(path, reason)
+    ROOT / "storymem" / "files" / f"{name}.py"
+    for name in ("outline", "pickle_outline", "gguf_header", "weights_file")
+]
+SAMPLES = {"place": ["unet_name in UNETLoader"], "name": ["vae"], "kind": ["StoryMemM2VSampler"]}
+SCRIPTS = ("setup_words", "setup_told_texts")
 ASK = """
 import { findingText, titleText } from "./setup_words.mjs";
 const told = TEXTS.map((text) => [text, findingText({ text }).text]);
@@ -34,16 +37,13 @@ const words = WORDS.map((word) => [word, findingText({ text: "{w}", values: { w:
 process.stdout.write(JSON.stringify({ told, titles, words }));
 """
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
+NAMES = re.compile(r"ComfyUI|Python|StoryMem|\{\w+\}")
 PLACE = re.compile(r"\{(\w+)\}")
 ENGLISH = re.compile(r"[A-Za-z']+(?: [A-Za-z']+){3}")  # four words in a row
 NO_WORDS = re.compile(r"^[^a-z]*$|[\\^$|*]|^--")  # patterns, options, names in capitals
 
 
 # --- what the sources say ---
-
-
-def functions(tree: ast.Module) -> Iterator[ast.FunctionDef]:
-    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
 
 
 def texts_of(node: ast.AST, names: dict[str, list[str]]) -> list[str]:
@@ -67,11 +67,10 @@ def joined(parts: list[list[str]]) -> list[str]:
     return ["".join(one) for one in itertools.product(*parts)]
 
 
-def names_in(function: ast.AST, known: dict[str, list[str]]) -> dict[str, list[str]]:
-    """What a function's own names may be, in the order of its lines."""
+def names_of(steps: list[ast.AST], known: dict[str, list[str]]) -> dict[str, list[str]]:
+    """What names may be after assignments, each of which may have been passed over."""
     names = dict(known)
-    steps = [n for n in ast.walk(function) if isinstance(n, ast.Assign | ast.AugAssign)]
-    for step in sorted(steps, key=lambda one: one.lineno):
+    for step in steps:
         target = step.target if isinstance(step, ast.AugAssign) else step.targets[0]
         if not isinstance(target, ast.Name):
             continue
@@ -83,16 +82,32 @@ def names_in(function: ast.AST, known: dict[str, list[str]]) -> dict[str, list[s
     return names
 
 
+def by_line(function: ast.AST, kinds: type | UnionType) -> list:
+    found = (node for node in ast.walk(function) if isinstance(node, kinds))
+    return sorted(found, key=lambda node: node.lineno)
+
+
 def sentences(path: Path) -> set[str]:
-    """The templates of the findings that a file tells."""
+    """The templates of the findings that a file tells.
+
+    A name stands for what was put there since the finding before it, else for the last of it.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    known = names_in(ast.Module([n for n in tree.body if isinstance(n, ast.Assign)], []), {})
+    known = names_of([n for n in tree.body if isinstance(n, ast.Assign)], {})
     found: set[str] = set()
-    for function in functions(tree):
-        names = names_in(function, known)
-        for call in ast.walk(function):
-            if isinstance(call, ast.Call) and ast.unparse(call.func) == "Finding":
-                found |= set(texts_of(call.args[1], names))
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        steps, line = by_line(function, ast.Assign | ast.AugAssign), 0
+        kept: dict[str, list[str]] = dict(known)
+        for call in by_line(function, ast.Call):
+            if ast.unparse(call.func) != "Finding":
+                continue
+            new = [step for step in steps if line < step.lineno <= call.lineno]
+            put = {ast.unparse(step.targets[0]) for step in new if isinstance(step, ast.Assign)}
+            names = names_of(new, {key: kept[key] for key in kept.keys() - put})
+            found |= set(texts_of(call.args[1], names))
+            kept = names | {key: kept[key] for key in kept.keys() - names.keys()}
+            kept = {key: texts[-1:] if key not in known else texts for key, texts in kept.items()}
+            line = call.lineno
     return found
 
 
@@ -106,29 +121,44 @@ def titles() -> set[str]:
 def words(path: Path) -> set[str]:
     """Texts of several words that are no findings, docstrings or patterns."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    inside = {
+    passed_over = {
         id(part)
         for node in ast.walk(tree)
-        if isinstance(node, ast.JoinedStr)
-        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
-        for part in ast.walk(node)
-        if part is not node
+        for part in ast.walk(_not_a_word(node))
+        if isinstance(node, ast.JoinedStr | ast.Expr | ast.Call) and part is not node
     }
-    told, found = sentences(path), set()
+    found = set()
     for node in ast.walk(tree):
-        if id(node) in inside or not isinstance(node, ast.Constant | ast.JoinedStr):
-            continue
-        if isinstance(node, ast.JoinedStr):
-            parts = (p.value if isinstance(p, ast.Constant) else "SAMPLE" for p in node.values)
-            found.add("".join(map(str, parts)))
-        elif isinstance(node.value, str):
-            found.add(node.value)
-    whole = {one for one in found if len(one.split()) >= 3 and not NO_WORDS.search(one)}
+        if id(node) not in passed_over and isinstance(node, ast.Constant | ast.JoinedStr):
+            found |= (
+                set(texts_of(node, SAMPLES)) if isinstance(node, ast.JoinedStr) else {node.value}
+            )
+    texts = {one.replace("{?}", "7") for one in found if isinstance(one, str)}
+    whole = {one for one in texts if len(one.split()) >= 3 and not NO_WORDS.search(one)}
+    told = sentences(path)
     return {
         one.strip(" ;,")
         for one in whole
         if not PLACE.search(one) and not any(one in other for other in told)
     }
+
+
+def _not_a_word(node: ast.AST) -> ast.AST:
+    """What of a node holds no words of its own: parts of a text, docstrings, findings' texts."""
+    if isinstance(node, ast.Call):
+        return node.args[1] if ast.unparse(node.func) == "Finding" else ast.Pass()
+    return node if isinstance(node, ast.JoinedStr | ast.Expr) else ast.Pass()
+
+
+def reasons(path: Path) -> set[str]:
+    """Why a file cannot be used."""
+    found: set[str] = set()
+    for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith(
+            ("OutlineError", "WeightsError")
+        ):
+            found |= {one.replace("{?}", "7") for one in texts_of(call.args[-1], {})}
+    return {one for one in found if len(one.split()) >= 3}
 
 
 # --- what the page says ---
@@ -148,11 +178,10 @@ def said(tmp_path_factory) -> dict[str, dict[str, str]]:
     )
     told = sorted(set().union(*map(sentences, [*SETUP, ROUTES])))
     assert len(told) > 30
-    asked = {
-        "TEXTS": told,
-        "TITLES": sorted(titles()),
-        "WORDS": sorted(set().union(*map(words, WORDS_FROM))),
-    }
+    why = set().union(*map(reasons, REASONS))
+    filled = set().union(*map(words, WORDS_FROM))
+    assert len(why) > 20
+    asked = {"TEXTS": told, "TITLES": sorted(titles()), "WORDS": sorted(filled | why)}
     lines = [f"const {name} = {json.dumps(value)};" for name, value in asked.items()]
     (folder / "ask.mjs").write_text("\n".join([*lines, ASK]), encoding="utf-8")
     run = subprocess.run(["node", "ask.mjs"], cwd=folder, capture_output=True, text=True)
@@ -168,17 +197,14 @@ def test_every_sentence_and_title_is_said_in_chinese_with_the_same_values(said):
 
 def is_said(english: str, chinese: str) -> bool:
     """Chinese stands there, or nothing that needs it; with the same places for values."""
-    needs = re.search(
-        r"[a-z]{3}", PLACE.sub("", english).replace("ComfyUI", "").replace("Python", "")
-    )
+    needs = re.search(r"[a-z]{3}", NAMES.sub("", english))
     same = sorted(PLACE.findall(english)) == sorted(PLACE.findall(chinese))
     return same and "{?}" not in english and bool(CHINESE.search(chinese) or not needs)
 
 
 def test_every_word_that_is_filled_in_is_said_in_chinese(said):
-    assert [one for one, chinese in said["words"].items() if ENGLISH.search(chinese)] == [], (
-        "give these in web/js/shared/setup_told_texts.js"
-    )
+    english = {one: chinese for one, chinese in said["words"].items() if ENGLISH.search(chinese)}
+    assert english == {}, "give these in web/js/shared/setup_told_texts.js"
 
 
 def test_nothing_stands_there_that_nobody_tells(said):

@@ -13,8 +13,7 @@ const OF_PASS = /^(?:frame (\d+)|the (seed|keyframes)) of (the .+'s?) shot (\d+)
 const AND_MORE = / and (\d+) more$/;
 let patterns = null; // of all sentences, made when the first one is asked for
 
-/** What finds an English sentence with `{values}` and `[one|of several words]`. */
-export function patternOf(english) {
+function patternOf(english) {
   const parts = english.split(PART); // text, then a value's name, then words, and so on
   const found = parts.map((part, i) => {
     if (part === undefined) return "";

@@ -1,5 +1,4 @@
 /** What the server found of a setup, in words: its sentences are templates, filled in here. */
-import { patternOf } from "./server_text.js";
 import { SETUP_TOLD, SETUP_WORDS } from "./setup_told_texts.js";
 import { language, t } from "./texts.js";
 
@@ -11,6 +10,13 @@ export const levelWord = (level) => t(`setup.level.${level}`);
 
 function inLanguage(english) {
   return (language() === "zh" && SETUP_TOLD[english]) || english;
+}
+
+/** What finds `a LoRA for {model}`: a value has no comma, which ends a part. */
+function patternOf(english) {
+  if (english instanceof RegExp) return english;
+  const parts = english.split(/\{(\w+)\}/).map((part, i) => (i % 2 ? `(?<${part}>[^,]+?)` : part.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")));
+  return new RegExp(`^${parts.join("")}$`);
 }
 
 /** The Chinese of words that stand in SETUP_WORDS; null for all others, as names of models. */
