@@ -6,7 +6,7 @@ import argparse
 import enum
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import comfy.cli_args
@@ -34,22 +34,30 @@ def host_facts(front_end: str = "") -> HostFacts:
         version=str(__version__),
         front_end=front_end,
         attention=host_attention.optimized_attention.__name__.removeprefix(ATTENTION),
-        options=launch_options(comfy.cli_args.parser, comfy.cli_args.args),
+        options=launch_options(comfy.cli_args.parser, comfy.cli_args.args, sys.argv[1:]),
         cards=cards(),
         packs=tuple(sorted(set(host_nodes.LOADED_MODULE_DIRS) - set(failed))),
         failed_packs=failed,
     )
 
 
-def launch_options(parser: argparse.ArgumentParser, given: argparse.Namespace) -> tuple[str, ...]:
-    """The options that are not as the host has them by default, ``--lowvram`` or ``--port 8190``.
+def launch_options(
+    parser: argparse.ArgumentParser, given: argparse.Namespace, typed: Sequence[str]
+) -> tuple[str, ...]:
+    """The options that the host was started with, ``--lowvram`` or ``--reserve-vram 1.5``.
 
     Of what can be typed freely, as folders, addresses and names, only the option is told.
+
+    Args:
+        given: what became of them; the host sets some itself.
+        typed: the words behind the program's name.
     """
+    names = {word.partition("=")[0] for word in typed if word.startswith("--")}
     found = []
     for action in parser._actions:
         value = getattr(given, action.dest, action.default)
-        if not action.option_strings or value == action.default:
+        is_typed = any(option.startswith(tuple(names)) for option in action.option_strings)
+        if not is_typed or value == action.default:
             continue
         name = max(action.option_strings, key=len)
         value = value.value if isinstance(value, enum.Enum) else value

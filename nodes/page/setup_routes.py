@@ -16,7 +16,6 @@ from aiohttp import web
 
 from ...storymem.setup.checkup import CheckupInputs, check
 from ...storymem.setup.report import Finding, Report, Section
-from ..host.folders import short_places
 from ..host.machine import machine
 from ..host.server import read_json
 from ..host.setup_facts import host_facts, model_folders, node_types, pack_folders
@@ -97,12 +96,7 @@ def _look(front_end: str, workflow: Mapping | None, known: dict, tell) -> dict:
     if faults:
         own = Section("host", "ComfyUI", tuple(faults))
         report = Report((own, *report.sections))
-    found = report.as_dict()
-    for section in found["sections"]:
-        for finding in section["findings"]:
-            names = finding["private"]
-            finding["private"] = {key: short_places(value) for key, value in names.items()}
-    return {"error": "", **found}
+    return {"error": "", **report.as_dict()}
 
 
 def _asked(ask, otherwise, faults: list[Finding]):

@@ -50,11 +50,14 @@ function lineOf(finding) {
 function sectionOf(section) {
   const { findings } = section;
   const level = levelOf(findings);
-  const sorted = [...findings].sort(worstFirst((one) => one.level));
+  const told = findings.filter((one) => one.level !== "ok" || level === "ok").sort(worstFirst((one) => one.level));
+  const fine = findings.filter((one) => !told.includes(one));
   return h("details", { "data-key": section.key, "data-level": level, open: level === "error" || level === "warning" },
     h("summary", {}, marked(level), h("span", { class: "sm-title" }, titleText(section)),
       h("span", { class: "sm-count" }, t("setup.findings", { count: findings.length }))),
-    h("ul", {}, ...sorted.map(lineOf)));
+    h("ul", {}, ...told.map(lineOf)),
+    fine.length ? h("details", { class: "sm-fine", "data-level": "ok" },
+      h("summary", {}, t("setup.fine", { count: fine.length })), h("ul", {}, ...fine.map(lineOf))) : null);
 }
 
 function summaryOf(sections) {
