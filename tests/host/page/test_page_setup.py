@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from helpers.browser import find_chromium, wait_for_text
+from helpers.browser import find_chromium, load_workflow, wait_for_text
+from helpers.host_server import PACK
 from helpers.loop_graphs import hold, ran, release, story
 from helpers.story_page import look
 
@@ -34,6 +35,7 @@ COPYING = """(works) => {
     };
     Object.defineProperty(navigator, "clipboard", { value: { writeText }, configurable: true });
 }"""
+WEIGHTS = (".safetensors", ".pth", ".pt")
 EMPTY = {"version": 0.4, "nodes": [], "links": []}
 MISSING = {
     "1": {"class_type": "VAELoader", "inputs": {"vae_name": "not_here.safetensors"}},
@@ -220,6 +222,23 @@ def test_a_workflow_in_a_subgraph_is_asked_about_with_all_of_its_nodes(page):
     kinds = {node["class_type"] for node in asked["prompt"].values()}
     assert "StoryMemM2VSampler" in kinds
     assert asked["workflow"]["definitions"]["subgraphs"]
+    close(page)
+
+
+def test_a_shipped_workflow_without_its_models_names_each_of_them(page):
+    workflow = json.loads((PACK / "workflows" / "storymem_story.json").read_text("utf-8"))
+    load_workflow(page.page, workflow)
+    close_hosts_dialog(page)
+    asked, answer = checked(page)
+    inputs = [value for node in asked["prompt"].values() for value in node["inputs"].values()]
+    wanted = {value for value in inputs if isinstance(value, str) and value.endswith(WEIGHTS)}
+    assert len(wanted) > 5
+    shown = page.page.locator(".sm-setup-sections [data-key=workflow]")
+    assert {
+        name for name in wanted if shown.get_by_text(name, exact=True).first.is_visible()
+    } == wanted
+    assert not [name for name in wanted if name in answer["text"]]
+    look(page, "setup-shipped")
     close(page)
 
 
