@@ -123,23 +123,35 @@ def test_the_same_keyframes_are_kept(host, parts, tmp_path):
     assert len(found) > 1  # else nothing was chosen
 
 
-def test_without_open_clip_frames_and_texts_are_compared(host, monkeypatch):
+@pytest.fixture
+def words_file(host):
+    """A small CLIP with both towers in the host's folder."""
     import folder_paths
 
     folder = host.base / "models" / "clip_vision"
     folder.mkdir(exist_ok=True)
     path = write_clip(folder / "ViT-B-32-words.pt")
+    folder_paths.filename_list_cache.clear()
+    yield path
+    path.unlink()
+    folder_paths.filename_list_cache.clear()
+
+
+def test_without_open_clip_frames_and_texts_are_compared(host, words_file, monkeypatch):
     for module in ("open_clip", "timm"):
         monkeypatch.setitem(sys.modules, module, None)  # importing it fails
-    folder_paths.filename_list_cache.clear()
-    try:
-        load = host.pack("nodes.memory.embedders").load_embedder
-        embedder = load("clip", path.name, "quick_gelu", False)
-        assert embedder.embed(noise_image(0)[None]).shape == (1, 64)
-        assert embedder.embed_text("Mara’s red boat").norm() == pytest.approx(1, abs=1e-6)
-    finally:
-        path.unlink()
-        folder_paths.filename_list_cache.clear()
+    load = host.pack("nodes.memory.embedders").load_embedder
+    embedder = load("clip", words_file.name, "quick_gelu", False)
+    assert embedder.embed(noise_image(0)[None]).shape == (1, 64)
+    assert embedder.embed_text("Mara’s red boat").norm() == pytest.approx(1, abs=1e-6)
+
+
+def test_the_package_that_texts_need_is_asked_for_before_any_shot(host, words_file, monkeypatch):
+    packages = host.pack("storymem.files.packages")
+    monkeypatch.setattr(packages, "missing", lambda names: [n for n in names if n == "ftfy"])
+    load = host.pack("nodes.memory.embedders").load_embedder
+    with pytest.raises(ValueError, match=r"needs the package ftfy, .* -m pip install ftfy"):
+        load("clip", words_file.name, "quick_gelu", False)
 
 
 def test_where_the_hosts_classes_are_gone_open_clip_is_used_and_named(host, monkeypatch, caplog):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -65,6 +66,31 @@ def test_a_story_is_measured_in_its_folder(host, models, story):
     outside = json.loads((out / "metrics.json").read_text())["stories"][0]
     for column in ("global", "single_shot", "overall", "top10", "aesthetic_other_head"):
         assert row[column] == pytest.approx(outside[column], abs=1e-6)
+
+
+@pytest.mark.parametrize("features", ["viclip", "open_clip_frame_average"])
+def test_a_story_is_measured_without_open_clip(host, models, story, monkeypatch, features):
+    for module in ("open_clip", "timm"):
+        monkeypatch.setitem(sys.modules, module, None)  # importing it fails
+    host.restart()
+    prefix = "" if features == "viclip" else "clip_average_"
+    values = host.run(graph(features=features))
+    (row,) = json.loads((story / "metrics" / "metrics.json").read_text())["stories"]
+    assert row[f"{prefix}single_shot"] is not None
+    assert f"{row[f'{prefix}overall']:.4f}" in values["report"]
+
+
+def test_what_reading_texts_lacks_is_told_before_any_model_is_read(
+    host, models, story, monkeypatch
+):
+    packages = host.pack("storymem.files.packages")
+    monkeypatch.setattr(packages, "missing", lambda names: [n for n in names if n == "ftfy"])
+    monkeypatch.setattr(
+        host.pack("storymem.metrics.models"), "load_viclip", lambda path: pytest.fail("read")
+    )
+    host.restart()
+    with pytest.raises(Exception, match=r"needs the package ftfy, .* -m pip install ftfy"):
+        host.run(graph())
 
 
 def test_the_whole_path_of_the_folder_serves_as_well(host, models, story):
