@@ -15,7 +15,8 @@ import inspect
 import logging
 import sys
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -216,6 +217,27 @@ def running_prompt_id() -> str:
             "story runs which has just ended",
         )
         return ""
+
+
+@contextmanager
+def shown_as_loading() -> Iterator[None]:
+    """Meanwhile the page shows the running node as loading. Most hosts cannot: nothing is told."""
+    tell = node_id = None
+    with suppress(*UNEXPECTED):
+        from comfy_execution.progress import get_progress_state
+        from comfy_execution.utils import get_executing_context
+
+        tell, node_id = get_progress_state().set_activity, get_executing_context().node_id
+    if tell is None or node_id is None:
+        yield
+        return
+    with suppress(*UNEXPECTED):
+        tell(node_id, "loading")
+    try:
+        yield
+    finally:  # the host itself leaves it on the node
+        with suppress(*UNEXPECTED):
+            tell(node_id, None)
 
 
 # --- what nodes say of their own changes ------------------------------------------------------

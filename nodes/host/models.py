@@ -13,7 +13,7 @@ import folder_paths
 import torch
 
 from ...storymem.models.weights import WeightsSource, download, find_file
-from .executor import loaded_models_beside
+from .executor import loaded_models_beside, shown_as_loading
 
 AUTO = "auto"
 
@@ -42,8 +42,10 @@ class HostModel:
 
     def _load(self) -> comfy.model_patcher.ModelPatcher:
         if self._patcher is None:
+            with shown_as_loading():  # moving it to the card is told by the host
+                module = self._build()
             self._patcher = comfy.model_patcher.ModelPatcher(
-                self._build(),
+                module,
                 load_device=management.get_torch_device(),
                 offload_device=torch.device("cpu"),
             )

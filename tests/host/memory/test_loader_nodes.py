@@ -288,6 +288,60 @@ def test_release_takes_only_our_model_off_the_device(host, monkeypatch):
     assert len(kept) == len(host_models.management.current_loaded_models) - 1
 
 
+def build_small():
+    return torch.nn.Linear(2, 2)
+
+
+def build_nothing():
+    raise ValueError("broken")
+
+
+@pytest.mark.parametrize("build", [build_small, build_nothing])
+def test_a_node_is_shown_as_loading_only_while_weights_are_read(host, monkeypatch, build):
+    from comfy_execution import progress
+    from comfy_execution.utils import CurrentNodeContext
+
+    told = []
+    monkeypatch.setattr(
+        progress.ProgressRegistry,
+        "set_activity",
+        lambda self, node_id, activity: told.append((node_id, activity)),
+        raising=False,
+    )
+
+    def watched():
+        assert told == [("7", "loading")]
+        return build()
+
+    model = host.pack("nodes.host.models").HostModel(watched, working_memory=1)
+    with CurrentNodeContext("a prompt", "7"):
+        if build is build_small:
+            model(torch.zeros(1, 2))
+            model(torch.zeros(1, 2))
+        else:
+            with pytest.raises(ValueError, match="broken"):
+                model(torch.zeros(1, 2))
+    assert told == [("7", "loading"), ("7", None)]
+
+
+def test_weights_are_read_where_the_page_cannot_be_told_of_it(host, monkeypatch):
+    from comfy_execution import progress
+    from comfy_execution.utils import CurrentNodeContext
+
+    models = host.pack("nodes.host.models")
+    assert models.HostModel(build_small, working_memory=1).module is not None  # no node runs
+    monkeypatch.delattr(progress.ProgressRegistry, "set_activity", raising=False)
+    with CurrentNodeContext("a prompt", "7"):
+        assert models.HostModel(build_small, working_memory=1).module is not None
+
+    def refuse(*_):
+        raise KeyError("of another host")
+
+    monkeypatch.setattr(progress.ProgressRegistry, "set_activity", refuse, raising=False)
+    with CurrentNodeContext("a prompt", "7"):
+        assert models.HostModel(build_small, working_memory=1).module is not None
+
+
 def test_models_are_released_even_when_the_selection_fails(host, clips):
     """The memory must be free before sampling starts, whatever happened."""
     released = []
