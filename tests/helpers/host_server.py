@@ -34,6 +34,23 @@ def host_arguments() -> list[str]:
     return shlex.split(os.environ.get("STORYMEM_HOST_ARGS", "--cpu"))
 
 
+def front_end_arguments() -> list[str]:
+    """What lets the tests' servers show another front end: STORYMEM_FRONT_END, a folder with it.
+
+    Either the folder of its ``index.html`` or an unpacked wheel of ``comfyui-frontend-package``.
+
+    Raises:
+        ValueError: when there is none in it.
+    """
+    named = os.environ.get("STORYMEM_FRONT_END")
+    if not named:
+        return []
+    for root in (Path(named), Path(named) / "comfyui_frontend_package" / "static"):
+        if (root / "index.html").is_file():
+            return ["--front-end-root", str(root)]
+    raise ValueError(f"STORYMEM_FRONT_END holds no front end (index.html): {named}")
+
+
 def find_port() -> int:
     """A port of this machine that is free now."""
     with socket.socket() as probe:
@@ -84,6 +101,7 @@ class Server:
             str(self.base),
             "--database-url",
             "sqlite:///:memory:",
+            *front_end_arguments(),
             *self.arguments,
         ]
         self.process = self._launch(arguments)
