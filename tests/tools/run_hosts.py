@@ -43,7 +43,11 @@ CHOICES = {
             "tests/host/sampling/test_m2v_rope.py",
             "tests/host/sampling/test_sampler_node.py",
         ),
-        ("tests/host/page/test_page_served.py", "tests/host/page/test_page_desk.py"),
+        (
+            "tests/host/page/test_page_desk.py",
+            "tests/host/page/test_page_gallery.py",
+            "tests/host/page/test_page_story.py",
+        ),
     ),
     "whole": (("tests/host",), ("tests/host/page",)),
 }
