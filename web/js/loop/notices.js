@@ -3,7 +3,7 @@ import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
 import { h, setText } from "../shared/dom.js";
 import { kindOf, nodeOfId } from "../shared/graph.js";
-import { rootGraph, shownTab } from "../shared/host.js";
+import { nodeErrors, rootGraph, shownTab } from "../shared/host.js";
 import { isOfThisPage, whenProgress } from "../shared/runs.js";
 import { serverText } from "../shared/server_text.js";
 import { t } from "../shared/texts.js";
@@ -215,7 +215,7 @@ function forgetErrors() {
 
 /** What nodes of this pack refused before anything ran; the host's own message hides the sentence. */
 function refusals() {
-  return Object.entries(app.lastNodeErrors ?? {}).flatMap(([id, { class_type: kind, errors }]) => {
+  return Object.entries(nodeErrors()).flatMap(([id, { class_type: kind, errors }]) => {
     const node = nodeOfId(id);
     if (!node || !String(kind).startsWith("StoryMem")) return [];
     const own = (errors ?? []).filter(({ type }) => type === "custom_validation_failed");

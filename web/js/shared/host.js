@@ -50,6 +50,11 @@ export function isShownByHost(node) {
   return Boolean(given?.images?.length);
 }
 
+/** What the host says against the workflow that was queued last, by node id. */
+export function nodeErrors() {
+  return app.extensionManager?.lastNodeErrors ?? app.lastNodeErrors ?? {};
+}
+
 const badges = new WeakMap(); // node -> its badge of this pack
 
 /**

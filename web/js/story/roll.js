@@ -2,6 +2,7 @@
 import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
 import { everyNode, nodeOfId } from "../shared/graph.js";
+import { nodeErrors } from "../shared/host.js";
 import { t } from "../shared/texts.js";
 import { NO_FILE } from "./api.js";
 import * as model from "./model.js";
@@ -138,7 +139,7 @@ async function queue() {
 
 /** What the host says of a workflow that it did not take; it shows that below the editor. */
 function whyNot() {
-  const told = Object.entries(app.lastNodeErrors ?? {}).flatMap(([id, { errors = [], class_type: kind }]) =>
+  const told = Object.entries(nodeErrors()).flatMap(([id, { errors = [], class_type: kind }]) =>
     errors.map(({ message, details }) => `${nodeOfId(id)?.title ?? kind}: ${[message, details].filter(Boolean).join(": ")}.`));
   return told.slice(0, 3).join(" ") || t("story.roll.host");
 }
