@@ -19,6 +19,7 @@ FLAGS = [
 ]
 PATIENCE = 180  # seconds for what the page does in one, where nothing else runs
 HOST_ERRORS = ("getCanvas: canvas is null",)  # ComfyUI 0.18's page, while a busy machine loads it
+TOASTS = ".p-toast-message, [data-testid=toast]"  # the second since front end 1.58
 LOAD_AND_READ = """async (workflow) => {
     await window.app.loadGraphData(workflow);
     const known = window.LiteGraph.registered_node_types;

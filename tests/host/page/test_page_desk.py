@@ -9,7 +9,7 @@ from itertools import count
 import pytest
 from PIL import Image
 
-from helpers.browser import eventually, settle, wait_for_text, wait_until_ready
+from helpers.browser import TOASTS, eventually, settle, wait_for_text, wait_until_ready
 from helpers.host_server import PACK
 from helpers.long_story import long_script, write_results
 from helpers.loop_graphs import story
@@ -183,7 +183,7 @@ def test_shots_to_make_again_are_asked_for(page):
         field = page.page.get_by_role("dialog").locator("input").first
         field.fill(shots)
         field.press("Enter")
-        page.page.wait_for_selector(".p-dialog", state="detached")
+        field.wait_for(state="detached")
         values = page.page.evaluate(VALUES)
         assert (values["redo_shots"], values["redo_take"]) == (shots, take)
 
@@ -193,15 +193,15 @@ def test_without_a_story_or_a_loop_the_commands_say_so(page):
     page.page.locator("#graph-canvas").focus()
     for key, words in (("E", "no Load Story"), ("L", "no story loop")):
         page.press(f"Shift+{key}")
-        page.page.locator(".p-toast-detail").get_by_text(words).first.wait_for()
+        page.page.locator(TOASTS).get_by_text(words).first.wait_for()
 
 
 def test_the_menu_lists_the_commands_with_their_keys(page):
     page.page.evaluate(NEW, "StoryMemLoadStory")
-    menu = page.page.locator(".comfy-command-menu")
+    menu = page.page.locator(".comfy-command-menu, [role=menu]")  # a part of it may stand apart
     assert eventually(page.page, lambda: reached(page.page, menu))
     look(page, "desk-menu")
-    menu.get_by_text("StoryMem: edit story").click()
+    menu.get_by_text("StoryMem: edit story").first.click()
     page.page.wait_for_selector("dialog.sm-editor[open]")
     page.close()
 
@@ -211,13 +211,13 @@ def reached(page, menu) -> bool:
     to its name, and a page that is drawn anew meanwhile can miss that, or close the menu."""
     from playwright.sync_api import TimeoutError
 
-    if not menu.count():
-        page.locator(".comfy-menu-button-wrapper").first.click()
+    if not page.locator(".comfy-command-menu").count():
+        page.locator(".comfy-menu-button-wrapper, [data-testid=comfy-menu-button]").first.click()
     try:
         for name in ("Extensions", "StoryMem"):
             page.mouse.move(*NOTHING_HERE)
             menu.get_by_text(name, exact=True).first.hover(timeout=SOON)
-        menu.get_by_text("StoryMem: make shots again...").wait_for(timeout=SOON)
+        menu.get_by_text("StoryMem: make shots again...").first.wait_for(timeout=SOON)
     except TimeoutError:
         return False
     return True

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.browser import eventually, find_chromium, open_page
+from helpers.browser import TOASTS, eventually, find_chromium, open_page
 from helpers.gallery_page import prepare_base
 from helpers.mistakes import MISTAKES, OPEN, SAMPLER, SCRIPT, STORY, TYPED, Graph, Mistake
 from helpers.server_base import serving, with_shipped_names
@@ -33,13 +33,14 @@ TOLD = """() => ({
     red: [app.lastExecutionError?.node_id, ...Object.keys(app.lastNodeErrors ?? {})]
         .filter(Boolean).map((id) => app.graph.getNodeById(id).comfyClass),
     refused: JSON.stringify(app.lastNodeErrors ?? {}),
-    toasts: [...document.querySelectorAll(".p-toast-message")].map((e) => e.innerText).join(" "),
+    toasts: [...document.querySelectorAll("TOASTS")].map((e) => e.innerText).join(" "),
     heard: window.heard,
-})"""
+})""".replace("TOASTS", TOASTS)
 CLEAR = """async () => {
     const { api } = await import("/scripts/api.js");
     await api.interrupt();
-    app.extensionManager.toast.removeAll();
+    const { toast } = app.extensionManager;
+    (toast.dismissAll ?? toast.removeAll).call(toast);
 }"""
 
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from helpers.browser import eventually, wait_for_text
+from helpers.browser import TOASTS, eventually, wait_for_text
 from helpers.long_story import long_script, write_results
 from helpers.loop_graphs import begun, hold, ran, release, story
 from helpers.story_page import look
@@ -168,7 +168,7 @@ def test_where_a_story_is_can_be_copied(listed):
 
 def test_films_without_a_workflow_say_why_they_cannot_be_continued(listed):
     item(listed, 6).locator("[data-act=continue]").click()
-    toast = listed.page.locator(".p-toast-detail").filter(has_text="hold no workflow")
+    toast = listed.page.locator(TOASTS).filter(has_text="hold no workflow")
     toast.first.wait_for()
     assert listed.questions == []
 
@@ -206,7 +206,7 @@ def test_a_story_whose_run_is_on_is_not_queued_once_more_unasked(listed):
     one = page.page.locator(".sm-stories li[data-folder='stories/Busy'] [data-act=continue]")
     put(page, "StoryMem.Confirm", False)  # who wants no questions is told
     one.click()
-    toast = page.page.locator(".p-toast-detail").filter(has_text="A run of Busy is on")
+    toast = page.page.locator(TOASTS).filter(has_text="A run of Busy is on")
     toast.first.wait_for()
     put(page, "StoryMem.Confirm", True)
     known = set(page.prompts())
