@@ -170,8 +170,11 @@ def run(python: str, tests: tuple[str, ...], env: dict[str, str], row: dict[str,
         ran = subprocess.run(
             [*command, *tests], cwd=PACK, env=clean | env, capture_output=True, text=True
         )
-        if ran.returncode not in (0, 1) or not report.is_file():
-            raise SystemExit(f"pytest did not run (exit {ran.returncode}):\n{ran.stdout[-3000:]}")
+        if ran.returncode not in (0, 1):
+            print(
+                f"  not through (exit {ran.returncode}), no row:\n{ran.stdout[-3000:]}", flush=True
+            )
+            return False
         counts = count_results(report)
     if ran.returncode:
         print(ran.stdout[-6000:])
