@@ -296,6 +296,22 @@ def _question_of(kind) -> Callable | None:
     return getattr(kind, "IS_CHANGED", None)
 
 
+def node_as_queued(dynprompt, node_id: str) -> dict:
+    """A node with the inputs that it was queued with: once the host's own loop has made its turns,
+    End Loop is given as if nothing were connected to it."""
+    node = dynprompt.get_node(node_id)
+    if node_id not in getattr(dynprompt, "node_overrides", ()):
+        return node
+    try:
+        return dynprompt.ephemeral_prompt.get(node_id) or dynprompt.original_prompt[node_id]
+    except UNEXPECTED:
+        _warn_once(
+            "the nodes of its prompt",
+            "shots that use the result of a Start Loop may be made again in every run",
+        )
+        return node
+
+
 # --- a prompt that is not queued yet ----------------------------------------------------------
 
 

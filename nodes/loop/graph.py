@@ -7,24 +7,22 @@ import logging
 import math
 import os
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
-import folder_paths
 from comfy_execution.graph_utils import is_link
 
 import nodes
 
-from ...storymem.files.hashing import digest_of
 from ...storymem.loop.neutral_inputs import inputs_that_count
 from ...storymem.loop.render_version import versions_of_nodes
 from ...storymem.sampling.draft import Draft
-from ...storymem.sampling.lora_release import released
 from ..host import executor as host_cache
-from ..sampling.lora import find_path
 from .draft_settings import lora_path
+from .host_loops import BODY, CLOSED_BY, END, START, OneTurn, as_digest
 from .lora_scales import LORA, scale_inputs
+from .named_files import files_of
 from .shot_loras import WithoutShotLoras, lora_place
 from .text_wires import text_marks
 from .wires import Wires, inputs_of_pass, links_of, name_of, upstream
@@ -34,7 +32,6 @@ NEXT_SHOT, BEGIN_STORY = "StoryMemNextShot", "StoryMemBeginStory"
 STORY_SHOTS = "StoryMemStoryShots"  # what its shots are made of is in their seeds
 FLOW_SLOT = 0  # of Open
 BODY_INPUTS = ("frames", "bank")  # of Close
-MAX_FILE_NAME = 1024
 logger = logging.getLogger(__name__)
 
 
@@ -77,10 +74,22 @@ class LoopGraph:
     ]  # everything that frames and bank depend on, body and outside, in a fixed order
     draft: Draft | None = None  # what the pass before the film sets; None: the film
     part: str = ""  # of a Close that makes several passes: which one this is; empty: the last
+    turns: Mapping[str, Mapping] = field(default_factory=dict)  # see ``OneTurn``
     _clones: dict[str, str] = field(default_factory=dict)
 
+    @cached_property
+    def turn(self) -> OneTurn:
+        """The prompt as it is in one turn of the host's own loops around this one."""
+        return OneTurn(self.dynprompt, self.turns)
+
     def node(self, node_id: str) -> dict:
-        return self.dynprompt.get_node(node_id)
+        return self.turn.get_node(node_id)
+
+    @property
+    def ends(self) -> list[str]:
+        """The nodes that frames and bank come from."""
+        given = [self.node(self.close_id)["inputs"][name] for name in BODY_INPUTS]
+        return [value[0] for value in given if is_link(value)]
 
     def shown_ids(self) -> set[str]:
         """Ids by which the host tells of this loop's nodes, those outside of its body included."""
@@ -90,23 +99,21 @@ class LoopGraph:
     def wires(self) -> Wires:
         """The loop's wires, for checks; not those of another loop whose result this one uses."""
         ends = {n for n in self.dependencies if self.node(n)["class_type"] == CLOSE}
-        outputs = [self.node(self.close_id)["inputs"][name][0] for name in BODY_INPUTS]
-        used = upstream(self.past_loras, outputs, {self.open_id, *ends})
+        used = upstream(self.past_loras, self.ends, {self.open_id, *ends})
         loras = [n for n in self.dependencies if self.past_loras.applies(n)]
         return Wires(self.past_loras, self.open_id, used, self.draft, loras)
 
     @cached_property
     def past_loras(self) -> WithoutShotLoras:
         """The prompt as it is without the LoRAs of single shots."""
-        return WithoutShotLoras(self.dynprompt, self.open_id)
+        return WithoutShotLoras(self.turn, self.open_id)
 
     @cached_property
     def described(self) -> list[str]:
         """The nodes that ``describe`` tells of, in its order: dependencies of any shot."""
         if not any(map(self.past_loras.applies, self.dependencies)):
             return self.dependencies
-        outputs = [self.node(self.close_id)["inputs"][name][0] for name in BODY_INPUTS]
-        return upstream(self.past_loras, outputs, {self.open_id})
+        return upstream(self.past_loras, self.ends, {self.open_id})
 
     @property
     def lora_place(self) -> str:
@@ -129,7 +136,7 @@ class LoopGraph:
         mark = f".{salt}" if salt else ""
         ids.update({n: self.child_id(f"{shot}.{i}{mark}") for i, n in enumerate(self.body)})
         graph = {ids[node_id]: self._copy(node_id, ids) for node_id in self.body}
-        close = self.node(self.close_id)["inputs"]
+        close = self.dynprompt.get_node(self.close_id)["inputs"]
         return graph, {name: _moved(close[name], ids) for name in BODY_INPUTS}
 
     def clone_outside(self, stale: list[str], salt: str) -> tuple[dict, dict[str, str]]:
@@ -202,7 +209,7 @@ class LoopGraph:
             if given is not node["inputs"] and "length" in given:  # a still is held for it
                 given = {**given, "length": node["inputs"]["length"]}
             # What these say is whether files lie there as they did, not what they give.
-            is_about_files = node["class_type"] in (CLOSE, BEGIN_STORY, STORY_SHOTS)
+            is_about_files = node["class_type"] in (CLOSE, BEGIN_STORY, STORY_SHOTS, START, END)
             is_lora = node["class_type"] == LORA  # it tells of files, too: their scale counts
             fingerprint = None if is_about_files else await fingerprint_of(node_id)
             fingerprint = False if is_lora else fingerprint
@@ -220,10 +227,13 @@ class LoopGraph:
             inputs |= scale_inputs(node["inputs"]) if is_lora else {}
             lines.append([node["class_type"], repr(fingerprint), inputs])
         close = self.node(self.close_id)["inputs"]
-        outputs = [[numbers[close[name][0]], close[name][1]] for name in BODY_INPUTS]
+        outputs = [
+            [numbers[close[name][0]], close[name][1]] if is_link(close[name]) else close[name]
+            for name in BODY_INPUTS
+        ]
         files = sorted([os.path.basename(path), stat] for path, stat in self.files().items())
         described = [outputs, lines, files, *text_marks(map(self.node, numbers), self.open_id)]
-        return json.dumps(described, sort_keys=True, ensure_ascii=False, default=digest_of)
+        return json.dumps(described, sort_keys=True, ensure_ascii=False, default=as_digest)
 
     def largest(self, *names: str) -> int:
         """The largest whole number among these widgets of the body; 0 when none has it."""
@@ -232,16 +242,22 @@ class LoopGraph:
         return max((v for v in values if isinstance(v, int) and not isinstance(v, bool)), default=0)
 
     def _copy(self, node_id: str, ids: dict[str, str]) -> dict:
-        node = self.node(node_id)
-        return {
+        node = self.dynprompt.get_node(node_id)
+        copy = {
             "class_type": node["class_type"],
             "inputs": {name: _moved(value, ids) for name, value in node["inputs"].items()},
             "override_display_id": self.dynprompt.get_display_node_id(node_id),
         }
+        if CLOSED_BY in node:  # a Start Loop of the host, which finds its turns by these
+            copy |= {CLOSED_BY: ids[node[CLOSED_BY]], BODY: [ids[n] for n in node[BODY]]}
+        return copy
 
 
-def read_loop(dynprompt, close_id: str) -> LoopGraph:
+def read_loop(dynprompt, close_id: str, turns: Mapping[str, Mapping] | None = None) -> LoopGraph:
     """The loop that a Close ends.
+
+    Args:
+        turns: what is known of loops of the host around it; see ``OneTurn``.
 
     Raises:
         ValueError: for a loop that is not well formed, naming the nodes.
@@ -263,15 +279,17 @@ def read_loop(dynprompt, close_id: str) -> LoopGraph:
         if not is_link(close["inputs"].get(name)):
             raise ValueError(f"{named} has nothing connected to {name}")
     inside = _downstream(dynprompt, open_id, close_id)
-    outputs = [close["inputs"][name][0] for name in BODY_INPUTS]
+    turn = OneTurn(dynprompt, turns)
+    given = [turn.get_node(close_id)["inputs"][name] for name in BODY_INPUTS]
+    outputs = [value[0] for value in given if is_link(value)]
     others = {n for n in dynprompt.all_node_ids() if dynprompt.get_node(n)["class_type"] == CLOSE}
-    for node_id in upstream(dynprompt, outputs, {open_id, *others}):
+    for node_id in upstream(turn, outputs, {open_id, *others}):
         if dynprompt.get_node(node_id)["class_type"] == OPEN:
             raise ValueError(
                 f"{named} closes {name_of(dynprompt, open_id)}, but its frames or bank also come "
                 f"from {name_of(dynprompt, node_id)}, which is another loop: loops must not cross"
             )
-    before = upstream(dynprompt, outputs, {open_id})
+    before = upstream(turn, outputs, {open_id})
     frames_source = close["inputs"]["frames"][0]
     if frames_source != open_id and frames_source not in inside:
         raise ValueError(
@@ -282,7 +300,7 @@ def read_loop(dynprompt, close_id: str) -> LoopGraph:
     side_outputs = [
         node_id for node_id in inside if node_id not in before and _is_output(dynprompt, node_id)
     ]
-    branches = upstream(dynprompt, side_outputs, {open_id})
+    branches = upstream(turn, side_outputs, {open_id})
     for node_id in branches:
         if node_id == close_id:
             raise ValueError(
@@ -290,70 +308,37 @@ def read_loop(dynprompt, close_id: str) -> LoopGraph:
                 f"with the result of {named}: take both from inside, or both from after the loop"
             )
     body = [node_id for node_id in (*before, *branches) if node_id in inside]
-    return LoopGraph(dynprompt, close_id, open_id, list(dict.fromkeys(body)), before)
+    body = list(dict.fromkeys(body))
+    return LoopGraph(dynprompt, close_id, open_id, body, before, turns=turns or {})
 
 
-def read_one_wire(dynprompt, finish_id: str) -> LoopGraph:
+def read_one_wire(
+    dynprompt, finish_id: str, turns: Mapping[str, Mapping] | None = None
+) -> LoopGraph:
     """The nodes between a Next Shot and a Finish Shot.
+
+    Args:
+        turns: of loops of the host that have not made their turns yet; see ``OneTurn``.
 
     Raises:
         ValueError: when frames or bank do not come from exactly one Next Shot.
     """
-    finish = dynprompt.get_node(finish_id)
+    turn, written = OneTurn(dynprompt, turns), dynprompt.get_node(finish_id)["inputs"]
+    finish = turn.get_node(finish_id)
     outputs = [
         finish["inputs"][name][0] for name in BODY_INPUTS if is_link(finish["inputs"].get(name))
     ]
-    begins = {
-        n for n in dynprompt.all_node_ids() if dynprompt.get_node(n)["class_type"] == NEXT_SHOT
-    }
-    dependencies = upstream(dynprompt, outputs, begins)
+    dependencies = upstream(turn, outputs, set(), ends=(NEXT_SHOT,))
     sources = {
-        source
-        for n in (finish_id, *dependencies)
-        for _, source, _ in links_of(dynprompt.get_node(n))
+        source for n in (finish_id, *dependencies) for _, source, _ in links_of(turn.get_node(n))
     }
-    used = sorted(begins & sources)
-    if len(outputs) != len(BODY_INPUTS) or len(used) != 1:
+    used = sorted(n for n in sources if turn.get_node(n)["class_type"] == NEXT_SHOT)
+    if not all(is_link(written.get(name)) for name in BODY_INPUTS) or len(used) != 1:
         raise ValueError(
             f"{name_of(dynprompt, finish_id)} must get state, frames and bank from the nodes after "
             f"one Next Shot, but they come from {len(used)}"
         )
-    return LoopGraph(dynprompt, finish_id, used[0], [], dependencies)
-
-
-def files_of(node: dict) -> list[str]:
-    """Existing files that a node's inputs name, also nested: models, input pictures, paths."""
-    found = []
-    waiting = [value for value in node["inputs"].values() if not is_link(value)]
-    while waiting:
-        value = waiting.pop(0)
-        if isinstance(value, dict):
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
-        elif (
-            isinstance(value, str)
-            and "." in value
-            and len(value) < MAX_FILE_NAME
-            and "\n" not in value
-        ):
-            found += _resolve(value)
-    return found
-
-
-def _resolve(name: str) -> list[str]:
-    candidates = [name] if os.path.isabs(name) else []
-    if not candidates:
-        for folder in folder_paths.folder_names_and_paths:
-            candidates += [
-                os.path.join(root, name) for root in folder_paths.get_folder_paths(folder)
-            ]
-        candidates.append(
-            os.path.join(folder_paths.get_input_directory(), name.removesuffix(" [input]"))
-        )
-    found = [path for path in dict.fromkeys(candidates) if Path(path).is_file()]
-    meant = None if found or not released(name) else find_path(name)
-    return [meant] if meant else found
+    return LoopGraph(dynprompt, finish_id, used[0], [], dependencies, turns=turns or {})
 
 
 def _moved(value, ids: dict[str, str]):
@@ -367,6 +352,13 @@ def _downstream(dynprompt, open_id: str, close_id: str) -> set[str]:
         for _, source, slot in links_of(dynprompt.get_node(node_id)):
             if (source, slot) != (open_id, FLOW_SLOT):
                 users.setdefault(source, []).append(node_id)
+    # A loop of the host is inside as a whole: from its Start Loop on, if that takes nothing of a
+    # shot but its turns do.
+    loops: dict[str, list[str]] = {}
+    for start in dynprompt.all_node_ids():
+        turns = _turns_of(dynprompt, start)
+        for node_id in turns if close_id not in turns else ():
+            loops.setdefault(node_id, []).append(start)
     found, waiting = set(), list(users.get(open_id, []))
     while waiting:
         node_id = waiting.pop()
@@ -381,7 +373,14 @@ def _downstream(dynprompt, open_id: str, close_id: str) -> set[str]:
             )
         found.add(node_id)
         waiting += users.get(node_id, [])
+        waiting += [n for n in loops.get(node_id, ()) if n not in found]
     return found
+
+
+def _turns_of(dynprompt, node_id: str) -> list[str]:
+    """The nodes of a loop of the host, if a node is its Start Loop."""
+    node = dynprompt.get_node(node_id)
+    return node.get(BODY, []) if node["class_type"] == START else []
 
 
 def _is_output(dynprompt, node_id: str) -> bool:

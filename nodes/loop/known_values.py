@@ -25,6 +25,7 @@ from ..story import LoadStory
 from ..story_shots import StoryShots
 from ..write import outputs_of_answer
 from .draft_settings import DraftSettings
+from .host_loops import NotKnownError
 from .start_images import find_pictures
 from .wires import name_of
 
@@ -46,24 +47,6 @@ LARGEST_FRAMES = 2**30  # bytes of its frames: 14 seconds at 832x480
 START_IMAGES = "StoryMemLoadStartImages"
 
 
-class NotKnownError(Exception):
-    """A value that only a run can tell.
-
-    Args:
-        node_id: of the node that gives it, as the host shows it.
-        name: as the artist knows that node.
-        because: a word for the page: ``computed``, or ``relevant`` for what a policy chooses.
-
-    ``input`` is what it is for, where somebody wrote that down.
-    """
-
-    input = ""
-
-    def __init__(self, node_id: str, name: str, because: str = "computed"):
-        super().__init__(name)
-        self.node_id, self.name, self.because = node_id, name, because
-
-
 class KnownValues:
     """Values on the wires of one prompt."""
 
@@ -71,6 +54,10 @@ class KnownValues:
         self.dynprompt = dynprompt
         self._outputs: dict[str, list] = {}
         self._looked_at: set[str] = set()
+
+    def tell(self, node_id: str, outputs: list) -> None:
+        """What a node gives that is not asked."""
+        self._outputs[node_id] = outputs
 
     async def inputs(self, node_id: str, *leave: str) -> dict:
         """The inputs of a node, without those to leave.

@@ -31,7 +31,8 @@ from ...storymem.selection.algorithm import MAX_KEYFRAMES_PER_SHOT, SIMILARITY_T
 from ..host.folders import shortens_host_paths
 from ..host.store import STORE_FOLDER
 from ..types import Bank, Keyframes, State
-from .graph import CLOSE, files_of
+from .graph import CLOSE
+from .named_files import files_of
 from .wires import links_of, name_of
 
 SELECT = "StoryMemKeyframeSelect"

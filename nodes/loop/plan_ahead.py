@@ -30,6 +30,7 @@ from . import graph as loop_graph
 from .body_names import body_names
 from .clock import start_clock
 from .decide import Decision, Flow, decide, disk_needed
+from .host_loops import loops_around, untold
 from .known_values import KnownValues, NotKnownError
 from .look_facts import (
     ANY_CLIP,
@@ -140,7 +141,8 @@ async def _look(prompt: dict, node_id: str, workflow: object) -> dict:
     if not closes:
         return {"runs": False}
     dynprompt = await _read(prompt, closes[0])
-    graph = loop_graph.read_loop(dynprompt, closes[0])
+    turns = untold(loops_around(dynprompt, closes[0]))
+    graph = loop_graph.read_loop(dynprompt, closes[0], turns)
     flow, unknown = await _read_flow(dynprompt, graph.open_id)
     if needs_sounds(flow.story):
         known = KnownValues(dynprompt)

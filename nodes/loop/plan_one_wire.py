@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from ...storymem.film.earlier_films import notices_of
@@ -31,31 +32,8 @@ from .opening_choice import ClipChoice
 from .opening_inputs import CLIP, chosen_clip
 from .script_sounds import joined_rate, joins_of
 from .state_nodes import with_loras
-from .wires import links_of
+from .turns_ahead import TurnsAhead, finishes_of, number_wires
 from .wiring import impossible_shot, loop_notices
-
-FINISH_SHOT = "StoryMemFinishShot"
-
-
-def finishes_of(dynprompt, begin_id: str) -> list[str]:
-    """The Finish Shot nodes that a story goes through, nearest first; of one inside of a loop of
-    the host there is one for all shots."""
-    users: dict[str, list[str]] = {}
-    for node_id in sorted(dynprompt.all_node_ids()):
-        for name, source, _ in links_of(dynprompt.get_node(node_id)):
-            # Frames and bank come to a Finish Shot as well, but the state goes through it.
-            if name == "state" or dynprompt.get_node(node_id)["class_type"] != FINISH_SHOT:
-                users.setdefault(source, []).append(node_id)
-    found, waiting, seen = [], [begin_id], {begin_id}
-    while waiting:
-        here = waiting.pop(0)
-        if dynprompt.get_node(here)["class_type"] == FINISH_SHOT:
-            found.append(here)
-        for user in users.get(here, []):
-            if user not in seen:
-                seen.add(user)
-                waiting.append(user)
-    return found
 
 
 async def look_at_wire(dynprompt, begin_id: str, workflow: object) -> dict:
@@ -89,15 +67,16 @@ async def look_at_wire(dynprompt, begin_id: str, workflow: object) -> dict:
     finishes = finishes_of(dynprompt, begin_id)
     if not finishes:
         raise RefusedPlanError("no Finish Shot takes up the story, so no shot is made", begin_id)
-    graphs = [loop_graph.read_one_wire(dynprompt, n) for n in finishes]
-    for graph in graphs:
-        graph.draft = settings.draft
-    bodies = [json.dumps([g.render_versions(), await g.describe()]) for g in graphs]
-    state = with_loras(state, graphs[0])
     count = len(state.loop.story.shots)
-    if len(graphs) == 1 and not _is_direct(dynprompt, graphs[0], begin_id):
-        graphs, bodies = graphs * count, bodies * count  # a loop of the host goes around it
-    graphs, bodies = graphs[:count], bodies[:count]
+    known.tell(begin_id, [state, count])
+    ahead = await _turns_ahead(known, finishes, count)
+    told = ahead.too_many() or (ahead.too_few() if not ahead.order else "")
+    if told:
+        raise RefusedPlanError(told, ahead.loop)
+    graphs, bodies = await _bodies(dynprompt, ahead, settings.draft)
+    state = with_loras(state, graphs[0])
+    if len(graphs) == 1 and not ahead.loop and not _is_direct(dynprompt, graphs[0], begin_id):
+        graphs, bodies = graphs * count, bodies * count  # a loop of another pack goes around it
     results = film.results(state.loop.story)
     earlier = [
         results[s.index] or replaced_result(film.known, results, s) for s in state.loop.story.shots
@@ -116,6 +95,7 @@ async def look_at_wire(dynprompt, begin_id: str, workflow: object) -> dict:
         *notices_of(film, folder, story),
         *state.loop.notes,
         *missing_takes(state.loop.store, story.shots, settings.pass_name),
+        *filter(None, [ahead.too_few()]),
     ]
     if not unknown:
         warnings += lost_edits(state.loop.bank.edits, story)
@@ -173,6 +153,32 @@ def _later(state: LoopState, steps: Sequence[Step], body: str) -> Step:
             step.key, step.record, step.reason = key, record, reason
             break
     return step
+
+
+async def _turns_ahead(known: KnownValues, finishes: Sequence[str], count: int) -> TurnsAhead:
+    numbers = {}
+    for source, slot in number_wires(known.dynprompt, finishes):
+        with suppress(NotKnownError):
+            numbers[source, slot] = await known.value([source, slot])
+    return TurnsAhead(known.dynprompt, finishes, count, numbers)
+
+
+async def _bodies(dynprompt, ahead: TurnsAhead, draft) -> tuple[list, list[str]]:
+    """The graph of each shot in its order, and what describes it."""
+    graphs, bodies = [], []
+    same: dict[str, tuple] = {}  # of those that take nothing of the loop but the state
+    for finish, turns in ahead.order[: ahead.shots]:
+        if finish in same:
+            graph, body = same[finish]
+        else:
+            graph = loop_graph.read_one_wire(dynprompt, finish, turns)
+            graph.draft = draft
+            body = json.dumps([graph.render_versions(), await graph.describe()])
+            if not graph.turn.is_used:
+                same[finish] = graph, body
+        graphs.append(graph)
+        bodies.append(body)
+    return graphs, bodies
 
 
 def _is_direct(dynprompt, graph, begin_id: str) -> bool:

@@ -14,6 +14,7 @@ from ...storymem.files.video import FRAME_RATE
 from ...storymem.loop.audio_length import frames_of_sounds, needs_sounds, seconds_of
 from ...storymem.script.story import LENGTH_OF_AUDIO, Shot, Story
 from ...storymem.sound.shot_sound import check_sound_file
+from ..host import executor as host_cache
 from ..host.folders import find_inside
 from .wires import links_of
 
@@ -83,7 +84,7 @@ def joins_of(dynprompt, begin_id: str) -> list[dict]:
     """Inputs of each Join Story that comes after a Begin Story."""
     users: dict[str, list[str]] = {}
     for node_id in dynprompt.all_node_ids():
-        for _, source, _ in links_of(dynprompt.get_node(node_id)):
+        for _, source, _ in links_of(host_cache.node_as_queued(dynprompt, node_id)):
             users.setdefault(source, []).append(node_id)
     waiting, seen, joins = [begin_id], {begin_id}, []
     while waiting:

@@ -32,27 +32,22 @@ class WithoutShotLoras:
 
     def __init__(self, dynprompt, open_id: str):
         self._dynprompt, self._open_id = dynprompt, open_id
-        # Asked of every node and wire, in graphs of thousands.
-        self._applying = {n for n in dynprompt.all_node_ids() if self._does_apply(n)}
+        self._applying: dict[str, bool] = {}  # asked of every node and wire, in graphs of thousands
 
     def __getattr__(self, name: str):
         return getattr(self._dynprompt, name)
 
     def applies(self, node_id: str) -> bool:
         """Whether a node applies the LoRAs of this loop's shots."""
-        return node_id in self._applying
-
-    def _does_apply(self, node_id: str) -> bool:
-        node = self._dynprompt.get_node(node_id)
-        return node["class_type"] == APPLY and (
-            node["inputs"].get("shot") == [self._open_id, OPEN_SHOT]
-        )
+        if node_id not in self._applying:
+            node = self._dynprompt.get_node(node_id)
+            is_of_loop = node["inputs"].get("shot") == [self._open_id, OPEN_SHOT]
+            self._applying[node_id] = node["class_type"] == APPLY and is_of_loop
+        return self._applying[node_id]
 
     def get_node(self, node_id: str) -> dict:
         """A node, with what feeds such a node in the place of that."""
         node = self._dynprompt.get_node(node_id)
-        if not self._applying:
-            return node
         passed = {n: self.passed(v)[0] for n, v in node["inputs"].items() if self._is_after(v)}
         if not passed:
             return node

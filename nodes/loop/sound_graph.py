@@ -20,7 +20,9 @@ import nodes
 from ...storymem.files.hashing import digest_of
 from ...storymem.loop.neutral_inputs import inputs_that_count
 from ..host import executor as host_cache
-from .graph import CLOSE, FLOW_SLOT, OPEN, LoopGraph, files_of, is_nan
+from .graph import CLOSE, FLOW_SLOT, OPEN, LoopGraph, is_nan
+from .host_loops import END, START, as_digest
+from .named_files import files_of
 from .wires import links_of, name_of
 
 SOUND = "shot_audio"  # input of Close and of Finish Shot
@@ -74,7 +76,7 @@ class SoundGraph:
 
         copies = {}
         for n in self.inside:
-            node = self.graph.node(n)
+            node = self.graph.dynprompt.get_node(n)
             copies[ids[n]] = {
                 "class_type": node["class_type"],
                 "inputs": {name: moved(value) for name, value in node["inputs"].items()},
@@ -102,7 +104,8 @@ class SoundGraph:
         lines, files = [], {}
         for node_id in self.dependencies:
             node = self.graph.node(node_id)
-            told = False if node["class_type"] == CLOSE else await fingerprint_of(node_id)
+            is_asked = node["class_type"] not in (CLOSE, START, END)
+            told = await fingerprint_of(node_id) if is_asked else False
             if is_nan(told):
                 logger.warning(
                     "StoryMem: %s reports a change on every run, so every shot's sound is made "
@@ -116,10 +119,10 @@ class SoundGraph:
             files |= {path: _mark(path) for path in files_of(node)}
         of_files = sorted([os.path.basename(path), mark] for path, mark in files.items())
         text = json.dumps(
-            [named(self.source), lines, of_files],
+            [named(self.graph.turn.value(self.source)), lines, of_files],
             sort_keys=True,
             ensure_ascii=False,
-            default=digest_of,
+            default=as_digest,
         )
         return digest_of(text)
 
@@ -143,7 +146,8 @@ def read_sound_graph(graph: LoopGraph) -> SoundGraph | None:
         ValueError: when a picture would have to be made for it, and for crossed loops.
     """
     dynprompt, close = graph.dynprompt, graph.node(graph.close_id)["inputs"]
-    source, named = close.get(SOUND), name_of(graph.dynprompt, graph.close_id)
+    source = dynprompt.get_node(graph.close_id)["inputs"].get(SOUND)
+    named = name_of(dynprompt, graph.close_id)
     if not is_link(source):
         return None
     cuts = [close.get(FRAMES), close.get(BANK)]
@@ -203,7 +207,8 @@ def _walk(
         return is_open or link in cuts or link[0] in inside
 
     stack: list[tuple[str, bool]] = []
-    if source not in cuts and source[0] != graph.open_id:
+    source = graph.turn.value(source)  # of a turn of the host's own loop there is no node
+    if is_link(source) and source not in cuts and source[0] != graph.open_id:
         stack.append((source[0], False))
     while stack:  # depth first, without recursion
         node_id, is_done = stack.pop()

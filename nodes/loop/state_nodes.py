@@ -58,6 +58,7 @@ from .shot_loras import read_loras
 from .sound_graph import read_sound_graph
 from .sound_inputs import SoundSettings, film_sound, shot_sound_input, track_inputs
 from .sound_run import finish_with_sound
+from .turns_ahead import check_turns
 from .wiring import held_length, impossible_shot, loop_notices
 
 logger = logging.getLogger(__name__)
@@ -143,13 +144,14 @@ class BeginStory(io.ComfyNode):
 
     @classmethod
     def _begin(cls, story, settings, bank, clip) -> io.NodeOutput:
+        of_loop = check_turns(cls.hidden.dynprompt, cls.hidden.unique_id, len(story.shots))
         joins = joins_of(cls.hidden.dynprompt, cls.hidden.unique_id)
         for join in joins:
             check_joined(join)
         fps = joined_rate(joins, story)
         state, film, folder = begin_state(story, settings, bank, clip, fps=fps)
         store, made = state.loop.store, settings.pass_name
-        notices = [*notices_of(film, folder, story), *state.loop.notes]
+        notices = [*of_loop, *notices_of(film, folder, story), *state.loop.notes]
         notices += missing_takes(store, story.shots, made)
         if notices:
             logger.warning("StoryMem: %s", short_places("\n".join(notices)))

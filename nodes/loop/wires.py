@@ -27,8 +27,15 @@ def links_of(node: dict) -> list[tuple[str, str, int]]:
     return [(name, *inputs[name]) for name in sorted(inputs) if is_link(inputs[name])]
 
 
-def upstream(dynprompt, sources: list[str], stop: set[str]) -> list[str]:
-    """Everything that ``sources`` depend on, themselves included; users before sources."""
+def upstream(
+    dynprompt, sources: list[str], stop: set[str], *, ends: Sequence[str] = ()
+) -> list[str]:
+    """Everything that ``sources`` depend on, themselves included; users before sources.
+
+    Args:
+        stop: ids of nodes that are left out, with what only they depend on.
+        ends: classes of such nodes.
+    """
     order: list[str] = []
     seen: set[str] = set(stop)
     stack: list[tuple[str, bool]] = [(s, False) for s in reversed(sources)]
@@ -38,8 +45,10 @@ def upstream(dynprompt, sources: list[str], stop: set[str]) -> list[str]:
             order.append(node_id)
         elif node_id not in seen:
             seen.add(node_id)
-            stack.append((node_id, True))
             node = dynprompt.get_node(node_id)
+            if node["class_type"] in ends:
+                continue
+            stack.append((node_id, True))
             silent = OF_SOUND if node["class_type"] in HEARD else ()  # another loop's
             for name, source, _ in reversed(links_of(node)):
                 if name not in silent:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -52,13 +53,16 @@ def begin_shot(loop: Loop, step: Step, before: ShotResult | None) -> Begun:
     return Begun(key, memory, given, *_find_result(loop, step, key), begin)
 
 
-def load_result(loop: Loop, record: Record) -> ShotResult:
+def load_result(loop: Loop, record: Record, looked_at: Collection[str] = ()) -> ShotResult:
     """What the next shot needs of a finished one, with the settings of this run.
+
+    Args:
+        looked_at: digests of pictures that were found whole a moment ago.
 
     Raises:
         DamagedError: when a picture is missing or altered.
     """
-    result = loop.store.load(record)
+    result = loop.store.load(record, looked_at)
     return replace(result, bank=bank_of_run(loop, result.bank, record.facts))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from threading import Lock
 
@@ -60,7 +60,7 @@ class PeekStore(ShotStore):
         read = super().outline
         return _MEMORY.recall("bank", record.folder, lambda: read(record))
 
-    def load(self, record: Record) -> ShotResult:
+    def load(self, record: Record, looked_at: Collection[str] = ()) -> ShotResult:
         """As ``ShotStore.load``, without a look into the pictures, which nobody sees here.
 
         Raises:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -111,14 +111,14 @@ class ShotStore:
             if is_ours and (record := self.find(path.parent.name)):
                 yield record
 
-    def load(self, record: Record) -> ShotResult:
-        """The bank and the last frames of a record.
+    def load(self, record: Record, looked_at: Collection[str] = ()) -> ShotResult:
+        """The bank and the last frames of a record; no second look at pictures of these digests.
 
         Raises:
             DamagedError: when a picture is missing or altered.
         """
-        bank = self._in_view_only(read_bank(record, self._read_frame))
-        return ShotResult(bank, self.load_tail(record))
+        bank = read_bank(record, lambda entry: self._read_frame(entry, looked_at))
+        return ShotResult(self._in_view_only(bank), self.load_tail(record))
 
     def outline(self, record: Record) -> MemoryBank:
         """The bank of a record without a look at its pictures, which are read when asked for:
@@ -328,8 +328,10 @@ class ShotStore:
             raise DamagedError(f"{self._picture(digest)} was altered")
         return frame
 
-    def _read_frame(self, entry: Mapping) -> MemoryFrame:
+    def _read_frame(self, entry: Mapping, looked_at: Collection[str] = ()) -> MemoryFrame:
         """A frame as it is written of, after a look at its picture."""
+        if entry["sha256"] in looked_at:
+            return self._outline_frame(entry)
         picture = self._read_picture(entry["sha256"]).picture
         self._pictures_there.add(picture.digest)
         return MemoryFrame(self._put_away(picture), **_provenance(entry))

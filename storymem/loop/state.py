@@ -42,6 +42,10 @@ class LoopState:
     locked: Mapping[int, str] = field(default_factory=dict)  # keys that locks hold, by shot index
     # What is heard of finished shots, by key of their record; None: nothing is connected.
     sounds: Mapping[str, ShotSound | None] | None = None
+    # The finished shot that was found last, by its key: it is asked for more than once.
+    _found: dict[str, tuple[Record, ShotResult]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     @property
     def is_done(self) -> bool:
@@ -56,8 +60,9 @@ class LoopState:
         """
         if self.is_done:
             raise ValueError(
-                f"all {len(self.steps)} shots of '{self.loop.story.name}' are finished; end the "
-                "loop when Finish Shot's done is true"
+                f"all {len(self.steps)} shots of '{self.loop.story.name}' are finished, but the "
+                "loop goes around once more; connect the shot_count of Begin Story to the "
+                "num_iterations of Start Loop, or take out the Next Shot that is one too many"
             )
         loop = replace(self.loop, body=body)
         shot = loop.story.shots[len(self.steps)]
@@ -103,8 +108,8 @@ class LoopState:
 
     def reuse(self, body: str, record: Record) -> LoopState:
         """The state after a shot that was found finished."""
-        step = replace(self.next_step(body), record=record)
-        return self._after(step)
+        _, result = self._found.get(record.key, (None, None))
+        return self._after(replace(self.next_step(body), record=record, result=result))
 
     def finish(self, body: str, frames, bank: MemoryBank, **options) -> LoopState:
         """The state after a shot, with its frames on disk; ``options`` as of ``finish_shot``."""
@@ -114,12 +119,20 @@ class LoopState:
         return self._after(step)
 
     def _find_whole(self, key: str) -> Record | None:
+        if key in self._found:
+            return self._found[key][0]
         record = self.loop.store.find(key)
+        # What the shot before left has been read: with the banks of later shots it comes again.
+        looked_at = {f.digest for f in (*self.bank.frames, *self.bank.dropped)}
         try:
-            return record if record and load_result(self.loop, record) else None
+            result = load_result(self.loop, record, looked_at) if record else None
         except DamagedError as error:
             logger.warning("StoryMem: a finished shot is regenerated: %s", error)
             return None
+        if record:
+            self._found.clear()
+            self._found[key] = record, result
+        return record
 
     def _after(self, step: Step) -> LoopState:
         bank = bank_after(self.loop, step)

@@ -7,6 +7,9 @@ import json
 import time
 from pathlib import Path
 
+# Outputs of the host's Start Loop.
+START_LOOP = ("iteration_index", "is_first", "is_last", "list_item", "current_iteration_value")
+
 
 def story(count=3, *, name="Tale", cuts=None, prompts=None, **fields) -> str:
     """A one-scene script; every shot after the first continues unless ``cuts`` says otherwise."""
@@ -151,6 +154,43 @@ def one_wire(script, log, count, **body) -> dict:
         "class_type": "StoryMemTestRecord",
         "inputs": {"value": ["join", 1], "key": "bank"},
     }
+    return graph
+
+
+def core_loop(script, log, count=None, *, wires=None, **body) -> dict:
+    """The same story in the host's own Start Loop and End Loop.
+
+    Args:
+        count: how often it goes around; as often as Begin Story says when it is not given.
+        wires: inputs of the body that come from Start Loop, by output.
+    """
+    graph = one_wire(script, log, 1, **body)
+    slots = {name: slot for slot, name in enumerate(START_LOOP)}
+    graph["start"] = {
+        "class_type": "StartLoop",
+        "inputs": {
+            "mode": "simple",
+            "mode.num_iterations": ["begin", 1] if count is None else count,
+            "cache_iterations": False,
+            "initial_iteration_value": ["begin", 0],
+        },
+        # As the host writes it when it checks a prompt.
+        "_loop_body": ["body0", "finish0", "next0"],
+        "_loop_end": "end",
+    }
+    graph["next0"]["inputs"]["state"] = ["start", 4]
+    for name, output in (wires or {}).items():
+        graph["body0"]["inputs"][name] = ["start", slots[output]]
+    graph["end"] = {
+        "class_type": "EndLoop",
+        "inputs": {
+            "output_value": ["finish0", 0],
+            "next_iteration_value": ["finish0", 0],
+            "accumulate": False,
+        },
+    }
+    del graph["done"]
+    graph["join"]["inputs"]["state"] = ["end", 0]
     return graph
 
 

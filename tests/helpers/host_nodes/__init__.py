@@ -10,6 +10,7 @@ from comfy_api.latest import ComfyExtension, io
 import nodes
 
 from .broken_host import NODES as BREAKING_NODES
+from .core_loop import register as register_core_loop
 from .loop_body import NODES as LOOP_NODES
 from .loop_body import TestFileLoader
 from .sound import NODES as SOUND_NODES
@@ -100,6 +101,7 @@ class TestExtension(ComfyExtension):
     async def get_node_list(self):
         # A node of the old kind, which the host takes from a module without this class only.
         nodes.NODE_CLASS_MAPPINGS["StoryMemTestFileLoader"] = TestFileLoader
+        register_core_loop()
         return [TestTextEncoder, Clip, Record, *BREAKING_NODES, *LOOP_NODES, *SOUND_NODES]
 
 
