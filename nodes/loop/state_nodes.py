@@ -107,7 +107,8 @@ class BeginStory(io.ComfyNode):
             outputs=[
                 State.Output(display_name="state", tooltip=STATE_TOOLTIP),
                 io.Int.Output(
-                    display_name="shot_count", tooltip="How many times the loop must run."
+                    display_name="shot_count",
+                    tooltip="How many times the loop must run, for num_iterations of Start Loop.",
                 ),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
@@ -205,7 +206,11 @@ class FinishShot(io.ComfyNode):
             ],
             outputs=[
                 State.Output(display_name="state", tooltip=STATE_TOOLTIP),
-                io.Boolean.Output(display_name="done", tooltip="True after the story's last shot."),
+                io.Boolean.Output(
+                    display_name="done",
+                    tooltip="True after the story's last shot, for loops that can end by it. "
+                    "ComfyUI's own cannot: it goes around as often as shot_count says.",
+                ),
             ],
             hidden=[
                 io.Hidden.unique_id,

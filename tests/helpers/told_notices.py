@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from helpers.workflow_graphs import needs
 from storymem.files.workflow_file import to_api
 
 PACK = Path(__file__).resolve().parents[2]
@@ -27,10 +28,11 @@ def schemas_of_host() -> dict:
 
 
 def shipped_prompts() -> dict[str, str]:
-    """The shipped workflows as API prompts, each as JSON, by name."""
+    """The shipped workflows that this host knows, as API prompts, each as JSON, by name."""
     info = schemas_of_host()
     files = (PACK / "workflows").glob("*.json")
-    return {p.stem: json.dumps(to_api(json.loads(p.read_text("utf-8")), info)) for p in files}
+    known = [p for p in files if needs().get(p.stem, "StoryMemLoadStory") in info]
+    return {p.stem: json.dumps(to_api(json.loads(p.read_text("utf-8")), info)) for p in known}
 
 
 def of(prompt: dict, kind: str, nth: int = 0) -> str:

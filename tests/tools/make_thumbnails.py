@@ -231,6 +231,20 @@ def core_loop() -> Card:
     return card
 
 
+def start_loop() -> Card:
+    card = Card("In Start Loop and End Loop", "every shot in ComfyUI's own loop")
+    card.wire((96, 224), (186, 224), TEAL)
+    card.wire((326, 224), (416, 224), TEAL)
+    ring = [v * FINE for v in (60, 60, 452, 388)]
+    card.draw.arc(ring, 215, 325, fill=TEAL, width=8 * FINE)
+    tip = [v * FINE for v in (84, 150, 92, 104, 124, 132)]
+    card.draw.polygon(tip, fill=TEAL)
+    card.frame(shot(1), 172, 164, 168, 120, edge=GOLD, width=2)
+    card.dot(76, 224, 30, GOLD)
+    card.dot(436, 224, 30, "#b07cd6")
+    return card
+
+
 def four_steps() -> Card:
     card = Card("In 4 steps", "distilled LoRAs on StoryMem: fast drafts")
     noise = np.random.default_rng(4)
@@ -355,6 +369,7 @@ CARDS = {
     "storymem_reference_images": references,
     "storymem_two_shots": two_shots,
     "storymem_core_loop": core_loop,
+    "storymem_start_loop": start_loop,
     "memento_story": memento,
     "storymem_4_steps": four_steps,
     "storymem_rehearse": rehearse,

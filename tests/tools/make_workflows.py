@@ -1,7 +1,8 @@
 """Writes the shipped graphs: ``python tests/tools/make_workflows.py [name ...]``, ComfyUI running.
 
 The host's node descriptions (``--server``, default http://127.0.0.1:8188) decide widget order. The
-graphs themselves are in ``workflow_graphs/``, a module each; without names all are written.
+graphs themselves are in ``workflow_graphs/``, a module each; without names all are written but
+those that need a node which that host has not.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # graphs may ask the library
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from helpers.workflow_graphs import all_files
+from helpers.workflow_graphs import all_files, needs
 
 PACK = Path(__file__).resolve().parents[2]
 
@@ -33,6 +34,9 @@ def main() -> None:
         parser.error(f"no graph is called {sorted(unknown)}; there are {sorted(map(str, files))}")
     for path, build in files.items():
         if arguments.names and path.stem not in arguments.names:
+            continue
+        if needs().get(path.stem, "") not in ("", *info):
+            sys.stderr.write(f"left out: {path}, this ComfyUI has no {needs()[path.stem]}\n")
             continue
         text = json.dumps(build(info), indent=2, ensure_ascii=False) + "\n"
         target = arguments.into / path

@@ -10,12 +10,13 @@ from comfy_api.latest import ComfyExtension, io
 import nodes
 
 from .broken_host import NODES as BREAKING_NODES
-from .core_loop import register as register_core_loop
+from .core_loop import NODES as STANDIN_LOOP_NODES
 from .loop_body import NODES as LOOP_NODES
 from .loop_body import TestFileLoader
 from .sound import NODES as SOUND_NODES
 
 CLIPS: dict[str, object] = {}  # what Clip nodes give, by name, for in-process tests
+STANDINS = STANDIN_LOOP_NODES  # that a test may give a host which lacks them
 RECORDED: dict[str, object] = {}  # what Record nodes saw, by key, for in-process tests
 
 
@@ -101,7 +102,6 @@ class TestExtension(ComfyExtension):
     async def get_node_list(self):
         # A node of the old kind, which the host takes from a module without this class only.
         nodes.NODE_CLASS_MAPPINGS["StoryMemTestFileLoader"] = TestFileLoader
-        register_core_loop()
         return [TestTextEncoder, Clip, Record, *BREAKING_NODES, *LOOP_NODES, *SOUND_NODES]
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from comfy_execution.graph_utils import GraphBuilder, is_link
 
-import nodes
-
 ANY, LAZY = ("*", {}), ("*", {"lazy": True})
 COUNT = "mode.num_iterations"
 HIDDEN = {"dynprompt": "DYNPROMPT", "unique_id": "UNIQUE_ID"}
@@ -170,9 +168,3 @@ NODES = {
     "LoopIteration": LoopIteration,
     "StoryMemTestTurns": Turns,
 }
-
-
-def register() -> None:
-    """Give the host what it lacks."""
-    if "StartLoop" not in nodes.NODE_CLASS_MAPPINGS:
-        nodes.NODE_CLASS_MAPPINGS.update(NODES)

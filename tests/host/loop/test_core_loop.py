@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.core_loops import quiet_page
+from helpers.core_loops import give_loops, quiet_page
 from helpers.loop_graphs import core_loop, decoded, edited, lines_of, one_wire, ran, story
 from helpers.plan_ahead import ask_plan, checker
 
@@ -18,6 +18,7 @@ pytestmark = pytest.mark.usefixtures("fresh", "server_of_loops")
 @pytest.fixture
 def server_of_loops(host, monkeypatch):
     quiet_page(monkeypatch)
+    give_loops(host, monkeypatch)
 
 
 @pytest.fixture
