@@ -63,6 +63,16 @@ def cudnn_attention(host_function, q, k, v, heads, *args, **kwargs):
     if not is_plain or q.dtype not in (torch.bfloat16, torch.float16) or q.ndim != 3:
         return host_function(q, k, v, heads, *args, **kwargs)
     q, k, v = (a.unflatten(-1, (heads, -1)).transpose(1, 2) for a in (q, k, v))
+    return _attend(q, k, v).transpose(1, 2).flatten(2)
+
+
+def _attend(q, k, v):
+    """``[B, heads, L, d]``, by cuDNN where it can. It is asked for directly: the context that
+    orders kernels is one for all threads, and several cards may attend at the same time."""
+    if not torch.compiler.is_compiling():
+        params = torch.backends.cuda.SDPAParams(q, k, v, None, 0.0, False, False)
+        if q.is_cuda and torch.backends.cuda.can_use_cudnn_attention(params):
+            cudnn = torch.ops.aten._scaled_dot_product_cudnn_attention
+            return cudnn(q, k, v, None, False)[0]
     with sdpa_kernel(KERNELS, set_priority=True):
-        out = torch.nn.functional.scaled_dot_product_attention(q, k, v)
-    return out.transpose(1, 2).flatten(2)
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v)

@@ -5,6 +5,8 @@ tokens (keys rotated, values), layer by layer. A cached step runs the shot's tok
 self-attention reads the kept ones before its own, and the memory's latents move by
 (x - clean) / sigma: the exact rectified flow towards what the condition holds.
 
+On several cards the prompt is on one of them, which keeps; the others copy what it kept.
+
 Only public hooks of the host are used, on a clone: a wrapper of the diffusion model, the attention
 override, and the positions of M2V Model Patch.
 """
@@ -12,6 +14,7 @@ override, and the positions of M2V Model Patch.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -21,6 +24,7 @@ from comfy.patcher_extension import WrappersMP
 from ...storymem.sampling.memory_refresh import Refresh, RefreshClock, refresh_schedule
 from ...storymem.sampling.rope import SHOT_ONLY
 from ..host.attention import OVERRIDE
+from ..host.cards import CARD, card_of
 from .memory_store import KeptMemory, Place, place_for
 
 WRAPPER_KEY = "storymem_cached_memory"
@@ -75,6 +79,9 @@ class CachedMemory:
         self._clock: RefreshClock | None = None
         self._levels: tuple[float, ...] = ()
         self._kept: dict[torch.device, tuple[tuple, KeptMemory]] = {}
+        self._source: KeptMemory | None = None  # the prompt's own
+        self._lock = threading.Lock()  # of what several cards share
+        self.prompts = 1  # parts of the prompt
         self.needed = 0  # bytes that a forward takes on the card
         self._told: set[str] = set()
 
@@ -83,7 +90,7 @@ class CachedMemory:
         for _, kept in self._kept.values():
             kept.free()
         self._kept.clear()
-        self._clock = None
+        self._clock, self._source = None, None
 
     def __call__(
         self, executor, x, timestep, context, clip_fea=None, time_dim_concat=None,
@@ -100,25 +107,27 @@ class CachedMemory:
             self.forget()
             return run(x, options)
         sigma = float(options["sigmas"].flatten()[0])
-        is_refresh = self._clock_of(options).is_refresh(sigma)
+        with self._lock:
+            is_refresh = self._clock_of(options).is_refresh(sigma)
         conditional = [kind == CONDITIONAL for kind in options["cond_or_uncond"]]
         size = len(x) // len(conditional)
         rows = None
         if True in conditional:
             first = conditional.index(True) * size
             rows = slice(first, first + size)
-        kept = self._kept_for(executor.class_obj, x, size)
+        kept = self._kept_for(executor.class_obj, x, size, card_of(x, options))
         if kept.place is Place.NOWHERE:
             self._tell("neither the card nor the host's memory has room for its keys and values")
             return run(x, options)
-        is_refresh = is_refresh or not kept.is_whole  # no conditional pass since
+        is_refresh = is_refresh or not self._is_there(kept, sigma, rows)
         one = _Pass(
             is_refresh, rows, self._tokens(executor.class_obj, x), kept, options.get(OVERRIDE)
         )
         options = {**options, OVERRIDE: one}
         if is_refresh:
             if rows is not None:
-                kept.begin()
+                self._source = kept
+                kept.begin(sigma)
             return run(x, options)
         frames = self.memory_frames
         shot = run(x[:, :, frames:], {**options, SHOT_ONLY: True})
@@ -134,10 +143,25 @@ class CachedMemory:
         _, height, width = model.patch_size
         return self.memory_frames * -(-x.shape[3] // height) * -(-x.shape[4] // width)
 
-    def _kept_for(self, model, x, size: int) -> KeptMemory:
-        """What is kept on the device of ``x``; nothing of another shape."""
+    def _is_there(self, kept: KeptMemory, sigma: float, rows: slice | None) -> bool:
+        """Whether the prompt's own can be read from ``kept`` at this noise level, copied from the
+        card that has it if need be: not without a conditional pass since the last refresh.
+
+        Where another card is asked, what it keeps at this very level does not count: it may be
+        about to.
+        """
+        source = self._source
+        if rows is not None or source is None or source is kept:
+            return kept.is_whole
+        if not source.is_whole or source.level == sigma:
+            return False
+        kept.copy(source)
+        return True
+
+    def _kept_for(self, model, x, size: int, card: torch.device) -> KeptMemory:
+        """What is kept on a card; nothing of another shape."""
         shape = (size, *x.shape[1:], x.dtype)
-        known = self._kept.get(x.device)
+        known = self._kept.get(card)
         if known is not None and known[0] == shape:
             return known[1]
         if known is not None:
@@ -147,7 +171,7 @@ class CachedMemory:
         )
         place = place_for(bytes_, x.device, self.needed)
         kept = KeptMemory(len(model.blocks), place, x.device)
-        self._kept[x.device] = shape, kept
+        self._kept[card] = shape, kept
         logger.info("StoryMem: the memory's keys and values (%.1f GiB) are kept %s",
                     bytes_ / 2**30, place.value)  # fmt: skip
         return kept
@@ -177,7 +201,7 @@ class CachedMemory:
         known = {i for kind, i in zip(kinds, ids, strict=False) if kind == CONDITIONAL}
         if not kinds or len(x) % len(kinds):
             return "the host does not say which part of a batch is the prompt's"
-        if len(known) > 1:
+        if len(known) > 1 or (self.prompts > 1 and options.get(CARD) is not None):
             return "the prompt has several parts or areas"
         if time_dim_concat is not None or kwargs.get("reference_latent") is not None:
             return "other frames stand beside the shot"
@@ -225,6 +249,7 @@ def _run(cached: CachedMemory) -> Callable:
         wrappers[WrappersMP.DIFFUSION_MODEL] = innermost(wrappers[WrappersMP.DIFFUSION_MODEL])
         cached.forget()
         noise = args[0] if args else kwargs["noise"]
+        cached.prompts = len(executor.class_obj.conds.get("positive", ()))
         cached.needed = int(executor.class_obj.model_patcher.memory_required(noise.shape))
         try:
             return executor(*args, **kwargs)

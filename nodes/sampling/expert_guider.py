@@ -3,7 +3,8 @@
 The host's own parts do the work: each expert has its own guider with its own model_options,
 wrappers, callbacks and hooks. The low-noise guider's sampling context is opened inside the
 high-noise one's, but its model is loaded only when the first sigma below the boundary arrives,
-because two 14B experts rarely fit a card together.
+because two 14B experts rarely fit a card together. Copies of an expert on further cards are loaded
+with it.
 """
 
 from __future__ import annotations
@@ -18,17 +19,41 @@ import torch
 from ...storymem.sampling.experts import is_high_noise, split_sigmas
 from ...storymem.sampling.recipe import I2V_BOUNDARY
 from ...storymem.sampling.unipc import asked_sigmas
+from ..host.cards import (
+    COPIES,
+    copies_of,
+    end_cards,
+    keep_places,
+    on_card,
+    ready_copies,
+    stop_together,
+)
 from .unipc_sampler import WHOLE_TIMESTEPS, is_whole
 
 
-class _LowNoiseGuider(comfy.samplers.CFGGuider):
+class OneExpertGuider(comfy.samplers.CFGGuider):
+    """The host's guider of one model, all of whose cards stop when one of them does."""
+
+    def __init__(self, model):
+        if copies_of(model):
+            model = model.clone()
+            keep_places(model)
+        super().__init__(model)
+
+    def predict_noise(self, x, timestep, model_options=None, seed=None):
+        model_options = {} if model_options is None else model_options
+        with stop_together(model_options):
+            return super().predict_noise(x, timestep, model_options, seed)
+
+
+class _LowNoiseGuider(OneExpertGuider):
     """The low-noise expert. Its sampling is the high-noise guider's run; it loads on first use."""
 
     def open(self, run, noise, latent_image, sampler, sigmas, denoise_mask, seed):
         """``run()`` inside this expert's own sampling context (hooks, OUTER_SAMPLE wrappers)."""
         self.run = run
         self.run_sigmas = asked_sigmas(sigmas) if is_whole(sampler) else sigmas
-        self.is_loaded = False
+        self.is_loaded, self.copies = False, []
         return self.sample(noise, latent_image, sampler, sigmas, denoise_mask, seed=seed)
 
     def outer_sample(
@@ -40,11 +65,12 @@ class _LowNoiseGuider(comfy.samplers.CFGGuider):
         try:
             return self.run()
         finally:
+            end_cards(self.copies, self.model_options)
             if self.is_loaded:
                 self.model_patcher.cleanup()
                 comfy.sampler_helpers.cleanup_models(self.conds, self.loaded_models)
                 del self.inner_model, self.loaded_models, self.step_options
-            del self.prepared, self.run
+            del self.prepared, self.run, self.copies
 
     def activate(self) -> None:
         """Load this expert; the host moves the other one out when they do not fit together."""
@@ -58,7 +84,9 @@ class _LowNoiseGuider(comfy.samplers.CFGGuider):
             self.model_options, device=device, dtype=patcher.model_dtype()
         )
         patcher.pre_run()
+        self.copies = ready_copies(patcher, self.loaded_models, self.model_options)
         if self.is_loaded:
+            _hand_on_copies(self.model_options, self.step_options)
             return
         self.is_loaded = True
         self.inner_model.latent_shapes = self.latent_shapes
@@ -81,7 +109,7 @@ class _LowNoiseGuider(comfy.samplers.CFGGuider):
         transformer_options["sample_sigmas"] = self.run_sigmas.to(device)
 
 
-class TwoExpertGuider(comfy.samplers.CFGGuider):
+class TwoExpertGuider(OneExpertGuider):
     """A guider of the high-noise expert that hands sigmas below the boundary to the low-noise one.
 
     To the sampler it is one model. Sigmas and noise scaling come from the high-noise model's
@@ -110,7 +138,7 @@ class TwoExpertGuider(comfy.samplers.CFGGuider):
             sigmas, self.boundary, whole=is_whole(sampler)
         )
         if len(self.high_sigmas) == 0:
-            single = comfy.samplers.CFGGuider(self.low.model_patcher)
+            single = OneExpertGuider(self.low.model_patcher)
             single.original_conds, single.cfg = self.low.original_conds, self.low.cfg
             return single.sample(
                 noise, latent_image, sampler, sigmas, denoise_mask, *args, **kwargs
@@ -142,21 +170,25 @@ class TwoExpertGuider(comfy.samplers.CFGGuider):
         is_high = is_high_noise(float(timestep.flatten()[0]), self.boundary, whole=whole)
         if is_high or len(self.low_sigmas) == 0:
             return self._predict_high(x, timestep, model_options, seed)
-        if not self.is_low_active:
-            self.low.activate()
-            self.is_low_active = True
         device = self.low.model_patcher.load_device
-        options = self._options_for_low(model_options)
-        denoised = self.low.outer_predict_noise(x.to(device), timestep.to(device), options, seed)
-        return denoised.to(x.device)
+        with on_card(device):
+            if not self.is_low_active:
+                self.low.activate()
+                self.is_low_active = True
+            options = self._options_for_low(model_options)
+            x_low, timestep = x.to(device), timestep.to(device)
+            denoised = self.low.outer_predict_noise(x_low, timestep, options, seed)
+            return denoised.to(x.device)
 
     def _predict_high(self, x, timestep, model_options, seed):
         if self.is_low_active:  # samplers that step up again across the boundary
-            comfy.sampler_helpers.prepare_sampling(
+            _, _, loaded = comfy.sampler_helpers.prepare_sampling(
                 self.model_patcher, x.shape, self.conds, self.model_options
             )
             self.model_patcher.pre_run()
+            ready_copies(self.model_patcher, loaded, self.model_options)
             self.is_low_active = False
+        _hand_on_copies(self.model_options, model_options)
         transformer_options = model_options.setdefault("transformer_options", {})
         whole = model_options.get(WHOLE_TIMESTEPS, False)
         sigmas = asked_sigmas(self.high_sigmas) if whole else self.high_sigmas
@@ -174,6 +206,12 @@ class TwoExpertGuider(comfy.samplers.CFGGuider):
             elif not isinstance(value, dict) and value is not own:
                 options[key] = value
         return options
+
+
+def _hand_on_copies(of_run: dict, of_step: dict) -> None:
+    """Give a step the copies that were loaded last: a step's options are a copy of the run's."""
+    if COPIES in of_run:
+        of_step[COPIES] = of_run[COPIES]
 
 
 def require_same_sampling(model_high, model_low) -> None:

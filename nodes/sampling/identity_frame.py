@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable
 
@@ -140,6 +141,7 @@ class SplitAttention:
         self.memory = memory
         self._has_split = False  # in this run
         self._is_told = False
+        self._eager = _Eager()
 
     def forget(self) -> None:
         """A run begins, or is over."""
@@ -196,7 +198,28 @@ class SplitAttention:
         if not self._is_told:
             self._is_told = True
             logger.info("StoryMem: the model runs without torch.compile, for its identity frame")
-        return torch.compiler.set_stance("force_eager")
+        return self._eager
+
+
+class _Eager:
+    """A context without torch.compile, which several cards may be in at the same time: PyTorch has
+    one setting for all of them."""
+
+    def __init__(self):
+        self._lock, self._inside, self._stance = threading.Lock(), 0, None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._stance = torch.compiler.set_stance("force_eager")
+                self._stance.__enter__()
+            self._inside += 1
+
+    def __exit__(self, *error) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._stance.__exit__(*error)
 
 
 def _is_compiled(model, options: dict) -> bool:

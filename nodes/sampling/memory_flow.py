@@ -8,6 +8,7 @@ what a first one left noisy.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import torch
@@ -27,6 +28,7 @@ class MemoryFlow:
         self.first, self.frames = first, frames
         self._noise: torch.Tensor | None = None  # of the run, memory alone
         self._shape: torch.Size | None = None  # of the run's whole latent
+        self._finding = threading.Lock()  # several cards may evaluate at the same time
 
     def of(self, latent: torch.Tensor) -> torch.Tensor:
         """The memory's part of ``[B, C, T, h, w]``."""
@@ -60,11 +62,12 @@ class MemoryFlow:
 
     def _noise_for(self, x, clean, t) -> torch.Tensor | None:
         """The run's noise for each row of ``x``; ``None`` as long as nothing is known of it."""
-        if self._noise is None:
-            if float(t.min()) <= 0:
-                return None
-            rows = self._shape[0]  # a part of the batch holds all of them
-            self._noise = noise_on_flow(self.of(x)[:rows], clean[:rows], t[:rows])
+        with self._finding:
+            if self._noise is None:
+                if float(t.min()) <= 0:
+                    return None
+                rows = self._shape[0]  # a part of the batch holds all of them
+                self._noise = noise_on_flow(self.of(x)[:rows], clean[:rows], t[:rows])
         return self._noise.to(x).repeat(len(x) // self._shape[0], 1, 1, 1, 1)
 
     def _check(self, x: torch.Tensor, c_concat: torch.Tensor | None) -> None:

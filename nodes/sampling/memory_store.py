@@ -59,6 +59,11 @@ class KeptMemory:
         self._pairs: list = [None] * layers
         self._pinned: list[torch.Tensor] = []  # by the host, which has to take that back
         self._count = 0
+        self._dtype: torch.dtype | None = None  # what fp8 stands for
+        self.level: float | None = None  # noise level of the refresh
+        self.refresh = object()  # stands for what is kept; another one for each
+        self._copied: object = None  # another card's, of which this is a copy
+        self._is_shared = False  # the other card's host memory is read
         self._ahead: dict = {}
         is_host = place is Place.HOST
         self._stream = torch.cuda.Stream(device) if is_host else None
@@ -68,10 +73,30 @@ class KeptMemory:
         """Whether every block's are there."""
         return self._count == self.layers
 
-    def begin(self) -> None:
-        """A refresh begins: what was kept is out of date."""
-        self._count = 0
+    def begin(self, level: float | None = None) -> None:
+        """A refresh begins, at a noise level: what was kept is out of date."""
+        self._count, self.level = 0, level
+        self.refresh, self._copied = object(), None
         self._ahead.clear()
+        if self._is_shared:
+            self._pairs, self._is_shared = [None] * self.layers, False
+
+    def copy(self, other: KeptMemory) -> None:
+        """Keep what ``other`` keeps, whole and of another card; each refresh of it is copied once.
+
+        What both cards keep in the host's memory is there once.
+        """
+        if self._copied is other.refresh:
+            return
+        self.begin(other.level)
+        if other.place is Place.HOST:
+            torch.cuda.synchronize(other.device)  # it may still be written
+        if self.place is other.place is Place.HOST:
+            self._pairs, self._count, self._is_shared = other._pairs, other._count, True
+        else:
+            for block in range(self.layers):
+                self.keep(block, *other._read(block, self.device))
+        self._copied = other.refresh
 
     def keep(self, block: int, keys: torch.Tensor, values: torch.Tensor) -> None:
         """Keep those of one block, ``[b, L, C]`` each."""
@@ -82,6 +107,7 @@ class KeptMemory:
             for to, a in zip(self._pairs[block], pair, strict=True):
                 to.copy_(a, non_blocking=True)
         elif self.place is Place.FP8:
+            self._dtype = keys.dtype
             self._pairs[block] = [_to_fp8(a) for a in pair]
         else:
             self._pairs[block] = [a.clone() for a in pair]
@@ -131,6 +157,12 @@ class KeptMemory:
             part.view(a.dtype).view(a.shape)
             for part, a in zip(whole.split(sizes), pair, strict=True)
         ]
+
+    def _read(self, block: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.place is Place.FP8:
+            moved = (tuple(a.to(device) for a in kept) for kept in self._pairs[block])
+            return tuple(_from_fp8(kept, self._dtype) for kept in moved)
+        return tuple(a.to(device) for a in self._pairs[block])
 
     def _fetch(self, block: int) -> None:
         self._stream.wait_stream(torch.cuda.current_stream(self.device))  # it may still be written

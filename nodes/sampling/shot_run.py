@@ -15,7 +15,7 @@ from ...storymem.sampling.memory_refresh import EVERY_STEP, Refresh
 from ...storymem.sampling.recipe import Recipe
 from ...storymem.sampling.request import ShotRequest
 from .conditioning import MemoryNoise, condition_on_memory, empty_latent
-from .expert_guider import TwoExpertGuider, require_same_sampling
+from .expert_guider import OneExpertGuider, TwoExpertGuider, require_same_sampling
 from .model_patch import place_memory
 from .unipc_sampler import sampler_object
 
@@ -54,13 +54,13 @@ def patch_shift(model, shift: float):
 
 
 def make_guider(model_high, model_low, positive, negative, recipe: Recipe, low=None):
-    """The stock guider for one model, else one that routes by sigma.
+    """A guider for one model, else one that routes by sigma.
 
     Args:
         low: positive and negative of the low-noise expert, where they are others.
     """
     if model_low is None:
-        guider = comfy.samplers.CFGGuider(model_high)
+        guider = OneExpertGuider(model_high)
         guider.set_cfg(recipe.cfg)
         guider.set_conds(positive, negative)
     else:

@@ -275,6 +275,7 @@ def test_a_run_begins_and_ends_with_nothing_kept(module, refresh, by_name, fails
     guider = SimpleNamespace(
         model_options={"transformer_options": {"wrappers": wrappers}},
         model_patcher=SimpleNamespace(memory_required=lambda shape: shape.numel() + 0.5),
+        conds={"positive": [{}, {}], "negative": [{}]},
     )
 
     class Executor:
@@ -284,6 +285,7 @@ def test_a_run_begins_and_ends_with_nothing_kept(module, refresh, by_name, fails
             assert list(wrappers["diffusion_model"]) == ["later", module.WRAPPER_KEY]
             assert forgotten == [2]
             assert (cached.needed, type(cached.needed)) == (noise.numel(), int)
+            assert cached.prompts == 2
             if fails:
                 raise RuntimeError("stopped")
             return args, kwargs

@@ -302,19 +302,19 @@ class OnDevice:
 def test_the_low_noise_expert_works_on_its_own_device_and_gives_back_where_it_was_asked(host):
     module = host.pack("nodes.sampling.expert_guider")
     guider = module.TwoExpertGuider(bare_wan(), bare_wan())
-    seen = []
+    seen, card = [], torch.device("meta")
 
     def predict(x, timestep, options, seed):
         seen.append((x.device, timestep.device, seed))
-        return OnDevice("low's")
+        return OnDevice(card)
 
     guider.low_sigmas, guider.is_low_active = [0.4, 0.0], True
     guider.low = SimpleNamespace(
-        model_patcher=SimpleNamespace(load_device="low's"), step_options={},
+        model_patcher=SimpleNamespace(load_device=card), step_options={},
         outer_predict_noise=predict,
     )  # fmt: skip
     assert guider(OnDevice("high's"), OnDevice("high's", 0.4), None, 7).device == "high's"
-    assert seen == [("low's", "low's", 7)]
+    assert seen == [(card, card, 7)]
 
 
 # --- a pair ---------------------------------------------------------------------------------------
