@@ -52,7 +52,7 @@ def expert_notices(wires: Wires, loop: Loop, steps: Sequence[Step]) -> list[Noti
 
 def _loader(wires: Wires, node_id: str, name: str) -> tuple[str, str] | None:
     """The node that loads the model of an input, and the file that it names."""
-    for here in _models_before(wires, node_id, name):
+    for here in models_before(wires, node_id, name):
         values = wires.inputs(here)
         files = [values[w] for w in FILE_WIDGETS if isinstance(values.get(w), str)]
         if files and not any(is_link(v) for k, v in values.items() if k.startswith("model")):
@@ -60,7 +60,7 @@ def _loader(wires: Wires, node_id: str, name: str) -> tuple[str, str] | None:
     return None
 
 
-def _models_before(wires: Wires, node_id: str, name: str) -> Iterator[str]:
+def models_before(wires: Wires, node_id: str, name: str) -> Iterator[str]:
     """The nodes that a model goes through, nearest first: of a node with several models (a pair)
     the one that belongs to the output that is taken."""
     seen = set()

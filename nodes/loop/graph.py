@@ -19,6 +19,7 @@ from ...storymem.loop.neutral_inputs import inputs_that_count
 from ...storymem.loop.render_version import versions_of_nodes
 from ...storymem.sampling.draft import Draft
 from ..host import executor as host_cache
+from .cards import PastCards, is_of_cards
 from .draft_settings import lora_path
 from .host_loops import BODY, CLOSED_BY, END, START, OneTurn, as_digest
 from .lora_scales import LORA, scale_inputs
@@ -75,6 +76,7 @@ class LoopGraph:
     draft: Draft | None = None  # what the pass before the film sets; None: the film
     part: str = ""  # of a Close that makes several passes: which one this is; empty: the last
     turns: Mapping[str, Mapping] = field(default_factory=dict)  # see ``OneTurn``
+    counts_cards: bool = True  # nodes that say on which cards things run are described, too
     _clones: dict[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -109,16 +111,44 @@ class LoopGraph:
         return WithoutShotLoras(self.turn, self.open_id)
 
     @cached_property
+    def has_card_nodes(self) -> bool:
+        """Whether nodes say on which cards anything runs that frames and bank depend on."""
+        return any(is_of_cards(self.node(n)) for n in self.dependencies)
+
+    @property
     def described(self) -> list[str]:
         """The nodes that ``describe`` tells of, in its order: dependencies of any shot."""
+        return self._of_any_card if self._is_past_cards else self._of_any_shot
+
+    @property
+    def _is_past_cards(self) -> bool:
+        return self.has_card_nodes and not self.counts_cards
+
+    @property
+    def _as_described(self) -> WithoutShotLoras:
+        return self._past_cards if self._is_past_cards else self.past_loras
+
+    @cached_property
+    def _past_cards(self) -> WithoutShotLoras:
+        return WithoutShotLoras(PastCards(self.turn), self.open_id)
+
+    @cached_property
+    def _of_any_shot(self) -> list[str]:
         if not any(map(self.past_loras.applies, self.dependencies)):
             return self.dependencies
-        return upstream(self.past_loras, self.ends, {self.open_id})
+        return self._feeding(self.past_loras)
+
+    @cached_property
+    def _of_any_card(self) -> list[str]:
+        return self._feeding(self._past_cards)
+
+    def _feeding(self, prompt: WithoutShotLoras) -> list[str]:
+        return upstream(prompt, self.ends, {self.open_id})
 
     @property
     def lora_place(self) -> str:
         """Where LoRAs of single shots are applied; empty for nowhere."""
-        return lora_place(self.past_loras, self.described)
+        return lora_place(self._as_described, self.described)
 
     def clone(
         self, shot: int, shot_node: str, fresh: dict[str, str], salt: str = ""
@@ -204,7 +234,7 @@ class LoopGraph:
         numbers[self.open_id] = "open"
         lines = []
         for node_id in self.described:
-            node = self.past_loras.get_node(node_id)
+            node = self._as_described.get_node(node_id)
             given = inputs_of_pass(node, self.open_id, self.draft)
             if given is not node["inputs"] and "length" in given:  # a still is held for it
                 given = {**given, "length": node["inputs"]["length"]}

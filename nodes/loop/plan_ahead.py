@@ -28,6 +28,7 @@ from ..host.folders import short_places
 from ..host.hush import hushed
 from . import graph as loop_graph
 from .body_names import body_names
+from .cards import describe_body
 from .clock import start_clock
 from .decide import Decision, Flow, decide, disk_needed
 from .host_loops import loops_around, untold
@@ -160,7 +161,7 @@ async def _look(prompt: dict, node_id: str, workflow: object) -> dict:
         unknown.append(NotKnownError(shown, name_of(graph.dynprompt, graph.open_id)))
         unknown[-1].input = BANK
     graph.draft = flow.settings.draft
-    body = json.dumps([graph.render_versions(), await graph.describe()])
+    body = await describe_body(graph)
     answer = _answer(graph, decide(flow, body, graph.lora_place, writes=False), unknown, workflow)
     return answer | {"warnings": [*waiting, *answer["warnings"]]}
 

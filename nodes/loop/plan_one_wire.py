@@ -24,6 +24,7 @@ from ...storymem.memory.edits_from import lost_edits
 from . import graph as loop_graph
 from .begin_state import begin_state
 from .body_names import body_names
+from .cards import describe_body
 from .clock import start_clock
 from .draft_settings import chosen_pass
 from .known_values import KnownValues, NotKnownError
@@ -173,7 +174,7 @@ async def _bodies(dynprompt, ahead: TurnsAhead, draft) -> tuple[list, list[str]]
         else:
             graph = loop_graph.read_one_wire(dynprompt, finish, turns)
             graph.draft = draft
-            body = json.dumps([graph.render_versions(), await graph.describe()])
+            body = await describe_body(graph)
             if not graph.turn.is_used:
                 same[finish] = graph, body
         graphs.append(graph)

@@ -3,7 +3,6 @@ one before, and then the film from those of the last. One prompt makes all of th
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from ...storymem.memory.bank import MemoryBank
 from ..host.store import STORE_FOLDER
 from ..page import bank_ui
 from . import run as loop_run
+from .cards import describe_body
 from .decide import Flow, decide
 from .expansion import expand
 from .graph import LoopGraph
@@ -105,7 +105,7 @@ async def after_rehearsals(
             ]
         stage = stage_of(flow, number)
         part = replace(graph, draft=stage.settings.draft)
-        body = json.dumps([part.render_versions(), await part.describe()])
+        body = await describe_body(part)
         decided = decide(stage, body, part.lora_place, writes=False)
         if missing := sum(step.record is None for step in decided.steps):
             return flow, [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 from contextlib import suppress
@@ -51,6 +50,7 @@ from ...storymem.script.story import Shot
 from ..host import executor as host_cache
 from ..host.folders import short_places
 from .body_names import body_names
+from .cards import describe_body
 from .clock import start_clock
 from .decide import Flow, decide, disk_needed
 from .file_watch import VERSIONS, WATCH
@@ -300,7 +300,7 @@ async def start(flow: Flow, graph: LoopGraph, options: VideoOptions, metadata: d
     """
     output, settings = folder_paths.get_output_directory(), flow.settings
     graph.draft = settings.draft
-    body = json.dumps([graph.render_versions(), await graph.describe()])
+    body = await describe_body(graph)
     decided = decide(flow, body, graph.lora_place)
     loop, film, steps, store = decided.loop, decided.film, decided.steps, decided.loop.store
     wires = graph.wires()

@@ -7,7 +7,6 @@ frames only when the shot is not on disk yet, so that finished shots run nothing
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from dataclasses import replace
@@ -45,6 +44,7 @@ from . import graph as loop_graph
 from . import references as loop_references
 from .begin_state import begin_state
 from .body_names import body_names
+from .cards import describe_body
 from .clock import begin_one_wire, finish_one_wire
 from .cutting_inputs import NO_TIMELINE, check_joined, codec_input, timeline_input
 from .draft_settings import chosen_pass, pass_inputs
@@ -381,7 +381,7 @@ def _graph(hidden, state: LoopState) -> loop_graph.LoopGraph:
 async def _of_body(hidden, state: LoopState) -> tuple[LoopState, str]:
     """A state as these nodes go on with it, and what describes them."""
     graph = _graph(hidden, state)
-    body = json.dumps([graph.render_versions(), await graph.describe()])
+    body = await describe_body(graph)
     return with_loras(state, graph), body
 
 

@@ -15,6 +15,7 @@ from ...storymem.memory.edits import BankEdits
 from ...storymem.sampling.conditioning import latent_frames
 from ...storymem.script.continuity import MODE_OF_CONTINUITY
 from ...storymem.selection.even import EVEN, EVEN_FRAMES
+from .card_notices import card_notices
 from .choice_notices import REMEMBER, choice_notices
 from .end_images import end_notices, impossible_end
 from .experts import expert_notices
@@ -67,6 +68,7 @@ def loop_notices(wires: Wires, close_id: str, loop: Loop, steps: Sequence[Step])
         *tiny_notices(wires, steps),
         *pass_notices(wires),
         *lora_notices(wires, steps),
+        *card_notices(wires),
     ]
     return list(dict.fromkeys(found))
 

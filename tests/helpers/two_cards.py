@@ -32,21 +32,33 @@ def split(monkeypatch, model, max_gpus: int = 2):
 
 
 class Evaluations:
-    """What ran where: every evaluation of the host's Wan by card and thread."""
+    """What ran where: every evaluation of the host's Wan."""
 
     def __init__(self, monkeypatch):
+        import comfy.ldm.wan.model
         import comfy.model_base
 
-        self.seen: list[tuple[object, int]] = []  # the model's id, the thread's
-        self.shapes: list[tuple] = []
-        self.cards: Counter = Counter()
+        self.cards: Counter = Counter()  # by card (None: the only one) and prompts
+        self.models: list[int] = []  # ids
+        self.threads: list[int] = []
+        self.frames: dict = {}  # latent frames that the network saw, by card
         plain = comfy.model_base.BaseModel._apply_model
+        network = comfy.ldm.wan.model.WanModel._forward
 
         def evaluate(model, x, t, c_concat, c_crossattn, control, options, **kwargs):
             kinds = tuple(options["cond_or_uncond"])
             self.cards[options.get("multigpu_thread_device"), kinds] += 1
-            self.seen.append((id(model), threading.get_ident()))
-            self.shapes.append(tuple(x.shape))
+            self.models.append(id(model))
+            self.threads.append(threading.get_ident())
             return plain(model, x, t, c_concat, c_crossattn, control, options, **kwargs)
 
+        def forward(model, x, timestep, context, *args, **kwargs):
+            options = next(
+                a for a in (*args, kwargs.get("transformer_options")) if isinstance(a, dict)
+            )
+            card = options.get("multigpu_thread_device")
+            self.frames.setdefault(card, []).append(x.shape[2])
+            return network(model, x, timestep, context, *args, **kwargs)
+
         monkeypatch.setattr(comfy.model_base.BaseModel, "_apply_model", evaluate)
+        monkeypatch.setattr(comfy.ldm.wan.model.WanModel, "_forward", forward)

@@ -17,6 +17,7 @@ SHARED = ROOT / "web" / "js" / "shared"
 TOLD = {  # where the sentences are: in these functions, or in the whole file
     "nodes/loop/wiring.py": (), "nodes/loop/part_notices.py": (), "nodes/loop/experts.py": (),
     "nodes/loop/settings.py": (), "nodes/loop/pass_notices.py": (),
+    "nodes/loop/card_notices.py": (),
     "nodes/loop/rehearsals.py": ("after_rehearsals",),
     "storymem/loop/passes.py": ("check_rehearsals",),
     "nodes/loop/shot_loras.py": (), "nodes/sampling/shot_loras.py": ("_fault",),

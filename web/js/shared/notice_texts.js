@@ -74,6 +74,17 @@ export const NOTICE_TEXTS = [
     "记忆库不是来自“选择记忆”，因此未选中的帧会在下一个镜头重新出现；请连接 {choose} 的记忆库"],
   ["policy of the Memory Bank is {policy}, but Choose Memory chooses instead; set it to window",
     "记忆库的策略为 {policy}，但改由“选择记忆”挑选；请设为 window"],
+  // --- nodes/loop/card_notices.py ---
+  ["max_gpus is 1, so one card makes the shots; set it to the number of cards",
+    "max_gpus 为 1，因此镜头由一张显卡生成；请设为显卡数量"],
+  ["ComfyUI sees one card, so this node changes nothing; start ComfyUI with both cards visible, or take the node off",
+    "ComfyUI 只看到一张显卡，因此此节点不起作用；请让 ComfyUI 启动时能看到两张显卡，或去掉此节点"],
+  ["guidance is off (cfg 1), so each step asks for the prompt alone and MultiGPU CFG Split has nothing to share: the second card stays idle; raise cfg, or take the node off",
+    "引导已关闭（cfg 为 1），每一步只计算正向提示词，MultiGPU CFG Split 没有可分担的工作，第二张显卡会闲置；请提高 cfg，或去掉此节点"],
+  ["guidance of {input} is off (cfg 1), so MultiGPU CFG Split has nothing to share in its steps: the second card stays idle in them",
+    "{input} 的引导已关闭（cfg 为 1），在它的步中 MultiGPU CFG Split 没有可分担的工作，第二张显卡会闲置"],
+  ["{input} comes without MultiGPU CFG Split, so one card makes its steps and the second one stays idle; put the node on both experts",
+    "{input} 没有经过 MultiGPU CFG Split，因此它的步由一张显卡完成，第二张显卡会闲置；请在两个专家上都放置此节点"],
   // --- nodes/loop/experts.py ---
   ["{one} and {other} are the same file, {file}; choose the high-noise and the low-noise file",
     "{one} 和 {other} 是同一个文件 {file}；请分别选择高噪和低噪文件"],
