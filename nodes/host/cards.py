@@ -58,7 +58,10 @@ def keep_places(model) -> None:
 def _keep_place(model, made) -> None:
     for before in copies_of(model):
         if before.model is made.model:
-            made.parent = before
+            first = before  # of its weights: each run makes another one
+            while first.parent is not None and first.parent.model is made.model:
+                first = first.parent
+            made.parent = first
 
 
 def ready_copies(model, loaded: list, options: dict) -> list:

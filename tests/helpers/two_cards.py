@@ -7,7 +7,18 @@ from collections import Counter
 
 import torch
 
+FIRST = torch.device("cpu")
 SECOND = torch.device("cpu", 1)  # its tensors lie beside those of "cpu"
+
+
+def see_two_cards(monkeypatch, first=FIRST) -> None:
+    """Let the host see two cards."""
+    import comfy.model_management
+
+    def devices(exclude_current=False):
+        return [first, SECOND][exclude_current:]
+
+    monkeypatch.setattr(comfy.model_management, "get_all_torch_devices", devices)
 
 
 def split(monkeypatch, model, max_gpus: int = 2):
@@ -15,19 +26,13 @@ def split(monkeypatch, model, max_gpus: int = 2):
 
     Skips where the host has no such node.
     """
-    import comfy.model_management
     import pytest
 
     import nodes
 
     if "MultiGPU_WorkUnits" not in nodes.NODE_CLASS_MAPPINGS:
         pytest.skip("this host uses one card")
-    first = model.load_device
-    monkeypatch.setattr(
-        comfy.model_management, "get_all_torch_devices", lambda exclude_current=False: [
-            first, SECOND,
-        ][exclude_current:],
-    )  # fmt: skip
+    see_two_cards(monkeypatch, model.load_device)
     return nodes.NODE_CLASS_MAPPINGS["MultiGPU_WorkUnits"].execute(model, max_gpus).result[0]
 
 

@@ -52,6 +52,41 @@ def test_the_character_of_load_story(host, log):
     assert made_after(host, log, loop_graph(story(2), log), graph) == [1, 2]
 
 
+def test_nodes_of_cards(host):
+    import nodes
+
+    if "MultiGPU_WorkUnits" not in nodes.NODE_CLASS_MAPPINGS:
+        pytest.skip("this host uses one card")
+
+    def on_cards(most: int, device: str, **sampler) -> dict:
+        graph = sampled(story(2), **sampler)
+        models, vae = graph["sampler"]["inputs"], graph["sampler"]["inputs"]["vae"]
+        for name in ("model_high", "model_low"):
+            graph[f"device {name}"] = {
+                "class_type": "SelectModelDevice",
+                "inputs": {"model": models[name], "device": device},
+            }
+            graph[f"split {name}"] = {
+                "class_type": "MultiGPU_WorkUnits",
+                "inputs": {"model": [f"device {name}", 0], "max_gpus": most},
+            }
+            models[name] = [f"split {name}", 0]
+        graph["vae device"] = {
+            "class_type": "SelectVAEDevice", "inputs": {"vae": vae, "device": "default"},
+        }  # fmt: skip
+        models["vae"] = ["vae device", 0]
+        return graph
+
+    def samples(graph: dict) -> int:
+        host.run(graph)
+        return host.executed_nodes().count("sampler")
+
+    assert samples(sampled(story(2))) == 2
+    for graph in (on_cards(2, "default"), on_cards(3, "cpu"), sampled(story(2))):
+        assert samples(graph) == 0
+    assert samples(on_cards(2, "default", steps=2)) == 2
+
+
 def test_the_script_from_a_file(host, log):
     (host.base / "input" / "tale.json").write_text(story(2), encoding="utf-8")
     graph = loop_graph("", log)
