@@ -14,15 +14,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..loop.disk_space import SPARE_BYTES, bytes_of_shots
+from ..files.codecs import H264
+from ..loop.disk_space import MASTER_BYTES_PER_PIXEL, SPARE_BYTES, bytes_of_shots
 from ..loop.time_left import PATCH
 from ..sampling.conditioning import VAE_STRIDE, latent_frames
-from ..script.reader import load_story
 from .machine import said_gb
 from .memory import Card, free_space, main_memory
 from .model_files import ModelFile, said_bytes
 from .needs import SAMPLERS, find_wanted, wanted_files
 from .report import Finding, Section
+from .script import story_of
 from .workflow import Node, Wire, WorkflowError, read_nodes
 
 GIB = 2**30
@@ -153,7 +154,11 @@ def _on_disk(asked: Asked, nodes: Mapping[str, Node], output: Path | None) -> It
     if free is None:
         return
     shots, frames = _story(nodes, asked.length)
-    needed = bytes_of_shots(shots, frames, asked.width, asked.height)
+    codecs = (node.inputs.get("codec") for node in nodes.values())
+    codec = next(
+        (one for one in codecs if isinstance(one, str) and one in MASTER_BYTES_PER_PIXEL), H264
+    )
+    needed = bytes_of_shots(shots, frames, asked.width, asked.height, codec)
     values = {"shots": shots, "needed": said_bytes(needed), "free": said_bytes(free)}
     text = "{shots} shots take about {needed} of disk, and {free} are free"
     if free < needed + SPARE_BYTES:
@@ -164,13 +169,7 @@ def _on_disk(asked: Asked, nodes: Mapping[str, Node], output: Path | None) -> It
 
 def _story(nodes: Mapping[str, Node], length: int) -> tuple[int, int]:
     """How many shots and frames the workflow's script makes; one shot where it is not known."""
-    for node in nodes.values():
-        script = node.inputs.get("script")
-        if node.kind != "StoryMemLoadStory" or not isinstance(script, str) or not script.strip():
-            continue
-        try:
-            shots = load_story(script).shots
-        except ValueError:  # told by the story's own editor
-            continue
-        return len(shots), sum(shot.length or length for shot in shots)
-    return 1, length
+    story = story_of(nodes)
+    if story is None:
+        return 1, length
+    return len(story.shots), sum(shot.length or length for shot in story.shots)

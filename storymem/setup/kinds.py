@@ -94,7 +94,10 @@ def kind_of(outline: Outline) -> FileKind:
     shapes = outline.shapes
     precision = precision_of(outline)
     if outline.foreign:
-        problem = "it would run code when it is loaded, so it is refused; use a .safetensors file"
+        problem = (
+            "it holds more than tensors, which may be code, so it is refused; use a .safetensors "
+            "file"
+        )
         return FileKind("broken", problem=problem)
     if outline.notes.get("made_by", "").startswith("storymem.tiny."):
         return FileKind("tiny", precision=precision)

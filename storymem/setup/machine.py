@@ -18,6 +18,7 @@ from .memory import (
     is_writable,
     main_memory,
     nvidia_cards,
+    other_cards,
 )
 from .report import Finding, Section
 
@@ -98,7 +99,7 @@ def cards_of(host: HostFacts | None) -> list[Card]:
     """The cards that the host uses, else those that the driver knows."""
     if host is not None and host.cards is not None:
         return list(host.cards)
-    return nvidia_cards()
+    return nvidia_cards() or other_cards()
 
 
 def said_gb(count: int) -> str:

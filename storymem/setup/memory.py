@@ -9,13 +9,13 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 ASK_CARDS = (
     "nvidia-smi", "--query-gpu=name,memory.total,memory.free", "--format=csv,noheader,nounits",
 )  # fmt: skip
+NOT_TOLD = "[N/A]"  # by a card that uses the machine's memory
 LONGEST_WAIT = 10  # seconds for its answer
 MIB = 2**20
 NETWORK = {  # file systems of Linux that are another machine's
@@ -52,17 +52,37 @@ def nvidia_cards() -> list[Card]:
         )
     except (OSError, subprocess.SubprocessError):
         return []
-    return read_cards(answer.stdout)
+    return read_cards(answer.stdout, main_memory())
 
 
-def read_cards(answer: str) -> list[Card]:
-    """Cards in what ``nvidia-smi`` says: name, MiB, free MiB in each line."""
+def read_cards(answer: str, shared: Memory | None = None) -> list[Card]:
+    """Cards in what ``nvidia-smi`` says: name, MiB, free MiB in each line.
+
+    Args:
+        shared: memory of the machine, which cards have that name none of their own.
+    """
     cards = []
     for row in csv.reader(io.StringIO(answer), skipinitialspace=True):
-        with suppress(ValueError):
-            name, total, free = row
-            cards.append(Card(name, int(total) * MIB, int(free) * MIB))
+        match row:
+            case [name, total, free] if total.isdecimal() and free.isdecimal():
+                cards.append(Card(name, int(total) * MIB, int(free) * MIB))
+            case [name, total, _] if shared and total == NOT_TOLD:
+                cards.append(Card(name, shared.total, shared.free))
     return cards
+
+
+def other_cards() -> list[Card]:
+    """Cards of AMD and Intel, as torch knows them; to ask takes a little of their memory."""
+    import torch
+
+    for kind in ("cuda", "xpu"):  # AMD's are "cuda" to torch, too
+        device = getattr(torch, kind, None)
+        if device is None or not device.is_available() or not hasattr(device, "mem_get_info"):
+            continue
+        numbers = range(device.device_count())
+        free = [device.mem_get_info(number) for number in numbers]
+        return [Card(device.get_device_name(n), free[n][1], free[n][0]) for n in numbers]
+    return []
 
 
 def main_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = CGROUP) -> Memory | None:

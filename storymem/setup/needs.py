@@ -14,6 +14,7 @@ from .kinds import TITLES, UNREAD
 from .lora_files import WHOLE
 from .model_files import ModelFile
 from .report import Finding, Section
+from .script import find_shot_loras
 from .workflow import MOST_STEPS, Node, Wire, WorkflowError, read_nodes
 
 OWN = "StoryMem"  # how this package's classes begin
@@ -93,6 +94,7 @@ def look_at_needs(
         *_wires(nodes, files),
         *_pairs(nodes, files),
         *_judges(nodes, files),
+        *find_shot_loras(nodes, files),
     ]
     return Section(KEY, TITLE, tuple(findings))
 

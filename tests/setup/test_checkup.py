@@ -177,10 +177,22 @@ def test_a_torch_without_cuda_on_a_machine_with_a_card_is_an_error(monkeypatch):
 
 
 def test_cards_are_read_from_the_drivers_answer():
-    answer = "NVIDIA GeForce RTX 4090, 24564, 23028\nNVIDIA H200, 143771, [N/A]\nnonsense\n"
-    assert memory.read_cards(answer) == [
-        Card("NVIDIA GeForce RTX 4090", 24564 * 2**20, 23028 * 2**20)
-    ]
+    answer = "NVIDIA GeForce RTX 4090, 24564, 23028\nNVIDIA GB10, [N/A], [N/A]\nnonsense\n"
+    first = Card("NVIDIA GeForce RTX 4090", 24564 * 2**20, 23028 * 2**20)
+    assert memory.read_cards(answer) == [first]
+    shared = memory.read_cards(answer, Memory(128, 100))
+    assert shared == [first, Card("NVIDIA GB10", 128, 100)]
+
+
+def test_cards_without_nvidias_driver_are_asked_through_torch(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda number: (5 + number, 9))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: "AMD Radeon")
+    monkeypatch.setattr(machine, "nvidia_cards", list)
+    assert machine.cards_of(None) == [Card("AMD Radeon", 9, 5)]
 
 
 def test_a_container_has_the_memory_that_it_may_use(tmp_path):
@@ -276,7 +288,14 @@ def test_a_disk_that_is_too_full_for_the_story_is_an_error(tmp_path, monkeypatch
 
     monkeypatch.setattr(fit, "free_space", lambda _: 10**8)
     (error,) = sentences(look_at_fit(SHIPPED, [], [], tmp_path), "error")
-    assert error.startswith("4 shots take about")
+    assert error.startswith("4 shots take about 70 MB of disk")
+    masters = json.loads(json.dumps(SHIPPED))
+    for node in masters["nodes"]:
+        if node["type"] == "StoryMemShotLoopClose":
+            index = [part["name"] for part in node["inputs"] if "widget" in part].index("codec")
+            node["widgets_values"][index] = "prores"
+    (error,) = sentences(look_at_fit(masters, [], [], tmp_path), "error")
+    assert error.startswith("4 shots take about 303 MB of disk")
 
 
 # --- records ------------------------------------------------------------------------------------

@@ -247,3 +247,12 @@ def test_the_embedders_clip_is_looked_for_as_the_node_does(models):
     assert "has CLIP ViT-L/14 instead of ViT-B/32" in line
     (line,) = embedder(models, "ViT-B-32.safetensors", VAE_SHAPES)
     assert "is no CLIP" in line
+
+
+def test_loras_that_a_script_names_for_single_shots_are_looked_for(models):
+    workflow = api()
+    script = "[title: T]\n[loras: verysecret:0.8]\nA dog.\n---\n[loras: storymem_mi2v:1]\nA cat.\n"
+    workflow["30"] = {"class_type": "StoryMemLoadStory", "inputs": {"script": script}}
+    (error,) = [f for f in needs(models, workflow) if f.level == "error"]
+    assert "single shots" in error.sentence()
+    assert error.private == {"file": "verysecret"}

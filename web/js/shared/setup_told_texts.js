@@ -28,6 +28,8 @@ export const SETUP_TOLD = {
   "{package} {version}": "{package} {version}",
   "torch {version} could run code in some weights files; this package reads them with care, other programs may not: torch 2.6 or newer is safer":
     "torch {version} 可能会运行某些权重文件中的代码；本插件读取时很谨慎，其他程序未必如此：torch 2.6 或更新版本更安全",
+  "a LoRA that the script names for single shots is not in loras, or its name fits several files there":
+    "剧本为个别镜头指定的某个 LoRA 不在 loras 中，或其名称对应其中的多个文件",
   "card {number}: {name}, {total}, {free} free now": "显卡 {number}：{name}，{total}，现在空闲 {free}",
   "this torch is built without CUDA, so the NVIDIA card is not used and a shot would take days: install torch for CUDA, as ComfyUI's page says":
     "此 torch 不带 CUDA，因此不会使用 NVIDIA 显卡，一个镜头要花好几天：请按 ComfyUI 的说明安装 CUDA 版 torch",
@@ -138,8 +140,7 @@ export const SETUP_WORDS = [
   ["a model that this package has no use for", "本插件用不到的模型"],
   ["unknown", "未知"],
   ["cannot be used", "无法使用"],
-  ["it would run code when it is loaded, so it is refused; use a .safetensors file", "加载它会运行代码，因此拒绝读取；请使用 .safetensors 文件"],
-  ["diffusers' layout, which ComfyUI reads, too", "diffusers 的布局，ComfyUI 也能读取"],
+  ["it holds more than tensors, which may be code, so it is refused; use a .safetensors file", "其中不只有张量，可能含有代码，因此拒绝读取；请使用 .safetensors 文件"],
   ["diffusers' layout, which ComfyUI cannot read", "diffusers 的布局，ComfyUI 无法读取"],
   ["Wan 2.2 Fun InP has the same shapes", "Wan 2.2 Fun InP 形状相同"],
   ["width {width}, {blocks} blocks, {channels} input channels", "宽度 {width}，{blocks} 个模块，{channels} 个输入通道"],
