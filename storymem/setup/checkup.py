@@ -58,9 +58,10 @@ def check(inputs: CheckupInputs) -> Report:
     parts: list[tuple[str, str, Callable[[], Section]]] = [
         ("machine", "Machine", lambda: look_at_machine(inputs.host, Places(places))),
         ("files", "Model files", look_at_files),
-        (packs.KEY, packs.TITLE,
-         lambda: packs.look_at_packs(inputs.custom_nodes, inputs.host, files)),
-    ]  # fmt: skip
+    ]
+    if inputs.custom_nodes or inputs.host is not None:
+        parts.append((packs.KEY, packs.TITLE, lambda: packs.look_at_packs(
+            inputs.custom_nodes, inputs.host, files)))  # fmt: skip
     if inputs.workflow is not None:
         parts += [
             (needs.KEY, needs.TITLE,

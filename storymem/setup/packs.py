@@ -33,8 +33,11 @@ def look_at_packs(
         files: those of the model folders.
     """
     folders = [one for place in custom_nodes for one in _folders(place)]
-    names = {name.lower() for name in (host.packs if host and host.packs else
-                                       [one.name for one in folders])}  # fmt: skip
+    here = {one.name for one in folders}
+    if host and host.packs:  # the host counts its own extras among them
+        here = {name for name in host.packs if not custom_nodes or name in here}
+    own = {one.name.lower() for one in folders if is_this_pack(one)}
+    names = {name.lower() for name in here}
     findings = [
         *_copies(folders),
         *_failed(host),
@@ -45,7 +48,7 @@ def look_at_packs(
     ]  # fmt: skip
     if not any(finding.level in ("error", "warning") for finding in findings):
         text = "{count} packs of custom nodes beside this one; no conflict is known"
-        findings.append(Finding("ok", text, {"count": max(0, len(names) - 1)}))
+        findings.append(Finding("ok", text, {"count": len(names - own)}))
     return Section(KEY, TITLE, tuple(findings))
 
 
