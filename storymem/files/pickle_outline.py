@@ -8,6 +8,7 @@ called, and the numbers themselves are not read.
 from __future__ import annotations
 
 import io
+import math
 import pickletools
 import zipfile
 from collections.abc import Iterator
@@ -155,9 +156,10 @@ class _Made:
 
 @dataclass(frozen=True)
 class _Storage:
-    """Numbers that the pickle points to."""
+    """Numbers that the pickle points to: their type, and how many."""
 
     type: str
+    count: int
 
 
 _MARK = object()
@@ -219,13 +221,16 @@ class _Machine:
             case ("storage", _Name(path), str(key), _, int(count), *_):
                 kind, size = STORAGES.get(path.removeprefix("torch "), ("U8", 1))
                 self.storages[key] = max(count, 0) * size
-                return _Storage(kind)
+                return _Storage(kind, count)
         return _Made(pid)
 
     def _make(self, made: object, arguments: object) -> object:
         path = made.path if isinstance(made, _Name) else ""
         match path, arguments:
-            case _, (_Storage(kind), _, tuple(shape), *rest) if path in _TENSOR:
+            case _, (_Storage(kind) as held, int(first), tuple(shape), tuple(strides), *rest) if (
+                path in _TENSOR
+            ):
+                _check_held(held, first, shape, strides)
                 types = [one.path.removeprefix("torch ") for one in rest if isinstance(one, _Name)]
                 return Tensor(_shape(shape), _TYPES.get(types[-1], kind) if types else kind)
             case "torch._tensor _rebuild_from_type_v2", (inner, _, tuple(inside), *_):
@@ -235,6 +240,15 @@ class _Machine:
             case "collections OrderedDict", ():
                 return {}
         return _Made(made)
+
+
+def _check_held(held: _Storage, first: int, shape: tuple, strides: tuple) -> None:
+    """A few bytes can claim to be a matrix of any size, which the first use of it would make."""
+    steps = zip(_shape(shape), _shape(strides), strict=True)
+    last = first + sum((size - 1) * step for size, step in steps)
+    is_held = first >= 0 and last < held.count and math.prod(shape) <= held.count
+    if not is_held and 0 not in shape:
+        raise OutlineError("it claims to hold more than it does; download it again")
 
 
 def _shape(shape: tuple) -> tuple[int, ...]:

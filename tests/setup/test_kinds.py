@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from helpers.sparse_weights import lora_shapes, memento_shapes, write_gguf, write_safetensors
+from storymem.setup import lora_files
 from storymem.setup.model_files import find_files, identify, look_at_folders
 
 A14B = {"num_layers": 40, "num_attention_heads": 40, "attention_head_dim": 128, "ffn_dim": 13824}
@@ -260,11 +261,12 @@ def test_other_loras_are_told(tmp_path, shapes, expected, said):
     assert any(said in detail for detail in found.details)
 
 
-def test_a_lora_in_a_checkpoint_is_told_without_its_numbers(tmp_path):
-    state = {n: torch.zeros(1).expand(s) for n, s in lora_shapes(rank=128).items()}
-    torch.save(state, tmp_path / "a.pth")  # an expanded tensor keeps one number
+def test_a_lora_in_a_checkpoint_is_told_without_its_numbers(tmp_path, monkeypatch):
+    state = {n: torch.zeros(s, dtype=torch.bfloat16) for n, s in lora_shapes(rank=4).items()}
+    torch.save(state, tmp_path / "a.pth")
+    monkeypatch.setattr(lora_files, "RELEASED_RANK", 4)
     found = identify(tmp_path / "a.pth")
-    assert (found.kind, found.details[-1]) == ("storymem_lora", "scale 11.31")
+    assert (found.kind, found.details[-1], found.precision) == ("storymem_lora", "scale 2", "bf16")
 
 
 # --- folders ------------------------------------------------------------------------------------

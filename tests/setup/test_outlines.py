@@ -6,17 +6,20 @@ import io
 import os
 import pickle
 import struct
+import time
 import zipfile
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from helpers import hostile_weights as hostile
 from helpers.hostile_weights import WRITTEN, write_archive, zipped_bomb
 from helpers.sparse_weights import write_gguf, write_safetensors
 from storymem.files.outline import missing_shards, read_file_outline
 from storymem.files.pickle_outline import OutlineError
 from storymem.files.weights_file import DTYPES, read_outline
+from storymem.setup.model_files import identify
 
 STATE = {
     "a.weight": torch.zeros(3, 5, dtype=torch.float16),
@@ -87,6 +90,36 @@ def test_nothing_that_a_file_brings_is_run(tmp_path):
         assert not target.exists(), WRITTEN
         assert not (tmp_path / "target.npy").exists()
     assert read_file_outline(bomb).foreign != ()
+
+
+WITH_TARGET = (
+    hostile.write_archive, hostile.zipped_bomb, hostile.legacy_bomb, hostile.plain_pickle,
+    hostile.archive_bomb,
+)  # fmt: skip
+BY_THEMSELVES = (
+    hostile.endless, hostile.vast, hostile.sharing, hostile.roomy, hostile.crowded,
+    hostile.long_named, hostile.tangled, hostile.shared_name, hostile.zeros,
+    hostile.zeros_in_capitals, hostile.zeros_beside_a_zip, hostile.zeros_as_before,
+)  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("make", WITH_TARGET, ids=lambda make: make.__name__)
+def test_files_that_write_when_they_are_run_write_nothing(tmp_path, make):
+    (tmp_path / "hostile").mkdir()
+    target = tmp_path / "target"
+    found = identify(make(tmp_path / "hostile" / "a.pt", target))
+    assert found.kind in ("broken", "unknown")
+    assert [one.name for one in tmp_path.iterdir()] == ["hostile"], hostile.WRITTEN
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("make", BY_THEMSELVES, ids=lambda make: make.__name__)
+def test_files_that_claim_any_amount_are_told_in_little_time(tmp_path, make):
+    path = make(tmp_path / "a.pt")
+    began = time.perf_counter()
+    assert identify(path).kind in ("broken", "unknown")
+    assert time.perf_counter() - began < 30
 
 
 class Calls:
