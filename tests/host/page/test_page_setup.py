@@ -223,6 +223,7 @@ def test_a_workflow_in_a_subgraph_is_asked_about_with_all_of_its_nodes(page):
     assert "StoryMemM2VSampler" in kinds
     assert asked["workflow"]["definitions"]["subgraphs"]
     close(page)
+    page.page.evaluate("() => app.canvas.setGraph(app.rootGraph)")  # the command went inside
 
 
 def test_a_shipped_workflow_without_its_models_names_each_of_them(page):
