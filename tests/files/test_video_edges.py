@@ -122,7 +122,7 @@ def test_a_film_that_tells_no_rate_is_read(tmp_path):
     start = content.index(b"\x23\xe3\x83\x84")  # DefaultDuration, in RFC 9559
     path.write_bytes(content[:start] + b"\xec\x86" + bytes(6) + content[start + 8 :])  # Void
     with av.open(str(path)) as container:
-        assert container.streams.video[0].average_rate is None
+        assert not container.streams.video[0].average_rate  # None, since PyAV 19 zero by zero
     assert read_info(path)[:3] == (1, 64, 48)
     assert read_info(path).delay == 0
 

@@ -60,6 +60,7 @@ def test_the_archive_does_write_when_torchscript_reads_it(tmp_path):
     assert not target.exists()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)  # since torch 2.15
         torch.jit.load(str(path))
     assert target.read_bytes() == torch.full((4,), 7.0).numpy().tobytes()
 

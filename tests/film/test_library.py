@@ -123,7 +123,7 @@ def test_five_hundred_stories_are_listed_quickly(tmp_path):
     again = count_calls(lambda: list_stories(tmp_path))
     assert len(list_stories(tmp_path)) == 500
     assert first < 500 * 3000  # 0.4 s where nothing else runs
-    assert again < 500 * 200
+    assert again < 500 * 250  # Python 3.13 makes a few more than 3.11
 
 
 def test_the_graph_of_a_story_is_that_of_its_latest_film(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 import subprocess
@@ -172,27 +171,49 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
     assert sorted(writing.iterdir()) == sorted([elsewhere, earlier])
 
 
-def _commit_at_once(root, barrier):
-    store = ShotStore(root)
-    barrier.wait(120)
-    commit(store)
-    assert store.find(KEY) is not None
-
-
 def test_processes_that_write_the_same_shot_at_once_do_not_harm_each_other(tmp_path):
-    context = multiprocessing.get_context("fork")
-    barrier = context.Barrier(4)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    workers = [context.Process(target=_commit_at_once, args=(tmp_path, barrier)) for _ in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(150)
-    torch.set_num_threads(before)
-    assert [worker.exitcode for worker in workers] == [0] * 4
-    assert ShotStore(tmp_path).find(KEY) is not None
-    assert list((tmp_path / "writing").iterdir()) == []
+    # New processes, not forked ones: in those a video library has lost its threads, and waits.
+    library = Path(sys.modules["storymem"].__file__).parent
+    code = f"""
+        import importlib.util, sys
+        spec = importlib.util.spec_from_file_location(
+            "storymem",
+            {str(library / "__init__.py")!r},
+            submodule_search_locations=[{str(library)!r}],
+        )
+        sys.modules["storymem"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["storymem"])
+        import av, torch
+        from storymem.loop.shot_store import ShotStore
+        from storymem.memory.bank import MemoryBank
+        from storymem.memory.frame import MemoryFrame
+        torch.set_num_threads(1)
+        picture = MemoryFrame(torch.zeros(48, 64, 3, dtype=torch.uint8))
+        frames = torch.linspace(0, 1, 9).view(-1, 1, 1, 1).expand(9, 16, 32, 3).contiguous()
+        store = ShotStore({str(tmp_path / "store")!r})
+        print("ready", flush=True)
+        sys.stdin.readline()
+        store.commit({KEY!r}, frames, MemoryBank((picture,)), {{"label": "01_01"}})
+        assert store.find({KEY!r}) is not None
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    workers = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    try:
+        assert [worker.stdout.readline() for worker in workers] == ["ready\n"] * 4
+        for worker in workers:
+            worker.stdin.write("now\n")
+            worker.stdin.flush()
+        assert [worker.wait(150) for worker in workers] == [0] * 4
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+    store = ShotStore(tmp_path / "store")
+    assert store.find(KEY) is not None
+    assert list((tmp_path / "store" / "writing").iterdir()) == []
 
 
 # --- a disk that refuses ---------------------------------------------------------------------

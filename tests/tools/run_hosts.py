@@ -164,6 +164,7 @@ def run(python: str, tests: tuple[str, ...], env: dict[str, str], row: dict[str,
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.xml")
         command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
+        command += ["-o", "junit_family=xunit1"]  # tests may tell what they measured
         clean = {name: value for name, value in os.environ.items() if name != "STORYMEM_FRONT_END"}
         # Compiled files of several Pythons and hosts do not get into each other's way.
         clean.setdefault("PYTHONPYCACHEPREFIX", str(Path(tempfile.gettempdir(), "run_hosts_pyc")))

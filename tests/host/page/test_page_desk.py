@@ -214,8 +214,8 @@ def reached(page, menu) -> bool:
     if not page.locator(".comfy-command-menu").count():
         page.locator(".comfy-menu-button-wrapper, [data-testid=comfy-menu-button]").first.click()
     try:
+        page.mouse.move(*NOTHING_HERE)
         for name in ("Extensions", "StoryMem"):
-            page.mouse.move(*NOTHING_HERE)
             menu.get_by_text(name, exact=True).first.hover(timeout=SOON)
         menu.get_by_text("StoryMem: make shots again...").first.wait_for(timeout=SOON)
     except TimeoutError:
