@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import astuple, replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -15,17 +17,65 @@ from helpers.host_table import (
     END,
     NO_FRONT_END,
     NO_HOST,
+    PAGE,
     Row,
     count_results,
+    numbers,
     read_rows,
     with_row,
 )
 
 PACK = Path(__file__).resolve().parents[2]
+PROJECT = (PACK / "pyproject.toml").read_text(encoding="utf-8")
+ROWS = read_rows(PAGE.read_text(encoding="utf-8"))
 ROW = Row(
     "0.33.0", "1.49.6", "3.11.7", "2.11.0+cu130", "5.24.0", "quick", "7", "1", "0",
     "0.10.0 at 01234567", "2026-11-30",
 )  # fmt: skip
+
+
+def promised(name: str) -> tuple[int, ...]:
+    """The oldest version that pyproject.toml allows."""
+    return numbers(re.search(rf'^{name} = ">=([\d.]+)"$', PROJECT, re.M)[1])
+
+
+def test_the_table_has_no_row_twice_and_is_in_order():
+    text = PAGE.read_text(encoding="utf-8")
+    assert len({row.subject for row in ROWS}) == len(ROWS)
+    assert with_row(text, ROWS[0]) == text
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: " ".join(row.subject))
+def test_every_row_tells_versions_counts_the_pack_and_a_day(row):
+    assert all(astuple(row))
+    if row.host != NO_HOST:
+        assert re.fullmatch(r"\d+\.\d+\.\d+( \([\w .]+\))?", row.host)
+        assert re.fullmatch(r"\d+\.\d+\.\d+", row.front_end)
+        assert numbers(row.host) >= promised("requires-comfyui")
+    else:
+        assert (row.front_end, row.tests) == (NO_FRONT_END, "library")
+    assert numbers(row.python) >= promised("requires-python")
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\+\w+)?", row.torch)
+    assert re.fullmatch(r"\d+\.\d+\.\d+", row.transformers)
+    assert int(row.passed) > 0
+    assert row.skipped.isdigit()
+    count, _, names = row.failed.partition(": ")
+    assert (int(count) > 0) == bool(names), "what failed is named"
+    assert date.fromisoformat(row.date) >= date(2026, 11, 30)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: " ".join(row.subject))
+def test_every_row_tells_the_packs_version(row):
+    told = re.fullmatch(r"(\d+\.\d+\.\d+) at [0-9a-f]{8}(, changed)?", row.pack)
+    now = re.search(r'^version = "(.+)"$', PROJECT, re.M)[1]
+    assert told
+    assert numbers(told[1]) <= numbers(now)
+
+
+def test_the_oldest_host_that_is_promised_is_named():
+    oldest = ".".join(map(str, promised("requires-comfyui")))
+    for name in ("README.md", "README.zh-CN.md", "docs/hosts.md"):
+        assert oldest in (PACK / name).read_text(encoding="utf-8")
 
 
 # --- the tool ----------------------------------------------------------------------------------
