@@ -99,13 +99,16 @@ def test_a_film_made_when_they_counted_keeps_its_shots(host, output):
 
 
 def test_a_finished_film_is_not_made_again_for_them(host, output):
-    made = host.run(plain(story(2)))
-    assert made
+    def states(graph: dict) -> list[str]:
+        return [shot["state"] for shot in ask_plan(host, graph)["shots"]]
+
+    assert states(plain(story(2)))[0] == "make"
+    host.run(plain(story(2)))
     with_nodes = on_cards(plain(story(2)))
-    assert ask_plan(host, with_nodes)["make"] == []
+    assert states(with_nodes) == ["finished"] * 2
     host.run(with_nodes)
     assert len(list(output.rglob("record.json"))) == 2
-    assert ask_plan(host, plain(story(2)))["make"] == []
+    assert states(plain(story(2))) == ["finished"] * 2
 
 
 # --- what is told ---------------------------------------------------------------------------------
