@@ -30,9 +30,10 @@ LITTLE_MEMORY = 30 * 10**9  # bytes of main memory: less than any setup that is 
 GB = 10**9
 PACKAGES = (  # distribution, its oldest version, what it is for; empty: the host brings it
     ("torch", (), ""), ("transformers", (), ""), ("safetensors", (), ""), ("av", (14,), ""),
-    ("open_clip_torch", (2, 24), "keyframes by CLIP"),
+    ("ftfy", (6, 1), "keyframes by CLIP"), ("open_clip_torch", (2, 24), "keyframes by CLIP"),
     ("opentimelineio", (0, 17), "timelines for editing programs"),
 )  # fmt: skip
+ONLY_OUTSIDE = "open_clip_torch"  # the host makes CLIP of its own classes
 NO_TIMELINES = (3, 14)  # Python for which OpenTimelineIO has no release
 
 
@@ -77,7 +78,7 @@ def look_at_machine(host: HostFacts | None = None, places: Places | None = None)
         Finding("ok", "StoryMem {version}", {"version": pack_version() or "of no known version"}),
         *_python(),
         *(_host(host) if host else ()),
-        *_packages(sys.version_info[:2]),
+        *_packages(sys.version_info[:2], in_host=host is not None),
         *_cards(cards_of(host)),
         *_memory(),
         *(one for name, path in (places.folders if places else {}).items()
@@ -163,8 +164,10 @@ def version_numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in found[0].split(".")) if found else ()
 
 
-def _packages(python: tuple[int, ...]) -> Iterator[Finding]:
+def _packages(python: tuple[int, ...], *, in_host: bool = False) -> Iterator[Finding]:
     for name, oldest, use in PACKAGES:
+        if in_host and name == ONLY_OUTSIDE:
+            continue
         found = installed_version(name)
         values = {"package": name, "version": found, "use": use,
                   "oldest": ".".join(map(str, oldest))}  # fmt: skip

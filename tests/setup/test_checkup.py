@@ -152,12 +152,15 @@ def test_versions_of_the_host_are_judged(version, level, said):
 
 
 def test_packages_that_are_missing_or_old_are_told(monkeypatch):
-    versions = {"torch": "2.5.1+cu124", "av": "12.0", "open_clip_torch": "", "safetensors": "0.5",
-                "opentimelineio": "", "transformers": "4.57"}  # fmt: skip
+    versions = {"torch": "2.5.1+cu124", "av": "12.0", "open_clip_torch": "", "ftfy": "",
+                "safetensors": "0.5", "opentimelineio": "", "transformers": "4.57"}  # fmt: skip
     monkeypatch.setattr(machine, "installed_version", versions.get)
     section = look_at_machine(HostFacts("0.33.0", cards=()))
     told = sentences(section, "warning", "error", "note")
-    assert "open_clip_torch is not installed; keyframes by CLIP need it" in told
+    assert "ftfy is not installed; keyframes by CLIP need it" in told
+    assert not [one for one in told if "open_clip" in one]  # the host has CLIP itself
+    outside = sentences(look_at_machine(), "warning")
+    assert "open_clip_torch is not installed; keyframes by CLIP need it" in outside
     assert "av 12.0 is too old: 14 or newer is needed" in told
     assert any(one.startswith("torch 2.5.1+cu124 could run code") for one in told)
     found = list(machine._packages((3, 14)))

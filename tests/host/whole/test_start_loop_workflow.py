@@ -10,7 +10,7 @@ import pytest
 from helpers.loop_graphs import decoded
 from helpers.server_base import serving, shipped_base
 from helpers.tiny_workflows import make_tiny
-from helpers.workflow_files import to_api
+from storymem.files.workflow_file import to_api
 
 PACK = Path(__file__).resolve().parents[3]
 NAME = "storymem_start_loop"
