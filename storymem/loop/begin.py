@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -53,16 +53,18 @@ def begin_shot(loop: Loop, step: Step, before: ShotResult | None) -> Begun:
     return Begun(key, memory, given, *_find_result(loop, step, key), begin)
 
 
-def load_result(loop: Loop, record: Record, looked_at: Collection[str] = ()) -> ShotResult:
+def load_result(
+    loop: Loop, record: Record, known: Mapping[str, Picture] | None = None
+) -> ShotResult:
     """What the next shot needs of a finished one, with the settings of this run.
 
     Args:
-        looked_at: digests of pictures that were found whole a moment ago.
+        known: pictures by digest that were found whole a moment ago.
 
     Raises:
         DamagedError: when a picture is missing or altered.
     """
-    result = loop.store.load(record, looked_at)
+    result = loop.store.load(record, known)
     return replace(result, bank=bank_of_run(loop, result.bank, record.facts))
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from threading import Lock
 
 from ..memory.bank import MemoryBank
 from ..memory.frame import MemoryFrame
+from ..memory.picture import Picture
 from .shot_record import DamagedError, Record
 from .shot_store import ShotResult, ShotStore, picture_path
 
@@ -60,7 +61,7 @@ class PeekStore(ShotStore):
         read = super().outline
         return _MEMORY.recall("bank", record.folder, lambda: read(record))
 
-    def load(self, record: Record, looked_at: Collection[str] = ()) -> ShotResult:
+    def load(self, record: Record, known: Mapping[str, Picture] | None = None) -> ShotResult:
         """As ``ShotStore.load``, without a look into the pictures, which nobody sees here.
 
         Raises:

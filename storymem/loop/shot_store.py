@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -111,13 +111,13 @@ class ShotStore:
             if is_ours and (record := self.find(path.parent.name)):
                 yield record
 
-    def load(self, record: Record, looked_at: Collection[str] = ()) -> ShotResult:
-        """The bank and the last frames of a record; no second look at pictures of these digests.
+    def load(self, record: Record, known: Mapping[str, Picture] | None = None) -> ShotResult:
+        """The bank and the last frames of a record; pictures of ``known`` digests are not read.
 
         Raises:
             DamagedError: when a picture is missing or altered.
         """
-        bank = read_bank(record, lambda entry: self._read_frame(entry, looked_at))
+        bank = read_bank(record, lambda entry: self._read_frame(entry, known))
         return ShotResult(self._in_view_only(bank), self.load_tail(record))
 
     def outline(self, record: Record) -> MemoryBank:
@@ -328,10 +328,10 @@ class ShotStore:
             raise DamagedError(f"{self._picture(digest)} was altered")
         return frame
 
-    def _read_frame(self, entry: Mapping, looked_at: Collection[str] = ()) -> MemoryFrame:
+    def _read_frame(self, entry: Mapping, known: Mapping | None = None) -> MemoryFrame:
         """A frame as it is written of, after a look at its picture."""
-        if entry["sha256"] in looked_at:
-            return self._outline_frame(entry)
+        if found := (known or {}).get(entry["sha256"]):
+            return MemoryFrame(found, **_provenance(entry))
         picture = self._read_picture(entry["sha256"]).picture
         self._pictures_there.add(picture.digest)
         return MemoryFrame(self._put_away(picture), **_provenance(entry))

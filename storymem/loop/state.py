@@ -87,8 +87,11 @@ class LoopState:
         step = self.next_step()
         before = None
         if self.steps:
-            tail = self.loop.store.load_tail(self.steps[-1].record)
-            before = ShotResult(self.bank, tail)
+            record = self.steps[-1].record
+            _, result = self._found.get(record.key, (None, None))
+            before = ShotResult(
+                self.bank, result.tail if result else self.loop.store.load_tail(record)
+            )
         begun = begin_shot(self.loop, step, before)
         return replace(step.plan, begin=begun.begin), begun.bank, begun.given
 
@@ -123,9 +126,10 @@ class LoopState:
             return self._found[key][0]
         record = self.loop.store.find(key)
         # What the shot before left has been read: with the banks of later shots it comes again.
-        looked_at = {f.digest for f in (*self.bank.frames, *self.bank.dropped)}
+        there = (*self.bank.frames, *self.bank.dropped) if self.steps else ()
+        known = {frame.digest: frame.picture for frame in there}
         try:
-            result = load_result(self.loop, record, looked_at) if record else None
+            result = load_result(self.loop, record, known) if record else None
         except DamagedError as error:
             logger.warning("StoryMem: a finished shot is regenerated: %s", error)
             return None
