@@ -11,19 +11,17 @@ as expected. If not, it says once what that costs and goes on without: no film c
 
 from __future__ import annotations
 
-import inspect
 import logging
 import sys
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
-
-from comfy_api.latest import io
-from comfy_execution.graph_utils import is_link
+from functools import cache, partial
 
 import nodes
+
+from .changes import ask_node
 
 logger = logging.getLogger(__name__)
 _LATEST: list[weakref.ref] = []  # the executor that was seen last
@@ -222,22 +220,19 @@ def running_prompt_id() -> str:
 @contextmanager
 def shown_as_loading() -> Iterator[None]:
     """Meanwhile the page shows the running node as loading. Most hosts cannot: nothing is told."""
-    tell = node_id = None
+    tell = None
     with suppress(*UNEXPECTED):
         from comfy_execution.progress import get_progress_state
         from comfy_execution.utils import get_executing_context
 
-        tell, node_id = get_progress_state().set_activity, get_executing_context().node_id
-    if tell is None or node_id is None:
-        yield
-        return
+        tell = partial(get_progress_state().set_activity, get_executing_context().node_id)
     with suppress(*UNEXPECTED):
-        tell(node_id, "loading")
+        tell("loading")
     try:
         yield
     finally:  # the host itself leaves it on the node
         with suppress(*UNEXPECTED):
-            tell(node_id, None)
+            tell(None)
 
 
 # --- what nodes say of their own changes ------------------------------------------------------
@@ -268,32 +263,6 @@ def fingerprints(dynprompt) -> Callable[[str], Awaitable]:
             return await ask_node(dynprompt.get_node(node_id))
 
     return fingerprint
-
-
-async def ask_node(node: dict):
-    """What a node of a prompt says of its own changes, in the form that ``fingerprints`` gives."""
-    kind = nodes.NODE_CLASS_MAPPINGS[node["class_type"]]
-    ask = _question_of(kind)
-    if ask is None:
-        return False
-    known = {name for group in kind.INPUT_TYPES().values() for name in group}
-    given = {name: None if is_link(value) else value for name, value in node["inputs"].items()}
-    given = {name: value for name, value in given.items() if name in known}
-    if getattr(kind, "INPUT_IS_LIST", False):
-        given = {name: [value] for name, value in given.items()}
-    try:
-        answer = ask(**given)
-        return [await answer if inspect.isawaitable(answer) else answer]
-    except Exception as error:  # anything: it is a stranger's code
-        logger.warning("StoryMem: could not tell whether %s has changed: %s", kind.__name__, error)
-        return float("nan")
-
-
-def _question_of(kind) -> Callable | None:
-    if issubclass(kind, io.ComfyNode):
-        ask = kind.fingerprint_inputs
-        return None if ask.__func__ is io.ComfyNode.fingerprint_inputs.__func__ else ask
-    return getattr(kind, "IS_CHANGED", None)
 
 
 def node_as_queued(dynprompt, node_id: str) -> dict:

@@ -12,7 +12,7 @@ from ...storymem.loop.run_clock import RunClock
 from ...storymem.loop.state import LoopState
 from ...storymem.loop.time_left import LARGEST, Timed, Work, pace_of
 from ..host.machine import machine
-from .graph import read_one_wire
+from .read_graph import read_one_wire
 from .wires import SAMPLERS, Wires
 
 # When the shots of a prompt that is being executed were begun, by the node that finishes them.

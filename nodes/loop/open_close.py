@@ -26,7 +26,6 @@ from ..host import executor as host_cache
 from ..host.folders import shortens_host_paths
 from ..host.tensors import require_images
 from ..types import Bank, Flow, Story
-from . import graph as loop_graph
 from . import references
 from . import run as loop_run
 from .cutting_inputs import NO_TIMELINE, codec_input, timeline_input
@@ -34,6 +33,7 @@ from .draft_settings import chosen_pass, pass_inputs
 from .expansion import body_outputs
 from .file_watch import WATCH
 from .opening_inputs import CLIP, END_IMAGES, chosen_clip, end_images_input, opening_inputs
+from .read_graph import check_open, read_loop
 from .rehearsals import Stages, check_opening, rehearsals_input
 from .script_sounds import check_sounds, prompt_subtitles_input
 from .sound_graph import check_track, read_sound_graph
@@ -175,7 +175,7 @@ class ShotLoopOpen(io.ComfyNode):
     @classmethod
     def check_lazy_status(cls, **inputs):
         # Before the story is even loaded: a loop that is not closed is told at once.
-        loop_graph.check_open(cls.hidden.dynprompt, cls.hidden.unique_id)
+        check_open(cls.hidden.dynprompt, cls.hidden.unique_id)
         wired = cls.hidden.dynprompt.get_node(cls.hidden.unique_id)["inputs"]
         lazy = ("story", "bank", "start_images", CLIP, END_IMAGES)
         return [name for name in lazy if inputs.get(name) is None and name in wired]
@@ -351,7 +351,7 @@ class ShotLoopClose(io.ComfyNode):
     @classmethod
     def check_lazy_status(cls, flow=None, audio=None, **inputs):
         # This node is ready at once and asked first: a crossed loop is told before anything runs.
-        graph = loop_graph.read_loop(cls.hidden.dynprompt, cls.hidden.unique_id)
+        graph = read_loop(cls.hidden.dynprompt, cls.hidden.unique_id)
         check_track(graph)
         read_sound_graph(graph)
         wired = graph.node(graph.close_id)["inputs"]
@@ -376,7 +376,7 @@ class ShotLoopClose(io.ComfyNode):
         shot_audio=None,
         **of_sound,
     ) -> io.NodeOutput:
-        graph = loop_graph.read_loop(cls.hidden.dynprompt, cls.hidden.unique_id)
+        graph = read_loop(cls.hidden.dynprompt, cls.hidden.unique_id)
         host_cache.blame_shown_nodes(cls.hidden.dynprompt, graph.child_id(""))
         fade = fade_frames if transition == "cross_fade" else 0
         options = VideoOptions(fps, crf, fade, subtitles, prompt_subtitles, codec, timeline)

@@ -46,6 +46,7 @@ from .look_facts import (
 from .open_close import ShotLoopOpen
 from .opening_inputs import CLIP, END_IMAGES
 from .plan_one_wire import look_at_wire
+from .read_graph import read_loop
 from .rehearsals import after_rehearsals, choice_of
 from .wires import name_of
 from .wiring import impossible_shot, loop_notices
@@ -143,7 +144,7 @@ async def _look(prompt: dict, node_id: str, workflow: object) -> dict:
         return {"runs": False}
     dynprompt = await _read(prompt, closes[0])
     turns = untold(loops_around(dynprompt, closes[0]))
-    graph = loop_graph.read_loop(dynprompt, closes[0], turns)
+    graph = read_loop(dynprompt, closes[0], turns)
     flow, unknown = await _read_flow(dynprompt, graph.open_id)
     if needs_sounds(flow.story):
         known = KnownValues(dynprompt)

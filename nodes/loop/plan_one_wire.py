@@ -21,7 +21,6 @@ from ...storymem.loop.state import LoopState
 from ...storymem.loop.take_names import find_key, missing_takes
 from ...storymem.memory.bank import MemoryBank
 from ...storymem.memory.edits_from import lost_edits
-from . import graph as loop_graph
 from .begin_state import begin_state
 from .body_names import body_names
 from .cards import describe_body
@@ -31,6 +30,7 @@ from .known_values import KnownValues, NotKnownError
 from .look_facts import ANY_CLIP, BANK, Looked, RefusedPlanError, answer_of, not_chosen
 from .opening_choice import ClipChoice
 from .opening_inputs import CLIP, chosen_clip
+from .read_graph import read_one_wire
 from .script_sounds import joined_rate, joins_of
 from .state_nodes import with_loras
 from .turns_ahead import TurnsAhead, finishes_of, number_wires
@@ -172,7 +172,7 @@ async def _bodies(dynprompt, ahead: TurnsAhead, draft) -> tuple[list, list[str]]
         if finish in same:
             graph, body = same[finish]
         else:
-            graph = loop_graph.read_one_wire(dynprompt, finish, turns)
+            graph = read_one_wire(dynprompt, finish, turns)
             graph.draft = draft
             body = await describe_body(graph)
             if not graph.turn.is_used:

@@ -40,7 +40,6 @@ from ...storymem.script.continuity import CONTINUED
 from ..host import executor as host_cache
 from ..host.folders import short_places, shortens_host_paths
 from ..types import Bank, State, Story
-from . import graph as loop_graph
 from . import references as loop_references
 from .begin_state import begin_state
 from .body_names import body_names
@@ -49,10 +48,12 @@ from .clock import begin_one_wire, finish_one_wire
 from .cutting_inputs import NO_TIMELINE, check_joined, codec_input, timeline_input
 from .draft_settings import chosen_pass, pass_inputs
 from .expansion import body_outputs, body_values
+from .graph import LoopGraph
 from .notices import tell
 from .opening_choice import ClipChoice
 from .opening_inputs import chosen_clip, opening_inputs
 from .progress import workflow_id
+from .read_graph import read_one_wire
 from .script_sounds import joined_rate, joins_of, prompt_subtitles_input
 from .shot_loras import read_loras
 from .sound_graph import read_sound_graph
@@ -371,9 +372,9 @@ def _look_before_the_first_shot(hidden, state: LoopState) -> None:
         raise ValueError(refused[1])
 
 
-def _graph(hidden, state: LoopState) -> loop_graph.LoopGraph:
+def _graph(hidden, state: LoopState) -> LoopGraph:
     """The nodes that make a shot, for the pass that is made."""
-    graph = loop_graph.read_one_wire(hidden.dynprompt, hidden.unique_id)
+    graph = read_one_wire(hidden.dynprompt, hidden.unique_id)
     graph.draft = state.loop.settings.draft
     return graph
 
@@ -385,7 +386,7 @@ async def _of_body(hidden, state: LoopState) -> tuple[LoopState, str]:
     return with_loras(state, graph), body
 
 
-def with_loras(state: LoopState, graph: loop_graph.LoopGraph) -> LoopState:
+def with_loras(state: LoopState, graph: LoopGraph) -> LoopState:
     """A state whose loop knows which LoRAs these nodes apply to single shots."""
     loras = read_loras(state.loop.story, graph.lora_place)
     return replace(state, loop=replace(state.loop, loras=loras))

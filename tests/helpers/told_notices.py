@@ -57,7 +57,7 @@ def told(host, tmp_path, prompt, script=SCRIPT, *, max_frames=10, close=None, **
     plan, shots = host.pack("storymem.loop.plan"), host.pack("storymem.loop.shots")
     wiring = host.pack("nodes.loop.wiring")
     close = close or of(prompt, CLOSE)
-    graph = host.pack("nodes.loop.graph").read_loop(DynamicPrompt(prompt), close)
+    graph = host.pack("nodes.loop.read_graph").read_loop(DynamicPrompt(prompt), close)
     loop = plan.Loop(
         host.pack("storymem.script.reader").load_story(script),
         plan.LoopSettings(settings.pop("continuity", "last_frame"), "tale", **settings),

@@ -22,7 +22,7 @@ TOLD = {  # where the sentences are: in these functions, or in the whole file
     "storymem/loop/passes.py": ("check_rehearsals",),
     "nodes/loop/shot_loras.py": (), "nodes/sampling/shot_loras.py": ("_fault",),
     "storymem/sampling/lora_names.py": (),
-    "nodes/loop/tiny_prompts.py": (), "nodes/loop/graph.py": (),
+    "nodes/loop/tiny_prompts.py": (), "nodes/loop/graph.py": (), "nodes/loop/read_graph.py": (),
     "nodes/loop/plan_ahead.py": (), "nodes/loop/plan_one_wire.py": (),
     "nodes/loop/references.py": (), "nodes/loop/start_images.py": ("find_pictures",),
     "storymem/sampling/start_images.py": (), "storymem/sampling/recipe.py": ("odd_pair",),

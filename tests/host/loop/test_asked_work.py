@@ -21,7 +21,7 @@ def asked(host):
     def of_prompt(prompt: dict):
         from comfy_execution.graph import DynamicPrompt
 
-        graph, clock = host.pack("nodes.loop.graph"), host.pack("nodes.loop.clock")
+        graph, clock = host.pack("nodes.loop.read_graph"), host.pack("nodes.loop.clock")
         wires = graph.read_loop(DynamicPrompt(prompt), of(prompt, CLOSE)).wires()
         return clock.asked_work(wires), clock.sees_memory(wires)
 

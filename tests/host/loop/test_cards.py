@@ -41,7 +41,7 @@ def described(host, graph: dict):
     """The loop's description, and where LoRAs of single shots are applied in it."""
     from comfy_execution.graph import DynamicPrompt
 
-    loop = host.pack("nodes.loop.graph").read_loop(DynamicPrompt(graph), "close")
+    loop = host.pack("nodes.loop.read_graph").read_loop(DynamicPrompt(graph), "close")
     text = asyncio.run(host.pack("nodes.loop.cards").describe_body(loop))
     names = host.pack("nodes.loop.body_names").body_names(loop, {})
     return text, loop.lora_place, names
@@ -89,7 +89,7 @@ def test_a_film_made_when_they_counted_keeps_its_shots(host, output):
     from comfy_execution.graph import DynamicPrompt
 
     graph = on_cards(plain(story(2)))
-    loop = host.pack("nodes.loop.graph").read_loop(DynamicPrompt(graph), "close")
+    loop = host.pack("nodes.loop.read_graph").read_loop(DynamicPrompt(graph), "close")
     counted = json.dumps([loop.render_versions(), asyncio.run(loop.describe())])
     assert SPLIT in counted
     assert SPLIT not in described(host, graph)[0]

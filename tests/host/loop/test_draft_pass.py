@@ -39,7 +39,7 @@ def info(path: Path) -> tuple[int, int, int]:
 def body_text(host, graph: dict, draft=None) -> str:
     from comfy_execution.graph import DynamicPrompt
 
-    loop = host.pack("nodes.loop.graph").read_loop(DynamicPrompt(graph), "close")
+    loop = host.pack("nodes.loop.read_graph").read_loop(DynamicPrompt(graph), "close")
     loop.draft = draft
     return asyncio.run(loop.describe())
 

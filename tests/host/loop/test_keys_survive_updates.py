@@ -56,7 +56,7 @@ def test_a_raised_version_of_a_part_that_the_loop_does_not_use_keeps_them(
 def body_text(host, graph: dict, close: str = "close") -> str:
     from comfy_execution.graph import DynamicPrompt
 
-    loop = host.pack("nodes.loop.graph").read_loop(DynamicPrompt(graph), close)
+    loop = host.pack("nodes.loop.read_graph").read_loop(DynamicPrompt(graph), close)
     return asyncio.run(loop.describe())
 
 

@@ -150,7 +150,7 @@ def test_ids_and_nodes_that_nothing_depends_on(host, log):
 def body_text(host, graph: dict, draft=None) -> str:
     from comfy_execution.graph import DynamicPrompt
 
-    loop = host.pack("nodes.loop.graph").read_loop(DynamicPrompt(graph), "close")
+    loop = host.pack("nodes.loop.read_graph").read_loop(DynamicPrompt(graph), "close")
     loop.draft = draft
     return asyncio.run(loop.describe())
 

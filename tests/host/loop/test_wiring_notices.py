@@ -303,7 +303,7 @@ def test_a_shot_that_comes_short_is_told_once(host, prompt, caplog):
     loop_run = host.pack("nodes.loop.run")
     close = of(prompt, CLOSE)
     run = object.__new__(loop_run.LoopRun)
-    run.graph = host.pack("nodes.loop.graph").read_loop(DynamicPrompt(prompt), close)
+    run.graph = host.pack("nodes.loop.read_graph").read_loop(DynamicPrompt(prompt), close)
     run.notices, run.tells_of_length, run.metadata = [], False, {}
     shot, longer = (
         host.pack("storymem.script.reader").load_story("A cat.").shots[0],
