@@ -62,6 +62,8 @@ NO_PIXELS = {
     "storymem/files/weights_file.py", "storymem/sampling/lora_kinds.py",
     "nodes/sampling/host_loras.py", "storymem/files/names.py",
     "storymem/files/packages.py", "nodes/host/once.py",
+    # On which card something runs: the same latents come of it.
+    "nodes/host/cards.py",
     # Which files there are, and whether one can be used.
     "storymem/loop/shot_loras.py", "storymem/headless/identity.py",
 }  # fmt: skip
