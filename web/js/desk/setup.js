@@ -2,7 +2,7 @@
 import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
 import { h, setText } from "../shared/dom.js";
-import { everyNode, nodeOfId } from "../shared/graph.js";
+import { everyNode, kindOf, nodeOfId } from "../shared/graph.js";
 import { frontEndVersion, missingFiles, rootGraph } from "../shared/host.js";
 import { icon } from "../shared/icons.js";
 import { get, post } from "../shared/server.js";
@@ -202,7 +202,7 @@ export function checkSetup() {
 
 /** The host refuses a workflow whose files are not here, and does not say what is there instead. */
 function tellMissing() {
-  let isTold = false;
+  let isTold = ![...everyNode()].some((node) => String(kindOf(node)).startsWith("StoryMem")); // not of this pack
   for (const wait of REFUSED_MS) {
     setTimeout(() => {
       const files = isTold ? [] : missingFiles();
