@@ -4,8 +4,9 @@
 
 Needs a ComfyUI with Start Loop; starts real servers on the CPU. One server measures all three, one
 after another: the story in Shot Loop Open and Close, the same in Start Loop and End Loop, and a
-Start Loop of as many turns with as many nodes in each that do nothing. Exits with 1 when the pack's
-part of a shot costs more than ``MOST_MS``.
+Start Loop of as many turns with as many nodes in each that do nothing. Its caches hash all that a
+turn is made of, the turns before it included, and more for nodes with more inputs; so what the pack
+itself does is seen under ``--cache-none``. Exits with 1 when that is more than ``MOST_MS`` a shot.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import shutil
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+import psutil
 
 PACK = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PACK / "tests"))
@@ -26,7 +28,7 @@ from helpers.host_server import Server, make_base  # noqa: E402
 from helpers.loop_graphs import core_loop, loop_graph, ran, story  # noqa: E402
 
 CACHES = {"default": (), "classic": ("--cache-classic",), "none": ("--cache-none",)}
-MOST_MS = 60  # the pack's part of one finished shot
+MOST_MS = 30  # the pack's part of one finished shot
 SMALL = {"width": 64, "height": 48, "length": 13}
 
 
@@ -46,13 +48,15 @@ def idle(graph: dict, log: Path) -> dict:
 
 
 def timed(server: Server, graph: dict) -> float:
-    """Seconds of a run by a server that has just begun."""
+    """Seconds of the processor that a server which has just begun takes for a run: what else the
+    machine does counts little."""
     server.stop()
     server.start()
     server.run(loop_graph(story(1, name="Warm"), ""))
-    begin = time.monotonic()
+    process = psutil.Process(server.process.pid)
+    begin = sum(process.cpu_times()[:2])
     server.run(graph, timeout=1200)
-    return time.monotonic() - begin
+    return sum(process.cpu_times()[:2]) - begin
 
 
 def measure(server: Server, base: Path, shots: int, rounds: int) -> dict[str, float]:
@@ -76,7 +80,7 @@ def measure(server: Server, base: Path, shots: int, rounds: int) -> dict[str, fl
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--caches", nargs="+", choices=CACHES, default=["default"])
+    parser.add_argument("--caches", nargs="+", choices=CACHES, default=["default", "none"])
     parser.add_argument("--shots", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
@@ -98,7 +102,7 @@ def main() -> int:
             + f"; host's share {share:.0%}, the pack's {own:.0f} ms a shot; "
             f"{found['core loop'] / found['shot loop']:.1f} times Shot Loop"
         )
-        missed += [cache] if own > MOST_MS else []
+        missed += [cache] if cache == "none" and own > MOST_MS else []
     print("MISSED: " + ", ".join(missed) if missed else "all limits held")
     return 1 if missed else 0
 
