@@ -117,4 +117,5 @@ def _wait(pool) -> None:
             pool.submit(device, lambda: _IDLE)
         for _ in range(2):
             if pool.get_result(device)[0] is _IDLE:
+                pool.get_result(device)  # of the other: nothing is left for who tries again
                 break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from pathlib import Path
 
 import comfy
@@ -110,7 +111,7 @@ def _common(sizes: ImageSizes | TextSizes, activation: str) -> dict:
 def clip_parts() -> ClipParts:
     """The host's CLIP; where this ComfyUI has none that is known here, open_clip's, said once."""
     try:
-        return HostClipParts()
+        return _of_host()
     except (ImportError, AttributeError, FileNotFoundError) as error:
         warn_once_per_run(
             logger,
@@ -118,3 +119,8 @@ def clip_parts() -> ClipParts:
             "open_clip_torch is used",
         )
         return OPEN_CLIP
+
+
+@cache
+def _of_host() -> HostClipParts:
+    return HostClipParts()  # it keeps the vocabulary it has read

@@ -59,7 +59,7 @@ from .shot_loras import read_loras
 from .sound_graph import read_sound_graph
 from .sound_inputs import SoundSettings, film_sound, shot_sound_input, track_inputs
 from .sound_run import finish_with_sound
-from .turns_ahead import check_turns
+from .turns_ahead import check_turns, check_turns_left
 from .wiring import held_length, impossible_shot, loop_notices
 
 logger = logging.getLogger(__name__)
@@ -353,7 +353,8 @@ def _look_before_the_first_shot(hidden, state: LoopState) -> None:
     """Tell once a run, by node, what costs a night.
 
     Raises:
-        ValueError: for a sampler that cannot make a shot of the story.
+        ValueError: for a sampler that cannot make a shot of the story, and for turns of the host's
+            loop that have no shot.
     """
     told = _TOLD.setdefault(hidden.dynprompt, set())
     shown = hidden.dynprompt.get_display_node_id(hidden.unique_id)
@@ -361,7 +362,9 @@ def _look_before_the_first_shot(hidden, state: LoopState) -> None:
         return
     told.add(shown)
     graph, loop = _graph(hidden, state), state.loop
-    shots = loop.story.shots[len(state.steps) :]
+    done, count = len(state.steps), len(loop.story.shots)
+    check_turns_left(hidden.dynprompt, hidden.unique_id, done, count)
+    shots = loop.story.shots[done:]
     plans = [plan_in(loop, s, has_previous=s.index > 0) for s in shots]
     steps = [Step(plan, "") for plan in plans]
     wires = graph.wires()

@@ -10,7 +10,7 @@ from itertools import groupby
 from comfy_execution.graph_utils import is_link
 
 from ..host import executor as host_cache
-from .host_loops import FIRST, INDEX, ITEM, LAST, TURN, OneTurn, loops_around
+from .host_loops import FIRST, INDEX, ITEM, LAST, START, TURN, OneTurn, loops_around
 from .wires import links_of, name_of
 
 FINISH_SHOT = "StoryMemFinishShot"
@@ -78,11 +78,7 @@ class TurnsAhead:
         """What to tell of turns that have no shot; empty when there are none."""
         if not self.loop or self.is_open or len(self.order) <= self.shots:
             return ""
-        return (
-            f"{name_of(self.dynprompt, self.loop)} goes around more often than the story has shots "
-            f"({self.shots}), and a loop of ComfyUI cannot end early; connect the shot_count of "
-            "Begin Story to its num_iterations"
-        )
+        return _too_many(self.dynprompt, self.loop, self.shots)
 
     def too_few(self) -> str:
         """What to tell of shots that have no turn; empty when there are none."""
@@ -118,7 +114,7 @@ class TurnsAhead:
             total, first, step = count, 0, 1
         elif mode == FOR:
             is_known = None not in (first, end, step) and step > 0
-            total = len(range(first, end, step)) if is_known else None
+            total = max(0, -(-(end - first) // step)) if is_known else None
         else:  # how long a list is, and what is in it, only a run can tell
             total, first, step = None, 0, 1
         self.is_open |= total is None
@@ -155,3 +151,44 @@ def check_turns(dynprompt, begin_id: str, shots: int) -> list[str]:
     if told := ahead.too_many():
         raise ValueError(told)
     return [told] if (told := ahead.too_few()) else []
+
+
+def check_turns_left(dynprompt, finish_id: str, done: int, shots: int) -> None:
+    """Look at the turns that a loop of the host has made of a story, before the first of them
+    samples: how many there are may have come over a wire.
+
+    Args:
+        finish_id: the Finish Shot of the shot that is about to be made.
+        done: how many shots stand before it.
+
+    Raises:
+        ValueError: when a turn would be left after the last shot.
+    """
+    users: dict[str, list[str]] = {}
+    for node_id in dynprompt.all_node_ids():
+        node = dynprompt.get_node(node_id)
+        if node["class_type"] == START:  # its turns are not made yet
+            continue
+        for name, source, _ in links_of(node):
+            if name == "state" or node["class_type"] != FINISH_SHOT:
+                users.setdefault(source, []).append(node_id)
+    left, around, waiting, seen = 1, "", [finish_id], {finish_id}
+    while waiting:
+        for user in users.get(waiting.pop(), []):
+            if user in seen:
+                continue
+            seen.add(user)
+            waiting.append(user)
+            kind = dynprompt.get_node(user)["class_type"]
+            left += kind == FINISH_SHOT
+            around = user if kind == TURN and not around else around
+    if around and done + left > shots:
+        raise ValueError(_too_many(dynprompt, around, shots))
+
+
+def _too_many(dynprompt, loop: str, shots: int) -> str:
+    return (
+        f"{name_of(dynprompt, dynprompt.get_display_node_id(loop))} goes around more often than "
+        f"the story has shots ({shots}), and a loop of ComfyUI cannot end early; connect the "
+        "shot_count of Begin Story to its num_iterations"
+    )

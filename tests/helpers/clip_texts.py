@@ -13,6 +13,7 @@ TEXTS = [
     "海边的红灯笼，渔村。镜头缓慢推进。",
     "日本語カタカナ ｱｲｳ 한국어",
     "&amp;lt;b&gt; caf&eacute; &#8217;",
+    "<i> &amp;lt;p&amp;gt; &amp;amp;",  # twice, where ftfy leaves entities alone
     "caf\u00e9 cafe\u0301 naïve ÉCOLE İstanbul ǅ ß",
     "schÃ¶n, itâ€™s mojibake",
     "ﬁne ﬂow ½ ² 1234 3.14 Ⅷ ٣",

@@ -96,6 +96,23 @@ def test_more_turns_than_shots_are_refused_before_the_first(host, log):
     assert ran(log) == []
 
 
+def test_turns_that_only_the_run_can_count_are_refused_before_the_first_shot(host, log):
+    graph = core_loop(story(2), log, 3)
+    graph["count"] = {
+        "class_type": "StoryMemTestCounter",
+        "inputs": {"value": 3, "name": "count", "log": ""},
+    }
+    graph["start"]["inputs"]["mode.num_iterations"] = ["count", 0]
+    assert ask_plan(host, graph, "begin")["error"] == ""
+    told = "'StartLoop' .*goes around more often than the story has shots .2.*shot_count"
+    with pytest.raises(RuntimeError, match=told):
+        host.run(graph)
+    assert ran(log) == []
+    graph["count"]["inputs"]["value"] = 2
+    host.run(graph)
+    assert ran(log) == [1, 2]
+
+
 def test_fewer_turns_than_shots_are_told(host, log, caplog):
     graph = core_loop(story(3), log, 2)
     told = "goes around for 2 of the 3 shots, so the film ends there"

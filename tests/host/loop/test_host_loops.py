@@ -57,6 +57,11 @@ def test_a_loop_that_counts_in_steps(check):
     assert check(graph(5, 20)).made == [1, 2, 3]
 
 
+def test_a_count_beyond_all_numbers_is_refused_in_plain_words(host, log):
+    graph = counted(core_loop(story(2), log), 0, 2**64 - 1, 1)
+    assert "goes around more often" in ask_plan(host, graph, "begin")["error"]
+
+
 def test_loops_in_a_loop(check, host):
     graph = nested(core_loop(story(4), check.log), 2, 2)
     assert check(graph).made == [1, 2, 3, 4]
@@ -140,6 +145,20 @@ def test_a_loop_of_the_host_inside_of_the_shot_loop(host, log):
     assert ran(log) == []
     host.run(graph(2))
     assert ran(log) == [1, 2]
+
+
+def test_that_the_host_may_keep_turns_makes_no_shot_again(host, log):
+    def graph(keeps: bool):
+        looped = inner_loop(loop_graph(story(2), log), ["body", 0], 2)
+        looped["again"]["inputs"]["cache_iterations"] = keeps
+        looped["close"]["inputs"]["frames"] = ["done", 0]
+        return looped
+
+    host.run(graph(False))
+    assert ran(log) == [1, 2]
+    host.restart()
+    host.run(graph(True))
+    assert ran(log) == []
 
 
 def test_a_shot_loop_inside_of_a_loop_of_the_host(host, log):

@@ -158,6 +158,7 @@ def test_where_the_hosts_classes_are_gone_open_clip_is_used_and_named(host, monk
     import comfy.clip_model
 
     monkeypatch.delattr(comfy.clip_model, "CLIPTextModel")
+    host.pack("nodes.host.clip")._of_host.cache_clear()
     found = host.pack("nodes.host.clip").clip_parts()
     assert found is host.pack("storymem.models.clip_parts").OPEN_CLIP
     assert "open_clip_torch is used" in caplog.text

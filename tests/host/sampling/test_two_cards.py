@@ -430,4 +430,7 @@ def test_a_card_that_cannot_be_used_is_not_waited_for(m2v):
         done.start()
         done.join(10)
         assert not done.is_alive()
+        if type(pool) is not Broken:
+            pool.submit(FIRST, lambda: 2)
+            assert pool.get_result(FIRST) == (2, None), "something was left for who tries again"
         pool.shutdown()
