@@ -104,6 +104,8 @@ class OneTurn:
 
     def value(self, given: object) -> object:
         """What an input's value is in this turn; a wire where it does not come with the turn."""
+        if not is_link(given):
+            return given
         while is_link(given):
             node = self._dynprompt.get_node(given[0])
             is_turn = node["class_type"] == TURN

@@ -34,6 +34,18 @@ def test_values_stand_where_wires_were(host, loops):
     assert seen == {**TURN, "carried": ["other", 0], "typed": 7, "wired": ["other", 1]}
 
 
+@pytest.mark.parametrize(
+    "typed", [{"on": True, "lora": "a.safetensors"}, [["a", "b"], 2], ["a"], None, 1.5, True]
+)
+def test_what_is_typed_stays_as_it_is(host, loops, typed):
+    """Some packs' widgets hold lists and tables: shots made with them keep their keys."""
+    from comfy_execution.graph import DynamicPrompt
+
+    node = {"class_type": "Power Lora Loader (rgthree)", "inputs": {"lora_1": typed}}
+    prompt = DynamicPrompt({"loader": node})
+    assert loops.OneTurn(prompt).get_node("loader") is prompt.get_node("loader")
+
+
 def test_a_state_that_comes_around_is_none_of_them(host, loops):
     turn = loops.OneTurn(prompt_of(host, carried=("begin", 0)))
     assert turn.get_node("node")["inputs"]["carried"] is None
