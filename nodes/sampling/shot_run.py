@@ -14,6 +14,7 @@ from ...storymem.sampling.memory_layout import MemoryLayout
 from ...storymem.sampling.memory_refresh import EVERY_STEP, Refresh
 from ...storymem.sampling.recipe import Recipe
 from ...storymem.sampling.request import ShotRequest
+from ..host.cards import copies_of
 from .conditioning import MemoryNoise, condition_on_memory, empty_latent
 from .expert_guider import OneExpertGuider, TwoExpertGuider, require_same_sampling
 from .model_patch import place_memory
@@ -60,7 +61,8 @@ def make_guider(model_high, model_low, positive, negative, recipe: Recipe, low=N
         low: positive and negative of the low-noise expert, where they are others.
     """
     if model_low is None:
-        guider = OneExpertGuider(model_high)
+        kind = OneExpertGuider if copies_of(model_high) else comfy.samplers.CFGGuider
+        guider = kind(model_high)
         guider.set_cfg(recipe.cfg)
         guider.set_conds(positive, negative)
     else:
