@@ -29,7 +29,7 @@ COMMANDS = {  # in a module of storymem/cli each
     "doctor": "Checks the setup: machine, model files, and what a workflow needs.",
 }
 NEEDED = dict.fromkeys(("run", "train", "compare"), (*IN_COMFYUI, *FOR_SHOTS))
-NEEDED["doctor"] = ("torch", "numpy", "PIL", "einops", "safetensors")  # it tells what else lacks
+NEEDED["doctor"] = ()  # it tells what lacks
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,10 +13,12 @@ import comfy.cli_args
 import comfy.ldm.modules.attention as host_attention
 import comfy.model_management as devices
 import folder_paths
+import torch
 from comfyui_version import __version__
 
 import nodes as host_nodes
 
+from ...storymem.files.harmless import harmless
 from ...storymem.setup.machine import Card, HostFacts
 
 NO_MODELS = {"custom_nodes", "configs", "datasets"}  # kinds of folders that hold no models
@@ -67,16 +69,40 @@ def launch_options(
 
 
 def cards() -> tuple[Card, ...]:
-    """The card that the host samples on; none where it uses the processor.
+    """The card that the host samples on, then the others that it sees; none where it uses the
+    processor.
 
-    Others are not asked: to ask a card that nothing runs on takes some of its memory.
+    What is free on the others is not asked: that takes some memory of a card that nothing runs on.
     """
     device = devices.get_torch_device()
     if device.type == "cpu":
         return ()
     name = devices.get_torch_device_name(device).partition(" : ")[0]  # then its allocator
     total, free = devices.get_total_memory(device), devices.get_free_memory(device)
-    return (Card(name=name.removeprefix(f"{device} "), total=int(total), free=int(free)),)
+    first = Card(
+        name=name.removeprefix(f"{device} "), total=int(total), free=int(free), held=_held(device)
+    )
+    return (first, *_others(device))
+
+
+@harmless(0)
+def _held(device: torch.device) -> int:
+    """Bytes of a card that the host's own models and runs hold now, beside what counts as free."""
+    models = getattr(devices, "loaded_models", list)()
+    sizes = [model.loaded_size() for model in models
+             if model is not None and getattr(model, "load_device", None) == device
+             and hasattr(model, "loaded_size")]  # fmt: skip
+    torch_has = getattr(getattr(torch, device.type, None), "memory_allocated", None)
+    allocated = torch_has(device) if torch_has else 0
+    return int(max(sum(sizes), allocated))  # models are among the latter, or in pages of their own
+
+
+@harmless(())
+def _others(device: torch.device) -> tuple[Card, ...]:
+    ask = getattr(getattr(torch, device.type, None), "get_device_properties", None)
+    seen = getattr(devices, "get_all_torch_devices", list)()
+    told = [ask(other) for other in seen if ask and other != device]
+    return tuple(Card(name=str(one.name), total=int(one.total_memory), free=None) for one in told)
 
 
 def failed_packs() -> tuple[str, ...]:

@@ -21,7 +21,11 @@ from ..host.server import read_json
 from ..host.setup_facts import host_facts, model_folders, node_types, pack_folders
 from .story_routes import text_of
 
-VERSION = re.compile(r"[\w.+-]{1,40}")  # of the page, as it is told in the report
+VERSION = re.compile(  # of the page, as it is told in the report
+    r"v?\d{1,5}(\.\d{1,5}){0,3}([.+-]?(a|b|rc|alpha|beta|dev|post|nightly)?[.-]?\d{1,12}){0,2}",
+    re.ASCII,
+)
+MOST_KNOWN = 20_000  # files whose kinds are kept
 ABANDONED = 499  # nobody waits for the answer
 
 
@@ -62,6 +66,8 @@ class SetupRoute:
                 return web.Response(status=ABANDONED)
             finally:
                 self._looked.pop(texts["id"], None)
+                for path in [*self._known][:-MOST_KNOWN]:  # those that were met first
+                    del self._known[path]
         return web.json_response(found)
 
     async def show_progress(self, request: web.Request) -> web.Response:

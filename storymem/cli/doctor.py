@@ -11,10 +11,12 @@ from pathlib import Path
 
 from ..files.json_text import parse_json
 from ..files.messages import reason_of
-from ..files.packages import PACK
-from ..setup.checkup import CheckupInputs, check
+from ..files.packages import IN_COMFYUI, PACK, explain_missing, missing
+from ..files.small_file import read_small_file
 from ..setup.host_folders import EXTRA, HostFolders, folders_of, host_of
-from ..setup.report import Finding, Report
+from ..setup.machine import Places, look_at_machine
+from ..setup.report import Finding, Report, Section
+from ..setup.workflow import read_nodes
 from ..tiny.files import FILES, SHIPPED
 from .exit_codes import DONE, LACKING, REFUSED
 
@@ -91,12 +93,21 @@ def _report(options: argparse.Namespace) -> Report:
         found.findings.append(Finding("note", text))
     for kind, place in TINY.items():
         found.folders.setdefault(kind, []).append(place)
+    output = options.output or (home / "output" if home else None)
+    host, workflow = host_of(home) if home else None, None
+    if options.workflow:
+        workflow = _workflow(options.workflow)
+    try:
+        from ..setup.checkup import CheckupInputs, check
+    except (ImportError, OSError) as error:  # a package that is not there, or does not start
+        places = Places({"output": output} if output else {})
+        return Report((_unread(error), look_at_machine(host, places)))
     inputs = CheckupInputs(
         folders=found.folders,
-        host=host_of(home) if home else None,
-        output=options.output or (home / "output" if home else None),
+        host=host,
+        output=output,
         custom_nodes=[home / "custom_nodes"] if home else (),
-        workflow=_workflow(options.workflow) if options.workflow else None,
+        workflow=workflow,
     )
     report = check(inputs)
     if not found.findings:
@@ -106,10 +117,23 @@ def _report(options: argparse.Namespace) -> Report:
     return Report(tuple(sections))
 
 
+def _unread(error: ImportError | OSError) -> Section:
+    """That most of the check rests on a package which this Python cannot import."""
+    package = (getattr(error, "name", None) or "").partition(".")[0]
+    if lacking := missing(IN_COMFYUI):
+        logger.error("error: %s", explain_missing(lacking))
+    text = (
+        "models and workflows were not looked at, as a package that this needs cannot be imported "
+        "({error}): {package}"
+    )
+    values = {"error": type(error).__name__, "package": package or "its name is not known"}
+    return Section("files", "Model files", (Finding("error", text, values),))
+
+
 def _workflow(path: Path) -> object:
     try:
-        if path.stat().st_size > LARGEST_WORKFLOW:
-            raise ValueError("it is too long to be one")
-        return parse_json(path.read_bytes())
+        workflow = parse_json(read_small_file(path, LARGEST_WORKFLOW))
+        read_nodes(workflow)
+        return workflow
     except (OSError, ValueError) as error:
         raise ValueError(f"--workflow {path} cannot be read: {reason_of(error)}") from None

@@ -6,6 +6,7 @@ The content says what a file is, never its ending; numbers are not read.
 from __future__ import annotations
 
 import math
+import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from .gguf_header import MAGIC, read_gguf_header
 from .json_text import parse_json
 from .messages import reason_of
 from .pickle_outline import OutlineError, read_checkpoint_outline
+from .small_file import read_small_file
 from .weights_file import (
     LENGTH_BYTES,
     SAFETENSORS,
@@ -30,6 +32,8 @@ GGUF = (".gguf",)
 ENDINGS = (*SAFETENSORS, *CHECKPOINTS, *GGUF)
 SHARDS_INDEX = ".index.json"  # behind ``model.safetensors``, of a model in several files
 LARGEST_INDEX = 1 << 25  # bytes
+LONGEST_NAME = 255  # of a file, in letters, on any disk
+MOST_AXES = 64  # as torch has them
 _BITS = {  # of one number, by safetensors' names
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8,
     "F8_E5M2FNUZ": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32,
@@ -104,7 +108,9 @@ def _of_safetensors(path: Path) -> Outline:
 
 
 def _is_shape(shape: object) -> bool:
-    return isinstance(shape, list) and all(type(n) is int and 0 <= n < 2**48 for n in shape)
+    if not isinstance(shape, list) or len(shape) > MOST_AXES:
+        return False
+    return all(type(n) is int and 0 <= n < 2**48 for n in shape)
 
 
 def _is_span(span: object) -> bool:
@@ -149,9 +155,7 @@ def missing_shards(index: Path) -> tuple[list[str], list[str]]:
         OutlineError: for an index that cannot be read, or names files outside of its folder.
     """
     try:
-        if index.stat().st_size > LARGEST_INDEX:
-            raise OutlineError("it is too long to be an index of files")
-        found = parse_json(index.read_bytes())
+        found = parse_json(read_small_file(index, LARGEST_INDEX))
     except OSError as error:
         raise OutlineError(f"it cannot be read ({reason_of(error)})") from None
     except ValueError:
@@ -162,4 +166,6 @@ def missing_shards(index: Path) -> tuple[list[str], list[str]]:
     names = list(dict.fromkeys(str(name) for name in places.values()))
     if any("/" in name or "\\" in name or name in ("", ".", "..") for name in names):
         raise OutlineError("it names files outside of its folder")
-    return names, [name for name in names if not (index.parent / name).is_file()]
+    if any("\0" in name or len(name) > LONGEST_NAME for name in names):
+        raise OutlineError("it names files that no disk can have")
+    return names, [name for name in names if not os.path.isfile(index.parent / name)]

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..files.json_text import parse_json
+from ..files.small_file import read_small_file
 
 LORA_ALPHA = 128.0  # of the released adapters, which is their rank
 LARGEST_ALPHA = 65_536.0  # of a file that can be meant
+LARGEST_CONFIG = 1 << 20  # bytes
 PEFT_CONFIG, PEFT_FILE = "adapter_config.json", "adapter_model"
 DIFFUSERS_KEY, DIFFUSERS_PREFIX = "lora_adapter_metadata", "transformer."
 TRAINED_KEY = "storymem"  # of files that this package trained
@@ -60,7 +62,8 @@ def storymem_scale(path: Path, metadata: Mapping[str, str], rank: int) -> Stated
 def config_beside(path: Path) -> dict:
     """peft's config in a file's folder; empty when there is none that can be read."""
     try:
-        return _json(path.with_name(PEFT_CONFIG).read_text("utf-8", "replace"))
+        text = read_small_file(path.with_name(PEFT_CONFIG), LARGEST_CONFIG)
+        return _json(text.decode("utf-8", "replace"))
     except OSError:
         return {}
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import fit, needs, packs, records
-from .kinds import FileKind
+from .listing import Gap
 from .machine import HostFacts, Places, cards_of, look_at_machine
-from .model_files import ModelFile, describe_files, find_files
+from .model_files import Known, ModelFile, describe_files, find_beyond, find_files
 from .report import Finding, Report, Section
 
 
@@ -26,7 +26,7 @@ class CheckupInputs:
         custom_nodes: folders that packs of custom nodes are in.
         workflow: in the page's form or the API's.
         node_types: classes that the host has; None when nobody knows.
-        known: kinds of files by ``(path, size, date)``, filled and used again by the caller.
+        known: kinds of files (``model_files.find_files``), filled and used again by the caller.
         tell: called with files looked at and their number; what it raises ends the checkup.
         machine: the mark of this machine in records (``loop.time_left.machine_of``); empty when
             nobody knows.
@@ -39,7 +39,7 @@ class CheckupInputs:
     custom_nodes: Sequence[Path] = ()
     workflow: Mapping | None = None
     node_types: Collection[str] | None = None
-    known: dict[tuple, FileKind] | None = None
+    known: dict[str, Known] | None = None
     tell: Callable[[int, int], None] | None = None
     machine: str = ""
 
@@ -48,10 +48,14 @@ def check(inputs: CheckupInputs) -> Report:
     """Look at all of it. Nothing is loaded, sent, changed or run; a part that fails is told as an
     error and hides no other."""
     files: list[ModelFile] = []
+    gaps: list[Gap] = []
+    failed = [True]  # until all files are known
 
     def look_at_files() -> Section:
-        files[:] = find_files(inputs.folders, known=inputs.known, tell=inputs.tell)
-        return describe_files(files)
+        found = find_files(inputs.folders, known=inputs.known, tell=inputs.tell, gaps=gaps)
+        found += find_beyond(needs.names_of(inputs.workflow), found, gaps) if gaps else ()
+        files[:], failed[:] = found, ()
+        return describe_files(files, gaps)
 
     places = {name: path for name, path in
               (("output", inputs.output), ("temp", inputs.temp)) if path}  # fmt: skip
@@ -65,7 +69,8 @@ def check(inputs: CheckupInputs) -> Report:
     if inputs.workflow is not None:
         parts += [
             (needs.KEY, needs.TITLE,
-             lambda: needs.look_at_needs(inputs.workflow, inputs.node_types, files)),
+             lambda: needs.look_at_needs(
+                 inputs.workflow, inputs.node_types, None if failed else files, gaps)),
             (fit.KEY, fit.TITLE,
              lambda: fit.look_at_fit(
                  inputs.workflow, files, cards_of(inputs.host), inputs.output)),

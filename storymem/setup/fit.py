@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..files.codecs import H264
+from ..files.messages import count_shots
 from ..loop.disk_space import MASTER_BYTES_PER_PIXEL, SPARE_BYTES, bytes_of_shots
 from ..loop.time_left import PATCH
 from ..sampling.conditioning import VAE_STRIDE, latent_frames
@@ -97,10 +98,11 @@ def look_at_fit(
 
 
 def _on_card(asked: Asked, cards: Sequence[Card]) -> Iterator[Finding]:
-    if not cards:
+    card = next(iter(cards), None)  # the host samples on the first one
+    if card is None or card.free is None:
         yield Finding("note", "without a card, nothing is said of its memory")
         return
-    free, working = max(card.free for card in cards), asked.working_bytes
+    free, working = min(card.free + card.held, card.total), asked.working_bytes
     values = {
         "width": asked.width, "height": asked.height, "length": asked.length,
         "memory": asked.memory, "working": said_gb(working), "free": said_gb(free),
@@ -109,16 +111,22 @@ def _on_card(asked: Asked, cards: Sequence[Card]) -> Iterator[Finding]:
     size = "{width}x{height}, {length} frames, {memory} memory frames"
     basis = "(from measurements with fp8 files and dynamic memory; see docs/performance.md)"
     if free >= working + ENOUGH_BESIDE:
-        text = f"{size}: {{working}} of working memory, about {{least}} in all of {{free}} free: "
-        yield Finding("ok", f"{text}it should fit {basis}", values)
+        text = (
+            f"{size}: {{working}} of working memory, about {{least}} in all, of {{free}} free for "
+            f"it: it should fit {basis}"
+        )
+        yield Finding("ok", text, values)
     elif free >= working + LEAST_BESIDE:
-        text = f"{size}: about {{least}} are needed on the card and {{free}} are free: it may fit "
-        yield Finding("warning", f"{text}{basis}", values)
+        text = (
+            f"{size}: about {{least}} are needed on the card and {{free}} are free for it: it may "
+            f"fit {basis}"
+        )
+        yield Finding("warning", text, values)
     else:
         text = (
-            f"{size}: about {{least}} are needed on the card and {{free}} are free: it will run "
-            "out of memory. Close other programs, or take a smaller size, fewer frames, or fewer "
-            f"memory frames {basis}"
+            f"{size}: about {{least}} are needed on the card and {{free}} are free for it: it will "
+            "run out of memory. Close other programs, or take a smaller size, fewer frames, or "
+            f"fewer memory frames {basis}"
         )
         yield Finding("warning", text, values)
 
@@ -153,23 +161,25 @@ def _on_disk(asked: Asked, nodes: Mapping[str, Node], output: Path | None) -> It
     free = free_space(output) if output else None
     if free is None:
         return
-    shots, frames = _story(nodes, asked.length)
     codecs = (node.inputs.get("codec") for node in nodes.values())
     codec = next(
         (one for one in codecs if isinstance(one, str) and one in MASTER_BYTES_PER_PIXEL), H264
     )
-    needed = bytes_of_shots(shots, frames, asked.width, asked.height, codec)
-    values = {"shots": shots, "needed": said_bytes(needed), "free": said_bytes(free)}
-    text = "{shots} shots take about {needed} of disk, and {free} are free"
-    if free < needed + SPARE_BYTES:
-        yield Finding("error", f"{text}: the run will stop before its first shot", values)
-    else:
-        yield Finding("ok", text, values)
-
-
-def _story(nodes: Mapping[str, Node], length: int) -> tuple[int, int]:
-    """How many shots and frames the workflow's script makes; one shot where it is not known."""
     story = story_of(nodes)
+    lengths = [shot.length or asked.length for shot in story.shots] if story else [asked.length]
+    needed = bytes_of_shots(len(lengths), sum(lengths), asked.width, asked.height, codec)
+    values = {"shots": count_shots(len(lengths)), "needed": said_bytes(needed),
+              "free": said_bytes(free)}  # fmt: skip
+    is_full = free < needed + SPARE_BYTES
     if story is None:
-        return 1, length
-    return len(story.shots), sum(shot.length or length for shot in story.shots)
+        text = "how many shots the script has is not known here; each takes about {needed} of disk"
+        yield Finding("warning" if is_full else "ok", f"{text}, and {{free}} are free", values)
+    elif is_full:
+        text = (
+            "disk for {shots}, all made anew: about {needed}, and {free} are free: unless "
+            "enough of them are finished, the run stops before its first shot"
+        )
+        yield Finding("warning", text, values)
+    else:
+        text = "disk for {shots}, all made anew: about {needed}, and {free} are free"
+        yield Finding("ok", text, values)

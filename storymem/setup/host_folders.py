@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..files.small_file import read_small_file
 from .machine import HostFacts, installed_version
 from .report import Finding
 
@@ -19,7 +20,7 @@ DEFAULT = {  # folder of the host, and of this package -> places below ``models`
 }  # fmt: skip
 OLD_NAMES = {"unet": "diffusion_models", "clip": "text_encoders"}  # as the host takes them
 EXTRA = "extra_model_paths.yaml"
-LARGEST_EXTRA = 1 << 20  # bytes
+LARGEST_EXTRA, LARGEST_VERSION = 1 << 20, 1 << 16  # bytes
 _VERSION = re.compile(r'(?m)^__version__\s*=\s*["\']([\w.+-]{1,40})["\']')
 
 
@@ -44,8 +45,8 @@ def host_of(comfyui: Path) -> HostFacts:
     """What the folder of a ComfyUI says of it, without running any of it."""
     version = ""
     try:
-        with open(comfyui / "comfyui_version.py", encoding="utf-8", errors="replace") as file:
-            told = _VERSION.search(file.read(1 << 16))
+        text = read_small_file(comfyui / "comfyui_version.py", LARGEST_VERSION)
+        told = _VERSION.search(text.decode("utf-8", "replace"))
         version = told[1] if told else ""
     except OSError:
         pass
@@ -62,10 +63,8 @@ def _extra(path: Path, findings: list[Finding]) -> Iterator[tuple[str, Path]]:
         findings.append(Finding("warning", text, private=private))
         return
     try:
-        if path.stat().st_size > LARGEST_EXTRA:
-            raise ValueError
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        config = yaml.safe_load(read_small_file(path, LARGEST_EXTRA).decode("utf-8"))
+    except Exception:  # PyYAML raises whatever it meets in a value that contradicts its tag
         config = ""
     if config is None:  # nothing but comments
         return
@@ -75,12 +74,21 @@ def _extra(path: Path, findings: list[Finding]) -> Iterator[tuple[str, Path]]:
         return
     for part in config.values():
         if isinstance(part, Mapping):
-            yield from _places(part, path.parent)
+            root = _root(part, path.parent)
+            if not os.path.isdir(root):
+                text = (
+                    "a base_path of extra_model_paths.yaml is no folder, so nothing is found by it"
+                )
+                findings.append(Finding("note", text, private={"path": str(root)}))
+            yield from _places(part, root)
 
 
-def _places(part: Mapping, home: Path) -> Iterator[tuple[str, Path]]:
+def _root(part: Mapping, home: Path) -> Path:
     base = part.get("base_path")
-    root = home / os.path.expandvars(os.path.expanduser(base)) if isinstance(base, str) else home
+    return home / os.path.expandvars(os.path.expanduser(base)) if isinstance(base, str) else home
+
+
+def _places(part: Mapping, root: Path) -> Iterator[tuple[str, Path]]:
     for kind, lines in part.items():
         if kind in ("base_path", "is_default") or not isinstance(lines, str):
             continue

@@ -46,7 +46,7 @@ class HostFacts:
         front_end: version of its page.
         attention: what computes attention, as ``pytorch`` or ``sage``.
         options: launch options by name, without values that are paths.
-        cards: those that it uses; None to ask the driver.
+        cards: those that it sees, the one that it samples on first; None to ask the driver.
         packs: names of the folders of custom node packs that were loaded.
         failed_packs: of those that were not.
     """
@@ -100,7 +100,10 @@ def cards_of(host: HostFacts | None) -> list[Card]:
     """The cards that the host uses, else those that the driver knows."""
     if host is not None and host.cards is not None:
         return list(host.cards)
-    return nvidia_cards() or other_cards()
+    try:
+        return nvidia_cards() or other_cards()
+    except (ImportError, OSError):  # no torch, or one that does not start
+        return []
 
 
 def said_gb(count: int) -> str:
@@ -192,13 +195,20 @@ def _packages(python: tuple[int, ...], *, in_host: bool = False) -> Iterator[Fin
 
 
 def _cards(cards: Sequence[Card]) -> Iterator[Finding]:
-    import torch
-
-    build = "CUDA" if torch.version.cuda else "ROCm" if torch.version.hip else ""
     for number, card in enumerate(cards, 1):
         values = {"number": number, "name": card.name, "total": said_gb(card.total),
-                  "free": said_gb(card.free)}  # fmt: skip
-        yield Finding("ok", "card {number}: {name}, {total}, {free} free now", values)
+                  "free": said_gb(card.free or 0), "held": said_gb(card.held)}  # fmt: skip
+        text = "card {number}: {name}, {total}"
+        if card.free is not None:
+            text += ", {free} free now"
+        if card.held:
+            text += ", and {held} that ComfyUI holds and frees for a run"
+        yield Finding("ok", text, values)
+    try:
+        import torch
+    except (ImportError, OSError):  # told among the packages
+        return
+    build = "CUDA" if torch.version.cuda else "ROCm" if torch.version.hip else ""
     if nvidia_cards() and not build:
         yield Finding(
             "error",

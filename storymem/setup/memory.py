@@ -27,11 +27,17 @@ CGROUP = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True)
 class Card:
-    """A graphics card: its memory in bytes, ``free`` as it is now."""
+    """A graphics card: its memory in bytes.
+
+    Args:
+        free: as it is now; None where that is not asked.
+        held: by the host itself, which frees it for a run.
+    """
 
     name: str
     total: int
-    free: int
+    free: int | None
+    held: int = 0
 
 
 @dataclass(frozen=True)

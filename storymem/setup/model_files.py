@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..files.outline import ENDINGS, SHARDS_INDEX, Outline, missing_shards, read_file_outline
+from ..files.outline import SHARDS_INDEX, Outline, missing_shards, read_file_outline
 from ..files.pickle_outline import OutlineError
+from . import listing
 from .kinds import FileKind, kind_of
+from .listing import Gap, list_files
 from .lora_files import by_name, scale_of
 from .report import Finding, Section
 
@@ -17,20 +19,10 @@ FOLDERS = (  # that are looked at, as the host and this package call them
     "diffusion_models", "unet", "unet_gguf", "checkpoints", "loras", "text_encoders", "clip",
     "clip_gguf", "vae", "clip_vision", "aesthetics", "viclip", "vae_approx",
 )  # fmt: skip
-MOST_FILES = 5000  # of one folder
-MOST_FOLDERS = 20_000  # below one place, so that links in a circle come to an end
-ODD_ENDINGS = (
-    ".html",
-    ".htm",
-    ".part",
-    ".crdownload",
-    ".download",
-    ".aria2",
-    ".tmp",
-    ".incomplete",
-)
-SKIPPED = (".git", ".cache", "__pycache__", ".huggingface")
 _MEMORY_LORAS = ("storymem_lora", "memento_lora")
+
+
+Known = tuple[int, int, FileKind]  # size, date in nanoseconds, and what the file was then
 
 
 @dataclass(frozen=True)
@@ -64,7 +56,10 @@ def identify(path: str | Path) -> FileKind:
         outline = read_file_outline(path)
         return replace(_of_outline(path, outline), size=path.stat().st_size)
     except OutlineError as error:
-        return FileKind("broken", problem=str(error), size=_size(path))
+        problem = str(error)
+    except Exception as error:
+        problem = f"it could not be looked at ({type(error).__name__}); please report it"
+    return FileKind("broken", problem=problem, size=_size(path))
 
 
 def _of_outline(path: Path, outline: Outline) -> FileKind:
@@ -106,7 +101,7 @@ def _of_shards(index: Path) -> FileKind:
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except OSError:
+    except (OSError, ValueError):
         return 0
 
 
@@ -116,18 +111,22 @@ def _size(path: Path) -> int:
 def find_files(
     folders: Mapping[str, Sequence[Path]],
     *,
-    known: dict[tuple, FileKind] | None = None,
+    known: dict[str, Known] | None = None,
     tell: Callable[[int, int], None] | None = None,
+    gaps: list[Gap] | None = None,
 ) -> list[ModelFile]:
     """Every weights file below model folders, each looked at.
 
     Args:
         folders: places of each folder, by its name; names other than ``FOLDERS`` are passed over.
-        known: kinds by ``(path, size, date)``, used and filled.
+        known: kinds by path, used while size and date stay, and filled.
         tell: called with the files looked at and their number; what it raises ends the look.
+        gaps: gets what was left out: of a folder with more files than are looked at, or one that
+            cannot be opened.
     """
-    listed = [(folder, name, path) for folder in FOLDERS
-              for name, path in _listed(folders.get(folder, ()))]  # fmt: skip
+    left_out: list[Gap] = [] if gaps is None else gaps
+    listed = [one for folder in FOLDERS
+              for one in list_files(folder, folders.get(folder, ()), left_out)]  # fmt: skip
     found, numbers, seen = [], dict.fromkeys(FOLDERS, 0), set()
     for done, (folder, name, path) in enumerate(listed):
         if tell is not None:
@@ -142,76 +141,69 @@ def find_files(
     return found
 
 
-def _known(path: Path, known: dict[tuple, FileKind] | None) -> FileKind:
+def find_beyond(
+    names: Iterable[tuple[str, str]], files: Sequence[ModelFile], gaps: Sequence[Gap]
+) -> list[ModelFile]:
+    """Files that were left out of ``files`` and are named, each looked at.
+
+    Args:
+        names: of a folder and of a file in it.
+        gaps: where files were left out.
+    """
+    found: list[ModelFile] = []
+    for folder, name in dict.fromkeys(names):
+        for gap in gaps:
+            path = gap.place / name.replace("\\", "/")
+            if gap.folder != folder or ".." in path.parts or not path.is_relative_to(gap.place):
+                continue
+            here = [file for file in (*files, *found) if file.folder == folder]
+            if os.path.isfile(path) and path not in {file.path for file in here}:
+                name = path.relative_to(gap.place).as_posix()
+                found.append(ModelFile(folder, len(here) + 1, name, path, identify(path)))
+    return found
+
+
+def _known(path: Path, known: dict[str, Known] | None) -> FileKind:
     try:
         state = path.stat()
-        mark = (str(path), state.st_size, state.st_mtime_ns)
-    except OSError:
+    except (OSError, ValueError):
         return identify(path)
     if known is None or path.name.endswith(SHARDS_INDEX):  # which rests on other files
         return identify(path)
-    if mark not in known:
-        known[mark] = identify(path)
-    return known[mark]
+    size, date, kind = known.get(str(path), (0, 0, None))
+    if kind is None or (size, date) != (state.st_size, state.st_mtime_ns):
+        kind = identify(path)
+        known[str(path)] = (state.st_size, state.st_mtime_ns, kind)
+    return kind
 
 
-def _listed(places: Iterable[Path]) -> Iterator[tuple[str, Path]]:
-    """Names below a folder, and files: an index in place of its shards, and what was saved by a
-    browser or not finished."""
-    for place in dict.fromkeys(map(Path, places)):
-        files = sorted(_below(place))
-        shards = _shards(files)
-        for path in files:
-            if path not in shards:
-                yield path.relative_to(place).as_posix(), path
-
-
-def _below(place: Path) -> list[Path]:
-    found, visited = [], set()
-    for folder, below, names in os.walk(place, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in visited or len(visited) > MOST_FOLDERS or len(found) > MOST_FILES:
-            below.clear()
-            continue
-        visited.add(real)
-        named = [name for name in below if name.lower().endswith(ENDINGS)]
-        below[:] = sorted(set(below) - set(named) - set(SKIPPED))
-        found += [Path(folder, name) for name in (*names, *named) if _is_meant(name)]
-    return found
-
-
-def _is_meant(name: str) -> bool:
-    return name.lower().endswith((*ENDINGS, SHARDS_INDEX, *ODD_ENDINGS))
-
-
-def _shards(files: Sequence[Path]) -> set[Path]:
-    found: set[Path] = set()
-    for index in (path for path in files if path.name.endswith(SHARDS_INDEX)):
-        try:
-            found |= {index.parent / name for name in missing_shards(index)[0]}
-        except OutlineError:
-            continue
-    return found
-
-
-def look_at_folders(
-    folders: Mapping[str, Sequence[Path]],
-    *,
-    known: dict[tuple, FileKind] | None = None,
-    tell: Callable[[int, int], None] | None = None,
-) -> Section:
-    """What every file of the model folders is (see ``find_files``)."""
-    return describe_files(find_files(folders, known=known, tell=tell))
-
-
-def describe_files(files: Sequence[ModelFile]) -> Section:
-    """A finding on each file, those that cannot be used first."""
-    findings = [_finding(file) for file in files]
+def describe_files(files: Sequence[ModelFile], gaps: Sequence[Gap] = ()) -> Section:
+    """A finding on each file, those that cannot be used first, and on what was left out."""
+    findings = [*map(_finding, files), *(one for gap in gaps for one in _left_out(gap))]
     if not files:
-        findings = [Finding("warning", "no model file was found in the model folders")]
+        findings.insert(0, Finding("warning", "no model file was found in the model folders"))
     order = {"error": 0, "warning": 1, "note": 2, "ok": 3}
     findings.sort(key=lambda finding: order[finding.level])
     return Section("files", "Model files", tuple(findings))
+
+
+def _left_out(gap: Gap) -> Iterator[Finding]:
+    values: dict = {
+        "folder": gap.folder,
+        "files": listing.MOST_FILES,
+        "folders": listing.MOST_FOLDERS,
+    }
+    private = {"path": str(gap.place)}
+    if gap.files:
+        text = "{folder}: {files} files were looked at in one place, and {more} more were left out"
+        yield Finding("note", text, values | {"more": gap.files}, private)
+    if gap.is_deep:
+        text = "{folder}: one place has more than {folders} folders, and the rest was left out"
+        yield Finding("note", text, values, private)
+    if gap.unread:
+        text = "{folder}: folders that cannot be opened: {count}; check their permissions"
+        private = {"path": ", ".join(map(str, gap.unread))}
+        yield Finding("warning", text, values | {"count": len(gap.unread)}, private)
 
 
 def _finding(file: ModelFile) -> Finding:

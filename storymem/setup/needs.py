@@ -7,12 +7,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..files.outline import ENDINGS
-from ..models.weights import B32_NAMES, HPSV3_NAMES, L14_NAMES, LAION_NAMES, find_file
 from ..sampling.lora_release import find_released
 from ..sampling.noise_names import misplaced, noise_of
+from . import judges
 from .kinds import TITLES, UNREAD
+from .listing import Gap
 from .lora_files import WHOLE
 from .model_files import ModelFile
+from .own_nodes import OWN_NODES
 from .report import Finding, Section
 from .script import find_shot_loras
 from .workflow import MOST_STEPS, Node, Wire, WorkflowError, read_nodes
@@ -59,8 +61,6 @@ _CARRIES = {
 SAMPLERS = ("StoryMemM2VSampler",)
 LENIENT = frozenset({"unknown", "tiny", "vae_small"})  # that may be meant
 MEMORY_LORAS = frozenset({"storymem_lora", "memento_lora", "unknown"})
-B32, L14 = "ViT-B/32", "ViT-L/14"
-AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -74,29 +74,51 @@ class Wanted:
 
 
 def look_at_needs(
-    workflow: object, node_types: Collection[str] | None, files: Sequence[ModelFile]
+    workflow: object,
+    node_types: Collection[str] | None,
+    files: Sequence[ModelFile] | None,
+    gaps: Sequence[Gap] = (),
 ) -> Section:
     """What a workflow needs and lacks.
 
     Args:
         workflow: in the page's form or the API's.
         node_types: classes that the host has; None when nobody knows.
-        files: those of the model folders, each looked at.
+        files: those of the model folders, each looked at; None when that look failed.
+        gaps: what was left out of ``files``.
     """
     try:
         nodes = read_nodes(workflow)
     except WorkflowError as error:
         text = "the workflow could not be read: {reason}"
         return Section(KEY, TITLE, (Finding("error", text, {"reason": str(error)}),))
-    findings = [
-        *_classes(nodes, node_types),
-        *_files(nodes, files),
-        *_wires(nodes, files),
+    findings = list(_classes(nodes, node_types))
+    if files is None:
+        text = "the look at the model folders failed, so nothing is said of the files it needs"
+        return Section(KEY, TITLE, (*findings, Finding("warning", text)))
+    unread = {gap.folder for gap in gaps if gap.unread}
+    by_name = {gap.folder for gap in gaps}  # where what is looked for by name may be unseen
+    places = _places(nodes)
+    findings += [
+        *_files(nodes, files, places, unread),
+        *_wires(nodes, files, places),
         *_pairs(nodes, files),
-        *_judges(nodes, files),
-        *find_shot_loras(nodes, files),
+        *(() if by_name & {*judges.FOLDERS} else judges.find_judges(nodes, files)),
+        *(() if "loras" in by_name else find_shot_loras(nodes, files)),
     ]
+    if by_name & {*judges.FOLDERS, "loras"}:
+        text = "a folder was not looked at whole, so files that are found by name are not judged"
+        findings.append(Finding("note", text))
     return Section(KEY, TITLE, tuple(findings))
+
+
+def names_of(workflow: object) -> list[tuple[str, str]]:
+    """The folders and names of the files that a workflow names; empty for what is none."""
+    try:
+        wanted = wanted_files(read_nodes(workflow))
+    except WorkflowError:
+        return []
+    return [(alike, one.name) for one in wanted for alike in ALIKE.get(one.folder, (one.folder,))]
 
 
 KEY, TITLE = "workflow", "This workflow"
@@ -154,12 +176,14 @@ def _classes(nodes: Mapping[str, Node], known: Collection[str] | None) -> Iterat
         return
     lacking = {node.kind: node for node in nodes.values() if node.kind not in known}
     for kind, node in lacking.items():
-        is_known = kind.startswith(OWN) or kind in LOADERS
+        is_known = kind in OWN_NODES or kind in LOADERS
         private = {"node": kind} | ({"pack": node.pack} if node.pack else {})
         if kind in GGUF_NODES:
             text = "{node} is missing: install the pack ComfyUI-GGUF"
-        elif kind.startswith(OWN):
+        elif kind in OWN_NODES:
             text = "{node} is missing: this pack is older than the workflow, or did not load"
+        elif kind.startswith(OWN):
+            text = "a node whose name is as of this pack is missing: update this pack"
         elif is_known:
             text = "{node} is missing: update ComfyUI"
         else:
@@ -170,16 +194,26 @@ def _classes(nodes: Mapping[str, Node], known: Collection[str] | None) -> Iterat
         yield Finding("ok", text, {"count": len(nodes)})
 
 
-def _files(nodes: Mapping[str, Node], files: Sequence[ModelFile]) -> Iterator[Finding]:
+def _files(
+    nodes: Mapping[str, Node],
+    files: Sequence[ModelFile],
+    places: Places,
+    unread: Collection[str],
+) -> Iterator[Finding]:
     for wanted in wanted_files(nodes):
         found = find_wanted(wanted, files)
-        values = {"place": _place(wanted, nodes), "folder": wanted.folder}
+        values = {"place": _place(wanted, places), "folder": wanted.folder}
         private = {"file": wanted.name}
         if url := wanted.node.sources.get(wanted.name):
             private["url"] = url
-        if found is None:
+        if found is None and unread & {*ALIKE.get(wanted.folder, (wanted.folder,))}:
+            text = (
+                "whether {folder} has the file of {place} is not known: it cannot be opened whole"
+            )
+            yield Finding("warning", text, values, private)
+        elif found is None:
             text = "the file of {place} is not in {folder}: download it and put it there"
-            if other := _renamed(wanted, nodes, files):
+            if other := _renamed(wanted, places, files):
                 text = (
                     "the file of {place} is not in {folder}, but file {number} there is "
                     "of that kind: choose it in the node if it is the one that is meant"
@@ -196,18 +230,29 @@ def _files(nodes: Mapping[str, Node], files: Sequence[ModelFile]) -> Iterator[Fi
             yield Finding("ok", text, values, private)
 
 
-def _place(wanted: Wanted, nodes: Mapping[str, Node]) -> str:
+# Node and input that name a file -> nodes' classes and inputs that it is wired to.
+Places = Mapping[tuple[str, str], Sequence[tuple[str, str]]]
+
+
+def _places(nodes: Mapping[str, Node]) -> Places:
+    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for node in nodes.values():
+        for name in WIRED.get(node.kind, {}):
+            for wanted in files_at(nodes, node, name):
+                found.setdefault((wanted.node.id, wanted.input), []).append((node.kind, name))
+    return found
+
+
+def _place(wanted: Wanted, places: Places) -> str:
     """``unet_name in UNETLoader, for model_high of StoryMemM2VSampler``."""
     place = f"{wanted.input} in {wanted.node.kind}"
-    for kind in SAMPLERS:
-        for node in nodes.values():
-            for name in WIRED[kind] if node.kind == kind else ():
-                if wanted in files_at(nodes, node, name):
-                    return f"{place}, for {name} of {kind}"
+    for kind, name in places.get((wanted.node.id, wanted.input), ()):
+        if kind in SAMPLERS:
+            return f"{place}, for {name} of {kind}"
     return place
 
 
-def _expected(wanted: Wanted, nodes: Mapping[str, Node]) -> frozenset[str]:
+def _expected(wanted: Wanted, places: Places) -> frozenset[str]:
     """Kinds that a file may be by where it is wired; empty when nothing says."""
     if wanted.node.kind == "StoryMemLoadLoRA":
         return MEMORY_LORAS
@@ -217,19 +262,14 @@ def _expected(wanted: Wanted, nodes: Mapping[str, Node]) -> frozenset[str]:
             if wanted.node.inputs.get("type") == "wan"
             else frozenset()
         )
-    found: set[frozenset[str]] = set()
-    for node in nodes.values():
-        for name, kinds in WIRED.get(node.kind, {}).items():
-            if wanted in files_at(nodes, node, name):
-                found.add(kinds)
+    at = places.get((wanted.node.id, wanted.input), ())
+    found = {WIRED[kind][name] for kind, name in at}
     return frozenset.intersection(*found) if found else frozenset()
 
 
-def _renamed(
-    wanted: Wanted, nodes: Mapping[str, Node], files: Sequence[ModelFile]
-) -> ModelFile | None:
+def _renamed(wanted: Wanted, places: Places, files: Sequence[ModelFile]) -> ModelFile | None:
     """A file of the kind that is missing, under another name."""
-    kinds, noise = _expected(wanted, nodes) - LENIENT, noise_of(wanted.name)
+    kinds, noise = _expected(wanted, places) - LENIENT, noise_of(wanted.name)
     folders = ALIKE.get(wanted.folder, (wanted.folder,))
     for file in files:
         is_kind = file.kind.kind in kinds and not file.kind.problem
@@ -238,13 +278,15 @@ def _renamed(
     return None
 
 
-def _wires(nodes: Mapping[str, Node], files: Sequence[ModelFile]) -> Iterator[Finding]:
+def _wires(
+    nodes: Mapping[str, Node], files: Sequence[ModelFile], places: Places
+) -> Iterator[Finding]:
     """Files that are there and of the wrong kind for where they are wired."""
     for wanted in wanted_files(nodes):
-        found, kinds = find_wanted(wanted, files), _expected(wanted, nodes)
+        found, kinds = find_wanted(wanted, files), _expected(wanted, places)
         if found is None or found.kind.problem or not kinds:
             continue
-        values = {"place": _place(wanted, nodes), "kind": found.kind.title}
+        values = {"place": _place(wanted, places), "kind": found.kind.title}
         private = {"file": wanted.name}
         if found.kind.kind in kinds and (why := _unread(found)):
             text = "the file of {place} cannot be read there: {why}"
@@ -316,56 +358,3 @@ def _pair(
     ):
         text = "the {what} of {node} are two names of one file"
         yield Finding("warning", text, values, private)
-
-
-def _judges(nodes: Mapping[str, Node], files: Sequence[ModelFile]) -> Iterator[Finding]:
-    """What Load Embedder and Load Scorer need, also where they look for it themselves."""
-    for node in nodes.values():
-        if node.kind == "StoryMemLoadEmbedder" and node.inputs.get("embedder") != "no_weights":
-            yield from _clip(node, B32, B32_NAMES, files, "warning")
-        if node.kind == "StoryMemLoadScorer":
-            if node.inputs.get("scorer") == "hpsv3":
-                yield from _score(node, "hpsv3", HPSV3_NAMES, files)
-            elif node.inputs.get("scorer") == "laion":
-                yield from _score(node, "laion", LAION_NAMES, files)
-                yield from _clip(node, L14, L14_NAMES, files, "error")
-
-
-def _clip(
-    node: Node, name: str, patterns: Sequence[str], files: Sequence[ModelFile], level: str
-) -> Iterator[Finding]:
-    found = _chosen(node, "clip_name", patterns, "clip_vision", files)
-    values = {"node": node.kind, "clip": name}
-    if found is None:
-        if node.inputs.get("clip_name", AUTO) == AUTO and not node.inputs.get("download"):
-            text = "{node} finds no CLIP {clip} in clip_vision, by its name"
-            yield Finding("error", text, values)
-    elif found.kind.kind != "clip":
-        text = "{node} has a file that is no CLIP: {kind}"
-        yield Finding("error", text, values | {"kind": found.kind.title}, {"file": found.name})
-    elif name not in found.kind.details:
-        text = "{node} has CLIP {found} instead of {clip}, for which its threshold is made"
-        values["found"] = found.kind.details[0]
-        yield Finding(level, text, values, {"file": found.name})
-
-
-def _score(
-    node: Node, kind: str, patterns: Sequence[str], files: Sequence[ModelFile]
-) -> Iterator[Finding]:
-    found = _chosen(node, "score_file", patterns, "aesthetics", files)
-    values = {"node": node.kind, "needed": TITLES[kind]}
-    if found is None:
-        if node.inputs.get("score_file", AUTO) == AUTO and not node.inputs.get("download"):
-            yield Finding("error", "{node} finds no {needed} in aesthetics, by its name", values)
-    elif found.kind.kind != kind:
-        text = "{node} has a file that is no {needed}: {kind}"
-        yield Finding("error", text, values | {"kind": found.kind.title}, {"file": found.name})
-
-
-def _chosen(
-    node: Node, name: str, patterns: Sequence[str], folder: str, files: Sequence[ModelFile]
-) -> ModelFile | None:
-    here = {file.name: file for file in reversed(files) if file.folder == folder}
-    value = node.inputs.get(name, AUTO)
-    chosen = find_file(here, patterns) if value == AUTO else str(value).replace("\\", "/")
-    return here.get(chosen) if chosen else None

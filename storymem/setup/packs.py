@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ..files.small_file import read_small_file
 from .machine import HostFacts
 from .model_files import ModelFile
 from .report import Finding, Section
@@ -15,10 +16,11 @@ OWN_NAME = re.compile(r'(?m)^\s*name\s*=\s*["\']comfyui-storymem["\']')
 LARGEST_PROJECT = 1 << 16  # bytes of a pyproject.toml
 SERVED = re.compile(r"[\w.-]+", re.ASCII)  # folder names of which the host serves web files
 GGUF_PACK = "comfyui-gguf"
-# Packs that replace parts of ComfyUI for all models, and which. By their own descriptions.
+# Packs that replace parts of ComfyUI for all models, by their folders' names in small letters: the
+# names that they are published under, and what they replace by their own descriptions.
 REPLACES = {
-    "comfyui-multigpu": "which device models are loaded to",
-    "comfyui_multigpu": "which device models are loaded to",
+    "comfyui-multigpu": ("ComfyUI-MultiGPU", "which device models are loaded to"),
+    "comfyui_multigpu": ("ComfyUI-MultiGPU", "which device models are loaded to"),
 }
 
 
@@ -42,8 +44,8 @@ def look_at_packs(
         *_copies(folders),
         *_failed(host),
         *(Finding("note", "{pack} replaces {what} in ComfyUI; when memory or speed is odd, try "
-                  "without it", {"pack": name, "what": what})
-          for name, what in REPLACES.items() if name in names),
+                  "without it", {"pack": pack, "what": what})
+          for name, (pack, what) in REPLACES.items() if name in names),
         *_gguf(names, files),
     ]  # fmt: skip
     if not any(finding.level in ("error", "warning") for finding in findings):
@@ -64,10 +66,10 @@ def _folders(place: Path) -> list[Path]:
 def is_this_pack(folder: Path) -> bool:
     """Whether a folder is a copy of this pack, by its ``pyproject.toml``."""
     try:
-        with open(folder / "pyproject.toml", encoding="utf-8", errors="replace") as file:
-            return OWN_NAME.search(file.read(LARGEST_PROJECT)) is not None
+        project = read_small_file(folder / "pyproject.toml", LARGEST_PROJECT)
     except OSError:
         return False
+    return OWN_NAME.search(project.decode("utf-8", "replace")) is not None
 
 
 def _copies(folders: Sequence[Path]) -> Iterator[Finding]:

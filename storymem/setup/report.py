@@ -111,6 +111,7 @@ class Report:
 
 
 def _plain(value: object) -> str:
-    """A name in one line; bytes that are no text are written as escapes."""
+    """A name in one line; bytes that are no text, and marks that steer a terminal or turn the
+    direction of a line, are written as escapes."""
     line = " ".join(str(value).split())
-    return line.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)

@@ -17,6 +17,7 @@ PAGE_ONLY = {  # nodes that the page alone knows
 }  # fmt: skip
 DEEPEST = 20  # subgraphs inside each other
 MOST_NODES = 20_000
+MOST_PARTS = 200_000  # nodes, inputs and links, counted as often as their subgraph is used
 MOST_STEPS = 1000  # of a wire through nodes that hand on
 
 
@@ -63,7 +64,9 @@ def read_nodes(workflow: object) -> dict[str, Node]:
         return _Page(workflow).nodes()
     if isinstance(workflow.get("prompt"), Mapping):  # as it is posted
         workflow = workflow["prompt"]
-    found = {}
+    found: dict[str, Node] = {}
+    if len(workflow) > MOST_NODES:
+        raise WorkflowError("it has too many nodes")
     for number, node in workflow.items():
         if not isinstance(node, Mapping) or not isinstance(node.get("class_type"), str):
             raise WorkflowError("it is no workflow")
@@ -95,6 +98,7 @@ class _Page:
         self._found: dict[str, Node] = {}
         self._bypassed: dict[str, list[tuple[str, Wire | None]]] = {}
         self._graph = workflow
+        self._count = 0  # of nodes and of subgraphs, as often as they are used
 
     def nodes(self) -> dict[str, Node]:
         self._add(self._graph, "", {}, 0)
@@ -108,12 +112,15 @@ class _Page:
 
     def _add(self, graph: Mapping, above: str, given: Mapping[int, object], depth: int) -> None:
         """The nodes of one graph, and of those inside; ``given``: what its inputs are set to."""
-        if depth > DEEPEST or len(self._found) > MOST_NODES:
+        if depth > DEEPEST:
             raise WorkflowError("its subgraphs are nested too deeply")
         links = {link.id: link for link in _links(graph)}
+        self._count_up(len(links) + len(_parts(graph, "inputs")))
         for node in graph["nodes"]:
+            self._count_up()
             if not isinstance(node, Mapping) or node.get("mode") == MUTED:
                 continue
+            self._count_up(len(_parts(node, "inputs")))
             number, kind = f"{above}{node.get('id')}", str(node.get("type"))
             inputs = {}
             for name, value in _settings(node):
@@ -134,6 +141,11 @@ class _Page:
                 self._bypassed[number] = wires
             else:
                 self._found[number] = Node(number, kind, inputs, _sources(node), _pack(node))
+
+    def _count_up(self, by: int = 1) -> None:
+        self._count += by
+        if self._count > MOST_PARTS:
+            raise WorkflowError("it has too many nodes")
 
     def _enter(
         self, number: str, graph: Mapping, node: Mapping, inputs: Mapping, depth: int

@@ -30,7 +30,7 @@ def test_help_needs_no_package():
     assert all(words in said for words in program.COMMANDS.values())
 
 
-@pytest.mark.parametrize("command", program.COMMANDS)
+@pytest.mark.parametrize("command", [name for name in program.COMMANDS if name != "doctor"])
 def test_a_python_without_packages_is_named_with_what_to_do(command):
     told = bare("-m", "storymem", command, "somewhere")
     assert told.returncode == 2
@@ -39,6 +39,29 @@ def test_a_python_without_packages_is_named_with_what_to_do(command):
     assert first.endswith(f": {sys.executable}")
     assert ("diffusers" in first) == (command in ("run", "train", "compare"))
     assert any("pip install torch -r" in line or " -m storymem" in line for line in rest)
+    assert "Traceback" not in told.stderr
+
+
+def test_the_doctor_looks_at_what_it_can_in_a_python_without_packages(tmp_path):
+    """It is asked where something does not work."""
+    (tmp_path / "models").mkdir()
+    told = bare("-m", "storymem", "doctor", "--comfyui", str(tmp_path))
+    assert told.returncode == 1
+    assert told.stderr.startswith("error: this Python lacks torch, numpy, Pillow, av, einops")
+    for said in ("torch is not installed", "models and workflows were not looked at", "Python 3"):
+        assert said in told.stdout
+    assert "Traceback" not in told.stderr + told.stdout
+
+
+def test_the_doctor_tells_of_a_package_that_does_not_start(tmp_path):
+    """As a torch whose libraries are not there: OSError while it is imported."""
+    (tmp_path / "numpy.py").write_text("raise OSError('[WinError 126] /home/mara/fbgemm.dll')")
+    command = [sys.executable, "-m", "storymem", "doctor"]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(PACK)])}
+    told = subprocess.run(command, cwd=PACK, env=env, capture_output=True, text=True)
+    assert told.returncode == 1
+    assert "cannot be imported (OSError)" in told.stdout
+    assert "mara" not in told.stdout
     assert "Traceback" not in told.stderr
 
 

@@ -15,13 +15,16 @@ from helpers.not_empty import not_empty
 from helpers.record_files import write_body
 from helpers.sparse_weights import lora_shapes, write_safetensors
 from storymem.loop.time_left import Timed, Work
-from storymem.setup import checkup, host_folders, machine, memory, packs
+from storymem.setup import checkup, fit, host_folders, machine, memory, packs
 from storymem.setup.checkup import CheckupInputs, check
-from storymem.setup.fit import Asked, look_at_fit
+from storymem.setup.fit import Asked, asked_of, look_at_fit
+from storymem.setup.kinds import FileKind
 from storymem.setup.machine import HostFacts, look_at_machine
 from storymem.setup.memory import Card, Memory
+from storymem.setup.model_files import ModelFile
 from storymem.setup.records import look_at_records
 from storymem.setup.report import Finding, Report, Section
+from storymem.setup.workflow import read_nodes
 
 PACK = Path(__file__).resolve().parents[2]
 SHIPPED = json.loads((PACK / "workflows" / "storymem_story.json").read_text("utf-8"))
@@ -45,6 +48,8 @@ def test_a_finding_without_its_values_is_never_told():
 
 
 def test_names_stand_only_where_they_are_asked_for():
+    odd = Finding("note", "x", private={"file": "a\x1b[31m\u202eb é"})
+    assert odd.sentence(names=True) == r"x [a\x1b[31m\u202eb é]"  # nothing steers a terminal
     finding = Finding("warning", "{n} files", {"n": 2}, {"file": "a\nb\udcff"})
     report = Report((Section("files", "Files", (finding,)), Section("x", "X")))
     assert report.as_text() == "Files\n  WARNING 2 files\n\nX\n"
@@ -111,6 +116,8 @@ def test_a_part_that_fails_hides_no_other(models, monkeypatch):
     monkeypatch.setattr(machine, "main_memory", fail)
     report = check(everything(models))
     assert [len(section.findings) > 0 for section in report.sections] == [True] * 6
+    assert "download" not in report.as_text()  # what is there is not known
+    assert "the look at the model folders failed" in report.as_text()
     for section in report.sections[:2]:
         assert "could not be looked at (RuntimeError)" in section.findings[0].sentence()
     assert "verysecret" not in report.as_text()
@@ -252,11 +259,13 @@ def test_two_copies_and_a_name_that_is_not_served_are_told(tmp_path):
         (tmp_path / name).mkdir()
         text = "comfyui-storymem" if "StoryMem" in name else "other"
         (tmp_path / name / "pyproject.toml").write_text(f'[project]\nname = "{text}"\n')
-    (tmp_path / "ComfyUI-MultiGPU").mkdir()
+    (tmp_path / "COMFYUI-MultiGPU").mkdir()
+    (tmp_path / "verysecret-multigpu").mkdir()
     section = packs.look_at_packs([tmp_path], None)
     assert [f.level for f in section.findings] == ["error", "error", "note"]
     assert "2 times" in section.findings[0].sentence()
-    assert "replaces which device" in section.findings[2].sentence()
+    told = section.findings[2].sentence()
+    assert told.startswith("ComfyUI-MultiGPU replaces which device")  # as it is published
     (tmp_path / "StoryMem Kopie").rename(tmp_path / "copy.disabled")
     assert sentences(packs.look_at_packs([tmp_path], None), "error") == []
     assert packs.is_this_pack(PACK)
@@ -296,19 +305,80 @@ def test_working_memory_is_what_was_measured():
     assert Asked(832, 480, 81, 40, 10).working_bytes == pytest.approx(4.40 * GIB, rel=0.001)
 
 
-def test_a_disk_that_is_too_full_for_the_story_is_an_error(tmp_path, monkeypatch):
-    from storymem.setup import fit
-
+def test_a_disk_that_is_too_full_for_the_story_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(fit, "free_space", lambda _: 10**8)
-    (error,) = sentences(look_at_fit(SHIPPED, [], [], tmp_path), "error")
-    assert error.startswith("4 shots take about 70 MB of disk")
+    (told,) = sentences(look_at_fit(SHIPPED, [], [], tmp_path), "warning")
+    assert told.startswith("disk for 4 shots, all made anew: about 70 MB")
+    assert "unless enough of them are finished" in told  # it may be a film that is nearly done
     masters = json.loads(json.dumps(SHIPPED))
     for node in masters["nodes"]:
         if node["type"] == "StoryMemShotLoopClose":
             index = [part["name"] for part in node["inputs"] if "widget" in part].index("codec")
             node["widgets_values"][index] = "prores"
-    (error,) = sentences(look_at_fit(masters, [], [], tmp_path), "error")
-    assert error.startswith("4 shots take about 303 MB of disk")
+    (told,) = sentences(look_at_fit(masters, [], [], tmp_path), "warning")
+    assert told.startswith("disk for 4 shots, all made anew: about 303 MB")
+
+
+@pytest.mark.parametrize(("shots", "said"), [(1, "1 shot,"), (2, "2 shots,")])
+def test_shots_are_counted_in_good_english(tmp_path, shots, said):
+    script = "\n---\n".join(["a cat"] * shots)
+    (told,) = sentences(look_at_fit(story(script), [], [], tmp_path), "ok")
+    assert told.startswith(f"disk for {said} all made anew")
+
+
+def test_a_script_that_is_not_known_counts_as_no_number_of_shots(tmp_path):
+    (told,) = sentences(look_at_fit(story(["7", 0]), [], [], tmp_path), "ok")
+    assert told.startswith("how many shots the script has is not known here; each takes about")
+
+
+def story(script, **more) -> dict:
+    sampler = {"width": 832, "height": 480, "length": 81, "steps": 20, **more}
+    return {
+        "1": {"class_type": "StoryMemLoadStory", "inputs": {"script": script}},
+        "2": {"class_type": "StoryMemM2VSampler", "inputs": sampler},
+        "3": {"class_type": "StoryMemMemoryBank", "inputs": {"max_frames": 10}},
+    }
+
+
+def test_memory_frames_count_where_a_bank_is_wired_alone():
+    nodes = [read_nodes(story("a cat", **more)) for more in ({}, {"bank": ["3", 0]})]
+    assert [asked_of(one).memory for one in nodes] == [0, 10]
+
+
+def on_card(*cards: Card) -> Finding:
+    (found,) = [f for f in look_at_fit(SHIPPED, [], cards, None).findings if "least" in f.values]
+    return found
+
+
+def test_what_the_host_holds_of_a_card_counts_as_free_for_its_run():
+    assert on_card(Card("X", 24 * GIB, GIB)).level == "warning"
+    assert on_card(Card("X", 24 * GIB, GIB, held=20 * GIB)).level == "ok"
+    assert on_card(Card("X", 6 * GIB, 5 * GIB, held=20 * GIB)).values["free"] == "6.0 GiB"
+    text = look_at_machine(HostFacts("0.33.0", cards=(Card("X", 24 * GIB, GIB, held=20 * GIB),)))
+    assert "card 1: X, 24.0 GiB, 1.0 GiB free now, and 20.0 GiB that ComfyUI holds and frees " \
+        "for a run" in sentences(text)  # fmt: skip
+
+
+def test_the_card_that_is_sampled_on_is_the_one_that_must_have_room():
+    large = Card("large", 80 * GIB, 80 * GIB)
+    assert on_card(Card("small", 8 * GIB, 4 * GIB), large).level == "warning"
+    cards = (large, Card("other", 8 * GIB, None))
+    assert on_card(*cards).level == "ok"
+    told = sentences(look_at_machine(HostFacts("0.33.0", cards=cards)))
+    assert [one for one in told if one.startswith("card ")] == [
+        "card 1: large, 80.0 GiB, 80.0 GiB free now",
+        "card 2: other, 8.0 GiB",
+    ]
+
+
+def test_memory_that_is_used_now_is_no_warning(monkeypatch):
+    """What is in it may be the host's own models, which a run frees."""
+    monkeypatch.setattr(fit, "main_memory", lambda: Memory(128 * GIB, GIB))
+    high = "wan2.2_i2v_high_noise_14B_fp8_scaled.safetensors"
+    kind = FileKind("i2v_a14b", size=14 * 10**9)
+    file = ModelFile("diffusion_models", 1, high, Path("/x"), kind)
+    (found,) = [f for f in look_at_fit(SHIPPED, [file], [], None).findings if "RAM" in f.text]
+    assert found.level == "ok"
 
 
 # --- records ------------------------------------------------------------------------------------
@@ -352,7 +422,10 @@ def test_extra_model_paths_are_read_as_the_host_reads_them(tmp_path, monkeypatch
         f"b:\n  vae: {tmp_path}/v\nc:\n"
     )
     found = host_folders.folders_of(tmp_path / "models", extra)
-    assert found.findings == []
+    (told,) = found.findings
+    assert (told.level, "base_path" in told.text) == ("note", True)  # nobody made that folder
+    (tmp_path / "elsewhere").mkdir()
+    assert host_folders.folders_of(tmp_path / "models", extra).findings == []
     assert found.folders["loras"] == [tmp_path / "models/loras", tmp_path / "elsewhere/l"]
     assert found.folders["text_encoders"][2:] == [
         tmp_path / "elsewhere/t1",
@@ -362,7 +435,17 @@ def test_extra_model_paths_are_read_as_the_host_reads_them(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    "text", ["a: [", "- a\n- b", "text", "!!python/object/apply:os.system ['touch ran']", "\x00"]
+    "text",
+    [
+        "a: [",
+        "- a\n- b",
+        "text",
+        "!!python/object/apply:os.system ['touch ran']",
+        "\x00",
+        "a: !!bool x",
+        'a: !!int ""',
+        "a: !!timestamp x",
+    ],
 )
 def test_an_extra_model_paths_that_is_none_is_told_and_never_run(tmp_path, monkeypatch, text):
     monkeypatch.chdir(tmp_path)
@@ -415,6 +498,8 @@ def test_the_tiny_workflow_lacks_nothing_anywhere(tmp_path):
         (["--comfyui", "."], "has no models"),
         (["--models", ".", "--workflow", "gone"], "--workflow gone cannot be read"),
         (["--models", ".", "--workflow", "bad.json"], "cannot be read"),
+        (["--models", ".", "--workflow", "5.json"], "5.json cannot be read: it is no workflow"),
+        (["--models", ".", "--workflow", "/dev/zero"], "--workflow /dev/zero cannot be read"),
     ],
 )
 def test_wrong_options_are_refused(tmp_path, monkeypatch, capsys, caplog, options, said):
@@ -424,6 +509,7 @@ def test_wrong_options_are_refused(tmp_path, monkeypatch, capsys, caplog, option
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "5.json").write_text("5")
     parser = argparse.ArgumentParser()
     command.add_options(parser)
     assert command.run(parser.parse_args(options)) == 2

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from helpers.sparse_weights import lora_shapes, memento_shapes, write_gguf, write_safetensors
 from storymem.setup import lora_files
-from storymem.setup.model_files import find_files, identify, look_at_folders
+from storymem.setup.model_files import describe_files, find_files, identify
 
 A14B = {"num_layers": 40, "num_attention_heads": 40, "attention_head_dim": 128, "ffn_dim": 13824}
 
@@ -283,10 +285,11 @@ def test_a_model_in_several_files_is_one_and_a_missing_shard_is_told(tmp_path):
     index.write_text(f'{{"weight_map": {{{places}}}}}')
     for file, held in parts.items():
         write_safetensors(tmp_path / file, {n: shapes[n] for n in held})
-    (found,) = find_files({"diffusion_models": [tmp_path]})
+    known: dict = {}
+    (found,) = find_files({"diffusion_models": [tmp_path]}, known=known)
     assert (found.kind.kind, found.kind.details[-1]) == ("i2v_a14b", "in 2 files")
     (tmp_path / "m-00002-of-00002.safetensors").unlink()
-    (found,) = look_at_folders({"diffusion_models": [tmp_path]}).findings
+    (found,) = describe_files(find_files({"diffusion_models": [tmp_path]}, known=known)).findings
     assert found.level == "warning"
     assert "1 of the 2 files" in found.sentence()
 
@@ -310,8 +313,9 @@ def test_what_is_known_of_a_file_is_used_until_it_changes(tmp_path):
     write_safetensors(path, {"x": (2, 2)})
     find_files({"vae": [tmp_path]}, known=known, tell=lambda *step: told.append(step))
     assert (len(known), told) == (1, [(0, 1), (1, 1)])
-    mark = next(iter(known))
-    known[mark] = known[mark].__class__("hpsv3")
+    size, date, kind = known[str(path)]
+    known[str(path)] = (size, date, replace(kind, kind="hpsv3"))
     assert find_files({"vae": [tmp_path]}, known=known)[0].kind.kind == "hpsv3"
     write_safetensors(path, {"x": (2, 3)})
     assert find_files({"vae": [tmp_path]}, known=known)[0].kind.kind == "unknown"
+    assert len(known) == 1  # nothing is kept of what the file was

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from helpers.sparse_weights import lora_shapes, memento_shapes, write_safetensor
 from storymem.setup.fit import asked_of
 from storymem.setup.model_files import find_files
 from storymem.setup.needs import look_at_needs, wanted_files
-from storymem.setup.workflow import WorkflowError, read_nodes
+from storymem.setup.own_nodes import OWN_NODES
+from storymem.setup.workflow import MOST_NODES, WorkflowError, read_nodes
 
 PACK = Path(__file__).resolve().parents[2]
 SHIPPED = PACK / "workflows" / "storymem_story.json"
@@ -256,3 +258,48 @@ def test_loras_that_a_script_names_for_single_shots_are_looked_for(models):
     (error,) = [f for f in needs(models, workflow) if f.level == "error"]
     assert "single shots" in error.sentence()
     assert error.private == {"file": "verysecret"}
+
+
+def test_only_names_that_are_this_packs_own_are_in_what_is_pasted():
+    secret = "StoryMem SECRET /home/anna/film\nERROR pasted line"
+    kinds = {secret: False, "StoryMemSecretFilm": False, "StoryMemRehearsal": True}
+    for kind, is_told in kinds.items():
+        workflow = {"1": {"class_type": kind}}
+        (finding,) = look_at_needs(workflow, {"UNETLoader"}, []).findings
+        assert finding.level == "error"
+        assert (kind in finding.sentence()) == is_told
+        assert finding.private["node"] == kind
+
+
+def test_names_of_this_packs_nodes_are_all_of_them():
+    path = PACK / "locales" / "en" / "nodeDefs.json"
+    assert set(json.loads(path.read_text("utf-8"))) == OWN_NODES
+
+
+def nested(width: int, depth: int) -> dict:
+    graphs = [
+        {"id": f"g{n}", "links": [],
+         "nodes": [{"id": i, "type": f"g{n + 1}"} for i in range(width if n < depth - 1 else 0)]}
+        for n in range(depth)
+    ]  # fmt: skip
+    return {"nodes": [{"id": 1, "type": "g0"}], "links": [], "definitions": {"subgraphs": graphs}}
+
+
+def test_subgraphs_that_multiply_are_given_up_in_little_time():
+    began = time.perf_counter()
+    with pytest.raises(WorkflowError, match="too many nodes"):
+        read_nodes(nested(10, 20))
+    assert time.perf_counter() - began < 10
+    with pytest.raises(WorkflowError, match="too many nodes"):
+        read_nodes({str(n): {"class_type": "x"} for n in range(MOST_NODES + 1)})
+
+
+def test_many_loaders_and_samplers_are_looked_at_in_little_time():
+    began = time.perf_counter()
+    workflow = {}
+    for n in range(1000):
+        workflow[f"l{n}"] = {"class_type": "UNETLoader", "inputs": {"unet_name": "a.safetensors"}}
+        workflow[f"s{n}"] = {"class_type": "StoryMemM2VSampler",
+                             "inputs": {"model_high": [f"l{n}", 0]}}  # fmt: skip
+    assert len(look_at_needs(workflow, None, []).findings) > 1000
+    assert time.perf_counter() - began < 10

@@ -20,6 +20,7 @@ RUN = "() => app.extensionManager.command.execute('StoryMem.CheckSetup')"
 DIALOG = "dialog.sm-setup"
 SUMMARY = ".sm-setup-summary"
 ROUTE = re.compile(r"/storymem/setup$")
+PROMPT = re.compile(r"/api/prompt$")
 PROGRESS = re.compile(r"/storymem/setup\?id=")
 LINES = """() => [...document.querySelectorAll(".sm-setup li")].map((line) => [
     line.dataset.level, line.querySelector(".sm-level").innerText,
@@ -320,6 +321,31 @@ def test_a_workflow_whose_file_is_not_here_leads_to_the_check(page):
             toast.first.wait_for()
         page.page.evaluate("() => app.extensionManager.toast.removeAll()")
         close_hosts_dialog(page)
+
+
+def test_files_of_the_prompt_before_are_not_told_again(page):
+    """While the host has not answered, it still has its errors of the last one."""
+    own = {"5": {"class_type": "StoryMemMemoryBank", "inputs": {}}}
+    page.page.evaluate("(graph) => app.loadApiJson(graph, 'missing')", {**MISSING, **own})
+    page.page.wait_for_function("() => app.graph._nodes.length === 5")
+    toast = page.page.locator(".p-toast-detail").filter(has_text="check my setup").first
+    page.page.evaluate("() => void app.queuePrompt(0)")
+    toast.wait_for()
+    page.page.wait_for_timeout(3200)  # what is looked at after it was queued
+    page.page.evaluate("() => app.extensionManager.toast.removeAll()")
+    toast.wait_for(state="detached")
+    close_hosts_dialog(page)
+    waiting = []
+    page.page.route(PROMPT, lambda route: waiting.append(route))
+    page.page.evaluate("() => void app.queuePrompt(0)")
+    page.page.wait_for_timeout(1500)
+    assert toast.count() == 0
+    assert len(waiting) == 1
+    waiting[0].continue_()
+    toast.wait_for()
+    page.page.unroute(PROMPT)
+    page.page.evaluate("() => app.extensionManager.toast.removeAll()")
+    close_hosts_dialog(page)
 
 
 def test_the_list_of_stories_leads_to_the_check(told):

@@ -90,7 +90,10 @@ def test_the_hosts_version_is_the_one_that_it_tells_itself(server):
 
 
 def test_a_pages_version_that_is_none_is_not_told(server):
-    assert "Mara" not in check(server, front_end="Mara's own page")["text"]
+    for version in ("Mara's own page", "mara.smith", "1.2-mara", "1.2.Mara3"):
+        assert "mara" not in check(server, front_end=version)["text"].lower()
+    for version in ("1.41.21", "v1.2.3-rc.1", "1.51.0-nightly20260101", "1.5.0b2"):
+        assert f"front end {version}" in check(server, front_end=version)["text"]
 
 
 @pytest.mark.parametrize(
@@ -187,6 +190,41 @@ def test_a_card_is_told_with_the_memory_that_the_host_counts(facts, monkeypatch)
     monkeypatch.setattr(facts.devices, "get_torch_device_name", lambda _: name)
     (card,) = facts.cards()
     assert (card.name, card.total, card.free) == ("NVIDIA GeForce RTX 4090", *sizes.values())
+    assert card.held == 0
+
+
+class _Patcher:
+    """A model of the host, as far as it is asked."""
+
+    def __init__(self, device, size: int):
+        self.load_device, self.size = device, size
+
+    def loaded_size(self) -> int:
+        return self.size
+
+
+def test_what_the_host_holds_on_a_card_and_the_other_cards_are_told(facts, monkeypatch):
+    import torch
+
+    first, second = torch.device("cuda:0"), torch.device("cuda:1")
+    monkeypatch.setattr(facts.devices, "get_torch_device", lambda: first)
+    for name in ("get_total_memory", "get_free_memory"):
+        monkeypatch.setattr(facts.devices, name, lambda asked: 24)
+    monkeypatch.setattr(facts.devices, "get_torch_device_name", lambda _: "cuda:0 X : native")
+    monkeypatch.setattr(facts.devices, "get_all_torch_devices", lambda: [first, second])
+    told = argparse.Namespace(name="Y", total_memory=7)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda asked: {second: told}[asked])
+    models = [_Patcher(first, 5), _Patcher(first, 6), _Patcher(second, 90), None]
+    monkeypatch.setattr(facts.devices, "loaded_models", lambda: models)
+    allocated = {first: 3}
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda asked: allocated[asked])
+    card, other = facts.cards()
+    assert (card.free, card.held, other.name, other.total, other.free) == (24, 11, "Y", 7, None)
+    allocated[first] = 20  # a run that goes on
+    assert facts.cards()[0].held == 20
+    monkeypatch.delattr(facts.devices, "loaded_models")
+    monkeypatch.delattr(facts.devices, "get_all_torch_devices")
+    assert [one.held for one in facts.cards()] == [20]  # a host of another make
 
 
 # --- waiting, and leaving ---
@@ -238,6 +276,20 @@ def test_a_check_ends_when_its_page_leaves_and_the_next_one_is_made(host, monkey
     assert (status, later) == (499, 200)
     assert 0 < progress["done"] < progress["of"] == 200
     assert seen < 200
+
+
+def test_what_is_known_of_files_does_not_grow_for_ever(host, monkeypatch):
+    routes = host.pack("nodes.page.setup_routes")
+    monkeypatch.setattr(routes, "MOST_KNOWN", 3)
+
+    def check(inputs):
+        inputs.known.update(dict.fromkeys(range(10)))
+        return routes.Report(())
+
+    monkeypatch.setattr(routes, "check", check)
+    route = routes.SetupRoute()
+    asyncio.run(route(Asked()))
+    assert list(route._known) == [7, 8, 9]
 
 
 class _Query:

@@ -3,7 +3,7 @@ import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
 import { h, setText } from "../shared/dom.js";
 import { everyNode, kindOf, nodeOfId } from "../shared/graph.js";
-import { frontEndVersion, missingFiles, rootGraph } from "../shared/host.js";
+import { frontEndVersion, missingFiles, nodeErrors, rootGraph } from "../shared/host.js";
 import { icon } from "../shared/icons.js";
 import { get, post } from "../shared/server.js";
 import { LEVELS, findingText, levelWord, titleText } from "../shared/setup_words.js";
@@ -18,6 +18,7 @@ const LOOK_MS = 1000; // between looks at how far the server is
 const REFUSED_MS = [300, 1000, 3000]; // after queueing, when the host may have refused it by then
 let open = null; // the dialog that is shown
 let last = 0; // counts the checks of this page
+let queued = 0; // counts what was queued on it
 
 /** The open workflow in both of its forms, the one that runs only where writing it is mere looking. */
 async function openWorkflow() {
@@ -202,10 +203,13 @@ export function checkSetup() {
 
 /** The host refuses a workflow whose files are not here, and does not say what is there instead. */
 function tellMissing() {
+  const number = (queued += 1);
+  const before = nodeErrors(); // of an earlier prompt, until the host answers this one
   let isTold = ![...everyNode()].some((node) => String(kindOf(node)).startsWith("StoryMem")); // not of this pack
   for (const wait of REFUSED_MS) {
     setTimeout(() => {
-      const files = isTold ? [] : missingFiles();
+      const isOld = number !== queued || nodeErrors() === before;
+      const files = isTold || isOld ? [] : missingFiles();
       if (!files.length) return;
       isTold = true;
       say(t("setup.missing", { files: files.join(", "), count: files.length }), "warn");

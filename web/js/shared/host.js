@@ -92,7 +92,7 @@ export function frontEndVersion() {
 
 /** Names of files that the host did not find in its lists when it refused the last prompt. */
 export function missingFiles() {
-  const errors = Object.values(app.lastNodeErrors ?? {}).flatMap((node) => node.errors ?? []);
+  const errors = Object.values(nodeErrors()).flatMap((node) => node.errors ?? []);
   const unlisted = errors.filter(({ type }) => type === "value_not_in_list").map(({ extra_info: asked }) => asked?.received_value);
   return [...new Set(unlisted.filter((value) => typeof value === "string" && /\.\w+$/.test(value)))];
 }

@@ -30,7 +30,10 @@ export const SETUP_TOLD = {
     "torch {version} 可能会运行某些权重文件中的代码；本插件读取时很谨慎，其他程序未必如此：torch 2.6 或更新版本更安全",
   "a LoRA that the script names for single shots is not in loras, or its name fits several files there":
     "剧本为个别镜头指定的某个 LoRA 不在 loras 中，或其名称对应其中的多个文件",
+  "card {number}: {name}, {total}": "显卡 {number}：{name}，{total}",
   "card {number}: {name}, {total}, {free} free now": "显卡 {number}：{name}，{total}，现在空闲 {free}",
+  "card {number}: {name}, {total}, and {held} that ComfyUI holds and frees for a run": "显卡 {number}：{name}，{total}，另有 {held} 由 ComfyUI 占用，运行时会释放",
+  "card {number}: {name}, {total}, {free} free now, and {held} that ComfyUI holds and frees for a run": "显卡 {number}：{name}，{total}，现在空闲 {free}，另有 {held} 由 ComfyUI 占用，运行时会释放",
   "this torch is built without CUDA, so the NVIDIA card is not used and a shot would take days: install torch for CUDA, as ComfyUI's page says":
     "此 torch 不带 CUDA，因此不会使用 NVIDIA 显卡，一个镜头要花好几天：请按 ComfyUI 的说明安装 CUDA 版 torch",
   "no graphics card was found: only the tiny model runs in a useful time without one": "没有找到显卡：没有显卡时，只有微型模型能在合理时间内运行",
@@ -47,10 +50,14 @@ export const SETUP_TOLD = {
     "{folder} 文件夹在网络磁盘上：写入影片较慢，而且两台机器不能同时在其中生成同一个故事",
   // --- model_files.py ---
   "no model file was found in the model folders": "模型文件夹中没有找到任何模型文件",
+  "{folder}: {files} files were looked at in one place, and {more} more were left out": "{folder}：一个位置查看了 {files} 个文件，另有 {more} 个没有查看",
+  "{folder}: one place has more than {folders} folders, and the rest was left out": "{folder}：一个位置的文件夹超过 {folders} 个，其余没有查看",
+  "{folder}: folders that cannot be opened: {count}; check their permissions": "{folder}：有 {count} 个文件夹无法打开；请检查它们的权限",
   "{folder}, file {number}, {size}: {problem}": "{folder} 的文件 {number}，{size}：{problem}",
   "{folder}, file {number}, {size}: {kind}": "{folder} 的文件 {number}，{size}：{kind}",
   "{folder}, file {number}, {size}: {kind} ({details})": "{folder} 的文件 {number}，{size}：{kind}（{details}）",
   // --- host_folders.py ---
+  "a base_path of extra_model_paths.yaml is no folder, so nothing is found by it": "extra_model_paths.yaml 中的一个 base_path 不是文件夹，因此通过它找不到任何文件",
   "extra_model_paths.yaml cannot be read, so ComfyUI does not start with it: mend it": "无法读取 extra_model_paths.yaml，ComfyUI 带着它无法启动：请改正",
   "extra_model_paths.yaml was not read: this Python lacks PyYAML, which ComfyUI's has": "没有读取 extra_model_paths.yaml：此 Python 缺少 PyYAML，而 ComfyUI 的 Python 有",
   // --- packs.py ---
@@ -66,6 +73,10 @@ export const SETUP_TOLD = {
   "which nodes this ComfyUI has is known only from inside of it": "只有在 ComfyUI 内部才知道它有哪些节点",
   "{node} is missing: install the pack ComfyUI-GGUF": "缺少 {node}：请安装插件 ComfyUI-GGUF",
   "{node} is missing: this pack is older than the workflow, or did not load": "缺少 {node}：本插件比工作流旧，或没有加载成功",
+  "a node whose name is as of this pack is missing: update this pack": "缺少一个名称像本插件的节点：请更新本插件",
+  "the look at the model folders failed, so nothing is said of the files it needs": "查看模型文件夹失败，因此不谈它需要的文件",
+  "a folder was not looked at whole, so files that are found by name are not judged": "有一个文件夹没有全部查看，因此不评判按名称查找的文件",
+  "whether {folder} has the file of {place} is not known: it cannot be opened whole": "不知道 {folder} 中是否有 {place} 的文件：其中有一部分无法打开",
   "{node} is missing: update ComfyUI": "缺少 {node}：请更新 ComfyUI",
   "a node of another pack is missing: install its pack, or take it out": "缺少其他插件的一个节点：请安装它的插件，或去掉这个节点",
   "all {count} nodes of the workflow are there": "工作流的 {count} 个节点都在",
@@ -91,18 +102,20 @@ export const SETUP_TOLD = {
   // --- fit.py ---
   "no sampler of this pack says its size in the workflow, so nothing is estimated": "工作流中没有本插件的采样器说明尺寸，因此不作估计",
   "without a card, nothing is said of its memory": "没有显卡，因此不谈显存",
-  "{width}x{height}, {length} frames, {memory} memory frames: {working} of working memory, about {least} in all of {free} free: it should fit (from measurements with fp8 files and dynamic memory; see docs/performance.md)":
+  "{width}x{height}, {length} frames, {memory} memory frames: {working} of working memory, about {least} in all, of {free} free for it: it should fit (from measurements with fp8 files and dynamic memory; see docs/performance.md)":
     "{width}x{height}，{length} 帧，{memory} 个记忆帧：工作显存 {working}，合计约 {least}，空闲 {free}：应该装得下（根据 fp8 文件与动态显存的实测；见 docs/performance.md）",
-  "{width}x{height}, {length} frames, {memory} memory frames: about {least} are needed on the card and {free} are free: it may fit (from measurements with fp8 files and dynamic memory; see docs/performance.md)":
+  "{width}x{height}, {length} frames, {memory} memory frames: about {least} are needed on the card and {free} are free for it: it may fit (from measurements with fp8 files and dynamic memory; see docs/performance.md)":
     "{width}x{height}，{length} 帧，{memory} 个记忆帧：显卡上约需 {least}，空闲 {free}：可能装得下（根据 fp8 文件与动态显存的实测；见 docs/performance.md）",
-  "{width}x{height}, {length} frames, {memory} memory frames: about {least} are needed on the card and {free} are free: it will run out of memory. Close other programs, or take a smaller size, fewer frames, or fewer memory frames (from measurements with fp8 files and dynamic memory; see docs/performance.md)":
+  "{width}x{height}, {length} frames, {memory} memory frames: about {least} are needed on the card and {free} are free for it: it will run out of memory. Close other programs, or take a smaller size, fewer frames, or fewer memory frames (from measurements with fp8 files and dynamic memory; see docs/performance.md)":
     "{width}x{height}，{length} 帧，{memory} 个记忆帧：显卡上约需 {least}，空闲 {free}：显存会不够。请关闭其他程序，或使用更小的尺寸、更少的帧或更少的记忆帧（根据 fp8 文件与动态显存的实测；见 docs/performance.md）",
   "models and LoRAs of {weights}: about {needed} of memory (RAM) in all, of {total}: it should fit (estimated from one measured run)":
     "模型和 LoRA 共 {weights}：合计约需内存 {needed}，共有 {total}：应该装得下（根据一次实测估计）",
   "models and LoRAs of {weights}: about {needed} of memory (RAM) in all, but there are {total}: files are read from the disk again for every shot, or the system runs out; smaller files (fp8, GGUF) help (estimated from one measured run)":
     "模型和 LoRA 共 {weights}：合计约需内存 {needed}，而只有 {total}：每个镜头都要重新从磁盘读取文件，或内存耗尽；更小的文件（fp8、GGUF）会有帮助（根据一次实测估计）",
-  "{shots} shots take about {needed} of disk, and {free} are free": "{shots} 个镜头约需磁盘空间 {needed}，空闲 {free}",
-  "{shots} shots take about {needed} of disk, and {free} are free: the run will stop before its first shot": "{shots} 个镜头约需磁盘空间 {needed}，空闲 {free}：运行会在第一个镜头之前停止",
+  "disk for {shots}, all made anew: about {needed}, and {free} are free": "{shots}全部重新生成约需磁盘空间 {needed}，空闲 {free}",
+  "disk for {shots}, all made anew: about {needed}, and {free} are free: unless enough of them are finished, the run stops before its first shot":
+    "{shots}全部重新生成约需磁盘空间 {needed}，空闲 {free}：除非其中已有足够多的镜头完成，否则运行会在第一个镜头之前停止",
+  "how many shots the script has is not known here; each takes about {needed} of disk, and {free} are free": "这里不知道剧本有多少个镜头；每个约需磁盘空间 {needed}，空闲 {free}",
   // --- records.py ---
   "no finished shot here says how long it took, so nothing is known yet": "这里还没有完成的镜头记录用时，因此尚不清楚",
   "the finished shots here are of another machine or card: {count} were looked at": "这里完成的镜头来自另一台机器或显卡：查看了 {count} 个",
@@ -195,7 +208,6 @@ export const SETUP_WORDS = [
   ["its header contradicts itself; download it again", "文件头自相矛盾；请重新下载"],
   ["its content is damaged; download it again", "内容已损坏；请重新下载"],
   ["it holds no weights; choose another file", "其中没有权重；请选择另一个文件"],
-  ["it is too long to be an index of files", "它太长，不可能是文件索引"],
   ["it is no index of files that can be read", "它不是可读取的文件索引"],
   ["it names files outside of its folder", "它指定了自己文件夹以外的文件"],
   ["{missing} of the {all} files that this model comes in are missing; download them again", "此模型的 {all} 个文件中缺少 {missing} 个；请重新下载"],
@@ -217,6 +229,8 @@ export const SETUP_WORDS = [
   ["it is a .safetensors file by another name; rename it", "它是 .safetensors 文件，但名称不对；请改名"],
   ["it holds a PyTorch checkpoint; rename it to end in .pt", "它是 PyTorch 检查点；请改成以 .pt 结尾"],
   ["it does not begin like a .safetensors file; download it again", "它的开头不像 .safetensors 文件；请重新下载"],
+  ["it names files that no disk can have", "它列出了任何磁盘都不可能有的文件名"],
+  [/^it could not be looked at \((?<error>\w+)\); please report it$/, "无法查看（{error}）；请反馈此问题"],
   ["it is empty (0 bytes); download it again", "它是空的（0 字节）；请重新下载"],
   ["it claims to hold more than it does; download it again", "它声称的内容比实际多；请重新下载"],
   ["it is a Git LFS pointer, a note in place of the weights; fetch them with git lfs pull, or download the file from the model's page",
@@ -230,6 +244,7 @@ export const SETUP_WORDS = [
   // --- workflow.py, needs.py, packs.py, machine.py, records.py ---
   ["it is no workflow", "它不是工作流"],
   ["it has no nodes", "其中没有节点"],
+  ["it has too many nodes", "它的节点太多"],
   ["its subgraphs are nested too deeply", "它的子图嵌套过深"],
   ["one of its subgraphs cannot be read", "它的一个子图无法读取"],
   ["LoRA files", "LoRA 文件"],
