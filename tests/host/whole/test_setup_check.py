@@ -129,7 +129,7 @@ def test_a_node_is_missing_where_the_host_does_not_have_it(server):
     told = server.get("/object_info")
     for kind in ("WorkingNode", "StoryMemShotLoopOpen", "StoryMemNoSuchNode"):
         found = check(server, prompt={"1": {"class_type": kind, "inputs": {}}})
-        lacking = "StoryMemNoSuchNode is missing" in found["text"]
+        lacking = "is missing: update this pack" in found["text"]
         assert lacking == (kind not in told) == (kind == "StoryMemNoSuchNode")
 
 
