@@ -61,6 +61,7 @@ NO_PIXELS = {
     "storymem/tiny/files.py", "storymem/models/weights.py",
     "storymem/files/weights_file.py", "storymem/sampling/lora_kinds.py",
     "nodes/sampling/host_loras.py", "storymem/files/names.py",
+    "storymem/files/small_file.py",
     "storymem/files/packages.py", "nodes/host/once.py",
     # On which card something runs: the same latents come of it.
     "nodes/host/cards.py",
