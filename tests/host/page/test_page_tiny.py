@@ -23,6 +23,7 @@ from helpers.host_server import PACK
 from helpers.loop_graphs import hold, release
 from helpers.server_base import serving, with_shipped_names
 from helpers.tiny_page import FIRST, OWN_CONTROLS, SECOND, TinyPage, script
+from helpers.workflow_graphs import needs
 from storymem.tiny import world
 
 pytestmark = [
@@ -80,12 +81,15 @@ def test_the_template_films_its_story_with_the_look_of_the_portrait_in_view(tiny
 
 
 def test_every_template_that_the_server_offers_opens_with_no_node_missing(tiny, server):
+    # One file is for hosts with loops of their own, as its note says.
+    newer = {"StartLoop", "EndLoop"} - server.get("/object_info").keys()
     offered = server.get("/workflow_templates")["ComfyUI-StoryMem"]
     assert len(offered) == len(list((PACK / "workflows").glob("*.json")))
     for name in offered:
         template = server.get(f"/api/workflow_templates/ComfyUI-StoryMem/{name}.json")
         seen = load_workflow(tiny.page, template)
-        assert (seen["missing"], seen["nodes"]) == ([], len(template["nodes"])), name
+        lacking = [n["type"] for n in template["nodes"] if name in needs() and n["type"] in newer]
+        assert (seen["missing"], seen["nodes"]) == (lacking, len(template["nodes"])), name
 
 
 def test_a_pin_and_a_drop_by_keyboard_change_how_the_character_looks(tiny):

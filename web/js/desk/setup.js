@@ -1,7 +1,7 @@
 /** "Check my setup": what this ComfyUI, its models and the open workflow are and lack, in a dialog. */
 import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
-import { h, setText } from "../shared/dom.js";
+import { h, ownDialog, setText } from "../shared/dom.js";
 import { everyNode, kindOf, nodeOfId } from "../shared/graph.js";
 import { frontEndVersion, missingFiles, nodeErrors, rootGraph } from "../shared/host.js";
 import { icon } from "../shared/icons.js";
@@ -11,8 +11,6 @@ import { t } from "../shared/texts.js";
 import { actsWhenWritten } from "../story/plan_ask.js";
 import { say } from "./host_dialogs.js";
 
-// Nothing that is done here is meant for the canvas below it.
-const KEPT = ["keydown", "keyup", "keypress", "copy", "paste", "cut", "pointerdown", "wheel", "contextmenu", "drop", "dragover"];
 const MARKS = { error: "wrong", warning: "warning", note: "info", ok: "right" };
 const LOOK_MS = 1000; // between looks at how far the server is
 const REFUSED_MS = [300, 1000, 3000]; // after queueing, when the host may have refused it by then
@@ -87,11 +85,7 @@ class SetupDialog {
       h("header", {}, h("h2", { id: "sm-setup-title" }, t("setup.title")), h("div", { class: "sm-space" }), this.close),
       h("div", { class: "sm-panel", tabindex: "0" }, this.summary, this.bar, this.sections, this.report),
       h("footer", {}, this.again, this.stop, this.copy, this.said));
-    this.element.addEventListener("cancel", (event) => {
-      event.preventDefault();
-      this.end();
-    });
-    for (const kind of KEPT) this.element.addEventListener(kind, (event) => event.stopPropagation());
+    ownDialog(this.element, () => this.end());
   }
 
   show() {

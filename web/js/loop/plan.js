@@ -1,14 +1,12 @@
 /** "What will be made?" on the loop's nodes: the next run, before it is queued. */
 import { app } from "../../../../scripts/app.js";
-import { h, setText } from "../shared/dom.js";
+import { h, ownDialog, setText } from "../shared/dom.js";
 import { LOAD_STORY, everyNode, kindOf } from "../shared/graph.js";
 import { icon } from "../shared/icons.js";
 import { t } from "../shared/texts.js";
 import { askPlan, changesOf, isLoop, lineOf, loopOf, loopsOf, notesOf, summaryOf } from "../story/plan.js";
 import { ranges } from "../story/reasons.js";
 
-// Nothing that is done here is meant for the canvas below it.
-const KEPT = ["keydown", "keyup", "keypress", "copy", "paste", "cut", "pointerdown", "wheel", "contextmenu", "drop", "dragover"];
 let open = null; // the dialog that is shown
 
 class PlanDialog {
@@ -25,11 +23,7 @@ class PlanDialog {
     this.element = h("dialog", { class: "sm-editor sm-plan-dialog", "aria-labelledby": "sm-plan-title" },
       h("header", {}, h("h2", { id: "sm-plan-title" }, t("plan.title")), h("div", { class: "sm-space" }), this.again, this.close),
       h("div", { class: "sm-panel", tabindex: "0" }, this.head, this.list));
-    this.element.addEventListener("cancel", (event) => {
-      event.preventDefault();
-      this.end();
-    });
-    for (const kind of KEPT) this.element.addEventListener(kind, (event) => event.stopPropagation());
+    ownDialog(this.element, () => this.end());
   }
 
   show() {

@@ -41,6 +41,17 @@ export function switchOff(controls, next) {
   if (controls.some(([control, isOff]) => isOff && control === held)) next().focus();
 }
 
+const KEPT = ["keydown", "keyup", "keypress", "copy", "paste", "cut", "pointerdown", "wheel", "contextmenu", "drop", "dragover"];
+
+/** A dialog that Escape ends by `end()`; nothing that is done in it is meant for the canvas below. */
+export function ownDialog(element, end) {
+  element.addEventListener("cancel", (event) => {
+    event.preventDefault();
+    end();
+  });
+  for (const kind of KEPT) element.addEventListener(kind, (event) => event.stopPropagation());
+}
+
 /** Run `task` once, soon, however often it is asked for. */
 export function soon(task) {
   let asked = false;
