@@ -99,34 +99,24 @@ class OpenClipParts:
             )
 
     def image_tower(self, weights, sizes: ImageSizes, activation: str) -> torch.nn.Module:
-        from open_clip.transformer import QuickGELU, VisionTransformer
+        from open_clip.transformer import VisionTransformer
 
         with torch.device("meta"):  # the file's tensors become the module's: no second copy
             module = VisionTransformer(
                 image_size=sizes.image,
                 patch_size=sizes.patch,
-                width=sizes.width,
-                layers=sizes.layers,
-                heads=sizes.heads,
-                mlp_ratio=sizes.hidden / sizes.width,
-                output_dim=sizes.features,
-                act_layer=QuickGELU if activation == "quick_gelu" else torch.nn.GELU,
+                **_common(sizes, activation),
             )
         module.load_state_dict(weights, assign=True)
         return module
 
     def text_tower(self, weights, sizes: TextSizes, activation: str) -> torch.nn.Module:
-        from open_clip.transformer import QuickGELU, TextTransformer
+        from open_clip.transformer import TextTransformer
 
         module = TextTransformer(
             context_length=sizes.context,
             vocab_size=sizes.vocabulary,
-            width=sizes.width,
-            heads=sizes.heads,
-            layers=sizes.layers,
-            mlp_ratio=sizes.hidden / sizes.width,
-            output_dim=sizes.features,
-            act_layer=QuickGELU if activation == "quick_gelu" else torch.nn.GELU,
+            **_common(sizes, activation),
         )
         module.load_state_dict({**weights, "attn_mask": module.attn_mask}, strict=False)
         return module
@@ -134,6 +124,20 @@ class OpenClipParts:
     def token_ids(self, text: str) -> list[int]:
         self.check()
         return _open_clip_tokenizer().encode(text)
+
+
+def _common(sizes: ImageSizes | TextSizes, activation: str) -> dict:
+    """What open_clip's image and text towers are both told."""
+    from open_clip.transformer import QuickGELU
+
+    return {
+        "width": sizes.width,
+        "layers": sizes.layers,
+        "heads": sizes.heads,
+        "mlp_ratio": sizes.hidden / sizes.width,
+        "output_dim": sizes.features,
+        "act_layer": QuickGELU if activation == "quick_gelu" else torch.nn.GELU,
+    }
 
 
 @lru_cache(maxsize=1)

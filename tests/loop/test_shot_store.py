@@ -171,10 +171,10 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
     assert sorted(writing.iterdir()) == sorted([elsewhere, earlier])
 
 
-def test_processes_that_write_the_same_shot_at_once_do_not_harm_each_other(tmp_path):
-    # New processes, not forked ones: in those a video library has lost its threads, and waits.
+def with_library(code: str) -> list[str]:
+    """The command of a new process that runs ``code`` with this library."""
     library = Path(sys.modules["storymem"].__file__).parent
-    code = f"""
+    load = f"""
         import importlib.util, sys
         spec = importlib.util.spec_from_file_location(
             "storymem",
@@ -183,6 +183,14 @@ def test_processes_that_write_the_same_shot_at_once_do_not_harm_each_other(tmp_p
         )
         sys.modules["storymem"] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules["storymem"])
+    """
+    return [sys.executable, "-c", textwrap.dedent(load) + textwrap.dedent(code)]
+
+
+def test_processes_that_write_the_same_shot_at_once_do_not_harm_each_other(tmp_path):
+    # New processes, not forked ones: in those a video library has lost its threads, and waits.
+    code = f"""
+        import sys
         import av, torch
         from storymem.loop.shot_store import ShotStore
         from storymem.memory.bank import MemoryBank
@@ -196,7 +204,7 @@ def test_processes_that_write_the_same_shot_at_once_do_not_harm_each_other(tmp_p
         store.commit({KEY!r}, frames, MemoryBank((picture,)), {{"label": "01_01"}})
         assert store.find({KEY!r}) is not None
     """
-    command = [sys.executable, "-c", textwrap.dedent(code)]
+    command = with_library(code)
     workers = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(4)
@@ -231,16 +239,8 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path, blocked):
 @pytest.mark.skipif(os.name == "nt", reason="no limit on file sizes there")
 def test_a_disk_that_gets_full_gives_an_error_or_a_whole_record(tmp_path):
     """A limit on the size of files stands in for a full disk: the same system calls fail."""
-    library = Path(sys.modules["storymem"].__file__).parent
     code = f"""
-        import importlib.util, resource, signal, sys
-        spec = importlib.util.spec_from_file_location(
-            "storymem",
-            {str(library / "__init__.py")!r},
-            submodule_search_locations=[{str(library)!r}],
-        )
-        sys.modules["storymem"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["storymem"])
+        import resource, signal, sys
         import torch
         from storymem.files.disk import StoreError
         from storymem.memory.bank import MemoryBank
@@ -265,9 +265,7 @@ def test_a_disk_that_gets_full_gives_an_error_or_a_whole_record(tmp_path):
             assert len(store.load(store.find(key)).bank) == 1
             print(limit, "told" if told else "whole")
     """
-    run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False
-    )
+    run = subprocess.run(with_library(code), capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-2000:]
     words = [line.split()[1] for line in run.stdout.splitlines()]
     assert words[0] == "told"
