@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from helpers.browser import find_chromium
+from helpers.browser import eventually, find_chromium, settle
 from helpers.loop_graphs import story
 from helpers.story_page import look
 
@@ -144,22 +144,47 @@ def test_what_is_found_follows_what_is_typed_and_moved(page):
     page.close()
 
 
+IN_VIEW = """() => {
+    const here = document.querySelector(".sm-here");
+    const box = here.getBoundingClientRect();
+    const field = here.closest(".sm-row").querySelector("textarea");
+    const around = field.getBoundingClientRect();
+    const panel = document.querySelector("#sm-panel-table").getBoundingClientRect();
+    return [box.top >= around.top, box.bottom <= around.bottom,
+        around.top >= panel.top - 1, around.bottom <= panel.bottom + 1];
+}"""
+
+
+def in_view(page) -> bool:
+    return eventually(page.page, lambda: page.page.evaluate(IN_VIEW) == [True] * 4)
+
+
 def test_a_place_far_down_in_a_long_prompt_comes_into_view(page):
     long = "\n".join([*["She walks on."] * 40, "There is a needle.", *["She walks on."] * 40])
     open_bar(page, "Control+f", "needle", [*["a shot"] * 30, long], is_planned=True)
-    seen = page.page.evaluate(
-        """() => {
-            const here = document.querySelector(".sm-here");
-            const box = here.getBoundingClientRect();
-            const field = here.closest(".sm-row").querySelector("textarea");
-            const around = field.getBoundingClientRect();
-            const panel = document.querySelector("#sm-panel-table").getBoundingClientRect();
-            return [box.top >= around.top, box.bottom <= around.bottom,
-                around.top >= panel.top - 1, around.bottom <= panel.bottom + 1];
-        }"""
-    )
-    assert seen == [True] * 4
+    assert in_view(page), page.page.evaluate(IN_VIEW)
     look(page, "editor-find-far")
+    page.press("Escape")
+    page.close()
+
+
+def test_a_place_stays_in_view_while_rows_grow_and_is_let_go_of_when_scrolled_away(page):
+    open_bar(page, "Control+f", "needle", [*["a shot"] * 30, "a needle"], is_planned=True)
+    assert in_view(page)
+    grow = """(px) => document.querySelectorAll(".sm-plan-line")
+        .forEach((line) => { line.style.paddingTop = `${px}px`; })"""
+    page.page.evaluate(grow, 30)
+    assert in_view(page), "after the rows grew"
+    page.page.evaluate(
+        """() => { document.querySelector(".sm-find").style.paddingBottom = "150px"; }"""
+    )
+    assert in_view(page), "after the rows got less room"
+    page.page.evaluate("""() => { document.querySelector("#sm-panel-table").scrollTop = 0; }""")
+    settle(page.page)
+    page.page.evaluate(grow, 10)
+    settle(page.page)
+    assert page.page.evaluate("""() => document.querySelector("#sm-panel-table").scrollTop""") == 0
+    page.page.evaluate("""() => { document.querySelector(".sm-find").style.paddingBottom = ""; }""")
     page.press("Escape")
     page.close()
 

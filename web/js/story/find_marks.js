@@ -7,6 +7,9 @@ export class FoundMarks {
     this.rows = new Set(); // ids of the rows with a mark
     this.layer = h("div", { class: "sm-found-layer", "aria-hidden": "true" });
     this.follow = () => { this.layer.scrollTop = this.field.scrollTop; };
+    // What the plan adds to the rows, or the notes above them take, must not push away what is shown.
+    this.watch = new ResizeObserver(() => { if (this.isInView) this.table.reveal(this.id); });
+    this.note = () => { this.isInView = this.isSeen(); };
   }
 
   /** `found`: how often by row id; `shown`: `{ row, places, number }` of the one to look at, if any. */
@@ -18,6 +21,26 @@ export class FoundMarks {
     this.field = shown && this.table.parts.get(shown.row.id)?.prompt;
     if (this.field) this.showPlaces(shown);
     else this.layer.remove();
+    this.keep(this.field ? shown.row.id : null);
+  }
+
+  /** Keep a row in view whatever changes its height around it, until it is scrolled away. */
+  keep(id) {
+    const panel = this.table.element.parentElement;
+    this.id = id;
+    this.watch.disconnect();
+    panel.removeEventListener("scroll", this.note);
+    this.isInView = id !== null;
+    if (id === null) return;
+    panel.addEventListener("scroll", this.note);
+    this.watch.observe(panel);
+    this.watch.observe(this.table.element);
+  }
+
+  isSeen() {
+    const { top, bottom } = this.field.getBoundingClientRect();
+    const panel = this.table.element.parentElement.getBoundingClientRect();
+    return bottom > panel.top && top < panel.bottom;
   }
 
   clear() {
