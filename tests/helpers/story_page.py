@@ -72,8 +72,22 @@ class StoryPage:
         self.questions.append(dialog.message)
         dialog.accept()
 
-    def load(self, script=None, *, shots=4, file="none", seconds=0.0, prefix="page", **body):
-        """Load a graph around a script; its shots are made quickly, or in ``seconds``."""
+    def load(
+        self,
+        script=None,
+        *,
+        shots=4,
+        file="none",
+        seconds=0.0,
+        prefix="page",
+        is_held=False,
+        **body,
+    ):
+        """Load a graph around a script; its shots are made quickly, or in ``seconds``.
+
+        Args:
+            is_held: a run that is held back, see ``loop_graphs.hold``, stays so.
+        """
         text = story(shots) if script is None else script
         graph = loop_graph(text, self.log, prefix=prefix, body={"seconds": seconds, **body})
         graph["story"]["inputs"]["file"] = file
@@ -86,6 +100,8 @@ class StoryPage:
         self.page.evaluate("(g) => app.loadApiJson(g, 'story')", api)
         self.page.wait_for_function("app.graph._nodes.length === 4")
         self.page.evaluate(ARRANGE, PLACES)
+        if is_held:
+            return
         self.log.unlink(missing_ok=True)
         release(self.log)
 

@@ -19,12 +19,23 @@ SMALL = {"width": 64, "height": 48, "length": 17, "steps": 3}
 LISTEN = """async () => {
     const { api } = await import("/scripts/api.js");
     window.heard = [];
+    const queue = api.queuePrompt;
+    api.queuePrompt = async (...asked) => {
+        const answer = await queue.apply(api, asked);
+        window.mine = answer.prompt_id;
+        return answer;
+    };
     for (const kind of ["storymem.notices", "storymem.progress", "execution_error"]) {
         api.addEventListener(kind, ({ detail }) => window.heard.push([detail.state ?? "",
-            JSON.stringify(detail.notices ?? "") + (detail.exception_message ?? "")]));
+            JSON.stringify(detail.notices ?? "") + (detail.exception_message ?? ""),
+            detail.prompt_id]));
     }
 }"""
-LOAD = "(graph) => { window.heard.length = 0; return app.loadApiJson(graph, 'mistake'); }"
+LOAD = """(graph) => {
+    window.heard.length = 0;
+    window.mine = null;
+    return app.loadApiJson(graph, "mistake");
+}"""
 TOLD = """() => ({
     notes: app.graph._nodes.flatMap((node) => (node.widgets ?? [])
         .filter((widget) => widget.name === "storymem_notice")
@@ -34,7 +45,8 @@ TOLD = """() => ({
         .filter(Boolean).map((id) => app.graph.getNodeById(id).comfyClass),
     refused: JSON.stringify(app.lastNodeErrors ?? {}),
     toasts: [...document.querySelectorAll("TOASTS")].map((e) => e.innerText).join(" "),
-    heard: window.heard,
+    // What a page hears late of the mistake before is none of this one's.
+    heard: window.heard.filter(([, , of]) => !of || of === window.mine),
 })""".replace("TOASTS", TOASTS)
 CLEAR = """async () => {
     const { api } = await import("/scripts/api.js");
@@ -106,7 +118,7 @@ def _what_is_missing(page, mistake: Mistake) -> str:
 
 def _missing(seen: dict, mistake: Mistake) -> str:
     before = list(takewhile(lambda event: event[0] != "finished", seen["heard"]))
-    words = [text for _, text in before] + [seen["story"]]
+    words = [text for _, text, _ in before] + [seen["story"]]
     if len(before) < len(seen["heard"]) and not any(mistake.words in text for text in words):
         return f"a shot was made first: {seen}"
     told_on = {kind for kind, _, text in seen["notes"] if mistake.words in text}

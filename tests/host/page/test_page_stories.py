@@ -201,8 +201,7 @@ def test_a_story_whose_run_is_on_is_not_queued_once_more_unasked(listed):
     hold(page.log, 3)
     busy = page.queue()
     assert eventually(page.page, lambda: begun(page.log) == [3])
-    page.load(story(2, name="Another"), prefix="stories")
-    hold(page.log, 3)
+    page.load(story(2, name="Another"), prefix="stories", is_held=True)
     one = page.page.locator(".sm-stories li[data-folder='stories/Busy'] [data-act=continue]")
     put(page, "StoryMem.Confirm", False)  # who wants no questions is told
     one.click()
