@@ -73,6 +73,7 @@ def test_the_script_of_a_file_comes_onto_the_node_as_the_shots_that_it_means(pag
 
 def test_a_run_says_it_of_a_script_that_comes_from_another_node(page):
     page.load(PARAGRAPHS)
+    wait_for_note(page, "3 paragraphs")  # it was read before it is another one
     page.page.evaluate(
         """(text) => {
             const source = LiteGraph.createNode("PrimitiveStringMultiline");
@@ -91,6 +92,11 @@ def test_a_run_says_it_of_a_script_that_comes_from_another_node(page):
     assert offers(page) == []
     page.run()  # nothing is made again, and the note stays
     wait_for_note(page, "3 paragraphs")
+    page.page.evaluate("""() => {
+        const story = app.graph.getNodeById(1);
+        story.disconnectInput(story.inputs.findIndex((input) => input.name === "script"));
+    }""")
+    page.page.wait_for_function("() => !document.querySelector('.sm-edit').disabled")
 
 
 def test_an_error_with_another_reading_offers_it(page):

@@ -3,7 +3,7 @@ import { app } from "../../../../scripts/app.js";
 import { api } from "../../../../scripts/api.js";
 import { h, setText } from "../shared/dom.js";
 import { LOAD_STORY, PROMPT_ENDS, everyNode, holderOf, isThere, kindOf, nodeOfId } from "../shared/graph.js";
-import { noteChange, showBadge } from "../shared/host.js";
+import { chain, noteChange, showBadge, whenChanged } from "../shared/host.js";
 import { icon } from "../shared/icons.js";
 import { heardSoFar, isEnded, isFinished, latestRun, runOf, whenProgress } from "../shared/runs.js";
 import { openSeen } from "../shared/seen.js";
@@ -73,7 +73,13 @@ class NodePanel {
     this.shown = []; // with what the look ahead and a run say
     this.planner = new NodePlan(this);
     this.lines = []; // of the list, one for each row
+    chain(node, "onConnectionsChange", () => this.lookAgain());
     this.later();
+  }
+
+  /** Read again if the script, or where it comes from, is another one now. */
+  lookAgain() {
+    if (this.asked !== undefined && JSON.stringify(askedBy(this.node)) !== this.asked) this.later();
   }
 
   /** Of the classic canvas: with few shots, the room is the script's. */
@@ -121,6 +127,7 @@ class NodePanel {
   async readOnce() {
     this.follow();
     const asked = askedBy(this.node);
+    this.asked = JSON.stringify(asked);
     this.button.disabled = !asked;
     if (!asked) {
       this.tell(null);
@@ -310,6 +317,7 @@ export function everyPanel() {
 }
 
 followGraph(everyPanel);
+whenChanged(() => everyPanel().forEach((panel) => panel.lookAgain())); // a wire into a subgraph around it
 
 whenProgress((nodes, event) => {
   for (const node of nodes) panels.get(node)?.progressed(event);
