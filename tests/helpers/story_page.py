@@ -12,6 +12,7 @@ from helpers.browser import (
     eventually,
     hear_ends,
     open_page,
+    settle,
     wait_for_end,
     wait_until_ready,
 )
@@ -183,6 +184,17 @@ class StoryPage:
     def edit_table(self) -> None:
         self.edit()
         self.page.wait_for_selector(".sm-shots:not([aria-busy]) > li[data-id]")
+
+    def open_more(self, label: str = "01_01") -> None:
+        """Open the further fields of a row. While the plan's line comes, the row grows, and on a
+        busy machine a click can end beside the button it began on."""
+        more = self.page.locator(f".sm-editor [data-label='{label}'] [data-act=more]")
+        for _ in range(5):
+            more.click()
+            settle(self.page)
+            if more.get_attribute("aria-expanded") == "true":
+                return
+        raise AssertionError(f"the row {label} does not open")
 
     def rows(self) -> list[dict]:
         return self.page.evaluate(ROWS)

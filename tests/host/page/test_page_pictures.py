@@ -54,10 +54,6 @@ def png(colour=(9, 9, 9)) -> list[int]:
     return list(written.getvalue())
 
 
-def open_row(page, label: str = "01_01") -> None:
-    page.page.locator(f".sm-editor [data-label='{label}'] [data-act=more]").click()
-
-
 def field(page, name: str, label: str = "01_01"):
     return page.page.locator(f".sm-editor [data-label='{label}'] [data-field={name}]")
 
@@ -92,7 +88,7 @@ def ask(server, path: str):
 def test_references_are_chosen_from_the_input_folder(page, pictures):
     page.load(story(2, name="Cast"))
     page.edit_table()
-    open_row(page)
+    page.open_more()
     choose(page, "reference_images")
     names = offered(page)
     assert set(PICTURES) | {"broken.png"} <= set(names)
@@ -128,7 +124,7 @@ def test_references_are_chosen_from_the_input_folder(page, pictures):
 def test_the_picker_is_used_by_keys_and_left_without_a_change(page, pictures):
     page.load(story(1, name="Keys"))
     page.edit_table()
-    open_row(page)
+    page.open_more()
     page.page.locator("[data-pictures=start_image]:is(button)").focus()
     page.press("Enter")
     page.page.wait_for_selector(".sm-picker [data-name]")
@@ -155,7 +151,7 @@ def test_dropped_files_go_to_the_input_folder_and_to_the_shot(page, server, pict
     page.wait_for_message("notes.txt is not a picture")
     assert (server.base / "input" / "new one.png").is_file()
     assert not (server.base / "input" / "notes.txt").exists()
-    open_row(page, "01_02")
+    page.open_more("01_02")
     assert shown(page, "reference_images") == ["new one.png", "second.png"]
     start = f"{row} .sm-of-pictures[data-drop=start_image] .sm-picture-field"
     page.page.evaluate(DROP, [start, [["begin.png", png((1, 200, 1))]]])
@@ -176,7 +172,7 @@ def test_uploads_in_the_picker_are_chosen(page, server, pictures, tmp_path):
     chosen.write_bytes(bytes(png((7, 7, 120))))
     page.load(story(1, name="Upload"))
     page.edit_table()
-    open_row(page)
+    page.open_more()
     choose(page, "reference_images")
     page.page.locator(".sm-picker input[type=file]").set_input_files(chosen)
     tile = page.page.locator(".sm-picker [data-name='uploaded.png']")

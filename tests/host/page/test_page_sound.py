@@ -41,7 +41,7 @@ def field(page, name: str):
 def test_what_is_heard_is_typed_saved_and_undone(page, voice):
     page.load(story(2, name="Heard"))
     page.edit_table()
-    page.page.locator(f"{ROW} [data-act=more]").click()
+    page.open_more()
     audio = field(page, "audio")
     audio.focus()
     offered = page.page.locator(f"{ROW} .sm-of-sound datalist option")
@@ -73,7 +73,7 @@ def test_what_is_heard_is_typed_saved_and_undone(page, voice):
     )
     page.edit_table()
     assert field(page, "length").input_value() == "audio"
-    page.page.locator(f"{ROW} [data-act=more]").click()
+    page.open_more()
     assert field(page, "dialogue").input_value() == "Mara: Hello.\nPip: Hi."
     page.close()
 
@@ -81,7 +81,7 @@ def test_what_is_heard_is_typed_saved_and_undone(page, voice):
 def test_a_dropped_sound_goes_to_the_input_folder_and_to_the_shot(page, server, voice):
     page.load(story(1, name="Drop sound"))
     page.edit_table()
-    page.page.locator(f"{ROW} [data-act=more]").click()
+    page.open_more()
     place = f"{ROW} [data-drop=audio]"
     page.page.evaluate(DROP, [place, "notes.txt", [1, 2]])
     page.wait_for_message("notes.txt is not a sound file")

@@ -179,7 +179,7 @@ def test_a_text_with_an_error_is_undone_and_comes_back(page):
 def test_reference_pictures_are_typed_key_by_key(page):
     page.load("she walks")
     page.edit_table()
-    page.page.locator("[data-label='01_01'] [data-act=more]").click()
+    page.open_more("01_01")
     pictures = page.page.locator("[data-field=reference_images]")
     pictures.click()
     page.page.keyboard.type("my face.png\nb.png")
@@ -196,7 +196,7 @@ def test_a_script_of_a_file_moves_to_the_node_and_between_the_formats(page, serv
     assert page.run() == [1, 2]
     page.edit_table()
     assert "Filed.txt" in page.page.locator("p.sm-note").text_content()
-    page.page.locator("[data-label='01_02'] [data-act=more]").click()
+    page.open_more("01_02")
     page.page.locator("[data-field=reference_images]").fill("a, b.png\nc.png")
     page.page.get_by_role("combobox", name="Format").select_option("json")
     page.page.get_by_role("tab", name="Text").click()
@@ -262,7 +262,7 @@ def test_a_letter_in_one_of_two_hundred_shots_touches_no_other_row(page):
 def test_every_control_is_reached_by_tab_and_has_a_name(page):
     page.load(shots=2)
     page.edit_table()
-    page.page.locator("[data-label='01_02'] [data-act=more]").click()
+    page.open_more("01_02")
     wanted = page.page.evaluate(
         """() => {
             const controls = ".sm-editor :is(button, input, select, textarea)";

@@ -149,7 +149,7 @@ def test_shots_are_rewritten_shown_as_a_difference_and_taken_over_as_one_change(
     assert page.column("prompt") == after
     assert page.focused()["row"] == "01_02"
     row = page.page.locator(".sm-editor [data-label='01_02']")
-    row.locator("[data-act=more]").click()
+    page.open_more("01_02")
     assert row.locator("[data-field=dialogue]").input_value() == "Mara: Closer!"
     page.press("Control+z")
     assert page.column("prompt") == before
