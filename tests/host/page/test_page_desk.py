@@ -345,12 +345,15 @@ def test_a_picture_dropped_on_the_title_of_memory_bank_becomes_a_reference(page,
 def test_nodes_are_found_by_what_people_look_for(page, words, node):
     page.page.evaluate(NEW, "EmptyImage")
     page.page.evaluate("() => app.extensionManager.command.execute('Workspace.SearchBox.Toggle')")
+    page.page.wait_for_function("() => document.activeElement.tagName === 'INPUT'")
+    page.press("Control+a")  # what was looked for before may still stand there
     page.page.keyboard.type(words)
     results = page.page.locator("[role=option], .p-autocomplete-option, [data-testid*=result]")
     results.filter(has_text=node).first.wait_for()
     assert eventually(page.page, lambda: results.filter(has_text="Load Checkpoint").count() == 0)
     assert results.filter(has_text=node).count() > 0
     page.press("Escape")
+    results.first.wait_for(state="hidden")
 
 
 def reload(page, answer) -> list[str]:
